@@ -1,0 +1,1 @@
+"""The operator's side of the simulator: command line, configuration, identities, aggregator."""

@@ -1,0 +1,61 @@
+"""The fleet's figures: what the board says about all sensors together, added up once and shown everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from worker.board import KINDS, STATE, STATES, Rows
+
+WELL = ("healthy", "done", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Counts of this run; `lag` is the worst sensor's in seconds, `commit_ms` the mean transaction."""
+
+    sensors: int
+    states: dict[str, int]
+    readings: int
+    scheduled: int
+    anomalies: dict[str, int]
+    errors: int
+    retries: int
+    restarts: int
+    commits: int
+    lag: float
+    commit_ms: float
+
+    @property
+    def healthy(self) -> int:
+        return sum(self.states.get(state, 0) for state in WELL)
+
+
+def figures(rows: Rows) -> Figures:
+    """Add up board rows (those of the roster's members, any order)."""
+    counts = np.bincount(rows["state"], minlength=len(STATES))
+    commits = int(rows["commits"].sum())
+    return Figures(
+        sensors=len(rows),
+        states={name: int(count) for name, count in zip(STATES, counts, strict=True) if count},
+        readings=int(rows["readings"].sum()),
+        scheduled=int(rows["readings"].sum() + rows["anomalies"][:, KINDS.index("missing_data")].sum()),
+        anomalies={kind: int(count) for kind, count in zip(KINDS, rows["anomalies"].sum(axis=0), strict=True)},
+        errors=int(rows["errors"].sum()),
+        retries=int(rows["retries"].sum()),
+        restarts=int(rows["restarts"].sum()),
+        commits=commits,
+        lag=int(rows["lag_us"].max(initial=0)) / 1e6,
+        commit_ms=int(rows["commit_total_us"].sum()) / commits / 1e3 if commits else 0.0,
+    )
+
+
+def unwell(rows: Rows, names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(sensor id, state, reason) of the sensors that are unready or failed; `names` in the order of `rows`."""
+    bad = np.isin(rows["state"], [STATE["unready"], STATE["failed"]])
+    return [
+        (names[index], STATES[rows["state"][index]], rows["reason"][index].decode(errors="replace"))
+        for index in np.flatnonzero(bad)
+    ]

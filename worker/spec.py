@@ -1,0 +1,146 @@
+"""What one worker is told, frozen: who its sensors are, how they behave, where their readings go.
+
+Everything here is plain immutable data that travels from the operator's side to a worker and, as JSON, into the
+epoch records of a database. Nothing here reads a file, a clock or the environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+Layout = Literal["own", "shared", "packed"]
+Resume = Literal["catch_up", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One measured quantity and its healthy signal.
+
+    `mean`, `std_dev`, `minimum`, `maximum` are in `unit`. The healthy signal is Gaussian plus the daily pattern,
+    clipped to [minimum, maximum]; anomalies are clipped to the physical limits [lowest, highest] only.
+    `decimals` is the number of decimal places that are written. `daily_amplitude` is in `unit`: positive peaks at
+    15:00 local time, negative has its trough there, 0 is flat.
+    """
+
+    name: str
+    unit: str
+    mean: float
+    std_dev: float
+    minimum: float
+    maximum: float
+    lowest: float
+    highest: float
+    decimals: int
+    daily_amplitude: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalySpec:
+    """One kind of anomaly as it applies to one sensor, all multipliers already in it.
+
+    `share` is the fraction of scheduled readings that this kind covers. `duration` is the length of an episode:
+    seconds if `unit` is "seconds", else a count of readings; an episode is at least one reading.
+    `parameters` are those of the kind's class in `worker.anomalies` (numbers only), `channel_odds` the relative
+    odds with which a one-channel kind picks its channel; channels that are not listed have odds 1.
+    """
+
+    kind: str
+    share: float
+    duration: float
+    unit: Literal["seconds", "readings"]
+    parameters: tuple[tuple[str, float], ...] = ()
+    channel_odds: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a sensor is: the identity columns of `sensor_readings`, in the order of the table, and the time zone.
+
+    Dates are ISO `YYYY-MM-DD`. Angles are degrees, `height_meters` is metres above ground. None becomes NULL.
+    """
+
+    sensor_id: str
+    firmware_version: str | None = None
+    model: str | None = None
+    manufacturer: str | None = None
+    serial_number: str | None = None
+    manufacture_date: str | None = None
+    location: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    timezone: str = "UTC"
+    deployment_type: str | None = None
+    installation_date: str | None = None
+    height_meters: float | None = None
+    orientation_degrees: float | None = None
+    instance_id: str | None = None
+    sensor_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a sensor behaves until the next epoch. `rate` is readings per second, an exact decimal as text."""
+
+    rate: str
+    channels: tuple[Channel, ...]
+    anomalies: tuple[AnomalySpec, ...] = ()
+    mode: Literal["share", "onset"] = "share"
+
+    @property
+    def exact_rate(self) -> Fraction:
+        return Fraction(self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class SensorSpec:
+    """One sensor: its identity, its settings and its row on the board."""
+
+    identity: Identity
+    settings: Settings
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSpec:
+    """Where readings go and how hard to try. Intervals and delays are seconds."""
+
+    path: Path
+    batch_size: int = 100
+    batch_interval: float = 1.0
+    retry_attempts: int = 3
+    retry_delay: float = 1.0
+    wal: bool = True
+    preserve: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One run of a fleet, the same for all its workers.
+
+    `start_us` is the simulated time (microseconds since 1970, UTC) at `origin_ns` on the monotonic clock;
+    simulated time runs at real speed from there. `number` grows with each start on a data directory and fences
+    workers of earlier runs. `duration_us` is simulated time to run for, None for ever. A new data directory starts
+    its first epoch at `start_us`; an existing one continues as `resume` says.
+    """
+
+    seed: int
+    number: int
+    start_us: int
+    origin_ns: int
+    duration_us: int | None = None
+    resume: Resume = "skip"
+    longest_pause_us: int = 900_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """One process: its sensors, its store, its run. `name` is the sensor id, or `pack_0001` for a packed one."""
+
+    name: str
+    sensors: tuple[SensorSpec, ...]
+    store: StoreSpec
+    run: RunSpec
+    log: Path | None = None
