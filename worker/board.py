@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from worker.anomalies import NAMES
+
 MAX_CHANNELS = 8
 
 STATES = (
@@ -33,7 +35,7 @@ STATES = (
 )
 STATE = {name: number for number, name in enumerate(STATES)}
 
-KINDS = ("spike", "trend", "pattern", "missing_data", "noise")
+KINDS = NAMES
 
 ROW = np.dtype(
     [

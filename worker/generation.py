@@ -1,0 +1,151 @@
+"""The signal: a reading is a pure function of the seed, the sensor, the settings in force and its sequence number.
+
+`Plan.block(first, count)` gives any stretch of readings; blocks of any sizes join bit for bit. There is no clock and
+no I/O in here, and one code path for live readings, for backfill and for checking what was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.anomalies import NAMES, Kind, MissingData, Parameters, Stretch, Target, build, target
+from worker.daily import daily_pattern
+from worker.episodes import LONGEST, Deal, Episodes, Found, Onsets, Shares
+from worker.schedule import Ints, Schedule
+from worker.spec import AnomalySpec, Identity, Settings
+from worker.streams import Floats, Streams
+
+HEALTHY = -1
+MISSING = NAMES.index(MissingData.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An anomaly on record. The sequence numbers are inclusive; `channels` are names, in column order."""
+
+    kind: str
+    channels: tuple[str, ...]
+    first_seq: int
+    last_seq: int
+    parameters: Parameters
+
+
+class Block(NamedTuple):
+    """Consecutive scheduled readings `first` .. `first + count - 1`.
+
+    `times` (microseconds since 1970, UTC) and `kinds` (index into `worker.anomalies.NAMES`, -1 healthy) have shape
+    (count,), `values` (channels, count). Missing readings are in here too, marked by their kind.
+    `episodes` are those that begin in the block.
+    """
+
+    first: int
+    times: Ints
+    kinds: npt.NDArray[np.int8]
+    values: Floats
+    episodes: tuple[Episode, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.times)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.times)
+
+    def between(self, first: int, end: int) -> Block:
+        """The part `first` .. `end - 1`, which must lie inside; arrays are views."""
+        cut = slice(first - self.first, end - self.first)
+        episodes = tuple(episode for episode in self.episodes if first <= episode.first_seq < end)
+        return Block(first, self.times[cut], self.kinds[cut], self.values[:, cut], episodes)
+
+
+class Plan:
+    """All that decides the readings of one sensor in one epoch, compiled."""
+
+    def __init__(self, seed: int, identity: Identity, settings: Settings, first_seq: int, start_us: int) -> None:
+        self.settings = settings
+        self.schedule = Schedule(first_seq, start_us, settings.exact_rate)
+        self._timezone = identity.timezone
+        self._streams = Streams(seed, identity.sensor_id)
+        self._rate = float(settings.exact_rate)
+        specs = tuple(spec for spec in settings.anomalies if spec.share > 0)
+        self._kinds = tuple((NAMES.index(spec.kind), build(spec), target(spec, settings.channels)) for spec in specs)
+        self._episodes = self._lay_out(specs) if specs else None
+        self._ends = column([c.minimum for c in settings.channels]), column([c.maximum for c in settings.channels])
+        self._physical = column([c.lowest for c in settings.channels]), column([c.highest for c in settings.channels])
+        self._scales = column([10.0**c.decimals for c in settings.channels])
+
+    def block(self, first: int, count: int) -> Block:
+        """Readings `first` .. `first + count - 1`; `first` is not before the epoch's first, `count` at least 1."""
+        times = self.schedule.times(first, count)
+        base, deviation = self._healthy(first, times)
+        values = np.minimum(np.maximum(base + deviation, self._ends[0]), self._ends[1])
+        kinds = np.full(count, HEALTHY, dtype=np.int8)
+        begun = []
+        for found, kind, number, goal in self._found(first, first + count):
+            channels, parameters = kind.draw(found.draws, goal)
+            low, high = max(found.first_seq, first), min(found.last_seq + 1, first + count)
+            cut = slice(low - first, high - first)
+            offset = np.arange(low - found.first_seq, high - found.first_seq, dtype=np.float64)
+            length = found.last_seq - found.first_seq + 1
+            stretch = Stretch(base[:, cut], deviation[:, cut], values[:, cut], offset, length, self._rate)
+            kind.apply(stretch, channels, parameters, goal)
+            kinds[cut] = number
+            episode = self._record(found, kind.name, channels, parameters)
+            if low == episode.first_seq:
+                begun.append(episode)
+        values = np.minimum(np.maximum(values, self._physical[0]), self._physical[1])
+        return Block(first, times, kinds, np.rint(values * self._scales) / self._scales, tuple(begun))
+
+    def episodes(self, first: int, end: int) -> list[Episode]:
+        """The episodes that have a reading in `first` .. `end - 1`."""
+        result = []
+        for found, kind, _, goal in self._found(first, end):
+            channels, parameters = kind.draw(found.draws, goal)
+            result.append(self._record(found, kind.name, channels, parameters))
+        return result
+
+    def _record(self, found: Found, kind: str, channels: tuple[int, ...], parameters: Parameters) -> Episode:
+        names = tuple(self.settings.channels[index].name for index in channels)
+        return Episode(kind, names, max(found.first_seq, self.schedule.first_seq), found.last_seq, parameters)
+
+    def _found(self, first: int, end: int) -> Iterator[tuple[Found, Kind, int, Target]]:
+        if self._episodes:
+            for found in self._episodes.between(first, end):
+                number, kind, goal = self._kinds[found.kind]
+                # An epoch's first reading is always delivered, so that a sensor that starts is seen to start.
+                if not (number == MISSING and found.first_seq <= self.schedule.first_seq):
+                    yield found, kind, number, goal
+
+    def _healthy(self, first: int, times: Ints) -> tuple[Floats, Floats]:
+        """The mean (with the daily pattern) and the noise around it, both of shape (channels, readings)."""
+        channels = self.settings.channels
+        base = np.repeat(column([c.mean for c in channels]), len(times), axis=1)
+        deviation = np.empty_like(base)
+        daily = daily_pattern(times, self._timezone) if any(c.daily_amplitude for c in channels) else None
+        for index, channel in enumerate(channels):
+            deviation[index] = self._streams.normals(channel.name, first, len(times)) * channel.std_dev
+            if daily is not None and channel.daily_amplitude:
+                base[index] += daily * channel.daily_amplitude
+        return base, deviation
+
+    def _lay_out(self, specs: tuple[AnomalySpec, ...]) -> Episodes:
+        lengths = tuple(readings(spec, self._rate) for spec in specs)
+        shares = tuple(spec.share for spec in specs)
+        deal: Deal = Shares(shares, lengths) if self.settings.mode == "share" else Onsets(shares, lengths)
+        return Episodes(self._streams, self.schedule.first_seq, deal, lengths)
+
+
+def readings(spec: AnomalySpec, rate: float) -> int:
+    """How many readings an episode of that kind has."""
+    length = spec.duration * rate if spec.unit == "seconds" else spec.duration
+    return max(1, min(round(length), LONGEST))
+
+
+def column(numbers: list[float]) -> Floats:
+    return np.array(numbers, dtype=np.float64).reshape(-1, 1)

@@ -1,0 +1,62 @@
+"""When readings are due: exact integer arithmetic between sequence numbers and simulated time.
+
+Reading `seq` of an epoch is due at `start + round((seq - first_seq) * 10**6 / rate)` microseconds, halves rounded
+up. Times are microseconds since 1970-01-01 UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The due times of one epoch. `rate` is readings per second."""
+
+    first_seq: int
+    start_us: int
+    rate: Fraction
+
+    def time(self, seq: int) -> int:
+        """When `seq` is due."""
+        p, q = self.rate.numerator, self.rate.denominator
+        return self.start_us + (2 * (seq - self.first_seq) * SECOND * q + p) // (2 * p)
+
+    def times(self, first: int, count: int) -> Ints:
+        """When `first` .. `first + count - 1` are due, int64, shape (count,)."""
+        p, q = self.rate.numerator, self.rate.denominator
+        # The large part in Python's integers, so that int64 holds the rest: 2e6 * q * count < 2**63.
+        quotient, remainder = divmod(2 * (first - self.first_seq) * SECOND * q + p, 2 * p)
+        steps = np.arange(count, dtype=np.int64) * (2 * SECOND * q) + remainder
+        return steps // (2 * p) + (self.start_us + quotient)
+
+    def due(self, now_us: int) -> int:
+        """The sequence number after the last one that is due at `now_us` (`first_seq` if none is)."""
+        elapsed = now_us - self.start_us
+        if elapsed < 0:
+            return self.first_seq
+        p, q = self.rate.numerator, self.rate.denominator
+        # time(seq) <= now  <=>  2 k SECOND q + p < 2 p (elapsed + 1)
+        return self.first_seq + -((p - 2 * p * (elapsed + 1)) // (2 * SECOND * q))
+
+    def count(self, duration_us: int) -> int:
+        """How many readings a run of that length has: ceil(duration * rate)."""
+        return -(-duration_us * self.rate.numerator // (self.rate.denominator * SECOND))
+
+
+def texts(times: Ints) -> list[str]:
+    """Times as `2026-01-01T00:00:00.000000+00:00`: fixed width, so text order is time order."""
+    plain: list[str] = np.datetime_as_string(times.view("datetime64[us]")).tolist()
+    return [text + "+00:00" for text in plain]
+
+
+def text(time_us: int) -> str:
+    return texts(np.array([time_us], dtype=np.int64))[0]
