@@ -1,0 +1,89 @@
+# Two commands on a fresh machine (python3 3.11 to 3.13 with venv, and make): `make up` and `make test`.
+# Works with GNU make 3.81 and in a folder whose name has spaces: every path here is relative.
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input -qq
+
+# `make up REPLICAS=20` becomes `fleet up --replicas 20`. Only what stands on the command line counts: a PORT or
+# DATA that happens to be in the environment is none of make's business (fleet reads its own variables itself).
+given = $(if $(filter command,$(origin $(1))),$(2) "$($(1))")
+UP_FLAGS = $(call given,CONFIG,--config) $(call given,REPLICAS,--replicas) $(call given,RATE,--rate) \
+	$(call given,SEED,--seed) $(call given,PREFIX,--prefix) $(call given,DATA,--data) \
+	$(call given,IDENTITIES,--identities) $(call given,FOR,--for) $(call given,START,--start) \
+	$(call given,HOST,--host) $(call given,PORT,--port)
+
+.PHONY: help up install test test-slow check format bench image clean FORCE
+
+help: ## list these targets
+	@echo "usage: make TARGET [NAME=VALUE ...]"
+	@echo
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@echo
+	@echo "make up takes CONFIG REPLICAS RATE SEED PREFIX DATA IDENTITIES FOR START HOST PORT, and FLAGS=\"...\" for the"
+	@echo "rest of what \`fleet up --help\` lists:    make up REPLICAS=20 RATE=5 FOR=30s"
+	@echo "PYTHON=python3.12 chooses the interpreter that .venv is made with, VENV another folder for it."
+
+up: $(VENV)/.run ## start a fleet; Ctrl-C ends it
+	@exec "$(VENV)/bin/fleet" up $(UP_FLAGS) $(FLAGS)
+
+install: $(VENV)/.test ## make .venv with the project in it and what the tests need
+	@echo "installed: $(VENV)/bin/fleet"
+
+test: $(VENV)/.test ## all tests but the slow ones (ARGS="-k name" to choose)
+	@exec "$(VENV)/bin/python" -m pytest -n $(JOBS) $(ARGS)
+
+test-slow: $(VENV)/.test ## the slow ones, one at a time: they measure
+	@exec "$(VENV)/bin/python" -m pytest -m slow $(ARGS)
+
+check: $(VENV)/.dev ## ruff, formatting, mypy
+	"$(VENV)/bin/ruff" check .
+	"$(VENV)/bin/ruff" format --check .
+	"$(VENV)/bin/mypy"
+
+format: $(VENV)/.dev ## put the code into the form that check wants
+	"$(VENV)/bin/ruff" check --fix .
+	"$(VENV)/bin/ruff" format .
+
+bench: $(VENV)/.test ## the benchmarks (benchmarks/)
+	@for bench in benchmarks/*.py; do \
+	    echo "== $$bench" && "$(VENV)/bin/python" "$$bench" || exit 1; \
+	done
+
+image: ## build the container image and run it once (as root, on Debian: see scripts/build_image.sh)
+	@exec bash scripts/build_image.sh
+
+clean: ## remove the environment, caches and builds; data stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp per layer of the environment: nothing is installed again until the pins change.
+$(VENV)/.run: $(VENV)/.made pyproject.toml scripts/pins.py
+	@echo "installing sensor-fleet and its dependencies ..."
+	@"$(VENV)/bin/python" scripts/pins.py constraints > $(VENV)/constraints.txt
+	@$(PIP) install -c $(VENV)/constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "installing what the tests need ..."
+	@"$(VENV)/bin/python" scripts/pins.py test > $(VENV)/test.txt
+	@$(PIP) install -c $(VENV)/constraints.txt -r $(VENV)/test.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	@echo "installing the linters ..."
+	@"$(VENV)/bin/python" scripts/pins.py dev > $(VENV)/dev.txt
+	@$(PIP) install -c $(VENV)/constraints.txt -r $(VENV)/dev.txt
+	@touch $@
+
+# The file holds the version that the environment was made with. Asking for another interpreter (PYTHON=...) makes
+# it anew; a plain `make` takes what is there.
+$(VENV)/.made: $(if $(filter file,$(origin PYTHON)),,FORCE)
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	    echo "make: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one that is: make ... PYTHON=python3.12" >&2; \
+	    exit 1; }
+	@"$(PYTHON)" -c 'import sys; print(sys.version)' | cmp -s - $@ || { \
+	    rm -rf "$(VENV)" && \
+	    { "$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; exit 1; }; } && \
+	    "$(PYTHON)" -c 'import sys; print(sys.version)' > $@; }

@@ -1,0 +1,39 @@
+"""What holds for every test: no child process outlives it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+# The standard library's own helpers live as long as the interpreter that started them.
+LASTING = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+
+def children() -> set[psutil.Process]:
+    return set(psutil.Process(os.getpid()).children(recursive=True))
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it still runs and is nobody's to keep; a zombie has ended, and its parent may yet reap it."""
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return not any(name in argument for argument in process.cmdline() for name in LASTING)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Iterator[None]:
+    """Processes of wider fixtures are there before the test begins and may stay."""
+    before = children()
+    yield
+    left = [process for process in children() - before if lives(process)]
+    _, left = psutil.wait_procs(left, timeout=2.0) if left else ([], [])
+    names = [f"{process.pid} {process.name()}" for process in left if process.is_running()]
+    for process in left:
+        process.kill()
+    assert not names, f"left running: {', '.join(names)}"
