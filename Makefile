@@ -83,7 +83,7 @@ $(VENV)/.made: $(if $(filter file,$(origin PYTHON)),,FORCE)
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	    echo "make: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one that is: make ... PYTHON=python3.12" >&2; \
 	    exit 1; }
-	@"$(PYTHON)" -c 'import sys; print(sys.version)' | cmp -s - $@ || { \
-	    rm -rf "$(VENV)" && \
-	    { "$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; exit 1; }; } && \
-	    "$(PYTHON)" -c 'import sys; print(sys.version)' > $@; }
+	@version="$$("$(PYTHON)" -c 'import sys; print(sys.version)')" && \
+	[ "$$version" = "$$(cat $@ 2>/dev/null)" ] || { \
+	    rm -rf "$(VENV)" && { "$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; exit 1; }; } && \
+	    echo "$$version" > $@; }
