@@ -1,0 +1,234 @@
+"""The sections of a config but for `anomalies`, in their one canonical shape."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from fleet.scalars import (
+    AsExact,
+    AsReal,
+    AsText,
+    AsWhole,
+    Count,
+    Flag,
+    Misfit,
+    Natural,
+    NotNegative,
+    Positive,
+    Section,
+    Text,
+)
+
+PLACEHOLDERS = frozenset(
+    ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
+)
+
+
+def real_place(value: str) -> str:
+    if not value.strip() or value.strip().lower() in PLACEHOLDERS:
+        raise ValueError("is a placeholder; name a place, or leave the key out")
+    return value
+
+
+def moment(value: str) -> str:
+    """ISO 8601; without an offset it is UTC."""
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is not a time such as 2026-01-01T00:00:00+00:00") from None
+    return value
+
+
+def upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+class Sensor(Section):
+    """Who a single sensor is, or what all of a fleet have in common; what is left out is minted."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"), AsText] | None = None
+    type: Text = "environmental"
+    location: Annotated[Text, AfterValidator(real_place)] | None = None
+    manufacturer: Text | None = None
+    model: Text | None = None
+    firmware_version: Text | None = None
+
+
+class Checkpoint(Section):
+    """Accepted from older configs and without effect: the checkpoint is in the database, in each transaction."""
+
+    enabled: Flag = True
+    interval: Positive = 60.0
+    file: Text = "data/checkpoint.json"
+
+
+class Simulation(Section):
+    """How fast, from when and for how long. `duration_seconds` is simulated time; None runs until stopped."""
+
+    readings_per_second: Annotated[
+        Decimal,
+        Field(ge=Decimal("0.000001"), le=100_000, max_digits=12, decimal_places=6),
+        WithJsonSchema({"type": "number", "minimum": 0.000001, "maximum": 100_000}),
+        PlainSerializer(float, when_used="json"),
+        AsExact,
+    ] = Decimal(1)
+    duration_seconds: Positive | None = None
+    start_delay_seconds: NotNegative = 0.0
+    seed: Natural | None = None
+    start: Annotated[Text, AfterValidator(moment)] | None = None
+    resume: Annotated[Literal["catch_up", "skip"], AsText] = "skip"
+    longest_pause_seconds: NotNegative = 900.0
+    checkpoint: Checkpoint = Checkpoint()
+
+
+Quantity = Annotated[float, Field(ge=-1e12, le=1e12), AsReal]
+
+
+class ChannelParameters(Section):
+    """The healthy signal of one channel, in `unit`. `daily_amplitude` is in standard deviations. What is left out
+    is the profile's of the sensor's type."""
+
+    mean: Quantity
+    std_dev: Annotated[float, Field(ge=0, le=1e12), AsReal]
+    min: Quantity
+    max: Quantity
+    unit: Text | None = None
+    decimals: Annotated[int, Field(ge=0, le=9), AsWhole] | None = None
+    daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] | None = None
+
+    @model_validator(mode="after")
+    def in_order(self) -> ChannelParameters:
+        if self.min > self.max:
+            raise Misfit("min", f"{self.min:g} is more than max {self.max:g}")
+        if not self.min <= self.mean <= self.max:
+            raise Misfit("mean", f"{self.mean:g} is not between min {self.min:g} and max {self.max:g}")
+        return self
+
+
+class Backup(Section):
+    """Copies of the database every `interval` seconds."""
+
+    enabled: Flag = False
+    interval: Positive = 3600.0
+    path: Text = "data/backups"
+
+
+class Database(Section):
+    """Where readings go. In a fleet `path` names the shared database; delays and intervals are seconds."""
+
+    path: Text = "data/sensor_data.db"
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000), AsWhole] = 100
+    batch_interval: Annotated[float, Field(gt=0, le=3600), AsReal] = 1.0
+    retry_attempts: Annotated[int, Field(ge=1, le=1000), AsWhole] = 3
+    retry_delay: Annotated[float, Field(ge=0, le=3600), AsReal] = 1.0
+    wal_mode: Flag = True
+    preserve_existing: Flag = True
+    max_size_mb: Positive | None = None
+    backup: Backup = Backup()
+
+
+class Logging(Section):
+    level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper), AsText
+    ] = "INFO"
+    file: Text = "logs/sensor.log"
+    format: Text = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+    console: Flag = True
+    max_file_size_mb: Positive = 10.0
+    backup_count: Annotated[int, Field(ge=0, le=1000), AsWhole] = 5
+
+
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}\z"), BeforeValidator(upper), AsText]
+
+
+class RandomLocation(Section):
+    """Which cities sensors are placed in. `enabled` matters for a single sensor only: a fleet always is placed.
+    `gps_variation` is the radius of the scatter in metres. `update_interval` is accepted and without effect."""
+
+    enabled: Flag = False
+    number_of_cities: Count = 10
+    gps_variation: Annotated[float, Field(ge=0, le=1_000_000), AsReal] = 100.0
+    cities_file: Text | None = None
+    min_population: Natural | None = None
+    max_population: Natural | None = None
+    include_countries: tuple[Country, ...] = Field(default=(), strict=False)
+    exclude_countries: tuple[Country, ...] = Field(default=(), strict=False)
+    update_interval: Positive | None = None
+
+    @model_validator(mode="after")
+    def in_order(self) -> RandomLocation:
+        if None not in (self.min_population, self.max_population) and self.min_population > self.max_population:  # type: ignore[operator]
+            raise Misfit("min_population", f"{self.min_population} is more than max_population {self.max_population}")
+        return self
+
+
+class Replicas(Section):
+    """How many sensors and how they are named: `PREFIX_000001`, or after their city where there is no prefix.
+    More than one to a worker share its process and its database."""
+
+    count: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,50}\z"), AsText] | None = None
+    start_index: Annotated[int, Field(ge=0, le=999_999_999), AsWhole] = 1
+    sensors_per_worker: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
+    database: Annotated[Literal["own", "shared"], AsText] = "own"
+
+
+UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_.~/-]{0,200}\z"), AsText]
+
+
+class Endpoints(Section):
+    health: UrlPath = "/healthz"
+    metrics: UrlPath = "/metricz"
+    status: UrlPath = "/statusz"
+    samples: UrlPath = "/samplez"
+    db_stats: UrlPath = "/db_stats"
+
+
+class Monitoring(Section):
+    """The HTTP side. On by default, but in a version 1 config only if it has this section. Port 0 is any free one."""
+
+    enabled: Flag = True
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535), AsWhole] = 8080
+    endpoints: Endpoints = Endpoints()
+
+
+class DynamicReload(Section):
+    """Which files are watched while the fleet runs."""
+
+    enabled: Flag = True
+    watch_config: Flag = True
+    watch_identity: Flag = True
+    check_interval_seconds: Annotated[float, Field(ge=0.1, le=86_400), AsReal] = 5.0
+
+
+class Supervision(Section):
+    """When a worker counts as hung, how often it is restarted, how long it may take to stop; all in seconds."""
+
+    hang_seconds: Annotated[float, Field(ge=1, le=86_400), AsReal] = 20.0
+    restart_budget: Annotated[int, Field(ge=0, le=1_000_000), AsWhole] = 10
+    restart_window_seconds: Annotated[float, Field(gt=0, le=604_800), AsReal] = 600.0
+    backoff_min_seconds: Annotated[float, Field(gt=0, le=3600), AsReal] = 0.5
+    backoff_max_seconds: Annotated[float, Field(gt=0, le=86_400), AsReal] = 30.0
+    drain_seconds: Annotated[float, Field(gt=0, le=86_400), AsReal] = 30.0
+
+    @model_validator(mode="after")
+    def in_order(self) -> Supervision:
+        if self.backoff_min_seconds > self.backoff_max_seconds:
+            raise Misfit(
+                "backoff_min_seconds",
+                f"{self.backoff_min_seconds:g} is more than backoff_max_seconds {self.backoff_max_seconds:g}",
+            )
+        return self
+
+
+class Identities(Section):
+    """A folder of identity files; `strict` makes values that are not in the catalogue an error."""
+
+    path: Text | None = None
+    strict: Flag = False
+
