@@ -23,7 +23,9 @@ BIN = 900 * SECOND
 """Offsets from UTC change only at multiples of a quarter of an hour (but for Liberia's of 1972)."""
 
 # Taylor coefficients of sin(2 pi x) around 0; the error on [0, 1/4] is below 1e-9.
-_TERMS = [(-1) ** k * (2 * pi) ** (2 * k + 1) / f for k, f in enumerate((1, 6, 120, 5040, 362880, 39916800, 6227020800))]
+_TERMS = [
+    (-1) ** k * (2 * pi) ** (2 * k + 1) / f for k, f in enumerate((1, 6, 120, 5040, 362880, 39916800, 6227020800))
+]
 
 
 def sine(turns: Floats) -> Floats:

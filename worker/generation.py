@@ -50,7 +50,7 @@ class Block(NamedTuple):
     episodes: tuple[Episode, ...]
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         return len(self.times)
 
     @property

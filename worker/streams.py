@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ class Streams:
         key = np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
         self._philox = np.random.Philox(key=key)
         self._generator = np.random.Generator(self._philox)
-        self._state = {
+        self._state: Any = {
             "bit_generator": "Philox",
             "state": {"counter": self._counter, "key": key},
             "buffer": np.zeros(4, dtype=np.uint64),

@@ -1,0 +1,246 @@
+"""The loop of one worker: due? generate, deliver, publish, listen.
+
+The lifeline is a socket to the supervisor. It is the worker's sleep, its inbox for orders, and its proof that the
+supervisor lives: when it closes, the worker commits what it has and is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from worker.board import Board
+from worker.database import Database
+from worker.report import Report
+from worker.sensor import Sensor
+from worker.sinks import Fenced, Portion, Sink, Unavailable
+from worker.spec import RunSpec, WorkerSpec
+
+SETTLED, FENCED, UNSETTLED = 0, 3, 4
+"""Exit codes: all due readings are written; a newer incarnation has the sensors; some could not be written."""
+
+MOST = 10_000
+"""Readings in one transaction, all sensors together."""
+
+SECOND = 1_000_000
+SHORTEST_INTERVAL = 20_000
+BEAT = 2 * SECOND
+GOLDEN = 0.6180339887498949
+"""Multiples of the golden ratio, modulo 1, spread evenly: so are the commits of a fleet over the interval."""
+
+ORPHAN_SECONDS = 1.2
+
+
+class Worker:
+    """One worker process from the inside. `clock` gives monotonic nanoseconds."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        incarnation: int,
+        lifeline: socket.socket,
+        board: Board,
+        sink: Sink,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._spec, self._incarnation, self._clock = spec, incarnation, clock
+        self._lifeline, self._sink = lifeline, sink
+        self._sensors = [Sensor(sensor, spec.run) for sensor in spec.sensors]
+        self._report = Report(board, [sensor.row for sensor in spec.sensors])
+        self._log = logging.getLogger(spec.name)
+        self._poll = select.poll()  # not select(): a fleet has more than 1024 descriptors
+        self._poll.register(lifeline, select.POLLIN)
+        self._claimed = False
+        self._deadline: float | None = None  # monotonic seconds; set once it is to end
+        self._until_us: int | None = None  # simulated time up to which it still writes, once it is to end
+        self._inbox = b""
+        fastest = max(float(sensor.settings.exact_rate) for sensor in spec.sensors)
+        wanted = min(spec.store.batch_interval, spec.store.batch_size / fastest)
+        self._interval = max(int(wanted * SECOND), SHORTEST_INTERVAL)
+        self._slot = int(spec.sensors[0].row * GOLDEN % 1 * self._interval)
+
+    def run(self) -> int:
+        """Work until done, told to end, or orphaned. Returns the exit code."""
+        self._report.started()
+        try:
+            while True:
+                backlog = self._persist(self._step)
+                if self._deadline is None and all(sensor.done for sensor in self._sensors):
+                    self._report.state("done")
+                    return SETTLED
+                if self._deadline is not None and not backlog:
+                    self._persist(self._finish)
+                    self._report.state("stopped")
+                    return SETTLED
+                if self._deadline is not None and time.monotonic() >= self._deadline:
+                    raise Unavailable("there was no time for more", lost=False)
+                self._listen(0 if backlog else self._wait())
+        except Fenced as fenced:
+            self._log.warning("fenced: %s", fenced)
+            return FENCED
+        except Unavailable as unavailable:
+            return self._give_up(unavailable)
+        finally:
+            self._sink.close()
+
+    # What is written
+
+    def _step(self) -> bool:
+        """Settle what is due, at most MOST readings. Returns whether some is left."""
+        self._claim()
+        now = self._now()
+        for sensor in self._sensors:
+            if self._deadline is None and sensor.overdue(now):
+                sensor.skip(now)
+        return self._deliver(now, final=False)
+
+    def _finish(self) -> None:
+        """The last transaction before the end: records of episodes that would go on are cut."""
+        self._claim()
+        self._deliver(self._now(), final=True)
+
+    def _claim(self) -> None:
+        if not self._claimed:
+            identities = [sensor.spec.identity for sensor in self._sensors]
+            positions = self._sink.claim(identities, self._incarnation)
+            for sensor, position in zip(self._sensors, positions, strict=True):
+                sensor.resume(position)
+            self._claimed = True
+
+    def _deliver(self, now: int, *, final: bool) -> bool:
+        share = max(1, MOST // len(self._sensors))
+        portions: list[tuple[int, Portion]] = []
+        for index, sensor in enumerate(self._sensors):
+            portions.extend((index, portion) for portion in sensor.portions(now, share, final=final))
+        if portions:
+            begun = self._clock()
+            self._sink.deliver([portion for _, portion in portions])
+            took = (self._clock() - begun) // 1000
+            for index, portion in portions:
+                self._sensors[index].settled(portion)
+                self._report.settled(index, portion)
+            self._report.committed(self._sensors, took, self._now())
+        else:
+            self._report.alive()
+        return any(sensor.due(now) > sensor.next_seq for sensor in self._sensors)
+
+    def _persist(self, action: Callable[[], Any]) -> Any:
+        """Do it, again and again while the sink is unavailable. Raises Unavailable only after the deadline."""
+        delay = self._spec.store.retry_delay
+        retrying = Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_random_exponential(multiplier=delay / 4, max=5 * delay),
+            stop=lambda _: self._deadline is not None and time.monotonic() >= self._deadline,
+            before_sleep=self._unavailable,
+            sleep=lambda seconds: self._listen(int(seconds * SECOND)),
+            reraise=True,
+        )
+        return retrying(action)
+
+    def _unavailable(self, attempt: RetryCallState) -> None:
+        error = attempt.outcome and attempt.outcome.exception()
+        assert isinstance(error, Unavailable)
+        self._claimed = self._claimed and not error.lost
+        given_up = attempt.attempt_number == self._spec.store.retry_attempts
+        self._report.retried(given_up=given_up)
+        if given_up:
+            self._report.state("unready", str(error))
+            self._log.error("paused, nothing is dropped: %s", error)
+
+    def _give_up(self, unavailable: Unavailable) -> int:
+        now = self._now()
+        left = sum(max(0, sensor.due(now) - sensor.next_seq) for sensor in self._sensors) if self._claimed else None
+        told = f"{left} due readings" if left is not None else "due readings"
+        self._report.state("unready", f"{told} not written: {unavailable}")
+        self._log.error("%s not written: %s", told, unavailable)
+        return UNSETTLED
+
+    # When
+
+    def _now(self) -> int:
+        """Simulated time; once the worker is to end, the time at which it was told."""
+        run = self._spec.run
+        now = run.start_us + (self._clock() - run.origin_ns) // 1000
+        return now if self._until_us is None else min(now, self._until_us)
+
+    def _wait(self) -> int:
+        """Microseconds until the next commit is due."""
+        now, run = self._now(), self._spec.run
+        waiting = [sensor for sensor in self._sensors if not sensor.done]
+        next_due = max(now, min(sensor.schedule.time(sensor.next_seq) for sensor in waiting))
+        passed = next_due - run.start_us - self._slot
+        commit = next_due - passed % self._interval + self._interval
+        ends = [sensor.end_us for sensor in waiting if sensor.end_us is not None and now < sensor.end_us]
+        return min([commit, *ends]) - now
+
+    def _listen(self, microseconds: int) -> None:
+        """Sleep that long, beating; ends early when an order arrives or the supervisor dies."""
+        end = self._clock() + microseconds * 1000
+        while True:
+            left = max(0, end - self._clock()) // 1_000_000
+            ready = self._poll.poll(min(left, BEAT // 1000))
+            self._report.alive()
+            if ready:
+                self._receive()
+                return
+            if left <= BEAT // 1000:
+                return
+
+    def _receive(self) -> None:
+        received = self._lifeline.recv(4096)
+        if not received:
+            self._end(ORPHAN_SECONDS, "the supervisor is gone")
+        *lines, self._inbox = (self._inbox + received).split(b"\n")
+        for line in lines:
+            order = json.loads(line)
+            assert order["order"] == "drain", order
+            self._end(order["seconds"], "draining")
+
+    def _end(self, seconds: float, why: str) -> None:
+        self._log.info("%s", why)
+        self._poll.unregister(self._lifeline)  # nothing that could still come would change its mind
+        self._until_us = self._now()
+        self._deadline = time.monotonic() + seconds
+
+
+def main(spec: WorkerSpec, incarnation: int, lifeline: socket.socket, board: Board) -> None:
+    """The body of a worker process that was just forked from the supervisor. Exits with one of the codes above."""
+    detach(lifeline)
+    with contextlib.suppress(KeyboardInterrupt):
+        code = Worker(spec, incarnation, lifeline, board, Database(spec.store.path, wal=spec.store.wal)).run()
+    sys.exit(code)
+
+
+def detach(lifeline: socket.socket) -> None:
+    """Give up all of the supervisor that came along with the fork: its signals, its terminal, its descriptors.
+
+    Descriptors matter: a copy of another worker's lifeline would keep that worker from noticing that the supervisor
+    died, and a copy of the fleet's lock would keep the next fleet out.
+    """
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor decides, and says so through the lifeline
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
+    logs = [handler.stream for handler in root.handlers if isinstance(handler, logging.FileHandler)]
+    keep = {0, 1, 2, lifeline.fileno(), *(log.fileno() for log in logs)}
+    low = 0
+    for descriptor in sorted(keep):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+    if logs:
+        faulthandler.enable(logs[0])

@@ -1,0 +1,72 @@
+"""What a worker tells the world about its sensors, on the board."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from worker.board import KINDS, STATE, Board
+from worker.generation import MISSING
+from worker.sensor import Sensor
+from worker.sinks import Portion
+
+
+class Report:
+    """The writer of the rows of one worker's sensors, in the order of the sensors."""
+
+    def __init__(self, board: Board, rows: Sequence[int]) -> None:
+        self._rows = board.rows
+        self._indices = np.array(rows, dtype=np.intp)
+        self._writers = [board.row(row) for row in rows]
+
+    def alive(self) -> None:
+        self._rows["heartbeat_ns"][self._indices] = time.monotonic_ns()
+
+    def started(self) -> None:
+        self._rows["pid"][self._indices] = os.getpid()
+        self.alive()
+
+    def state(self, name: str, reason: str = "") -> None:
+        for writer in self._writers:
+            with writer as row:
+                row["state"] = STATE[name]
+                writer.reason(reason)
+
+    def retried(self, *, given_up: bool) -> None:
+        self._rows["retries"][self._indices] += 1
+        self._rows["errors"][self._indices] += given_up
+
+    def settled(self, index: int, portion: Portion) -> None:
+        """Count a portion of sensor number `index` that was committed."""
+        block = portion.block
+        with self._writers[index] as row:
+            row["next_seq"] = portion.end
+            if block is None:
+                return
+            counts = np.bincount(block.kinds + 1, minlength=len(KINDS) + 1)[1:]
+            row["anomalies"] += counts
+            row["readings"] += block.size - counts[MISSING]
+            delivered = np.flatnonzero(block.kinds != MISSING)
+            if len(delivered):
+                last = delivered[-1]
+                row["timestamp_us"] = block.times[last]
+                row["anomaly"] = block.kinds[last]
+                row["values"][: len(block.values)] = block.values[:, last]
+
+    def committed(self, sensors: Sequence[Sensor], took_us: int, now_us: int) -> None:
+        """Count a commit that took `took_us`; `now_us` is simulated time."""
+        rows, indices = self._rows, self._indices
+        moment = time.monotonic_ns()
+        rows["commits"][indices] += 1
+        rows["commit_us"][indices] = took_us
+        rows["commit_total_us"][indices] += took_us
+        rows["committed_at_us"][indices] = time.time_ns() // 1000
+        rows["lag_us"][indices] = [sensor.lag(now_us) for sensor in sensors]
+        first = rows["first_commit_ns"][indices]
+        rows["first_commit_ns"][indices] = np.where(first == 0, moment, first)
+        rows["heartbeat_ns"][indices] = moment
+        if (rows["state"][indices] != STATE["healthy"]).any():
+            self.state("healthy")
