@@ -1,0 +1,132 @@
+"""A document: one text or JSON file that somebody wrote, read strictly; every way to fail is one line.
+
+What the standard reader lets pass is refused here: a key given twice, bytes that are not UTF-8, nesting without end.
+NaN is left to whoever checks the value, who knows its key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fleet.errors import UserError
+
+LONGEST_QUOTE = 60
+CONTROL = re.compile("[\\x00-\\x1f\\x7f\\ud800-\\udfff]")
+SPACE = re.compile(r"[ \t\n\r]*")
+DECODER = json.JSONDecoder()
+
+
+class RepeatedKey(ValueError):
+    """An object that gives one key twice."""
+
+
+def read_text(path: Path) -> str:
+    """The whole file, without a byte order mark; UserError if there is no such text file."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a directory, not a file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if "\0" in text:
+        raise UserError(f"{path}: not a text file (byte {text.index(chr(0))} is NUL)")
+    return text
+
+
+def parse_json(text: str, path: Path) -> Any:
+    """The value that `text` spells; UserError with line and column of `path` if it spells none."""
+    try:
+        return json.loads(text, object_pairs_hook=distinct)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}:{error.colno}: invalid JSON: {error.msg}") from None
+    except RepeatedKey as error:
+        raise UserError(f"{path}: invalid JSON: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: invalid JSON: nested too deeply") from None
+    except ValueError:  # the one that is left: Python reads no whole number of more than 4300 digits
+        raise UserError(f"{path}: invalid JSON: a number of thousands of digits") from None
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        seen: set[str] = set()
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise RepeatedKey(f"the key {quoted(repeated)} is given twice in one object")
+    return fields
+
+
+def refuse(path: Path, text: str, keys: Sequence[str | int], value: object, allowed: str) -> NoReturn:
+    """Raise the one line about a value of a JSON file: file, line, column, key, value, what is allowed."""
+    line, column = position(text, keys)
+    name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+    raise UserError(f"{path}:{line}:{column}: {name}: {quoted(value)} {allowed}")
+
+
+def quoted(value: object) -> str:
+    """`value` as JSON spells it, shortened."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (RecursionError, ValueError):
+        text = "a value"
+    text = text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "..."
+
+
+def writable(text: str) -> bool:
+    """Whether `text` can stand in one line of a file, a log and a database: no control characters, no half of a
+    surrogate pair (which JSON can spell and UTF-8 cannot)."""
+    return not CONTROL.search(text)
+
+
+def position(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
+    """Line and column, from 1, of the value under `keys` in valid JSON; of the innermost one that is there."""
+    at = skip_space(text, 0)
+    for key in keys:
+        inner = enter_list(text, at, key) if isinstance(key, int) else enter_object(text, at, key)
+        if inner is None:
+            break
+        at = inner
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+
+
+def enter_object(text: str, at: int, wanted: str) -> int | None:
+    """Where the value of the member `wanted` of the object at `at` begins, None if it has none."""
+    while text[at] in "{,":
+        at = skip_space(text, at + 1)
+        if text[at] == "}":
+            return None
+        key, at = DECODER.raw_decode(text, at)
+        at = skip_space(text, skip_space(text, at) + 1)
+        if key == wanted:
+            return at
+        at = skip_value(text, at)
+    return None
+
+
+def enter_list(text: str, at: int, wanted: int) -> int | None:
+    """Where the element number `wanted` of the list at `at` begins."""
+    if text[at] != "[":
+        return None
+    at = skip_space(text, at + 1)
+    for _ in range(wanted):
+        at = skip_space(text, skip_value(text, at) + 1)
+    return at
+
+
+def skip_value(text: str, at: int) -> int:
+    _, end = DECODER.raw_decode(text, at)
+    return skip_space(text, end)
+
+
+def skip_space(text: str, at: int) -> int:
+    found = SPACE.match(text, at)
+    return found.end() if found else at
