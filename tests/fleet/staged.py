@@ -1,0 +1,127 @@
+"""A fleet as a reader finds it, without its processes: a real roster, a real board, real databases."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from fleet.roster import Member, Roster
+from worker.board import KINDS, STATE, Board
+from worker.schema import READING_COLUMNS, SCHEMA, identity_values, insert
+from worker.spec import Identity, Layout
+
+CHANNELS = (("temperature", "°C"), ("humidity", "%"), ("pressure", "Pa"), ("vibration", "mm/s²"), ("voltage", "V"))
+VALUES = (22.5, 60.25, 101325.0, 0.512, 24.03)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SECOND = 1_000_000_000
+
+
+def name(number: int) -> str:
+    return f"BER_{number:06d}"
+
+
+def at(seq: int) -> str:
+    return (START + timedelta(seconds=seq)).isoformat(timespec="microseconds")
+
+
+class Staged:
+    """`sensors` sensors of one reading a second, all healthy, started a minute ago, nothing written yet."""
+
+    def __init__(self, data: Path, sensors: int = 3, layout: Layout = "own") -> None:
+        self.data, self.run, self.layout = data, data / "run", layout
+        self.run.mkdir(parents=True)
+        self.started_ns = time.monotonic_ns() - 60 * SECOND
+        self.members = tuple(self.member(number) for number in range(sensors))
+        self.write_roster()
+        self.board = Board.create(self.run / "board", max(sensors, 1))
+        now = time.monotonic_ns()
+        rows = self.board.rows
+        rows["started_ns"], rows["heartbeat_ns"] = self.started_ns, now
+        rows["state"], rows["anomaly"] = STATE["healthy"], -1
+        rows["values"][:, : len(VALUES)] = VALUES
+        rows["values"][:, len(VALUES) :] = float("nan")
+
+    def member(self, number: int) -> Member:
+        own = self.layout == "own"
+        identity = Identity(
+            sensor_id=name(number),
+            manufacturer="SensorTech",
+            model="EnvMonitor-3000",
+            firmware_version="1.4",
+            location="Berlin",
+            latitude=52.52,
+            longitude=13.405,
+            timezone="Europe/Berlin",
+        )
+        return Member(
+            row=number,
+            worker=name(number) if own else "pack_0001",
+            rate=1.0,
+            database=self.data / (f"{name(number)}.db" if own else "sensors.db"),
+            log=self.run / "fleet.log",
+            channels=CHANNELS,
+            identity=identity,
+        )
+
+    def roster(self) -> Roster:
+        return Roster(
+            seed=42,
+            layout=self.layout,
+            run=1,
+            pid=0,
+            config="configs/fleet.yaml",
+            started_at="2026-01-01T00:00:00+00:00",
+            started_ns=self.started_ns,
+            start_time="2026-01-01T00:00:00.000000+00:00",
+            duration=None,
+            url=None,
+            members=self.members,
+        )
+
+    def write_roster(self, age: float = 60, **changes: Any) -> None:
+        """Replace the roster by one that was written `age` seconds ago."""
+        path = self.run / "roster.json"
+        replace(self.roster(), **changes).write(path)
+        written = time.time_ns() - int(age * SECOND)
+        os.utime(path, ns=(written, written))
+
+    def set(self, number: int, state: str = "healthy", reason: str = "", **fields: Any) -> None:
+        """Write a sensor's row on the board."""
+        writer = self.board.row(number)
+        with writer as row:
+            row["state"] = STATE[state]
+            writer.reason(reason)
+            for field, value in fields.items():
+                row[field] = value
+
+    def write(self, number: int, readings: int, kind: str | None = None) -> None:
+        """Commit that many readings of a sensor to its database and to the board, the last one anomalous."""
+        member = self.members[number]
+        connection = apsw.Connection(str(member.database))
+        connection.pragma("journal_mode", "wal")
+        connection.execute(SCHEMA)
+        assert READING_COLUMNS[0] == "timestamp"
+        with connection:
+            for seq in range(readings):
+                anomaly = kind if seq == readings - 1 else None
+                own = (at(seq), *VALUES, 1 if anomaly else 0, 1 if anomaly else 0, anomaly, seq)
+                connection.execute(insert(1), (*identity_values(member.identity), *own))
+            if kind:
+                episode = (member.sensor_id, kind, "temperature", readings - 1, readings - 1)
+                times = (at(readings - 1), at(readings - 1), json.dumps({"multiplier": 2.5}))
+                connection.execute("INSERT INTO anomaly_episodes VALUES (?,?,?,?,?,?,?,?)", (*episode, *times))
+        connection.close()
+        with self.board.row(number) as row:
+            row["readings"] = row["next_seq"] = readings
+            row["commits"], row["commit_total_us"], row["committed_at_us"] = readings, 500 * readings, readings
+            row["timestamp_us"] = int(START.timestamp() + readings - 1) * 1_000_000
+            row["anomaly"] = KINDS.index(kind) if kind else -1
+            if kind:
+                row["anomalies"][KINDS.index(kind)] += 1

@@ -1,0 +1,216 @@
+"""What the aggregator reads from sensors' databases, and what it says of those that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from flask.testing import FlaskClient
+
+from fleet import readings
+from fleet.aggregator import create_app
+from fleet.observation import Observer
+from tests.fleet.staged import Staged, at, name
+
+COLUMNS = (
+    "id timestamp sensor_id temperature humidity pressure vibration voltage status_code anomaly_flag anomaly_type"
+    " synced firmware_version model manufacturer serial_number manufacture_date location latitude longitude"
+    " original_timezone deployment_type installation_date height_meters orientation_degrees instance_id sensor_type seq"
+)
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Staged:
+    """A folder whose name means something in a URI."""
+    return Staged(tmp_path / "da ta?mode=rwc#1%20é")
+
+
+@pytest.fixture
+def client(staged: Staged) -> FlaskClient:
+    return client_of(staged)
+
+
+def client_of(staged: Staged) -> FlaskClient:
+    return create_app(staged.run, Observer(staged.run, tick=0)).test_client()
+
+
+def answered(client: FlaskClient, path: str, status: int = 200) -> Any:
+    response = client.get(path)
+
+    assert status == response.status_code, response.data
+    return json.loads(response.data)
+
+
+def test_samples_of_a_sensor(staged: Staged, client: FlaskClient) -> None:
+    """The last ten readings, newest first, with every column by name; `limit` asks for more."""
+    staged.write(0, 15, "spike")
+    document = answered(client, f"/workers/{name(0)}/samplez")
+
+    assert (10, list(range(14, 4, -1))) == (document["count"], [sample["seq"] for sample in document["samples"]])
+    assert COLUMNS.split() == list(document["samples"][0])
+    assert ("spike", at(14), 22.5) == tuple(
+        document["samples"][0][key] for key in ("anomaly_type", "timestamp", "temperature")
+    )
+    assert 15 == answered(client, f"/workers/{name(0)}/samplez?limit=1000")["count"]
+
+
+def test_samples_of_the_fleet(staged: Staged, client: FlaskClient) -> None:
+    """The newest readings of all sensors together."""
+    for number in range(3):
+        staged.write(number, 10 + number)
+    samples = answered(client, "/samplez?limit=4")["samples"]
+
+    assert [at(11), at(10), at(10), at(9)] == [sample["timestamp"] for sample in samples]
+
+
+def test_samples_are_of_those_who_committed_last(tmp_path: Path) -> None:
+    """Of many databases only the ten with the latest commits are opened."""
+    staged = Staged(tmp_path / "data", 12)
+    for number in range(12):
+        staged.write(number, 1)
+        staged.set(number, committed_at_us=100 - number)
+    samples = answered(client_of(staged), "/samplez?limit=1000")["samples"]
+
+    assert {name(number) for number in range(10)} == {sample["sensor_id"] for sample in samples}
+
+
+def test_a_shared_database(tmp_path: Path) -> None:
+    """In a database that sensors share, each one's samples and episodes are its own."""
+    staged = Staged(tmp_path / "data", layout="packed")
+    for number in range(3):
+        staged.write(number, 20, "trend" if number == 1 else None)
+    client = client_of(staged)
+
+    assert {name(0)} == {sample["sensor_id"] for sample in answered(client, f"/workers/{name(0)}/samplez")["samples"]}
+    assert 0 == answered(client, f"/workers/{name(0)}/episodes")["count"]
+    stats = answered(client, f"/workers/{name(0)}/db_stats")
+    assert (60, 20, 3) == (stats["total_records"], stats["sensor_records_this_run"], stats["sensors"])
+    assert (60, 1) == tuple(answered(client, "/db_stats")[key] for key in ("total_records", "database_count"))
+
+
+def test_the_search_in_a_shared_database_is_bounded(tmp_path: Path) -> None:
+    """A sensor that was silent for longer than the bound costs no walk through the whole table."""
+    staged = Staged(tmp_path / "data", layout="packed")
+    staged.write(0, 1)
+    staged.write(1, 1)
+    connection = apsw.Connection(str(staged.members[0].database))
+    connection.execute("UPDATE sensor_readings SET id = id + ?1 WHERE sensor_id = ?2", (readings.SCAN, name(1)))
+    connection.close()
+
+    assert [] == readings.latest(staged.members[0].database, 10, name(0))
+    assert 1 == len(readings.latest(staged.members[0].database, 10, name(1)))
+
+
+def test_episodes(staged: Staged, client: FlaskClient) -> None:
+    """Anomaly episodes with their parameters as an object."""
+    staged.write(0, 5, "spike")
+
+    assert [
+        {
+            "sensor_id": name(0),
+            "type": "spike",
+            "channel": "temperature",
+            "first_seq": 4,
+            "last_seq": 4,
+            "start_time": at(4),
+            "end_time": at(4),
+            "parameters": {"multiplier": 2.5},
+        }
+    ] == answered(client, f"/workers/{name(0)}/episodes?limit=1")["episodes"]
+
+
+def test_db_stats(staged: Staged, client: FlaskClient) -> None:
+    """Counts and sizes of all databases, of the disk, and the tables; a sensor without a database yet has none."""
+    staged.write(0, 10)
+    staged.write(1, 5)
+    stats = answered(client, "/db_stats")
+
+    assert (15, "last row id of every database", 3) == tuple(
+        stats[key] for key in ("total_records", "total_records_source", "database_count")
+    )
+    sizes = [staged.members[number].database.stat().st_size for number in (0, 1)]
+    assert sum(sizes) == stats["database_size_bytes"]
+    assert {"total_bytes", "used_bytes", "free_bytes"} == stats["disk_usage"].keys()
+    tables = {table["name"]: [column["name"] for column in table["columns"]] for table in stats["tables"]}
+    assert COLUMNS.split() == tables["sensor_readings"]
+    assert "anomaly_episodes" in tables
+
+
+def test_db_stats_of_many(tmp_path: Path) -> None:
+    """Of more databases than a request opens, the records are those that the board counts, and that is said."""
+    staged = Staged(tmp_path / "data", 11)
+    for number in range(11):
+        staged.write(number, 2)
+    stats = answered(client_of(staged), "/db_stats")
+
+    assert (22, 10) == (stats["total_records"], len(stats["databases"]))
+    assert stats["total_records_source"].startswith("board")
+
+
+@pytest.mark.parametrize("rest", ["samplez", "db_stats", "episodes"])
+@pytest.mark.parametrize("content", [None, b"", b"junk" * 5000])
+def test_a_database_that_cannot_be_read(staged: Staged, client: FlaskClient, content: bytes | None, rest: str) -> None:
+    """Missing, empty or no database at all: 503 with the file and the reason, and the file is left as it is."""
+    path = staged.members[0].database
+    if content is not None:
+        path.write_bytes(content)
+
+    assert path.name in answered(client, f"/workers/{name(0)}/{rest}", 503)["error"]
+    assert content == (path.read_bytes() if path.exists() else None)
+
+
+def test_a_damaged_page(staged: Staged, client: FlaskClient) -> None:
+    """A database with a damaged table is a 503, not a bug."""
+    staged.write(0, 500)
+    path = staged.members[0].database
+    content = bytearray(path.read_bytes())
+    content[4096 * 6 :] = b"\xff" * (len(content) - 4096 * 6)
+    path.write_bytes(content)
+
+    assert "CorruptError" in answered(client, f"/workers/{name(0)}/samplez?limit=1000", 503)["error"]
+
+
+def test_a_locked_database(staged: Staged, client: FlaskClient) -> None:
+    """Who holds a database exclusively is waited for only briefly."""
+    staged.write(0, 5)
+    holder = apsw.Connection(str(staged.members[0].database))
+    holder.pragma("journal_mode", "delete")
+    holder.execute("BEGIN EXCLUSIVE")
+
+    assert "BusyError" in answered(client, f"/workers/{name(0)}/samplez", 503)["error"]
+    holder.close()
+
+
+def test_one_bad_database_does_not_hide_the_others(staged: Staged, client: FlaskClient) -> None:
+    """The fleet's samples and statistics come from those that can be read, and name the other."""
+    staged.write(0, 3)
+    staged.write(1, 3)
+    staged.members[1].database.write_bytes(b"junk" * 5000)
+
+    assert {name(0)} == {sample["sensor_id"] for sample in answered(client, "/samplez")["samples"]}
+    assert name(1) in answered(client, "/samplez")["errors"][0]
+    assert (1, 1) == tuple(len(answered(client, "/db_stats")[key]) for key in ("errors", "databases"))
+
+
+def test_what_json_cannot_say(staged: Staged, client: FlaskClient) -> None:
+    """Infinity and bytes that somebody put into a database do not break the answer."""
+    staged.write(0, 2)
+    connection = apsw.Connection(str(staged.members[0].database))
+    connection.execute("UPDATE sensor_readings SET temperature = 9e999, location = x'00ff'")
+    connection.close()
+    sample = answered(client, f"/workers/{name(0)}/samplez")["samples"][0]
+
+    assert (None, "00ff") == (sample["temperature"], sample["location"])
+
+
+def test_reading_is_all_it_does(staged: Staged) -> None:
+    """The connection refuses to write."""
+    staged.write(0, 1)
+    with (
+        pytest.raises(readings.Unreadable, match="ReadOnlyError"),
+        readings.connection(staged.members[0].database) as opened,
+    ):
+        opened.execute("DELETE FROM sensor_readings")
