@@ -1,49 +1,164 @@
-"""The catalogue: which kinds of sensor there are, who makes them, and what that does to their anomalies."""
+"""The catalogue: which kinds of sensor there are, who makes them, and what that does to their anomalies.
+
+All of it is data: `configs/catalogue.yaml`, one file for each kind in `configs/profiles/`, and a file of the
+catalogue's shape that a config may name to extend them. Mappings are merged, anything else is replaced.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import yaml
+from pydantic import ValidationError
 
+from fleet.catalogue_entries import ChannelProfile, Effect, Kind
+from fleet.config_faults import Fault, Index, model_faults, refuse
 from fleet.errors import UserError
 from fleet.packaged import packaged
+from fleet.yaml_source import read_yaml
+from fleet.yaml_tree import Mark, Node
+
+HIGHEST_SHARE = Fraction(9, 10)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Effects:
+    """What manufacturer, model and firmware of one sensor do to its anomalies, all together."""
+
+    parts: tuple[Effect, ...]
+
+    def share(self, probability: float) -> Fraction:
+        """The effective share of anomalous readings: exactly probability x multipliers, at most 0.9."""
+        share = Fraction(Decimal(repr(probability)))
+        for part in self.parts:
+            share *= Fraction(part.multiplier)
+        return min(share, HIGHEST_SHARE)
+
+    def weight(self, kind: str, weight: float) -> Fraction:
+        """The adjusted weight of a type of anomaly, before the weights are normalised."""
+        adjusted = Fraction(Decimal(repr(weight)))
+        for part in self.parts:
+            adjusted *= Fraction(part.weights.get(kind, Decimal(1)))
+        return adjusted
+
+    def parameters(self, kind: str) -> Mapping[str, float]:
+        return {name: value for part in self.parts for name, value in part.parameters.get(kind, {}).items()}
+
+    @property
+    def severity(self) -> float:
+        severity = 1.0
+        for part in self.parts:
+            severity *= part.severity
+        return severity
+
+    def odds(self, channels: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+        """The odds of the channels that have a share of their own, where each of the others has odds 1."""
+        shares = {
+            name: Fraction(share)
+            for part in self.parts
+            for name, share in part.channel_shares.items()
+            if name in channels
+        }
+        others, left = len(channels) - len(shares), 1 - sum(shares.values())
+        unit = left / others if others and left > 0 else Fraction(1)
+        return tuple((name, float(share / unit)) for name, share in shares.items())
+
+
+@dataclass(frozen=True)
 class SensorType:
-    """One kind of sensor. `models` maps each manufacturer to the models it makes."""
+    """One kind of sensor."""
 
     name: str
-    models: Mapping[str, tuple[str, ...]]
-    firmware: tuple[str, ...]
+    entry: Kind
+
+    @cached_property
+    def models(self) -> Mapping[str, tuple[str, ...]]:
+        """Each manufacturer's models."""
+        return {name: maker.models for name, maker in self.entry.manufacturers.items()}
+
+    @cached_property
+    def firmware(self) -> tuple[str, ...]:
+        return tuple(self.entry.firmware)
+
+    @property
+    def channels(self) -> Mapping[str, ChannelProfile]:
+        return self.entry.channels
+
+    def effects(self, manufacturer: str | None, model: str | None, firmware: str | None) -> Effects:
+        """What these do; one that the catalogue does not know does nothing."""
+        found = (
+            self.entry.manufacturers.get(manufacturer or ""),
+            self.entry.models.get(model or ""),
+            self.entry.firmware.get(firmware or ""),
+        )
+        return Effects(tuple(effect for effect in found if effect is not None))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Catalogue:
+    """All kinds of sensor by name, and the other names they have."""
+
     types: Mapping[str, SensorType]
     aliases: Mapping[str, str]
 
+    def knows(self, name: str) -> bool:
+        return self.aliases.get(name, name) in self.types
+
     def sensor_type(self, name: str) -> SensorType:
         """The kind of that name or alias; UserError lists the valid ones."""
-        try:
-            return self.types[self.aliases.get(name, name)]
-        except KeyError:
-            raise UserError(f"'{name}' is not a sensor type; there are {', '.join(self.types)}") from None
+        if not self.knows(name):
+            raise UserError(f"'{name}' is not a sensor type; there are {', '.join(self.types)}")
+        return self.types[self.aliases.get(name, name)]
 
 
 def load_catalogue(path: Path | None = None) -> Catalogue:
-    """The packaged catalogue, extended by the file at `path`."""
-    entries = yaml.load((path or packaged("catalogue.yaml")).read_text(), Loader=yaml.CBaseLoader)
-    types = {
-        name: SensorType(
-            name,
-            {maker: tuple(entry["models"]) for maker, entry in kind["manufacturers"].items()},
-            tuple(kind["firmware"]),
-        )
-        for name, kind in entries.items()
-    }
-    aliases = {alias: name for name, kind in entries.items() for alias in kind.get("aliases", ())}
+    """The packaged catalogue, extended by the file at `path`; UserError if a file is not one."""
+    values: dict[str, Any] = {}
+    index = Index(Node(None, Mark(str(path or packaged("catalogue.yaml"))), Mark(""), ""))
+    for name, source in sources(path):
+        merge(values, entries(name, source, index))
+    faults: list[Fault] = []
+    types = {name: SensorType(name, entry) for name, entry in checked(values, index, faults)}
+    refuse(faults)
+    aliases = {alias: name for name, kind in types.items() for alias in kind.entry.aliases}
     return Catalogue(types, aliases)
+
+
+def sources(path: Path | None) -> Iterator[tuple[str | None, Path]]:
+    """The files in the order in which they extend each other, with the kind that a file is all about."""
+    for profile in sorted(packaged("profiles").glob("*.yaml")):
+        yield profile.stem, profile
+    yield None, packaged("catalogue.yaml")
+    if path is not None:
+        yield None, path
+
+
+def entries(name: str | None, source: Path, index: Index) -> dict[str, Any]:
+    """The entries of one file by kind."""
+    root = read_yaml(source)
+    if not isinstance(root.value, dict):
+        raise UserError(f"{root.mark}: not a catalogue: it holds no kinds of sensor")
+    if name is not None:
+        return {name: index.plain(root, (name,))}
+    return {key: index.plain(node, (key,)) for key, node in root.value.items()}
+
+
+def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def checked(values: Mapping[str, Any], index: Index, faults: list[Fault]) -> Iterator[tuple[str, Kind]]:
+    for name, value in values.items():
+        try:
+            yield name, Kind.model_validate(value)
+        except ValidationError as error:
+            faults.extend(model_faults(error, index, Kind.model_json_schema(), (name,)))

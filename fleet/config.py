@@ -1,13 +1,23 @@
-"""The config: one YAML file in any of its dialects in, one frozen tree of settings out."""
+"""The config: one YAML file in any of its dialects in, one frozen tree of settings out.
+
+Flags beat the environment, the environment beats the file, the file beats the defaults. The sections are in
+`config_sections` and `config_anomalies`, their other spellings in `dialects`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+import yaml
+from pydantic import ValidationError
 
+from fleet.catalogue import Catalogue, load_catalogue
 from fleet.config_anomalies import Anomalies
+from fleet.config_faults import model_faults, refuse
+from fleet.config_kinds import complete_channels, limit_faults, resolve_files, sensor_faults
 from fleet.config_sections import (
     ChannelParameters,
     Database,
@@ -21,7 +31,13 @@ from fleet.config_sections import (
     Simulation,
     Supervision,
 )
+from fleet.config_sources import Given, environment_values, override_values
+from fleet.dialects import Draft, canonical, spellings
+from fleet.packaged import packaged
 from fleet.scalars import AsWhole, Flag, Section, Text
+from fleet.yaml_source import read_yaml
+
+__all__ = ["Config", "Given", "json_schema", "load_config", "packaged", "to_yaml"]
 
 
 class Config(Section):
@@ -42,3 +58,61 @@ class Config(Section):
     monitoring: Monitoring = Monitoring()
     dynamic_reload: DynamicReload = DynamicReload()
     supervision: Supervision = Supervision()
+
+
+def load_config(path: Path | None, environment: Mapping[str, str] = {}, overrides: Mapping[str, object] = {}) -> Config:
+    """The config in the file at `path` (None: the packaged fleet.yaml) under the environment and the overrides.
+
+    `overrides` maps dotted canonical keys to values; one from a flag is `Given(value, "--rate")`, so that errors
+    name the flag, and one that is None was not given. Raises UserError, one line, if anything is wrong.
+    """
+    source = path or packaged("fleet.yaml")
+    draft = canonical(read_yaml(source))
+    environment_values(draft, environment)
+    override_values(draft, overrides)
+    refuse(draft.faults)
+    draft.faults.extend(resolve_files(draft, source.resolve().parent))
+    refuse(draft.faults)
+    if str(draft.get(("version",))) == "1" and draft.get(("monitoring",)) is None:
+        draft.place(("monitoring", "enabled"), False)
+    extension = draft.get(("catalogue",))
+    catalogue = load_catalogue(Path(extension) if isinstance(extension, str) else None)
+    draft.faults.extend(sensor_faults(draft, catalogue))
+    refuse(draft.faults)
+    draft.faults.extend(complete_channels(draft, catalogue))
+    return checked(draft, catalogue)
+
+
+def checked(draft: Draft, catalogue: Catalogue) -> Config:
+    try:
+        config = Config.model_validate(draft.values)
+    except ValidationError as error:
+        refuse([*draft.faults, *model_faults(error, draft.index, json_schema(), spellings=spellings)])
+        raise  # not reached: there was a fault
+    refuse(draft.faults)
+    refuse([*limit_faults(config.normal_parameters or {}, draft, catalogue.sensor_type(config.sensor.type))])
+    return config
+
+
+def to_yaml(config: Config) -> str:
+    """The config in its canonical shape; loading it gives an equal config."""
+    values = config.model_dump(exclude_none=True)
+    text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def json_schema() -> dict[str, Any]:
+    return Config.model_json_schema()
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes exact decimals as numbers and tuples as lists."""
+
+
+def exact_number(dumper: yaml.SafeDumper, value: Decimal) -> yaml.ScalarNode:
+    text = f"{value:f}"
+    return dumper.represent_scalar(f"tag:yaml.org,2002:{'float' if '.' in text else 'int'}", text)
+
+
+Dumper.add_representer(Decimal, exact_number)
+Dumper.add_representer(tuple, Dumper.represent_list)

@@ -63,7 +63,7 @@ class AnomalyType(Section):
         return tuple(name for name in cls.model_fields if name not in AnomalyType.model_fields)
 
     @classmethod
-    def told(cls, values: Parameters, severity: float) -> Parameters:
+    def told(cls, values: Parameters, severity: float) -> Parameters:  # noqa: ARG003 - a type may have none
         """The worker's parameters for those in force, by their names in the config."""
         return {}
 
@@ -72,7 +72,7 @@ class Spike(AnomalyType):
     """The value is multiplied, or divided, by a factor between `multiplier_min` and `multiplier_max`."""
 
     LASTS = (1, "readings")
-    DEFAULTS = {"multiplier_min": 1.5, "multiplier_max": 3.0}
+    DEFAULTS: ClassVar[Parameters] = {"multiplier_min": 1.5, "multiplier_max": 3.0}
     ONE_CHANNEL = True
 
     weight: Weight = 0.4
@@ -84,8 +84,9 @@ class Spike(AnomalyType):
         values = {**self.DEFAULTS, **self.stated()}
         least, most = values["multiplier_min"], values["multiplier_max"]
         if least > most:
-            key = "multiplier_min" if self.multiplier_min is not None else "multiplier_max"
-            raise Misfit(key, f"multiplier_min {least:g} is more than multiplier_max {most:g}")
+            if self.multiplier_min is not None:
+                raise Misfit("multiplier_min", f"{least:g} is more than multiplier_max {most:g}")
+            raise Misfit("multiplier_max", f"{most:g} is less than multiplier_min {least:g}")
         return self
 
     @classmethod
@@ -98,7 +99,7 @@ class Trend(AnomalyType):
     """The value drifts up or down, by at most `max_change_percent` of itself at the end."""
 
     LASTS = (300.0, "seconds")
-    DEFAULTS = {"max_change_percent": 50.0}
+    DEFAULTS: ClassVar[Parameters] = {"max_change_percent": 50.0}
     ONE_CHANNEL = True
 
     weight: Weight = 0.2
@@ -114,7 +115,7 @@ class Pattern(AnomalyType):
     `amplitude` standard deviations."""
 
     LASTS = (600.0, "seconds")
-    DEFAULTS = {"frequency": 0.1, "amplitude_percent": 20.0}
+    DEFAULTS: ClassVar[Parameters] = {"frequency": 0.1, "amplitude_percent": 20.0}
 
     weight: Weight = 0.1
     frequency: Annotated[float, Field(gt=0, le=1_000_000), AsReal] | None = None
@@ -145,7 +146,7 @@ class Noise(AnomalyType):
     """Random deviations of `noise_factor` of the value on all channels, those of vibration times `vibration_gain`."""
 
     LASTS = (180.0, "seconds")
-    DEFAULTS = {"noise_factor": 0.10, "vibration_gain": 1.0}
+    DEFAULTS: ClassVar[Parameters] = {"noise_factor": 0.10, "vibration_gain": 1.0}
 
     weight: Weight = 0.2
     noise_factor: Extent | None = None

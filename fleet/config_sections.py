@@ -26,6 +26,11 @@ from fleet.scalars import (
 PLACEHOLDERS = frozenset(
     ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
 )
+NAME = "a name: at most {} letters, digits, '_', '.' and '-', the first a letter or a digit"
+
+
+def name_pattern(longest: int) -> str:
+    return rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{longest - 1}}}$"
 
 
 def real_place(value: str) -> str:
@@ -50,7 +55,7 @@ def upper(value: object) -> object:
 class Sensor(Section):
     """Who a single sensor is, or what all of a fleet have in common; what is left out is minted."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"), AsText] | None = None
+    id: Annotated[str, Field(pattern=name_pattern(64), description=NAME.format(64)), AsText] | None = None
     type: Text = "environmental"
     location: Annotated[Text, AfterValidator(real_place)] | None = None
     manufacturer: Text | None = None
@@ -89,13 +94,15 @@ Quantity = Annotated[float, Field(ge=-1e12, le=1e12), AsReal]
 
 
 class ChannelParameters(Section):
-    """The healthy signal of one channel, in `unit`. `daily_amplitude` is in standard deviations. What is left out
-    is the profile's of the sensor's type."""
+    """The healthy signal of one channel, in `unit`, and the physical limits `lowest` and `highest` of its anomalies.
+    `daily_amplitude` is in standard deviations. What is left out is the profile's of the sensor's type."""
 
     mean: Quantity
     std_dev: Annotated[float, Field(ge=0, le=1e12), AsReal]
     min: Quantity
     max: Quantity
+    lowest: Quantity | None = None
+    highest: Quantity | None = None
     unit: Text | None = None
     decimals: Annotated[int, Field(ge=0, le=9), AsWhole] | None = None
     daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] | None = None
@@ -132,9 +139,7 @@ class Database(Section):
 
 
 class Logging(Section):
-    level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper), AsText
-    ] = "INFO"
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper), AsText] = "INFO"
     file: Text = "logs/sensor.log"
     format: Text = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
     console: Flag = True
@@ -142,7 +147,9 @@ class Logging(Section):
     backup_count: Annotated[int, Field(ge=0, le=1000), AsWhole] = 5
 
 
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}\z"), BeforeValidator(upper), AsText]
+Country = Annotated[
+    str, Field(pattern=r"^[A-Z]{2}$", description="a country code of two letters"), BeforeValidator(upper), AsText
+]
 
 
 class RandomLocation(Section):
@@ -171,13 +178,13 @@ class Replicas(Section):
     More than one to a worker share its process and its database."""
 
     count: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,50}\z"), AsText] | None = None
+    prefix: Annotated[str, Field(pattern=name_pattern(51), description=NAME.format(51)), AsText] | None = None
     start_index: Annotated[int, Field(ge=0, le=999_999_999), AsWhole] = 1
     sensors_per_worker: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
     database: Annotated[Literal["own", "shared"], AsText] = "own"
 
 
-UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_.~/-]{0,200}\z"), AsText]
+UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_.~/-]{0,200}$", description="a path such as /healthz"), AsText]
 
 
 class Endpoints(Section):
@@ -231,4 +238,3 @@ class Identities(Section):
 
     path: Text | None = None
     strict: Flag = False
-

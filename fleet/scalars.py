@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fleet.yaml_source import Plain
+from fleet.yaml_tree import Plain
 
-WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,30}\Z")
+WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,400}\Z")
 NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?\Z")
 TRUE = frozenset(("true", "yes", "on"))
 FALSE = frozenset(("false", "no", "off"))

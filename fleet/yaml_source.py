@@ -1,70 +1,15 @@
-"""YAML text as a tree of marked values: every key and value knows the line and column it was written at.
-
-Plain scalars stay text until the field they land in says what they are, so `1.10` is a version in one place and a
-number in another, `NO` is Norway in a list of countries, and `0012` keeps its zeros. The tree is built from parser
-events with an explicit stack: no input can exhaust memory or the C stack.
-"""
+"""YAML files: read, bounded and checked to be one document, with an error of one line for any bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import yaml
 
 from fleet.errors import UserError
+from fleet.yaml_tree import Mark, Node, Tree
 
 LARGEST_FILE = 8_000_000
-MOST_VALUES = 200_000
-DEEPEST = 32
-
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class Plain(str):
-    """A scalar written without quotes: text that may stand for a number, a truth value or nothing."""
-
-    __slots__ = ()
-
-
-NOTHING = frozenset(("", "~", "null", "Null", "NULL"))
-
-
-class Mark(NamedTuple):
-    """A place in a file, counted from 1; line 0 means that `origin` says it all (a flag, a variable)."""
-
-    origin: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.origin}:{self.line}:{self.column}" if self.line else self.origin
-
-
-Value = str | None | dict[str, "Node"] | list["Node"]
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One value: a scalar (`Plain`, or `str` if quoted), None, a mapping or a list; where it and its key are."""
-
-    value: Value
-    mark: Mark
-    key_mark: Mark
-    key: str  # dotted, as written
-
-    def depths(self) -> Iterator[int]:
-        """How deep this node (0) and each one below it is, as often as aliases repeat it."""
-        stack = [(self, 0)]
-        while stack:
-            node, depth = stack.pop()
-            yield depth
-            if isinstance(node.value, dict):
-                stack.extend((child, depth + 1) for child in node.value.values())
-            elif isinstance(node.value, list):
-                stack.extend((child, depth + 1) for child in node.value)
 
 
 def read_yaml(path: Path) -> Node:
@@ -96,7 +41,7 @@ def parse_yaml(text: str, origin: str) -> Node:
         return Tree(origin).build(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Mark(origin, mark.line + 1, mark.column + 1) if mark else Mark(origin)
+        place = Mark(origin, mark.line + 1, mark.column + 1) if mark is not None else Mark(origin)
         raise UserError(f"{place}: not valid YAML: {error.problem or error.context}") from None
     except yaml.reader.ReaderError as error:
         raise UserError(f"{origin}: not valid YAML: {unreadable(error)}") from None
@@ -107,137 +52,3 @@ def parse_yaml(text: str, origin: str) -> Node:
 def unreadable(error: yaml.reader.ReaderError) -> str:
     code = error.character if isinstance(error.character, int) else ord(error.character)
     return f"{error.reason} (0x{code:02x} at position {error.position})"
-
-
-@dataclass(slots=True)
-class Open:
-    """A mapping or list whose end has not been seen yet."""
-
-    node: Node
-    anchor: str | None
-    key: str | None = None  # the mapping key that waits for its value
-    key_mark: Mark | None = None
-
-
-@dataclass(slots=True)
-class Tree:
-    """Builds the tree of one document from the parser's events."""
-
-    origin: str
-    stack: list[Open] = field(default_factory=list)
-    anchors: dict[str, Node] = field(default_factory=dict)
-    root: Node | None = None
-    values: int = 0
-
-    def build(self, text: str) -> Node:
-        documents = 0
-        for event in yaml.parse(text, Loader=Loader):
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    raise UserError(f"{self.mark(event)}: a second document begins; a config is one document")
-            elif isinstance(event, yaml.NodeEvent):
-                self.count(event)
-                self.open(event)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                done = self.stack.pop()
-                self.remember(done.anchor, done.node)
-        start = Mark(self.origin, 1, 1)
-        if self.root is None or self.root.value is None:
-            return Node({}, start, start, "")
-        return self.root
-
-    def mark(self, event: yaml.Event) -> Mark:
-        return Mark(self.origin, event.start_mark.line + 1, event.start_mark.column + 1)
-
-    def count(self, event: yaml.Event) -> None:
-        self.values += 1
-        if self.values > MOST_VALUES:
-            raise UserError(f"{self.mark(event)}: more than {MOST_VALUES} values")
-
-    def limit(self, event: yaml.Event, depth: int) -> None:
-        if depth >= DEEPEST:
-            raise UserError(f"{self.mark(event)}: nested more than {DEEPEST} levels deep")
-
-    def open(self, event: yaml.NodeEvent) -> None:
-        if isinstance(event, yaml.ScalarEvent) and self.takes_key():
-            self.take_key(event)
-            return
-        node = self.node(event)
-        self.attach(node, event)
-        if isinstance(event, yaml.CollectionStartEvent):
-            self.limit(event, len(self.stack))
-            self.stack.append(Open(node, event.anchor))
-        elif isinstance(event, yaml.ScalarEvent):
-            self.remember(event.anchor, node)
-
-    def node(self, event: yaml.NodeEvent) -> Node:
-        mark = self.mark(event)
-        key, key_mark = self.name(mark)
-        if isinstance(event, yaml.AliasEvent):
-            return self.copy(event, mark, key_mark, key)
-        if event.tag is not None and event.tag != "!" and not event.tag.startswith("tag:yaml.org,2002:str"):
-            raise UserError(f"{mark}: {key or 'document'}: the tag {event.tag} is not allowed here; write a plain value")
-        value: Value = [] if isinstance(event, yaml.SequenceStartEvent) else {}
-        if isinstance(event, yaml.ScalarEvent):
-            value = scalar(event)
-        return Node(value, mark, key_mark, key)
-
-    def copy(self, event: yaml.AliasEvent, mark: Mark, key_mark: Mark, key: str) -> Node:
-        original = self.anchors.get(event.anchor)
-        if original is None:
-            raise UserError(f"{mark}: {key}: the alias *{event.anchor} refers to nothing before it")
-        for depth in original.depths():
-            self.count(event)
-            self.limit(event, len(self.stack) + depth)
-        return Node(original.value, mark, key_mark, key)
-
-    def takes_key(self) -> bool:
-        return bool(self.stack) and isinstance(self.stack[-1].node.value, dict) and self.stack[-1].key is None
-
-    def take_key(self, event: yaml.ScalarEvent) -> None:
-        top, mark = self.stack[-1], self.mark(event)
-        assert isinstance(top.node.value, dict)
-        first = top.node.value.get(event.value)
-        if first is not None:
-            name = dotted(top.node.key, event.value)
-            raise UserError(f"{mark}: {name}: duplicate key; it is already on line {first.key_mark.line}")
-        top.key, top.key_mark = event.value, mark
-
-    def name(self, mark: Mark) -> tuple[str, Mark]:
-        """The dotted name of the value that comes next, and where its key is."""
-        if not self.stack:
-            return "", mark
-        top = self.stack[-1]
-        if isinstance(top.node.value, list):
-            return f"{top.node.key}[{len(top.node.value)}]", mark
-        if top.key is None or top.key_mark is None:
-            raise UserError(f"{mark}: {top.node.key or 'document'}: a key must be plain text")
-        return dotted(top.node.key, top.key), top.key_mark
-
-    def attach(self, node: Node, event: yaml.NodeEvent) -> None:
-        if not self.stack:
-            self.root = node
-            return
-        top = self.stack[-1]
-        if isinstance(top.node.value, list):
-            top.node.value.append(node)
-        elif isinstance(top.node.value, dict) and top.key is not None:
-            top.node.value[top.key] = node
-            top.key = None
-
-    def remember(self, anchor: str | None, node: Node) -> None:
-        # Only once it is complete: an alias to what encloses it would be endless.
-        if anchor is not None:
-            self.anchors[anchor] = node
-
-
-def scalar(event: yaml.ScalarEvent) -> str | None:
-    plain = event.style in (None, "") and event.tag is None
-    if plain and event.value in NOTHING:
-        return None
-    return Plain(event.value) if plain else str(event.value)
-
-
-def dotted(parent: str, key: str) -> str:
-    return f"{parent}.{key}" if parent else key

@@ -1,0 +1,99 @@
+"""What a catalogue file may say, checked as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from fleet.config_anomalies import KINDS
+from fleet.config_sections import Quantity
+from fleet.scalars import AsExact, AsReal, AsText, AsWhole, Misfit, Section, Text
+from worker.board import MAX_CHANNELS
+
+Multiplier = Annotated[
+    Decimal,
+    Field(ge=0, le=1000),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1000}),
+    AsExact,
+]
+ChannelShare = Annotated[
+    Decimal,
+    Field(ge=0, le=1),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+    AsExact,
+]
+
+
+def known_kind(value: str) -> str:
+    if value not in KINDS:
+        raise ValueError(f"is not one of {', '.join(KINDS)}")
+    return value
+
+
+KindName = Annotated[str, AsText, AfterValidator(known_kind)]
+
+
+class ChannelProfile(Section):
+    """A channel of a kind of sensor: its healthy signal, its physical limits, how it is written."""
+
+    unit: Text
+    mean: Quantity
+    std_dev: Annotated[float, Field(ge=0, le=1e12), AsReal]
+    min: Quantity
+    max: Quantity
+    lowest: Quantity = -1e12
+    highest: Quantity = 1e12
+    decimals: Annotated[int, Field(ge=0, le=9), AsWhole] = 2
+    daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] = 0.0
+
+    @model_validator(mode="after")
+    def in_order(self) -> ChannelProfile:
+        if not self.lowest <= self.min <= self.mean <= self.max <= self.highest:
+            raise Misfit(
+                "mean", f"lowest {self.lowest:g} <= min <= mean <= max <= highest {self.highest:g} does not hold"
+            )
+        return self
+
+
+class Effect(Section):
+    """What a manufacturer, a model or a firmware version does to a sensor's anomalies."""
+
+    multiplier: Multiplier = Decimal(1)
+    severity: Annotated[float, Field(ge=0, le=100), AsReal] = 1.0
+    weights: Mapping[KindName, Multiplier] = Field(default_factory=dict)
+    parameters: Mapping[KindName, Mapping[Text, Quantity]] = Field(default_factory=dict)
+    channel_shares: Mapping[Text, ChannelShare] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def known_parameters(self) -> Effect:
+        for kind, values in self.parameters.items():
+            names = KINDS[kind].parameter_names()
+            for name in values:
+                if name not in names:
+                    raise Misfit(
+                        f"parameters.{kind}.{name}", f"unknown parameter; {kind} has {', '.join(names) or 'none'}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def shares_of_one(self) -> Effect:
+        if sum(self.channel_shares.values()) > 1:
+            raise Misfit("channel_shares", "the shares add up to more than 1")
+        return self
+
+
+class Manufacturer(Effect):
+    models: tuple[Text, ...] = Field(min_length=1, strict=False)
+
+
+class Kind(Section):
+    """One kind of sensor."""
+
+    aliases: tuple[Text, ...] = Field(default=(), strict=False)
+    channels: Mapping[Text, ChannelProfile] = Field(min_length=1, max_length=MAX_CHANNELS)
+    manufacturers: Mapping[Text, Manufacturer] = Field(min_length=1)
+    models: Mapping[Text, Effect] = Field(default_factory=dict)
+    firmware: Mapping[Text, Effect] = Field(min_length=1)

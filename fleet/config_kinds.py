@@ -1,0 +1,92 @@
+"""What a config says against the catalogue: the sensor it names, the channels it lists; and the files it refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fleet.catalogue import Catalogue, SensorType
+from fleet.config_faults import Fault, shown
+from fleet.config_sections import ChannelParameters, Sensor
+from fleet.dialects import Draft
+
+HEALTHY = ("mean", "std_dev", "min", "max")
+
+
+def resolve_files(draft: Draft, folder: Path) -> Iterator[Fault]:
+    """Take the files that a config names from its own folder, those that a flag names from the current one."""
+    for path in (("catalogue",), ("random_location", "cities_file")):
+        name = draft.get(path)
+        if not isinstance(name, str) or not name.isprintable():
+            continue  # the model says what is wrong with it
+        node, _ = draft.index.nearest(path)
+        file = (folder if node.mark.line else Path.cwd()) / name
+        draft.place(path, str(file))
+        if not file.is_file():
+            reason = "is not a file" if file.exists() else "does not exist"
+            yield draft.index.fault(path, f"{shown(name)} {reason} (looked for {file})")
+
+
+def kind_of(draft: Draft, catalogue: Catalogue) -> SensorType | None:
+    """The kind of sensor that the config is about; None if there is no such kind."""
+    name = draft.get(("sensor", "type"))
+    if name is None:
+        name = Sensor.model_fields["type"].default
+    return catalogue.sensor_type(name) if isinstance(name, str) and catalogue.knows(name) else None
+
+
+def sensor_faults(draft: Draft, catalogue: Catalogue) -> Iterator[Fault]:
+    """What the `sensor` section says that is not in the catalogue."""
+    given = {key: value for key in Sensor.model_fields if isinstance(value := draft.get(("sensor", key)), str)}
+    kind = kind_of(draft, catalogue)
+    if kind is None:
+        if "type" in given:
+            yield not_one_of(draft, "type", given["type"], tuple(catalogue.types), "the types of sensor")
+        return
+    maker = given.get("manufacturer")
+    if maker is not None and maker not in kind.models:
+        yield not_one_of(draft, "manufacturer", maker, tuple(kind.models), f"the manufacturers of {kind.name} sensors")
+    owner = maker if maker in kind.models else f"{kind.name} sensors"
+    models = kind.models.get(maker or "") or tuple(
+        dict.fromkeys(name for made in kind.models.values() for name in made)
+    )
+    if "model" in given and given["model"] not in models:
+        yield not_one_of(draft, "model", given["model"], models, f"the models of {owner}")
+    if "firmware_version" in given and given["firmware_version"] not in kind.firmware:
+        version = given["firmware_version"]
+        yield not_one_of(draft, "firmware_version", version, kind.firmware, f"the firmware of {kind.name} sensors")
+
+
+def not_one_of(draft: Draft, key: str, value: str, valid: tuple[str, ...], what: str) -> Fault:
+    return draft.index.fault(("sensor", key), f"{shown(value)} is not one of {what}: {', '.join(valid)}")
+
+
+def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[Fault]:
+    """Give each channel that is listed what it does not say itself, from the profile."""
+    kind, listed = kind_of(draft, catalogue), draft.get(("normal_parameters",))
+    if kind is None or not isinstance(listed, dict):
+        return
+    if not listed:
+        draft.place(("normal_parameters",), None)
+    for name, channel in list(listed.items()):
+        profile = kind.channels.get(name)
+        if profile is None:
+            message = f"unknown channel; {kind.name} sensors have {', '.join(kind.channels)}"
+            yield draft.index.fault(("normal_parameters", name), message, at_key=True)
+            del listed[name]
+        elif channel is None or isinstance(channel, dict):
+            stated = {key: value for key, value in (channel or {}).items() if value is not None}
+            healthy = {key: getattr(profile, key) for key in HEALTHY}
+            draft.place(("normal_parameters", name), {**healthy, **stated})
+
+
+def limit_faults(channels: Mapping[str, ChannelParameters], draft: Draft, kind: SensorType) -> Iterator[Fault]:
+    """Healthy values that are physically impossible."""
+    for name, channel in channels.items():
+        profile = kind.channels[name]
+        lowest = profile.lowest if channel.lowest is None else channel.lowest
+        highest = profile.highest if channel.highest is None else channel.highest
+        for key, value in (("min", channel.min), ("max", channel.max)):
+            if not lowest <= value <= highest:
+                limits = f"the physical limits {lowest:g} and {highest:g} (lowest and highest, if in another unit)"
+                yield draft.index.fault(("normal_parameters", name, key), f"{value:g} is not within {limits}")
