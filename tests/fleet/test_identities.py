@@ -143,9 +143,9 @@ def test_what_is_no_identity_is_refused(tmp_path: Path, text: str | bytes, compl
 
 
 def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is a directory, not a file$"):
+    with pytest.raises(UserError, match=r": is a directory, not a file$"):
         read_identity(tmp_path)
-    with pytest.raises(UserError, match="no such file$"):
+    with pytest.raises(UserError, match=r": no such file$"):
         read_identity(tmp_path / "none.json")
 
 
