@@ -23,7 +23,7 @@ fi
 # podman as this needs it. runc: crun refuses machines that mount both versions of cgroups. The complaint left out is
 # podman's about health timers where there is no systemd; nothing here uses them.
 engine() {
-    podman "${store[@]}" --runtime runc "$@" 2> >(grep -v 'Removing timer for container' >&2)
+    podman "${store[@]}" --runtime runc "$@" 2> >(grep -v 'systemd connection' >&2)
 }
 
 leave() {
@@ -125,7 +125,7 @@ wait_until_healthy() {
 try_image() {
     step "$IMAGE $(run --rm "$IMAGE" --version)"
     run --detach --name "$CONTAINER" --volume "$CONTAINER:/app/data" "$IMAGE" \
-        up --host 0.0.0.0 --port 8080 --data /app/data --replicas "$SENSORS" --rate 10 >/dev/null
+        up --replicas "$SENSORS" --rate 10 >/dev/null
     wait_until_healthy
     step "healthy"
     [ "$(engine exec "$CONTAINER" id -u)" = "$USER_ID" ] || fail "does not run as user $USER_ID"
