@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from fleet.config_anomalies import KINDS
 from fleet.config_sections import Quantity
 from fleet.scalars import AsExact, AsReal, AsText, AsWhole, Misfit, Section, Text
-from worker.board import MAX_CHANNELS
+
+MOST_CHANNELS = 8  # as many as a row of the board has; said again because importing numpy takes longer than all of this
 
 Multiplier = Annotated[
     Decimal,
@@ -93,7 +94,7 @@ class Kind(Section):
     """One kind of sensor."""
 
     aliases: tuple[Text, ...] = Field(default=(), strict=False)
-    channels: Mapping[Text, ChannelProfile] = Field(min_length=1, max_length=MAX_CHANNELS)
+    channels: Mapping[Text, ChannelProfile] = Field(min_length=1, max_length=MOST_CHANNELS)
     manufacturers: Mapping[Text, Manufacturer] = Field(min_length=1)
     models: Mapping[Text, Effect] = Field(default_factory=dict)
     firmware: Mapping[Text, Effect] = Field(min_length=1)

@@ -63,6 +63,11 @@ class AnomalyType(Section):
         return tuple(name for name in cls.model_fields if name not in AnomalyType.model_fields)
 
     @classmethod
+    def merged(cls, *sources: Parameters) -> Parameters:
+        """The parameters in force: what a later source states beats an earlier one."""
+        return {name: value for source in sources for name, value in source.items()}
+
+    @classmethod
     def told(cls, values: Parameters, severity: float) -> Parameters:  # noqa: ARG003 - a type may have none
         """The worker's parameters for those in force, by their names in the config."""
         return {}
@@ -119,7 +124,7 @@ class Pattern(AnomalyType):
 
     weight: Weight = 0.1
     frequency: Annotated[float, Field(gt=0, le=1_000_000), AsReal] | None = None
-    amplitude: Extent | None = None
+    amplitude: Annotated[float, Field(gt=0, le=100_000), AsReal] | None = None
     amplitude_percent: Extent | None = None
 
     @model_validator(mode="after")
@@ -127,6 +132,16 @@ class Pattern(AnomalyType):
         if self.amplitude is not None and self.amplitude_percent is not None:
             raise Misfit("amplitude_percent", "contradicts amplitude; a pattern has one of the two")
         return self
+
+    @classmethod
+    def merged(cls, *sources: Parameters) -> Parameters:
+        """The later source's amplitude, in whichever of the two ways it states it."""
+        sizes = {"amplitude", "amplitude_percent"}
+        values: dict[str, float] = {}
+        for source in sources:
+            stale = sizes if sizes & source.keys() else set()
+            values = {name: value for name, value in values.items() if name not in stale} | dict(source)
+        return values
 
     @classmethod
     def told(cls, values: Parameters, severity: float) -> Parameters:

@@ -86,7 +86,8 @@ def model_faults(
     """The faults that pydantic found in the values at `prefix`, whose model has `schema`; `spellings` are further
     names that the section at a path accepts."""
     for found in error.errors(include_url=False):
-        inner = found["loc"]
+        inner, at_key = found["loc"], found["loc"][-1:] == ("[key]",)
+        inner = inner[:-1] if at_key else inner
         path = (*prefix, *inner)
         value = shown(index.written(path, found["input"]))
         reason = found.get("ctx", {}).get("error")
@@ -97,7 +98,7 @@ def model_faults(
         elif isinstance(reason, Misfit):
             yield index.fault((*path, *reason.key.split(".")), str(reason))
         elif isinstance(reason, ValueError):
-            yield index.fault(path, f"{value} {reason}")
+            yield index.fault(path, str(reason) if at_key else f"{value} {reason}", at_key=at_key)
         elif found["type"] == "decimal_max_places":
             yield index.fault(path, f"{value} has more than {found['ctx']['decimal_places']} decimal places")
         else:

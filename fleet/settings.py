@@ -106,4 +106,4 @@ def anomalies_of(config: Config, effects: Effects, channels: tuple[str, ...]) ->
 
 def told(name: str, kind: AnomalyType, effects: Effects) -> Parameters:
     """The worker's parameters: the defaults, then what the catalogue says, then what the config states."""
-    return kind.told({**kind.DEFAULTS, **effects.parameters(name), **kind.stated()}, effects.severity)
+    return kind.told(kind.merged(kind.DEFAULTS, effects.parameters(name), kind.stated()), effects.severity)
