@@ -143,7 +143,7 @@ def test_cities_are_chosen_by_population() -> None:
 
 def test_a_city_without_people_is_never_chosen() -> None:
     ghost = City("Ghost", "XX", "", 0.0, 0.0, 0, "UTC")
-    mint = replace(MINT, cities=(ghost, CITIES[0], ghost))
+    mint = replace(MINT, cities=(ghost, CITIES[0]._replace(population=1), ghost))
 
     assert {mint.identity(number).city for number in range(200)} == {"Shanghai"}
 
