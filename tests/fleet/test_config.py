@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fleet.config import Config, Given, json_schema, load_config, packaged, to_yaml
 from fleet.errors import UserError
@@ -93,6 +94,7 @@ def test_an_empty_file_has_all_defaults(tmp_path: Path) -> None:
     assert Config() == config(tmp_path, "")
     assert Config() == config(tmp_path, "# nothing\n")
     assert Config() == config(tmp_path, "sensor:\nanomalies:\n  types:\n    spike:\nnormal_parameters: {}\n")
+    assert Config() == config(tmp_path, "simulation: {readings_per_second: , seed: ~}\nreplicas: {count: null}")
 
 
 def test_a_version_stays_the_text_that_was_written(tmp_path: Path) -> None:
@@ -107,6 +109,15 @@ def test_a_version_stays_the_text_that_was_written(tmp_path: Path) -> None:
 
     assert (loaded.sensor.firmware_version, loaded.sensor.id) == ("1.10", "0012")
     assert loaded.random_location.include_countries == ("NO", "DE")
+
+
+@pytest.mark.parametrize("path", [*SEEDS, *EXAMPLES], ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_slow_parser_reads_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML without libyaml, as some platforms have it."""
+    fast = load_config(path)
+    monkeypatch.setattr("fleet.yaml_tree.Loader", yaml.SafeLoader)
+
+    assert fast == load_config(path)
 
 
 def test_a_rate_is_exact(tmp_path: Path) -> None:

@@ -158,6 +158,21 @@ def test_defaults_of_the_parameters(tmp_path: Path) -> None:
     assert dict(pattern.parameters) == {"frequency": 0.1, "amplitude": 5.0}
 
 
+def test_the_later_amplitude_holds_in_either_unit(tmp_path: Path) -> None:
+    """Default, catalogue, config: in this order, whichever of the two each of them states."""
+    (tmp_path / "more.yaml").write_text(
+        "temperature_vibration: {firmware: {9: {parameters: {pattern: {amplitude: 4}}}}}",
+    )
+    catalogue, identity = load_catalogue(tmp_path / "more.yaml"), replace(VIBE, firmware_version="9")
+    plain, stated = (
+        kinds(settings(tmp_path, text, identity, catalogue))["pattern"]
+        for text in ("", "anomalies: {types: {pattern: {amplitude_percent: 10}}}")
+    )
+
+    assert dict(plain.parameters) == {"frequency": 0.1, "amplitude": 4.0}
+    assert dict(stated.parameters) == {"frequency": 0.1, "amplitude_percent": 10.0}
+
+
 def test_severity_enlarges_what_exceeds_the_healthy_value(tmp_path: Path) -> None:
     """DataSense: a quarter more."""
     told = kinds(settings(tmp_path, "", replace(VIBE, manufacturer="DataSense")))
