@@ -6,15 +6,10 @@ supervisor lives: when it closes, the worker commits what it has and is gone.
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import json
 import logging
-import os
 import select
-import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -215,32 +210,7 @@ class Worker:
         self._deadline = time.monotonic() + seconds
 
 
-def main(spec: WorkerSpec, incarnation: int, lifeline: socket.socket, board: Board) -> None:
-    """The body of a worker process that was just forked from the supervisor. Exits with one of the codes above."""
-    detach(lifeline)
-    with contextlib.suppress(KeyboardInterrupt):
-        code = Worker(spec, incarnation, lifeline, board, Database(spec.store.path, wal=spec.store.wal)).run()
-    sys.exit(code)
-
-
-def detach(lifeline: socket.socket) -> None:
-    """Give up all of the supervisor that came along with the fork: its signals, its terminal, its descriptors.
-
-    Descriptors matter: a copy of another worker's lifeline would keep that worker from noticing that the supervisor
-    died, and a copy of the fleet's lock would keep the next fleet out.
-    """
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor decides, and says so through the lifeline
-    root = logging.getLogger()
-    root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
-    logs = [handler.stream for handler in root.handlers if isinstance(handler, logging.FileHandler)]
-    keep = {0, 1, 2, lifeline.fileno(), *(log.fileno() for log in logs)}
-    low = 0
-    for descriptor in sorted(keep):
-        os.closerange(low, descriptor)
-        low = descriptor + 1
-    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
-    if logs:
-        faulthandler.enable(logs[0])
+def main(spec: WorkerSpec, incarnation: int, board: Board, lifeline: socket.socket) -> int:
+    """The body of a worker process. Returns its exit code."""
+    sink = Database(spec.store.path, wal=spec.store.wal)
+    return Worker(spec, incarnation, lifeline, board, sink).run()

@@ -6,7 +6,7 @@ from worker.generation import Block, Plan
 from worker.schedule import Schedule
 from worker.sinks import Epoch, Portion, Position
 from worker.spec import RunSpec, SensorSpec
-from worker.streams import PAGE, Streams
+from worker.streams import PAGE, phase
 
 
 class Sensor:
@@ -20,7 +20,7 @@ class Sensor:
         self._stored: Epoch | None = None  # the epoch that the sink has
         self._epoch: Epoch | None = None  # the one that begins with the next portion
         self._previous: Schedule | None = None  # the schedule that it ends
-        self._phase = Streams(run.seed, spec.identity.sensor_id).phase
+        self._phase = phase(run.seed, spec.identity.sensor_id)
 
     def resume(self, position: Position) -> None:
         """Continue from where the sink stands; begins a new epoch where the rules ask for one."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator, Philox  # here, or every forked worker would import 3 MB of its own
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,11 +34,11 @@ class Streams:
     """All random streams of one sensor."""
 
     def __init__(self, seed: int, sensor_id: str) -> None:
-        digest = blake2b(f"{seed}/{sensor_id}".encode(), digest_size=24, person=b"fleet-sensor").digest()
+        digest = fingerprint(seed, sensor_id)
         self._counter = np.zeros(4, dtype=np.uint64)
         key = np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
-        self._philox = np.random.Philox(key=key)
-        self._generator = np.random.Generator(self._philox)
+        self._philox = Philox(0)  # any seed: it is moved to its key before each use
+        self._generator = Generator(self._philox)
         self._state: Any = {
             "bit_generator": "Philox",
             "state": {"counter": self._counter, "key": key},
@@ -46,10 +47,10 @@ class Streams:
             "has_uint32": 0,
             "uinteger": 0,
         }
-        self.phase = int.from_bytes(digest[16:18], "little") % PAGE
+        self.phase = phase(seed, sensor_id)
         self._channels: dict[str, int] = {}
 
-    def generator(self, purpose: int, page: int, epoch: int = 0) -> np.random.Generator:
+    def generator(self, purpose: int, page: int, epoch: int = 0) -> Generator:
         """The stream at (purpose, epoch, page), good until the next call. It is 2**64 numbers long, so streams
         never meet.
 
@@ -77,3 +78,13 @@ class Streams:
             digest = blake2b(channel.encode(), digest_size=7, person=b"fleet-channel").digest()
             self._channels[channel] = (1 << 56) | int.from_bytes(digest, "little")
         return self._channels[channel]
+
+
+def fingerprint(seed: int, sensor_id: str) -> bytes:
+    """24 bytes that belong to a sensor: 16 for its key, 2 for its phase."""
+    return blake2b(f"{seed}/{sensor_id}".encode(), digest_size=24, person=b"fleet-sensor").digest()
+
+
+def phase(seed: int, sensor_id: str) -> int:
+    """Where in a page the sensor's first reading lies, in 0 .. PAGE - 1."""
+    return int.from_bytes(fingerprint(seed, sensor_id)[16:18], "little") % PAGE

@@ -1,0 +1,376 @@
+"""The supervisor: which worker runs, which is restarted, which is stopped; nothing else.
+
+One thread, no HTTP. The loop waits for signals, for whatever `watch` was asked to wait for, and for the next time
+something is due; then it reaps, decides and acts. What to do after a death is a pure function of the deaths so far.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from worker.board import STATE, Board
+from worker.child import Body, Child, fork
+from worker.process import SETTLED, UNSETTLED
+from worker.restarts import Bucket, Policy, backoff
+from worker.spec import WorkerSpec
+from worker.template import Template, TemplateDied
+
+log = logging.getLogger("supervisor")
+
+Phase = Literal["waiting", "running", "ended"]
+
+SPAWNS_PER_TURN = 20
+"""Forks between two looks at signals and control messages."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One worker over all its incarnations. `due` is when it may start; `after` what its orderly end means."""
+
+    spec: WorkerSpec
+    child: Child | None = None
+    phase: Phase = "waiting"
+    due: float = 0.0
+    deaths: tuple[float, ...] = ()
+    after: Literal["end", "restart", "remove"] = "end"
+    kill_at: float | None = None
+
+
+@dataclass(slots=True)
+class Service:
+    """A child that is not a worker: restarted for ever, released when all workers have ended."""
+
+    name: str
+    body: Body
+    child: Child | None = None
+    due: float = 0.0
+    deaths: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something the operator may want to know. `time` is seconds since 1970."""
+
+    time: float
+    worker: str
+    text: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended."""
+
+    failed: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.failed or self.unsettled or self.killed)
+
+
+class Supervisor:
+    """Supervises the workers of one fleet. `run_number` orders incarnations across runs."""
+
+    def __init__(
+        self,
+        board: Board,
+        policy: Policy,
+        run_number: int,
+        make_template: Callable[[], Template],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.board, self.policy, self._clock = board, policy, clock
+        self._make_template, self._template = make_template, make_template()
+        self.slots: dict[str, Slot] = {}
+        self.events: list[Event] = []
+        self._services: list[Service] = []
+        self._incarnation = run_number << 24
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[list[Any]] = []
+        self._draining: float | None = None
+        self._bucket = Bucket(policy, policy.fleet_burst, clock())
+        self._checked = clock()
+        self._outcome = Outcome()
+
+    # What others ask for
+
+    def add(self, spec: WorkerSpec) -> None:
+        self.slots[spec.name] = Slot(spec, due=self._clock())
+        self._mark(self.slots[spec.name], "pending")
+
+    def serve(self, name: str, body: Body) -> None:
+        """Keep a process running beside the workers, started after the first of them."""
+        self._services.append(Service(name, body))
+
+    def watch(self, source: socket.socket, ready: Callable[[], None]) -> None:
+        self._selector.register(source, selectors.EVENT_READ, ready)
+
+    def unwatch(self, source: socket.socket) -> None:
+        self._selector.unregister(source)
+
+    def every(self, seconds: float, action: Callable[[], None]) -> None:
+        self._timers.append([self._clock() + seconds, seconds, action])
+
+    def restart(self, name: str) -> None:
+        """Drain a worker and start it anew; one that failed gets a fresh budget. KeyError if there is none."""
+        slot = self.slots[name]
+        slot.deaths = ()
+        if slot.phase == "running":
+            slot.after = "restart"
+            self._drain_slot(slot)
+        else:
+            self._schedule(slot, 0.0)
+        self.note(name, "restart asked for")
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Drain workers and forget them."""
+        for name in names:
+            slot = self.slots[name]
+            slot.after = "remove"
+            if slot.phase == "running":
+                self._drain_slot(slot)
+            else:
+                self._end(slot, "absent")
+
+    def drain(self) -> None:
+        """Have everything that is due committed, then end. Asked for a second time: kill at once."""
+        if self._draining is not None:
+            self.note("fleet", "killed on request")
+            self._kill()
+            return
+        self._draining = self._clock() + self.policy.drain + 2
+        self.note("fleet", "draining")
+        for slot in list(self.slots.values()):
+            if slot.phase == "running":
+                self._drain_slot(slot)
+            elif slot.phase == "waiting":
+                self._end(slot, "stopped")
+
+    def note(self, worker: str, text: str) -> None:
+        self.events = [*self.events[-199:], Event(time.time(), worker, text)]
+        log.info("%s: %s", worker, text)
+
+    # The loop
+
+    def run(self) -> Outcome:
+        """Supervise until every worker has ended. Must be called on the main thread."""
+        wake, woken = socket.socketpair()
+        woken.setblocking(False)
+        wake.setblocking(False)
+        previous = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+        # The handlers do nothing: the number arrives through the wake-up descriptor, between two actions.
+        handlers = {number: signal.signal(number, lambda *_: None) for number in handled}
+        self.watch(wake, lambda: self._signalled(wake.recv(4096)))
+        self.watch(self._template.socket, self._reap)
+        try:
+            while not self._finished():
+                for key, _ in self._selector.select(self._act()):
+                    key.data()
+            return self._outcome
+        finally:
+            self._close()
+            self.unwatch(wake)
+            signal.set_wakeup_fd(previous)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            wake.close()
+            woken.close()
+
+    def _signalled(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number != signal.SIGCHLD:
+                self.drain()
+        self._reap()
+
+    def _act(self) -> float:
+        """Do all that is due. Returns the seconds until something else may be."""
+        now = self._clock()
+        self._start_due(now)
+        self._check_hangs(now)
+        self._check_deadlines(now)
+        for timer in self._timers:
+            if now >= timer[0]:
+                timer[0] = now + timer[1]
+                timer[2]()
+        waiting = [slot.due for slot in self.slots.values() if slot.phase == "waiting"]
+        dues = [now + 1.0, *waiting, *(timer[0] for timer in self._timers)]
+        soonest: float = min(dues)
+        return max(0.0, soonest - self._clock())
+
+    def _finished(self) -> bool:
+        return all(slot.phase == "ended" for slot in self.slots.values())
+
+    # Starting
+
+    def _start_due(self, now: float) -> None:
+        started = 0
+        for slot in self.slots.values():
+            if slot.phase == "waiting" and slot.due <= now and started < SPAWNS_PER_TURN:
+                if slot.deaths and not self._bucket.take(now):
+                    slot.due = now + 1 / self.policy.fleet_rate
+                    continue
+                self._start(slot)
+                started += 1
+        if started < SPAWNS_PER_TURN:
+            for service in self._services:
+                if service.child is None and service.due <= now:
+                    service.child = fork(service.name, service.body)
+
+    def _start(self, slot: Slot) -> None:
+        self._incarnation += 1
+        self._mark(slot, "starting")
+        slot.phase, slot.after, slot.kill_at = "running", "end", None
+        while slot.child is None:
+            try:
+                slot.child = self._template.spawn(slot.spec, self._incarnation)
+            except TemplateDied:
+                self._replace_template()
+
+    def _replace_template(self) -> None:
+        """Its workers go on without it; how they end is then seen by their lifelines."""
+        self.note("template", "died, starting another")
+        self.unwatch(self._template.socket)
+        self._template.close()
+        self._template = self._make_template()
+        self.watch(self._template.socket, self._reap)
+
+    def _schedule(self, slot: Slot, delay: float) -> None:
+        slot.phase, slot.due = "waiting", self._clock() + delay
+
+    # Ending
+
+    def _drain_slot(self, slot: Slot) -> None:
+        assert slot.child
+        slot.child.order(order="drain", seconds=self.policy.drain)
+        slot.kill_at = self._clock() + self.policy.drain + 2
+
+    def _reap(self) -> None:
+        try:
+            self._template.receive()
+        except TemplateDied:
+            self._replace_template()
+        for slot in list(self.slots.values()):
+            if slot.child is not None and (code := slot.child.exit_code()) is not None:
+                slot.child.release()
+                slot.child = None
+                self._ended(slot, code)
+        for service in self._services:
+            if service.child is not None and (code := service.child.exit_code()) is not None:
+                service.child.release()
+                service.child = None
+                self._died(service, code)
+
+    def _ended(self, slot: Slot, code: int) -> None:
+        """A worker is gone: by order, because its run is over, or by accident."""
+        if code == SETTLED and slot.after == "restart" and self._draining is None:
+            self._schedule(slot, 0.0)
+            self._mark(slot, "restarting")
+        elif code == SETTLED:
+            self._end(slot, "absent" if slot.after == "remove" else "")
+        elif self._draining is not None or slot.after == "remove":
+            (self._outcome.unsettled if code == UNSETTLED else self._outcome.killed).append(slot.spec.name)
+            self.note(slot.spec.name, f"ended with {meaning(code)} while draining")
+            self._end(slot, "stopped", meaning(code))
+        else:
+            self._crashed(slot, code)
+
+    def _crashed(self, slot: Slot, code: int) -> None:
+        now = self._clock()
+        slot.deaths = (*slot.deaths, now)[-self.policy.budget - 1 :]
+        delay = backoff(slot.deaths, now, self.policy, random.random())
+        if delay is None:
+            reason = f"died {len(slot.deaths)} times, last by {meaning(code)}"
+            self._outcome.failed.append(slot.spec.name)
+            self._end(slot, "failed", reason)
+            self.note(slot.spec.name, f"failed: {reason}")
+        else:
+            self._schedule(slot, delay)
+            self._mark(slot, "restarting", meaning(code), died=True)
+            self.note(slot.spec.name, f"died by {meaning(code)}, restart in {delay:.1f} s")
+
+    def _died(self, service: Service, code: int) -> None:
+        now = self._clock()
+        service.deaths = (*service.deaths, now)[-self.policy.budget :]
+        service.due = now + (backoff(service.deaths, now, self.policy, random.random()) or self.policy.backoff_max)
+        self.note(service.name, f"died by {meaning(code)}, restart in {service.due - now:.1f} s")
+
+    def _end(self, slot: Slot, state: str, reason: str = "") -> None:
+        slot.phase = "ended"
+        if state:
+            self._mark(slot, state, reason)
+        if slot.after == "remove":
+            del self.slots[slot.spec.name]
+
+    def _check_hangs(self, now: float) -> None:
+        """Kill workers whose loop has not beaten for too long: first for a stack dump, then for good."""
+        paused = now - self._checked > 5.0
+        if now - self._checked < 1.0:
+            return
+        self._checked = now
+        if paused:  # this process itself did not run (a laptop lid); let the others catch their breath
+            return
+        limit = (now - self.policy.hang) * 1e9
+        beats = self.board.rows["heartbeat_ns"]
+        for slot in self.slots.values():
+            row = slot.spec.sensors[0].row
+            if slot.child is not None and slot.kill_at is None and beats[row] < limit:
+                self.note(slot.spec.name, f"no heartbeat for {self.policy.hang:.0f} s, killing it")
+                slot.child.signal(signal.SIGABRT, signal.SIGCONT)
+                slot.kill_at = now + 1.0
+
+    def _check_deadlines(self, now: float) -> None:
+        for slot in self.slots.values():
+            if slot.child is not None and slot.kill_at is not None and now >= slot.kill_at:
+                slot.child.signal(signal.SIGKILL)
+                slot.kill_at = now + 5.0
+
+    def _kill(self) -> None:
+        for slot in self.slots.values():
+            if slot.child is not None:
+                slot.child.signal(signal.SIGKILL)
+
+    def _close(self) -> None:
+        """Leave no process behind, whatever ended the loop."""
+        self._kill()
+        services = [service.child for service in self._services if service.child is not None]
+        for child in services:
+            child.release()
+        end = time.monotonic() + 3.0
+        while any(child.exit_code() is None for child in services) and time.monotonic() < end:
+            time.sleep(0.02)
+        for child in services:
+            child.signal(signal.SIGKILL)
+        self._template.close()
+
+    # The board
+
+    def _mark(self, slot: Slot, state: str, reason: str = "", *, died: bool = False) -> None:
+        """Write a worker's rows while it has no process."""
+        for sensor in slot.spec.sensors:
+            writer = self.board.row(sensor.row)
+            with writer as row:
+                row["state"] = STATE[state]
+                row["pid"] = 0
+                row["incarnation"] = self._incarnation
+                row["restarts"] += died
+                row["errors"] += died
+                if state in ("pending", "starting"):
+                    row["started_ns"] = row["heartbeat_ns"] = time.monotonic_ns()
+                writer.reason(reason)
+
+
+def meaning(code: int) -> str:
+    """An exit code in words."""
+    if code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code}"
