@@ -58,30 +58,30 @@ def overdue(observation: Observation, states: Numbers) -> npt.NDArray[np.bool_]:
     return late & np.isin(states, WAITING)
 
 
-def unwell(observation: Observation) -> list[Reason]:
-    """Everyone because of whom the fleet is unhealthy, in the order of the roster."""
-    states = shown_states(observation)
-    bad = np.isin(states, BAD) | overdue(observation, states)
-    return [reason_for(observation, int(number), SHOWN[states[number]]) for number in np.flatnonzero(bad)]
+def unwell(observation: Observation, states: Numbers) -> npt.NDArray[np.intp]:
+    """The places in the roster of everyone because of whom the fleet is unhealthy."""
+    return np.flatnonzero(np.isin(states, BAD) | overdue(observation, states))
 
 
 def reason_for(observation: Observation, number: int, state: str) -> Reason:
+    """Why the sensor at `number` is in a state that is not well."""
     row = observation.rows[number]
     told = bytes(row["reason"]).decode(errors="replace")
-    beat = (observation.now_ns - int(last_beat(observation)[number])) / 1e9
-    return Reason(observation.members[number].sensor_id, state, EXPLAIN.get(state, as_told)(told, beat))
+    beat_ns = max(int(row["heartbeat_ns"]), int(row["started_ns"]), observation.roster.started_ns)
+    silence = (observation.now_ns - beat_ns) / 1e9
+    return Reason(observation.members[number].sensor_id, state, EXPLAIN.get(state, as_told)(told, silence))
 
 
-def as_told(told: str, _beat: float) -> str:
+def as_told(told: str, _silence: float) -> str:
     return told or "no reason was given"
 
 
 def waiting(what: str) -> Callable[[str, float], str]:
-    return lambda told, _beat: told or what
+    return lambda told, _silence: told or what
 
 
 EXPLAIN: dict[str, Callable[[str, float], str]] = {
-    "hung": lambda _told, beat: f"no heartbeat for {beat:.0f} seconds",
+    "hung": lambda _told, silence: f"no heartbeat for {silence:.0f} seconds",
     "absent": waiting("it has no row on the board yet"),
     "pending": waiting("still waiting for its process"),
     "starting": waiting("its first commit is overdue"),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.figures import Figures, figures
-from fleet.health import SHOWN, WELL, Reason, shown_states, unwell
+from fleet.health import SHOWN, WELL, Reason, reason_for, shown_states, unwell
 from fleet.memory import Memory
 from fleet.observation import Observation
 from fleet.sensors import Document, current_anomalies, entries
@@ -54,22 +54,25 @@ def narrowed(observation: Observation, sensor_id: str | None) -> Numbers:
 
 def healthz(observation: Observation, sensor_id: str | None = None) -> Document:
     """`status` is "healthy" or "unhealthy", then with the first reasons and how many there are."""
-    reasons = [reason for reason in unwell(observation) if sensor_id in (None, reason.sensor_id)]
+    states = shown_states(observation)
+    asked = narrowed(observation, sensor_id)
+    bad = np.intersect1d(unwell(observation, states), asked)
     document: Document = {
-        "status": "unhealthy" if reasons else "healthy",
+        "status": "unhealthy" if len(bad) else "healthy",
         "timestamp": timestamp(observation.now),
-        "sensors": len(narrowed(observation, sensor_id)),
-        "unhealthy": len(reasons),
+        "sensors": len(asked),
+        "unhealthy": len(bad),
     }
-    if reasons:
-        document["reason"] = summary(reasons)
-        document["reasons"] = [reason._asdict() for reason in reasons[:MOST_REASONS]]
+    if len(bad):
+        reasons = [reason_for(observation, number, SHOWN[states[number]]) for number in bad[:MOST_REASONS].tolist()]
+        document["reason"] = summary(reasons[0], len(bad) - 1)
+        document["reasons"] = [reason._asdict() for reason in reasons]
     return document
 
 
-def summary(reasons: list[Reason]) -> str:
-    first = f"{reasons[0].sensor_id} is {reasons[0].state}: {reasons[0].reason}"
-    return first if len(reasons) == 1 else f"{first} (and {len(reasons) - 1} more)"
+def summary(first: Reason, others: int) -> str:
+    told = f"{first.sensor_id} is {first.state}: {first.reason}"
+    return f"{told} (and {others} more)" if others else told
 
 
 def metricz(observation: Observation, memory: Memory | None, sensor_id: str | None = None) -> Document:

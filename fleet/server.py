@@ -116,18 +116,21 @@ def serve(listener: socket.socket, run_directory: Path, stop: FileDescriptorLike
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         signal.signal(signal.SIGTERM, lambda *_: alarm.send(b"x"))
         # Threads inherit being daemons, so a client that does not read its answer cannot keep the process.
-        thread = threading.Thread(target=run, args=(server, alarm), name="http", daemon=True)
-        thread.start()
+        ended = threading.Event()
+        threading.Thread(target=run, args=(server, alarm, ended), name="http", daemon=True).start()
         wait(observer, (stop, awake))
+        if ended.is_set():
+            raise RuntimeError("the HTTP server ended by itself")  # its own traceback is in the log above
         ending = threading.Thread(target=server.stop, name="http-stop", daemon=True)
         ending.start()
         ending.join(2 * DRAIN)
 
 
-def run(server: Server, alarm: socket.socket) -> None:
+def run(server: Server, alarm: socket.socket, ended: threading.Event) -> None:
     try:
         server.start()
     finally:
+        ended.set()
         with suppress(OSError):  # closed: the end was not ours
             alarm.send(b"x")
 

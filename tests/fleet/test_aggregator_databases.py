@@ -158,7 +158,9 @@ def test_a_database_that_cannot_be_read(staged: Staged, client: FlaskClient, con
     if content is not None:
         path.write_bytes(content)
 
-    assert path.name in answered(client, f"/workers/{name(0)}/{rest}", 503)["error"]
+    reason = "NotADBError" if content else "there is no such database yet" if content is None else "no such table"
+    assert f"{path}: " in (error := answered(client, f"/workers/{name(0)}/{rest}", 503)["error"])
+    assert reason in error
     assert content == (path.read_bytes() if path.exists() else None)
 
 

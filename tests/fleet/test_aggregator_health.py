@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,11 @@ def test_a_slow_sensor_may_start_slowly(staged: Staged) -> None:
     """The first commit of one reading in 10 seconds is due 10 seconds after the start at the latest."""
     now = time.monotonic_ns()
     staged.set(1, "starting", started_ns=now, heartbeat_ns=now)
-    data = json.loads((staged.run / "roster.json").read_text())
-    data["members"][1]["rate"] = 0.1
-    (staged.run / "roster.json").write_text(json.dumps(data))
+    staged.members = tuple(replace(member, rate=0.1) for member in staged.members)
+    staged.write_roster()
 
     assert 200 == health(staged, later=18)[0]
+    assert 503 == health(staged, later=21)[0]
 
 
 def test_a_sensor_that_was_added_late_may_wait_too(staged: Staged) -> None:

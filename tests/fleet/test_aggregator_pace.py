@@ -49,7 +49,7 @@ def test_a_row_that_begins_again_stands_still() -> None:
     pace = Pace(0, 1)
     pace.note(SECOND, counts(50))
     pace.note(2 * SECOND, counts(3))
-    pace.note(12 * SECOND, counts(3))
+    pace.note(21 * SECOND // 2, counts(3))
 
     assert [0.0] == pace.per_second().tolist()
 

@@ -117,8 +117,10 @@ def test_sigterm_ends_it(served: Served) -> None:
 def test_sigint_is_the_supervisors_business(served: Served) -> None:
     """Ctrl-C reaches every process of the terminal; the server goes on until it is told."""
     served.process.send_signal(signal.SIGINT)
-
     assert {"status": "alive"} == served.get("/livez")
+
+    served.lifeline.close()
+    served.ended()
 
 
 def test_idle_connections_keep_nobody_waiting(served: Served) -> None:
