@@ -50,6 +50,7 @@ class Service:
 
     name: str
     body: Body
+    keep: tuple[int, ...] = ()
     child: Child | None = None
     due: float = 0.0
     deaths: tuple[float, ...] = ()
@@ -71,6 +72,7 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
+    killed_by_request: bool = False
 
     @property
     def clean(self) -> bool:
@@ -91,6 +93,7 @@ class Supervisor:
         self.board, self.policy, self._clock = board, policy, clock
         self._make_template, self._template = make_template, make_template()
         self.slots: dict[str, Slot] = {}
+        self.tell: Callable[[Event], None] = lambda event: None
         self.events: list[Event] = []
         self._services: list[Service] = []
         self._incarnation = run_number << 24
@@ -107,9 +110,9 @@ class Supervisor:
         self.slots[spec.name] = Slot(spec, due=self._clock())
         self._mark(self.slots[spec.name], "pending")
 
-    def serve(self, name: str, body: Body) -> None:
-        """Keep a process running beside the workers, started after the first of them."""
-        self._services.append(Service(name, body))
+    def serve(self, name: str, body: Body, keep: tuple[int, ...] = ()) -> None:
+        """Keep a process running beside the workers, with the open descriptors `keep`."""
+        self._services.append(Service(name, body, keep))
 
     def watch(self, source: socket.socket, ready: Callable[[], None]) -> None:
         self._selector.register(source, selectors.EVENT_READ, ready)
@@ -120,10 +123,11 @@ class Supervisor:
     def every(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append([self._clock() + seconds, seconds, action])
 
-    def restart(self, name: str) -> None:
-        """Drain a worker and start it anew; one that failed gets a fresh budget. KeyError if there is none."""
+    def restart(self, name: str, spec: WorkerSpec | None = None) -> None:
+        """Drain a worker and start it anew, by a new spec if given; one that failed gets a fresh budget. KeyError if
+        there is none."""
         slot = self.slots[name]
-        slot.deaths = ()
+        slot.deaths, slot.spec = (), spec or slot.spec
         if slot.phase == "running":
             slot.after = "restart"
             self._drain_slot(slot)
@@ -145,6 +149,7 @@ class Supervisor:
         """Have everything that is due committed, then end. Asked for a second time: kill at once."""
         if self._draining is not None:
             self.note("fleet", "killed on request")
+            self._outcome.killed_by_request = True
             self._kill()
             return
         self._draining = self._clock() + self.policy.drain + 2
@@ -156,8 +161,14 @@ class Supervisor:
                 self._end(slot, "stopped")
 
     def note(self, worker: str, text: str) -> None:
-        self.events = [*self.events[-199:], Event(time.time(), worker, text)]
+        event = Event(time.time(), worker, text)
+        self.events = [*self.events[-199:], event]
+        self.tell(event)
         log.info("%s: %s", worker, text)
+
+    @property
+    def draining(self) -> bool:
+        return self._draining is not None
 
     # The loop
 
@@ -224,7 +235,7 @@ class Supervisor:
         if started < SPAWNS_PER_TURN:
             for service in self._services:
                 if service.child is None and service.due <= now:
-                    service.child = fork(service.name, service.body)
+                    service.child = fork(service.name, service.body, service.keep)
 
     def _start(self, slot: Slot) -> None:
         self._incarnation += 1

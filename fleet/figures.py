@@ -56,6 +56,6 @@ def unwell(rows: Rows, names: Sequence[str]) -> list[tuple[str, str, str]]:
     """(sensor id, state, reason) of the sensors that are unready or failed; `names` in the order of `rows`."""
     bad = np.isin(rows["state"], [STATE["unready"], STATE["failed"]])
     return [
-        (names[index], STATES[rows["state"][index]], rows["reason"][index].decode(errors="replace"))
+        (names[int(index)], STATES[rows["state"][index]], rows["reason"][index].decode(errors="replace"))
         for index in np.flatnonzero(bad)
     ]

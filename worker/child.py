@@ -64,18 +64,18 @@ class Child:
         self._lifeline.close()
 
 
-def fork(name: str, body: Body) -> Child:
-    """Run `body` in a fork of this process. Only for a parent with one thread."""
+def fork(name: str, body: Body, keep: tuple[int, ...] = ()) -> Child:
+    """Run `body` in a fork of this process, with the descriptors `keep`. Only for a parent with one thread."""
     ours, theirs = socket.socketpair()
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(name, body, theirs), name=name)
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(name, body, theirs, keep), name=name)
     process.start()
     theirs.close()
     assert process.pid is not None
     return Child(name, process.pid, ours, lambda _: process.exitcode)
 
 
-def _run(name: str, body: Body, lifeline: socket.socket) -> None:
-    detach(lifeline.fileno())
+def _run(name: str, body: Body, lifeline: socket.socket, keep: tuple[int, ...]) -> None:
+    detach(lifeline.fileno(), *keep)
     sys.exit(guarded(name, body, lifeline))
 
 

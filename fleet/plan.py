@@ -1,0 +1,265 @@
+"""The plan of a run: config, record and identities in, what each worker is told out."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from fleet.catalogue import Catalogue, load_catalogue
+from fleet.cities import Filters, choose_from, read_cities
+from fleet.config import Config
+from fleet.data_directory import DataDirectory, FleetRecord
+from fleet.errors import UserError
+from fleet.identities import StoredIdentity
+from fleet.minting import Mint
+from fleet.muster import minted_seed, muster
+from fleet.roster import Member
+from fleet.settings import fleet_settings
+from worker.schedule import SECOND, Schedule
+from worker.spec import Identity, Layout, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
+
+EARLIEST, LATEST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that is ready to be started. `warnings` are for the operator, one line each."""
+
+    record: FleetRecord
+    run: RunSpec
+    workers: tuple[WorkerSpec, ...]
+    members: tuple[Member, ...]
+    warnings: tuple[str, ...]
+
+
+class Crew(NamedTuple):
+    """The sensors of a fleet in order, the settings of each, and warnings."""
+
+    identities: list[Identity]
+    settings: list[Settings]
+    warnings: list[str]
+
+
+class Planner:
+    """Plans the runs of one config on one data directory, and its changes of size while it runs."""
+
+    def __init__(self, config: Config, directory: DataDirectory, identities: Path | None) -> None:
+        self._config, self._directory = config, directory
+        self._catalogue: Catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
+        self._identities = identities or (
+            Path(config.identities.path) if config.identities.path else directory.identities
+        )
+
+    def first(self) -> Plan:
+        """The plan of a run that starts now: the clocks are read last, when all that takes time is done."""
+        config, old = self._config, self._directory.read_record()
+        if old:
+            self._contradicted(old)
+        seed = self._choose_seed(old)
+        crew = self._crew(seed, config.replicas.count)
+        delay = int(config.simulation.start_delay_seconds * SECOND)
+        origin_ns, wall_us = time.monotonic_ns() + delay * 1000, time.time_ns() // 1000 + delay
+        start_us = self._start(old, wall_us)
+        record = FleetRecord(
+            seed=seed,
+            layout=self._layout,
+            sensors_per_worker=config.replicas.sensors_per_worker,
+            start_us=old.start_us if old else start_us,
+            wall_us=old.wall_us if old else wall_us,
+            # Grows also when fleet.json was lost but not the databases.
+            runs=max((old.runs if old else 0) + 1, int(time.time())),
+            sensors=old.sensors if old else (),
+        )
+        duration = config.simulation.duration_seconds
+        run = RunSpec(
+            seed=seed,
+            number=record.runs,
+            start_us=start_us,
+            origin_ns=origin_ns,
+            duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND),
+            resume=config.simulation.resume,
+            longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND),
+        )
+        return self._plan(record, run, crew)
+
+    def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
+        """The same run with `count` sensors. Those that come in begin on the fleet's own grid of timestamps."""
+        rate = Fraction(self._config.simulation.readings_per_second)
+        run = plan.run
+        grid = Schedule(0, run.start_us, rate)
+        now_us = run.start_us + (now_ns - run.origin_ns) // 1000
+        start_us = grid.time(max(0, grid.due(now_us)))
+        later = start_us - run.start_us
+        duration = None if run.duration_us is None else max(0, run.duration_us - later)
+        joining = replace(run, start_us=start_us, origin_ns=run.origin_ns + later * 1000, duration_us=duration)
+        wider = self._plan(plan.record, joining, self._crew(plan.record.seed, count))
+        here = {worker.name: worker for worker in plan.workers}
+        workers = tuple(here.get(worker.name, worker) for worker in wider.workers)
+        workers = tuple(
+            replace(there, sensors=worker.sensors) if len(there.sensors) != len(worker.sensors) else there
+            for there, worker in zip(workers, wider.workers, strict=True)
+        )
+        return replace(wider, run=run, workers=workers)
+
+    def _plan(self, record: FleetRecord, run: RunSpec, crew: Crew) -> Plan:
+        identities, settings, warnings = crew
+        placed = place(
+            record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
+        )
+        record = replace(record, sensors=placed)
+        rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
+        homes = dict(placed)
+        sensors = [
+            (homes[identity.sensor_id], SensorSpec(identity, setting, rows[identity.sensor_id]))
+            for identity, setting in zip(identities, settings, strict=True)
+        ]
+        sensors.sort(key=lambda pair: pair[1].row)
+        workers = tuple(
+            WorkerSpec(name, tuple(sensor for _, sensor in group), self._store(name), run)
+            for name, group in groupby(sensors, key=lambda pair: pair[0])
+        )
+        members = tuple(self._member(worker, sensor) for worker in workers for sensor in worker.sensors)
+        return Plan(record, run, workers, members, tuple(warnings))
+
+    def _crew(self, seed: int, count: int) -> Crew:
+        mint = mint_of(self._config, self._catalogue, seed)
+        stored, warnings = muster(self._identities, mint, count, self._config.replicas.start_index)
+        identities = [self._known(sensor) for sensor in stored]
+        return Crew(identities, fleet_settings(self._config, self._catalogue, identities), warnings)
+
+    def _known(self, sensor: StoredIdentity) -> Identity:
+        """The identity, with a sensor type by which the catalogue finds its behaviour."""
+        identity = sensor.identity
+        if sensor.type is not None and identity.sensor_type is None:
+            return replace(identity, sensor_type=sensor.type)
+        return identity
+
+    @property
+    def _layout(self) -> Layout:
+        replicas = self._config.replicas
+        if replicas.sensors_per_worker > 1 and replicas.database == "shared":
+            raise UserError(
+                "replicas.sensors_per_worker: packed sensors share their worker's database; "
+                "leave it at 1 for one database shared by all"
+            )
+        return "packed" if replicas.sensors_per_worker > 1 else replicas.database
+
+    def _store(self, worker: str) -> StoreSpec:
+        database = self._config.database
+        name = Path(database.path).name if self._layout == "shared" else f"{worker}.db"
+        return StoreSpec(
+            path=self._directory.path / name,
+            batch_size=database.batch_size,
+            batch_interval=database.batch_interval,
+            retry_attempts=database.retry_attempts,
+            retry_delay=database.retry_delay,
+            wal=database.wal_mode,
+        )
+
+    def _member(self, worker: WorkerSpec, sensor: SensorSpec) -> Member:
+        settings = sensor.settings
+        channels = tuple((channel.name, channel.unit) for channel in settings.channels)
+        rate = float(settings.exact_rate)
+        return Member(sensor.row, worker.name, rate, worker.store.path, self._directory.log, channels, sensor.identity)
+
+    def _contradicted(self, old: FleetRecord) -> None:
+        """UserError if the config does not go with what is in the data directory."""
+        config, where = self._config, self._directory.path
+        asked = (self._layout, config.replicas.sensors_per_worker)
+        if asked != (old.layout, old.sensors_per_worker):
+            was = (
+                f"{old.sensors_per_worker} sensors per worker" if old.layout == "packed" else f"{old.layout} databases"
+            )
+            raise UserError(f"{where}: this fleet was laid out with {was}; keep that, or take another --data directory")
+        if config.simulation.seed not in (None, old.seed):
+            raise UserError(
+                f"{where}: this fleet has the seed {old.seed}, not {config.simulation.seed}: "
+                "leave --seed out, or take another --data directory"
+            )
+        if config.simulation.start is not None and microseconds(config.simulation.start) != old.start_us:
+            began = datetime.fromtimestamp(old.start_us / SECOND, UTC).isoformat()
+            raise UserError(
+                f"{where}: this fleet began at {began}, not at {config.simulation.start}: "
+                "leave --start out, or take another --data directory"
+            )
+
+    def _start(self, old: FleetRecord | None, wall_us: int) -> int:
+        """Simulated time of this run's beginning: it passes at real speed from the first start on, also in between."""
+        if old:
+            return old.start_us + max(0, wall_us - old.wall_us)
+        start = self._config.simulation.start
+        return wall_us // 1000 * 1000 if start is None else microseconds(start)
+
+    def _choose_seed(self, old: FleetRecord | None) -> int:
+        if old:
+            return old.seed
+        given = self._config.simulation.seed
+        if given is None and self._identities.is_dir():
+            given = minted_seed(self._identities)
+        return secrets.randbelow(1 << 32) if given is None else given
+
+
+def mint_of(config: Config, catalogue: Catalogue, seed: int) -> Mint:
+    """Where identities come from that nobody gave. UserError if the filters leave no city."""
+    where, who = config.random_location, config.sensor
+    filters = Filters(
+        number_of_cities=where.number_of_cities,
+        min_population=where.min_population,
+        max_population=where.max_population,
+        include_countries=where.include_countries,
+        exclude_countries=where.exclude_countries,
+    )
+    return Mint(
+        seed=seed,
+        cities=choose_from(read_cities(Path(where.cities_file) if where.cities_file else None), filters),
+        sensor_type=catalogue.sensor_type(who.type),
+        gps_variation=where.gps_variation,
+        prefix=config.replicas.prefix,
+        manufacturer=who.manufacturer,
+        model=who.model,
+        firmware_version=who.firmware_version,
+    )
+
+
+def mint_into(directory: Path, config: Config, count: int) -> tuple[int, list[str]]:
+    """Write `count` identities into `directory`; those that are there stay. Returns the seed and warnings."""
+    seed = config.simulation.seed
+    if seed is None and directory.is_dir():
+        seed = minted_seed(directory)
+    seed = secrets.randbelow(1 << 32) if seed is None else seed
+    catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
+    _, warnings = muster(directory, mint_of(config, catalogue, seed), count, config.replicas.start_index)
+    return seed, warnings
+
+
+def place(
+    placed: Sequence[tuple[str, str]], sensors: Sequence[str], layout: Layout, per_worker: int
+) -> tuple[tuple[str, str], ...]:
+    """Each sensor's worker: those of earlier runs stay where their data is, new ones follow."""
+    known = {sensor for sensor, _ in placed}
+    new = [sensor for sensor in sensors if sensor not in known]
+    if layout != "packed":
+        return (*placed, *((sensor, sensor) for sensor in new))
+    packs = len({worker for _, worker in placed})
+    return (*placed, *((sensor, f"pack_{packs + number // per_worker:04d}") for number, sensor in enumerate(new)))
+
+
+def microseconds(moment: str) -> int:
+    """A time such as 2026-01-01T00:00:00Z, without an offset UTC. UserError if it is out of range."""
+    time_ = datetime.fromisoformat(moment)
+    time_ = time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
+    if not EARLIEST <= time_ < LATEST:
+        raise UserError(f"--start: {moment} is not between 1980 and 2200")
+    return (time_ - datetime(1970, 1, 1, tzinfo=UTC)) // (LATEST.resolution)
+
+
+def asked_rate(members: Sequence[Member]) -> float:
+    """Readings per second of all members together."""
+    return sum(member.rate for member in members)

@@ -1,0 +1,152 @@
+"""What the terminal shows of a running fleet: a bar while it starts, then a line every few seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from fleet.figures import Figures
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+PERIOD = 5.0
+"""Seconds between two lines."""
+
+
+class Progressing(Protocol):
+    """Somebody who wants to know how it goes."""
+
+    def starting(self, figures: Figures, committed: int) -> None: ...
+    def started(self, seconds: float) -> None: ...
+    def running(self, figures: Figures, pace: float) -> None: ...
+    def event(self, text: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class PlainProgress:
+    """Lines for a log: no colour, no cursor."""
+
+    def __init__(self, asked: float) -> None:
+        self._asked = asked
+
+    def starting(self, figures: Figures, committed: int) -> None:
+        """A log wants to know only that it is done."""
+
+    def started(self, seconds: float) -> None:
+        self.event(f"all workers have committed, {seconds:.1f} s after the first was started")
+
+    def running(self, figures: Figures, pace: float) -> None:
+        self.event(summary_line(figures, pace, self._asked))
+
+    def event(self, text: str) -> None:
+        print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
+
+    def close(self) -> None: ...
+
+
+class TerminalProgress(PlainProgress):
+    """The same on a terminal, with a bar while workers start."""
+
+    def __init__(self, asked: float, sensors: int) -> None:
+        super().__init__(asked)
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        # Redrawn by us: a thread of rich's own would be copied half-way into forked processes.
+        columns = (TextColumn("starting"), BarColumn(40), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+        self._bar: Progress | None = Progress(*columns, auto_refresh=False, transient=True)
+        self._task = self._bar.add_task("starting", total=sensors, note="")
+        self._bar.start()
+
+    def starting(self, figures: Figures, committed: int) -> None:
+        if self._bar:
+            failed = figures.states.get("failed", 0)
+            self._bar.update(self._task, completed=committed, note=f"{failed} failed" if failed else "", refresh=True)
+
+    def event(self, text: str) -> None:
+        if self._bar:
+            self._bar.console.print(f"{datetime.now():%H:%M:%S} {text}", highlight=False, markup=False)
+        else:
+            super().event(text)
+
+    def started(self, seconds: float) -> None:
+        self.close()
+        super().started(seconds)
+
+    def close(self) -> None:
+        if self._bar:
+            bar, self._bar = self._bar, None
+            bar.stop()
+
+
+def summary_line(figures: Figures, pace: float, asked: float) -> str:
+    """The state of the fleet in one line that fits 80 columns."""
+    parts = [
+        f"{figures.healthy}/{figures.sensors} healthy",
+        f"{pace:,.0f} of {asked:,.0f} readings/s" if asked >= 10 else f"{pace:.2f} of {asked:g} readings/s",
+        f"{sum(figures.anomalies.values()):,} anomalous",
+        f"{figures.errors} errors",
+        f"lag {figures.lag:.1f} s",
+    ]
+    return "  ".join(parts)
+
+
+class Watch:
+    """Feeds a Progressing from the board; called several times a second by the supervisor's loop.
+
+    `first_commits` gives how many sensors have committed in this run.
+    """
+
+    def __init__(
+        self, progress: Progressing, look: Callable[[], Figures], first_commits: Callable[[], int], begun_ns: int
+    ) -> None:
+        self._progress, self._look, self._first_commits, self._begun_ns = progress, look, first_commits, begun_ns
+        self._starting = True
+        self._seen: tuple[float, int] | None = None
+
+    def __call__(self) -> None:
+        figures, now = self._look(), time.monotonic()
+        if self._starting:
+            committed = self._first_commits()
+            self._progress.starting(figures, committed)
+            if committed >= figures.sensors - figures.states.get("failed", 0):
+                self._starting = False
+                self._progress.started(now - self._begun_ns / 1e9)
+        if self._seen is None:
+            self._seen = (now, figures.scheduled)
+        elif now - self._seen[0] >= PERIOD and not self._starting:
+            pace = (figures.scheduled - self._seen[1]) / (now - self._seen[0])
+            self._progress.running(figures, pace)
+            self._seen = (now, figures.scheduled)
+
+
+def progress_for(asked: float, sensors: int) -> Progressing:
+    return TerminalProgress(asked, sensors) if sys.stdout.isatty() else PlainProgress(asked)
+
+
+def print_summary(figures: Figures, due: int | None, seconds: float) -> None:
+    """The table at the end of a run. `due` is the number of scheduled readings it should have, None if open."""
+    rows = [
+        ("sensors", f"{figures.sensors:,}"),
+        ("scheduled readings", f"{figures.scheduled:,}" + (f" of {due:,}" if due is not None else "")),
+        ("rows written", f"{figures.readings:,}"),
+        *((f"  {kind}", f"{count:,}") for kind, count in figures.anomalies.items()),
+        ("restarts", f"{figures.restarts:,}"),
+        ("errors", f"{figures.errors:,}"),
+        ("retries", f"{figures.retries:,}"),
+        ("commits", f"{figures.commits:,}, {figures.commit_ms:.1f} ms on average"),
+        ("achieved rate", f"{figures.scheduled / seconds:,.1f} readings/s over {seconds:,.1f} s" if seconds else "-"),
+    ]
+    if not sys.stdout.isatty():
+        print("\n".join(f"{name}: {value}" for name, value in rows), flush=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="run summary", title_justify="left", show_header=False, box=None, padding=(0, 2))
+    for name, value in rows:
+        table.add_row(name, value)
+    Console().print(table, highlight=False)
