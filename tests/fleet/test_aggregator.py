@@ -207,9 +207,10 @@ def test_grid(staged: Staged, client: FlaskClient) -> None:
     grid = answered(client, "/grid")
 
     assert [name(0), name(1), name(2)] == grid["sensor_ids"]
-    healthy = {state: letter for letter, state in grid["legend"].items()}["healthy"]
-    failed = {state: letter for letter, state in grid["legend"].items()}["failed"]
-    assert healthy + healthy.upper() + failed == grid["cells"]
+    letters = {state: letter for letter, state in grid["legend"].items()}
+    assert letters["healthy"] + letters["healthy"].upper() + letters["failed"] == grid["cells"]
+    staged.set(1, "unready")
+    assert letters["unready"] == answered(client, "/grid")["cells"][1]
 
 
 def test_no_fleet(tmp_path: Path) -> None:

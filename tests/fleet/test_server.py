@@ -108,6 +108,23 @@ def test_it_ends_with_its_supervisor(served: Served) -> None:
         assert served.ended() < 1.3  # of which the interpreter's own end is the last part
 
 
+def test_a_client_that_does_not_read_cannot_keep_it(tmp_path: Path) -> None:
+    """A thread that is stuck in sending is left behind."""
+    served = Served(Staged(tmp_path / "data", 2000))
+    served.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # handed on to every connection
+    try:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            client.connect(served.address)
+            client.sendall(b"GET /workers HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1)  # the rest is far more than what the buffers hold
+            served.lifeline.close()
+
+            assert served.ended() < 1.3
+    finally:
+        served.close()
+
+
 def test_sigterm_ends_it(served: Served) -> None:
     served.process.send_signal(signal.SIGTERM)
 
