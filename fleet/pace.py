@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 WINDOW_NS = 10_000_000_000
-SETTLED_NS = 1_000_000_000
+SETTLED_NS = 3_000_000_000  # workers commit once a second: less than a few commits say little
 
 Counts = npt.NDArray[np.int64]
 
