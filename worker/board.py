@@ -58,7 +58,7 @@ ROW = np.dtype(
         ("committed_at_us", "<i8"),  # wall clock of the last commit, microseconds since 1970
         ("first_commit_ns", "<i8"),  # monotonic clock of the first commit of the run
         ("timestamp_us", "<i8"),  # simulated time of the last reading written
-        ("anomaly", "<i8"),  # kind of the last reading: index into KINDS, -1 healthy
+        ("anomaly", "<i8"),  # kind of the last scheduled reading: index into KINDS, -1 healthy
         ("values", "<f8", (MAX_CHANNELS,)),  # last values in the order of the channels, NaN where none
         ("database_bytes", "<i8"),
         ("reason", "S192"),  # why it is unready or failed, UTF-8

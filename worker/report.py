@@ -49,11 +49,11 @@ class Report:
             counts = np.bincount(block.kinds + 1, minlength=len(KINDS) + 1)[1:]
             row["anomalies"] += counts
             row["readings"] += block.size - counts[MISSING]
+            row["anomaly"] = block.kinds[-1]
             delivered = np.flatnonzero(block.kinds != MISSING)
             if len(delivered):
                 last = delivered[-1]
                 row["timestamp_us"] = block.times[last]
-                row["anomaly"] = block.kinds[last]
                 row["values"][: len(block.values)] = block.values[:, last]
 
     def committed(self, sensors: Sequence[Sensor], took_us: int, now_us: int) -> None:

@@ -77,7 +77,7 @@ class Template:
 
     def receive(self) -> None:
         """Take in exit codes that have arrived. Raises TemplateDied."""
-        while select.select([self.socket], [], [], 0)[0]:
+        while b"\n" in self._buffer or select.select([self.socket], [], [], 0)[0]:
             self._answer()
 
     def close(self) -> None:
