@@ -6,13 +6,14 @@ something is due; then it reaps, decides and acts. What to do after a death is a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -106,9 +107,11 @@ class Supervisor:
 
     # What others ask for
 
-    def add(self, spec: WorkerSpec) -> None:
-        self.slots[spec.name] = Slot(spec, due=self._clock())
-        self._mark(self.slots[spec.name], "pending")
+    def add(self, specs: Sequence[WorkerSpec]) -> None:
+        self._teach(specs)
+        for spec in specs:
+            self.slots[spec.name] = Slot(spec, due=self._clock())
+            self._mark(self.slots[spec.name], "pending")
 
     def serve(self, name: str, body: Body, keep: tuple[int, ...] = ()) -> None:
         """Keep a process running beside the workers, with the open descriptors `keep`."""
@@ -127,7 +130,10 @@ class Supervisor:
         """Drain a worker and start it anew, by a new spec if given; one that failed gets a fresh budget. KeyError if
         there is none."""
         slot = self.slots[name]
-        slot.deaths, slot.spec = (), spec or slot.spec
+        slot.deaths = ()
+        if spec:
+            slot.spec = spec
+            self._teach([spec])
         if slot.phase == "running":
             slot.after = "restart"
             self._drain_slot(slot)
@@ -243,7 +249,7 @@ class Supervisor:
         slot.phase, slot.after, slot.kill_at = "running", "end", None
         while slot.child is None:
             try:
-                slot.child = self._template.spawn(slot.spec, self._incarnation)
+                slot.child = self._template.spawn(slot.spec.name, self._incarnation)
             except TemplateDied:
                 self._replace_template()
 
@@ -253,7 +259,12 @@ class Supervisor:
         self.unwatch(self._template.socket)
         self._template.close()
         self._template = self._make_template()
+        self._teach([slot.spec for slot in self.slots.values()])
         self.watch(self._template.socket, self._reap)
+
+    def _teach(self, specs: Sequence[WorkerSpec]) -> None:
+        with contextlib.suppress(TemplateDied):  # the next to notice replaces it and teaches all
+            self._template.teach(specs)
 
     def _schedule(self, slot: Slot, delay: float) -> None:
         slot.phase, slot.due = "waiting", self._clock() + delay

@@ -80,8 +80,7 @@ class Fleet:
             self._board, self._policy(), plan.run.number, lambda: Template(directory.board, directory.log)
         )
         begun = time.monotonic_ns()
-        for worker in plan.workers:
-            supervisor.add(worker)
+        supervisor.add(plan.workers)
         if self._listener:
             self._serve(self._listener)
         progress = progress_for(asked_rate(plan.members), len(plan.members))
@@ -132,10 +131,9 @@ class Fleet:
             self._directory.write_record(plan.record)
             self._publish()
         self._supervisor.remove([name for name in old if name not in new])
+        self._supervisor.add([worker for name, worker in new.items() if name not in old])
         for name, worker in new.items():
-            if name not in old:
-                self._supervisor.add(worker)
-            elif worker is not old[name]:
+            if name in old and worker is not old[name]:
                 self._supervisor.restart(name, worker)
         self._supervisor.note("fleet", f"scaled from {before} to {len(plan.members)} sensors")
         return {"before": before, "count": len(plan.members)}

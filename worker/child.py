@@ -102,9 +102,13 @@ def detach(*keep: int) -> None:
     root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
     streams = (handler.stream for handler in root.handlers if isinstance(handler, logging.FileHandler))
     logs = [stream for stream in streams if stream]
-    kept = sorted({0, 1, 2, *keep, *(log.fileno() for log in logs)})
+    close_all_but(0, 1, 2, *keep, *(log.fileno() for log in logs))
+    if logs:
+        faulthandler.enable(logs[0])
+
+
+def close_all_but(*keep: int) -> None:
+    kept = sorted(set(keep))
     for before, after in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
         if before + 1 < after:
             os.closerange(before + 1, after)
-    if logs:
-        faulthandler.enable(logs[0])

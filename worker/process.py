@@ -133,6 +133,13 @@ class Worker:
 
     def _persist(self, action: Callable[[], Any]) -> Any:
         """Do it, again and again while the sink is unavailable. Raises Unavailable only after the deadline."""
+        try:
+            return action()
+        except Unavailable as error:
+            self._claimed = self._claimed and not error.lost
+            return self._retry(action)
+
+    def _retry(self, action: Callable[[], Any]) -> Any:
         delay = self._spec.store.retry_delay
         retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),

@@ -5,13 +5,15 @@ two forks, and what one side writes is no longer shared. Measured for 100 worker
 proportional memory: forked from here 4.9 MB each, from a lean supervisor 5.6 MB, from one with the command line's
 imports 6.4 MB.
 
-The supervisor sends a request for each worker, with the worker's end of its lifeline; the template answers with the
-process id, and later with the exit code. If the template dies, the workers live on and another template is started.
+The supervisor teaches it the specs of all workers, for pickle would cost each worker half a megabyte, and then asks for
+one worker after the other, sending the worker's end of its lifeline. The template answers with the process id, and later
+with the exit code. If the template dies, the workers live on and another template is started.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import json
 import logging
@@ -20,18 +22,26 @@ import pickle
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from worker.board import Board
-from worker.child import LOST, Child, detach, guarded
+from worker.child import LOST, Child, close_all_but, guarded
 from worker.process import main as work
 from worker.spec import WorkerSpec
 from worker.warmup import warm_up
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+REQUEST = struct.Struct("<qq")
+"""Length of what follows, and the incarnation to start or TEACH."""
+
+TEACH = -1
 
 
 class TemplateDied(Exception):
@@ -59,18 +69,26 @@ class Template:
     def pid(self) -> int:
         return self._process.pid
 
-    def spawn(self, spec: WorkerSpec, incarnation: int) -> Child:
-        """A new worker process. Raises TemplateDied."""
+    def teach(self, specs: Sequence[WorkerSpec]) -> None:
+        """Make workers known by their names, or known anew. Raises TemplateDied."""
+        lesson = pickle.dumps(list(specs), protocol=pickle.HIGHEST_PROTOCOL)
+        try:
+            self.socket.sendall(REQUEST.pack(len(lesson), TEACH) + lesson)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise TemplateDied from error
+
+    def spawn(self, name: str, incarnation: int) -> Child:
+        """A new process for the worker of that name. Raises TemplateDied."""
         ours, theirs = socket.socketpair()
-        request = pickle.dumps((spec, incarnation), protocol=pickle.HIGHEST_PROTOCOL)
+        request = name.encode()
         try:
             with theirs:
-                socket.send_fds(self.socket, [len(request).to_bytes(8, "little")], [theirs.fileno()])
+                socket.send_fds(self.socket, [REQUEST.pack(len(request), incarnation)], [theirs.fileno()])
                 self.socket.sendall(request)
             while True:
                 answer = self._answer()
                 if "started" in answer:
-                    return Child(spec.name, answer["started"], ours, self._exit_code)
+                    return Child(name, answer["started"], ours, self._exit_code)
         except (BrokenPipeError, ConnectionResetError) as error:
             ours.close()
             raise TemplateDied from error
@@ -120,12 +138,14 @@ def main(descriptor: str, board: str, log: str) -> NoReturn:
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
     handlers = [logging.FileHandler(log)] if log else []
     logging.basicConfig(level=logging.INFO, handlers=handlers, format=LOG_FORMAT)
-    supervisor = socket.socket(fileno=int(descriptor))
-    serve(supervisor, woken, Board(Path(board), writable=True))
+    kept = [handler.stream.fileno() for handler in handlers if handler.stream]
+    for log_descriptor in kept:
+        faulthandler.enable(log_descriptor)
+    serve(socket.socket(fileno=int(descriptor)), woken, Board(Path(board), writable=True), kept)
 
 
-def serve(supervisor: socket.socket, woken: socket.socket, board: Board) -> NoReturn:
-    warm = False
+def serve(supervisor: socket.socket, woken: socket.socket, board: Board, logs: list[int]) -> NoReturn:
+    known: dict[str, WorkerSpec] = {}
     while True:
         ready, _, _ = select.select([supervisor, woken], [], [])
         if woken in ready:
@@ -133,37 +153,40 @@ def serve(supervisor: socket.socket, woken: socket.socket, board: Board) -> NoRe
                 woken.recv(4096)
             reap(supervisor)
         if supervisor in ready:
-            request, lifeline = take(supervisor)
-            if not warm:
-                warm_up(pickle.loads(request)[0].sensors[0])
+            request, incarnation, descriptors = take(supervisor)
+            if incarnation == TEACH:
+                if not known:
+                    warm_up(pickle.loads(request)[0].sensors[0])
+                known |= {spec.name: spec for spec in pickle.loads(request)}
                 gc.freeze()  # a collection in a worker would write into every object that it looks at
-                warm = True
+                continue
+            spec = known[request.decode()]
             pid = os.fork()
             if pid == 0:
-                live(request, lifeline, board)
-            os.close(lifeline)
+                live(spec, incarnation, descriptors[0], board, logs)
+            os.close(descriptors[0])
             answer(supervisor, started=pid)
 
 
-def take(supervisor: socket.socket) -> tuple[bytes, int]:
-    """The next request and the lifeline that came with it. Ends the process when the supervisor is gone."""
-    header, descriptors, _, _ = socket.recv_fds(supervisor, 8, 1)
+def take(supervisor: socket.socket) -> tuple[bytes, int, list[int]]:
+    """The next request, its incarnation and what came with it. Ends the process when the supervisor is gone."""
+    header, descriptors, _, _ = socket.recv_fds(supervisor, REQUEST.size, 1)
     if not header:
         os._exit(0)
-    size, request = int.from_bytes(header, "little"), bytearray()
+    size, incarnation = REQUEST.unpack(header)
+    request = bytearray()
     while len(request) < size:
         request += supervisor.recv(min(size - len(request), 1 << 20)) or os._exit(0)
-    return bytes(request), descriptors[0]
+    return bytes(request), incarnation, descriptors
 
 
-def live(request: bytes, descriptor: int, board: Board) -> NoReturn:
+def live(spec: WorkerSpec, incarnation: int, descriptor: int, board: Board, logs: list[int]) -> NoReturn:
     """The life of one worker, in the fork."""
-    detach(descriptor)
-    spec: WorkerSpec
-    spec, incarnation = pickle.loads(request)
-    os._exit(
-        guarded(spec.name, lambda lifeline: work(spec, incarnation, board, lifeline), socket.socket(fileno=descriptor))
-    )
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    close_all_but(0, 1, 2, descriptor, *logs)
+    lifeline = socket.socket(fileno=descriptor)
+    os._exit(guarded(spec.name, lambda _: work(spec, incarnation, board, lifeline), lifeline))
 
 
 def reap(supervisor: socket.socket) -> None:
