@@ -14,70 +14,23 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from worker.board import STATE, Board
-from worker.child import Body, Child, fork
+from worker.board import Board
+from worker.child import Body, meaning
 from worker.process import SETTLED, UNSETTLED
+from worker.report import mark
 from worker.restarts import Bucket, Policy, backoff
+from worker.services import Services
+from worker.slot import Event, Outcome, Slot
 from worker.spec import WorkerSpec
 from worker.template import Template, TemplateDied
+from worker.wakeup import Wakeup
 
 log = logging.getLogger("supervisor")
 
-Phase = Literal["waiting", "running", "ended"]
-
 SPAWNS_PER_TURN = 20
 """Forks between two looks at signals and control messages."""
-
-
-@dataclass(slots=True)
-class Slot:
-    """One worker over all its incarnations. `due` is when it may start; `after` what its orderly end means."""
-
-    spec: WorkerSpec
-    child: Child | None = None
-    phase: Phase = "waiting"
-    due: float = 0.0
-    deaths: tuple[float, ...] = ()
-    after: Literal["end", "restart", "remove"] = "end"
-    kill_at: float | None = None
-
-
-@dataclass(slots=True)
-class Service:
-    """A child that is not a worker: restarted for ever, released when all workers have ended."""
-
-    name: str
-    body: Body
-    keep: tuple[int, ...] = ()
-    child: Child | None = None
-    due: float = 0.0
-    deaths: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something the operator may want to know. `time` is seconds since 1970."""
-
-    time: float
-    worker: str
-    text: str
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a run ended."""
-
-    failed: list[str] = field(default_factory=list)
-    unsettled: list[str] = field(default_factory=list)
-    killed: list[str] = field(default_factory=list)
-    killed_by_request: bool = False
-
-    @property
-    def clean(self) -> bool:
-        return not (self.failed or self.unsettled or self.killed)
 
 
 class Supervisor:
@@ -94,9 +47,9 @@ class Supervisor:
         self.board, self.policy, self._clock = board, policy, clock
         self._make_template, self._template = make_template, make_template()
         self.slots: dict[str, Slot] = {}
-        self.tell: Callable[[Event], None] = lambda event: None
+        self.tell: Callable[[Event], None] = lambda _: None
         self.events: list[Event] = []
-        self._services: list[Service] = []
+        self._services = Services(policy, self.note)
         self._incarnation = run_number << 24
         self._selector = selectors.DefaultSelector()
         self._timers: list[list[Any]] = []
@@ -115,7 +68,7 @@ class Supervisor:
 
     def serve(self, name: str, body: Body, keep: tuple[int, ...] = ()) -> None:
         """Keep a process running beside the workers, with the open descriptors `keep`."""
-        self._services.append(Service(name, body, keep))
+        self._services.add(name, body, keep)
 
     def watch(self, source: socket.socket, ready: Callable[[], None]) -> None:
         self._selector.register(source, selectors.EVENT_READ, ready)
@@ -180,30 +133,18 @@ class Supervisor:
 
     def run(self) -> Outcome:
         """Supervise until every worker has ended. Must be called on the main thread."""
-        wake, woken = socket.socketpair()
-        woken.setblocking(False)
-        wake.setblocking(False)
-        previous = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
-        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-        # The handlers do nothing: the number arrives through the wake-up descriptor, between two actions.
-        handlers = {number: signal.signal(number, lambda *_: None) for number in handled}
-        self.watch(wake, lambda: self._signalled(wake.recv(4096)))
-        self.watch(self._template.socket, self._reap)
-        try:
-            while not self._finished():
-                for key, _ in self._selector.select(self._act()):
-                    key.data()
-            return self._outcome
-        finally:
-            self._close()
-            self.unwatch(wake)
-            signal.set_wakeup_fd(previous)
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            wake.close()
-            woken.close()
+        with Wakeup(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD) as wakeup:
+            self.watch(wakeup.socket, lambda: self._signalled(wakeup.numbers()))
+            self.watch(self._template.socket, self._reap)
+            try:
+                while not self._finished():
+                    for key, _ in self._selector.select(self._act()):
+                        key.data()
+                return self._outcome
+            finally:
+                self._close()
 
-    def _signalled(self, numbers: bytes) -> None:
+    def _signalled(self, numbers: list[int]) -> None:
         for number in numbers:
             if number != signal.SIGCHLD:
                 self.drain()
@@ -239,9 +180,7 @@ class Supervisor:
                 self._start(slot)
                 started += 1
         if started < SPAWNS_PER_TURN:
-            for service in self._services:
-                if service.child is None and service.due <= now:
-                    service.child = fork(service.name, service.body, service.keep)
+            self._services.start_due(now)
 
     def _start(self, slot: Slot) -> None:
         self._incarnation += 1
@@ -286,11 +225,7 @@ class Supervisor:
                 slot.child.release()
                 slot.child = None
                 self._ended(slot, code)
-        for service in self._services:
-            if service.child is not None and (code := service.child.exit_code()) is not None:
-                service.child.release()
-                service.child = None
-                self._died(service, code)
+        self._services.reap(self._clock())
 
     def _ended(self, slot: Slot, code: int) -> None:
         """A worker is gone: by order, because its run is over, or by accident."""
@@ -319,12 +254,6 @@ class Supervisor:
             self._schedule(slot, delay)
             self._mark(slot, "restarting", meaning(code), died=True)
             self.note(slot.spec.name, f"died by {meaning(code)}, restart in {delay:.1f} s")
-
-    def _died(self, service: Service, code: int) -> None:
-        now = self._clock()
-        service.deaths = (*service.deaths, now)[-self.policy.budget :]
-        service.due = now + (backoff(service.deaths, now, self.policy, random.random()) or self.policy.backoff_max)
-        self.note(service.name, f"died by {meaning(code)}, restart in {service.due - now:.1f} s")
 
     def _end(self, slot: Slot, state: str, reason: str = "") -> None:
         slot.phase = "ended"
@@ -364,35 +293,8 @@ class Supervisor:
     def _close(self) -> None:
         """Leave no process behind, whatever ended the loop."""
         self._kill()
-        services = [service.child for service in self._services if service.child is not None]
-        for child in services:
-            child.release()
-        end = time.monotonic() + 3.0
-        while any(child.exit_code() is None for child in services) and time.monotonic() < end:
-            time.sleep(0.02)
-        for child in services:
-            child.signal(signal.SIGKILL)
+        self._services.close()
         self._template.close()
 
-    # The board
-
     def _mark(self, slot: Slot, state: str, reason: str = "", *, died: bool = False) -> None:
-        """Write a worker's rows while it has no process."""
-        for sensor in slot.spec.sensors:
-            writer = self.board.row(sensor.row)
-            with writer as row:
-                row["state"] = STATE[state]
-                row["pid"] = 0
-                row["incarnation"] = self._incarnation
-                row["restarts"] += died
-                row["errors"] += died
-                if state in ("pending", "starting"):
-                    row["started_ns"] = row["heartbeat_ns"] = time.monotonic_ns()
-                writer.reason(reason)
-
-
-def meaning(code: int) -> str:
-    """An exit code in words."""
-    if code < 0:
-        return signal.Signals(-code).name
-    return f"exit code {code}"
+        mark(self.board, slot.spec, self._incarnation, state, reason, died=died)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
+import click
 import numpy as np
 
 from fleet.config import Config
@@ -25,11 +26,12 @@ from fleet.figures import Figures, figures, unwell
 from fleet.plan import Plan, Planner, asked_rate
 from fleet.progress import Watch, print_summary, progress_for
 from fleet.roster import Roster
-from supervisor import Outcome, Supervisor
+from supervisor import Supervisor
 from worker.board import Board
 from worker.database import connect
 from worker.restarts import Policy
 from worker.schedule import SECOND, Schedule, text
+from worker.slot import Outcome
 from worker.template import LOG_FORMAT, Template
 
 log = logging.getLogger("fleet")
@@ -37,6 +39,8 @@ log = logging.getLogger("fleet")
 SPARE_ROWS = 4096
 FILES_PER_WORKER = 3
 FILES_BESIDES = 256
+ON_TIME = 3.0
+"""Seconds within which a run that has all its readings counts as on time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,12 +248,13 @@ class Fleet:
                 for sensor in worker.sensors
             )
         total = self._figures()
-        passed = (time.monotonic_ns() - run.origin_ns) / 1e9
-        seconds = passed if run.duration_us is None else min(passed, run.duration_us / SECOND)
+        seconds = (time.monotonic_ns() - run.origin_ns) / 1e9
+        if run.duration_us is not None and due == total.scheduled and seconds < run.duration_us / SECOND + ON_TIME:
+            seconds = run.duration_us / SECOND  # the end of a run is when its last readings are due, not when it exits
         print_summary(total, due, max(0.0, seconds))
         names = [member.sensor_id for member in plan.members]
         for sensor, state, reason in unwell(self._board.rows[self._rows()], names)[:10]:
-            print(f"{sensor}: {state}: {reason}", flush=True)
+            click.echo(f"{sensor}: {state}: {reason}")
         if outcome.killed_by_request:
             return 130
         return 0 if outcome.clean else 1

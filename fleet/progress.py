@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
+
+import click
 
 from fleet.figures import Figures
 
@@ -43,7 +44,7 @@ class PlainProgress:
         self.event(summary_line(figures, pace, self._asked))
 
     def event(self, text: str) -> None:
-        print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
+        click.echo(f"{time.strftime('%H:%M:%S')} {text}")
 
     def close(self) -> None: ...
 
@@ -68,7 +69,7 @@ class TerminalProgress(PlainProgress):
 
     def event(self, text: str) -> None:
         if self._bar:
-            self._bar.console.print(f"{datetime.now():%H:%M:%S} {text}", highlight=False, markup=False)
+            self._bar.console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, markup=False)
         else:
             super().event(text)
 
@@ -141,7 +142,7 @@ def print_summary(figures: Figures, due: int | None, seconds: float) -> None:
         ("achieved rate", f"{figures.scheduled / seconds:,.1f} readings/s over {seconds:,.1f} s" if seconds else "-"),
     ]
     if not sys.stdout.isatty():
-        print("\n".join(f"{name}: {value}" for name, value in rows), flush=True)
+        click.echo("\n".join(f"{name}: {value}" for name, value in rows))
         return
     from rich.console import Console
     from rich.table import Table

@@ -112,3 +112,10 @@ def close_all_but(*keep: int) -> None:
     for before, after in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
         if before + 1 < after:
             os.closerange(before + 1, after)
+
+
+def meaning(code: int) -> str:
+    """An exit code in words."""
+    if code < 0:
+        return signal.Signals(-code).name
+    return {BUG: "a bug (see the log)", LOST: "nobody knows what"}.get(code, f"exit code {code}")

@@ -21,7 +21,7 @@ from worker.database import Database
 from worker.report import Report
 from worker.sensor import Sensor
 from worker.sinks import Fenced, Portion, Sink, Unavailable
-from worker.spec import RunSpec, WorkerSpec
+from worker.spec import WorkerSpec
 
 SETTLED, FENCED, UNSETTLED = 0, 3, 4
 """Exit codes: all due readings are written; a newer incarnation has the sensors; some could not be written."""

@@ -12,6 +12,7 @@ from worker.board import KINDS, STATE, Board
 from worker.generation import MISSING
 from worker.sensor import Sensor
 from worker.sinks import Portion
+from worker.spec import WorkerSpec
 
 
 class Report:
@@ -70,3 +71,18 @@ class Report:
         rows["heartbeat_ns"][indices] = moment
         if (rows["state"][indices] != STATE["healthy"]).any():
             self.state("healthy")
+
+
+def mark(board: Board, spec: WorkerSpec, incarnation: int, state: str, reason: str = "", *, died: bool = False) -> None:
+    """Write the rows of a worker that has no process: its supervisor is their writer then."""
+    for sensor in spec.sensors:
+        writer = board.row(sensor.row)
+        with writer as row:
+            row["state"] = STATE[state]
+            row["pid"] = 0
+            row["incarnation"] = incarnation
+            row["restarts"] += died
+            row["errors"] += died
+            if state in ("pending", "starting"):
+                row["started_ns"] = row["heartbeat_ns"] = time.monotonic_ns()
+            writer.reason(reason)

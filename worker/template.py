@@ -33,6 +33,7 @@ from worker.board import Board
 from worker.child import LOST, Child, close_all_but, guarded
 from worker.process import main as work
 from worker.spec import WorkerSpec
+from worker.wakeup import Wakeup
 from worker.warmup import warm_up
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -131,26 +132,21 @@ def main(descriptor: str, board: str, log: str) -> NoReturn:
     """Fork workers on request until the supervisor is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    woken, wake = socket.socketpair()
-    woken.setblocking(False)
-    wake.setblocking(False)
-    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
     handlers = [logging.FileHandler(log)] if log else []
     logging.basicConfig(level=logging.INFO, handlers=handlers, format=LOG_FORMAT)
     kept = [handler.stream.fileno() for handler in handlers if handler.stream]
     for log_descriptor in kept:
         faulthandler.enable(log_descriptor)
-    serve(socket.socket(fileno=int(descriptor)), woken, Board(Path(board), writable=True), kept)
+    with Wakeup(signal.SIGCHLD) as children:
+        serve(socket.socket(fileno=int(descriptor)), children, Board(Path(board), writable=True), kept)
 
 
-def serve(supervisor: socket.socket, woken: socket.socket, board: Board, logs: list[int]) -> NoReturn:
+def serve(supervisor: socket.socket, children: Wakeup, board: Board, logs: list[int]) -> NoReturn:
     known: dict[str, WorkerSpec] = {}
     while True:
-        ready, _, _ = select.select([supervisor, woken], [], [])
-        if woken in ready:
-            with contextlib.suppress(BlockingIOError):
-                woken.recv(4096)
+        ready, _, _ = select.select([supervisor, children.socket], [], [])
+        if children.socket in ready:
+            children.numbers()
             reap(supervisor)
         if supervisor in ready:
             request, incarnation, descriptors = take(supervisor)

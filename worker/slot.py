@@ -1,0 +1,47 @@
+"""What the supervisor keeps of a worker, of a run, and of what happened in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from worker.child import Child
+from worker.spec import WorkerSpec
+
+Phase = Literal["waiting", "running", "ended"]
+
+
+@dataclass(slots=True)
+class Slot:
+    """One worker over all its incarnations. `due` is when it may start; `after` what its orderly end means."""
+
+    spec: WorkerSpec
+    child: Child | None = None
+    phase: Phase = "waiting"
+    due: float = 0.0
+    deaths: tuple[float, ...] = ()
+    after: Literal["end", "restart", "remove"] = "end"
+    kill_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something the operator may want to know. `time` is seconds since 1970."""
+
+    time: float
+    worker: str
+    text: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended."""
+
+    failed: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    killed_by_request: bool = False
+
+    @property
+    def clean(self) -> bool:
+        return not (self.failed or self.unsettled or self.killed)

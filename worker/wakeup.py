@@ -1,0 +1,41 @@
+"""Signals as something that a loop can wait for, like a socket."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from types import TracebackType
+
+
+class Wakeup:
+    """While entered, the given signals do nothing but arrive at `socket`. For the main thread."""
+
+    def __init__(self, *handled: signal.Signals) -> None:
+        self._handled = handled
+        self.socket, self._sender = socket.socketpair()
+        self.socket.setblocking(False)
+        self._sender.setblocking(False)
+
+    def __enter__(self) -> Wakeup:
+        self._before = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        # The handlers do nothing: the number arrives through the socket, between two actions of the loop.
+        self._handlers = {number: signal.signal(number, _nothing) for number in self._handled}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._before)
+        self.socket.close()
+        self._sender.close()
+
+    def numbers(self) -> list[int]:
+        """The signals that have arrived since the last call, in order."""
+        try:
+            return list(self.socket.recv(4096))
+        except BlockingIOError:
+            return []
+
+
+def _nothing(*_: object) -> None:
+    pass
