@@ -32,6 +32,8 @@ log = logging.getLogger("supervisor")
 SPAWNS_PER_TURN = 20
 """Forks between two looks at signals and control messages."""
 
+ATTEMPTS = 3
+
 
 class Supervisor:
     """Supervises the workers of one fleet. `run_number` orders incarnations across runs."""
@@ -171,26 +173,33 @@ class Supervisor:
     # Starting
 
     def _start_due(self, now: float) -> None:
-        started = 0
-        for slot in self.slots.values():
-            if slot.phase == "waiting" and slot.due <= now and started < SPAWNS_PER_TURN:
-                if slot.deaths and not self._bucket.take(now):
-                    slot.due = now + 1 / self.policy.fleet_rate
-                    continue
-                self._start(slot)
-                started += 1
-        if started < SPAWNS_PER_TURN:
+        due = [slot for slot in self.slots.values() if slot.phase == "waiting" and slot.due <= now][:SPAWNS_PER_TURN]
+        allowed = [slot for slot in due if not slot.deaths or self._bucket.take(now)]
+        for slot in due:
+            if slot not in allowed:
+                slot.due = now + 1 / self.policy.fleet_rate
+        if allowed:
+            self._start(allowed)
+        else:
             self._services.start_due(now)
 
-    def _start(self, slot: Slot) -> None:
-        self._incarnation += 1
-        self._mark(slot, "starting")
-        slot.phase, slot.after, slot.kill_at = "running", "end", None
-        while slot.child is None:
+    def _start(self, slots: list[Slot]) -> None:
+        for slot in slots:
+            self._incarnation += 1
+            self._mark(slot, "starting")
+            slot.phase, slot.after, slot.kill_at = "running", "end", None
+        first = self._incarnation - len(slots) + 1
+        wanted = [(slot.spec.name, first + number) for number, slot in enumerate(slots)]
+        for _ in range(ATTEMPTS):
             try:
-                slot.child = self._template.spawn(slot.spec.name, self._incarnation)
+                children = self._template.spawn(wanted)
             except TemplateDied:
                 self._replace_template()
+                continue
+            for slot, child in zip(slots, children, strict=True):
+                slot.child = child
+            return
+        raise RuntimeError(f"no template lives long enough to start a worker, {ATTEMPTS} times in a row")
 
     def _replace_template(self) -> None:
         """Its workers go on without it; how they end is then seen by their lifelines."""

@@ -78,21 +78,37 @@ class Template:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise TemplateDied from error
 
-    def spawn(self, name: str, incarnation: int) -> Child:
-        """A new process for the worker of that name. Raises TemplateDied."""
-        ours, theirs = socket.socketpair()
-        request = name.encode()
+    def spawn(self, wanted: Sequence[tuple[str, int]]) -> list[Child]:
+        """New processes for the (worker, incarnation) pairs, in order. Raises TemplateDied; then none is wanted any
+        more, and any that was started ends at once, its lifeline being closed.
+
+        All requests are sent before the first answer is read: a fork takes 3 ms, waiting for the processor in
+        between, among all the workers that were just started, takes longer.
+        """
+        pairs = [socket.socketpair() for _ in wanted]
         try:
-            with theirs:
+            for (name, incarnation), (_, theirs) in zip(wanted, pairs, strict=True):
+                request = name.encode()
                 socket.send_fds(self.socket, [REQUEST.pack(len(request), incarnation)], [theirs.fileno()])
                 self.socket.sendall(request)
-            while True:
-                answer = self._answer()
-                if "started" in answer:
-                    return Child(name, answer["started"], ours, self._exit_code)
-        except (BrokenPipeError, ConnectionResetError) as error:
-            ours.close()
+            pids = [self._started() for _ in wanted]
+        except (BrokenPipeError, ConnectionResetError, TemplateDied) as error:
+            for ours, _ in pairs:
+                ours.close()
             raise TemplateDied from error
+        finally:
+            for _, theirs in pairs:
+                theirs.close()
+        return [
+            Child(name, pid, ours, self._exit_code)
+            for (name, _), pid, (ours, _) in zip(wanted, pids, pairs, strict=True)
+        ]
+
+    def _started(self) -> int:
+        """The process id in the next answer that is one."""
+        while "started" not in (answer := self._answer()):
+            pass
+        return answer["started"]
 
     def receive(self) -> None:
         """Take in exit codes that have arrived. Raises TemplateDied."""
