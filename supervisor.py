@@ -6,7 +6,6 @@ something is due; then it reaps, decides and acts. What to do after a death is a
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import selectors
@@ -18,21 +17,20 @@ from typing import Any
 
 from worker.board import Board
 from worker.child import Body, meaning
+from worker.nursery import Nursery
 from worker.process import SETTLED, UNSETTLED
 from worker.report import mark
 from worker.restarts import Bucket, Policy, backoff
 from worker.services import Services
 from worker.slot import Event, Outcome, Slot
 from worker.spec import WorkerSpec
-from worker.template import Template, TemplateDied
+from worker.template import Template
 from worker.wakeup import Wakeup
 
 log = logging.getLogger("supervisor")
 
 SPAWNS_PER_TURN = 20
 """Forks between two looks at signals and control messages."""
-
-ATTEMPTS = 3
 
 
 class Supervisor:
@@ -47,7 +45,7 @@ class Supervisor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.board, self.policy, self._clock = board, policy, clock
-        self._make_template, self._template = make_template, make_template()
+        self._nursery = Nursery(make_template, self._nursery_moved)
         self.slots: dict[str, Slot] = {}
         self.tell: Callable[[Event], None] = lambda _: None
         self.events: list[Event] = []
@@ -63,7 +61,7 @@ class Supervisor:
     # What others ask for
 
     def add(self, specs: Sequence[WorkerSpec]) -> None:
-        self._teach(specs)
+        self._nursery.teach(specs)
         for spec in specs:
             self.slots[spec.name] = Slot(spec, due=self._clock())
             self._mark(self.slots[spec.name], "pending")
@@ -88,7 +86,7 @@ class Supervisor:
         slot.deaths = ()
         if spec:
             slot.spec = spec
-            self._teach([spec])
+            self._nursery.teach([spec])
         if slot.phase == "running":
             slot.after = "restart"
             self._drain_slot(slot)
@@ -137,7 +135,7 @@ class Supervisor:
         """Supervise until every worker has ended. Must be called on the main thread."""
         with Wakeup(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD) as wakeup:
             self.watch(wakeup.socket, lambda: self._signalled(wakeup.numbers()))
-            self.watch(self._template.socket, self._reap)
+            self.watch(self._nursery.socket, self._reap)
             try:
                 while not self._finished():
                     for key, _ in self._selector.select(self._act()):
@@ -190,29 +188,13 @@ class Supervisor:
             slot.phase, slot.after, slot.kill_at = "running", "end", None
         first = self._incarnation - len(slots) + 1
         wanted = [(slot.spec.name, first + number) for number, slot in enumerate(slots)]
-        for _ in range(ATTEMPTS):
-            try:
-                children = self._template.spawn(wanted)
-            except TemplateDied:
-                self._replace_template()
-                continue
-            for slot, child in zip(slots, children, strict=True):
-                slot.child = child
-            return
-        raise RuntimeError(f"no template lives long enough to start a worker, {ATTEMPTS} times in a row")
+        for slot, child in zip(slots, self._nursery.spawn(wanted), strict=True):
+            slot.child = child
 
-    def _replace_template(self) -> None:
-        """Its workers go on without it; how they end is then seen by their lifelines."""
-        self.note("template", "died, starting another")
-        self.unwatch(self._template.socket)
-        self._template.close()
-        self._template = self._make_template()
-        self._teach([slot.spec for slot in self.slots.values()])
-        self.watch(self._template.socket, self._reap)
-
-    def _teach(self, specs: Sequence[WorkerSpec]) -> None:
-        with contextlib.suppress(TemplateDied):  # the next to notice replaces it and teaches all
-            self._template.teach(specs)
+    def _nursery_moved(self, old: socket.socket, new: socket.socket) -> None:
+        self.unwatch(old)
+        self.watch(new, self._reap)
+        self.note("template", "died, another was started; the workers go on")
 
     def _schedule(self, slot: Slot, delay: float) -> None:
         slot.phase, slot.due = "waiting", self._clock() + delay
@@ -225,10 +207,7 @@ class Supervisor:
         slot.kill_at = self._clock() + self.policy.drain + 2
 
     def _reap(self) -> None:
-        try:
-            self._template.receive()
-        except TemplateDied:
-            self._replace_template()
+        self._nursery.receive()
         for slot in list(self.slots.values()):
             if slot.child is not None and (code := slot.child.exit_code()) is not None:
                 slot.child.release()
@@ -303,7 +282,7 @@ class Supervisor:
         """Leave no process behind, whatever ended the loop."""
         self._kill()
         self._services.close()
-        self._template.close()
+        self._nursery.close()
 
     def _mark(self, slot: Slot, state: str, reason: str = "", *, died: bool = False) -> None:
         mark(self.board, slot.spec, self._incarnation, state, reason, died=died)

@@ -11,7 +11,7 @@ from worker.spec import WorkerSpec
 Phase = Literal["waiting", "running", "ended"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
     """One worker over all its incarnations. `due` is when it may start; `after` what its orderly end means."""
 
