@@ -36,19 +36,21 @@ class Figures:
 def figures(rows: Rows) -> Figures:
     """Add up board rows (those of the roster's members, any order)."""
     counts = np.bincount(rows["state"], minlength=len(STATES))
-    commits = int(rows["commits"].sum())
+    # Sensors that share a process have its counts in each of their rows; an incarnation is one process.
+    _, one_each = np.unique(rows["incarnation"], return_index=True)
+    commits = int(rows["commits"][one_each].sum())
     return Figures(
         sensors=len(rows),
         states={name: int(count) for name, count in zip(STATES, counts, strict=True) if count},
         readings=int(rows["readings"].sum()),
         scheduled=int(rows["readings"].sum() + rows["anomalies"][:, KINDS.index("missing_data")].sum()),
         anomalies={kind: int(count) for kind, count in zip(KINDS, rows["anomalies"].sum(axis=0), strict=True)},
-        errors=int(rows["errors"].sum()),
-        retries=int(rows["retries"].sum()),
-        restarts=int(rows["restarts"].sum()),
+        errors=int(rows["errors"][one_each].sum()),
+        retries=int(rows["retries"][one_each].sum()),
+        restarts=int(rows["restarts"][one_each].sum()),
         commits=commits,
         lag=int(rows["lag_us"].max(initial=0)) / 1e6,
-        commit_ms=int(rows["commit_total_us"].sum()) / commits / 1e3 if commits else 0.0,
+        commit_ms=int(rows["commit_total_us"][one_each].sum()) / commits / 1e3 if commits else 0.0,
     )
 
 

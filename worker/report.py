@@ -80,7 +80,8 @@ def mark(board: Board, spec: WorkerSpec, incarnation: int, state: str, reason: s
         with writer as row:
             row["state"] = STATE[state]
             row["pid"] = 0
-            row["incarnation"] = incarnation
+            if state == "starting":
+                row["incarnation"] = incarnation
             row["restarts"] += died
             row["errors"] += died
             if state in ("pending", "starting"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import numpy as np
 
 from fleet.roster import Member, Roster
 from worker.board import KINDS, STATE, Board
@@ -45,6 +46,7 @@ class Staged:
         rows = self.board.rows
         rows["started_ns"], rows["heartbeat_ns"] = self.started_ns, now
         rows["state"], rows["anomaly"] = STATE["healthy"], -1
+        rows["incarnation"] = np.arange(1, len(rows) + 1)  # a process each
         rows["values"][:, : len(VALUES)] = VALUES
         rows["values"][:, len(VALUES) :] = float("nan")
 
