@@ -14,7 +14,8 @@ WELL = ("healthy", "done", "stopped")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Counts of this run; `lag` is the worst sensor's in seconds, `commit_ms` the mean transaction."""
+    """Counts of this run; `lag` is how late the worst sensor committed its oldest reading, in seconds; `commit_ms` is
+    the mean transaction."""
 
     sensors: int
     states: dict[str, int]

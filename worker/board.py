@@ -52,7 +52,7 @@ ROW = np.dtype(
         ("retries", "<i8"),  # transactions tried again
         ("errors", "<i8"),  # transactions given up on for now, crashes
         ("restarts", "<i8"),
-        ("lag_us", "<i8"),  # age of the oldest due reading that was not settled after the last commit
+        ("lag_us", "<i8"),  # age of the oldest reading of the last commit when it was committed
         ("commit_us", "<i8"),  # duration of the last transaction
         ("commit_total_us", "<i8"),  # all transactions together
         ("committed_at_us", "<i8"),  # wall clock of the last commit, microseconds since 1970

@@ -126,7 +126,7 @@ class Worker:
             for index, portion in portions:
                 self._sensors[index].settled(portion)
                 self._report.settled(index, portion)
-            self._report.committed(self._sensors, took, self._now())
+            self._report.committed(portions, took, self._now())
         else:
             self._report.alive()
         return any(sensor.due(now) > sensor.next_seq for sensor in self._sensors)
@@ -157,6 +157,8 @@ class Worker:
         self._claimed = self._claimed and not error.lost
         given_up = attempt.attempt_number == self._spec.store.retry_attempts
         self._report.retried(given_up=given_up)
+        if self._claimed:
+            self._report.waiting([sensor.lag(self._now()) for sensor in self._sensors])
         if given_up:
             self._report.state("unready", str(error))
             self._log.error("paused, nothing is dropped: %s", error)

@@ -10,7 +10,6 @@ import numpy as np
 
 from worker.board import KINDS, STATE, Board
 from worker.generation import MISSING
-from worker.sensor import Sensor
 from worker.sinks import Portion
 from worker.spec import WorkerSpec
 
@@ -36,6 +35,10 @@ class Report:
                 row["state"] = STATE[name]
                 writer.reason(reason)
 
+    def waiting(self, lags_us: Sequence[int]) -> None:
+        """While nothing can be committed: the age of each sensor's oldest due reading."""
+        self._rows["lag_us"][self._indices] = lags_us
+
     def retried(self, *, given_up: bool) -> None:
         self._rows["retries"][self._indices] += 1
         self._rows["errors"][self._indices] += given_up
@@ -57,15 +60,17 @@ class Report:
                 row["timestamp_us"] = block.times[last]
                 row["values"][: len(block.values)] = block.values[:, last]
 
-    def committed(self, sensors: Sequence[Sensor], took_us: int, now_us: int) -> None:
-        """Count a commit that took `took_us`; `now_us` is simulated time."""
+    def committed(self, portions: Sequence[tuple[int, Portion]], took_us: int, now_us: int) -> None:
+        """Count a commit of (sensor number, portion) pairs that took `took_us`; `now_us` is simulated time."""
         rows, indices = self._rows, self._indices
         moment = time.monotonic_ns()
         rows["commits"][indices] += 1
         rows["commit_us"][indices] = took_us
         rows["commit_total_us"][indices] += took_us
         rows["committed_at_us"][indices] = time.time_ns() // 1000
-        rows["lag_us"][indices] = [sensor.lag(now_us) for sensor in sensors]
+        for index, portion in reversed(portions):  # a sensor's first portion, its oldest, is written last
+            if portion.block:
+                rows["lag_us"][indices[index]] = max(0, now_us - int(portion.block.times[0]))
         first = rows["first_commit_ns"][indices]
         rows["first_commit_ns"][indices] = np.where(first == 0, moment, first)
         rows["heartbeat_ns"][indices] = moment
