@@ -68,6 +68,8 @@ def measured(case: Case) -> str:
 def watched(case: Case, data: Path, process: subprocess.Popen[bytes]) -> str:
     roster_file, board_file = data / "run/roster.json", data / "run/board"
     while not roster_file.exists():
+        if process.poll() is not None:
+            raise SystemExit(f"{case.name}: the fleet ended with exit code {process.returncode}")
         time.sleep(0.05)
     roster, board = Roster.read(roster_file), Board(board_file, writable=False)
     rows = [member.row for member in roster.members]
