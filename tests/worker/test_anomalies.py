@@ -54,7 +54,7 @@ def test_a_spike_multiplies_or_divides_one_channel() -> None:
     struck, healthy = with_and_without(alone("spike", ("multiplier_min", 2.0), ("multiplier_max", 4.0), duration=1))
     factors = []
     for episode in complete(struck):
-        index = [channel.name for channel in FINE].index(*episode.channels)
+        index = [channel.name for channel in FINE].index(episode.channels[0])
         factors.append(episode.parameters["factor"])
         changed = np.flatnonzero(struck.values[:, episode.first_seq] != healthy.values[:, episode.first_seq])
         unclipped = healthy.values[index, episode.first_seq] * factors[-1]
@@ -92,7 +92,7 @@ def test_a_pattern_moves_temperature_and_vibration_in_opposition(
     spec = alone("pattern", parameter, ("frequency", 0.05))
     struck, healthy = with_and_without(spec, *FINE[:3], wide)
     for episode in complete(struck):
-        wave = sine(np.arange(20) * 0.05 + episode.parameters["phase"])
+        wave = sine(np.arange(20, dtype=np.float64) * 0.05 + episode.parameters["phase"])
         added = struck.values[:, span(episode)] - healthy.values[:, span(episode)]
 
         assert ("temperature", "vibration") == episode.channels

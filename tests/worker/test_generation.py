@@ -28,7 +28,7 @@ from tests.worker.samples import (
     settings,
 )
 from worker.anomalies import NAMES
-from worker.generation import HEALTHY, Plan
+from worker.generation import HEALTHY, Episode, Plan
 from worker.generation import MISSING as MISSING_KIND
 from worker.spec import Settings
 
@@ -110,7 +110,7 @@ def test_a_short_duration_is_one_reading() -> None:
 
 def test_an_epoch_begins_in_the_middle_of_things() -> None:
     """An episode that began before is recorded from the epoch's first reading on; none is missing_data there."""
-    first_episodes = []
+    first_episodes: list[Episode] = []
     for number in range(200):
         subject = plan(settings(*ANOMALIES), 700, sensor_id=f"A{number}")
         block = subject.block(700, 100)
