@@ -20,6 +20,10 @@ from fleet.roster import Roster
 from worker.board import Board
 
 
+QUIET = 4.0
+"""Seconds before the end in which nothing is measured: looking at a thousand processes takes one or two."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A fleet: its flags, and its config where flags are not enough."""
@@ -77,12 +81,12 @@ def watched(case: Case, data: Path, process: subprocess.Popen[bytes]) -> str:
     await_first_rows(board, rows, end)
     first = (int(board.rows["first_commit_ns"][rows].max()) - roster.started_ns) / 1e9
     time.sleep(min(5.0, max(0.0, end - time.monotonic() - 5)))  # what start-up left behind is caught up with
+    memory = proportional(process.pid)
     begun, used, lag = time.monotonic(), processor(process.pid), 0.0
-    while time.monotonic() < end - 1.5:
+    while time.monotonic() < end - QUIET:
         time.sleep(0.25)
         lag = max(lag, figures(board.snapshot()[rows]).lag)
     share = (processor(process.pid) - used) / (time.monotonic() - begun)
-    memory = proportional(process.pid)
     code = process.wait(timeout=120)
     total = figures(board.rows[rows])
     due = int(sum(member.rate for member in roster.members) * case.seconds)
