@@ -19,7 +19,6 @@ from fleet.figures import figures
 from fleet.roster import Roster
 from worker.board import Board
 
-
 QUIET = 4.0
 """Seconds before the end in which nothing is measured: looking at a thousand processes takes one or two."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,20 @@ class Board:
         return len(self.rows)
 
     def snapshot(self) -> Rows:
-        """A copy of all rows in which no row is torn (a row under write is read again, up to 100 times)."""
+        """A copy of all rows in which no row is torn. A row under write is read again, up to 100 times; one that
+        still is then (its writer was stopped or killed in the middle) has an odd version."""
+        # Read before the rest: a copy of whole rows may well be made from the end.
+        versions = self.rows["version"].copy()
         copy = self.rows.copy()
-        for _ in range(100):
-            torn = (copy["version"] & 1 == 1) | (copy["version"] != self.rows["version"])
+        for attempt in range(100):
+            torn = (versions & 1 == 1) | (versions != self.rows["version"])
             if not torn.any():
                 break
+            if attempt >= 10:
+                time.sleep(0.0001)  # the writer may be waiting for this processor
+            versions[torn] = self.rows["version"][torn]
             copy[torn] = self.rows[torn]
+        copy["version"] = versions
         return copy
 
     def row(self, index: int) -> RowWriter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from worker.schedule import Schedule, text
@@ -144,8 +145,14 @@ def epoch_values(epoch: Epoch) -> tuple[Any, ...]:
         epoch.run,
         str(epoch.seed),
         json.dumps(asdict(epoch.identity), separators=(",", ":"), ensure_ascii=False),
-        json.dumps(asdict(epoch.settings), separators=(",", ":"), ensure_ascii=False),
+        settings_text(epoch.settings),
     )
+
+
+@lru_cache(maxsize=64)
+def settings_text(settings: Settings) -> str:
+    """Settings as JSON. Kept, because the sensors of a pack share theirs and each has an epoch to write."""
+    return json.dumps(asdict(settings), separators=(",", ":"), ensure_ascii=False)
 
 
 def epoch_of(first_seq: int, start_us: int, reason: str, run: int, seed: str, identity: str, settings: str) -> Epoch:

@@ -167,9 +167,10 @@ def serve(supervisor: socket.socket, children: Wakeup, board: Board, logs: list[
         if supervisor in ready:
             request, incarnation, descriptors = take(supervisor)
             if incarnation == TEACH:
+                specs: list[WorkerSpec] = pickle.loads(request)
                 if not known:
-                    warm_up(pickle.loads(request)[0].sensors[0])
-                known |= {spec.name: spec for spec in pickle.loads(request)}
+                    warm_up(specs[0].sensors[0])
+                known |= {spec.name: spec for spec in specs}
                 gc.freeze()  # a collection in a worker would write into every object that it looks at
                 continue
             spec = known[request.decode()]
