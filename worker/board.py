@@ -107,15 +107,16 @@ class Board:
         # Read before the rest: a copy of whole rows may well be made from the end.
         versions = self.rows["version"].copy()
         copy = self.rows.copy()
+        torn = np.flatnonzero((versions & 1 == 1) | (versions != self.rows["version"]))
         for attempt in range(100):
-            torn = (versions & 1 == 1) | (versions != self.rows["version"])
-            if not torn.any():
+            if not len(torn):
                 break
             if attempt >= 10:
                 time.sleep(0.0001)  # the writer may be waiting for this processor
-            versions[torn] = self.rows["version"][torn]
+            versions = self.rows["version"][torn]
             copy[torn] = self.rows[torn]
-        copy["version"] = versions
+            torn = torn[(versions & 1 == 1) | (versions != self.rows["version"][torn])]
+        copy["version"][torn] |= 1
         return copy
 
     def row(self, index: int) -> RowWriter:
