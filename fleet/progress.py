@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
 
 PERIOD = 5.0
 """Seconds between two lines."""
+
+
+@contextmanager
+def to_whom_it_may_concern() -> Iterator[None]:
+    """Output that is no reason to stop: if nobody can take it any more (a closed terminal, `| head -1`, a full disk),
+    this process says nothing from then on, and the fleet ends when and how it is told to."""
+    try:
+        yield
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 class Progressing(Protocol):
@@ -44,7 +58,8 @@ class PlainProgress:
         self.event(summary_line(figures, pace, self._asked))
 
     def event(self, text: str) -> None:
-        click.echo(f"{time.strftime('%H:%M:%S')} {text}")
+        with to_whom_it_may_concern():
+            click.echo(f"{time.strftime('%H:%M:%S')} {text}")
 
     def close(self) -> None: ...
 
@@ -60,16 +75,19 @@ class TerminalProgress(PlainProgress):
         columns = (TextColumn("starting"), BarColumn(40), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
         self._bar: Progress | None = Progress(*columns, auto_refresh=False, transient=True)
         self._task = self._bar.add_task("starting", total=sensors, note="")
-        self._bar.start()
 
     def starting(self, figures: Figures, committed: int) -> None:
         if self._bar:
             failed = figures.states.get("failed", 0)
-            self._bar.update(self._task, completed=committed, note=f"{failed} failed" if failed else "", refresh=True)
+            note = f"{failed} failed" if failed else ""
+            with to_whom_it_may_concern():
+                self._bar.start()  # not before the loop runs, which sees to it that the cursor is shown again
+                self._bar.update(self._task, completed=committed, note=note, refresh=True)
 
     def event(self, text: str) -> None:
         if self._bar:
-            self._bar.console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, markup=False)
+            with to_whom_it_may_concern():
+                self._bar.console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, markup=False)
         else:
             super().event(text)
 
@@ -80,7 +98,8 @@ class TerminalProgress(PlainProgress):
     def close(self) -> None:
         if self._bar:
             bar, self._bar = self._bar, None
-            bar.stop()
+            with to_whom_it_may_concern():
+                bar.stop()
 
 
 def summary_line(figures: Figures, pace: float, asked: float) -> str:
@@ -141,9 +160,14 @@ def print_summary(figures: Figures, due: int | None, seconds: float) -> None:
         ("commits", f"{figures.commits:,}, {figures.commit_ms:.1f} ms on average"),
         ("achieved rate", f"{figures.scheduled / seconds:,.1f} readings/s over {seconds:,.1f} s" if seconds else "-"),
     ]
-    if not sys.stdout.isatty():
-        click.echo("\n".join(f"{name}: {value}" for name, value in rows))
-        return
+    with to_whom_it_may_concern():
+        if sys.stdout.isatty():
+            print_table(rows)
+        else:
+            click.echo("\n".join(f"{name}: {value}" for name, value in rows))
+
+
+def print_table(rows: list[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
