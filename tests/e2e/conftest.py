@@ -47,7 +47,8 @@ def up(tmp_path: Path) -> Iterator[Up]:
     started: list[Running] = []
 
     def start(*arguments: object, data: Path | None = None, cwd: Path | None = None) -> Running:
-        running = Running(data or tmp_path / "data", *arguments, cwd=cwd)
+        output = tmp_path / f"output-{len(started)}"
+        running = Running(data or tmp_path / "data", output, *arguments, cwd=cwd)
         started.append(running)
         return running
 

@@ -10,12 +10,36 @@ from typing import Any
 
 import apsw
 
-COLUMNS = (
-    "id timestamp sensor_id temperature humidity pressure vibration voltage status_code anomaly_flag anomaly_type"
-    " synced firmware_version model manufacturer serial_number manufacture_date location latitude longitude"
-    " original_timezone deployment_type installation_date height_meters orientation_degrees instance_id sensor_type"
-    " seq"
-).split()
+COLUMNS = [
+    "id",
+    "timestamp",
+    "sensor_id",
+    "temperature",
+    "humidity",
+    "pressure",
+    "vibration",
+    "voltage",
+    "status_code",
+    "anomaly_flag",
+    "anomaly_type",
+    "synced",
+    "firmware_version",
+    "model",
+    "manufacturer",
+    "serial_number",
+    "manufacture_date",
+    "location",
+    "latitude",
+    "longitude",
+    "original_timezone",
+    "deployment_type",
+    "installation_date",
+    "height_meters",
+    "orientation_degrees",
+    "instance_id",
+    "sensor_type",
+    "seq",
+]
 
 Row = tuple[Any, ...]
 
@@ -43,7 +67,9 @@ class Evidence:
 
     @property
     def missing(self) -> set[int]:
-        return {seq for kind, first, last, *_ in self.episodes if kind == "missing_data" for seq in range(first, last + 1)}
+        return {
+            seq for kind, first, last, *_ in self.episodes if kind == "missing_data" for seq in range(first, last + 1)
+        }
 
 
 def databases(data: Path) -> list[Path]:
@@ -97,7 +123,9 @@ def assert_complete(data: Path, sensors: int, scheduled: int | None = None) -> d
             assert seen.next_seq == scheduled, sensor
         expected = [seq for seq in range(seen.next_seq) if seq not in seen.missing]
         assert seen.seqs == expected, sensor
-        assert all(earlier < later for earlier, later in zip(seen.timestamps, seen.timestamps[1:], strict=False)), sensor
+        assert all(earlier < later for earlier, later in zip(seen.timestamps, seen.timestamps[1:], strict=False)), (
+            sensor
+        )
         assert all(last < seen.next_seq for _, _, last, *_ in seen.episodes), sensor
         labels = {seq: kind for kind, first, last, *_ in seen.episodes for seq in range(first, last + 1)}
         told = {seq: row[9] for seq, row in seen.readings}

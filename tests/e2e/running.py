@@ -27,7 +27,7 @@ PATIENCE = 30.0
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
+def wait_for(condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
     """What `condition` returns as soon as it is true. AssertionError when it never is."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -69,16 +69,15 @@ def session(sid: int) -> list[psutil.Process]:
 class Running:
     """One `fleet up`. `pid` leads its session and process group, as a shell's foreground job does."""
 
-    def __init__(self, data: Path, *arguments: object, cwd: Path | None = None) -> None:
-        self.data = data
-        self._output = data.with_name(f"{data.name[:50]}-output")
-        with open(self._output, "w") as output:
+    def __init__(self, data: Path, output: Path, *arguments: object, cwd: Path | None = None) -> None:
+        self.data, self._output = data, output
+        with output.open("w") as file:
             self.process = subprocess.Popen(
                 command("up", "--data", data, "--port", 0, *arguments),
                 cwd=cwd,
                 env=ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -152,9 +151,14 @@ class Running:
 
     @property
     def url(self) -> str:
-        found = re.search(r"dashboard: (http://\S+)/", self.output)
-        assert found, self.output
-        return found[1]
+        pattern = re.compile(r"dashboard: (http://\S+)/\n")
+
+        def told() -> str | None:
+            self._ended()
+            found = pattern.search(self.output)
+            return found[1] if found else None
+
+        return wait_for(told, "the dashboard's address")
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status code and JSON of an answer. URLError where nobody answers."""
