@@ -60,7 +60,8 @@ class Template:
         # One thread of the linear algebra library, which nobody uses, would cost every worker its stack.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", code, *arguments]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
+        # A process group of its own: Ctrl-C is for the supervisor, and must not hit a half-started interpreter.
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, process_group=0)
         theirs.close()
         self._codes: dict[int, int] = {}
         self._buffer = b""
