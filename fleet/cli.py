@@ -1,6 +1,6 @@
 """The `fleet` command: one function per command, each returning an exit code.
 
-0 is success, 1 something the user can mend (one line on stderr), 2 wrong usage, 3 a bug (a traceback), 130 Ctrl-C.
+0 is success, 1 something the user can mend, 2 wrong usage (both one line on stderr), 3 a bug (a traceback), 130 Ctrl-C.
 What a command needs beyond click is imported when it runs, so that `fleet --help` is quick.
 """
 
@@ -18,15 +18,26 @@ from typing import Any, NoReturn
 import click
 
 from fleet.errors import UserError
+from fleet.flags import Duration, Place, Whole, overrides
 
 DATA = click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=Place(),
+    metavar="DIR",
     default=Path("data"),
     show_default=True,
     help="The fleet's data directory.",
 )
-FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
+FILE = click.argument("file", required=False, type=Place())
+CONFIG = click.option(
+    "-c",
+    "--config",
+    type=Place(),
+    metavar="FILE",
+    envvar="CONFIG_FILE",
+    help="YAML config. Default: $CONFIG_FILE, or ten sensors at one reading/s.",
+)
+MOST_SENSORS = 100_000
 
 
 def program_version() -> str:
@@ -46,18 +57,29 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
     """The options of `fleet up`. A value is checked together with the config, so that all errors look alike."""
     for option in reversed(
         (
-            click.option("-c", "--config", type=click.Path(path_type=Path), envvar="CONFIG_FILE", help="YAML config."),
+            CONFIG,
             click.option("--replicas", metavar="N", help="How many sensors."),
-            click.option("--rate", metavar="R", help="Readings per second of each sensor."),
+            click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
             click.option("--seed", metavar="S", help="The same seed gives the same data. Drawn if left out."),
             click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city."),
             click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
             DATA,
-            click.option("--identities", type=click.Path(path_type=Path), help="Folder of identity files."),
-            click.option("--for", "duration", metavar="TIME", help="Stop after 30s, 5m, 1h ... of simulated time."),
-            click.option("--start", metavar="TIME", help="Simulated time of the first reading. Default: now."),
-            click.option("--host", metavar="H", help="Address to serve HTTP on."),
-            click.option("--port", metavar="P", help="Port to serve HTTP on; 0 takes any free one."),
+            click.option(
+                "--identities", type=Place(), metavar="DIR", help="Folder of identity files. Default: in --data."
+            ),
+            click.option(
+                "--for",
+                "duration",
+                metavar="DURATION",
+                help="Stop after 30s, 5m, 1h30m ... Default: run until stopped.",
+            ),
+            click.option(
+                "--start",
+                metavar="TIME",
+                help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now.",
+            ),
+            click.option("--host", metavar="H", help="Address to serve HTTP on. Default: 127.0.0.1."),
+            click.option("--port", metavar="P", help="Port to serve HTTP on; 0 takes any free one. Default: 8080."),
             click.option("--no-http", is_flag=True, help="Serve no HTTP."),
             click.option("-d", "--detach", is_flag=True, help="Return as soon as all workers have committed."),
         )
@@ -69,18 +91,27 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
 @cli.command()
 @options
 def up(config: Path | None, data: Path, identities: Path | None, detach: bool, **flags: Any) -> int:
-    """Start a fleet and run it until it is done or stopped (Ctrl-C, `fleet down`)."""
-    from fleet.config import load_config
+    """Start a fleet and run it until it is stopped.
+
+    It ends after --for, on Ctrl-C, or by `fleet down`; whatever is due is committed first.
+    """
+    from fleet.config import complaint, load_config
     from fleet.data_directory import DataDirectory
     from fleet.fleet import Fleet, Listener
-    from fleet.flags import overrides
-    from fleet.http_port import bind
+    from fleet.http_port import Unbound, bind
+    from fleet.plan import Planner
 
-    settings = load_config(config, os.environ, overrides(flags))
+    given = overrides(flags)
+    settings = load_config(config, os.environ, given)
     directory = DataDirectory(data)
-    directory.hold()
+    directory.inspect()
+    Planner(settings, directory, identities).inspect()
     http = settings.monitoring
-    listener = Listener(*bind(http.host, http.port)) if http.enabled else None
+    try:
+        listener = Listener(*bind(http.host, http.port)) if http.enabled else None
+    except Unbound as error:
+        raise complaint(config, os.environ, given, f"monitoring.{error.key}", str(error)) from error
+    directory.hold()  # from here on, the directory is written to
     fleet = Fleet(settings, directory, str(config or "the packaged fleet.yaml"), identities)
     fleet.prepare(listener)
     if detach:
@@ -102,16 +133,16 @@ def status(data: Path, as_json: bool) -> int:
 
 @cli.command()
 @DATA
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds to wait for it to drain.")
+@click.option("--timeout", type=Duration(), default="60s", show_default=True, help="How long to wait for it to end.")
 def down(data: Path, timeout: float) -> int:
-    """Stop the running fleet: everything due is committed first."""
+    """Stop the running fleet, all that is due committed."""
     from fleet.operator import stop
 
     return stop(data, timeout)
 
 
-@cli.command()
-@click.argument("count", type=int)
+@cli.command(context_settings={"ignore_unknown_options": True})  # -1 is a count, though a bad one
+@click.argument("count", type=Whole(1, MOST_SENSORS))
 @DATA
 def scale(count: int, data: Path) -> int:
     """Grow or shrink the running fleet to COUNT sensors."""
@@ -126,7 +157,7 @@ def scale(count: int, data: Path) -> int:
 @click.argument("sensor")
 @DATA
 def restart(sensor: str, data: Path) -> int:
-    """Restart a sensor's worker; one that has failed gets a new chance."""
+    """Restart the worker of a sensor, also one that has failed."""
     from fleet.operator import ask
 
     answer = ask(data, command="restart", sensor=sensor)
@@ -137,7 +168,7 @@ def restart(sensor: str, data: Path) -> int:
 @cli.command()
 @click.argument("sensor", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added.")
-@click.option("-n", "--lines", type=click.IntRange(0), default=100, show_default=True, help="How many lines back.")
+@click.option("-n", "--lines", type=Whole(0, 10**9), default=100, show_default=True, help="How many lines back.")
 @DATA
 def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
     """Show the log of the fleet or of one sensor."""
@@ -148,11 +179,11 @@ def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
 
 @cli.group()
 def config() -> None:
-    """Look at config files."""
+    """Check a config file, or show one."""
 
 
 @config.command("check")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Place())
 def config_check(file: Path) -> int:
     """Say whether FILE is a valid config."""
     from fleet.config import load_config
@@ -165,7 +196,10 @@ def config_check(file: Path) -> int:
 @config.command("show")
 @FILE
 def config_show(file: Path | None) -> int:
-    """Print the config in force in its canonical shape, defaults and environment included."""
+    """Print the config in force, with defaults and environment.
+
+    FILE is the packaged fleet.yaml if it is left out.
+    """
     from fleet.config import load_config, to_yaml
 
     click.echo(to_yaml(load_config(file, os.environ)), nl=False)
@@ -183,13 +217,13 @@ def config_schema() -> int:
 
 @cli.group()
 def identities() -> None:
-    """Make identity files."""
+    """Make identity files for sensors."""
 
 
 @identities.command("mint")
-@click.argument("count", type=click.IntRange(1, 100_000))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write them to.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), envvar="CONFIG_FILE", help="YAML config.")
+@click.argument("count", type=Whole(1, MOST_SENSORS))
+@click.option("--out", type=Place(), metavar="DIR", required=True, help="Folder to write them to.")
+@CONFIG
 @click.option("--seed", metavar="S", help="The same seed gives the same identities.")
 @click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city.")
 def identities_mint(count: int, out: Path, config: Path | None, seed: str | None, prefix: str | None) -> int:
@@ -209,13 +243,18 @@ def identities_mint(count: int, out: Path, config: Path | None, seed: str | None
 def main() -> NoReturn:
     """The entry point. Returns to the shell with the exit codes above."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="fleet", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as asked:
         sys.exit(asked.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(error.exit_code)
+        sys.exit(2)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "fleet"
+        reason = error.format_message().rstrip(".?")
+        click.echo(f"{path}: {reason[:1].lower()}{reason[1:]}; see `{path} --help`", err=True)
+        sys.exit(2)
     except UserError as error:
         click.echo(f"fleet: {error}", err=True)
         sys.exit(1)
@@ -224,6 +263,6 @@ def main() -> NoReturn:
     except BrokenPipeError:  # `fleet status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception:  # the top of the program: everything that was not foreseen is a bug
+    except Exception:  # noqa: BLE001 - the top of the program: everything that was not foreseen is a bug
         traceback.print_exc()
         sys.exit(3)

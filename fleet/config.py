@@ -17,7 +17,14 @@ from pydantic import ValidationError
 from fleet.catalogue import Catalogue, load_catalogue
 from fleet.config_anomalies import Anomalies
 from fleet.config_faults import model_faults, refuse
-from fleet.config_kinds import complete_channels, limit_faults, resolve_files, sensor_faults
+from fleet.config_kinds import (
+    city_faults,
+    complete_channels,
+    fleet_faults,
+    limit_faults,
+    resolve_files,
+    sensor_faults,
+)
 from fleet.config_sections import (
     ChannelParameters,
     Database,
@@ -33,11 +40,12 @@ from fleet.config_sections import (
 )
 from fleet.config_sources import Given, environment_values, override_values
 from fleet.dialects import Draft, canonical, spellings
+from fleet.errors import UserError
 from fleet.packaged import packaged
 from fleet.scalars import AsWhole, Flag, Section, Text
 from fleet.yaml_source import read_yaml
 
-__all__ = ["Config", "Given", "json_schema", "load_config", "packaged", "to_yaml"]
+__all__ = ["Config", "Given", "complaint", "json_schema", "load_config", "packaged", "to_yaml"]
 
 
 class Config(Section):
@@ -67,9 +75,7 @@ def load_config(path: Path | None, environment: Mapping[str, str] = {}, override
     name the flag, and one that is None was not given. Raises UserError, one line, if anything is wrong.
     """
     source = path or packaged("fleet.yaml")
-    draft = canonical(read_yaml(source))
-    environment_values(draft, environment)
-    override_values(draft, overrides)
+    draft = written(source, environment, overrides)
     refuse(draft.faults)
     draft.faults.extend(resolve_files(draft, source.resolve().parent))
     refuse(draft.faults)
@@ -83,6 +89,23 @@ def load_config(path: Path | None, environment: Mapping[str, str] = {}, override
     return checked(draft, catalogue)
 
 
+def written(source: Path, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Draft:
+    """All that was given, and where."""
+    draft = canonical(read_yaml(source))
+    environment_values(draft, environment)
+    override_values(draft, overrides)
+    return draft
+
+
+def complaint(
+    path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object], key: str, message: str
+) -> UserError:
+    """What turned out only later to be wrong with a value of a config that was loaded from these, with its place."""
+    keys = tuple(key.split("."))
+    draft = written(path or packaged("fleet.yaml"), environment, overrides)
+    return UserError(f"{key}: {message}" if draft.get(keys) is None else str(draft.index.fault(keys, message)))
+
+
 def checked(draft: Draft, catalogue: Catalogue) -> Config:
     try:
         config = Config.model_validate(draft.values)
@@ -91,6 +114,7 @@ def checked(draft: Draft, catalogue: Catalogue) -> Config:
         raise  # not reached: there was a fault
     refuse(draft.faults)
     refuse([*limit_faults(config.normal_parameters or {}, draft, catalogue.sensor_type(config.sensor.type))])
+    refuse([*fleet_faults(config.sensor, config.replicas, draft), *city_faults(config.random_location, draft)])
     return config
 
 

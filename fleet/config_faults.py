@@ -197,4 +197,4 @@ def shown(value: object) -> str:
         return str(value).lower() if isinstance(value, bool) else str(value)
     text = value if len(value) <= SHOWN else f"{value[: SHOWN - 3]}..."
     text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return text if isinstance(value, Plain) else f"'{text}'"
+    return text if text and isinstance(value, Plain) else f"'{text}'"

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fleet.catalogue import Catalogue, SensorType
+from fleet.cities import Filters, choose_from, read_cities
 from fleet.config_faults import Fault, shown
-from fleet.config_sections import ChannelParameters, Sensor
+from fleet.config_sections import ChannelParameters, RandomLocation, Replicas, Sensor
 from fleet.dialects import Draft
+from fleet.errors import UserError
 
 HEALTHY = ("mean", "std_dev", "min", "max")
 
@@ -90,3 +92,30 @@ def limit_faults(channels: Mapping[str, ChannelParameters], draft: Draft, kind: 
             if not lowest <= value <= highest:
                 limits = f"the physical limits {lowest:g} and {highest:g} (lowest and highest, if in another unit)"
                 yield draft.index.fault(("normal_parameters", name, key), f"{value:g} is not within {limits}")
+
+
+def fleet_faults(sensor: Sensor, replicas: Replicas, draft: Draft) -> Iterator[Fault]:
+    """One id for several sensors."""
+    if sensor.id is not None and replicas.count > 1:
+        advice = "leave the id out, or name them all with replicas.prefix"
+        message = f"{sensor.id} is the id of one sensor, but replicas.count is {replicas.count}; {advice}"
+        yield draft.index.fault(("sensor", "id"), message)
+
+
+def filters_of(where: RandomLocation) -> Filters:
+    return Filters(
+        number_of_cities=where.number_of_cities,
+        min_population=where.min_population,
+        max_population=where.max_population,
+        include_countries=where.include_countries,
+        exclude_countries=where.exclude_countries,
+    )
+
+
+def city_faults(where: RandomLocation, draft: Draft) -> Iterator[Fault]:
+    """Filters that leave no city. A table of cities that cannot be read is a UserError with its own place."""
+    cities = read_cities(Path(where.cities_file) if where.cities_file else None)
+    try:
+        choose_from(cities, filters_of(where))
+    except UserError as error:
+        yield draft.index.fault(("random_location",), str(error))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
@@ -17,7 +18,6 @@ from fleet.scalars import (
     Flag,
     Misfit,
     Natural,
-    NotNegative,
     Positive,
     Section,
     Text,
@@ -26,6 +26,9 @@ from fleet.scalars import (
 PLACEHOLDERS = frozenset(
     ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
 )
+OTHER_FILES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
+EARLIEST, LATEST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+CENTURY = 100 * 365 * 86_400
 NAME = "a name: at most {} letters, digits, '_', '.' and '-', the first a letter or a digit"
 
 
@@ -42,9 +45,19 @@ def real_place(value: str) -> str:
 def moment(value: str) -> str:
     """ISO 8601; without an offset it is UTC."""
     try:
-        datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except ValueError:
         raise ValueError("is not a time such as 2026-01-01T00:00:00+00:00") from None
+    if not EARLIEST <= (time if time.tzinfo else time.replace(tzinfo=UTC)) < LATEST:
+        raise ValueError("is not between 1980 and 2200")
+    return value
+
+
+def database_file(value: str) -> str:
+    """A path whose last part can be the name of a database among the files of a fleet."""
+    name = Path(value).name
+    if not name or name in OTHER_FILES:
+        raise ValueError("does not end in the name of a database, such as data/sensor_data.db")
     return value
 
 
@@ -81,12 +94,12 @@ class Simulation(Section):
         PlainSerializer(float, when_used="json"),
         AsExact,
     ] = Decimal(1)
-    duration_seconds: Positive | None = None
-    start_delay_seconds: NotNegative = 0.0
+    duration_seconds: Annotated[float, Field(ge=0.001, le=CENTURY), AsReal] | None = None
+    start_delay_seconds: Annotated[float, Field(ge=0, le=CENTURY), AsReal] = 0.0
     seed: Natural | None = None
     start: Annotated[Text, AfterValidator(moment)] | None = None
     resume: Annotated[Literal["catch_up", "skip"], AsText] = "skip"
-    longest_pause_seconds: NotNegative = 900.0
+    longest_pause_seconds: Annotated[float, Field(ge=0, le=CENTURY), AsReal] = 900.0
     checkpoint: Checkpoint = Checkpoint()
 
 
@@ -127,7 +140,7 @@ class Backup(Section):
 class Database(Section):
     """Where readings go. In a fleet `path` names the shared database; delays and intervals are seconds."""
 
-    path: Text = "data/sensor_data.db"
+    path: Annotated[Text, AfterValidator(database_file)] = "data/sensor_data.db"
     batch_size: Annotated[int, Field(ge=1, le=1_000_000), AsWhole] = 100
     batch_interval: Annotated[float, Field(gt=0, le=3600), AsReal] = 1.0
     retry_attempts: Annotated[int, Field(ge=1, le=1000), AsWhole] = 3
@@ -182,6 +195,16 @@ class Replicas(Section):
     start_index: Annotated[int, Field(ge=0, le=999_999_999), AsWhole] = 1
     sensors_per_worker: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
     database: Annotated[Literal["own", "shared"], AsText] = "own"
+
+    @model_validator(mode="after")
+    def one_layout(self) -> Replicas:
+        if self.database == "shared" and self.sensors_per_worker > 1:
+            raise Misfit(
+                "database",
+                f"shared does not go with sensors_per_worker {self.sensors_per_worker}, "
+                "whose sensors share their worker's database; leave one of the two out",
+            )
+        return self
 
 
 UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_.~/-]{0,200}$", description="a path such as /healthz"), AsText]

@@ -1,4 +1,4 @@
-"""The data directory of a fleet: its files, its lock, and the record that outlives a run.
+"""The data directory of a fleet: its files, and its lock.
 
 One fleet per directory: whoever runs holds an flock on `run/lock`, which no crash can leave behind.
 """
@@ -7,36 +7,17 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from fleet import fleet_record
 from fleet.errors import UserError
-from worker.spec import Layout
+from fleet.fleet_record import FleetRecord
 
+__all__ = ["DataDirectory", "FleetRecord", "refuse_foreign"]
 
-@dataclass(frozen=True, slots=True)
-class FleetRecord:
-    """What a later start on the same directory must not contradict. Times are microseconds since 1970.
-
-    `start_us` is the simulated time of the first reading ever, `wall_us` the wall clock then. `sensors` are
-    (sensor id, worker) in the order of the fleet, also those that a smaller fleet leaves out for now.
-    """
-
-    seed: int
-    layout: Layout
-    sensors_per_worker: int
-    start_us: int
-    wall_us: int
-    runs: int
-    sensors: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of(cls, fields: dict[str, Any]) -> FleetRecord:
-        sensors = tuple((sensor, worker) for sensor, worker in fields.pop("sensors"))
-        return cls(sensors=sensors, **fields)
+SQLITE = b"SQLite format 3\0"
 
 
 class DataDirectory:
@@ -54,63 +35,89 @@ class DataDirectory:
         self._lock = self.run / "lock"
         self._held: IO[str] | None = None
 
+    @property
+    def used(self) -> bool:
+        """Whether a fleet has run here, or tried to."""
+        return self._lock.exists()
+
+    def inspect(self) -> None:
+        """UserError if a fleet could not run here, as far as can be told without changing anything."""
+        for folder in (self.path, self.run):
+            if os.path.lexists(folder):
+                self._refuse_unless(folder, folder.is_dir(), "is not a directory")
+                self._refuse_unless(folder, *writable(folder))
+        if not os.path.lexists(self.path):
+            above = next(folder for folder in self.path.absolute().parents if os.path.lexists(folder))
+            self._refuse_unless(above, above.is_dir(), "is not a directory")
+            self._refuse_unless(above, *writable(above))
+        for file in (self._record, self._lock, self.board, self.roster, self.control, self.log):
+            if os.path.lexists(file):
+                self._refuse_unless(file, not file.is_dir(), "is a directory, not a file")
+                self._refuse_unless(file, *writable(file))
+        holder = self.holder()
+        if holder is not None:
+            raise self._taken(str(holder or "unknown"))
+
+    def _refuse_unless(self, path: Path, fit: bool, reason: str) -> None:
+        if not fit:
+            place = "it" if path == self.path else str(path)
+            raise UserError(f"--data: {self.path} cannot be the data directory: {place} {reason}")
+
+    def _taken(self, holder: str) -> UserError:
+        return UserError(
+            f"--data: {self.path}: another fleet runs here (pid {holder}): "
+            f"stop it with `fleet down --data {self.path}`, or take another directory"
+        )
+
     def hold(self) -> None:
         """Make the directory if need be and take its lock. UserError if it cannot be written or somebody has it."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.run.mkdir(mode=0o700, exist_ok=True)
-            held = open(self._lock, "a+")  # noqa: SIM115 - held for as long as the fleet runs
+            held = self._lock.open("a+")
         except OSError as error:
             raise UserError(f"{self.path}: the data directory cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            held.close()
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise UserError(f"{self._lock}: cannot be locked: {error.strerror}") from error
-            holder = self._lock.read_text().strip() or "unknown"
-            held.close()
-            raise UserError(
-                f"{self.path}: another fleet runs here (pid {holder}): stop it with `fleet down --data {self.path}`, "
-                "or take another --data directory"
-            ) from error
+            raise self._taken(self._lock.read_text().strip() or "unknown") from error
         self._held = held
         self.sign()
 
     def sign(self) -> None:
-        """Write this process's id into the lock file, for those who find it taken."""
+        """Write this process's id into the lock file, for those who find it taken. UserError if the disk is full."""
         assert self._held is not None
-        self._held.truncate(0)
-        self._held.write(f"{os.getpid()}\n")
-        self._held.flush()
+        try:
+            self._held.truncate(0)
+            self._held.write(f"{os.getpid()}\n")
+            self._held.flush()
+        except OSError as error:
+            raise UserError(f"{self._lock}: cannot be written: {error.strerror}") from error
 
     def holder(self) -> int | None:
-        """The process id of the fleet that runs here, None if none does."""
+        """The process id of the fleet that runs here (0 if it has not said yet), None if none does."""
         try:
-            with open(self._lock) as probe:
+            with self._lock.open() as probe:
                 try:
                     fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except OSError:
-                    return int(probe.read().strip() or 0)
-        except FileNotFoundError:
+                    said = probe.read().strip()
+                    return int(said) if said.isdecimal() else 0
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             pass
+        except OSError as error:
+            raise UserError(f"{self._lock}: cannot be read: {error.strerror}") from error
         return None
 
     def read_record(self) -> FleetRecord | None:
-        """The record of earlier runs, None on a new directory."""
-        try:
-            return FleetRecord.of(json.loads(self._record.read_text()))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise UserError(f"{self._record}: not a fleet's record ({error}); move it aside to start anew") from error
+        """The record of earlier runs, None on a new directory. UserError if it is damaged."""
+        return fleet_record.read_record(self._record)
 
     def write_record(self, record: FleetRecord) -> None:
-        temporary = self._record.with_suffix(".new")
-        with open(temporary, "w") as file:
-            json.dump(asdict(record), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._record)
+        fleet_record.write_record(self._record, record)
 
     def set_aside(self, database: Path, run: int) -> None:
         """Move an existing database, with what belongs to it, out of the way of a new one."""
@@ -119,3 +126,24 @@ class DataDirectory:
             if old.exists():
                 aside = database.with_name(f"{database.stem}.before-{run}{database.suffix}{suffix}")
                 os.replace(old, aside)
+
+
+def refuse_foreign(database: Path) -> None:
+    """UserError if there is something in the place of a database that is none."""
+    if database.is_dir():
+        raise UserError(f"{database}: is a directory, not a database")
+    if database.exists():
+        with database.open("rb") as file:
+            start = file.read(len(SQLITE))
+        if start not in (b"", SQLITE):
+            raise UserError(f"{database}: is not an SQLite database: move it away, or give another as database.path")
+
+
+def writable(path: Path) -> tuple[bool, str]:
+    """Whether this process may write there, and how to say that it may not. A file system that is read-only, and a
+    file made immutable, bind root too: only the system can tell."""
+    needed = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
+    if path.is_socket() or os.access(path, needed):
+        return True, ""
+    read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return False, "is on a read-only file system" if read_only else "may not be written by this user"

@@ -17,6 +17,7 @@ from fleet.errors import UserError
 LONGEST_QUOTE = 60
 CONTROL = re.compile("[\\x00-\\x1f\\x7f\\ud800-\\udfff]")
 SPACE = re.compile(r"[ \t\n\r]*")
+TRAILING_COMMA = re.compile(r",[ \t\n\r]*[]}]")
 DECODER = json.JSONDecoder()
 
 
@@ -46,13 +47,24 @@ def parse_json(text: str, path: Path) -> Any:
     try:
         return json.loads(text, object_pairs_hook=distinct)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}:{error.colno}: invalid JSON: {error.msg}") from None
+        line, column, reason = what_is_wrong(error)
+        raise UserError(f"{path}:{line}:{column}: invalid JSON: {reason}") from None
     except RepeatedKey as error:
         raise UserError(f"{path}: invalid JSON: {error}") from None
     except RecursionError:
         raise UserError(f"{path}: invalid JSON: nested too deeply") from None
     except ValueError:  # the one that is left: Python reads no whole number of more than 4300 digits
         raise UserError(f"{path}: invalid JSON: a number of thousands of digits") from None
+
+
+def what_is_wrong(error: json.JSONDecodeError) -> tuple[int, int, str]:
+    """Line, column and reason, the same on all versions of Python: before 3.13 a comma too many was blamed on what
+    follows it."""
+    comma = TRAILING_COMMA.search(error.doc, len(error.doc[: error.pos].rstrip(" \t\n\r,")))
+    if comma is None or error.pos not in (comma.start(), comma.end() - 1):
+        return error.lineno, error.colno, error.msg
+    at = comma.start()
+    return error.doc.count("\n", 0, at) + 1, at - error.doc.rfind("\n", 0, at), "a comma after the last element"
 
 
 def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,12 +1,18 @@
-"""The flags of `fleet up` as overrides of the config."""
+"""What the command line accepts: the flags of `fleet up` as overrides of the config, and the kinds of argument.
+
+A bad value is an error of one line and exit code 1, as in a config; exit code 2 is for wrong usage.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from fleet.config import Given
+import click
+
 from fleet.durations import seconds
+from fleet.errors import UserError
 
 KEYS = {
     "replicas": ("replicas.count", "--replicas"),
@@ -21,6 +27,8 @@ KEYS = {
 
 def overrides(flags: Mapping[str, Any]) -> dict[str, object]:
     """Dotted keys of the config and the values given for them. UserError for a duration that is none."""
+    from fleet.config import Given
+
     given: dict[str, object] = {
         key: Given(flags[name], flag) for name, (key, flag) in KEYS.items() if flags[name] is not None
     }
@@ -31,3 +39,49 @@ def overrides(flags: Mapping[str, Any]) -> dict[str, object]:
     if flags["duration"] is not None:
         given["simulation.duration_seconds"] = Given(seconds(flags["duration"], "--for"), "--for")
     return given
+
+
+def name_of(param: click.Parameter | None) -> str:
+    """As the user wrote it: `--data`, or `COUNT`."""
+    if param is None:
+        return "value"
+    return max(param.opts, key=len) if isinstance(param, click.Option) else param.make_metavar(click.Context(NOTHING))
+
+
+NOTHING = click.Command("fleet")
+
+
+class Place(click.ParamType[Path]):
+    """The name of a file or a folder, whether it is there or not."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not str(value).strip():
+            raise UserError(f"{name_of(param)}: '{value}' is not the name of a file or a folder")
+        return Path(value)
+
+
+class Whole(click.ParamType[int]):
+    """A whole number from `least` to `most`."""
+
+    name = "integer"
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least, self._most = least, most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if text.removeprefix("-").isdecimal() and len(text) < 20 and self._least <= int(text) <= self._most:
+            return int(text)
+        allowed = f"a whole number between {self._least} and {self._most}"
+        raise UserError(f"{name_of(param)}: {text!r} is not {allowed}")
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 30s, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        return value if isinstance(value, float) else seconds(str(value), name_of(param))

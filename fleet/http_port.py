@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 
 from fleet.errors import UserError
 
+ADVICE = "take another with --port, 0 for any free one, or --no-http"
+REASONS = {
+    errno.EADDRINUSE: f"is in use by another program; {ADVICE}",
+    errno.EACCES: f"is not for this user (ports below 1024 are the system's); {ADVICE}",
+    errno.EADDRNOTAVAIL: "is not an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
+}
+
+
+class Unbound(UserError):
+    """An address that cannot be had. `key` is the half of it that is to blame, host or port."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
 
 def bind(host: str, port: int) -> tuple[socket.socket, str]:
-    """A listening socket and its URL. UserError if the address cannot be had. Port 0 takes any free one."""
+    """A listening socket and its URL. Unbound if the address cannot be had. Port 0 takes any free one."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
-    except socket.gaierror as error:
-        raise UserError(f"--host: {host} is not an address of this machine: {error.strerror}") from error
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: what cannot be a name in DNS
+        raise Unbound("host", f"{host} {REASONS[errno.EADDRNOTAVAIL]}") from error
     except OSError as error:
-        raise UserError(
-            f"--port: {port} on {host} cannot be had: {error.strerror}; `--port 0` takes any free one, --no-http none"
-        ) from error
+        number = error.errno or errno.EIO
+        reason = REASONS.get(number, f"cannot be had: {os.strerror(number)}")
+        if number == errno.EADDRNOTAVAIL:
+            raise Unbound("host", f"{host} {reason}") from error
+        raise Unbound("port", f"{port} on {host} {reason}") from error
     shown = f"[{host}]" if ":" in host else {"0.0.0.0": "127.0.0.1"}.get(host, host)
     return listener, f"http://{shown}:{listener.getsockname()[1]}/"

@@ -203,6 +203,8 @@ def identity_files(directory: Path) -> list[Path]:
         paths = sorted(directory.iterdir(), key=lambda path: path.name)
     except FileNotFoundError:
         return []
+    except NotADirectoryError:
+        raise UserError(f"{directory}: is not a folder of identity files") from None
     except OSError as error:
         raise UserError(f"{directory}: cannot be listed: {error.strerror}") from None
     return [path for path in paths if path.suffix == ".json" and not path.name.startswith(".")]

@@ -23,7 +23,7 @@ def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
     directory = DataDirectory(data)
     wanted = of_worker(directory, sensor) if sensor else lambda _: True
     try:
-        with open(directory.log, errors="replace") as log:
+        with directory.log.open(errors="replace") as log:
             for line in deque((line for line in log if wanted(line)), maxlen=lines):
                 click.echo(line, nl=False)
             while follow:
@@ -32,8 +32,10 @@ def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
                     time.sleep(0.2)
                 elif wanted(line):
                     click.echo(line, nl=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{data}: no fleet has run here") from None
+    except OSError as error:
+        raise UserError(f"{directory.log}: cannot be read: {error.strerror}") from None
     except KeyboardInterrupt:
         return 0
     return 0
@@ -43,7 +45,7 @@ def of_worker(directory: DataDirectory, sensor: str) -> Callable[[str], bool]:
     """Says of each line in turn whether it belongs to the sensor's worker. UserError if there is no such sensor."""
     try:
         members = Roster.read(directory.roster).members
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{directory.path}: no fleet has run here") from None
     workers = [member.worker for member in members if member.sensor_id == sensor]
     if not workers:

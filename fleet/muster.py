@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from itertools import chain, islice
 from pathlib import Path
@@ -37,6 +38,18 @@ def muster(directory: Path, mint: Mint, count: int, start_index: int = 1) -> tup
             write_identity(directory, sensor)
         sensors.append(sensor)
     return sensors, [*warnings_of(sensors), *left_out(directory, given[count:]), *aged(directory, sensors, mint)]
+
+
+def inspect(directory: Path, seed: int | None) -> None:
+    """UserError if `muster` could not read the directory or write to it; with a seed, also if a file in it is bad."""
+    files = identity_files(directory)
+    if seed is not None:
+        minted_by_number(read_identities(directory), seed, directory)
+    there = directory.absolute()
+    while not os.path.lexists(there):
+        there = there.parent
+    if not (files or os.access(there, os.W_OK | os.X_OK)):
+        raise UserError(f"{directory}: no identities can be written there: {there} may not be written by this user")
 
 
 def minted_seed(directory: Path) -> int | None:

@@ -6,26 +6,26 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from fleet.catalogue import Catalogue, load_catalogue
-from fleet.cities import Filters, choose_from, read_cities
+from fleet.cities import choose_from, read_cities
 from fleet.config import Config
-from fleet.data_directory import DataDirectory, FleetRecord
+from fleet.config_kinds import filters_of
+from fleet.data_directory import DataDirectory, FleetRecord, refuse_foreign
 from fleet.errors import UserError
 from fleet.identities import StoredIdentity
 from fleet.minting import Mint
-from fleet.muster import minted_seed, muster
+from fleet.muster import inspect, minted_seed, muster
+from fleet.open_files import allow
 from fleet.roster import Member
 from fleet.settings import fleet_settings
 from worker.schedule import SECOND, Schedule
 from worker.spec import Identity, Layout, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
-
-EARLIEST, LATEST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,19 @@ class Planner:
         self._identities = identities or (
             Path(config.identities.path) if config.identities.path else directory.identities
         )
+
+    def inspect(self) -> None:
+        """UserError if a run could not be planned. Changes nothing, and takes no lock."""
+        old = self._directory.read_record()
+        if old:
+            self._contradicted(old)
+        allow(-(-self._config.replicas.count // self._config.replicas.sensors_per_worker))
+        mint = mint_of(self._config, self._catalogue, self._choose_seed(old))
+        # An error in the identities of a directory that is in use is found in time by `first`: it reads them all
+        # before it writes any, and reading ten thousand twice takes seconds.
+        inspect(self._identities, None if self._directory.used else mint.seed)
+        if self._layout == "shared":
+            refuse_foreign(self._store("").path)
 
     def first(self) -> Plan:
         """The plan of a run that starts now: the clocks are read last, when all that takes time is done."""
@@ -144,11 +157,6 @@ class Planner:
     @property
     def _layout(self) -> Layout:
         replicas = self._config.replicas
-        if replicas.sensors_per_worker > 1 and replicas.database == "shared":
-            raise UserError(
-                "replicas.sensors_per_worker: packed sensors share their worker's database; "
-                "leave it at 1 for one database shared by all"
-            )
         return "packed" if replicas.sensors_per_worker > 1 else replicas.database
 
     def _store(self, worker: str) -> StoreSpec:
@@ -209,16 +217,9 @@ class Planner:
 def mint_of(config: Config, catalogue: Catalogue, seed: int) -> Mint:
     """Where identities come from that nobody gave. UserError if the filters leave no city."""
     where, who = config.random_location, config.sensor
-    filters = Filters(
-        number_of_cities=where.number_of_cities,
-        min_population=where.min_population,
-        max_population=where.max_population,
-        include_countries=where.include_countries,
-        exclude_countries=where.exclude_countries,
-    )
     return Mint(
         seed=seed,
-        cities=choose_from(read_cities(Path(where.cities_file) if where.cities_file else None), filters),
+        cities=choose_from(read_cities(Path(where.cities_file) if where.cities_file else None), filters_of(where)),
         sensor_type=catalogue.sensor_type(who.type),
         gps_variation=where.gps_variation,
         prefix=config.replicas.prefix,
@@ -252,12 +253,10 @@ def place(
 
 
 def microseconds(moment: str) -> int:
-    """A time such as 2026-01-01T00:00:00Z, without an offset UTC. UserError if it is out of range."""
+    """A time such as 2026-01-01T00:00:00Z, without an offset UTC, since 1970."""
     time_ = datetime.fromisoformat(moment)
     time_ = time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
-    if not EARLIEST <= time_ < LATEST:
-        raise UserError(f"--start: {moment} is not between 1980 and 2200")
-    return (time_ - datetime(1970, 1, 1, tzinfo=UTC)) // (LATEST.resolution)
+    return (time_ - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta.resolution
 
 
 def asked_rate(members: Sequence[Member]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,15 @@ def describe(report: dict[str, Any]) -> None:
     lines = [
         f"{report['sensors']} sensors: {states}" + (" (draining)" if report["draining"] else ""),
         f"pid {report['pid']}, since {report['started_at'][:19]}, seed {report['seed']}, {report['layout']} databases",
-        f"{report['scheduled']:,} readings settled, {report['asked_readings_per_second']:,g}/s asked for, "
-        f"lag {report['lag']:.1f} s",
+        (
+            f"{report['scheduled']:,} readings settled, {report['asked_readings_per_second']:,g}/s asked for, "
+            f"lag {report['lag']:.1f} s"
+        ),
         f"anomalous: {kinds}",
-        f"{report['restarts']} restarts, {report['errors']} errors, {report['retries']} retries, "
-        f"{report['commits']:,} commits of {report['commit_ms']:.1f} ms",
+        (
+            f"{report['restarts']} restarts, {report['errors']} errors, {report['retries']} retries, "
+            f"{report['commits']:,} commits of {report['commit_ms']:.1f} ms"
+        ),
     ]
     if report["url"]:
         lines.append(f"dashboard: {report['url']}")
@@ -77,4 +81,4 @@ def describe(report: dict[str, Any]) -> None:
 
 
 def moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds):%H:%M:%S}"
+    return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%H:%M:%S}"

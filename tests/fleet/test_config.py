@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -212,7 +213,7 @@ def test_overrides_are_values_or_text_and_none_is_no_override(tmp_path: Path) ->
 
 def test_a_file_that_a_config_names_lies_beside_it(tmp_path: Path) -> None:
     """Whatever the current folder is."""
-    (tmp_path / "cities.tsv").write_text("")
+    shutil.copy(packaged("cities.tsv"), tmp_path / "cities.tsv")
 
     loaded = config(tmp_path, "random_location: {cities_file: cities.tsv}")
 

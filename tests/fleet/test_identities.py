@@ -94,7 +94,7 @@ def test_the_address_is_made_of_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ('{"id": "a",\n}', "a.json:2:1: invalid JSON: "),
+        ('{"id": "a",\n}', "a.json:1:11: invalid JSON: a comma after the last element"),
         ("", "a.json:1:1: invalid JSON: "),
         (b"\xff\xfe\x00", "a.json: not a text file (byte 0 is not UTF-8)"),
         ("[1]", "a.json: [1] is not an identity (a JSON object with sensor_id)"),
@@ -257,5 +257,5 @@ def test_a_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("{}")
 
-    with pytest.raises(UserError, match=r"a.json: cannot be listed: Not a directory$"):
+    with pytest.raises(UserError, match=r"a.json: is not a folder of identity files$"):
         read_identities(path)

@@ -173,5 +173,5 @@ def test_a_start_that_was_cut_short_is_finished(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_made_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(UserError, match=r"file/identities: cannot be "):
+    with pytest.raises(UserError, match=r"file/identities: is not a folder of identity files"):
         muster(tmp_path / "file" / "identities", MINT, 1)
