@@ -1,0 +1,197 @@
+"""One real worker process, forked by a real template: its orders, its lifeline, a store that does not take data."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tests.worker.samples import ANOMALIES, live_worker, settings, wait_for
+from tests.worker.test_database import delivered, present
+from worker.board import STATES, Board
+from worker.child import Child
+from worker.process import FENCED, SETTLED, UNSETTLED
+from worker.template import Template
+
+TOLD = settings(*ANOMALIES, rate="100")
+
+
+class Stage:
+    """A board and a template, and one sensor at 100 readings/s whose workers are started by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "CHI_123456.db"
+        self.board = Board.create(folder / "board", 1)
+        self.template = Template(folder / "board", folder / "log")
+        self.running: list[Child] = []
+
+    def teach(self, seconds: float | None = None) -> None:
+        spec = live_worker(self.path, TOLD, seconds=seconds)
+        self.origin_ns = spec.run.origin_ns
+        self.template.teach([spec])
+
+    def spawn(self, incarnation: int = 1) -> Child:
+        (child,) = self.template.spawn([("CHI_123456", incarnation)])
+        self.running.append(child)
+        return child
+
+    def working(self) -> Child:
+        """A worker of a run without an end that has committed."""
+        self.teach()
+        child = self.spawn()
+        wait_for(lambda: "healthy" == self.state and self.row["readings"] > 0, "first commit")
+        return child
+
+    @property
+    def row(self) -> Any:
+        return self.board.snapshot()[0]
+
+    @property
+    def state(self) -> str:
+        return STATES[self.row["state"]]
+
+    def ended(self, child: Child, seconds: float = 10.0) -> int:
+        """The exit code of a child that is on its way out."""
+        codes: list[int] = []
+
+        def over() -> bool:
+            self.template.receive()
+            code = child.exit_code()
+            codes.extend([] if code is None else [code])
+            return bool(codes)
+
+        wait_for(over, "the end of the worker", seconds)
+        self.running.remove(child)
+        child.release()
+        return codes[0]
+
+    def whole(self) -> int:
+        """Check that what is delivered is every reading up to the checkpoint, and return how many are settled."""
+        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
+            (end,) = reader.execute("SELECT next_seq FROM checkpoints").fetchone() or (0,)
+        assert present(TOLD, end) == delivered(self.path)
+        return int(end)
+
+    def close(self) -> None:
+        for child in self.running:
+            child.release()
+            child.signal(signal.SIGKILL)
+        self.template.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    subject = Stage(tmp_path)
+    yield subject
+    subject.close()
+
+
+def test_a_run_ends_by_itself_with_every_reading(stage: Stage) -> None:
+    """ceil(for x rate), exit code 0, `done` on the board."""
+    stage.teach(seconds=0.755)
+    code = stage.ended(stage.spawn())
+
+    assert (SETTLED, "done") == (code, stage.state)
+    assert 76 == stage.whole() == stage.row["next_seq"]
+    assert len(delivered(stage.path)) == stage.row["readings"]
+
+
+def test_a_drain_commits_what_is_due(stage: Stage) -> None:
+    """Everything due at the order is written, then it ends with 0."""
+    child = stage.working()
+    due = (time.monotonic_ns() - stage.origin_ns) * 100 // 1_000_000_000
+    child.order(order="drain", seconds=5.0)
+
+    assert SETTLED == stage.ended(child)
+    assert "stopped" == stage.state
+    assert stage.whole() >= due
+
+
+def test_a_worker_ends_when_its_lifeline_closes(stage: Stage) -> None:
+    """Within two seconds, with what was due committed: nobody is left when the supervisor dies."""
+    child = stage.working()
+    settled = int(stage.row["next_seq"])
+    child.release()
+
+    assert SETTLED == stage.ended(child, seconds=2.0)
+    assert stage.whole() >= settled
+
+
+def test_a_stopped_worker_ends_when_it_wakes(stage: Stage) -> None:
+    """The lifeline closed while it was stopped."""
+    child = stage.working()
+    child.signal(signal.SIGSTOP)
+    child.release()
+    child.signal(signal.SIGCONT)
+
+    assert SETTLED == stage.ended(child, seconds=2.5)
+    stage.whole()
+
+
+def test_a_locked_database_makes_it_unready_and_costs_nothing(stage: Stage) -> None:
+    """It says why, keeps its place, and goes on without a gap when the lock is gone."""
+    child = stage.working()
+    with closing(apsw.Connection(str(stage.path))) as other:
+        other.set_busy_timeout(5_000)
+        other.execute("BEGIN IMMEDIATE")
+        wait_for(lambda: "unready" == stage.state, "unready")
+        assert b"CHI_123456.db: database is locked" == stage.row["reason"]
+        before = int(stage.row["next_seq"])
+        other.execute("ROLLBACK")
+    wait_for(lambda: "healthy" == stage.state and stage.row["next_seq"] > before, "healthy again")
+    child.order(order="drain", seconds=5.0)
+
+    assert SETTLED == stage.ended(child)
+    assert stage.whole() > before
+    assert b"" == stage.row["reason"]
+
+
+def test_a_drain_on_a_locked_database_ends_at_its_deadline(stage: Stage) -> None:
+    """With exit code 4 and the number of readings on the board; the next worker writes them."""
+    child = stage.working()
+    with closing(apsw.Connection(str(stage.path))) as other:
+        other.set_busy_timeout(5_000)
+        other.execute("BEGIN IMMEDIATE")
+        child.order(order="drain", seconds=0.5)
+        assert UNSETTLED == stage.ended(child, seconds=4.0)
+        other.execute("ROLLBACK")
+    assert "unready" == stage.state
+    assert b"due readings not written: CHI_123456.db: database is locked" in stage.row["reason"]
+    settled = stage.whole()
+    again = stage.spawn(2)
+    wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
+    again.order(order="drain", seconds=5.0)
+
+    assert SETTLED == stage.ended(again)
+    stage.whole()
+
+
+def test_a_newer_incarnation_fences_the_older(stage: Stage) -> None:
+    """Both run, one can write: the older ends with exit code 3, and no reading is there twice."""
+    older = stage.working()
+    newer = stage.spawn(2)
+
+    assert FENCED == stage.ended(older)
+    newer.order(order="drain", seconds=5.0)
+    assert SETTLED == stage.ended(newer)
+    stage.whole()
+
+
+def test_a_killed_worker_is_continued_where_it_was(stage: Stage) -> None:
+    """Its successor catches up: the same run, so no epoch begins and nothing is missing."""
+    killed = stage.working()
+    killed.signal(signal.SIGKILL)
+    assert -signal.SIGKILL == stage.ended(killed)
+    settled = stage.whole()
+    again = stage.spawn(2)
+    wait_for(lambda: stage.row["next_seq"] > settled, "the next worker")
+    again.order(order="drain", seconds=5.0)
+
+    assert SETTLED == stage.ended(again)
+    assert stage.whole() > settled
