@@ -1,31 +1,19 @@
-"""The SQLite sink on real files: one transaction for everything, one writer at a time, nothing lost or doubled."""
+"""The SQLite sink on real files: what it writes, and what it says of itself."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import apsw
 import pytest
 
-from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, SECOND, TREND, catching_up, run, sensor, settings
+from tests.worker.samples import IDENTITY, NEW_YEAR, SECOND, TREND, catching_up, run, settings
+from tests.worker.stores import TOLD, Writer, ask, delivered, present
 from worker.anomalies import NAMES
-from worker.database import Database
 from worker.generation import MISSING, Plan
 from worker.schedule import texts
-from worker.sinks import Fenced, Portion, Unavailable
-from worker.spec import RunSpec, Settings
 
-ROOT = Path(__file__).resolve().parents[2]
-TOLD = settings(*ANOMALIES)
 COLUMNS = [
     "id",
     "timestamp",
@@ -56,57 +44,6 @@ COLUMNS = [
     "sensor_type",
     "seq",
 ]
-
-
-class Writer:
-    """A sensor and its database, without a process around them."""
-
-    def __init__(self, path: Path, told: Settings = TOLD, during: RunSpec | None = None, incarnation: int = 1) -> None:
-        self.during = during or run()
-        self.sink, self.sensor = Database(path), sensor(told, self.during)
-        (position,) = self.sink.claim([IDENTITY], incarnation)
-        self.sensor.resume(position)
-
-    def propose(self, seconds: float, *, final: bool = False) -> list[Portion]:
-        return self.sensor.portions(self.during.start_us + round(seconds * SECOND), 100_000, final=final)
-
-    def deliver(self, seconds: float, *, final: bool = False) -> list[Portion]:
-        """All that is due that many seconds into the run."""
-        portions = self.propose(seconds, final=final)
-        self.sink.deliver(portions)
-        for portion in portions:
-            self.sensor.settled(portion)
-        return portions
-
-
-def ask(path: Path, query: str, *values: Any) -> list[tuple[Any, ...]]:
-    """Read as anybody else would, on a connection of its own that cannot write."""
-    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
-        reader.set_busy_timeout(5_000)
-        return list(reader.execute(query, values))
-
-
-def delivered(path: Path) -> list[int]:
-    """The sequence numbers there are, by id."""
-    return [seq for (seq,) in ask(path, "SELECT seq FROM sensor_readings ORDER BY id")]
-
-
-def present(told: Settings, end: int) -> list[int]:
-    """The sequence numbers that are not missing, of an epoch that begins with 0."""
-    kinds = Plan(42, IDENTITY, told, 0, NEW_YEAR).block(0, end).kinds
-    return [seq for seq, kind in enumerate(kinds.tolist()) if kind != MISSING]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "CHI_123456.db"
-
-
-@pytest.fixture
-def writer(path: Path) -> Iterator[Writer]:
-    subject = Writer(path)
-    yield subject
-    subject.sink.close()
 
 
 def test_the_table_is_the_one_that_others_know(path: Path, writer: Writer) -> None:
@@ -196,150 +133,6 @@ def test_an_epoch_is_read_back_as_it_was_written(path: Path, seed: int) -> None:
 
     assert first.epoch is not None
     assert (100, first.epoch) == position
-
-
-def test_an_older_incarnation_is_fenced(path: Path, writer: Writer) -> None:
-    """One that was replaced while it was stopped can never write again, nor take the sensor back."""
-    writer.deliver(10)
-    newer = Writer(path, incarnation=2)
-    with pytest.raises(Fenced):
-        writer.deliver(20)
-    with pytest.raises(Fenced):
-        writer.sink.claim([IDENTITY], 1)
-    newer.deliver(20)
-    newer.sink.close()
-
-    assert present(TOLD, 21) == delivered(path)
-
-
-def test_a_delivery_is_taken_once(path: Path, writer: Writer) -> None:
-    """The checkpoint is compared before it is set: what is in already is refused, and leaves no trace."""
-    portions = writer.propose(100)
-    writer.sink.deliver(portions)
-    with pytest.raises(Fenced):
-        writer.sink.deliver(portions)
-
-    assert present(TOLD, 101) == delivered(path)
-    assert [(101, 1)] == ask(path, "SELECT next_seq, incarnation FROM checkpoints")
-
-
-def test_portions_are_settled_all_or_none(path: Path, writer: Writer) -> None:
-    """One that is out of place takes the others along."""
-    writer.deliver(5)
-    portion = writer.propose(1_000)[0]
-    assert portion.block is not None
-    half = replace(portion, block=portion.block.between(6, 9))
-    misplaced = replace(portion, block=portion.block.between(10, portion.end), next_seq=10)
-    with pytest.raises(Fenced):
-        writer.sink.deliver([half, misplaced])
-
-    assert present(TOLD, 6) == delivered(path)
-    assert all(first < 6 for (first,) in ask(path, "SELECT first_seq FROM anomaly_episodes"))
-    writer.deliver(1_000)
-    assert present(TOLD, 1_001) == delivered(path)
-
-
-KILLED_HALFWAY = """
-import sys, time
-from pathlib import Path
-from tests.worker.test_database import Writer
-from worker.database import Transaction, write
-writer = Writer(Path(sys.argv[1]), incarnation=2)
-transaction = Transaction(writer.sink._connection)
-transaction.__enter__()
-for portion in writer.propose(20_000):
-    write(writer.sink._connection, portion, 2)
-print("written", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_writer_killed_in_a_transaction_leaves_nothing_of_it(path: Path, writer: Writer) -> None:
-    """Twenty thousand rows are in the log by then, and none is seen: neither rows, episodes nor checkpoint."""
-    writer.deliver(50)
-    writer.sink.close()
-    command = [sys.executable, "-c", KILLED_HALFWAY, str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert b"written\n" == process.stdout.readline()
-        assert path.with_name(path.name + "-wal").stat().st_size > 1_000_000
-        process.send_signal(signal.SIGKILL)
-
-    assert present(TOLD, 51) == delivered(path)
-    assert all(first < 51 for (first,) in ask(path, "SELECT first_seq FROM anomaly_episodes"))
-    again = Writer(path, incarnation=3)
-    again.deliver(60)
-    again.sink.close()
-    assert present(TOLD, 61) == delivered(path)
-    assert [("ok",)] == ask(path, "PRAGMA integrity_check")
-
-
-def test_a_locked_database_is_unavailable_and_nothing_is_written(path: Path, writer: Writer) -> None:
-    """It is known that nothing took place (`lost` is false), so the same portions may be delivered afterwards."""
-    writer.deliver(5)
-    portions = writer.propose(100)
-    with closing(apsw.Connection(str(path))) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Unavailable, match=r"CHI_123456\.db: .*lock") as caught:
-            writer.sink.deliver(portions)
-        assert present(TOLD, 6) == delivered(path)
-        other.execute("ROLLBACK")
-    writer.sink.deliver(portions)
-
-    assert not caught.value.lost
-    assert present(TOLD, 101) == delivered(path)
-
-
-@pytest.mark.parametrize("junk", [b"not a database, " * 1000, b"\x00" * 5000, b"SQLite format 3\x00" + b"\xff" * 5000])
-def test_a_file_that_is_no_database_is_unavailable_and_left_alone(path: Path, junk: bytes) -> None:
-    path.write_bytes(junk)
-    with pytest.raises(Unavailable, match=r"CHI_123456\.db: ") as caught:
-        Writer(path)
-
-    assert caught.value.lost
-    assert junk == path.read_bytes()
-
-
-def test_a_directory_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"a\.db: "):
-        Writer(tmp_path / "missing" / "a.db")
-
-
-def test_readers_see_a_whole_and_do_not_stop_the_writer(path: Path, writer: Writer) -> None:
-    """A reader in the middle of its transaction keeps what it saw, while the writer goes on."""
-    count = "SELECT count(*), max(seq) FROM sensor_readings"
-    writer.deliver(100)
-    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
-        reader.execute("BEGIN")
-        before = reader.execute(count).fetchone()
-        writer.deliver(5_000)
-        assert before == reader.execute(count).fetchone()
-        reader.execute("COMMIT")
-        assert [(len(present(TOLD, 5_001)), 5_000)] == list(reader.execute(count))
-
-
-def test_a_collector_may_mark_rows_while_the_worker_writes(path: Path, writer: Writer) -> None:
-    """`synced` is updated on another connection between and during the transactions; nobody loses anything."""
-    writer.deliver(0)
-    ended = threading.Event()
-
-    def collect() -> None:
-        with closing(apsw.Connection(str(path))) as collector:
-            collector.set_busy_timeout(10_000)
-            while not ended.wait(0.002):
-                collector.execute("UPDATE sensor_readings SET synced = 1 WHERE synced = 0")
-
-    collector = threading.Thread(target=collect)
-    collector.start()
-    try:
-        for step in range(1, 150):
-            writer.deliver(step * 20)
-    finally:
-        ended.set()
-        collector.join()
-
-    assert present(TOLD, 2_981) == delivered(path)
-    assert {1} <= {synced for (synced,) in ask(path, "SELECT DISTINCT synced FROM sensor_readings")} <= {0, 1}
 
 
 def test_an_episode_is_cut_at_the_end_of_a_run_and_whole_again_when_it_goes_on(path: Path) -> None:

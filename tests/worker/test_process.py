@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from tests.worker.samples import ANOMALIES, live_worker, settings, wait_for
-from tests.worker.test_database import delivered, present
+from tests.worker.stores import delivered, present
 from worker.board import STATES, Board
 from worker.child import Child
 from worker.process import FENCED, SETTLED, UNSETTLED

@@ -1,0 +1,22 @@
+"""A database of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.worker.stores import Writer
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "CHI_123456.db"
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[Writer]:
+    subject = Writer(path)
+    yield subject
+    subject.sink.close()

@@ -1,0 +1,164 @@
+"""One transaction for everything, one writer at a time: nothing is lost, nothing doubled."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.worker.samples import IDENTITY
+from tests.worker.stores import TOLD, Writer, ask, delivered, present
+from worker.sinks import Fenced, Unavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_an_older_incarnation_is_fenced(path: Path, writer: Writer) -> None:
+    """One that was replaced while it was stopped can never write again, nor take the sensor back."""
+    writer.deliver(10)
+    newer = Writer(path, incarnation=2)
+    with pytest.raises(Fenced):
+        writer.deliver(20)
+    with pytest.raises(Fenced):
+        writer.sink.claim([IDENTITY], 1)
+    newer.deliver(20)
+    newer.sink.close()
+
+    assert present(TOLD, 21) == delivered(path)
+
+
+def test_a_delivery_is_taken_once(path: Path, writer: Writer) -> None:
+    """The checkpoint is compared before it is set: what is in already is refused, and leaves no trace."""
+    portions = writer.propose(100)
+    writer.sink.deliver(portions)
+    with pytest.raises(Fenced):
+        writer.sink.deliver(portions)
+
+    assert present(TOLD, 101) == delivered(path)
+    assert [(101, 1)] == ask(path, "SELECT next_seq, incarnation FROM checkpoints")
+
+
+def test_portions_are_settled_all_or_none(path: Path, writer: Writer) -> None:
+    """One that is out of place takes the others along."""
+    writer.deliver(5)
+    portion = writer.propose(1_000)[0]
+    assert portion.block is not None
+    half = replace(portion, block=portion.block.between(6, 9))
+    misplaced = replace(portion, block=portion.block.between(10, portion.end), next_seq=10)
+    with pytest.raises(Fenced):
+        writer.sink.deliver([half, misplaced])
+
+    assert present(TOLD, 6) == delivered(path)
+    assert all(first < 6 for (first,) in ask(path, "SELECT first_seq FROM anomaly_episodes"))
+    writer.deliver(1_000)
+    assert present(TOLD, 1_001) == delivered(path)
+
+
+KILLED_HALFWAY = """
+import sys, time
+from pathlib import Path
+from tests.worker.stores import Writer
+from worker.database import Transaction, write
+writer = Writer(Path(sys.argv[1]), incarnation=2)
+transaction = Transaction(writer.sink._connection)
+transaction.__enter__()
+for portion in writer.propose(20_000):
+    write(writer.sink._connection, portion, 2)
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_writer_killed_in_a_transaction_leaves_nothing_of_it(path: Path, writer: Writer) -> None:
+    """Twenty thousand rows are in the log by then, and none is seen: neither rows, episodes nor checkpoint."""
+    writer.deliver(50)
+    writer.sink.close()
+    command = [sys.executable, "-c", KILLED_HALFWAY, str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"written\n" == process.stdout.readline()
+        assert path.with_name(path.name + "-wal").stat().st_size > 1_000_000
+        process.send_signal(signal.SIGKILL)
+
+    assert present(TOLD, 51) == delivered(path)
+    assert all(first < 51 for (first,) in ask(path, "SELECT first_seq FROM anomaly_episodes"))
+    again = Writer(path, incarnation=3)
+    again.deliver(60)
+    again.sink.close()
+    assert present(TOLD, 61) == delivered(path)
+    assert [("ok",)] == ask(path, "PRAGMA integrity_check")
+
+
+def test_a_locked_database_is_unavailable_and_nothing_is_written(path: Path, writer: Writer) -> None:
+    """It is known that nothing took place (`lost` is false), so the same portions may be delivered afterwards."""
+    writer.deliver(5)
+    portions = writer.propose(100)
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match=r"CHI_123456\.db: .*lock") as caught:
+            writer.sink.deliver(portions)
+        assert present(TOLD, 6) == delivered(path)
+        other.execute("ROLLBACK")
+    writer.sink.deliver(portions)
+
+    assert not caught.value.lost
+    assert present(TOLD, 101) == delivered(path)
+
+
+@pytest.mark.parametrize("junk", [b"not a database, " * 1000, b"\x00" * 5000, b"SQLite format 3\x00" + b"\xff" * 5000])
+def test_a_file_that_is_no_database_is_unavailable_and_left_alone(path: Path, junk: bytes) -> None:
+    path.write_bytes(junk)
+    with pytest.raises(Unavailable, match=r"CHI_123456\.db: ") as caught:
+        Writer(path)
+
+    assert caught.value.lost
+    assert junk == path.read_bytes()
+
+
+def test_a_directory_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"a\.db: "):
+        Writer(tmp_path / "missing" / "a.db")
+
+
+def test_readers_see_a_whole_and_do_not_stop_the_writer(path: Path, writer: Writer) -> None:
+    """A reader in the middle of its transaction keeps what it saw, while the writer goes on."""
+    count = "SELECT count(*), max(seq) FROM sensor_readings"
+    writer.deliver(100)
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
+        reader.execute("BEGIN")
+        before = reader.execute(count).fetchone()
+        writer.deliver(5_000)
+        assert before == reader.execute(count).fetchone()
+        reader.execute("COMMIT")
+        assert [(len(present(TOLD, 5_001)), 5_000)] == list(reader.execute(count))
+
+
+def test_a_collector_may_mark_rows_while_the_worker_writes(path: Path, writer: Writer) -> None:
+    """`synced` is updated on another connection between and during the transactions; nobody loses anything."""
+    writer.deliver(0)
+    ended = threading.Event()
+
+    def collect() -> None:
+        with closing(apsw.Connection(str(path))) as collector:
+            collector.set_busy_timeout(10_000)
+            while not ended.wait(0.002):
+                collector.execute("UPDATE sensor_readings SET synced = 1 WHERE synced = 0")
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    try:
+        for step in range(1, 150):
+            writer.deliver(step * 20)
+    finally:
+        ended.set()
+        collector.join()
+
+    assert present(TOLD, 2_981) == delivered(path)
+    assert {1} <= {synced for (synced,) in ask(path, "SELECT DISTINCT synced FROM sensor_readings")} <= {0, 1}
