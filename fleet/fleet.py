@@ -6,7 +6,6 @@ import contextlib
 import gc
 import logging
 import os
-import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import apsw
 import click
 import numpy as np
 
+from fleet import open_files
 from fleet.config import Config
 from fleet.control import Answer, AnyCommand, ControlSocket, Down, Restart, Scale, Status
 from fleet.data_directory import DataDirectory
@@ -37,8 +37,6 @@ from worker.template import LOG_FORMAT, Template
 log = logging.getLogger("fleet")
 
 SPARE_ROWS = 4096
-FILES_PER_WORKER = 3
-FILES_BESIDES = 256
 ON_TIME = 3.0
 """Seconds within which a run that has all its readings counts as on time."""
 
@@ -63,7 +61,7 @@ class Fleet:
         self._listener = listener
         self._started_at = datetime.now(UTC)
         plan = self._plan = self._planner.first()
-        self._allow_files(len(plan.workers))
+        open_files.allow(len(plan.workers))
         if not self._config.database.preserve_existing:
             for path in {worker.store.path for worker in plan.workers}:
                 self._directory.set_aside(path, plan.record.runs)
@@ -127,7 +125,7 @@ class Fleet:
             raise UserError(f"{count} sensors are more than this run has room for; at most {self._board.capacity // 2}")
         before = len(self._plan.members)
         plan = self._planner.scaled(self._plan, count, time.monotonic_ns())
-        self._allow_files(len(plan.workers))
+        open_files.allow(len(plan.workers))
         old = {worker.name: worker for worker in self._plan.workers}
         new = {worker.name: worker for worker in plan.workers}
         self._plan = plan
@@ -214,19 +212,6 @@ class Fleet:
         )
         if self._listener:
             say(f"dashboard: {self._listener.url}")
-
-    def _allow_files(self, workers: int) -> None:
-        """Raise the limit of open files as far as this fleet needs it. UserError if the system does not let us."""
-        needed = FILES_PER_WORKER * workers + FILES_BESIDES
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft < needed:
-            if hard != resource.RLIM_INFINITY and hard < needed:
-                most = (hard - FILES_BESIDES) // FILES_PER_WORKER
-                raise UserError(
-                    f"{workers} workers need {needed} open files, the limit is {hard} (enough for {most}): "
-                    "raise it with `ulimit -n`, or pack more sensors into a worker"
-                )
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
     def _figures(self) -> Figures:
         return figures(self._board.rows[self._rows()])

@@ -148,11 +148,14 @@ class Planner:
         return Crew(identities, fleet_settings(self._config, self._catalogue, identities), warnings)
 
     def _known(self, sensor: StoredIdentity) -> Identity:
-        """The identity, with a sensor type by which the catalogue finds its behaviour."""
-        identity = sensor.identity
-        if sensor.type is not None and identity.sensor_type is None:
-            return replace(identity, sensor_type=sensor.type)
-        return identity
+        """The identity under what the config says of all sensors, with a type by which its behaviour is found."""
+        told, identity = self._config.sensor, sensor.identity
+        return replace(
+            identity,
+            sensor_id=told.id or identity.sensor_id,
+            location=told.location or identity.location,
+            sensor_type=identity.sensor_type or sensor.type,
+        )
 
     @property
     def _layout(self) -> Layout:
