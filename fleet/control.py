@@ -14,12 +14,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fleet.errors import UserError
-from supervisor import Supervisor
 
 LONGEST = 64 * 1024
 LONGEST_PATH = 100
@@ -53,11 +52,18 @@ Answer = dict[str, Any]
 COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])
 
 
-class ControlSocket:
-    """The fleet's end: served by the supervisor's loop, never blocking it."""
+class Loop(Protocol):
+    """Waits for sockets and calls back when they can be read; the supervisor's."""
 
-    def __init__(self, path: Path, supervisor: Supervisor, handle: Callable[[AnyCommand], Answer]) -> None:
-        self._path, self._supervisor, self._handle = path, supervisor, handle
+    def watch(self, source: socket.socket, ready: Callable[[], None]) -> None: ...
+    def unwatch(self, source: socket.socket) -> None: ...
+
+
+class ControlSocket:
+    """The fleet's end: served by a loop, never blocking it."""
+
+    def __init__(self, path: Path, loop: Loop, handle: Callable[[AnyCommand], Answer]) -> None:
+        self._path, self._loop, self._handle = path, loop, handle
         path.unlink(missing_ok=True)  # left by a killed fleet; the lock says that nobody uses it
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.setblocking(False)
@@ -69,12 +75,12 @@ class ControlSocket:
                 os.umask(mask)
         self._listener.listen(16)
         self._clients: dict[socket.socket, bytes] = {}
-        supervisor.watch(self._listener, self._accept)
+        loop.watch(self._listener, self._accept)
 
     def close(self) -> None:
         for client in list(self._clients):
             self._forget(client)
-        self._supervisor.unwatch(self._listener)
+        self._loop.unwatch(self._listener)
         self._listener.close()
         self._path.unlink(missing_ok=True)
 
@@ -82,7 +88,7 @@ class ControlSocket:
         client, _ = self._listener.accept()
         client.setblocking(False)
         self._clients[client] = b""
-        self._supervisor.watch(client, lambda: self._receive(client))
+        self._loop.watch(client, lambda: self._receive(client))
 
     def _receive(self, client: socket.socket) -> None:
         try:
@@ -118,7 +124,7 @@ class ControlSocket:
 
     def _forget(self, client: socket.socket) -> None:
         del self._clients[client]
-        self._supervisor.unwatch(client)
+        self._loop.unwatch(client)
         client.close()
 
 
@@ -140,8 +146,10 @@ def call(path: Path, timeout: float, **command: Any) -> Answer:
             raise UserError(f"{directory}: no fleet is running here") from error
         except PermissionError as error:
             raise UserError(f"{path}: belongs to another user") from error
-        except (TimeoutError, ConnectionResetError, BrokenPipeError) as error:
+        except TimeoutError as error:
             raise UserError(f"{directory}: the fleet did not answer within {timeout:g} s") from error
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise UserError(f"{directory}: the fleet ended before it answered") from error
     if not line:
         raise UserError(f"{directory}: the fleet ended before it answered")
     answer: Answer = json.loads(line)
