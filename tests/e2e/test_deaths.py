@@ -25,7 +25,7 @@ def healthy(running: Running) -> bool:
 @pytest.mark.parametrize("shape", ["own", "shared"])
 def test_a_killed_worker_is_replaced(shape: str, up: Up, lively: Path, tmp_path: Path) -> None:
     """Within seconds, twice if need be; its data has no hole, the others do not notice, the deaths are counted."""
-    running = up("-c", lively, "--for", "6s", *(["--shared-db"] if shape == "shared" else [])).ready()
+    running = up("-c", lively, "--for", "4s", *(["--shared-db"] if shape == "shared" else [])).ready()
     victim, *others = running.sensors
     bystanders = [running.worker(sensor).pid for sensor in others]
     for _ in range(2):
@@ -36,7 +36,7 @@ def test_a_killed_worker_is_replaced(shape: str, up: Up, lively: Path, tmp_path:
     assert 2 == running.row(victim)["restarts"]
     assert bystanders == [running.worker(sensor).pid for sensor in others]
     assert 0 == running.wait()
-    found = assert_complete(tmp_path / "data", 3, 120)
+    found = assert_complete(tmp_path / "data", 3, 80)
     assert [(0, "start")] == found[victim].epochs
     assert "restarts: 2" in running.output
 
@@ -63,7 +63,7 @@ def test_a_killed_supervisor_takes_everyone_along(up: Up, lively: Path, tmp_path
 
 def test_the_fleet_goes_on_without_its_template(up: Up, lively: Path, tmp_path: Path) -> None:
     """Another one starts the workers that die afterwards."""
-    running = up("-c", lively, "--for", "6s").ready()
+    running = up("-c", lively, "--for", "4s").ready()
     victim, *others = running.sensors
     bystanders = [running.worker(sensor).pid for sensor in others]
     template = running.beside()["template"]
@@ -75,7 +75,7 @@ def test_the_fleet_goes_on_without_its_template(up: Up, lively: Path, tmp_path: 
     assert bystanders == [running.worker(sensor).pid for sensor in others]
     assert running.beside()["template"].pid != template.pid
     assert 0 == running.wait()
-    assert_complete(tmp_path / "data", 3, 120)
+    assert_complete(tmp_path / "data", 3, 80)
 
 
 def test_http_comes_back(up: Up, lively: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_worker_that_is_stuck_is_replaced(up: Up, tmp_path: Path) -> None:
     """No heartbeat for hang_seconds: killed, replaced, and the one that hung can write no more."""
     config = tmp_path / "lively.yaml"
     config.write_text(LIVELY.replace("hang_seconds: 20", "hang_seconds: 2.5"))
-    running = up("-c", config, "--for", "9s").ready()
+    running = up("-c", config, "--for", "7s").ready()
     victim = running.sensors[0]
     stuck = running.worker(victim)
     stuck.suspend()
@@ -135,7 +135,7 @@ def test_a_worker_that_is_stuck_is_replaced(up: Up, tmp_path: Path) -> None:
     assert not alive(stuck)
     assert "no heartbeat" in running.output
     assert 0 == running.wait()
-    assert_complete(tmp_path / "data", 3, 180)
+    assert_complete(tmp_path / "data", 3, 140)
 
 
 def test_healthy_workers_are_never_taken_for_stuck(up: Up, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_healthy_workers_are_never_taken_for_stuck(up: Up, tmp_path: Path) -> No
 
 def test_killing_everything_loses_nothing(up: Up, lively: Path, tmp_path: Path) -> None:
     """All workers and the template at once."""
-    running = up("-c", lively, "--for", "6s").ready()
+    running = up("-c", lively, "--for", "4s").ready()
     victims = [running.worker(sensor) for sensor in running.sensors]
     for process in [*victims, running.beside()["template"]]:
         process.kill()
@@ -158,7 +158,7 @@ def test_killing_everything_loses_nothing(up: Up, lively: Path, tmp_path: Path) 
     for sensor, old in zip(running.sensors, victims, strict=True):
         running.replaced(sensor, old)
     assert 0 == running.wait()
-    assert_complete(tmp_path / "data", 3, 120)
+    assert_complete(tmp_path / "data", 3, 80)
 
 
 STAGES = {"the lock is taken": "run/lock", "all is planned": "run/roster.json", "workers start": "run/control.sock"}

@@ -80,7 +80,7 @@ def test_down_twice_at_once_kills_nobody(up: Up, lively: Path, tmp_path: Path) -
 
     results = [(downing.communicate(timeout=PATIENCE)[1], downing.returncode) for downing in both]
     assert (b"", 0) in results
-    assert all(code == 0 or b"no fleet is running" in line for line, code in results)
+    assert all(code == 0 or b"no fleet is running" in line or b"ended before" in line for line, code in results)
     assert 0 == running.wait()
     assert_complete(data, 3)
 
@@ -103,7 +103,8 @@ def test_scaling_up_and_down(packing: int, up: Up, tmp_path: Path) -> None:
     assert stays == running.worker(three[0]).pid
     assert "scaled from 6 to 2 sensors\n" == fleet("scale", 2, "--data", data).stdout
     assert three[:2] == running.sensors
-    wait_for(lambda: len(running.processes()) == 3 + (2 if packing == 1 else 1), "those who leave end")
+    if packing == 1:  # else they come back while they still drain
+        wait_for(lambda: len(running.processes()) == 5, "those who leave end")
     assert "scaled from 2 to 5 sensors\n" == fleet("scale", 5, "--data", data).stdout
     for sensor in six[:5]:
         running.worker(sensor)
@@ -224,16 +225,21 @@ def test_a_second_fleet_on_one_directory_is_refused(up: Up, lively: Path, tmp_pa
 
 
 def test_of_racing_starts_one_wins(lively: Path, tmp_path: Path) -> None:
-    """Exactly one, and its data is complete."""
-    arguments = ("up", "--data", tmp_path / "data", "-c", lively, "--for", "1s", "--no-http")
+    """Exactly one; the others say so at once."""
+    arguments = ("up", "--data", tmp_path / "data", "-c", lively, "--no-http")
     racers = [
-        subprocess.Popen(
-            command(*arguments), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen(command(*arguments), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         for _ in range(5)
     ]
-    errors = [racer.communicate(timeout=PATIENCE)[1] for racer in racers]
-
-    assert [0, 1, 1, 1, 1] == sorted(racer.returncode for racer in racers)
-    assert 4 == sum("another fleet runs here" in error for error in errors)
-    assert_complete(tmp_path / "data", 3, 20)
+    try:
+        wait_for(lambda: [racer.poll() for racer in racers].count(1) == 4, "four give up")
+        (winner,) = [racer for racer in racers if racer.poll() is None]
+        wait_for(lambda: fleet("status", "--data", tmp_path / "data").returncode == 0, "the fleet is well")
+        assert 0 == fleet("down", "--data", tmp_path / "data").returncode
+        assert 0 == winner.wait(PATIENCE)
+    finally:
+        for racer in racers:
+            racer.kill()
+    errors = [racer.communicate()[1] for racer in racers if racer is not winner]
+    assert all(b"another fleet runs here" in error for error in errors)
+    assert_complete(tmp_path / "data", 3)
