@@ -123,9 +123,9 @@ def test_scaling_to_nonsense_is_refused(up: Up, lively: Path, tmp_path: Path) ->
     data = tmp_path / "data"
     running = up("-c", lively).ready()
 
-    assert "count" in refusal("scale", 0, "--data", data)
+    assert "COUNT" in refusal("scale", 0, "--data", data)
     assert "more than this run has room for" in refusal("scale", 99_999, "--data", data)
-    assert 2 == fleet("scale", "many", "--data", data).returncode
+    assert "COUNT" in refusal("scale", "many", "--data", data)
     assert 3 == len(running.sensors)
     running.interrupt()
     assert 0 == running.wait()
