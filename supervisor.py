@@ -57,6 +57,8 @@ class Supervisor:
         self._bucket = Bucket(policy, policy.fleet_burst, clock())
         self._checked = clock()
         self._outcome = Outcome()
+        # Nothing wakes this process when a worker dies that an earlier template has forked.
+        self.every(1.0, self._reap)
 
     # What others ask for
 
