@@ -194,9 +194,6 @@ def test_restart_and_remove(fleet: Fleet) -> None:
         fleet.supervisor.restart("S_1")
 
 
-@pytest.mark.xfail(
-    run=False, reason="a worker of a dead template that dies later is not reaped: nothing wakes the loop's reaping"
-)
 def test_a_template_that_dies_is_replaced(fleet: Fleet) -> None:
     """Its workers live on, and the next restart comes from another one."""
     fleet.supervisor.add([fleet.spec(0, 2.5), fleet.spec(1, 2.5)])
