@@ -52,7 +52,7 @@ def test_a_killed_supervisor_takes_everyone_along(up: Up, lively: Path, tmp_path
     first.none_left(seconds=2.0)
 
     assert "no fleet is running here" in fleet("status", "--data", data).stderr
-    before = assert_complete(data, 3)
+    before = assert_complete(data, 3, drained=False)
     assert 0 == up("-c", lively, "--for", "1s").wait()
     after = assert_complete(data, 3)
     for sensor, seen in after.items():
@@ -119,7 +119,7 @@ def test_a_second_interrupt_kills(up: Up, lively: Path, tmp_path: Path) -> None:
     running.interrupt()
 
     assert 130 == running.wait(3.0)
-    assert_complete(tmp_path / "data", 3)
+    assert_complete(tmp_path / "data", 3, drained=False)
 
 
 def test_a_worker_that_is_stuck_is_replaced(up: Up, tmp_path: Path) -> None:
