@@ -65,6 +65,10 @@ class Supervisor:
     def add(self, specs: Sequence[WorkerSpec]) -> None:
         self._nursery.teach(specs)
         for spec in specs:
+            leaving = self.slots.get(spec.name)
+            if leaving is not None and leaving.child is not None:  # removed a moment ago, and still draining
+                leaving.spec, leaving.after = spec, "restart"
+                continue
             self.slots[spec.name] = Slot(spec, due=self._clock())
             self._mark(self.slots[spec.name], "pending")
 
@@ -86,6 +90,8 @@ class Supervisor:
         there is none."""
         slot = self.slots[name]
         slot.deaths = ()
+        if name in self._outcome.failed:
+            self._outcome.failed.remove(name)
         if spec:
             slot.spec = spec
             self._nursery.teach([spec])
@@ -227,7 +233,8 @@ class Supervisor:
         elif self._draining is not None or slot.after == "remove":
             (self._outcome.unsettled if code == UNSETTLED else self._outcome.killed).append(slot.spec.name)
             self.note(slot.spec.name, f"ended with {meaning(code)} while draining")
-            self._end(slot, "stopped", meaning(code))
+            # One that could not write has said so itself, with the reason.
+            self._end(slot, "" if code == UNSETTLED else "stopped", meaning(code))
         else:
             self._crashed(slot, code)
 

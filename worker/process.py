@@ -31,7 +31,7 @@ MOST = 10_000
 
 SECOND = 1_000_000
 SHORTEST_INTERVAL = 20_000
-BEAT = 2 * SECOND
+BEAT = SECOND // 2
 GOLDEN = 0.6180339887498949
 """Multiples of the golden ratio, modulo 1, spread evenly: so are the commits of a fleet over the interval."""
 
