@@ -2,8 +2,7 @@
 
 Workers forked straight from the supervisor would share its heap, but the supervisor goes on writing into it between
 two forks, and what one side writes is no longer shared. Measured for 100 workers at 10 readings/s each, 2 cores,
-proportional memory: forked from here 4.9 MB each, from a lean supervisor 5.6 MB, from one with the command line's
-imports 6.4 MB.
+proportional memory: forked from such a process 4.9 MB each, from a lean supervisor 5.6 MB.
 
 The supervisor teaches it the specs of all workers, for pickle would cost each worker half a megabyte, and then asks for
 one worker after the other, sending the worker's end of its lifeline. The template answers with the process id, and later
