@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,15 +67,23 @@ def session(sid: int) -> list[psutil.Process]:
 
 
 class Running:
-    """One `fleet up`. `pid` leads its session and process group, as a shell's foreground job does."""
+    """One `fleet up`. `pid` leads its session and process group, as a shell's foreground job does. `environment` is
+    what its environment has besides the usual."""
 
-    def __init__(self, data: Path, output: Path, *arguments: object, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        output: Path,
+        *arguments: object,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.data, self._output = data, output
         with output.open("w") as file:
             self.process = subprocess.Popen(
                 command("up", "--data", data, "--port", 0, *arguments),
                 cwd=cwd,
-                env=ENVIRONMENT,
+                env=ENVIRONMENT | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

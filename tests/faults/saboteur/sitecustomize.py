@@ -1,0 +1,14 @@
+"""Python imports this at its start when this folder is in PYTHONPATH; only the template, and so all of its workers, is
+sabotaged."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+if "FLEET_SABOTAGE" in os.environ and any("worker.template" in argument for argument in sys.orig_argv):
+    from tests.faults.saboteur.orders import Orders
+    from tests.faults.saboteur.vfs import Saboteur
+
+    saboteur = Saboteur(Orders(Path(os.environ["FLEET_SABOTAGE"])))

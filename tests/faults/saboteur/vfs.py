@@ -1,0 +1,166 @@
+"""An SQLite file system that does what the orders say, in whichever process opens a database.
+
+To add a fault: for a failing system call a line in `ERRORS`; for what befalls the process a function in `ACTIONS`;
+and its point in tests/faults/sabotage.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from tests.faults.saboteur.orders import Orders, Point
+
+Order = dict[str, Any]
+
+ERRORS: dict[str, tuple[type[apsw.Error], int]] = {
+    "ioerr_read": (apsw.IOError, apsw.SQLITE_IOERR_READ),
+    "ioerr_write": (apsw.IOError, apsw.SQLITE_IOERR_WRITE),
+    "ioerr_fsync": (apsw.IOError, apsw.SQLITE_IOERR_FSYNC),
+    "full": (apsw.FullError, apsw.SQLITE_FULL),
+    "readonly": (apsw.ReadOnlyError, apsw.SQLITE_READONLY),
+    "cantopen": (apsw.CantOpenError, apsw.SQLITE_CANTOPEN),
+    "permission": (apsw.PermissionsError, apsw.SQLITE_PERM),
+    "nomem": (apsw.NoMemError, apsw.SQLITE_NOMEM),
+}
+
+
+def kill(order: Order) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hold(order: Order) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def stuck(order: Order) -> None:
+    """Never leave the commit again (`busy`: with the processor in use), while another thread of the process lives."""
+    end = time.monotonic() + order.get("seconds", 3600.0)
+    threading.Thread(target=live, args=(end,), name="lives", daemon=True).start()
+    while time.monotonic() < end:
+        if not order.get("busy"):
+            time.sleep(0.05)
+
+
+def live(until: float) -> None:
+    while time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def segfault(order: Order) -> None:
+    ctypes.string_at(0)
+
+
+def abort(order: Order) -> None:
+    os.abort()
+
+
+def leave(order: Order) -> None:
+    os._exit(order.get("code", 1))
+
+
+def starve(order: Order) -> None:
+    """From now on the process gets no more memory than it has, and `spare` bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + order.get("spare", 0)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+ACTIONS: dict[str, Callable[[Order], None]] = {
+    "kill": kill,
+    "hold": hold,
+    "stuck": stuck,
+    "segfault": segfault,
+    "abort": abort,
+    "exit": leave,
+    "starve": starve,
+}
+
+
+class Saboteur(apsw.VFS):
+    """Stands in front of the system's own file system, and is what SQLite uses by default from now on."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders, self._beneath = orders, apsw.vfs_names()[0]
+        super().__init__("saboteur", self._beneath, makedefault=True)
+
+    def xOpen(self, name: apsw.URIFilename | str | None, flags: list[int]) -> SabotagedFile:  # noqa: N802 - SQLite's
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name
+        database = Path(path).name.removesuffix("-wal").removesuffix("-journal") if path else ""
+        file = "main" if flags[0] & apsw.SQLITE_OPEN_MAIN_DB else "wal"
+        opened = SabotagedFile(self._beneath, name, flags, self._orders, database, file)
+        carry_out(self._orders.take(database, "open", file))
+        return opened
+
+
+class SabotagedFile(apsw.VFSFile):
+    """One open file of a database. A WAL frame is written in two parts, its header and the page."""
+
+    def __init__(
+        self,
+        beneath: str,
+        name: apsw.URIFilename | str | None,
+        flags: list[int],
+        orders: Orders,
+        database: str,
+        file: str,
+    ) -> None:
+        super().__init__(beneath, name, flags)
+        self._orders, self._database, self._file = orders, database, file
+        self._commits = False  # whether the page that is written next ends a transaction
+        self._pending: Order | None = None
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
+        self._reached("read")
+        return super().xRead(amount, offset)
+
+    def xSync(self, flags: int) -> None:  # noqa: N802
+        self._reached("sync")
+        super().xSync(flags)
+
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+        order = self._pending or self._orders.take(self._database, "write", self._file)
+        header = self._file == "wal" and len(data) == 24
+        ends = self._commits and not header
+        self._commits = header and data[4:8] != bytes(4)
+        self._pending = None
+        if order is None:
+            super().xWrite(data, offset)
+        elif order.get("pages", 0) > 0:
+            self._pending = order | {"pages": order["pages"] - (not header)}
+            super().xWrite(data, offset)
+        elif order.get("moment") == "torn":
+            super().xWrite(data[: len(data) // 2], offset)
+            carry_out(order)
+        elif order.get("moment") == "committed":
+            super().xWrite(data, offset)
+            self._pending = None if ends else order
+            carry_out(order if ends else None)
+        else:
+            carry_out(order)
+            super().xWrite(data, offset)
+
+    def _reached(self, point: Point) -> None:
+        carry_out(self._orders.take(self._database, point, self._file))
+
+
+def carry_out(order: Order | None) -> None:
+    """Do what was ordered, if anything was. May well not return."""
+    if order is None:
+        return
+    action = order["action"]
+    if action in ERRORS:
+        kind, code = ERRORS[action]
+        error: Any = kind(f"sabotage: {action}")
+        error.extendedresult = code
+        raise error
+    ACTIONS[action](order)
