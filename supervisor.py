@@ -17,11 +17,12 @@ from typing import Any
 
 from worker.board import Board
 from worker.child import Body, meaning
+from worker.hangs import Hangs
 from worker.nursery import Nursery
 from worker.process import SETTLED, UNSETTLED
 from worker.report import mark
 from worker.restarts import Bucket, Policy, backoff
-from worker.services import Services
+from worker.services import SHORTAGE, Services
 from worker.slot import Event, Outcome, Slot
 from worker.spec import WorkerSpec
 from worker.template import Template
@@ -55,7 +56,7 @@ class Supervisor:
         self._timers: list[list[Any]] = []
         self._draining: float | None = None
         self._bucket = Bucket(policy, policy.fleet_burst, clock())
-        self._checked = clock()
+        self._hangs = Hangs(board, policy.hang, clock())
         self._outcome = Outcome()
         # Nothing wakes this process when a worker dies that an earlier template has forked.
         self.every(1.0, self._reap)
@@ -197,7 +198,19 @@ class Supervisor:
         first = self._incarnation - len(slots) + 1
         wanted = [(slot.spec.name, first + number) for number, slot in enumerate(slots)]
         for slot, child in zip(slots, self._nursery.spawn(wanted), strict=True):
-            slot.child = child
+            if isinstance(child, OSError):
+                self._refused(slot, child)
+            else:
+                slot.child = child
+
+    def _refused(self, slot: Slot, error: OSError) -> None:
+        """The system has no room for a process: that is nobody's death, and will be tried again."""
+        reason = f"no process can be started: {error.strerror}"
+        if slot.trouble != reason:
+            self.note(slot.spec.name, reason)
+        slot.trouble = reason
+        self._schedule(slot, SHORTAGE)
+        self._mark(slot, "restarting", reason)
 
     def _nursery_moved(self, old: socket.socket, new: socket.socket) -> None:
         self.unwatch(old)
@@ -260,21 +273,12 @@ class Supervisor:
             del self.slots[slot.spec.name]
 
     def _check_hangs(self, now: float) -> None:
-        """Kill workers whose loop has not beaten for too long: first for a stack dump, then for good."""
-        paused = now - self._checked > 5.0
-        if now - self._checked < 1.0:
-            return
-        self._checked = now
-        if paused:  # this process itself did not run (a laptop lid); let the others catch their breath
-            return
-        limit = (now - self.policy.hang) * 1e9
-        beats = self.board.rows["heartbeat_ns"]
-        for slot in self.slots.values():
-            row = slot.spec.sensors[0].row
-            if slot.child is not None and slot.kill_at is None and beats[row] < limit:
-                self.note(slot.spec.name, f"no heartbeat for {self.policy.hang:.0f} s, killing it")
-                slot.child.signal(signal.SIGABRT, signal.SIGCONT)
-                slot.kill_at = now + 1.0
+        """Kill workers that hang: first for a stack dump, then for good."""
+        for slot in self._hangs.find(self.slots.values(), now):
+            self.note(slot.spec.name, f"no heartbeat for {self.policy.hang:.0f} s, killing it")
+            assert slot.child
+            slot.child.signal(signal.SIGABRT, signal.SIGCONT)
+            slot.kill_at = now + 1.0
 
     def _check_deadlines(self, now: float) -> None:
         for slot in self.slots.values():

@@ -14,7 +14,7 @@ from fleet.settings import settings_for
 from worker.database import Database
 from worker.generation import Plan
 from worker.sinks import Portion
-from worker.spec import Identity, Settings
+from worker.spec import Identity, Settings, StoreSpec
 
 COUNT = 200_000
 BATCH = 1000
@@ -35,7 +35,7 @@ def generate(identity: Identity, settings: Settings) -> None:
 def store(identity: Identity, settings: Settings) -> None:
     plan = Plan(1, identity, settings, 0, 0)
     with tempfile.TemporaryDirectory() as folder:
-        database = Database(Path(folder, "bench.db"))
+        database = Database(StoreSpec(Path(folder, "bench.db")))
         database.claim([identity], 1)
         for first in range(0, COUNT, BATCH):
             block = plan.block(first, BATCH)

@@ -61,6 +61,10 @@ def database_file(value: str) -> str:
     return value
 
 
+def lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -138,7 +142,8 @@ class Backup(Section):
 
 
 class Database(Section):
-    """Where readings go. In a fleet `path` names the shared database; delays and intervals are seconds."""
+    """Where readings go. In a fleet `path` names the shared database; delays and intervals are seconds. After a power
+    failure `synchronous: normal` may lack the last commits, `full` lacks none and costs a disk sync each."""
 
     path: Annotated[Text, AfterValidator(database_file)] = "data/sensor_data.db"
     batch_size: Annotated[int, Field(ge=1, le=1_000_000), AsWhole] = 100
@@ -146,6 +151,7 @@ class Database(Section):
     retry_attempts: Annotated[int, Field(ge=1, le=1000), AsWhole] = 3
     retry_delay: Annotated[float, Field(ge=0, le=3600), AsReal] = 1.0
     wal_mode: Flag = True
+    synchronous: Annotated[Literal["normal", "full"], BeforeValidator(lower), AsText] = "normal"
     preserve_existing: Flag = True
     max_size_mb: Positive | None = None
     backup: Backup = Backup()

@@ -8,9 +8,11 @@ One JSON object a line each way: `{"command": "scale", "count": 20}`, answered b
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,8 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fleet.errors import UserError
+
+log = logging.getLogger("control")
 
 LONGEST = 64 * 1024
 LONGEST_PATH = 100
@@ -85,7 +89,14 @@ class ControlSocket:
         self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except BlockingIOError:  # gone again
+            return
+        except OSError as error:
+            log.warning("a command cannot be taken: %s", error)
+            time.sleep(0.05)  # no descriptor is left: the client waits, and so does the listener's call
+            return
         client.setblocking(False)
         self._clients[client] = b""
         self._loop.watch(client, lambda: self._receive(client))

@@ -9,11 +9,10 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import apsw
 import click
 import numpy as np
 
@@ -28,10 +27,12 @@ from fleet.progress import Watch, print_summary, progress_for
 from fleet.roster import Roster
 from supervisor import Supervisor
 from worker.board import Board
-from worker.database import connect
+from worker.database import Database
 from worker.restarts import Policy
 from worker.schedule import SECOND, Schedule, text
+from worker.sinks import Unavailable
 from worker.slot import Outcome
+from worker.spec import StoreSpec
 from worker.template import LOG_FORMAT, Template
 
 log = logging.getLogger("fleet")
@@ -66,7 +67,7 @@ class Fleet:
             for path in {worker.store.path for worker in plan.workers}:
                 self._directory.set_aside(path, plan.record.runs)
         if plan.record.layout == "shared":
-            self._create(plan.workers[0].store.path, wal=self._config.database.wal_mode)
+            self._create(plan.workers[0].store)
         with refused(self._directory.path):
             self._directory.write_record(plan.record)
             self._board = Board.create(self._directory.board, 2 * len(plan.record.sensors) + SPARE_ROWS)
@@ -188,12 +189,18 @@ class Fleet:
             drain=told.drain_seconds,
         )
 
-    def _create(self, path: Path, *, wal: bool) -> None:
-        """Make the shared database before a hundred workers try to at once. Never fork with it open."""
+    def _create(self, store: StoreSpec) -> None:
+        """Make the shared database before a hundred workers try to at once, or look after it if the last ones did not
+        close it. Never fork with it open."""
+        database = Database(replace(store, shared=False))
         try:
-            connect(path, wal=wal).close()
-        except apsw.Error as error:
-            raise UserError(f"{path}: cannot be opened as a database: {error}") from error
+            database.claim([], 0)
+        except Unavailable as error:
+            if not error.renewed:
+                raise UserError(f"{store.path}: cannot be opened as a database: {error}") from error
+            click.echo(f"warning: {error}", err=True)
+        finally:
+            database.close()
 
     def _log_to_file(self) -> None:
         handler = logging.FileHandler(self._directory.log)

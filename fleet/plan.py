@@ -172,6 +172,8 @@ class Planner:
             retry_attempts=database.retry_attempts,
             retry_delay=database.retry_delay,
             wal=database.wal_mode,
+            synchronous=database.synchronous,
+            shared=self._layout == "shared",
         )
 
     def _member(self, worker: WorkerSpec, sensor: SensorSpec) -> Member:

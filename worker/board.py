@@ -62,8 +62,9 @@ ROW = np.dtype(
         ("anomaly", "<i8"),  # kind of the last scheduled reading: index into KINDS, -1 healthy
         ("values", "<f8", (MAX_CHANNELS,)),  # last values in the order of the channels, NaN where none
         ("database_bytes", "<i8"),
+        ("renewals", "<i8"),  # its database was damaged, deleted or replaced, and begun anew
         ("reason", "S192"),  # why it is unready or failed, UTF-8
-        ("reserved", "S56"),
+        ("reserved", "S48"),
     ],
     align=True,
 )

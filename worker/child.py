@@ -19,6 +19,9 @@ from typing import Any
 BUG = 70
 """Exit code of a child that met an unexpected exception."""
 
+OUT_OF_MEMORY = 72
+"""Exit code of a child that was refused memory: another one may fare better."""
+
 LOST = 71
 """Stands for the exit code of a child that is gone without anybody having seen how."""
 
@@ -83,6 +86,9 @@ def guarded(name: str, body: Body, lifeline: socket.socket) -> int:
     """The exit code of `body`; what it did not expect goes into the log."""
     try:
         return body(lifeline)
+    except MemoryError as error:
+        logging.getLogger(name).error("out of memory: %s", error)
+        return OUT_OF_MEMORY
     except Exception:  # the top of a process: a bug is logged with its traceback and ends it
         logging.getLogger(name).exception("bug")
         return BUG
@@ -118,4 +124,6 @@ def meaning(code: int) -> str:
     """An exit code in words."""
     if code < 0:
         return signal.Signals(-code).name
-    return {BUG: "a bug (see the log)", LOST: "nobody knows what"}.get(code, f"exit code {code}")
+    return {BUG: "a bug (see the log)", OUT_OF_MEMORY: "want of memory", LOST: "nobody knows what"}.get(
+        code, f"exit code {code}"
+    )

@@ -1,7 +1,8 @@
 """The SQLite sink: one database, one connection, one transaction for readings, checkpoint, epochs and episodes.
 
-Commits are WAL with `synchronous=NORMAL`: a killed process loses nothing that was committed; a power failure may
-lose the last commits, never the database.
+A killed process loses nothing that was committed. What a power failure may take is decided by `synchronous`: with
+NORMAL the last commits, as a whole, with FULL nothing. A damaged database is moved aside and begun anew, and so is one
+that was deleted or replaced while it was written to.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import Any
 import apsw
 
 from worker.anomalies import NAMES
+from worker.database_files import Inode, inode, inodes, quarantine, recognised, unfinished
 from worker.generation import MISSING, Block, Episode
 from worker.schedule import Schedule, text, texts
 from worker.schema import CHANNELS, SCHEMA, VERSION, epoch_of, epoch_values, identity_values, insert
 from worker.sinks import Fenced, Portion, Position, Unavailable
-from worker.spec import Identity, Settings
+from worker.spec import Identity, Settings, StoreSpec, Synchronous
 
 ROWS_PER_STATEMENT = 50
 BUSY_MS = 500
@@ -36,23 +38,39 @@ WHERE sensor_id = ?1 AND first_seq < ?2 AND last_seq >= ?2
 SETTLE = "UPDATE checkpoints SET next_seq = ? WHERE sensor_id = ? AND incarnation = ? AND next_seq = ?"
 
 
+DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+
+LARGEST_CHECK = 64 << 20
+"""Bytes up to which a database that was not closed is checked before it is used: about 0.1 s."""
+
+BEYOND = """
+SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE sensor_readings.seq >= next_seq LIMIT 1
+"""
+"""What a log that was cut short can leave behind: rows of a later state in pages that it no longer covers."""
+
+
 class Database:
     """A sink. It opens itself when claimed, and again when claimed after it was unavailable."""
 
-    def __init__(self, path: Path, *, wal: bool = True) -> None:
-        self._path, self._wal = path, wal
+    def __init__(self, store: StoreSpec) -> None:
+        self._store, self._path = store, store.path
         self._connection: apsw.Connection | None = None
+        self._opened: Inode = None
+        self._inodes: tuple[Inode, Inode] = (None, None)
         self._incarnation = 0
+        self._mistrusted = False
 
     def claim(self, sensors: Sequence[Identity], incarnation: int) -> list[Position]:
         self._incarnation = incarnation
         try:
-            connection = self._connection = self._connection or connect(self._path, wal=self._wal)
+            connection = self._connection or self._open()
             with Transaction(connection):
-                return [claim(connection, sensor.sensor_id, incarnation) for sensor in sensors]
+                positions = [claim(connection, sensor.sensor_id, incarnation) for sensor in sensors]
         except apsw.Error as error:
-            self.close()
-            raise Unavailable(describe(error, self._path), lost=True) from error
+            raise self._refused(error) from error
+        self._inodes = inodes(self._path)
+        self._check_place()
+        return positions
 
     def deliver(self, portions: Sequence[Portion]) -> None:
         if self._connection is None:
@@ -61,17 +79,63 @@ class Database:
             with Transaction(self._connection):
                 for portion in portions:
                     write(self._connection, portion, self._incarnation)
-        except (apsw.BusyError, apsw.LockedError) as error:
-            raise Unavailable(describe(error, self._path), lost=False) from error
         except apsw.Error as error:
-            # After an I/O error it is unknown what the commit did: start over from what the file says.
-            self.close()
-            raise Unavailable(describe(error, self._path), lost=True) from error
+            raise self._refused(error) from error
+        self._check_place()
 
     def close(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.close(True)
+        if self._connection is None:
+            return
+        connection, self._connection = self._connection, None
+        if inode(self._path) != self._opened:
+            # SQLite would delete the log by its name, and that may be another database's by now.
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close(True)
+
+    def _open(self) -> apsw.Connection:
+        # Where many write, the log is in use; it is those who have met an error that must look.
+        try:
+            doubtful = (self._mistrusted or not self._store.shared) and unfinished(self._path)
+            self._opened = inode(self._path)
+            if not recognised(self._path):  # SQLite would find out as well, but first delete a log that does not fit
+                raise apsw.NotADBError("file is not a database")
+        except OSError as error:
+            raise apsw.CantOpenError(f"unable to open database file: {error.strerror}") from error
+        self._connection = connect(self._path, wal=self._store.wal, synchronous=self._store.synchronous)
+        self._opened = self._opened or inode(self._path)
+        if doubtful:
+            check(self._connection, self._path)
+        self._mistrusted = False
+        return self._connection
+
+    def _check_place(self) -> None:
+        """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""
+        if inodes(self._path) != self._inodes or self._inodes[0] != self._opened:
+            self.close()
+            reason = f"{self._path.name} was deleted or replaced while it was written to; it is begun anew"
+            raise Unavailable(reason, lost=True, renewed=True)
+
+    def _refused(self, error: apsw.Error) -> Unavailable:
+        """What to make of an error of SQLite. Raises MemoryError where only another process can help."""
+        reason = f"{self._path.name}: {error}"
+        if isinstance(error, apsw.NoMemError):
+            raise MemoryError(reason) from error
+        if isinstance(error, (apsw.BusyError, apsw.LockedError)):
+            return Unavailable(reason, lost=False)
+        # After an I/O error it is unknown what the commit did: start over from what the file says.
+        self._mistrusted = True
+        self.close()
+        if isinstance(error, DAMAGE):
+            return self._quarantine(reason)
+        return Unavailable(reason, lost=True)
+
+    def _quarantine(self, reason: str) -> Unavailable:
+        try:
+            aside = quarantine(self._path, self._opened)
+        except OSError as error:
+            return Unavailable(f"{reason}; it cannot be moved aside: {error.strerror}", lost=True)
+        where = f"moved aside as {aside.name}" if aside else "replaced by another worker"
+        return Unavailable(f"{reason}; the damaged database was {where} and is begun anew", lost=True, renewed=True)
 
 
 class Transaction:
@@ -103,13 +167,22 @@ class Transaction:
             self._connection.execute("ROLLBACK")
 
 
-def connect(path: Path, *, wal: bool = True) -> apsw.Connection:
+def connect(path: Path, *, wal: bool = True, synchronous: Synchronous = "normal") -> apsw.Connection:
     """Open or create the database at `path` with its tables. Raises apsw.Error."""
     connection = apsw.Connection(str(path))
+    try:
+        prepare(connection, wal=wal, synchronous=synchronous)
+    except apsw.Error:
+        connection.close(True)
+        raise
+    return connection
+
+
+def prepare(connection: apsw.Connection, *, wal: bool, synchronous: Synchronous) -> None:
     connection.set_busy_timeout(BUSY_MS)
     # A fleet has thousands of connections; each appends to the end of a table, for which little cache is enough.
     connection.execute("PRAGMA cache_size = -256")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
     mode = "WAL" if wal else "DELETE"
     if connection.pragma("journal_mode") != mode.lower():
         connection.pragma("journal_mode", mode)
@@ -120,7 +193,6 @@ def connect(path: Path, *, wal: bool = True) -> apsw.Connection:
                 values = ("live", str(uuid.uuid4()), VERSION)
                 connection.execute("INSERT INTO database_info VALUES (?,?,?)", values)
             connection.pragma("user_version", VERSION)
-    return connection
 
 
 def claim(connection: apsw.Connection, sensor_id: str, incarnation: int) -> Position:
@@ -207,6 +279,12 @@ def cut(connection: apsw.Connection, sensor_id: str, next_seq: int, schedule: Sc
     connection.execute(CUT_EPISODE, (sensor_id, next_seq, text(schedule.time(next_seq - 1))))
 
 
-def describe(error: apsw.Error, path: Path) -> str:
-    """What went wrong with which file, in words."""
-    return f"{path.name}: {error}"
+def check(connection: apsw.Connection, path: Path) -> None:
+    """Raise apsw.CorruptError if the database is damaged; one that is too large for a quick look is believed."""
+    if path.stat().st_size > LARGEST_CHECK:
+        return
+    verdict = connection.execute("PRAGMA quick_check(1)").get
+    if verdict != "ok":
+        raise apsw.CorruptError(str(verdict).replace("\n", " "))
+    if beyond := connection.execute(BEYOND).get:
+        raise apsw.CorruptError(f"readings of {beyond} lie beyond its checkpoint")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from worker.child import Child
 from worker.spec import WorkerSpec
 from worker.template import Template, TemplateDied
+
+log = logging.getLogger("template")
 
 T = TypeVar("T")
 
@@ -37,13 +41,20 @@ class Nursery:
         self._specs |= {spec.name: spec for spec in specs}
         self._try(lambda template: template.teach(specs))
 
-    def spawn(self, wanted: Sequence[tuple[str, int]]) -> list[Child]:
-        """New processes for the (worker, incarnation) pairs, in order."""
-        return self._try(lambda template: template.spawn(wanted))
+    def spawn(self, wanted: Sequence[tuple[str, int]]) -> list[Child | OSError]:
+        """New processes for the (worker, incarnation) pairs, in order, or what the system refused each with."""
+        try:
+            return self._try(lambda template: template.spawn(wanted))
+        except OSError as error:  # there is not even room for another template
+            return [error for _ in wanted]
 
     def receive(self) -> None:
         """Take in the exit codes that have arrived."""
-        self._try(lambda template: template.receive())
+        try:
+            self._try(lambda template: template.receive())
+        except OSError as error:
+            log.error("the template died, and another cannot be started: %s", error)
+            time.sleep(0.1)  # the dead one's socket goes on calling; the next look tries again
 
     def close(self) -> None:
         self._template.close()

@@ -136,8 +136,14 @@ class Worker:
         try:
             return action()
         except Unavailable as error:
-            self._claimed = self._claimed and not error.lost
+            self._refused(error)
             return self._retry(action)
+
+    def _refused(self, error: Unavailable) -> None:
+        self._claimed = self._claimed and not error.lost
+        if error.renewed:
+            self._report.renewed()
+            self._log.error("%s", error)
 
     def _retry(self, action: Callable[[], Any]) -> Any:
         delay = self._spec.store.retry_delay
@@ -154,7 +160,7 @@ class Worker:
     def _unavailable(self, attempt: RetryCallState) -> None:
         error = attempt.outcome and attempt.outcome.exception()
         assert isinstance(error, Unavailable)
-        self._claimed = self._claimed and not error.lost
+        self._refused(error)
         given_up = attempt.attempt_number == self._spec.store.retry_attempts
         self._report.retried(given_up=given_up)
         if self._claimed:
@@ -221,5 +227,4 @@ class Worker:
 
 def main(spec: WorkerSpec, incarnation: int, board: Board, lifeline: socket.socket) -> int:
     """The body of a worker process. Returns its exit code."""
-    sink = Database(spec.store.path, wal=spec.store.wal)
-    return Worker(spec, incarnation, lifeline, board, sink).run()
+    return Worker(spec, incarnation, lifeline, board, Database(spec.store)).run()

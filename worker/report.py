@@ -43,6 +43,9 @@ class Report:
         self._rows["retries"][self._indices] += 1
         self._rows["errors"][self._indices] += given_up
 
+    def renewed(self) -> None:
+        self._rows["renewals"][self._indices] += 1
+
     def settled(self, index: int, portion: Portion) -> None:
         """Count a portion of sensor number `index` that was committed."""
         block = portion.block

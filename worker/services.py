@@ -14,6 +14,9 @@ from worker.restarts import Policy, backoff
 PARTING = 3.0
 """Seconds that a released service has before it is killed."""
 
+SHORTAGE = 1.0
+"""Seconds between two attempts while the system has no room for a process."""
+
 
 @dataclass(slots=True)
 class Service:
@@ -40,7 +43,11 @@ class Services:
     def start_due(self, now: float) -> None:
         for service in self._services:
             if service.child is None and service.due <= now:
-                service.child = fork(service.name, service.body, service.keep)
+                try:
+                    service.child = fork(service.name, service.body, service.keep)
+                except OSError as error:
+                    service.due = now + SHORTAGE
+                    self._note(service.name, f"cannot be started: {error.strerror}")
 
     def reap(self, now: float) -> None:
         for service in self._services:

@@ -19,11 +19,12 @@ class Unavailable(Exception):
     """The sink does not take data now. `str(error)` is the reason, for people.
 
     `lost` says that it is unknown whether the last transaction took place: claim again before delivering again.
+    `renewed` says that what the sink held is gone, damaged, deleted or replaced, and that it begins anew.
     """
 
-    def __init__(self, reason: str, *, lost: bool) -> None:
+    def __init__(self, reason: str, *, lost: bool, renewed: bool = False) -> None:
         super().__init__(reason)
-        self.lost = lost
+        self.lost, self.renewed = lost, renewed
 
 
 class Fenced(Exception):

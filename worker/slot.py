@@ -13,7 +13,8 @@ Phase = Literal["waiting", "running", "ended"]
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One worker over all its incarnations. `due` is when it may start; `after` what its orderly end means."""
+    """One worker over all its incarnations. `due` is when it may start; `after` what its orderly end means,
+    `trouble` the last reason why it could not be started."""
 
     spec: WorkerSpec
     child: Child | None = None
@@ -22,6 +23,7 @@ class Slot:
     deaths: tuple[float, ...] = ()
     after: Literal["end", "restart", "remove"] = "end"
     kill_at: float | None = None
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Literal
 
 Layout = Literal["own", "shared", "packed"]
 Resume = Literal["catch_up", "skip"]
+Synchronous = Literal["normal", "full"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,9 @@ class SensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """Where readings go and how hard to try. Intervals and delays are seconds."""
+    """Where readings go and how hard to try. Intervals and delays are seconds. `shared`: other workers write there too.
+    `synchronous` is what a power failure may take: "normal" the last commits, "full" nothing.
+    """
 
     path: Path
     batch_size: int = 100
@@ -113,7 +116,8 @@ class StoreSpec:
     retry_attempts: int = 3
     retry_delay: float = 1.0
     wal: bool = True
-    preserve: bool = True
+    synchronous: Synchronous = "normal"
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ with the exit code. If the template dies, the workers live on and another templa
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import gc
 import json
@@ -78,14 +79,20 @@ class Template:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise TemplateDied from error
 
-    def spawn(self, wanted: Sequence[tuple[str, int]]) -> list[Child]:
-        """New processes for the (worker, incarnation) pairs, in order. Raises TemplateDied; then none is wanted any
-        more, and any that was started ends at once, its lifeline being closed.
+    def spawn(self, wanted: Sequence[tuple[str, int]]) -> list[Child | OSError]:
+        """New processes for the (worker, incarnation) pairs, in order, or what the system refused each with. Raises
+        TemplateDied; then none is wanted any more, and any that was started ends at once, its lifeline being closed.
 
         All requests are sent before the first answer is read: a fork takes 3 ms, waiting for the processor in
         between, among all the workers that were just started, takes longer.
         """
-        pairs = [socket.socketpair() for _ in wanted]
+        pairs: list[tuple[socket.socket, socket.socket]] = []
+        try:
+            pairs.extend(socket.socketpair() for _ in wanted)  # keeps those made before one is refused
+        except OSError as error:
+            for pair in pairs:
+                close(*pair)
+            return [error for _ in wanted]
         try:
             for (name, incarnation), (_, theirs) in zip(wanted, pairs, strict=True):
                 request = name.encode()
@@ -93,19 +100,21 @@ class Template:
                 self.socket.sendall(request)
             pids = [self._started() for _ in wanted]
         except (BrokenPipeError, ConnectionResetError, TemplateDied) as error:
-            for ours, _ in pairs:
-                ours.close()
+            close(*(ours for ours, _ in pairs))
             raise TemplateDied from error
         finally:
-            for _, theirs in pairs:
-                theirs.close()
-        return [
-            Child(name, pid, ours, self._exit_code)
-            for (name, _), pid, (ours, _) in zip(wanted, pids, pairs, strict=True)
-        ]
+            close(*(theirs for _, theirs in pairs))
+        return [self._child(name, pid, ours) for (name, _), pid, (ours, _) in zip(wanted, pids, pairs, strict=True)]
+
+    def _child(self, name: str, answer: int, ours: socket.socket) -> Child | OSError:
+        """`answer` is a process id, or the error number of a fork that was refused, negative."""
+        if answer > 0:
+            return Child(name, answer, ours, self._exit_code)
+        ours.close()
+        return OSError(-answer, os.strerror(-answer))
 
     def _started(self) -> int:
-        """The process id in the next answer that is one."""
+        """The process id, or the reason why there is none, in the next answer that tells."""
         while "started" not in (answer := self._answer()):
             pass
         return answer["started"]
@@ -174,11 +183,25 @@ def serve(supervisor: socket.socket, children: Wakeup, board: Board, logs: list[
                 gc.freeze()  # a collection in a worker would write into every object that it looks at
                 continue
             spec = known[request.decode()]
-            pid = os.fork()
+            pid = fork() if descriptors else -errno.EMFILE
             if pid == 0:
                 live(spec, incarnation, descriptors[0], board, logs)
-            os.close(descriptors[0])
+            for descriptor in descriptors:
+                os.close(descriptor)
             answer(supervisor, started=pid)
+
+
+def fork() -> int:
+    """As os.fork, but minus the error number where the system has no room for another process."""
+    try:
+        return os.fork()
+    except OSError as error:
+        return -(error.errno or errno.EAGAIN)
+
+
+def close(*sockets: socket.socket) -> None:
+    for each in sockets:
+        each.close()
 
 
 def take(supervisor: socket.socket) -> tuple[bytes, int, list[int]]:

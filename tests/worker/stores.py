@@ -12,7 +12,7 @@ from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, SECOND, run, sen
 from worker.database import Database
 from worker.generation import MISSING, Plan
 from worker.sinks import Portion
-from worker.spec import RunSpec, Settings
+from worker.spec import RunSpec, Settings, StoreSpec
 
 TOLD = settings(*ANOMALIES)
 
@@ -22,7 +22,7 @@ class Writer:
 
     def __init__(self, path: Path, told: Settings = TOLD, during: RunSpec | None = None, incarnation: int = 1) -> None:
         self.during = during or run()
-        self.sink, self.sensor = Database(path), sensor(told, self.during)
+        self.sink, self.sensor = Database(StoreSpec(path)), sensor(told, self.during)
         (position,) = self.sink.claim([IDENTITY], incarnation)
         self.sensor.resume(position)
 

@@ -38,6 +38,7 @@ class Stage:
 
     def spawn(self, incarnation: int = 1) -> Child:
         (child,) = self.template.spawn([("CHI_123456", incarnation)])
+        assert isinstance(child, Child)
         self.running.append(child)
         return child
 

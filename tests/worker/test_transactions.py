@@ -112,16 +112,6 @@ def test_a_locked_database_is_unavailable_and_nothing_is_written(path: Path, wri
     assert present(TOLD, 101) == delivered(path)
 
 
-@pytest.mark.parametrize("junk", [b"not a database, " * 1000, b"\x00" * 5000, b"SQLite format 3\x00" + b"\xff" * 5000])
-def test_a_file_that_is_no_database_is_unavailable_and_left_alone(path: Path, junk: bytes) -> None:
-    path.write_bytes(junk)
-    with pytest.raises(Unavailable, match=r"CHI_123456\.db: ") as caught:
-        Writer(path)
-
-    assert caught.value.lost
-    assert junk == path.read_bytes()
-
-
 def test_a_directory_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"a\.db: "):
         Writer(tmp_path / "missing" / "a.db")

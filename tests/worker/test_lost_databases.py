@@ -1,0 +1,135 @@
+"""A database that is damaged, deleted or replaced: seen, moved aside whole, and begun anew with what it held."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.worker.samples import IDENTITY
+from tests.worker.stores import TOLD, Writer, ask, delivered, present
+from worker.database import Database
+from worker.database_files import inode
+from worker.sinks import Unavailable
+from worker.spec import StoreSpec
+
+JUNK = [b"not a database, " * 1000, b"\x00" * 5000, b"SQLite format 3\x00" + b"\xff" * 5000]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "CHI_123456.db"
+
+
+def again(writer: Writer) -> None:
+    """Claim once more, as a worker does that was told that its place is unknown."""
+    (position,) = writer.sink.claim([IDENTITY], 1)
+    writer.sensor.resume(position)
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=["text", "zeros", "header"])
+def test_garbage_is_moved_aside_with_its_companions(path: Path, junk: bytes) -> None:
+    """Not a byte of it is changed, and a new database can be begun."""
+    path.write_bytes(junk)
+    for ending in ("-wal", "-journal"):
+        path.with_name(path.name + ending).write_bytes(junk + ending.encode())
+    with pytest.raises(
+        Unavailable, match=r"CHI_123456\.db: .* moved aside as CHI_123456\.db\.quarantined-1 "
+    ) as caught:
+        Writer(path)
+
+    assert caught.value.lost
+    assert caught.value.renewed
+    assert not path.exists()
+    aside = {file.name.removeprefix("CHI_123456.db.quarantined-1"): file.read_bytes() for file in path.parent.iterdir()}
+    assert {"": junk, "-wal": junk + b"-wal", "-journal": junk + b"-journal"} == {
+        ending: content for ending, content in aside.items() if ending != "-shm"
+    }
+    Writer(path).deliver(5)
+    assert present(TOLD, 6) == delivered(path)
+
+
+def test_each_quarantine_has_a_name_of_its_own(path: Path) -> None:
+    for number in (1, 2, 3):
+        path.write_bytes(JUNK[0] + bytes([number]))
+        with pytest.raises(Unavailable):
+            Writer(path)
+        assert JUNK[0] + bytes([number]) == path.with_name(f"{path.name}.quarantined-{number}").read_bytes()
+
+
+@pytest.mark.parametrize("fate", ["deleted", "moved", "replaced", "log deleted"])
+def test_nothing_goes_silently_into_a_file_that_is_gone(fate: str, path: Path) -> None:
+    """The delivery during which it happened is refused, and the new database gets everything from the start on."""
+    writer = Writer(path)
+    writer.deliver(5)
+    gone = path.with_name("gone")
+    match fate:
+        case "deleted":
+            path.unlink()
+        case "moved":
+            path.rename(gone)
+        case "replaced":
+            other = Writer(path.with_name("other.db"))
+            other.sink.close()
+            os.replace(path.with_name("other.db"), path)
+        case "log deleted":
+            path.with_name(path.name + "-wal").unlink()
+    with pytest.raises(Unavailable, match=r"CHI_123456\.db was deleted or replaced") as caught:
+        writer.deliver(10)
+    assert caught.value.lost
+    assert caught.value.renewed
+
+    again(writer)
+    writer.deliver(10)
+    writer.sink.close()
+    assert present(TOLD, 11) == delivered(path)
+    assert [("ok",)] == ask(path, "PRAGMA integrity_check")
+
+
+def test_a_worker_that_lost_its_database_leaves_the_next_ones_log_alone(path: Path) -> None:
+    """SQLite deletes the log by its name when the last connection closes: it would be the new database's."""
+    old = Writer(path)
+    old.deliver(5)
+    for file in list(path.parent.iterdir()):
+        file.rename(path.parent / f"old-{file.name}")
+    new = Writer(path)
+    new.deliver(5)
+    with pytest.raises(Unavailable):
+        old.deliver(10)
+
+    new.deliver(20)
+    new.sink.close()
+    assert present(TOLD, 21) == delivered(path)
+
+
+def test_a_worker_that_was_slower_moves_nothing(path: Path) -> None:
+    """Of two that find the same damage one moves it; the other must not move what the first has begun since."""
+    path.write_bytes(JUNK[0])
+    slow = Database(StoreSpec(path, shared=True))
+    os.link(path, path.with_name("kept"))  # or the new file might get the number of the old one
+    with pytest.raises(Unavailable, match="moved aside"):
+        Writer(path)
+    Writer(path).deliver(5)
+    slow._opened = inode(path.with_name("kept"))
+
+    assert "replaced by another worker" in str(slow._quarantine("damaged"))
+    assert present(TOLD, 6) == delivered(path)
+
+
+def test_a_database_left_open_is_checked(path: Path) -> None:
+    """One with a damaged page in its middle, where no writer would look, is found when its last user died."""
+    writer = Writer(path)
+    writer.deliver(2000)
+    writer.sink._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # type: ignore[union-attr]
+    writer.deliver(2001)  # there is a log again, and it stays behind
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = b"\xee" * 4096
+    copy = path.with_name("CHI_123457.db")
+    copy.write_bytes(content)
+    copy.with_name("CHI_123457.db-wal").write_bytes(path.with_name("CHI_123456.db-wal").read_bytes())
+
+    with pytest.raises(Unavailable, match="moved aside") as caught:
+        Writer(copy, incarnation=2)
+    assert caught.value.renewed
