@@ -11,7 +11,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input -qq
 given = $(if $(filter command,$(origin $(1))),$(2) "$($(1))")
 UP_FLAGS = $(call given,CONFIG,--config) $(call given,REPLICAS,--replicas) $(call given,RATE,--rate) \
 	$(call given,SEED,--seed) $(call given,PREFIX,--prefix) $(call given,DATA,--data) \
-	$(call given,IDENTITIES,--identities) $(call given,FOR,--for) $(call given,START,--start) \
+	$(call given,IDENTITIES,--identities) $(call given,FOR,--for) $(call given,START,--start) $(call given,RESUME,--resume) \
 	$(call given,HOST,--host) $(call given,PORT,--port)
 
 .PHONY: help up install test test-slow check format bench image clean FORCE
@@ -21,7 +21,7 @@ help: ## list these targets
 	@echo
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 	@echo
-	@echo "make up takes CONFIG REPLICAS RATE SEED PREFIX DATA IDENTITIES FOR START HOST PORT, and FLAGS=\"...\" for the"
+	@echo "make up takes CONFIG REPLICAS RATE SEED PREFIX DATA IDENTITIES FOR START RESUME HOST PORT, and FLAGS=\"...\" for the"
 	@echo "rest of what \`fleet up --help\` lists:    make up REPLICAS=20 RATE=5 FOR=30s"
 	@echo "PYTHON=python3.12 chooses the interpreter that .venv is made with, VENV another folder for it."
 

@@ -170,8 +170,7 @@ class Supervisor:
                 timer[0] = now + timer[1]
                 timer[2]()
         waiting = [slot.due for slot in self.slots.values() if slot.phase == "waiting"]
-        dues = [now + 1.0, *waiting, *(timer[0] for timer in self._timers)]
-        soonest: float = min(dues)
+        soonest: float = min(now + 1.0, *waiting, *(timer[0] for timer in self._timers))
         return max(0.0, soonest - self._clock())
 
     def _finished(self) -> bool:

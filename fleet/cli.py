@@ -78,6 +78,12 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
                 metavar="TIME",
                 help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now.",
             ),
+            click.option(
+                "--resume",
+                metavar="HOW",
+                help="On data of an earlier run: skip to now, or catch_up what is due since. With catch_up and the "
+                "--start of that run, --for counts from there: the same command finishes it.",
+            ),
             click.option("--host", metavar="H", help="Address to serve HTTP on. Default: 127.0.0.1."),
             click.option("--port", metavar="P", help="Port to serve HTTP on; 0 takes any free one. Default: 8080."),
             click.option("--no-http", is_flag=True, help="Serve no HTTP."),

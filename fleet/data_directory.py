@@ -14,6 +14,7 @@ from typing import IO
 from fleet import fleet_record
 from fleet.errors import UserError
 from fleet.fleet_record import FleetRecord
+from worker.board import Board
 
 __all__ = ["DataDirectory", "FleetRecord", "refuse_foreign"]
 
@@ -118,6 +119,14 @@ class DataDirectory:
 
     def write_record(self, record: FleetRecord) -> None:
         fleet_record.write_record(self._record, record)
+
+    def latest_us(self) -> int:
+        """The simulated time of the latest reading that the board of an earlier run tells of, 0 if there is none."""
+        try:
+            rows = Board(self.board, writable=False).rows
+        except (OSError, ValueError):  # no board, or not a whole number of rows
+            return 0
+        return int(rows["timestamp_us"].max(initial=0))
 
     def set_aside(self, database: Path, run: int) -> None:
         """Move an existing database, with what belongs to it, out of the way of a new one."""

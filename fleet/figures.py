@@ -25,6 +25,7 @@ class Figures:
     errors: int
     retries: int
     restarts: int
+    renewals: int
     commits: int
     lag: float
     commit_ms: float
@@ -49,6 +50,7 @@ def figures(rows: Rows) -> Figures:
         errors=int(rows["errors"][one_each].sum()),
         retries=int(rows["retries"][one_each].sum()),
         restarts=int(rows["restarts"][one_each].sum()),
+        renewals=int(rows["renewals"][one_each].sum()),
         commits=commits,
         lag=int(rows["lag_us"].max(initial=0)) / 1e6,
         commit_ms=int(rows["commit_total_us"][one_each].sum()) / commits / 1e3 if commits else 0.0,

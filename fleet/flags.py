@@ -20,6 +20,7 @@ KEYS = {
     "seed": ("simulation.seed", "--seed"),
     "prefix": ("replicas.prefix", "--prefix"),
     "start": ("simulation.start", "--start"),
+    "resume": ("simulation.resume", "--resume"),
     "host": ("monitoring.host", "--host"),
     "port": ("monitoring.port", "--port"),
 }

@@ -24,9 +24,11 @@ from fleet.errors import UserError
 from fleet.figures import Figures, figures, unwell
 from fleet.plan import Plan, Planner, asked_rate
 from fleet.progress import Watch, print_summary, progress_for
+from fleet.renewals import Renewals
 from fleet.roster import Roster
 from supervisor import Supervisor
 from worker.board import Board
+from worker.clock import elapsed_ns
 from worker.database import Database
 from worker.restarts import Policy
 from worker.schedule import SECOND, Schedule, text
@@ -62,6 +64,8 @@ class Fleet:
         self._listener = listener
         self._started_at = datetime.now(UTC)
         plan = self._plan = self._planner.first()
+        self._begun_ns = max(plan.run.origin_ns, elapsed_ns())
+        self._started_ns = time.monotonic_ns() + self._begun_ns - elapsed_ns()
         open_files.allow(len(plan.workers))
         if not self._config.database.preserve_existing:
             for path in {worker.store.path for worker in plan.workers}:
@@ -90,6 +94,7 @@ class Fleet:
         self._announce(progress.event)
         watch = Watch(progress, self._figures, self._committed, begun)
         supervisor.every(0.25, watch)
+        supervisor.every(1.0, Renewals(self._board, lambda: self._plan.members, supervisor.note))
         supervisor.tell = lambda event: progress.event(f"{event.worker}: {event.text}")
         control = ControlSocket(directory.control, supervisor, self.handle)
         gc.freeze()
@@ -125,7 +130,7 @@ class Fleet:
         if count > self._board.capacity // 2:
             raise UserError(f"{count} sensors are more than this run has room for; at most {self._board.capacity // 2}")
         before = len(self._plan.members)
-        plan = self._planner.scaled(self._plan, count, time.monotonic_ns())
+        plan = self._planner.scaled(self._plan, count, elapsed_ns())
         open_files.allow(len(plan.workers))
         old = {worker.name: worker for worker in self._plan.workers}
         new = {worker.name: worker for worker in plan.workers}
@@ -171,7 +176,7 @@ class Fleet:
             pid=os.getpid(),
             config=self._source,
             started_at=self._started_at.isoformat(),
-            started_ns=run.origin_ns,
+            started_ns=self._started_ns,
             start_time=text(run.start_us),
             duration=None if run.duration_us is None else run.duration_us / SECOND,
             url=self._listener.url if self._listener else None,
@@ -233,15 +238,20 @@ class Fleet:
     def _conclude(self, outcome: Outcome) -> int:
         plan, run = self._plan, self._plan.run
         due = None
-        if run.duration_us is not None:
+        if run.duration_us is not None and not plan.continues:
             due = sum(
                 Schedule(0, 0, sensor.settings.exact_rate).count(run.duration_us)
                 for worker in plan.workers
                 for sensor in worker.sensors
             )
         total = self._figures()
-        seconds = (time.monotonic_ns() - run.origin_ns) / 1e9
-        if run.duration_us is not None and due == total.scheduled and seconds < run.duration_us / SECOND + ON_TIME:
+        seconds = (elapsed_ns() - self._begun_ns) / 1e9
+        if (
+            due is not None
+            and run.duration_us is not None
+            and due == total.scheduled
+            and seconds < run.duration_us / SECOND + ON_TIME
+        ):
             seconds = run.duration_us / SECOND  # the end of a run is when its last readings are due, not when it exits
         print_summary(total, due, max(0.0, seconds))
         names = [member.sensor_id for member in plan.members]

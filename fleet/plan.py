@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from fleet.beginning import begin, microseconds
 from fleet.catalogue import Catalogue, load_catalogue
 from fleet.cities import choose_from, read_cities
 from fleet.config import Config
@@ -30,13 +30,15 @@ from worker.spec import Identity, Layout, RunSpec, SensorSpec, Settings, StoreSp
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run that is ready to be started. `warnings` are for the operator, one line each."""
+    """A run that is ready to be started. `warnings` are for the operator, one line each; `continues` as in
+    `fleet.beginning`."""
 
     record: FleetRecord
     run: RunSpec
     workers: tuple[WorkerSpec, ...]
     members: tuple[Member, ...]
     warnings: tuple[str, ...]
+    continues: bool = False
 
 
 class Crew(NamedTuple):
@@ -77,30 +79,30 @@ class Planner:
             self._contradicted(old)
         seed = self._choose_seed(old)
         crew = self._crew(seed, config.replicas.count)
-        delay = int(config.simulation.start_delay_seconds * SECOND)
-        origin_ns, wall_us = time.monotonic_ns() + delay * 1000, time.time_ns() // 1000 + delay
-        start_us = self._start(old, wall_us)
+        beginning = begin(config.simulation, old, self._directory.latest_us() if old else 0)
         record = FleetRecord(
             seed=seed,
             layout=self._layout,
             sensors_per_worker=config.replicas.sensors_per_worker,
-            start_us=old.start_us if old else start_us,
-            wall_us=old.wall_us if old else wall_us,
+            start_us=old.start_us if old else beginning.start_us,
+            wall_us=old.wall_us if old else beginning.wall_us,
             # Grows also when fleet.json was lost but not the databases.
-            runs=max((old.runs if old else 0) + 1, int(time.time())),
+            runs=max((old.runs if old else 0) + 1, beginning.wall_us // SECOND),
             sensors=old.sensors if old else (),
         )
         duration = config.simulation.duration_seconds
         run = RunSpec(
             seed=seed,
             number=record.runs,
-            start_us=start_us,
-            origin_ns=origin_ns,
+            start_us=beginning.start_us,
+            origin_ns=beginning.origin_ns,
             duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND),
             resume=config.simulation.resume,
             longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND),
         )
-        return self._plan(record, run, crew)
+        if beginning.warning:
+            crew.warnings.append(beginning.warning)
+        return replace(self._plan(record, run, crew), continues=beginning.continues)
 
     def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
         """The same run with `count` sensors. Those that come in begin on the fleet's own grid of timestamps."""
@@ -119,7 +121,7 @@ class Planner:
             replace(there, sensors=worker.sensors) if len(there.sensors) != len(worker.sensors) else there
             for there, worker in zip(workers, wider.workers, strict=True)
         )
-        return replace(wider, run=run, workers=workers)
+        return replace(wider, run=run, workers=workers, continues=plan.continues)
 
     def _plan(self, record: FleetRecord, run: RunSpec, crew: Crew) -> Plan:
         identities, settings, warnings = crew
@@ -203,13 +205,6 @@ class Planner:
                 "leave --start out, or take another --data directory"
             )
 
-    def _start(self, old: FleetRecord | None, wall_us: int) -> int:
-        """Simulated time of this run's beginning: it passes at real speed from the first start on, also in between."""
-        if old:
-            return old.start_us + max(0, wall_us - old.wall_us)
-        start = self._config.simulation.start
-        return wall_us // 1000 * 1000 if start is None else microseconds(start)
-
     def _choose_seed(self, old: FleetRecord | None) -> int:
         if old:
             return old.seed
@@ -255,13 +250,6 @@ def place(
         return (*placed, *((sensor, sensor) for sensor in new))
     packs = len({worker for _, worker in placed})
     return (*placed, *((sensor, f"pack_{packs + number // per_worker:04d}") for number, sensor in enumerate(new)))
-
-
-def microseconds(moment: str) -> int:
-    """A time such as 2026-01-01T00:00:00Z, without an offset UTC, since 1970."""
-    time_ = datetime.fromisoformat(moment)
-    time_ = time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
-    return (time_ - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta.resolution
 
 
 def asked_rate(members: Sequence[Member]) -> float:

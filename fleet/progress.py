@@ -157,6 +157,7 @@ def print_summary(figures: Figures, due: int | None, seconds: float) -> None:
         ("restarts", f"{figures.restarts:,}"),
         ("errors", f"{figures.errors:,}"),
         ("retries", f"{figures.retries:,}"),
+        *((("database renewals", f"{figures.renewals:,}"),) if figures.renewals else ()),
         ("commits", f"{figures.commits:,}, {figures.commit_ms:.1f} ms on average"),
         ("achieved rate", f"{figures.scheduled / seconds:,.1f} readings/s over {seconds:,.1f} s" if seconds else "-"),
     ]

@@ -108,7 +108,12 @@ def metricz(observation: Observation, memory: Memory | None, sensor_id: str | No
 
 
 def writes(sums: Figures) -> Document:
-    return {"commits": sums.commits, "retries": sums.retries, "mean_commit_ms": round(sums.commit_ms, 3)}
+    return {
+        "commits": sums.commits,
+        "retries": sums.retries,
+        "renewals": sums.renewals,
+        "mean_commit_ms": round(sums.commit_ms, 3),
+    }
 
 
 def by_state(states: npt.NDArray[np.int64]) -> dict[str, int]:

@@ -71,6 +71,9 @@ def describe(report: dict[str, Any]) -> None:
             f"{report['commits']:,} commits of {report['commit_ms']:.1f} ms"
         ),
     ]
+    if report["renewals"]:
+        found = f"{report['renewals']} times a worker found its database damaged, deleted or replaced"
+        lines.append(f"{found}; it was begun anew, see `fleet logs`")
     if report["url"]:
         lines.append(f"dashboard: {report['url']}")
     lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:20])

@@ -16,6 +16,7 @@ import pytest
 from supervisor import Supervisor
 from tests.worker.samples import TEMPERATURE
 from worker.board import STATES, Board
+from worker.clock import elapsed_ns
 from worker.restarts import Policy
 from worker.spec import Identity, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
 from worker.template import Template
@@ -33,7 +34,7 @@ class Fleet:
         self.supervisor = Supervisor(self.board, policy, 1, lambda: Template(path / "board", path / "log"))
         self.told: list[str] = []
         self.supervisor.tell = lambda event: self.told.append(f"{event.worker}: {event.text}")
-        self._origin = time.monotonic_ns()
+        self._origin = elapsed_ns()
 
     def spec(self, row: int, seconds: float | None = None, store: Path | None = None) -> WorkerSpec:
         name = f"S_{row}"

@@ -17,6 +17,7 @@ from typing import Any
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from worker.board import Board
+from worker.clock import elapsed_ns
 from worker.database import Database
 from worker.report import Report
 from worker.sensor import Sensor
@@ -39,7 +40,7 @@ ORPHAN_SECONDS = 1.2
 
 
 class Worker:
-    """One worker process from the inside. `clock` gives monotonic nanoseconds."""
+    """One worker process from the inside. `clock` gives the nanoseconds that the run's origin is counted in."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Worker:
         lifeline: socket.socket,
         board: Board,
         sink: Sink,
-        clock: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] = elapsed_ns,
     ) -> None:
         self._spec, self._incarnation, self._clock = spec, incarnation, clock
         self._lifeline, self._sink = lifeline, sink

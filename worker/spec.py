@@ -124,7 +124,7 @@ class StoreSpec:
 class RunSpec:
     """One run of a fleet, the same for all its workers.
 
-    `start_us` is the simulated time (microseconds since 1970, UTC) at `origin_ns` on the monotonic clock;
+    `start_us` is the simulated time (microseconds since 1970, UTC) at `origin_ns` of `worker.clock`;
     simulated time runs at real speed from there. `number` grows with each start on a data directory and fences
     workers of earlier runs. `duration_us` is simulated time to run for, None for ever. A new data directory starts
     its first epoch at `start_us`; an existing one continues as `resume` says.

@@ -159,7 +159,7 @@ def test_metricz(staged: Staged, client: FlaskClient) -> None:
     assert 37 == metrics["scheduled_readings"]
     assert {**dict.fromkeys(KINDS, 0), "spike": 1, "missing_data": 4} == metrics["anomalies_by_type"]
     assert (5, round(5 / 37, 6)) == (metrics["total_anomalies"], metrics["anomaly_rate"])
-    assert {"commits": 33, "retries": 2, "mean_commit_ms": 0.5} == metrics["database"]
+    assert {"commits": 33, "retries": 2, "renewals": 0, "mean_commit_ms": 0.5} == metrics["database"]
     assert (1, 3, 0.25, 3.0) == tuple(
         metrics[key] for key in ("error_count", "restarts", "lag_seconds", "readings_per_second_asked")
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from worker.clock import elapsed_ns
 from worker.sensor import Sensor
 from worker.sinks import Portion
 from worker.spec import AnomalySpec, Channel, Identity, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
@@ -81,7 +82,7 @@ def settle(subject: Sensor, now_us: int, most: int = 10_000, *, final: bool = Fa
 def live_worker(path: Path, told: Settings, *, seconds: float | None = None, retry_delay: float = 0.1) -> WorkerSpec:
     """A worker of one sensor that runs from now on in real time and writes to `path`."""
     store = StoreSpec(path, batch_interval=0.1, retry_attempts=2, retry_delay=retry_delay)
-    during = replace(run(seconds=seconds), origin_ns=time.monotonic_ns())
+    during = replace(run(seconds=seconds), origin_ns=elapsed_ns())
     return WorkerSpec(IDENTITY.sensor_id, (SensorSpec(IDENTITY, told, row=0),), store, during)
 
 

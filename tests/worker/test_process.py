@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.worker.samples import ANOMALIES, live_worker, settings, wait_for
 from tests.worker.stores import delivered, present
 from worker.board import STATES, Board
 from worker.child import Child
+from worker.clock import elapsed_ns
 from worker.process import FENCED, SETTLED, UNSETTLED
 from worker.template import Template
 
@@ -106,7 +106,7 @@ def test_a_run_ends_by_itself_with_every_reading(stage: Stage) -> None:
 def test_a_drain_commits_what_is_due(stage: Stage) -> None:
     """Everything due at the order is written, then it ends with 0."""
     child = stage.working()
-    due = (time.monotonic_ns() - stage.origin_ns) * 100 // 1_000_000_000
+    due = (elapsed_ns() - stage.origin_ns) * 100 // 1_000_000_000
     child.order(order="drain", seconds=5.0)
 
     assert SETTLED == stage.ended(child)
