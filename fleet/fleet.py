@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from fleet import open_files
+from fleet import free_memory, open_files
 from fleet.config import Config
 from fleet.control import Answer, AnyCommand, ControlSocket, Down, Restart, Scale, Status
 from fleet.data_directory import DataDirectory
@@ -132,6 +132,7 @@ class Fleet:
         before = len(self._plan.members)
         plan = self._planner.scaled(self._plan, count, elapsed_ns())
         open_files.allow(len(plan.workers))
+        free_memory.allow(max(0, len(plan.workers) - len(self._plan.workers)), max(0, count - before))
         old = {worker.name: worker for worker in self._plan.workers}
         new = {worker.name: worker for worker in plan.workers}
         self._plan = plan

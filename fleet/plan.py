@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from fleet import free_memory, open_files
 from fleet.beginning import begin, microseconds
 from fleet.catalogue import Catalogue, load_catalogue
 from fleet.cities import choose_from, read_cities
@@ -21,7 +22,6 @@ from fleet.errors import UserError
 from fleet.identities import StoredIdentity
 from fleet.minting import Mint
 from fleet.muster import inspect, minted_seed, muster
-from fleet.open_files import allow
 from fleet.roster import Member
 from fleet.settings import fleet_settings
 from worker.schedule import SECOND, Schedule
@@ -64,7 +64,10 @@ class Planner:
         old = self._directory.read_record()
         if old:
             self._contradicted(old)
-        allow(-(-self._config.replicas.count // self._config.replicas.sensors_per_worker))
+        replicas = self._config.replicas
+        workers = -(-replicas.count // replicas.sensors_per_worker)
+        open_files.allow(workers)
+        free_memory.allow(workers, replicas.count)
         mint = mint_of(self._config, self._catalogue, self._choose_seed(old))
         # An error in the identities of a directory that is in use is found in time by `first`: it reads them all
         # before it writes any, and reading ten thousand twice takes seconds.
