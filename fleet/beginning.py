@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fleet.config_sections import Simulation
 from fleet.fleet_record import FleetRecord
-from worker.clock import elapsed_ns
+from worker.clock import boot_id, elapsed_ns
 from worker.schedule import SECOND, text
 
 TOLERANCE = 60 * SECOND
@@ -29,15 +29,18 @@ class Beginning(NamedTuple):
 def begin(simulation: Simulation, old: FleetRecord | None, latest_us: int) -> Beginning:
     """The beginning of a run on a directory with the record `old`, whose latest reading is of `latest_us`.
 
-    Simulated time passes at real speed from the first start on, also between two runs, and never goes back: where the
-    wall clock was set back, it goes on from the latest reading.
+    Simulated time passes at real speed from the first start on, also between two runs, and never goes back. Until the
+    machine is booted again nobody can change that by setting the wall clock; where it was set back since, simulated time
+    goes on from the latest reading.
     """
     delay_us = int(simulation.start_delay_seconds * SECOND)
     origin_ns, wall_us = elapsed_ns() + delay_us * 1000, time.time_ns() // 1000 + delay_us
     if old is None:
         start = simulation.start
         return Beginning(wall_us // 1000 * 1000 if start is None else microseconds(start), origin_ns, wall_us)
-    now_us, warning = old.start_us + max(0, wall_us - old.wall_us), ""
+    same_boot = old.boot_id != "" and old.boot_id == boot_id()
+    passed_us = (origin_ns - old.origin_ns) // 1000 if same_boot else wall_us - old.wall_us
+    now_us, warning = old.start_us + max(0, passed_us), ""
     if latest_us > now_us:
         if latest_us > now_us + TOLERANCE:
             warning = f"this machine's clock was set back: simulated time goes on from {text(latest_us)}"

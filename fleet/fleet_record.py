@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ ADVICE = "; restore the file, or take another --data directory"
 class FleetRecord:
     """Times are microseconds since 1970.
 
-    `start_us` is the simulated time of the first reading ever, `wall_us` the wall clock then. `sensors` are
-    (sensor id, worker) in the order of the fleet, also those that a smaller fleet leaves out for now.
+    `start_us` is the simulated time of the first reading ever, `wall_us` the wall clock then; while the machine that was
+    booted as `boot_id` runs, `origin_ns` is the same moment on `worker.clock`. `sensors` are (sensor id, worker) in the
+    order of the fleet, also those that a smaller fleet leaves out for now.
     """
 
     seed: int
@@ -32,6 +33,8 @@ class FleetRecord:
     wall_us: int
     runs: int
     sensors: tuple[tuple[str, str], ...]
+    boot_id: str = ""
+    origin_ns: int = 0
 
 
 WHOLE = {"seed": 0, "sensors_per_worker": 1, "start_us": 0, "wall_us": 0, "runs": 0}
@@ -49,7 +52,7 @@ def read_record(path: Path) -> FleetRecord | None:
         raise UserError(f"{error}{ADVICE}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path}: not the record of a fleet (a JSON object){ADVICE}")
-    missing = [name for name in FleetRecord.__slots__ if name not in document]
+    missing = [field.name for field in fields(FleetRecord) if field.default is MISSING and field.name not in document]
     if missing:
         raise UserError(f"{path}: not the record of a fleet: {missing[0]} is missing{ADVICE}")
     for name, least in WHOLE.items():
@@ -59,7 +62,13 @@ def read_record(path: Path) -> FleetRecord | None:
     if document["layout"] not in ("own", "shared", "packed"):
         refuse(path, text, ["layout"], document["layout"], f"is not one of own, shared, packed{ADVICE}")
     sensors = sensors_of(document["sensors"], text, path)
-    return FleetRecord(sensors=sensors, layout=document["layout"], **{name: document[name] for name in WHOLE})
+    boot_id, origin_ns = document.get("boot_id", ""), document.get("origin_ns", 0)
+    if type(boot_id) is not str:
+        refuse(path, text, ["boot_id"], boot_id, f"is not a text{ADVICE}")
+    if type(origin_ns) is not int or not -1 << 62 <= origin_ns < 1 << 62:
+        refuse(path, text, ["origin_ns"], origin_ns, f"is not a whole number{ADVICE}")
+    numbers = {name: document[name] for name in WHOLE}
+    return FleetRecord(sensors=sensors, layout=document["layout"], boot_id=boot_id, origin_ns=origin_ns, **numbers)
 
 
 def sensors_of(value: Any, text: str, path: Path) -> tuple[tuple[str, str], ...]:

@@ -24,6 +24,7 @@ from fleet.minting import Mint
 from fleet.muster import inspect, minted_seed, muster
 from fleet.roster import Member
 from fleet.settings import fleet_settings
+from worker.clock import boot_id
 from worker.schedule import SECOND, Schedule
 from worker.spec import Identity, Layout, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
 
@@ -92,6 +93,8 @@ class Planner:
             # Grows also when fleet.json was lost but not the databases.
             runs=max((old.runs if old else 0) + 1, beginning.wall_us // SECOND),
             sensors=old.sensors if old else (),
+            boot_id=boot_id(),
+            origin_ns=beginning.origin_ns - (beginning.start_us - (old or beginning).start_us) * 1000,
         )
         duration = config.simulation.duration_seconds
         run = RunSpec(

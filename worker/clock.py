@@ -7,6 +7,7 @@ late from then on. macOS's CLOCK_MONOTONIC goes on.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -14,3 +15,11 @@ CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 def elapsed_ns() -> int:
     """Nanoseconds since some moment before any process of this machine."""
     return time.clock_gettime_ns(CLOCK)
+
+
+def boot_id() -> str:
+    """Since when `elapsed_ns` counts: the same text as long as the machine runs, empty where there is none to be had."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from fleet.config_sections import Simulation
 from fleet.data_directory import DataDirectory
 from fleet.fleet_record import FleetRecord
 from worker.board import Board
-from worker.clock import elapsed_ns
+from worker.clock import boot_id, elapsed_ns
 from worker.schedule import SECOND
 
 START = "2026-01-01T00:00:00Z"
@@ -52,6 +53,17 @@ def test_a_clock_that_was_set_back_does_not_set_back_the_readings(back: int) -> 
 
 def test_a_clock_that_is_slewed_is_nothing_to_tell() -> None:
     assert "" == begin(Simulation(), record(HOUR), NEW_YEAR + HOUR + 5 * SECOND).warning
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR, 40 * 365 * 24 * HOUR])
+def test_setting_the_clock_between_two_runs_changes_nothing(step: int) -> None:
+    """As long as the machine was not booted again."""
+    old = replace(record(HOUR + step), boot_id=boot_id(), origin_ns=elapsed_ns() - HOUR * 1000)
+    beginning = begin(Simulation(), old, 0)
+
+    assert NEW_YEAR + HOUR == pytest.approx(beginning.start_us, abs=SECOND)
+    after_a_boot = begin(Simulation(), replace(old, boot_id="another"), 0)
+    assert NEW_YEAR + max(0, HOUR + step) == pytest.approx(after_a_boot.start_us, abs=SECOND)
 
 
 def test_the_same_command_finishes_an_interrupted_run() -> None:
