@@ -17,12 +17,13 @@ from typing import Any
 import apsw
 
 from worker.anomalies import NAMES
-from worker.database_files import Inode, inode, inodes, quarantine, recognised, unfinished
+from worker.database_files import Inode, inode, inodes, quarantine, recognised, set_log_aside, unfinished
 from worker.generation import MISSING, Block, Episode
 from worker.schedule import Schedule, text, texts
 from worker.schema import CHANNELS, SCHEMA, VERSION, epoch_of, epoch_values, identity_values, insert
 from worker.sinks import Fenced, Portion, Position, Unavailable
 from worker.spec import Identity, Settings, StoreSpec, Synchronous
+from worker.wal_index import cut_short
 
 ROWS_PER_STATEMENT = 50
 BUSY_MS = 500
@@ -99,6 +100,8 @@ class Database:
             self._opened = inode(self._path)
             if not recognised(self._path):  # SQLite would find out as well, but first delete a log that does not fit
                 raise apsw.NotADBError("file is not a database")
+            if (doubtful or not self._store.shared) and cut_short(self._path):
+                raise apsw.CorruptError("its write-ahead log was cut short")
         except OSError as error:
             raise apsw.CantOpenError(f"unable to open database file: {error.strerror}") from error
         self._connection = connect(self._path, wal=self._store.wal, synchronous=self._store.synchronous)
@@ -112,6 +115,7 @@ class Database:
         """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""
         if inodes(self._path) != self._inodes or self._inodes[0] != self._opened:
             self.close()
+            set_log_aside(self._path, self._opened, self._inodes[1])
             reason = f"{self._path.name} was deleted or replaced while it was written to; it is begun anew"
             raise Unavailable(reason, lost=True, renewed=True)
 

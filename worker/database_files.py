@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LOG = "-wal"
@@ -60,19 +62,38 @@ def quarantine(path: Path, seen: Inode) -> Path | None:
     Returns the new name of the database; None if the file is no longer the one that was `seen` to be damaged, which
     is so when another worker was quicker. OSError if it cannot be moved.
     """
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # between the look and the move nobody else may have moved it
+    with alone(path.parent):  # between the look and the move nobody else may have moved it
         if seen is None or inode(path) != seen:
             return None
-        aside = unused(path)
         # The database goes last: should this process die in between, the rest of it is found and moved then.
-        for ending in (*COMPANIONS, ""):
-            if (old := companion(path, ending)).exists():
-                os.replace(old, companion(aside, ending))
-        return aside
+        return move(path, (*COMPANIONS, ""))
+
+
+def set_log_aside(path: Path, database: Inode, log: Inode) -> None:
+    """Move the log of a `database` that is gone from `path` out of the way of the one that is, or will be, there: SQLite
+    would take it for that one's. Only if it is still the one that was seen."""
+    with alone(path.parent):
+        if log is not None and inode(companion(path, LOG)) == log and inode(path) != database:
+            move(path, COMPANIONS)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One at a time, of all processes that do this in that folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
-        os.close(folder)
+        os.close(descriptor)
+
+
+def move(path: Path, endings: tuple[str, ...]) -> Path:
+    aside = unused(path)
+    for ending in endings:
+        if (old := companion(path, ending)).exists():
+            os.replace(old, companion(aside, ending))
+    return aside
 
 
 def unused(path: Path) -> Path:

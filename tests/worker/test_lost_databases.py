@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.worker.samples import IDENTITY
@@ -101,6 +104,58 @@ def test_a_worker_that_lost_its_database_leaves_the_next_ones_log_alone(path: Pa
     new.deliver(20)
     new.sink.close()
     assert present(TOLD, 21) == delivered(path)
+
+
+def test_a_restored_database_does_not_get_the_log_of_the_other(path: Path) -> None:
+    """Whoever puts an earlier copy in its place leaves the log behind, of which SQLite would make a mixture."""
+    writer = Writer(path)
+    writer.deliver(300)
+    copy = path.with_name("copy")
+    with (
+        closing(apsw.Connection(str(path))) as source,
+        closing(apsw.Connection(str(copy))) as target,
+        target.backup("main", source, "main") as backup,
+    ):
+        backup.step()
+    writer.deliver(1000)
+    copy.replace(path)
+    with pytest.raises(Unavailable, match="replaced"):
+        writer.deliver(1001)
+
+    again(writer)
+    assert present(TOLD, 301) == delivered(path)
+    writer.deliver(1002)
+    writer.sink.close()
+    assert present(TOLD, 1003) == delivered(path)
+    assert [("ok",)] == ask(path, "PRAGMA integrity_check")
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.2, 0.5, 0.9, 0.99])
+def test_a_log_that_was_cut_short_is_never_taken_for_the_truth(kept: float, path: Path) -> None:
+    """Where pages of what is cut off are in the database already, what is left would make a mixture of two states."""
+    writer = Writer(path)
+    connection = writer.sink._connection
+    assert connection
+    connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+    for second in range(1, 400):
+        writer.deliver(second)
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    here = path.with_name("killed")
+    here.mkdir()
+    for ending in ("", "-wal", "-shm"):  # what a killed process leaves: nobody writes meanwhile
+        shutil.copy(path.with_name(path.name + ending), here)
+    cut = here / path.name
+    log = cut.with_name(cut.name + "-wal")
+    os.truncate(log, int(log.stat().st_size * kept))
+
+    if kept:
+        with pytest.raises(Unavailable, match=r"cut short; .* moved aside"):
+            Writer(cut, incarnation=2)
+    other = Writer(cut, incarnation=2)
+    other.deliver(400)
+    other.sink.close()
+    assert present(TOLD, 401) == delivered(cut)
+    assert [("ok",)] == ask(cut, "PRAGMA integrity_check")
 
 
 def test_a_worker_that_was_slower_moves_nothing(path: Path) -> None:

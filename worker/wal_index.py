@@ -1,0 +1,43 @@
+"""What the index of a write-ahead log tells about the log, after the process that kept it has died.
+
+The index (`NAME.db-shm`) is an ordinary file; its head is described at https://www.sqlite.org/walformat.html, 2.1. Only
+for a look from outside: nothing in it is needed to open the database, and after a power failure it tells nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+FRAMES_BEGIN, FRAME_HEADER = 32, 24
+HEAD = struct.Struct("=32x8s56xI28xI")
+"""The salts of the log; how many of its frames are copied into the database, and how many were begun to be copied. In
+the byte order of the machine."""
+
+
+def cut_short(database: Path) -> bool:
+    """Whether the log lacks frames of which pages are in the database already.
+
+    SQLite would take what is left of such a log for the truth, over newer pages: a mixture that it cannot notice. A log
+    that lacks only frames that were never copied is an earlier state of the database, whole.
+    """
+    log, index = (database.with_name(database.name + ending) for ending in ("-wal", "-shm"))
+    shm, head = first(index, HEAD.size), first(log, FRAMES_BEGIN)
+    if len(shm) < HEAD.size:
+        return False
+    salts, copied, begun = HEAD.unpack(shm)
+    if len(head) < FRAMES_BEGIN:
+        return bool(begun > copied)
+    if head[16:24] != salts:  # the index of another log
+        return False
+    frame = FRAME_HEADER + int.from_bytes(head[8:12], "big")
+    return bool((log.stat().st_size - FRAMES_BEGIN) // frame < max(copied, begun))
+
+
+def first(path: Path, count: int) -> bytes:
+    """So many bytes from the beginning of a file, fewer if it is shorter or not there."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except FileNotFoundError:
+        return b""
