@@ -183,6 +183,18 @@ def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
     return show(data, sensor, lines, follow=follow)
 
 
+@cli.command()
+@DATA
+@click.option("--sensor", metavar="ID", help="Only this sensor.")
+@click.option("--complete", is_flag=True, help="Every sensor of the last run must have all that was due in it.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def verify(data: Path, sensor: str | None, complete: bool, as_json: bool) -> int:
+    """Prove that no reading was lost, doubled or altered: compute each again and compare."""
+    from fleet.verdict_report import show
+
+    return show(data, sensor=sensor, complete=complete, as_json=as_json)
+
+
 @cli.group()
 def config() -> None:
     """Check a config file, or show one."""

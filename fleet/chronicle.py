@@ -1,0 +1,160 @@
+"""What a sensor must have written: its readings and episodes, computed again from its epochs.
+
+Nothing here looks at what was written. An epoch that cannot be computed (its settings are damaged) is unknown: so are
+its readings, and nobody can say more of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import repeat
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from worker.anomalies import NAMES
+from worker.database import episode_values
+from worker.generation import HEALTHY, MISSING, Block, Plan
+from worker.schedule import texts
+from worker.schema import CHANNELS
+from worker.sinks import Epoch
+from worker.spec import Settings
+
+Row = tuple[Any, ...]
+Range = tuple[int, int]
+T = TypeVar("T")
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What computing with settings raises that no config could have led to."""
+
+FAR = 1 << 20
+"""Readings of which the episodes are computed at once. Of a longer gap only the ends are told."""
+
+TYPES = np.array([*NAMES, None], dtype=object)
+assert HEALTHY == -1  # so that a kind is its place in TYPES
+
+
+ENDLESS = 1 << 63
+"""Where the last epoch ends: beyond all that a database can hold."""
+
+
+class Stretch(NamedTuple):
+    """An epoch on record and the sequence number at which the next begins. `epoch` is None where it cannot be read."""
+
+    first: int
+    end: int
+    epoch: Epoch | None
+
+
+class Window(NamedTuple):
+    """Consecutive scheduled readings of one epoch; `block` is None where they are unknown."""
+
+    first: int
+    end: int
+    epoch: Epoch | None
+    block: Block | None
+
+
+class Chronicle:
+    """The history of one sensor. `stretches` lie in order, without a gap; the last one is ENDLESS."""
+
+    def __init__(self, stretches: Sequence[Stretch], complain: Callable[[int, str], None]) -> None:
+        self._stretches = list(stretches)
+        self._firsts = [stretch.first for stretch in stretches]
+        self._complain = complain
+        self._compiled: tuple[int, Plan | None] = (-1, None)
+
+    def forget(self) -> None:
+        """Let go of what can be computed again."""
+        self._compiled = (-1, None)
+
+    def stretch(self, seq: int) -> Stretch:
+        return self._stretches[self._place(seq)]
+
+    def window(self, first: int, end: int) -> Window:
+        """Readings from `first` on, up to `end` or the end of their epoch."""
+        stretch = self.stretch(first)
+        end = min(end, stretch.end)
+        block = self._computed(stretch.first, lambda plan: plan.block(first, end - first))
+        return Window(first, end, stretch.epoch, block)
+
+    def lost(self, first: int, end: int) -> list[Range]:
+        """The readings of a gap that should be there, as inclusive ranges: all but those of missing_data episodes."""
+        if end - first > FAR:
+            return [(first, end - 1)]
+        ranges: list[Range] = []
+        while first < end:
+            stretch = self.stretch(first)
+            until = min(end, stretch.end)
+            ranges += self._present(stretch, first, until)
+            first = until
+        return ranges
+
+    def _present(self, stretch: Stretch, first: int, end: int) -> Iterator[Range]:
+        episodes = self._computed(stretch.first, lambda plan: plan.episodes(first, end))
+        if episodes is None:
+            return
+        for episode in episodes:
+            if episode.kind == NAMES[MISSING]:
+                if first < episode.first_seq:
+                    yield first, episode.first_seq - 1
+                first = episode.last_seq + 1
+        if first < end:
+            yield first, end - 1
+
+    def episodes(self, first: int, end: int) -> Iterator[Row]:
+        """The records of the episodes that begin in `first` .. `end - 1`, cut where an epoch ends them."""
+        for stretch in self._stretches[self._place(first) :]:
+            for low in range(max(first, stretch.first), min(end, stretch.end), FAR):
+                yield from self._records(stretch, low, min(low + FAR, end, stretch.end))
+
+    def _records(self, stretch: Stretch, first: int, end: int) -> Iterator[Row]:
+        found = self._computed(stretch.first, lambda plan: plan.episodes(first, end))
+        if found and stretch.epoch:
+            sensor_id, schedule = stretch.epoch.identity.sensor_id, stretch.epoch.schedule
+            for episode in found:
+                if episode.first_seq >= first:
+                    last = min(episode.last_seq, stretch.end - 1)
+                    yield episode_values(sensor_id, replace(episode, last_seq=last), schedule)
+
+    def _place(self, seq: int) -> int:
+        return max(0, bisect_right(self._firsts, seq) - 1)
+
+    def _computed(self, first: int, compute: Callable[[Plan], T]) -> T | None:
+        """`compute` of the plan of the epoch that begins there; None once that has turned out to be impossible."""
+        place = self._place(first)
+        epoch = self._stretches[place].epoch
+        if epoch is None:
+            return None
+        try:
+            if self._compiled[0] != place:
+                schedule = epoch.schedule
+                plan = Plan(epoch.seed, epoch.identity, epoch.settings, schedule.first_seq, schedule.start_us)
+                self._compiled = (place, plan)
+            assert self._compiled[1] is not None
+            with np.errstate(all="ignore"):
+                return compute(self._compiled[1])
+        except MALFORMED as error:
+            self._complain(first, f"it cannot be computed: {type(error).__name__}: {error}")
+            self._stretches[place] = self._stretches[place]._replace(epoch=None)
+            return None
+
+
+def expected_rows(settings: Settings, block: Block, ids: Sequence[int], *constants: int) -> list[Row]:
+    """The rows that a block leaves, with ids as given: id, READING_COLUMNS, and then the constants."""
+    kinds, times, values, seqs = block.kinds, block.times, block.values, np.arange(block.first, block.end)
+    missing = kinds == MISSING
+    if missing.any():
+        present = ~missing
+        kinds, times, values, seqs = kinds[present], times[present], values[:, present], seqs[present]
+    measured = dict(zip((channel.name for channel in settings.channels), values.tolist(), strict=True))
+    channels = (measured.get(name, repeat(None)) for name in CHANNELS)
+    flags, types = (kinds != HEALTHY).astype(np.int8).tolist(), TYPES[kinds].tolist()
+    same = (repeat(constant) for constant in constants)
+    return list(zip(ids, texts(times), *channels, flags, flags, types, seqs.tolist(), *same))  # noqa: B905
+
+
+def row_count(block: Block) -> int:
+    return block.size - int(np.count_nonzero(block.kinds == MISSING))

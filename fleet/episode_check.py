@@ -1,0 +1,77 @@
+"""The episodes on record of one sensor, compared with those that must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from fleet.chronicle import Chronicle, Row
+from fleet.trail import difference
+from worker.schedule import text
+
+MOST = 10_000
+"""Records that are fetched at once."""
+
+EPISODES = """
+    SELECT sensor_id, type, channel, first_seq, last_seq, start_time, end_time, parameters FROM anomaly_episodes
+    WHERE sensor_id = ?1 AND first_seq >= ?2 ORDER BY first_seq LIMIT ?3
+"""
+COLUMNS = ("sensor_id", "type", "channel", "first_seq", "last_seq", "start_time", "end_time", "parameters")
+TYPE, FIRST, LAST, END_TIME = (COLUMNS.index(name) for name in ("type", "first_seq", "last_seq", "end_time"))
+
+STRANGERS = """
+    SELECT sensor_id, count(*), min(first_seq), max(last_seq) FROM anomaly_episodes
+    WHERE sensor_id NOT IN (SELECT sensor_id FROM checkpoints UNION SELECT sensor_id FROM epochs) GROUP BY sensor_id
+"""
+
+Note = Callable[[str, int | None, int | None, str], None]
+
+
+def compare_episodes(
+    connection: apsw.Connection, sensor_id: str, chronicle: Chronicle, low: int, end: int, note: Note
+) -> tuple[int, int | None]:
+    """Compare some of the records from reading `low` on with those of a sensor whose checkpoint is `end`.
+
+    Returns how many were looked at and the reading from which to go on, None if there are no more.
+    """
+    rows = connection.execute(EPISODES, (sensor_id, low, MOST)).fetchall()
+    last = rows[-1][FIRST] if len(rows) == MOST else None
+    high = last if isinstance(last, int) and last < end else end
+    more = high if high != end else None
+    stored = {row[FIRST]: row for row in rows if more is None or row[FIRST] < more}
+    looked_at = len(stored)
+    for right in chronicle.episodes(max(low, 0), high):
+        found = stored.pop(right[FIRST], None)
+        if found is None:
+            note("episode missing", right[FIRST], right[LAST], right[TYPE])
+        elif found != right and found != cut(right, end, chronicle):
+            note("episode altered", right[FIRST], right[LAST], differences(found, right))
+    for first, found in stored.items():
+        if not isinstance(first, int):
+            note("episode extra", None, None, f"{found[TYPE]}, its first_seq is {first!r}")
+        elif chronicle.stretch(first).epoch or first >= end:
+            note("episode extra", first, found[LAST] if isinstance(found[LAST], int) else first, str(found[TYPE]))
+    return looked_at, more
+
+
+def cut(record: Row, end: int, chronicle: Chronicle) -> Row:
+    """The record of an episode that was running when its sensor was drained at `end`."""
+    epoch = chronicle.stretch(record[FIRST]).epoch
+    if record[LAST] < end or epoch is None:
+        return record
+    shorter: list[Any] = list(record)
+    shorter[LAST], shorter[END_TIME] = end - 1, text(epoch.schedule.time(end - 1))
+    return tuple(shorter)
+
+
+def differences(found: Row, right: Row) -> str:
+    pairs = zip(COLUMNS, found, right, strict=True)
+    return "; ".join(difference(name, value, must) for name, value, must in pairs if value != must)
+
+
+def compare_strangers(connection: apsw.Connection, note: Callable[[str, str], None]) -> None:
+    """Episodes of sensors of which nothing else is on record."""
+    for sensor_id, count, first, last in connection.execute(STRANGERS):
+        note(str(sensor_id), f"{count} of a sensor that has no checkpoint, {first} .. {last}")
