@@ -9,8 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from fleet.config_anomalies import KINDS
-from fleet.config_sections import Quantity
-from fleet.scalars import AsExact, AsReal, AsText, AsWhole, Misfit, Section, Text
+from fleet.scalars import AsExact, AsReal, AsText, AsWhole, Misfit, Quantity, Section, StandardDeviation, Text
 
 MOST_CHANNELS = 8  # as many as a row of the board has; said again because importing numpy takes longer than all of this
 
@@ -42,7 +41,7 @@ class ChannelProfile(Section):
 
     unit: Text
     mean: Quantity
-    std_dev: Annotated[float, Field(ge=0, le=1e12), AsReal]
+    std_dev: StandardDeviation
     min: Quantity
     max: Quantity
     lowest: Quantity = -1e12

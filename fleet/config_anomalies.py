@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fleet.scalars import AsReal, AsText, Count, Flag, Misfit, Positive, Section, Share
+from fleet.scalars import CENTURY, AsReal, AsText, Count, Flag, Misfit, Section, Share
 
 Parameters = Mapping[str, float]
 Unit = Literal["seconds", "readings"]
@@ -29,7 +29,7 @@ class AnomalyType(Section):
 
     enabled: Flag = True
     weight: Weight
-    duration_seconds: Positive | None = None
+    duration_seconds: Annotated[float, Field(gt=0, le=CENTURY), AsReal] | None = None
     duration_readings: Count | None = None
 
     @model_validator(mode="before")

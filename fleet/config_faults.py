@@ -8,28 +8,31 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from fleet.errors import UserError
 from fleet.scalars import NUMBER, Misfit
-from fleet.yaml_tree import Mark, Node, Plain
+from fleet.yaml_tree import Mark, Node, Plain, legible
 
 Path = tuple[str | int, ...]
 Schema = Mapping[str, Any]
-SHOWN = 60
+Spellings = Callable[[Path], Sequence[str]]
 
 
 class Fault(NamedTuple):
-    """`key` is dotted, as written; empty where the mark (a flag, a variable) says it all."""
+    """`key` is dotted, as written; empty where the mark (a flag, a variable) says it all. A message that takes work is
+    made when it is shown: of thousands of faults that is one."""
 
     mark: Mark
     key: str
-    message: str
+    message: str | Callable[[], str]
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (str(self.mark), self.key, self.message) if part)
+        message = self.message if isinstance(self.message, str) else self.message()
+        return ": ".join(part for part in (str(self.mark), self.key, message) if part)
 
 
 def refuse(faults: Sequence[Fault]) -> None:
@@ -68,7 +71,7 @@ class Index:
         node = self.nodes.get(path)
         return value if node is None or isinstance(node.value, dict | list | None) else node.value
 
-    def fault(self, path: Path, message: str, *, at_key: bool = False) -> Fault:
+    def fault(self, path: Path, message: str | Callable[[], str], *, at_key: bool = False) -> Fault:
         """A fault at `path`; if that is not written, at the section it belongs to."""
         node, rest = self.nearest(path)
         mark = node.key_mark if at_key or rest else node.mark
@@ -81,7 +84,7 @@ def model_faults(
     index: Index,
     schema: Schema,
     prefix: Path = (),
-    spellings: Callable[[Path], Sequence[str]] | None = None,
+    spellings: Spellings | None = None,
 ) -> Iterator[Fault]:
     """The faults that pydantic found in the values at `prefix`, whose model has `schema`; `spellings` are further
     names that the section at a path accepts."""
@@ -92,7 +95,7 @@ def model_faults(
         value = shown(index.written(path, found["input"]))
         reason = found.get("ctx", {}).get("error")
         if found["type"] == "extra_forbidden":
-            yield index.fault(path, unknown(inner, schema, spellings(inner[:-1]) if spellings else ()), at_key=True)
+            yield index.fault(path, partial(unknown, inner, schema, spellings), at_key=True)
         elif found["type"] == "missing":
             yield index.fault(path, "is missing")
         elif isinstance(reason, Misfit):
@@ -105,11 +108,11 @@ def model_faults(
             yield index.fault(path, f"{value} {misfit(found['input'], at(schema, inner))}")
 
 
-def unknown(path: Path, schema: Schema, spellings: Sequence[str] = ()) -> str:
+def unknown(path: Path, schema: Schema, spellings: Spellings | None) -> str:
     """What to say of a key that is not known: the nearest valid name, or where it belongs, or what there is."""
     name = str(path[-1])
     here = tuple(at(schema, path[:-1]).get("properties", {}))
-    close = difflib.get_close_matches(name, (*here, *spellings), n=1)
+    close = difflib.get_close_matches(name, (*here, *(spellings(path[:-1]) if spellings else ())), n=1)
     if close:
         return f"unknown key; did you mean '{close[0]}'?"
     elsewhere = [found for found in keys(schema) if found.endswith(f".{name}")]
@@ -123,6 +126,8 @@ def misfit(value: object, schema: Schema) -> str:
     if "enum" in schema or "const" in schema:
         return f"is not one of {', '.join(map(str, schema.get('enum', [schema.get('const')])))}"
     kind = schema.get("type", "")
+    if kind == "string" and isinstance(value, str) and "maxLength" in schema:
+        return f"is not text of {schema['minLength']} to {schema['maxLength']} characters"
     if kind == "string":
         return f"is not {schema.get('description', 'text')}"
     if kind in ("number", "integer"):
@@ -195,6 +200,5 @@ def shown(value: object) -> str:
         return "nothing"
     if not isinstance(value, str):
         return str(value).lower() if isinstance(value, bool) else str(value)
-    text = value if len(value) <= SHOWN else f"{value[: SHOWN - 3]}..."
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    text = legible(value)
     return text if text and isinstance(value, Plain) else f"'{text}'"

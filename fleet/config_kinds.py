@@ -24,9 +24,19 @@ def resolve_files(draft: Draft, folder: Path) -> Iterator[Fault]:
         node, _ = draft.index.nearest(path)
         file = (folder if node.mark.line else Path.cwd()) / name
         draft.place(path, str(file))
-        if not file.is_file():
-            reason = "is not a file" if file.exists() else "does not exist"
+        reason = unfit(file)
+        if reason:
             yield draft.index.fault(path, f"{shown(name)} {reason} (looked for {file})")
+
+
+def unfit(file: Path) -> str:
+    """Why there is no file to be read at a path; empty if there is one."""
+    try:
+        if file.is_file():
+            return ""
+        return "is not a file" if file.exists() else "does not exist"
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        return f"cannot be looked for: {error.strerror}"
 
 
 def kind_of(draft: Draft, catalogue: Catalogue) -> SensorType | None:

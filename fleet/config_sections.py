@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from fleet.scalars import (
+    CENTURY,
     AsExact,
     AsReal,
     AsText,
@@ -19,7 +20,9 @@ from fleet.scalars import (
     Misfit,
     Natural,
     Positive,
+    Quantity,
     Section,
+    StandardDeviation,
     Text,
 )
 
@@ -28,7 +31,6 @@ PLACEHOLDERS = frozenset(
 )
 OTHER_FILES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
 EARLIEST, LATEST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-CENTURY = 100 * 365 * 86_400
 NAME = "a name: at most {} letters, digits, '_', '.' and '-', the first a letter or a digit"
 
 
@@ -107,15 +109,12 @@ class Simulation(Section):
     checkpoint: Checkpoint = Checkpoint()
 
 
-Quantity = Annotated[float, Field(ge=-1e12, le=1e12), AsReal]
-
-
 class ChannelParameters(Section):
     """The healthy signal of one channel, in `unit`, and the physical limits `lowest` and `highest` of its anomalies.
     `daily_amplitude` is in standard deviations. What is left out is the profile's of the sensor's type."""
 
     mean: Quantity
-    std_dev: Annotated[float, Field(ge=0, le=1e12), AsReal]
+    std_dev: StandardDeviation
     min: Quantity
     max: Quantity
     lowest: Quantity | None = None

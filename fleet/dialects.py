@@ -67,9 +67,11 @@ class Draft:
     def place(self, path: Path, value: object) -> None:
         here = self.values
         for key in path[:-1]:
-            if not isinstance(here.get(str(key)), dict):
+            if here.get(str(key)) is None:
                 here[str(key)] = {}
             here = here[str(key)]
+            if not isinstance(here, dict):
+                return  # the model says that this is no section
         here[str(path[-1])] = value
 
     def get(self, path: Path) -> Any:
@@ -134,5 +136,5 @@ def spellings(path: Path) -> list[str]:
 
 def converted(value: object, convert: Convert | None) -> object:
     if convert is not None and isinstance(value, Plain) and NUMBER.match(value):
-        return Plain(f"{convert(Decimal(value)):f}")
+        return Plain(convert(Decimal(value)))
     return value

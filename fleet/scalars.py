@@ -16,7 +16,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from fleet.yaml_tree import Plain
 
 WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,400}\Z")
-NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?\Z")
+NUMBER = re.compile(r"(?=.{1,400}\Z)[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?\Z")
+CENTURY = 100 * 365 * 86_400
+"""Seconds; no time that a config states is longer."""
 TRUE = frozenset(("true", "yes", "on"))
 FALSE = frozenset(("false", "no", "off"))
 
@@ -75,6 +77,13 @@ def printable(value: str) -> str:
     return value
 
 
+def measurable(value: float) -> float:
+    # Far below the nine decimals that are written; noise is amplified by mean / std_dev, which must stay finite.
+    if 0 < value < 1e-12:
+        raise ValueError("is neither 0 nor at least 1e-12")
+    return value
+
+
 AsText = BeforeValidator(text)
 Text = Annotated[str, Field(min_length=1, max_length=1000), AsText, AfterValidator(printable)]
 Flag = Annotated[bool, BeforeValidator(flag)]
@@ -87,3 +96,5 @@ Positive = Annotated[float, Field(gt=0), AsReal]
 NotNegative = Annotated[float, Field(ge=0), AsReal]
 Share = Annotated[float, Field(ge=0, le=1), AsReal]
 AsExact = BeforeValidator(exact)
+Quantity = Annotated[float, Field(ge=-1e12, le=1e12), AsReal]
+StandardDeviation = Annotated[float, Field(ge=0, le=1e12), AsReal, AfterValidator(measurable)]

@@ -14,6 +14,9 @@ from fleet.config_sections import ChannelParameters
 from worker.spec import AnomalySpec, Channel, Identity, Settings
 
 MOST_DECIMALS = 9
+LEAST_SHARE = 1e-12
+"""Of a kind that is rarer, one reading in 300 years at 100 a second, there are none: the pages in which a worker lays
+episodes out grow as shares shrink, and end where whole numbers of 64 bits do."""
 
 
 def settings_for(config: Config, catalogue: Catalogue, identity: Identity) -> Settings:
@@ -92,11 +95,12 @@ def anomalies_of(config: Config, effects: Effects, channels: tuple[str, ...]) ->
     weights = {name: effects.weight(name, kind.weight) for name, kind in types.items()}
     total = sum(weights.values(), Fraction(0))
     for name, kind in types.items():
-        if weights[name]:
+        own = float(share * weights[name] / total) if total else 0.0
+        if own >= LEAST_SHARE:
             duration, unit = kind.duration
             yield AnomalySpec(
                 kind=name,
-                share=float(share * weights[name] / total),
+                share=own,
                 duration=duration,
                 unit=unit,
                 parameters=tuple(told(name, kind, effects).items()),

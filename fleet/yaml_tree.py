@@ -18,6 +18,9 @@ from fleet.errors import UserError
 
 MOST_VALUES = 200_000
 DEEPEST = 32
+SHOWN = 60
+LONGEST_NAME = 200
+LONGEST_KEY = 1000
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -55,7 +58,7 @@ class Node:
     value: Value
     mark: Mark
     key_mark: Mark
-    key: str  # dotted, as written
+    key: str  # dotted, as written, for errors
 
     def depths(self) -> Iterator[int]:
         """How deep this node (0) and each one below it is, as often as aliases repeat it."""
@@ -139,7 +142,8 @@ class Tree:
             return self.copy(event, mark, key_mark, key)
         tag = getattr(event, "tag", None)
         if tag not in TAGS:
-            raise UserError(f"{mark}: {key or 'document'}: the tag {tag} is not allowed here; write a plain value")
+            place = f"{mark}: {key or 'document'}"
+            raise UserError(f"{place}: the tag {legible(tag)} is not allowed here; write a plain value")
         value: Value = [] if isinstance(event, yaml.SequenceStartEvent) else {}
         if isinstance(event, yaml.ScalarEvent):
             value = scalar(event)
@@ -148,7 +152,7 @@ class Tree:
     def copy(self, event: yaml.AliasEvent, mark: Mark, key_mark: Mark, key: str) -> Node:
         original = self.anchors.get(event.anchor or "")
         if original is None:
-            raise UserError(f"{mark}: {key}: the alias *{event.anchor} refers to nothing before it")
+            raise UserError(f"{mark}: {key}: the alias *{legible(event.anchor or '')} refers to nothing before it")
         for depth in original.depths():
             self.count(event)
             self.limit(event, len(self.stack) + depth)
@@ -160,6 +164,8 @@ class Tree:
     def take_key(self, event: yaml.ScalarEvent) -> None:
         top, mark = self.stack[-1], self.mark(event)
         assert isinstance(top.node.value, dict)
+        if len(event.value) > LONGEST_KEY:
+            raise UserError(f"{mark}: {dotted(top.node.key, event.value)}: a key of more than {LONGEST_KEY} characters")
         first = top.node.value.get(event.value)
         if first is not None:
             name = dotted(top.node.key, event.value)
@@ -202,4 +208,12 @@ def scalar(event: yaml.ScalarEvent) -> str | None:
 
 
 def dotted(parent: str, key: str) -> str:
-    return f"{parent}.{key}" if parent else key
+    """The name of a value: of a deep one its end, so that no file makes names longer than what it holds."""
+    name = f"{parent}.{legible(key)}" if parent else legible(key)
+    return name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
+
+
+def legible(text: str) -> str:
+    """Text of a file as it can stand in an error: its beginning, with escapes for what a terminal would obey or hide."""
+    start = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -116,6 +117,14 @@ WRONG = {
         "1:20: anomalies.types: all weights are 0; set one above 0, or anomalies.enabled to false"
     ),
     'database: {path: "a\\0b"}': "1:18: database.path: 'a\\x00b' is not plain text on one line",
+    "database: 3\nsimulation: {batch_interval: 2}": "1:11: database: 3 is not a section of keys and values",
+    "sensor: {location: ''}": "1:20: sensor.location: '' is not text of 1 to 1000 characters",
+    "normal_parameters: {voltage: {std_dev: 1e-320}}": (
+        "1:40: normal_parameters.voltage.std_dev: 1e-320 is neither 0 nor at least 1e-12"
+    ),
+    "anomalies: {types: {trend: {duration_seconds: 1e308}}}": (
+        "1:47: anomalies.types.trend.duration_seconds: 1e308 is not above 0 and at most 3153600000"
+    ),
     "a: [1": "2:1: not valid YAML",
     "- a": "1:1: a list is not a mapping of sections, such as `simulation:`",
     "a: !!python/object:os.system {}": (
@@ -209,6 +218,39 @@ def test_aliases_cannot_exhaust_memory(tmp_path: Path) -> None:
     assert refusal(path).endswith("nested more than 32 levels deep")
     path.write_text("k0: &k0 [1]\n" + "".join(f"k{n}: &k{n} [*k{n - 1}]\n" for n in range(1, 400)))
     assert refusal(path).endswith("nested more than 32 levels deep")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (f"database: {{backup_interval_hours: {'9' * 1_000_000}}}", f"{'9' * 57}... is not a number above 0"),
+        (f"catalogue: {'x' * 300}", f"1:12: catalogue: {'x' * 57}... cannot be looked for: File name too long"),
+        ('"\\e[31m\\n": 1', "1:1: \\x1b[31m\\n: unknown key"),
+        (f"? {'k' * 1_000_000}\n: 1", f"1:3: {'k' * 57}...: a key of more than 1000 characters"),
+        (f"a: !{'x' * 1_000_000} 1", f"1:4: a: the tag !{'x' * 56}... is not allowed here"),
+    ],
+    ids=["number", "file", "escape", "key", "tag"],
+)
+def test_an_error_shows_what_a_terminal_can(text: str, complaint: str, tmp_path: Path) -> None:
+    """However long or odd what is in the file: its beginning, with escapes."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text(text)
+
+    message = refusal(path)
+
+    assert complaint in message
+    assert message.isprintable()
+    assert len(message) < 1000
+
+
+def test_many_faults_take_no_longer_than_reading_them(tmp_path: Path) -> None:
+    """Only the first of them is looked up among the valid names."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text("".join(f"key{number}: 1\n" for number in range(50_000)))
+    before = time.process_time()
+
+    assert refusal(path).endswith(" (and 49999 more)")
+    assert time.process_time() - before < 10  # it was 30 to 50
 
 
 def test_an_alias_repeats_what_it_names(tmp_path: Path) -> None:
