@@ -52,8 +52,7 @@ class Sabotage:
 
         Once, by one process; with `lasting`, by everybody for so many seconds from now. Details: `point` and `file`
         ("main", "wal", "any") for another place; of a write `pages` to let through before, and `moment`: "torn" after
-        half a page, "committed" after the last page of a transaction; `seconds` and `busy` of stuck; `code` of exit;
-        `spare` bytes of starve.
+        half a page, "committed" after the last page of a transaction; `seconds` and `busy` of stuck; `code` of exit.
         """
         point, file = PLACES[action]
         order = {"action": action, "database": database, "file": file, **details}

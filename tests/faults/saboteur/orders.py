@@ -44,7 +44,7 @@ class Orders:
         folder = f"{self._root}/{database}/{point}"
         try:
             names = os.listdir(folder)  # noqa: PTH208 - at every write: quick
-        except FileNotFoundError:
+        except OSError:  # there is none, or no memory is left, by order
             return None
         for name in sorted(names):
             path = f"{folder}/{name}"

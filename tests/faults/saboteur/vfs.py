@@ -6,6 +6,7 @@ and its point in tests/faults/sabotage.py.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -46,13 +47,13 @@ def hold(order: Order) -> None:
 def stuck(order: Order) -> None:
     """Never leave the commit again (`busy`: with the processor in use), while another thread of the process lives."""
     end = time.monotonic() + order.get("seconds", 3600.0)
-    threading.Thread(target=live, args=(end,), name="lives", daemon=True).start()
+    threading.Thread(target=live_on, args=(end,), name="lives", daemon=True).start()
     while time.monotonic() < end:
         if not order.get("busy"):
             time.sleep(0.05)
 
 
-def live(until: float) -> None:
+def live_on(until: float) -> None:
     while time.monotonic() < until:
         time.sleep(0.01)
 
@@ -70,10 +71,16 @@ def leave(order: Order) -> None:
 
 
 def starve(order: Order) -> None:
-    """From now on the process gets no more memory than it has, and `spare` bytes."""
+    """From now on the process gets no more memory than it has, and somebody in it has taken what was free."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * os.sysconf("SC_PAGE_SIZE") + order.get("spare", 0)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE"),) * 2)
+    for size in (1 << 20, 1 << 16, 1 << 12, 1 << 8, 1 << 4):
+        with contextlib.suppress(MemoryError):
+            while True:
+                HOARD.append(bytes(size))
+
+
+HOARD: list[bytes] = []
 
 
 ACTIONS: dict[str, Callable[[Order], None]] = {
