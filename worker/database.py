@@ -113,11 +113,16 @@ class Database:
 
     def _check_place(self) -> None:
         """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""
-        if inodes(self._path) != self._inodes or self._inodes[0] != self._opened:
-            self.close()
-            set_log_aside(self._path, self._opened, self._inodes[1])
-            reason = f"{self._path.name} was deleted or replaced while it was written to; it is begun anew"
-            raise Unavailable(reason, lost=True, renewed=True)
+        now = inodes(self._path)
+        if now == self._inodes and now[0] == self._opened:
+            return
+        if now[0] == self._opened and self._store.shared:
+            # Only the log is gone. Some write into the lost one while others begin a new one: a mixture.
+            raise self._quarantine(f"the log of {self._path.name} was deleted while it was written to")
+        self.close()
+        set_log_aside(self._path, self._opened, self._inodes[1])
+        reason = f"{self._path.name} was deleted or replaced while it was written to; it is begun anew"
+        raise Unavailable(reason, lost=True, renewed=True)
 
     def _refused(self, error: apsw.Error) -> Unavailable:
         """What to make of an error of SQLite. Raises MemoryError where only another process can help."""
@@ -128,9 +133,9 @@ class Database:
             return Unavailable(reason, lost=False)
         # After an I/O error it is unknown what the commit did: start over from what the file says.
         self._mistrusted = True
-        self.close()
         if isinstance(error, DAMAGE):
             return self._quarantine(reason)
+        self.close()
         return Unavailable(reason, lost=True)
 
     def _quarantine(self, reason: str) -> Unavailable:
@@ -138,6 +143,8 @@ class Database:
             aside = quarantine(self._path, self._opened)
         except OSError as error:
             return Unavailable(f"{reason}; it cannot be moved aside: {error.strerror}", lost=True)
+        finally:
+            self.close()
         where = f"moved aside as {aside.name}" if aside else "replaced by another worker"
         return Unavailable(f"{reason}; the damaged database was {where} and is begun anew", lost=True, renewed=True)
 

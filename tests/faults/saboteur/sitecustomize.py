@@ -7,6 +7,11 @@ import os
 import sys
 from pathlib import Path
 
+if "FLEET_WALL_CLOCK" in os.environ:
+    from tests.faults.saboteur.wall_clock import install
+
+    install(Path(os.environ["FLEET_WALL_CLOCK"]))
+
 if "FLEET_SABOTAGE" in os.environ and any("worker.template" in argument for argument in sys.orig_argv):
     from tests.faults.saboteur.orders import Orders
     from tests.faults.saboteur.vfs import Saboteur
