@@ -12,8 +12,8 @@ from pathlib import Path
 import apsw
 
 from fleet.books import Books
-from fleet.chronicle import Chronicle, Row, Stretch
-from fleet.episode_check import compare_episodes, compare_strangers
+from fleet.chronicle import FAR, Chronicle, Row, Stretch
+from fleet.episode_check import compare_episodes, strangers
 from fleet.findings import Finding, Ledger
 from fleet.readings import Unreadable, connection
 from fleet.row_scan import LOWEST, Scan
@@ -21,7 +21,7 @@ from fleet.trail import Trail, difference
 from worker.schedule import Schedule
 from worker.schema import IDENTITY_COLUMNS, identity_values
 
-TABLES = ("sensor_readings", "anomaly_episodes", "epochs", "checkpoints")
+TABLES = ("sensor_readings", "anomaly_episodes", "epochs", "checkpoints", "database_info")
 HAS_TABLES = f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ({','.join('?' * len(TABLES))})"
 
 PATIENCE_MS = 10_000
@@ -94,6 +94,7 @@ class Audit:
         self._trails: dict[str, Trail] = {}
 
     def run(self, told: Callable[[float], None]) -> None:
+        self._scan.look()
         after: int | None = LOWEST
         damages = 0
         while after is not None:
@@ -190,12 +191,14 @@ class Audit:
                     if more is not None:
                         waiting.append((sensor_id, more))
         if self._all:
-            compare_strangers(self._connection, partial(self._note_sensor, "episode extra", first_seq=None))
+            for sensor_id, detail in strangers(self._connection):
+                self._note(sensor_id, "episode extra", None, None, detail)
 
     def _compare_episodes(self, sensor_id: str, low: int) -> int | None:
         chronicle, end = self._trails[sensor_id].chronicle, self._books.checkpoints[sensor_id]
         note = partial(self._note, sensor_id)
-        looked_at, more = compare_episodes(self._connection, sensor_id, chronicle, low, end, note)
+        reach = min(end, self._trails[sensor_id].reach + FAR)
+        looked_at, more = compare_episodes(self._connection, sensor_id, chronicle, low, end, reach, note)
         self._account.episodes += looked_at
         if len(self._trails) > MOST_PLANS:
             chronicle.forget()

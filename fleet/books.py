@@ -10,12 +10,14 @@ from typing import Any
 import apsw
 
 from fleet.chronicle import ENDLESS, MALFORMED, Stretch
-from worker.schedule import text
+from worker.schedule import SECOND, text
 from worker.schema import epoch_of
 from worker.sinks import Epoch
 from worker.spec import Settings
 
 HIGHEST_RATE = 100_000
+EARLIEST, LATEST = -62_135_596_800 * SECOND, 253_402_300_800 * SECOND
+"""The years 1 to 9999."""
 
 CHECKPOINTS = "SELECT sensor_id, next_seq FROM checkpoints WHERE ?1 IS NULL OR sensor_id = ?1"
 EPOCH_COUNT = "SELECT count(*) FROM epochs WHERE ?1 IS NULL OR sensor_id = ?1"
@@ -55,6 +57,7 @@ class Books:
                 self.tell("checkpoint", sensor_id, None, f"it is {next_seq!r}")
         count = connection.execute(EPOCH_COUNT, (self.sensor,)).get
         if count == self._epochs:
+            self._settle_accounts()
             return False
         self._epochs = count
         rows = connection.execute(EPOCHS, (self.sensor,))
@@ -123,6 +126,8 @@ def complaints(epoch: Epoch, sensor_id: str, start_time: str, before: Epoch | No
     schedule = epoch.schedule
     if not 0 < schedule.rate <= HIGHEST_RATE:
         raise ValueError(f"its rate is {epoch.settings.rate}")
+    if not EARLIEST <= schedule.start_us < LATEST:
+        raise ValueError(f"its start_us is {schedule.start_us}")
     if start_time != text(schedule.start_us):
         yield f"its start_time is {start_time}, must be {text(schedule.start_us)}"
     if epoch.identity.sensor_id != sensor_id:

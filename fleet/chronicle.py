@@ -110,14 +110,15 @@ class Chronicle:
             for low in range(max(first, stretch.first), min(end, stretch.end), FAR):
                 yield from self._records(stretch, low, min(low + FAR, end, stretch.end))
 
-    def _records(self, stretch: Stretch, first: int, end: int) -> Iterator[Row]:
-        found = self._computed(stretch.first, lambda plan: plan.episodes(first, end))
-        if found and stretch.epoch:
-            sensor_id, schedule = stretch.epoch.identity.sensor_id, stretch.epoch.schedule
-            for episode in found:
-                if episode.first_seq >= first:
-                    last = min(episode.last_seq, stretch.end - 1)
-                    yield episode_values(sensor_id, replace(episode, last_seq=last), schedule)
+    def _records(self, stretch: Stretch, first: int, end: int) -> list[Row]:
+        sensor_id = stretch.epoch.identity.sensor_id if stretch.epoch else ""
+
+        def compute(plan: Plan) -> list[Row]:
+            found = [episode for episode in plan.episodes(first, end) if episode.first_seq >= first]
+            whole = [replace(episode, last_seq=min(episode.last_seq, stretch.end - 1)) for episode in found]
+            return [episode_values(sensor_id, episode, plan.schedule) for episode in whole]
+
+        return self._computed(stretch.first, compute) or []
 
     def _place(self, seq: int) -> int:
         return max(0, bisect_right(self._firsts, seq) - 1)

@@ -30,19 +30,19 @@ Note = Callable[[str, int | None, int | None, str], None]
 
 
 def compare_episodes(
-    connection: apsw.Connection, sensor_id: str, chronicle: Chronicle, low: int, end: int, note: Note
+    connection: apsw.Connection, sensor_id: str, chronicle: Chronicle, low: int, end: int, reach: int, note: Note
 ) -> tuple[int, int | None]:
     """Compare some of the records from reading `low` on with those of a sensor whose checkpoint is `end`.
 
+    From `reach` on nothing is expected: a checkpoint that is far off would have no end of episodes.
     Returns how many were looked at and the reading from which to go on, None if there are no more.
     """
-    rows = connection.execute(EPISODES, (sensor_id, low, MOST)).fetchall()
+    rows: list[Row] = connection.execute(EPISODES, (sensor_id, low, MOST)).fetchall()
     last = rows[-1][FIRST] if len(rows) == MOST else None
-    high = last if isinstance(last, int) and last < end else end
-    more = high if high != end else None
+    more = last if isinstance(last, int) and last < reach else None
     stored = {row[FIRST]: row for row in rows if more is None or row[FIRST] < more}
     looked_at = len(stored)
-    for right in chronicle.episodes(max(low, 0), high):
+    for right in chronicle.episodes(max(low, 0), reach if more is None else more):
         found = stored.pop(right[FIRST], None)
         if found is None:
             note("episode missing", right[FIRST], right[LAST], right[TYPE])
@@ -51,7 +51,7 @@ def compare_episodes(
     for first, found in stored.items():
         if not isinstance(first, int):
             note("episode extra", None, None, f"{found[TYPE]}, its first_seq is {first!r}")
-        elif chronicle.stretch(first).epoch or first >= end:
+        elif first >= end or (first < reach and chronicle.stretch(first).epoch):
             note("episode extra", first, found[LAST] if isinstance(found[LAST], int) else first, str(found[TYPE]))
     return looked_at, more
 
@@ -71,7 +71,9 @@ def differences(found: Row, right: Row) -> str:
     return "; ".join(difference(name, value, must) for name, value, must in pairs if value != must)
 
 
-def compare_strangers(connection: apsw.Connection, note: Callable[[str, str], None]) -> None:
-    """Episodes of sensors of which nothing else is on record."""
-    for sensor_id, count, first, last in connection.execute(STRANGERS):
-        note(str(sensor_id), f"{count} of a sensor that has no checkpoint, {first} .. {last}")
+def strangers(connection: apsw.Connection) -> list[tuple[str, str]]:
+    """Sensors that have episodes and nothing else on record, and what they have."""
+    rows = connection.execute(STRANGERS).fetchall()
+    return [
+        (str(name), f"{count} of a sensor without a checkpoint, {low} .. {high}") for name, count, low, high in rows
+    ]

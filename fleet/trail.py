@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleet.chronicle import Chronicle, Range, Row, expected_rows, row_count
 from worker.schema import READING_COLUMNS, identity_values
@@ -19,6 +19,9 @@ SAME = SEQ + 1
 WINDOW = 4096
 """Readings that are computed at once."""
 
+ASTRAY = 256
+"""Readings that are computed at once for a row that is out of its place."""
+
 OPEN = 10_000
 """Rows out of their place that are remembered, of each sensor."""
 
@@ -29,16 +32,26 @@ Note = Callable[[str, int | None, int | None, str], None]
 """Told of a finding: kind, first and last seq, detail."""
 
 
+class Known(NamedTuple):
+    """The rows of some readings, by sequence number; missing ones have none."""
+
+    seqs: range
+    rows: dict[int, Row]
+
+
+NOTHING = Known(range(0), {})
+
+
 class Trail:
-    """How far the rows of a sensor were followed: `next` is the sequence number after the last one."""
+    """How far the rows of a sensor were followed: `next` is the sequence number after the last one, `reach` that after
+    the last row that there was."""
 
     def __init__(self, chronicle: Chronicle, note: Note) -> None:
         self.chronicle, self._note = chronicle, note
-        self.next = 0
+        self.next = self.reach = 0
         self._holes: list[Range] = []
         self._early: set[int] = set()
-        self._known: dict[int, Row] = {}
-        self._known_range = range(0)
+        self._known: dict[int, Known] = {ASTRAY: NOTHING, WINDOW: NOTHING}
 
     def follow(
         self, rows: list[Row], end: int, asked: Row, constants: tuple[int, ...], differing: Callable[[int, Row], str]
@@ -57,7 +70,7 @@ class Trail:
 
     def finish(self, end: int) -> None:
         """There are no more rows, and the checkpoint is `end`."""
-        self._end = end
+        self._end, self.reach = end, self.next
         if self.next < end:
             self._gap(self.next, end)
             self.next = end
@@ -95,7 +108,7 @@ class Trail:
         elif seq > self.next and self._is_early(seq, rows[number + 1][SEQ] if number + 1 < len(rows) else None):
             self._early.add(seq)
             self._note("order", seq, seq, f"row {row[0]} stands before that of {rows[number + 1][SEQ]}")
-            self._compare(row, seq, 1)
+            self._compare(row, seq, ASTRAY)
         else:
             self._settle(row, seq)
 
@@ -110,8 +123,8 @@ class Trail:
             self.next = seq + 1
         elif self._fill(seq):
             self._note("order", seq, seq, f"row {row[0]} stands behind that of {self.next - 1}")
-            self._compare(row, seq, 1)
-        elif self._expected(seq, 1) == ():
+            self._compare(row, seq, ASTRAY)
+        elif self._expected(seq, ASTRAY) == ():
             self._note("stray", seq, seq, f"row {row[0]} is of a reading that is missing")
         else:
             self._note("repeat", seq, seq, f"row {row[0]}")
@@ -146,21 +159,20 @@ class Trail:
                 return True
         return False
 
-    def _expected(self, seq: int, ahead: int) -> Row | None:
-        """The row of that reading; () if it is missing, None if nobody knows. Those that follow are kept for then."""
-        if seq in self._known_range:
-            return self._known.get(seq, ())
-        window = self.chronicle.window(seq, min(self._end, seq + ahead))
-        if window.epoch is None or window.block is None:
-            return None
-        rows = expected_rows(window.epoch.settings, window.block, range(window.block.size))
-        known = {row[SEQ]: row for row in rows}
-        if ahead > 1:
-            self._known, self._known_range = known, range(window.first, window.end)
-        return known.get(seq, ())
+    def _expected(self, seq: int, size: int) -> Row | None:
+        """The row of that reading; () if it is missing, None if nobody knows. So many around it are kept for then."""
+        known = self._known[size]
+        if seq not in known.seqs:
+            begin = seq if size == WINDOW else max(self.chronicle.stretch(seq).first, seq - seq % size)
+            window = self.chronicle.window(begin, min(self._end, begin + size))
+            if window.epoch is None or window.block is None:
+                return None
+            rows = expected_rows(window.epoch.settings, window.block, range(window.block.size))
+            known = self._known[size] = Known(range(window.first, window.end), {row[SEQ]: row for row in rows})
+        return known.rows.get(seq, ())
 
-    def _compare(self, row: Row, seq: int, ahead: int) -> None:
-        expected = self._expected(seq, ahead)
+    def _compare(self, row: Row, seq: int, size: int) -> None:
+        expected = self._expected(seq, size)
         if expected == ():
             self._note("stray", seq, seq, f"row {row[0]} is of a reading that is missing")
         elif expected is not None:
