@@ -222,25 +222,3 @@ def test_a_second_fleet_on_one_directory_is_refused(up: Up, lively: Path, tmp_pa
     running.interrupt()
     assert 0 == running.wait()
     assert_complete(data, 3)
-
-
-def test_of_racing_starts_one_wins(lively: Path, tmp_path: Path) -> None:
-    """Exactly one; the others say so at once."""
-    arguments = ("up", "--data", tmp_path / "data", "-c", lively, "--no-http")
-    racers = [
-        subprocess.Popen(command(*arguments), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for _ in range(5)
-    ]
-    try:
-        wait_for(lambda: [racer.poll() for racer in racers].count(1) == 4, "four give up")
-        (winner,) = [racer for racer in racers if racer.poll() is None]
-        wait_for(lambda: fleet("status", "--data", tmp_path / "data").returncode == 0, "the fleet is well")
-        assert 0 == fleet("down", "--data", tmp_path / "data").returncode
-        assert 0 == winner.wait(PATIENCE)
-    finally:
-        for racer in racers:
-            racer.kill()
-    errors = {racer.pid: racer.communicate()[1] for racer in racers}
-    del errors[winner.pid]
-    assert all(b"another fleet runs here" in error for error in errors.values())
-    assert_complete(tmp_path / "data", 3)

@@ -1,0 +1,124 @@
+"""What is done to fleets from outside in fault tests, and what must be so afterwards."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import psutil
+
+from fleet.verification import verify
+from tests.e2e.evidence import Evidence, assert_complete, opened
+from tests.e2e.running import Running, alive, fleet, wait_for
+from worker.clock import elapsed_ns
+
+RATE = 20
+"""Readings per second of each sensor in the config `quick`."""
+
+
+def log(running: Running) -> str:
+    return (running.data / "run" / "fleet.log").read_text()
+
+
+def process(running: Running, sensor: str) -> psutil.Process | None:
+    """The sensor's process as it is now, whatever it is doing; None while it has none."""
+    pid = int(running.row(sensor)["pid"])
+    try:
+        found = psutil.Process(pid) if pid else None
+        return found if found and os.getsid(pid) == running.pid and alive(found) else None
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return None
+
+
+def kill_at_random(running: Running, kills: int, pause: float, dice: random.Random) -> None:
+    """SIGKILL that many workers, whatever they are doing, each incarnation at most once, one every `pause` seconds."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + 60.0
+    while len(killed) < kills:
+        assert time.monotonic() < deadline, f"{len(killed)} of {kills} kills in a minute"
+        time.sleep(dice.uniform(0.2, 1.8) * pause)  # nothing is waited for: this is the moment at random
+        victim = process(running, dice.choice(running.sensors))
+        if victim is not None and victim.pid not in killed:
+            victim.kill()
+            killed.add(victim.pid)
+
+
+def healthy(running: Running, seconds: float = 30.0) -> None:
+    """Once all sensors are, each with a process that lives."""
+
+    def well() -> bool:
+        return all(running.state(sensor) == "healthy" and process(running, sensor) for sensor in running.sensors)
+
+    wait_for(well, "all sensors are healthy", seconds)
+
+
+def proven(data: Path, sensors: int, scheduled: int | None = None, *, drained: bool = True) -> dict[str, Evidence]:
+    """What the databases say, after every reading was computed again and compared. `scheduled` is how many each sensor
+    has to have settled; `drained` says that nobody was killed at the end."""
+    found = assert_complete(data, sensors, scheduled, drained=drained)
+    verdict = verify(data, complete=scheduled is not None)
+    assert verdict.ok, verdict.findings
+    assert sensors == verdict.sensors
+    return found
+
+
+def drained(running: Running, sensors: int) -> dict[str, Evidence]:
+    """End the fleet. All that was due when it was told is there once, in order, and labelled."""
+    began, told = running.roster.started_ns, elapsed_ns()
+    assert 0 == fleet("down", "--data", running.data).returncode
+    assert 0 == running.wait()
+    found = proven(running.data, sensors)
+    for sensor, seen in found.items():
+        assert seen.next_seq > (told - began) * RATE / 1e9, sensor
+    return found
+
+
+@contextmanager
+def frozen(worker: psutil.Process, database: Path) -> Iterator[None]:
+    """Within it the worker stands still, in the middle of no transaction, and nobody but us can continue it.
+
+    As under a debugger, and like in a container that is paused. SIGSTOP would not do: the kernel continues a process
+    that is stopped when its process group loses its last link to the session, as it does with the supervisor.
+    """
+    wait_for(lambda: interrupted(worker) and unlocked(worker, database), "it stands between two transactions")
+    try:
+        yield
+    finally:
+        trace(PTRACE_DETACH, worker)
+
+
+def interrupted(worker: psutil.Process) -> bool:
+    trace(PTRACE_SEIZE, worker)
+    trace(PTRACE_INTERRUPT, worker)
+    os.waitpid(worker.pid, WALL)
+    return True
+
+
+def unlocked(worker: psutil.Process, database: Path) -> bool:
+    with opened(database) as connection:
+        connection.set_busy_timeout(0)
+        try:
+            connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+        except apsw.BusyError:
+            trace(PTRACE_DETACH, worker)
+            return False
+    return True
+
+
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WALL = 0x40000000
+"""Of the Linux headers."""
+
+
+def trace(request: int, worker: psutil.Process) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    library.ptrace.restype = ctypes.c_long
+    if library.ptrace(request, worker.pid, None, None) == -1:
+        raise OSError(ctypes.get_errno(), f"ptrace {request:#x}")

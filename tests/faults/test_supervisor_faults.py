@@ -1,0 +1,178 @@
+"""What befalls the processes around the workers: the supervisor, the template, several fleets at once."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.evidence import opened
+from tests.e2e.running import ENVIRONMENT, PATIENCE, Running, alive, command, fleet, session, wait_for
+from tests.faults.assault import RATE, drained, frozen, healthy, log, proven
+from tests.faults.conftest import Up, Write
+
+
+def kill_supervisor(running: Running) -> None:
+    os.kill(running.pid, signal.SIGKILL)
+    running.process.wait()
+
+
+def test_a_worker_that_outlived_its_fleet_is_fenced(up: Up, quick: Write, tmp_path: Path) -> None:
+    """The supervisor is killed while a worker stands still; a second fleet takes over; then the first one's worker
+    wakes up. It can write nothing any more, and ends."""
+    data = tmp_path / "data"
+    first = up("-c", quick(), "--no-http").ready()
+    old = first.worker("S_000002")
+    with frozen(old, data / "S_000002.db"):
+        kill_supervisor(first)
+        wait_for(lambda: session(first.pid) == [old], "the others are gone", 2.5)
+        second = up("-c", quick(), "--no-http").ready()
+        new = second.worker("S_000002")
+        before = second.row("S_000002")["next_seq"]
+
+    wait_for(lambda: not alive(old), "it ends", 3.0)
+    wait_for(lambda: second.row("S_000002")["next_seq"] > before, "the new one goes on")
+    assert new == second.worker("S_000002")
+    assert "S_000002: fenced: the checkpoint of S_000002 was moved by another worker" in log(second)
+    assert 0 == fleet("down", "--data", data).returncode
+    assert 0 == second.wait()
+    for seen in proven(data, 3).values():
+        assert ["start", "resume"] == [reason for _, reason in seen.epochs]
+
+
+@pytest.mark.parametrize("obstacle", ["stopped", "locked"])
+def test_no_orphan_stays(obstacle: str, up: Up, quick: Write, tmp_path: Path) -> None:
+    """The supervisor is killed: after two seconds nobody is left, not who cannot commit, and not who is stopped either
+    (the kernel wakes it). What was committed is whole."""
+    data = tmp_path / "data"
+    running = up("-c", quick()).ready()
+    victim = running.worker("S_000002")
+    with opened(data / "S_000002.db") as connection:
+        if obstacle == "locked":
+            connection.execute("BEGIN IMMEDIATE")
+            wait_for(lambda: running.state("S_000002") == "unready", "it cannot commit")
+        else:
+            victim.suspend()
+
+        kill_supervisor(running)
+        running.none_left(2.5)
+    proven(data, 3, drained=False)
+
+
+def test_a_supervisor_killed_again_and_again(up: Up, quick: Write, tmp_path: Path) -> None:
+    """At random moments, also while it starts: each start on the same directory continues, and the last one finds
+    everything in order."""
+    data, dice = tmp_path / "data", random.Random(6)
+    for _ in range(5):
+        running = up("-c", quick())
+        time.sleep(dice.uniform(0.2, 1.5))  # nothing is waited for: this is the moment at random
+        kill_supervisor(running)
+        running.none_left(2.5)
+
+    running = up("-c", quick(), "--for", "1s", "--no-http")
+    assert 0 == running.wait()
+    for seen in proven(data, 3).values():
+        assert seen.next_seq >= 20
+        assert {"start", "resume"} >= {reason for _, reason in seen.epochs}
+
+
+def test_a_template_killed_again_and_again(up: Up, quick: Write) -> None:
+    """Together with workers that it has started, and with others that it has not: all are missed and replaced."""
+    dice, running = random.Random(7), up("-c", quick(count=5), "--no-http").ready()
+    for _ in range(5):
+        template = running.beside()["template"]
+        victims = [running.worker(sensor) for sensor in dice.sample(running.sensors, 2)]
+        for victim in dice.sample([template, *victims], 3):
+            victim.kill()
+        wait_for(lambda template=template: not alive(template), "the template is gone")  # type: ignore[misc]
+        healthy(running)
+
+    assert 10 == sum(int(running.row(sensor)["restarts"]) for sensor in running.sensors)
+    fleet("down", "--data", running.data)
+    running.wait()
+    assert "Traceback" not in log(running)
+    proven(running.data, 5)
+
+
+@pytest.mark.xfail(reason="a worker whose template died is taken for lost when it has drained")
+def test_workers_that_outlived_their_template_drain(up: Up, quick: Write) -> None:
+    """Like all others: nothing is wrong, and the exit code is 0."""
+    running = up("-c", quick(), "--no-http").ready()
+    template = running.beside()["template"]
+    template.kill()
+    wait_for(lambda: "template: died" in running.output, "another template is started")
+
+    drained(running, 3)
+    assert "while draining" not in running.output
+
+
+def test_sigterm_while_it_starts(up: Up, quick: Write, tmp_path: Path) -> None:
+    """At random moments: no traceback, nobody is left, and the next start continues with what is there."""
+    data, dice = tmp_path / "data", random.Random(8)
+    for _ in range(6):
+        running = up("-c", quick(count=8))
+        time.sleep(dice.uniform(0.0, 1.2))  # nothing is waited for: this is the moment at random
+        os.kill(running.pid, signal.SIGTERM)
+        code = running.wait()
+        assert code in (0, 130, -signal.SIGTERM), running.output
+        assert "Traceback" not in running.output
+
+    running = up("-c", quick(count=8), "--for", "1s", "--no-http")
+    assert 0 == running.wait(), running.output
+    proven(data, 8)
+    assert "Traceback" not in log(running)
+
+
+def test_sigterm_while_a_database_is_locked(up: Up, quick: Write, tmp_path: Path) -> None:
+    """The fleet ends by its deadline, says what was not written and why, and that is no success. Everything else is
+    there, and the next run continues."""
+    data = tmp_path / "data"
+    running = up("-c", quick(drain=1.5), "--no-http").ready()
+    with opened(data / "S_000002.db") as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        wait_for(lambda: running.state("S_000002") == "unready", "it cannot commit")
+        told = time.monotonic()
+        os.kill(running.pid, signal.SIGTERM)
+
+        assert 1 == running.wait()
+        took = time.monotonic() - told
+
+    assert took < 1.5 + 2 + 3
+    assert re.search(
+        r"^S_000002: unready: \d+ due readings not written: S_000002.db: .*locked", running.output, re.MULTILINE
+    )
+    stuck, *others = sorted(seen.next_seq for seen in proven(data, 3, drained=False).values())
+    assert stuck < min(others) - RATE
+    assert 0 == up("-c", quick(), "--for", "1s", "--no-http").wait()
+    proven(data, 3)
+
+
+def test_of_twenty_racing_starts_one_wins(quick: Write, tmp_path: Path) -> None:
+    """Exactly one; the others end at once and name it."""
+    data = tmp_path / "data"
+    arguments = ("up", "--data", data, "-c", quick(), "--no-http")
+    racers = [
+        subprocess.Popen(command(*arguments), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(20)
+    ]
+    try:
+        wait_for(lambda: [racer.poll() for racer in racers].count(1) == 19, "nineteen give up", 2 * PATIENCE)
+        (winner,) = [racer for racer in racers if racer.poll() is None]
+        wait_for(lambda: fleet("status", "--data", data).returncode == 0, "the fleet is well")
+        assert 0 == fleet("down", "--data", data).returncode
+        assert 0 == winner.wait(PATIENCE)
+    finally:
+        for racer in racers:
+            racer.kill()
+    errors = {racer.pid: racer.communicate()[1].decode() for racer in racers}
+    assert "" == errors.pop(winner.pid)
+    for error in errors.values():
+        assert f"another fleet runs here (pid {winner.pid})" in error
+        assert 1 == error.count("\n")
+    proven(data, 3)

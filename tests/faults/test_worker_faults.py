@@ -1,0 +1,149 @@
+"""Workers that die, of whatever and whenever: replaced within seconds, nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import random
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.evidence import evidence
+from tests.e2e.running import fleet, wait_for
+from tests.faults.assault import drained, healthy, kill_at_random, log, process, proven
+from tests.faults.conftest import Up, Write
+from tests.faults.sabotage import Sabotage
+
+
+@pytest.mark.parametrize(("layout", "kills"), [("own", 100), ("shared", 40)])
+def test_killed_at_random_moments(layout: str, kills: int, up: Up, quick: Write) -> None:
+    """A hundred SIGKILLs in ten sensors, in claims, in generation, in transactions, in the wait."""
+    running = up("-c", quick(count=10, database=layout), "--no-http").ready()
+
+    kill_at_random(running, kills, 0.06, random.Random(3))
+
+    healthy(running)
+    assert kills == sum(int(running.row(sensor)["restarts"]) for sensor in running.sensors)
+    found = drained(running, 10)
+    assert all([(0, "start")] == seen.epochs for seen in found.values())
+
+
+@pytest.mark.parametrize("layout", ["own", "shared"])
+def test_killed_inside_an_open_transaction(layout: str, up: Up, quick: Write, sabotage: Sabotage) -> None:
+    """Thirty SIGKILLs in the middle of COMMIT: before a page of the log, after half of one, and after the last one,
+    when the transaction has taken place and nobody was told."""
+    dice, running = random.Random(4), up("-c", quick(database=layout), "--no-http").ready()
+    databases = ["sensor_data.db"] if layout == "shared" else [f"{sensor}.db" for sensor in running.sensors]
+    for ordered in range(len(databases), 31, len(databases)):
+        for database in databases:
+            moment = dice.choice(["before", "torn", "committed"])
+            sabotage.order(database, "kill", pages=dice.randrange(12), moment=moment)
+        wait_for(lambda ordered=ordered: len(sabotage.taken()) == ordered, f"{ordered} orders are taken")  # type: ignore[misc]
+
+    healthy(running)
+    drained(running, 3)
+    assert 30 == running.output.count("died by SIGKILL")
+
+
+DEATHS = {
+    "segfault": ("SIGSEGV", "Fatal Python error: Segmentation fault"),
+    "abort": ("SIGABRT", "Fatal Python error: Aborted"),
+    "nomem": ("want of memory", "S_000003.db: out of memory"),
+}
+
+
+def test_workers_that_crash(up: Up, quick: Write, sabotage: Sabotage, tmp_path: Path) -> None:
+    """By themselves, in the middle of a transaction: what of is told, and where is in the log."""
+    running = up("-c", quick(), "--for", "4s", "--no-http").ready()
+    old = {sensor: running.worker(sensor) for sensor in running.sensors}
+    for sensor, action in zip(running.sensors, DEATHS, strict=True):
+        sabotage.order(f"{sensor}.db", action)
+
+    for sensor in running.sensors:
+        running.replaced(sensor, old[sensor])
+    assert 0 == running.wait()
+    written = log(running)
+    for sensor, (told, logged) in zip(running.sensors, DEATHS.values(), strict=True):
+        assert f"{sensor}: died by {told}" in running.output
+        assert logged in written
+    assert 2 == len(re.findall(r"^Current thread .*(?:\n  File .*)*worker/database.py", written, re.MULTILINE))
+    proven(tmp_path / "data", 3, 80)
+
+
+@pytest.mark.parametrize(("state", "layout"), [("hold", "shared"), ("stuck", "own"), ("busy", "own")])
+def test_a_worker_that_hangs_inside_a_transaction(
+    state: str, layout: str, up: Up, quick: Write, sabotage: Sabotage, tmp_path: Path
+) -> None:
+    """Stopped, waiting for ever or in an endless loop, with a thread beside that lives on, holding the write lock of
+    its database: killed after hang_seconds, with a stack dump in the log, and replaced. Those who share its database
+    wait, and go on."""
+    running = up("-c", quick(hang=1.5, database=layout), "--for", "5s", "--no-http").ready()
+    database = "sensor_data.db" if layout == "shared" else "S_000002.db"
+
+    sabotage.order(database, "stuck" if state == "busy" else state, busy=state == "busy")
+
+    assert 0 == running.wait()
+    (taken,) = sabotage.taken()
+    assert not psutil.pid_exists(taken.pid)
+    assert "no heartbeat for" in running.output
+    assert "died by SIGABRT" in running.output
+    dump = log(running).split("Fatal Python error: Aborted")[1]
+    assert "worker/process.py" in dump
+    assert ("in live_on" in dump) == (state != "hold")
+    proven(tmp_path / "data", 3, 100)
+
+
+def test_a_worker_that_cannot_start(up: Up, quick: Write, sabotage: Sabotage, tmp_path: Path) -> None:
+    """Six times exit(1) at the opening of its database: tried again after ever longer pauses, then `failed`, which
+    everybody sees. `fleet restart` gives it another chance, and its data is complete then."""
+    for _ in range(6):
+        sabotage.order("S_000002.db", "exit")
+    running = up("-c", quick(budget=5, backoff_max=30), "--no-http")
+    wait_for((tmp_path / "data" / "run" / "control.sock").exists, "the fleet runs")
+
+    wait_for(lambda: running.state("S_000002") == "failed", "it has failed")
+    assert "S_000002: failed: died 6 times, last by exit code 1" in running.output
+    tries = [taken.time for taken in sabotage.taken()]
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    assert all(pause >= 0.025 * 2**number for number, pause in enumerate(pauses)), pauses
+    assert ["healthy", "healthy"] == [running.state(sensor) for sensor in ("S_000001", "S_000003")]
+    told = fleet("status", "--data", running.data)
+    assert 1 == told.returncode
+    assert "S_000002: failed: died 6 times, last by exit code 1" in told.stdout
+
+    assert 0 == fleet("restart", "S_000002", "--data", running.data).returncode
+    healthy(running)
+    drained(running, 3)
+
+
+def test_out_of_memory(up: Up, quick: Write, sabotage: Sabotage, tmp_path: Path) -> None:
+    """A worker that gets no more (RLIMIT_AS) does not stay, unready for ever: it dies, and the next one goes on."""
+    running = up("-c", quick(), "--for", "4s", "--no-http").ready()
+    victim = running.worker("S_000002")
+    sabotage.order("S_000002.db", "starve")
+
+    running.replaced("S_000002", victim)
+    assert 0 == running.wait()
+    assert 1 == running.output.count("S_000002: died by")
+    proven(tmp_path / "data", 3, 80)
+
+
+def test_chaos_changes_nothing(up: Up, quick: Write, tmp_path: Path) -> None:
+    """Two fleets at once, with the same seed and start in two directories, one of them under fire: the other one does
+    not notice, and both have the same readings, episodes and epochs."""
+    same = ("-c", quick(), "--seed", 11, "--start", "2026-01-01T00:00:00Z", "--for", "5s", "--no-http")
+    calm = up(*same, data=tmp_path / "calm").ready()
+    chaos = up(*same, data=tmp_path / "chaos").ready()
+    bystanders = [process(calm, sensor) for sensor in calm.sensors]
+
+    kill_at_random(chaos, 12, 0.1, random.Random(5))
+
+    assert bystanders == [process(calm, sensor) for sensor in calm.sensors]
+    assert [0, 0] == [calm.wait(), chaos.wait()]
+    assert "restarts: 0" in calm.output
+    assert "restarts: 12" in chaos.output
+    proven(tmp_path / "calm", 3, 100)
+    proven(tmp_path / "chaos", 3, 100)
+    assert evidence(tmp_path / "calm") == evidence(tmp_path / "chaos")
