@@ -20,10 +20,13 @@ from fleet.catalogue_entries import ChannelProfile, Effect, Kind
 from fleet.config_faults import Fault, Index, model_faults, refuse
 from fleet.errors import UserError
 from fleet.packaged import packaged
+from fleet.scalars import LONGEST_NAME
 from fleet.yaml_source import read_yaml
 from fleet.yaml_tree import Mark, Node
 
 HIGHEST_SHARE = Fraction(9, 10)
+HIGHEST_ODDS = Fraction(10**12)
+"""As good as always, and a float."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Effects:
         }
         others, left = len(channels) - len(shares), 1 - sum(shares.values())
         unit = left / others if others and left > 0 else Fraction(1)
-        return tuple((name, float(share / unit)) for name, share in shares.items())
+        return tuple((name, float(min(share / unit, HIGHEST_ODDS))) for name, share in shares.items())
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,10 @@ def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 def checked(values: Mapping[str, Any], index: Index, faults: list[Fault]) -> Iterator[tuple[str, Kind]]:
     for name, value in values.items():
+        if not (name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
+            message = f"is not a name of 1 to {LONGEST_NAME} characters on one line"
+            faults.append(index.fault((name,), message, at_key=True))
+            continue
         try:
             yield name, Kind.model_validate(value)
         except ValidationError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from fleet.config_anomalies import KINDS
-from fleet.scalars import AsExact, AsReal, AsText, AsWhole, Misfit, Quantity, Section, StandardDeviation, Text
+from fleet.config_faults import at, misfit
+from fleet.scalars import AsExact, AsReal, AsText, AsWhole, Misfit, Name, Quantity, Section, StandardDeviation, Text
 
 MOST_CHANNELS = 8  # as many as a row of the board has; said again because importing numpy takes longer than all of this
 
@@ -64,11 +65,12 @@ class Effect(Section):
     multiplier: Multiplier = Decimal(1)
     severity: Annotated[float, Field(ge=0, le=100), AsReal] = 1.0
     weights: Mapping[KindName, Multiplier] = Field(default_factory=dict)
-    parameters: Mapping[KindName, Mapping[Text, Quantity]] = Field(default_factory=dict)
-    channel_shares: Mapping[Text, ChannelShare] = Field(default_factory=dict)
+    parameters: Mapping[KindName, Mapping[Name, Quantity]] = Field(default_factory=dict)
+    channel_shares: Mapping[Name, ChannelShare] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def known_parameters(self) -> Effect:
+        """Those that a config could state of the type."""
         for kind, values in self.parameters.items():
             names = KINDS[kind].parameter_names()
             for name in values:
@@ -76,6 +78,11 @@ class Effect(Section):
                     raise Misfit(
                         f"parameters.{kind}.{name}", f"unknown parameter; {kind} has {', '.join(names) or 'none'}"
                     )
+            try:
+                KINDS[kind].model_validate(values)
+            except ValidationError as error:
+                name, reason = first_fault(error, KINDS[kind].model_json_schema())
+                raise Misfit(f"parameters.{kind}.{name}", reason) from None
         return self
 
     @model_validator(mode="after")
@@ -85,15 +92,24 @@ class Effect(Section):
         return self
 
 
+def first_fault(error: ValidationError, schema: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of a parameter and what is wrong with it."""
+    found = error.errors(include_url=False)[0]
+    reason = found.get("ctx", {}).get("error")
+    if isinstance(reason, Misfit):
+        return reason.key, str(reason)
+    return str(found["loc"][0]), f"{found['input']:g} {misfit(found['input'], at(schema, found['loc']))}"
+
+
 class Manufacturer(Effect):
-    models: tuple[Text, ...] = Field(min_length=1, strict=False)
+    models: tuple[Name, ...] = Field(min_length=1, strict=False)
 
 
 class Kind(Section):
     """One kind of sensor."""
 
-    aliases: tuple[Text, ...] = Field(default=(), strict=False)
-    channels: Mapping[Text, ChannelProfile] = Field(min_length=1, max_length=MOST_CHANNELS)
-    manufacturers: Mapping[Text, Manufacturer] = Field(min_length=1)
-    models: Mapping[Text, Effect] = Field(default_factory=dict)
-    firmware: Mapping[Text, Effect] = Field(min_length=1)
+    aliases: tuple[Name, ...] = Field(default=(), strict=False)
+    channels: Mapping[Name, ChannelProfile] = Field(min_length=1, max_length=MOST_CHANNELS)
+    manufacturers: Mapping[Name, Manufacturer] = Field(min_length=1)
+    models: Mapping[Name, Effect] = Field(default_factory=dict)
+    firmware: Mapping[Name, Effect] = Field(min_length=1)

@@ -23,6 +23,7 @@ from fleet.timezones import timezones
 COLUMNS = ("name", "country", "admin1", "latitude", "longitude", "population", "timezone")
 SPELLINGS = {"city": "name", "lat": "latitude", "lon": "longitude", "lng": "longitude", "state": "admin1"}
 DEFAULTS = {"country": "", "admin1": "", "population": 1, "timezone": "UTC"}
+LONGEST_NAME, LONGEST_CODE = 100, 40  # together they are an address
 TEXT: tuple[tuple[type, ...], str] = ((str,), "text")
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "latitude": ((int, float), "a number"),
@@ -113,6 +114,7 @@ def from_table(text: str, path: Path) -> tuple[City, ...]:
     if missing:
         raise UserError(f"{path}:1: no column {', '.join(missing)} (needed, tab-separated: {', '.join(COLUMNS)})")
     pick = itemgetter(*(header.index(name) for name in COLUMNS))
+    refuse_unwritable(text, path)
     known = timezones()
     cities = []
     for number, line in enumerate(islice(lines, 1, None), start=2):
@@ -128,6 +130,15 @@ def from_table(text: str, path: Path) -> tuple[City, ...]:
             raise UserError(f"{path}:{number}: {key}: {quoted(getattr(city, key))} {allowed}")
         cities.append(city)
     return tuple(cities)
+
+
+def refuse_unwritable(text: str, path: Path) -> None:
+    """UserError if there is something in the table that could not stand in a line of another file."""
+    if writable(text.replace("\t", "").replace("\n", "")):
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not writable(line.replace("\t", "")):
+            raise UserError(f"{path}:{number}: {quoted(line)} has control characters in it")
 
 
 def unreadable(fields: list[str], header: list[str]) -> str:
@@ -150,6 +161,10 @@ def sound(city: City, known: frozenset[str]) -> bool:
         and city.population >= 0
         and city.timezone in known
         and city.name.strip() != ""
+        and len(city.name) <= LONGEST_NAME
+        and not city.country.isspace()
+        and len(city.country) <= LONGEST_CODE
+        and len(city.admin1) <= LONGEST_CODE
     )
 
 
@@ -163,6 +178,11 @@ def fault(city: City) -> tuple[str, str]:
         return "population", "is negative"
     if not city.name.strip():
         return "name", "is empty"
+    if city.country.isspace():
+        return "country", "is blank"
+    for key, most in (("name", LONGEST_NAME), ("country", LONGEST_CODE), ("admin1", LONGEST_CODE)):
+        if len(getattr(city, key)) > most:
+            return key, f"is longer than {most} characters"
     return "timezone", "is not a time zone (such as America/Denver)"
 
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from fleet.errors import UserError
+from fleet.quotes import legible
 from fleet.scalars import NUMBER, Misfit
-from fleet.yaml_tree import Mark, Node, Plain, legible
+from fleet.yaml_tree import Mark, Node, Plain
 
 Path = tuple[str | int, ...]
 Schema = Mapping[str, Any]

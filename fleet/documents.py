@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from fleet.errors import UserError
+from fleet.quotes import legible
 
-LONGEST_QUOTE = 60
-CONTROL = re.compile("[\\x00-\\x1f\\x7f\\ud800-\\udfff]")
+LARGEST_FILE = 64_000_000
+DEEPEST = 100
+UNWRITABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 SPACE = re.compile(r"[ \t\n\r]*")
 TRAILING_COMMA = re.compile(r",[ \t\n\r]*[]}]")
 DECODER = json.JSONDecoder()
@@ -26,9 +28,16 @@ class RepeatedKey(ValueError):
 
 
 def read_text(path: Path) -> str:
-    """The whole file, without a byte order mark; UserError if there is no such text file."""
+    """The whole file, without a byte order mark, its lines ended by newlines; UserError if there is no such text file
+    of at most 64 MB."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would keep us waiting
+            raise UserError(f"{path}: is not a file")
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
+            raise UserError(f"{path}: is larger than {LARGEST_FILE // 1_000_000} MB")
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -45,7 +54,10 @@ def read_text(path: Path) -> str:
 def parse_json(text: str, path: Path) -> Any:
     """The value that `text` spells; UserError with line and column of `path` if it spells none."""
     try:
-        return json.loads(text, object_pairs_hook=distinct)
+        document = json.loads(text, object_pairs_hook=distinct)
+        if deeper(document, DEEPEST):
+            raise UserError(f"{path}: invalid JSON: nested too deeply")
+        return document
     except json.JSONDecodeError as error:
         line, column, reason = what_is_wrong(error)
         raise UserError(f"{path}:{line}:{column}: invalid JSON: {reason}") from None
@@ -55,6 +67,23 @@ def parse_json(text: str, path: Path) -> Any:
         raise UserError(f"{path}: invalid JSON: nested too deeply") from None
     except ValueError:  # the one that is left: Python reads no whole number of more than 4300 digits
         raise UserError(f"{path}: invalid JSON: a number of thousands of digits") from None
+
+
+def deeper(document: Any, levels: int) -> bool:
+    """Whether values are nested in more levels than that. Those that are not can be compared and written out without
+    regard to the limit of recursion."""
+    level = [document]
+    for _ in range(levels):
+        level = [inner for value in level for inner in inside(value)]
+        if not level:
+            return False
+    return True
+
+
+def inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def what_is_wrong(error: json.JSONDecodeError) -> tuple[int, int, str]:
@@ -79,24 +108,19 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def refuse(path: Path, text: str, keys: Sequence[str | int], value: object, allowed: str) -> NoReturn:
     """Raise the one line about a value of a JSON file: file, line, column, key, value, what is allowed."""
     line, column = position(text, keys)
-    name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+    name = "".join(f"[{key}]" if isinstance(key, int) else f".{legible(key)}" for key in keys).lstrip(".")
     raise UserError(f"{path}:{line}:{column}: {name}: {quoted(value)} {allowed}")
 
 
 def quoted(value: object) -> str:
     """`value` as JSON spells it, shortened."""
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (RecursionError, ValueError):
-        text = "a value"
-    text = text.encode(errors="backslashreplace").decode()
-    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "..."
+    return legible(json.dumps(value, ensure_ascii=False))
 
 
 def writable(text: str) -> bool:
-    """Whether `text` can stand in one line of a file, a log and a database: no control characters, no half of a
-    surrogate pair (which JSON can spell and UTF-8 cannot)."""
-    return not CONTROL.search(text)
+    """Whether `text` can stand in one line of a file, a log and a database: no control characters, no line ends, no
+    half of a surrogate pair (which JSON can spell and UTF-8 cannot)."""
+    return not UNWRITABLE.search(text)
 
 
 def position(text: str, keys: Sequence[str | int]) -> tuple[int, int]:

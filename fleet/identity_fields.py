@@ -98,7 +98,7 @@ class Fields(BaseModel):
     orientation_degrees: Annotated[float, Field(ge=0, le=360)] | None = None
     instance_id: Text | None = None
     sensor_type: Text | None = None
-    minted_seed: int | None = None
+    minted_seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None  # as of a config
     minted_index: Annotated[int, Field(ge=0)] | None = None
     minted_settings: str = ""
 
@@ -118,6 +118,7 @@ ALLOWED = {
     "string_type": "must be text, in double quotes",
     "string_unicode": "must be text that UTF-8 can spell",
     "float_type": "must be a number",
+    "too_long": "must be at most 200 characters",
 }
 
 

@@ -19,6 +19,8 @@ WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,400}\Z")
 NUMBER = re.compile(r"(?=.{1,400}\Z)[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?\Z")
 CENTURY = 100 * 365 * 86_400
 """Seconds; no time that a config states is longer."""
+LONGEST_NAME = 100
+"""Characters of a name in the catalogue: it becomes part of an identity's serial number, which has 200."""
 TRUE = frozenset(("true", "yes", "on"))
 FALSE = frozenset(("false", "no", "off"))
 
@@ -77,6 +79,12 @@ def printable(value: str) -> str:
     return value
 
 
+def visible(value: str) -> str:
+    if value.isspace():
+        raise ValueError("is blank")
+    return value
+
+
 def measurable(value: float) -> float:
     # Far below the nine decimals that are written; noise is amplified by mean / std_dev, which must stay finite.
     if 0 < value < 1e-12:
@@ -86,6 +94,9 @@ def measurable(value: float) -> float:
 
 AsText = BeforeValidator(text)
 Text = Annotated[str, Field(min_length=1, max_length=1000), AsText, AfterValidator(printable)]
+Name = Annotated[
+    str, Field(min_length=1, max_length=LONGEST_NAME), AsText, AfterValidator(printable), AfterValidator(visible)
+]
 Flag = Annotated[bool, BeforeValidator(flag)]
 AsWhole = BeforeValidator(whole)
 Natural = Annotated[int, Field(ge=0, le=2**63 - 1), AsWhole]

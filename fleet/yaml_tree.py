@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from fleet.errors import UserError
+from fleet.quotes import legible
 
 MOST_VALUES = 200_000
 DEEPEST = 32
-SHOWN = 60
 LONGEST_NAME = 200
 LONGEST_KEY = 1000
 
@@ -211,9 +211,3 @@ def dotted(parent: str, key: str) -> str:
     """The name of a value: of a deep one its end, so that no file makes names longer than what it holds."""
     name = f"{parent}.{legible(key)}" if parent else legible(key)
     return name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
-
-
-def legible(text: str) -> str:
-    """Text of a file as it can stand in an error: its beginning, with escapes for what a terminal would obey or hide."""
-    start = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in start)

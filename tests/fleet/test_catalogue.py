@@ -79,6 +79,15 @@ def test_a_share_of_the_channels_becomes_odds() -> None:
     assert [name for name, _ in effects.odds(("temperature",))] == ["temperature"]
 
 
+def test_a_share_of_nearly_all_is_odds_that_can_be_computed(tmp_path: Path) -> None:
+    """Of a channel that others get one in 10^390 of, which is no float."""
+    path = tmp_path / "more.yaml"
+    path.write_text(f"environmental: {{firmware: {{9: {{channel_shares: {{voltage: 0.{'9' * 390}}}}}}}}}")
+    effects = load_catalogue(path).sensor_type("environmental").effects(None, None, "9")
+
+    assert (("voltage", 1e12),) == effects.odds(CHANNELS)
+
+
 def test_a_file_extends_the_catalogue(tmp_path: Path) -> None:
     """With a manufacturer for a kind that is there, and with a kind of its own."""
     path = tmp_path / "more.yaml"
@@ -120,6 +129,17 @@ def test_a_file_extends_the_catalogue(tmp_path: Path) -> None:
             "environmental: {firmware: {9: {channel_shares: {temperature: 0.6, voltage: 0.5}}}}",
             "1:48: environmental.firmware.9.channel_shares: the shares add up to more than 1",
         ),
+        (
+            "environmental: {firmware: {9: {parameters: {spike: {multiplier_min: 0}}}}}",
+            "1:69: environmental.firmware.9.parameters.spike.multiplier_min: 0 is not between 1 and 1000",
+        ),
+        (
+            "environmental: {firmware: {9: {parameters: {spike: {multiplier_min: 4}}}}}",
+            "1:69: environmental.firmware.9.parameters.spike.multiplier_min: 4 is more than multiplier_max 3",
+        ),
+        ("environmental: {manufacturers: {' ': {models: [A]}}}", "1:33: environmental.manufacturers. : is blank"),
+        (f"{'k' * 101}: {{}}", "...: is not a name of 1 to 100 characters on one line"),
+        ('"": {}', "1:1: is not a name of 1 to 100 characters on one line"),
         ("environmental: {firmware: {9: {multplier: 2}}}", "did you mean 'multiplier'?"),
         ("- a", "not a catalogue"),
     ],

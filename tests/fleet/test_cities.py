@@ -61,6 +61,9 @@ def test_columns_may_come_in_any_order(tmp_path: Path) -> None:
         (ROW.replace("522250", "5.5"), 'mine.tsv:3: population: "5.5" is not a whole number'),
         (ROW.replace("Paris", "Lyon"), 'mine.tsv:3: timezone: "Europe/Lyon" is not a time zone'),
         (ROW.replace("Lyon", " "), 'mine.tsv:3: name: " " is empty'),
+        (ROW.replace("Lyon", "L" * 101), f'mine.tsv:3: name: "{"L" * 56}... is longer than 100 characters'),
+        (ROW.replace("FR", " "), 'mine.tsv:3: country: " " is blank'),
+        (ROW.replace("FR", "F\x1b[31m"), "has control characters in it"),
         ("Lyon\tFR", "mine.tsv:3: 2 fields, the header has 7"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,11 @@ def test_the_address_is_made_of_what_is_there(tmp_path: Path) -> None:
         ('{"id": "a", "model": "\\ud800"}', 'model: "\\ud800" must be one line of text without control characters'),
         ('{"id": "a", "model": "x\\u0000"}', "must be one line of text without control characters"),
         ('{"id": "a", "location": ""}', 'location: "" must not be empty'),
+        ('{"id": "a", "model": "x\\u2028y"}', 'model: "x\\u2028y" must be one line of text without control characters'),
+        ('{"id": "a", "model": "\\u009b31m"}', 'model: "\\x9b31m" must be one line of text without control characters'),
+        ('{"id": "\\u202e\\ufeff"}', 'id: "\\u202e\\ufeff" must be 1 to 64 letters'),
+        ('{"id": "a", "metadata": {"minted": {"seed": -1, "index": 1}}}', "metadata.minted.seed: -1 must be greater than"),
+        ('{"id": "a", "x": ' + "[" * 101 + "]" * 101 + "}", "a.json: invalid JSON: nested too deeply"),
     ],
 )
 def test_what_is_no_identity_is_refused(tmp_path: Path, text: str | bytes, complaint: str) -> None:
@@ -147,6 +153,17 @@ def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
         read_identity(tmp_path)
     with pytest.raises(UserError, match=r": no such file$"):
         read_identity(tmp_path / "none.json")
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe in the folder of identities, and a file without an end."""
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(UserError, match=r"pipe\.json: is not a file$"):
+        read_identities(tmp_path)
+    with (tmp_path / "large.json").open("wb") as large:
+        large.truncate(64_000_001)
+    with pytest.raises(UserError, match=r"large\.json: is larger than 64 MB$"):
+        read_identity(tmp_path / "large.json")
 
 
 def test_oddities_are_warned_of(tmp_path: Path) -> None:
@@ -192,7 +209,7 @@ def test_writing_where_one_cannot_is_a_user_error(tmp_path: Path) -> None:
         write_identity(tmp_path / "none", DENVER)
 
 
-words = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30).filter(str.strip)
+words = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=30).filter(str.strip)
 dates = st.dates().map(lambda day: day.isoformat())
 degrees = st.floats(-90, 90)
 
@@ -218,7 +235,7 @@ degrees = st.floats(-90, 90)
         type=st.none() | words,
         city=st.none() | words,
         country=st.none() | words,
-        minted=st.none() | st.builds(Minted, st.integers(), st.integers(0, 10**9), st.text("0123456789abcdef")),
+        minted=st.none() | st.builds(Minted, st.integers(0, 2**63 - 1), st.integers(0, 10**9), st.text("0123456789abcdef")),
         warnings=st.just(()),
     )
 )

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.config import Given, json_schema, load_config, packaged, to_yaml
 from fleet.config_faults import at, keys
 from fleet.errors import UserError
 from tests.fuzz.bounds import assert_line, examples, in_time
+from tests.fuzz.changes import damaged
 from tests.fuzz.sound import assert_works
-from tests.fuzz.yaml_texts import damaged, mutated, odd_scalars
+from tests.fuzz.yaml_texts import mutated, odd_scalars
 
 ROOT = Path(__file__).parents[2]
 FILES = tuple(path for path in sorted((ROOT / "configs").glob("*.yaml")) if path.name != "catalogue.yaml")
@@ -93,7 +94,7 @@ def leaves() -> Iterator[tuple[str, st.SearchStrategy[Any]]]:
     schema = json_schema()
     for key in keys(schema):
         values = bounds(at(schema, tuple(key.split("."))))
-        if not values.is_empty and key not in ("version",):
+        if not values.is_empty and key != "version":
             yield key, values
 
 
@@ -108,7 +109,11 @@ def channel(draw: st.DrawFn) -> dict[str, Any]:
     lowest, least, mean, most, highest = sorted(draw(extremes) for _ in range(5))
     optional = {"decimals": st.integers(0, 9), "daily_amplitude": st.sampled_from((-100.0, 0.0, 100.0))}
     return {
-        **{"lowest": lowest, "min": least, "mean": mean, "max": most, "highest": highest},
+        "lowest": lowest,
+        "min": least,
+        "mean": mean,
+        "max": most,
+        "highest": highest,
         "std_dev": abs(draw(extremes)),
         **{name: draw(values) for name, values in optional.items() if draw(st.booleans())},
     }

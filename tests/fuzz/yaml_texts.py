@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from hypothesis import strategies as st
+
+from tests.fuzz.changes import Entry, changed
 
 SCALARS = (
     # numbers, and what looks like one
@@ -102,14 +102,6 @@ odd_scalars = st.one_of(
 odd_keys = st.sampled_from(KEYS) | st.text(max_size=8)
 
 
-@dataclass
-class Entry:
-    """A key of a mapping, or "" for an item of a list, as it is spelled; its value is spelled text or more entries."""
-
-    key: str
-    value: str | list[Entry]
-
-
 def parsed(text: str) -> list[Entry]:
     """The entries of a YAML mapping."""
     entries = tree(yaml.compose(text, Loader=yaml.SafeLoader))
@@ -141,49 +133,8 @@ def written(entries: Sequence[Entry], indent: str = "") -> Iterator[str]:
             yield from written(entry.value, indent + "  ")
 
 
-def places(entries: list[Entry]) -> Iterator[tuple[list[Entry], int]]:
-    """Where each entry is: the list that has it, and its number there."""
-    for number, entry in enumerate(entries):
-        yield entries, number
-        if isinstance(entry.value, list):
-            yield from places(entry.value)
-
-
 @st.composite
 def mutated(draw: st.DrawFn, files: Sequence[Path]) -> str:
     """The text of one of the files with one to four things changed."""
     entries = parsed(draw(st.sampled_from(files)).read_text())
-    for _ in range(draw(st.integers(1, 4))):
-        around, number = draw(st.sampled_from(list(places(entries)) or [([Entry("a", "1")], 0)]))
-        change = draw(st.sampled_from(("value", "value", "value", "key", "twice", "more", "gone", "deeper", "moved")))
-        entry = around[number]
-        if change == "value":
-            entry.value = draw(odd_scalars)
-        elif change == "key":
-            entry.key = draw(odd_keys)
-        elif change == "twice":
-            around.append(Entry(entry.key, entry.value))
-        elif change == "more":
-            around.append(Entry(draw(odd_keys), draw(odd_scalars)))
-        elif change == "gone":
-            del around[number]
-        elif change == "deeper":
-            entry.value = [Entry(draw(odd_keys), entry.value)]
-        else:
-            other, place = draw(st.sampled_from(list(places(entries))))
-            entry.value = deepcopy(other[place].value)
-    return "".join(written(entries))
-
-
-@st.composite
-def damaged(draw: st.DrawFn, files: Sequence[Path]) -> bytes:
-    """The content of one of the files with a few bytes replaced, put in, taken out or repeated."""
-    data = bytearray(draw(st.sampled_from(files)).read_bytes())
-    for _ in range(draw(st.integers(1, 6))):
-        first = draw(st.integers(0, len(data)))
-        length = draw(st.integers(0, 3))
-        piece = draw(
-            st.binary(max_size=3) | st.sampled_from((b"\xef\xbb\xbf", b"\t", b"&a ", b"*a", b"{", b"\r", b"\0"))
-        )
-        data[first : first + length] = piece * draw(st.sampled_from((1, 1, 1, 500)))
-    return bytes(data)
+    return "".join(written(changed(draw, entries, odd_keys, odd_scalars)))

@@ -1,0 +1,83 @@
+"""Identity files of any content: refused in one line that names the place, or kept as they are and good for readings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+
+from fleet.catalogue import load_catalogue
+from fleet.config import Config, load_config, packaged
+from fleet.documents import writable
+from fleet.errors import UserError
+from fleet.identities import read_identity, write_identity
+from fleet.identity_fields import PLACES
+from fleet.muster import minted_seed, muster
+from fleet.plan import mint_of
+from tests.fuzz.bounds import assert_line, examples, in_time
+from tests.fuzz.changes import damaged
+from tests.fuzz.json_texts import mutated
+from tests.fuzz.sound import assert_works
+from worker.schema import identity_values
+
+FILES = tuple(sorted((Path(__file__).parents[2] / "identities").glob("example-*.json")))
+MINTED = {"id": "X", "metadata": {"minted": {"seed": 1, "index": 2, "settings": "abc"}}}
+NAMES = tuple(sorted({key for place in PLACES for key in place}))
+CONFIG = Config()
+
+
+def check(folder: Path, content: str | bytes) -> None:
+    """An identity that is accepted is one line of text in every field, and the same when it is written and read."""
+    path = folder / "a.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
+    with in_time():
+        try:
+            sensor = read_identity(path)
+        except UserError as error:
+            assert_line(str(error), f"{path}:")
+            return
+        for warning in sensor.warnings:
+            assert_line(warning, f"{path}:")
+        assert all(writable(str(value)) for value in identity_values(sensor.identity))
+        again = read_identity(write_identity(folder, sensor))
+        (folder / f"{sensor.sensor_id}.json").unlink()
+        assert again == sensor
+        assert_works(CONFIG, sensor.identity)
+
+
+@examples(250)
+@given(text=mutated((*FILES, MINTED), NAMES))
+def test_an_identity_with_odd_values(tmp_path: Path, text: str) -> None:
+    """Any value or key of either format replaced by any other."""
+    check(tmp_path, text)
+
+
+@examples(60)
+@given(data=damaged(FILES))
+def test_an_identity_with_odd_bytes(tmp_path: Path, data: bytes) -> None:
+    """Bytes replaced, put in, taken out and repeated."""
+    check(tmp_path, data)
+
+
+@examples(30)
+@given(text=mutated((*FILES, MINTED), NAMES))
+def test_a_muster_with_an_odd_identity(tmp_path: Path, text: str) -> None:
+    """A fleet takes it and mints the rest, the same at its next start; or says in one line what is wrong."""
+    path = tmp_path / "i" / "b.json"
+    for left in path.parent.glob("*"):
+        left.unlink()
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    config = load_config(packaged("single-sensor.yaml"))
+    with in_time():
+        try:
+            seed = minted_seed(path.parent) or 0
+            assert 0 <= seed < 2**63
+            mint = mint_of(config, load_catalogue(), seed)
+            sensors, _ = muster(path.parent, mint, 3)
+        except UserError as error:
+            assert_line(str(error), f"{path.parent}")
+            return
+        again, _ = muster(path.parent, mint, 3)
+        assert sensors == again
+        assert 3 == len({sensor.sensor_id for sensor in sensors})

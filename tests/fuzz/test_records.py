@@ -1,0 +1,98 @@
+"""What a fleet keeps of itself, damaged: `fleet.json` is refused in one line, or gives a plan that holds together;
+a roster is refused, or can be shown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.aggregator import create_app
+from fleet.config import Config
+from fleet.data_directory import DataDirectory
+from fleet.errors import UserError
+from fleet.fleet_record import FleetRecord, read_record, write_record
+from fleet.observation import Observer
+from fleet.plan import Planner
+from tests.fleet.staged import Staged, name
+from tests.fuzz.bounds import assert_line, examples, in_time
+from tests.fuzz.json_texts import mutated
+
+MOMENT = 1_767_225_600_000_000
+SENSORS = (("A", "A"), ("B", "B"), ("C", "C"))
+RECORDS = tuple(
+    asdict(FleetRecord(7, layout, size, MOMENT, MOMENT, 5, sensors))
+    for layout, size, sensors in (("own", 1, SENSORS), ("packed", 2, (("A", "p"), ("B", "p"), ("C", "q"))))
+)
+PATHS = (
+    *("/", "/healthz", "/statusz", "/metricz", "/samplez", "/db_stats", "/grid", "/workers"),
+    *(f"/workers/{name(0)}{rest}" for rest in ("", "/healthz", "/statusz", "/metricz", "/samplez", "/db_stats")),
+)
+
+
+@examples(150)
+@given(text=mutated(RECORDS, ("sensors", "seed", "layout", "runs")))
+def test_an_odd_record(tmp_path: Path, text: str) -> None:
+    """A record that is accepted is the same when it is written and read, and names no sensor twice; the next run goes
+    on from it, or is refused because the config is another."""
+    path = tmp_path / "fleet.json"
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    with in_time():
+        try:
+            record = read_record(path)
+        except UserError as error:
+            assert_line(str(error), f"{path}:")
+            return
+        assert record is not None
+        write_record(path, record)
+        assert read_record(path) == record
+        plan_from(record, tmp_path)
+
+
+def plan_from(record: FleetRecord, data: Path) -> None:
+    replicas: dict[str, Any] = {"count": 2, "prefix": "X"}
+    if record.layout == "shared":
+        replicas["database"] = "shared"
+    elif record.sensors_per_worker > 1:
+        replicas["sensors_per_worker"] = record.sensors_per_worker
+    simulation = {"start": "2026-01-01T00:00:00Z"}
+    config = Config.model_validate({"replicas": replicas, "simulation": simulation})
+    try:
+        plan = Planner(config, DataDirectory(data), None).first()
+    except UserError as error:
+        assert_line(str(error), f"{data}")
+        return
+    names = [worker.name for worker in plan.workers]
+    assert len(set(names)) == len(names)
+    assert 2 == len({member.row for member in plan.members})
+    assert plan.run.number < 1 << 38  # << 24 is the first incarnation, a whole number of 64 bits
+    for left in (data / "identities").glob("*"):
+        left.unlink()
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Staged:
+    staged = Staged(tmp_path_factory.mktemp("roster") / "data", 2)
+    staged.write(0, 3, "spike")
+    return staged
+
+
+@examples(100)
+@given(data=st.data())
+def test_an_odd_roster(staged: Staged, data: st.DataObject) -> None:
+    """Every page is either shown or says in JSON that the roster cannot be read; none is a bug."""
+    path = staged.run / "roster.json"
+    original = json.loads(json.dumps(asdict(staged.roster()), default=str))
+    path.write_bytes(data.draw(mutated((original,), ("members", "identity", "rate", "row"))).encode(errors="surrogatepass"))
+    client = create_app(staged.run, Observer(staged.run, tick=0)).test_client()
+    with in_time():
+        for page in PATHS:
+            response = client.get(page)
+            assert response.status_code in (200, 404, 503), response.data
+            if page != "/":
+                json.loads(response.data)
