@@ -6,16 +6,15 @@ its readings, and nobody can say more of them.
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from worker.anomalies import NAMES
-from worker.database import episode_values
 from worker.generation import HEALTHY, MISSING, Block, Plan
 from worker.schedule import texts
 from worker.schema import CHANNELS
@@ -29,7 +28,7 @@ T = TypeVar("T")
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What computing with settings raises that no config could have led to."""
 
-FAR = 1 << 20
+FAR = 1 << 18
 """Readings of which the episodes are computed at once. Of a longer gap only the ends are told."""
 
 TYPES = np.array([*NAMES, None], dtype=object)
@@ -111,14 +110,11 @@ class Chronicle:
                 yield from self._records(stretch, low, min(low + FAR, end, stretch.end))
 
     def _records(self, stretch: Stretch, first: int, end: int) -> list[Row]:
-        sensor_id = stretch.epoch.identity.sensor_id if stretch.epoch else ""
-
-        def compute(plan: Plan) -> list[Row]:
-            found = [episode for episode in plan.episodes(first, end) if episode.first_seq >= first]
-            whole = [replace(episode, last_seq=min(episode.last_seq, stretch.end - 1)) for episode in found]
-            return [episode_values(sensor_id, episode, plan.schedule) for episode in whole]
-
-        return self._computed(stretch.first, compute) or []
+        epoch = stretch.epoch
+        if epoch is None:
+            return []
+        sensor_id = epoch.identity.sensor_id
+        return self._computed(stretch.first, lambda plan: records(plan, sensor_id, first, end, stretch.end)) or []
 
     def _place(self, seq: int) -> int:
         return max(0, bisect_right(self._firsts, seq) - 1)
@@ -155,6 +151,26 @@ def expected_rows(settings: Settings, block: Block, ids: Sequence[int], *constan
     flags, types = (kinds != HEALTHY).astype(np.int8).tolist(), TYPES[kinds].tolist()
     same = (repeat(constant) for constant in constants)
     return list(zip(ids, texts(times), *channels, flags, flags, types, seqs.tolist(), *same))  # noqa: B905
+
+
+def records(plan: Plan, sensor_id: str, first: int, end: int, cut: int) -> list[Row]:
+    """The rows of `anomaly_episodes` of the episodes that begin in `first` .. `end - 1`, none longer than to `cut`."""
+    episodes = [episode for episode in plan.episodes(first, end) if episode.first_seq >= first]
+    if not episodes:
+        return []
+    seqs = [(episode.first_seq, min(episode.last_seq, cut - 1)) for episode in episodes]
+    times = texts(np.array([plan.schedule.time(seq) for pair in seqs for seq in pair], dtype=np.int64))
+    return [
+        (
+            sensor_id,
+            episode.kind,
+            ",".join(episode.channels) or None,
+            *pair,
+            *times[2 * number : 2 * number + 2],
+            json.dumps(episode.parameters, separators=(",", ":")),
+        )
+        for number, (episode, pair) in enumerate(zip(episodes, seqs, strict=True))
+    ]
 
 
 def row_count(block: Block) -> int:

@@ -25,6 +25,9 @@ ASTRAY = 256
 OPEN = 10_000
 """Rows out of their place that are remembered, of each sensor."""
 
+LONGEST = 100
+"""Characters of a value that are told."""
+
 LABELS = {"status_code", "anomaly_flag", "anomaly_type"}
 COMPARED = READING_COLUMNS[:-1]
 
@@ -202,4 +205,9 @@ class Trail:
 
 
 def difference(name: str, found: object, right: object) -> str:
-    return f"{name} is {found!r}, must be {right!r}"
+    return f"{name} is {shown(found)}, must be {shown(right)}"
+
+
+def shown(value: object) -> str:
+    told = repr(value)
+    return told if len(told) <= LONGEST else told[:LONGEST] + "..."

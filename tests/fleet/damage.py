@@ -11,8 +11,9 @@ from typing import Any
 
 import apsw
 
-from fleet.findings import Verdict
+from fleet.findings import Finding, Verdict
 from fleet.fleet_record import FleetRecord, write_record
+from fleet.verification import verify
 from tests.worker.samples import (
     ANOMALIES,
     HUMIDITY,
@@ -35,6 +36,10 @@ TOLD = settings(*ANOMALIES, channels=CHANNELS)
 """One reading a second, 5 % of each kind of anomaly, warmer in the afternoon."""
 
 
+END = 3000
+"""Scheduled readings in the database that most tests damage."""
+
+
 def crew(count: int) -> list[Identity]:
     """That many sensors, each with a name, a place and a time zone of its own."""
     zones = ("America/Chicago", "Europe/Berlin", "Asia/Kolkata")
@@ -53,10 +58,14 @@ def write(
     sensors: Sequence[Identity] = (IDENTITY,),
     pace: float = 97.0,
     final: bool = False,
-) -> list[Sensor]:
-    """Everything that is due `seconds` into the run, committed every `pace` seconds; `final`: the worker is drained."""
+    wal: bool = True,
+) -> None:
+    """Everything that is due `seconds` into the run, committed every `pace` seconds; `final`: the worker is drained.
+
+    If the pace is longer than the run's longest pause, the sensors skip, as a worker would have them do.
+    """
     during = during or run()
-    sink = Database(StoreSpec(path))
+    sink = Database(StoreSpec(path, wal=wal))
     crew = [Sensor(SensorSpec(identity, told, row), during) for row, identity in enumerate(sensors)]
     for sensor, position in zip(crew, sink.claim(sensors, during.number), strict=True):
         sensor.resume(position)
@@ -65,12 +74,21 @@ def write(
         passed = min(seconds, passed + pace)
         now = during.start_us + round(passed * SECOND)
         last = final and passed == seconds
+        for sensor in crew:
+            if sensor.overdue(now):
+                sensor.skip(now)
         pairs = [(sensor, portion) for sensor in crew for portion in sensor.portions(now, 10**6, final=last)]
         sink.deliver([portion for _, portion in pairs])
         for sensor, portion in pairs:
             sensor.settled(portion)
     sink.close()
-    return crew
+
+
+def written(data: Path) -> Path:
+    """A database of END scheduled readings of one sensor, a fifth of them anomalous."""
+    path = data / f"{IDENTITY.sensor_id}.db"
+    write(path, END - 1)
+    return path
 
 
 def later(number: int, seconds: float, **changes: Any) -> RunSpec:
@@ -102,3 +120,12 @@ def record(data: Path, seed: int = 42) -> None:
     """A fleet.json as `fleet up` leaves it."""
     told = FleetRecord(seed, "own", 1, NEW_YEAR, NEW_YEAR, 1, ((IDENTITY.sensor_id, IDENTITY.sensor_id),))
     write_record(data / "fleet.json", told)
+
+
+def only(path: Path, kind: str) -> Finding:
+    """The one finding that there is in the directory, about that database and its sensor."""
+    verdict = verify(path.parent)
+    assert {kind: 1} == kinds(verdict)
+    (finding,) = verdict.findings
+    assert (kind, IDENTITY.sensor_id, path.name) == (finding.kind, finding.sensor_id, finding.database)
+    return finding
