@@ -16,6 +16,7 @@ from tests.e2e.evidence import opened
 from tests.e2e.running import ENVIRONMENT, PATIENCE, Running, alive, command, fleet, session, wait_for
 from tests.faults.assault import RATE, drained, frozen, healthy, log, proven
 from tests.faults.conftest import Up, Write
+from tests.faults.sabotage import Sabotage
 
 
 def kill_supervisor(running: Running) -> None:
@@ -63,6 +64,31 @@ def test_no_orphan_stays(obstacle: str, up: Up, quick: Write, tmp_path: Path) ->
         kill_supervisor(running)
         running.none_left(2.5)
     proven(data, 3, drained=False)
+
+
+@pytest.mark.xfail(reason="nobody ends a worker that is stuck when its supervisor dies")
+def test_no_orphan_stays_stuck(up: Up, quick: Write, sabotage: Sabotage) -> None:
+    """Nor does one whose loop is stuck and never sees its lifeline close, holding its database's lock."""
+    running = up("-c", quick(), "--no-http").ready()
+    sabotage.order("S_000002.db", "stuck")
+    wait_for(sabotage.taken, "it is stuck")
+
+    kill_supervisor(running)
+
+    running.none_left(3.0)
+
+
+@pytest.mark.xfail(reason="a template that stands still is waited for, for ever")
+def test_a_template_that_stands_still(up: Up, quick: Write) -> None:
+    """Is replaced as one that died is; a worker that dies meanwhile is missed and replaced, and the fleet can end."""
+    running = up("-c", quick(hang=1.5, drain=2), "--no-http").ready()
+    template, worker = running.beside()["template"], running.worker("S_000002")
+    template.suspend()
+    worker.kill()
+
+    running.replaced("S_000002", worker, seconds=8.0)
+    assert not alive(template)
+    drained(running, 3)
 
 
 def test_a_supervisor_killed_again_and_again(up: Up, quick: Write, tmp_path: Path) -> None:
