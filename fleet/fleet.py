@@ -202,9 +202,10 @@ class Fleet:
         try:
             database.claim([], 0)
         except Unavailable as error:
-            if not error.renewed:
+            if error.renewed:
+                click.echo(f"warning: {error}", err=True)
+            elif error.lost:  # and not just locked by another program: the workers will wait for that
                 raise UserError(f"{store.path}: cannot be opened as a database: {error}") from error
-            click.echo(f"warning: {error}", err=True)
         finally:
             database.close()
 

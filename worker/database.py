@@ -7,42 +7,29 @@ that was deleted or replaced while it was written to.
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import apsw
 
-from worker.anomalies import NAMES
-from worker.database_files import Inode, inode, inodes, quarantine, recognised, set_log_aside, unfinished
-from worker.generation import MISSING, Block, Episode
-from worker.schedule import Schedule, text, texts
-from worker.schema import CHANNELS, SCHEMA, VERSION, epoch_of, epoch_values, identity_values, insert
-from worker.sinks import Fenced, Portion, Position, Unavailable
-from worker.spec import Identity, Settings, StoreSpec, Synchronous
+from worker.database_files import Inode, inode, inodes, make_room, quarantine, recognised, set_log_aside
+from worker.ledger import claim, write
+from worker.schema import SCHEMA, VERSION
+from worker.sinks import Portion, Position, Unavailable
+from worker.spec import Identity, StoreSpec, Synchronous
 from worker.wal_index import cut_short
 
-ROWS_PER_STATEMENT = 50
 BUSY_MS = 500
 """How long one attempt waits for a lock; the retries around it go on for longer, and can be interrupted."""
 
-INSERTS = {rows: insert(rows) for rows in (1, ROWS_PER_STATEMENT)}
-
-UPSERT_EPISODE = "INSERT OR REPLACE INTO anomaly_episodes VALUES (?,?,?,?,?,?,?,?)"
-CUT_EPISODE = """
-UPDATE anomaly_episodes SET last_seq = ?2 - 1, end_time = ?3
-WHERE sensor_id = ?1 AND first_seq < ?2 AND last_seq >= ?2
-"""
-SETTLE = "UPDATE checkpoints SET next_seq = ? WHERE sensor_id = ? AND incarnation = ? AND next_seq = ?"
-
+MEMORY = ":memory:"
+"""The path of a database that is no file."""
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 LARGEST_CHECK = 64 << 20
-"""Bytes up to which a database that was not closed is checked before it is used: about 0.1 s."""
+"""Bytes up to which a database is checked before it is used: measured 0.1 s."""
 
 BEYOND = """
 SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE sensor_readings.seq >= next_seq LIMIT 1
@@ -94,20 +81,21 @@ class Database:
         connection.close(True)
 
     def _open(self) -> apsw.Connection:
-        # Where many write, the log is in use; it is those who have met an error that must look.
+        # Where many write, the fleet has looked before they began, and those look again that have met an error.
+        doubtful = self._mistrusted or not self._store.shared
         try:
-            doubtful = (self._mistrusted or not self._store.shared) and unfinished(self._path)
+            if self._path.name != MEMORY:
+                make_room(self._path)
             self._opened = inode(self._path)
             if not recognised(self._path):  # SQLite would find out as well, but first delete a log that does not fit
                 raise apsw.NotADBError("file is not a database")
-            if (doubtful or not self._store.shared) and cut_short(self._path):
+            if doubtful and cut_short(self._path):
                 raise apsw.CorruptError("its write-ahead log was cut short")
         except OSError as error:
             raise apsw.CantOpenError(f"unable to open database file: {error.strerror}") from error
         self._connection = connect(self._path, wal=self._store.wal, synchronous=self._store.synchronous)
-        self._opened = self._opened or inode(self._path)
         if doubtful:
-            check(self._connection, self._path)
+            check(self._connection)
         self._mistrusted = False
         return self._connection
 
@@ -206,93 +194,9 @@ def prepare(connection: apsw.Connection, *, wal: bool, synchronous: Synchronous)
             connection.pragma("user_version", VERSION)
 
 
-def claim(connection: apsw.Connection, sensor_id: str, incarnation: int) -> Position:
-    """Take a sensor over for `incarnation`, inside a transaction. Raises Fenced if a newer one has it."""
-    row = connection.execute(
-        "SELECT next_seq, incarnation FROM checkpoints WHERE sensor_id = ?", (sensor_id,)
-    ).fetchone()
-    if row is None:
-        connection.execute("INSERT INTO checkpoints VALUES (?, 0, ?)", (sensor_id, incarnation))
-        return Position(0, None)
-    next_seq, holder = row
-    if holder > incarnation:
-        raise Fenced(f"{sensor_id} belongs to incarnation {holder}, this is {incarnation}")
-    connection.execute("UPDATE checkpoints SET incarnation = ? WHERE sensor_id = ?", (incarnation, sensor_id))
-    epoch = connection.execute(
-        "SELECT first_seq, start_us, reason, run, seed, identity, settings FROM epochs"
-        " WHERE sensor_id = ? AND first_seq <= ? ORDER BY first_seq DESC LIMIT 1",
-        (sensor_id, next_seq),
-    ).fetchone()
-    return Position(next_seq, epoch_of(*epoch) if epoch else None)
-
-
-def write(connection: apsw.Connection, portion: Portion, incarnation: int) -> None:
-    """One portion, inside a transaction. Raises Fenced if the checkpoint is not where this incarnation left it."""
-    sensor_id = portion.identity.sensor_id
-    if portion.epoch:
-        if portion.previous:
-            cut(connection, sensor_id, portion.next_seq, portion.previous)
-        connection.execute("INSERT OR REPLACE INTO epochs VALUES (?,?,?,?,?,?,?,?,?)", epoch_values(portion.epoch))
-    episodes = (*portion.running, *(portion.block.episodes if portion.block else ()))
-    if episodes:
-        rows = [episode_values(sensor_id, episode, portion.schedule) for episode in episodes]
-        connection.executemany(UPSERT_EPISODE, rows)
-    if portion.block:
-        write_block(connection, portion.identity, portion.settings, portion.block)
-    if portion.cut:
-        cut(connection, sensor_id, portion.end, portion.schedule)
-    connection.execute(SETTLE, (portion.end, sensor_id, incarnation, portion.next_seq))
-    if connection.changes() != 1:
-        raise Fenced(f"the checkpoint of {sensor_id} was moved by another worker")
-
-
-def write_block(connection: apsw.Connection, identity: Identity, settings: Settings, block: Block) -> None:
-    constant = identity_values(identity)
-    rows = list(reading_rows(settings, block))
-    whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
-    for begin in range(0, whole, ROWS_PER_STATEMENT):
-        some = chain.from_iterable(rows[begin : begin + ROWS_PER_STATEMENT])
-        connection.execute(INSERTS[ROWS_PER_STATEMENT], (*constant, *some))
-    for row in rows[whole:]:
-        connection.execute(INSERTS[1], constant + row)
-
-
-def reading_rows(settings: Settings, block: Block) -> Iterable[tuple[Any, ...]]:
-    """The rows of a block in the order of READING_COLUMNS; missing readings have none."""
-    kinds = block.kinds.tolist()
-    columns: dict[str, Iterable[Any]] = dict.fromkeys(CHANNELS, repeat(None))
-    for channel, values in zip(settings.channels, block.values.tolist(), strict=True):
-        columns[channel.name] = values
-    flags = [0 if kind < 0 else 1 for kind in kinds]
-    types = [None if kind < 0 else NAMES[kind] for kind in kinds]
-    seqs = range(block.first, block.end)
-    rows = zip(texts(block.times), *(columns[name] for name in CHANNELS), flags, flags, types, seqs)  # noqa: B905
-    if MISSING in kinds:
-        return [row for row, kind in zip(rows, kinds, strict=True) if kind != MISSING]
-    return rows
-
-
-def episode_values(sensor_id: str, episode: Episode, schedule: Schedule) -> tuple[Any, ...]:
-    return (
-        sensor_id,
-        episode.kind,
-        ",".join(episode.channels) or None,
-        episode.first_seq,
-        episode.last_seq,
-        text(schedule.time(episode.first_seq)),
-        text(schedule.time(episode.last_seq)),
-        json.dumps(episode.parameters, separators=(",", ":")),
-    )
-
-
-def cut(connection: apsw.Connection, sensor_id: str, next_seq: int, schedule: Schedule) -> None:
-    """Shorten the record of the episode that runs at `next_seq`, if any, to the reading before."""
-    connection.execute(CUT_EPISODE, (sensor_id, next_seq, text(schedule.time(next_seq - 1))))
-
-
-def check(connection: apsw.Connection, path: Path) -> None:
+def check(connection: apsw.Connection) -> None:
     """Raise apsw.CorruptError if the database is damaged; one that is too large for a quick look is believed."""
-    if path.stat().st_size > LARGEST_CHECK:
+    if connection.pragma("page_count") * connection.pragma("page_size") > LARGEST_CHECK:
         return
     verdict = connection.execute("PRAGMA quick_check(1)").get
     if verdict != "ok":

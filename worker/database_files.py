@@ -37,12 +37,6 @@ def companion(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
-def unfinished(path: Path) -> bool:
-    """Whether the last user of the database did not close it: a log with something in it is left behind."""
-    log = companion(path, LOG)
-    return log.exists() and log.stat().st_size > 0
-
-
 def recognised(path: Path) -> bool:
     """Whether SQLite can take the file for a database: it is empty or not there, or begins as one must.
 
@@ -54,6 +48,18 @@ def recognised(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(100)
     return not head or (head.startswith(b"SQLite format 3\0") and head[21:24] == b"\x40\x20\x20")
+
+
+def make_room(path: Path) -> None:
+    """Where there is no database, let there be an empty file, and no log of one that is gone: somebody may still have
+    that log open, and SQLite would take it for the new one's. OSError if it cannot be."""
+    if path.exists():
+        return
+    with alone(path.parent):
+        if not path.exists():
+            if any(companion(path, ending).exists() for ending in COMPANIONS):
+                move(path, COMPANIONS)
+            path.touch()
 
 
 def quarantine(path: Path, seen: Inode) -> Path | None:

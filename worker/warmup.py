@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worker.database import Database
+from worker.database import MEMORY, Database
 from worker.sensor import Sensor
 from worker.spec import RunSpec, SensorSpec, StoreSpec
 
@@ -16,7 +16,7 @@ def warm_up(sensor: SensorSpec) -> None:
     """Generate and store readings of `sensor` in a database in memory, which is gone afterwards."""
     run = RunSpec(seed=0, number=1, start_us=0, origin_ns=0)
     subject = Sensor(sensor, run)
-    sink = Database(StoreSpec(Path(":memory:")))
+    sink = Database(StoreSpec(Path(MEMORY)))
     identity = sensor.identity
     (position,) = sink.claim([identity], 1)
     subject.resume(position)

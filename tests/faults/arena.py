@@ -1,0 +1,171 @@
+"""One fleet under attack: started, broken, and started again by the same command until its run is over."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from tests.e2e.running import Running, alive, session
+from tests.faults.sabotage import Sabotage
+
+CONFIG = """
+version: 2
+replicas: {{count: {sensors}, prefix: S, database: {database}, sensors_per_worker: {packed}}}
+simulation: {{readings_per_second: 10}}
+anomalies:
+  probability: 0.3
+  types:
+    spike: {{weight: 0.3, duration_readings: 1}}
+    trend: {{weight: 0.2, duration_readings: 30}}
+    pattern: {{weight: 0.1, duration_readings: 50}}
+    noise: {{weight: 0.2, duration_readings: 20}}
+    missing_data: {{weight: 0.2, duration_readings: 5}}
+database: {{batch_interval: 0.5, retry_delay: 0.2, synchronous: {synchronous}}}
+supervision:
+  hang_seconds: 3
+  restart_budget: 1000000
+  backoff_min_seconds: 0.05
+  backoff_max_seconds: 0.5
+  drain_seconds: 1
+"""
+
+SHAPES = {
+    "own": {"database": "own", "packed": 1, "synchronous": "normal"},
+    "shared": {"database": "shared", "packed": 1, "synchronous": "full"},
+    "packed": {"database": "own", "packed": 10, "synchronous": "full"},
+}
+
+
+class Victim(NamedTuple):
+    process: psutil.Process
+    database: Path
+
+
+def signalled(victim: Victim | None, number: signal.Signals) -> bool:
+    if victim is None:
+        return False
+    try:
+        victim.process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+class Arena:
+    """A fleet of `sensors` at ten readings a second for `seconds` of simulated time, in one of the SHAPES.
+
+    `quiet` is held by whoever needs the fleet to stay as it is: there is, or is no, supervisor meanwhile. `counts` are
+    the faults that took place, by their names, but for those that were left to the sabotage.
+    """
+
+    def __init__(self, folder: Path, shape: str, sensors: int, seconds: float, dice: random.Random) -> None:
+        self.shape, self.dice, self.seconds = shape, dice, seconds
+        self.folder, self.data = folder, folder / "data"
+        folder.mkdir()
+        self.sabotage = Sabotage(folder / "sabotage")
+        self.clock = folder / "clock"
+        self._config = folder / "config.yaml"
+        self._config.write_text(CONFIG.format(sensors=sensors, **SHAPES[shape]))
+        self.counts: Counter[str] = Counter()
+        self.quiet = threading.RLock()
+        self.runs: list[Running] = []
+        self._chronicle = folder / "chronicle.txt"
+        self._undoing: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+
+    # The fleet
+
+    @property
+    def arguments(self) -> list[object]:
+        return [
+            *("-c", self._config, "--seed", 11, "--start", "2026-01-01T00:00:00Z"),
+            *("--resume", "catch_up", "--for", f"{self.seconds:g}s"),
+        ]
+
+    def start(self) -> Running:
+        environment = {**self.sabotage.environment, "FLEET_WALL_CLOCK": str(self.clock)}
+        output = self.folder / f"output-{len(self.runs):03d}"
+        self.runs.append(Running(self.data, output, *self.arguments, environment=environment))
+        return self.running
+
+    @property
+    def running(self) -> Running:
+        return self.runs[-1]
+
+    @property
+    def up(self) -> bool:
+        return self.running.process.poll() is None
+
+    @property
+    def begun(self) -> bool:
+        """Whether every worker of this run has committed."""
+        return "all workers have committed" in self.running.output
+
+    def gone(self) -> None:
+        """Once nothing of the fleet is left that could run; what somebody has stopped is continued, and so ends."""
+        self.running.process.wait(60)
+        self.released(self.running)
+
+    def released(self, run: Running) -> None:
+        """Once nobody is left of a run whose supervisor is gone."""
+        for process in session(run.pid):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+        run.none_left(30.0)
+
+    def end(self) -> None:
+        for run in self.runs:
+            run.end()
+
+    def happened(self, name: str, took_place: bool) -> None:
+        self.counts[name] += took_place
+        with self._chronicle.open("a") as file:
+            file.write(f"{datetime.now(UTC):%H:%M:%S.%f} {name}{'' if took_place else ', ordered or in vain'}\n")
+
+    # Whom it may hit
+
+    def victim(self) -> Victim | None:
+        """A worker process at random and its database, None if that one is not there right now."""
+        try:
+            member = self.dice.choice(self.running.roster.members)
+            pid = int(self.running.row(member.sensor_id)["pid"])
+            found = psutil.Process(pid) if pid else None
+            if found and os.getsid(pid) == self.running.pid and alive(found):
+                return Victim(found, member.database)
+        except (OSError, psutil.NoSuchProcess, ValueError):  # the fleet is just about to begin or to end
+            pass
+        return None
+
+    def database(self) -> Path | None:
+        """One of the fleet's databases at random, None if it is not there right now."""
+        found = sorted(self.data.glob("*.db"))
+        return self.dice.choice(found) if found else None
+
+    def beside(self, name: str) -> psutil.Process | None:
+        """The template or the http process."""
+        with suppress(psutil.NoSuchProcess, OSError, ValueError):
+            return self.running.beside().get(name)
+        return None
+
+    # What is to be undone
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._undoing, (time.monotonic() + seconds, next(self._numbers), action))
+
+    def undo(self, *, all_of_it: bool = False) -> None:
+        """Do what is due by now."""
+        while self._undoing and (all_of_it or self._undoing[0][0] <= time.monotonic()):
+            heapq.heappop(self._undoing)[2]()
