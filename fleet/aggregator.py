@@ -155,7 +155,9 @@ def livez() -> Response:
 
 
 def encoded(document: Document) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # What no UTF-8 can spell, such as a folder whose name is in Latin-1, is spelled as JSON escapes it: \udcff.
+    return text.encode(errors="backslashreplace")
 
 
 def answer(body: bytes, status: int = 200) -> Response:

@@ -37,8 +37,16 @@ class FleetRecord:
     origin_ns: int = 0
 
 
-WHOLE = {"seed": 0, "sensors_per_worker": 1, "start_us": 0, "wall_us": 0, "runs": 0}
-"""The numbers of a record and the least that each may be."""
+LATEST_US = 7_258_118_400_000_000
+"""2200, as in a config."""
+WHOLE = {
+    "seed": (0, (1 << 63) - 1),
+    "sensors_per_worker": (1, 100_000),
+    "start_us": (0, LATEST_US),
+    "wall_us": (0, LATEST_US),
+    "runs": (0, 1 << 38),  # incarnations are numbered from the run's on, times 2^24, in 64 bits
+}
+"""The numbers of a record, the least and the most that each may be."""
 
 
 def read_record(path: Path) -> FleetRecord | None:
@@ -55,13 +63,13 @@ def read_record(path: Path) -> FleetRecord | None:
     missing = [field.name for field in fields(FleetRecord) if field.default is MISSING and field.name not in document]
     if missing:
         raise UserError(f"{path}: not the record of a fleet: {missing[0]} is missing{ADVICE}")
-    for name, least in WHOLE.items():
+    for name, (least, most) in WHOLE.items():
         value = document[name]
-        if type(value) is not int or not least <= value < 1 << 63:
-            refuse(path, text, [name], value, f"is not a whole number from {least} on{ADVICE}")
+        if type(value) is not int or not least <= value <= most:
+            refuse(path, text, [name], value, f"is not a whole number from {least} to {most}{ADVICE}")
     if document["layout"] not in ("own", "shared", "packed"):
         refuse(path, text, ["layout"], document["layout"], f"is not one of own, shared, packed{ADVICE}")
-    sensors = sensors_of(document["sensors"], text, path)
+    sensors = sensors_of(document["sensors"], document["layout"] == "packed", text, path)
     boot_id, origin_ns = document.get("boot_id", ""), document.get("origin_ns", 0)
     if type(boot_id) is not str:
         refuse(path, text, ["boot_id"], boot_id, f"is not a text{ADVICE}")
@@ -71,13 +79,24 @@ def read_record(path: Path) -> FleetRecord | None:
     return FleetRecord(sensors=sensors, layout=document["layout"], boot_id=boot_id, origin_ns=origin_ns, **numbers)
 
 
-def sensors_of(value: Any, text: str, path: Path) -> tuple[tuple[str, str], ...]:
-    """The pairs of names. They become names of files, so nothing else may pass."""
+def sensors_of(value: Any, packed: bool, text: str, path: Path) -> tuple[tuple[str, str], ...]:
+    """The pairs of names. They become names of files, so nothing else may pass. Nor may what would start two workers
+    on one database: a sensor that is there twice, a worker whose sensors are not next to each other."""
     if not isinstance(value, list):
         refuse(path, text, ["sensors"], value, f"is not a list{ADVICE}")
     for number, pair in enumerate(value):
         if not (isinstance(pair, list) and len(pair) == 2 and all(map(is_name, pair))):
             refuse(path, text, ["sensors", number], pair, f"is not a sensor id and the name of its worker{ADVICE}")
+    seen: set[str] = set()
+    workers: dict[str, int] = {}
+    for number, (sensor, worker) in enumerate(value):
+        if sensor in seen:
+            refuse(path, text, ["sensors", number], sensor, f"is there twice{ADVICE}")
+        if workers.setdefault(worker, number) != number and value[number - 1][1] != worker:
+            refuse(path, text, ["sensors", number], worker, f"is a worker that is named further up{ADVICE}")
+        if not packed and sensor != worker:
+            refuse(path, text, ["sensors", number], worker, f"is not the worker of {sensor}{ADVICE}")
+        seen.add(sensor)
     return tuple((sensor, worker) for sensor, worker in value)
 
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fleet.errors import UserError
 from fleet.pace import Pace
 from fleet.roster import Member, Roster
 from worker.board import Board, Rows
@@ -113,7 +114,9 @@ class Observer:
             board = self._map_board(membership.roster.started_ns)
         except FileNotFoundError as error:
             raise NoFleet(f"no fleet has started here: there is no {error.filename}") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UserError as error:
+            raise NoFleet(str(error)) from error
+        except (OSError, ValueError) as error:
             raise NoFleet(f"{self.run_directory} cannot be read: {type(error).__name__}: {error}") from error
         assert self._pace is not None  # begun with the board
         everything = board.snapshot()

@@ -68,7 +68,7 @@ class Table:
 @contextmanager
 def connection(path: Path) -> Iterator[apsw.Connection]:
     """A read-only connection to the database at `path`; whatever SQLite cannot read is raised as Unreadable."""
-    if not path.exists():
+    if not there(path):
         raise Unreadable(path, "there is no such database yet")
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
@@ -99,7 +99,10 @@ def episodes(path: Path, sensor_id: str, limit: int) -> list[Record]:
 def record_count(path: Path) -> int:
     """How many readings the database holds, from its last row id."""
     with connection(path) as opened:
-        return int(opened.execute(RECORDS).get or 0)
+        last = opened.execute(RECORDS).get
+    if not isinstance(last, int | None):
+        raise Unreadable(path, "the ids of its readings are no whole numbers")
+    return last or 0
 
 
 def tables(path: Path) -> list[Table]:
@@ -113,7 +116,17 @@ def table(opened: apsw.Connection, name: str, without_rowid: bool) -> Table:
     if without_rowid:
         return Table(name, columns, None)
     quoted = '"' + name.replace('"', '""') + '"'
-    return Table(name, columns, opened.execute(f"SELECT max(rowid) FROM {quoted}").get)
+    last = opened.execute(f"SELECT max(rowid) FROM {quoted}").get
+    return Table(name, columns, last if isinstance(last, int) else None)  # a column may be called rowid
+
+
+def there(path: Path) -> bool:
+    """Whether something is at the path; not where one may not look, nor where it is none."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def sizes(path: Path) -> Sizes:
@@ -123,7 +136,7 @@ def sizes(path: Path) -> Sizes:
 def size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:
+    except (OSError, ValueError):  # ValueError: no path at all, as in a damaged roster
         return 0
 
 
@@ -147,11 +160,16 @@ def presentable(value: object) -> Value:
 
 
 def parsed(parameters: Value | None) -> Value:
-    """The object that the text stands for, or the text as it is where it stands for none."""
+    """The object that the text stands for, or the text as it is where it stands for none of plain values."""
     if not isinstance(parameters, str):
         return parameters
     try:
-        value: Value = json.loads(parameters)
-    except ValueError:
+        found = json.loads(parameters)
+    except (ValueError, RecursionError):
         return parameters
-    return value
+    plain = isinstance(found, dict) and all(value is None or is_plain(value) for value in found.values())
+    return found if plain else parameters
+
+
+def is_plain(value: object) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))

@@ -30,7 +30,7 @@ def fleet_samples(observation: Observation, limit: int) -> Document:
             errors.append(error)
     if errors and not newest:
         raise errors[0]
-    newest.sort(key=lambda reading: str(reading["timestamp"]), reverse=True)
+    newest.sort(key=lambda reading: str(reading.get("timestamp")), reverse=True)
     return samples(observation, newest[:limit], [str(error) for error in errors])
 
 
@@ -67,7 +67,7 @@ def fleet_db_stats(observation: Observation, data_directory: Path) -> Document:
     paths = list(dict.fromkeys(member.database for member in observation.members))
     listed: list[Document] = []
     errors: list[str] = []
-    for path in filter(Path.exists, paths[:MOST_DATABASES]):  # one that is not there yet holds nothing
+    for path in filter(readings.there, paths[:MOST_DATABASES]):  # one that is not there yet holds nothing
         try:
             listed.append({"path": str(path), "records": readings.record_count(path), **sizes([path])})
         except Unreadable as error:

@@ -9,10 +9,17 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_type_hints
 
+from fleet.errors import UserError
+from fleet.quotes import legible
 from worker.spec import Identity, Layout
+
+PLAIN = frozenset((str, int, float, type(None)))
+LARGEST = 1 << 62
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +63,51 @@ class Roster:
 
     @classmethod
     def read(cls, path: Path) -> Roster:
-        """The roster at `path`; raises FileNotFoundError where no fleet has run."""
-        fields: dict[str, Any] = json.loads(path.read_text())
-        members = tuple(member(**entry) for entry in fields.pop("members"))
-        return cls(members=members, **fields)
+        """The roster at `path`. FileNotFoundError where no fleet has run, UserError if it is damaged."""
+        text = path.read_text(encoding="utf-8", errors="replace")
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            members = tuple(member(**entry) for entry in fields.pop("members"))
+            return checked(cls(members=members, **fields))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UserError(
+                f"{path}: cannot be read as a roster: {type(error).__name__}: {legible(str(error))}"
+            ) from None
 
 
 def member(identity: dict[str, Any], database: str, log: str, channels: list[list[str]], **fields: Any) -> Member:
-    return Member(
-        identity=Identity(**identity),
-        database=Path(database),
-        log=Path(log),
-        channels=tuple((name, unit) for name, unit in channels),
-        **fields,
+    if fields["row"] < 0:
+        raise ValueError(f"row: {fields['row']}")
+    return checked(
+        Member(
+            identity=checked(Identity(**identity)),
+            database=Path(database),
+            log=Path(log),
+            channels=tuple((text(name), text(unit)) for name, unit in channels),
+            **fields,
+        )
     )
+
+
+def checked(record: Record) -> Record:
+    """The record, if its plain fields are what they are annotated to be; raises ValueError."""
+    for name, kinds in plain_fields(type(record)).items():
+        value = getattr(record, name)
+        if type(value) not in kinds or (type(value) in (int, float) and not -LARGEST < value < LARGEST):
+            raise ValueError(f"{name}: {value!r}")
+    return record
+
+
+@cache
+def plain_fields(record: type) -> dict[str, tuple[type, ...]]:
+    """The types that each field may have; fields with structure of their own are not among them."""
+    kinds = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(record).items()}
+    kinds = {name: (str,) if all(isinstance(kind, str) for kind in found) else found for name, found in kinds.items()}
+    kinds = {name: (*found, int) if float in found else found for name, found in kinds.items()}
+    return {name: found for name, found in kinds.items() if PLAIN.issuperset(found)}
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value

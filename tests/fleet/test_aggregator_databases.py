@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,50 @@ def test_what_json_cannot_say(staged: Staged, client: FlaskClient) -> None:
     sample = answered(client, f"/workers/{name(0)}/samplez")["samples"][0]
 
     assert (None, "00ff") == (sample["temperature"], sample["location"])
+
+
+@pytest.mark.parametrize("text", ["NaN", '{"a": 1e999}', '{"a": [1]}', "[" * 5000, "{", "null", '"\\ud800"'])
+def test_parameters_that_are_no_plain_values_are_shown_as_they_are(
+    staged: Staged, client: FlaskClient, text: str
+) -> None:
+    """What somebody put in place of an episode's parameters is a text of the answer."""
+    staged.write(0, 2, "spike")
+    connection = apsw.Connection(str(staged.members[0].database))
+    connection.execute("UPDATE anomaly_episodes SET parameters = ?", (text,))
+    connection.close()
+
+    assert text == answered(client, f"/workers/{name(0)}/episodes")["episodes"][0]["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "path", "status"),
+    [
+        ("CREATE TABLE sensor_readings (id TEXT); INSERT INTO sensor_readings VALUES ('x')", "db_stats", 503),
+        (
+            "CREATE TABLE sensor_readings (id INTEGER PRIMARY KEY); CREATE TABLE t (rowid); INSERT INTO t VALUES (x'ff')",
+            "db_stats",
+            200,
+        ),
+        ("CREATE TABLE sensor_readings (id INTEGER PRIMARY KEY, sensor_id)", "samplez", 200),
+    ],
+)
+def test_tables_of_somebody_else(staged: Staged, client: FlaskClient, schema: str, path: str, status: int) -> None:
+    """Their documents are as good as the tables are, and no bug."""
+    connection = apsw.Connection(str(staged.members[0].database))
+    for statement in schema.split(";"):
+        connection.execute(statement)
+    connection.close()
+
+    answered(client, f"/workers/{name(0)}/{path}", status)
+    assert 200 == client.get("/db_stats").status_code
+
+
+def test_what_utf_8_cannot_spell(staged: Staged, client: FlaskClient) -> None:
+    """Is spelled with escapes."""
+    staged.write_roster(config=os.fsdecode(b"fleet\xff.yaml"))
+
+    assert "fleet\udcff.yaml" == answered(client, "/statusz")["configuration"]["config"]
+    assert 200 == client.get("/").status_code
 
 
 def test_reading_is_all_it_does(staged: Staged) -> None:

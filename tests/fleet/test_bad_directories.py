@@ -21,10 +21,18 @@ DAMAGED = {
     "null": "data/fleet.json: not the record of a fleet (a JSON object)",
     "{}": "data/fleet.json: not the record of a fleet: seed is missing",
     b"\xff\x00": "data/fleet.json: not a text file (byte 0 is not UTF-8)",
-    RECORD.replace('"seed":1', '"seed":"x"'): 'data/fleet.json:1:9: seed: "x" is not a whole number from 0 on',
+    RECORD.replace('"seed":1', '"seed":"x"'): 'data/fleet.json:1:9: seed: "x" is not a whole number from 0 to ',
     RECORD.replace(
         '"start_us":1', '"start_us":1e400'
     ): "data/fleet.json:1:60: start_us: Infinity is not a whole number",
+    RECORD.replace('"runs":1', f'"runs":{2**63 - 1}'): (
+        f"data/fleet.json:1:81: runs: {2**63 - 1} is not a whole number from 0 to 274877906944"
+    ),
+    RECORD.replace("[]", '[["a","a"],["a","a"]]'): 'data/fleet.json:1:104: sensors[1]: "a" is there twice',
+    RECORD.replace("[]", '[["a","b"]]'): 'data/fleet.json:1:94: sensors[0]: "b" is not the worker of a',
+    RECORD.replace("[]", '[["a","p"],["b","q"],["c","p"]]').replace("own", "packed"): (
+        'data/fleet.json:1:117: sensors[2]: "p" is a worker that is named further up'
+    ),
     RECORD.replace("own", "odd"): 'data/fleet.json:1:20: layout: "odd" is not one of own, shared, packed',
     RECORD.replace("[]", '[["../a","../a"]]'): 'data/fleet.json:1:94: sensors[0]: ["../a", "../a"] is not a sensor id',
 }

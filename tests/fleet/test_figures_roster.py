@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fleet.errors import UserError
 from fleet.figures import figures, unwell
 from fleet.roster import Roster
 from tests.fleet.staged import Staged
@@ -68,6 +70,47 @@ def test_a_roster_is_read_as_it_was_written(tmp_path: Path) -> None:
 
     assert roster == Roster.read(path)
     assert [] == list(path.parent.glob("*.new"))
+
+
+def edited(path: Path, *keys: str | int, value: object) -> None:
+    document = inner = json.loads(path.read_text())
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("started_ns",), "now"),
+        (("seed",), float("nan")),
+        (("members",), [7]),
+        (("members", 0, "row"), -1),
+        (("members", 0, "row"), 1 << 70),
+        (("members", 0, "rate"), None),
+        (("members", 0, "database"), None),
+        (("members", 0, "channels"), [[5, "V"]]),
+        (("members", 0, "identity", "latitude"), float("inf")),
+        (("members", 0, "identity", "colour"), "red"),
+    ],
+)
+def test_a_damaged_roster_is_refused(keys: tuple[str | int, ...], value: object, tmp_path: Path) -> None:
+    """In one line, whole; nobody is shown half of what is in it."""
+    path = Staged(tmp_path / "data", 1).run / "roster.json"
+    edited(path, *keys, value=value)
+
+    with pytest.raises(UserError, match=r"roster\.json: cannot be read as a roster: \w+: ") as refused:
+        Roster.read(path)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, "7"])
+def test_what_is_no_roster_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "roster.json").write_text(text)
+
+    with pytest.raises(UserError, match=r"roster\.json: cannot be read as a roster: "):
+        Roster.read(tmp_path / "roster.json")
 
 
 def test_without_a_roster_no_fleet_has_run(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def plan_from(record: FleetRecord, data: Path) -> None:
     replicas: dict[str, Any] = {"count": 2, "prefix": "X"}
     if record.layout == "shared":
         replicas["database"] = "shared"
-    elif record.sensors_per_worker > 1:
+    elif record.layout == "packed":
         replicas["sensors_per_worker"] = record.sensors_per_worker
     simulation = {"start": "2026-01-01T00:00:00Z"}
     config = Config.model_validate({"replicas": replicas, "simulation": simulation})
@@ -88,7 +88,9 @@ def test_an_odd_roster(staged: Staged, data: st.DataObject) -> None:
     """Every page is either shown or says in JSON that the roster cannot be read; none is a bug."""
     path = staged.run / "roster.json"
     original = json.loads(json.dumps(asdict(staged.roster()), default=str))
-    path.write_bytes(data.draw(mutated((original,), ("members", "identity", "rate", "row"))).encode(errors="surrogatepass"))
+    path.write_bytes(
+        data.draw(mutated((original,), ("members", "identity", "rate", "row"))).encode(errors="surrogatepass")
+    )
     client = create_app(staged.run, Observer(staged.run, tick=0)).test_client()
     with in_time():
         for page in PATHS:
