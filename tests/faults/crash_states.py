@@ -1,7 +1,7 @@
 """What a disk may hold after a crash: a prefix of the operations, and of what was not synced by then any part.
 
 The disk is as bad as SQLite allows for: unsynced writes reach it in any order or not at all, or torn between sectors;
-names in a directory are kept in their order, but may lag behind everything else.
+names in a directory are kept in their order, but may lag behind everything else. Of shared memory it has any state.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.faults.recorder import Created, Deleted, Operation, Synced, Truncated, Written
+from tests.faults.recorder import Created, Deleted, Mapped, Operation, Synced, Truncated, Written
 
 SECTOR = 512
 
@@ -61,6 +61,7 @@ class Disk:
         self._crash = crash
         self._files: dict[int, File] = {}
         self._entries: dict[str, Entry] = {}
+        self._mapped: dict[str, list[bytes]] = {}
 
     def perform(self, operation: Operation) -> None:
         match operation:
@@ -72,6 +73,8 @@ class Disk:
                 self._sync_directory(directory)
             case Written(number) | Truncated(number):
                 self._files[number].pending.append(operation)
+            case Mapped(name, data):
+                self._mapped.setdefault(name, [b""]).append(data)
             case Synced(number, directory):
                 if self._crash != "lying disk":
                     self._files[number].sync()
@@ -85,9 +88,10 @@ class Disk:
     def after(self, dice: random.Random) -> Files:
         """The files that are found when the power is back."""
         numbers = {name: entry.after(dice, self._crash) for name, entry in self._entries.items()}
-        return {
+        files = {
             name: self._files[number].after(dice, self._crash) for name, number in numbers.items() if number is not None
         }
+        return files | {name: dice.choice([states[-1], dice.choice(states)]) for name, states in self._mapped.items()}
 
 
 def crash_states(

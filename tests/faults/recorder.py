@@ -51,13 +51,22 @@ class Deleted:
     directory: bool
 
 
-Operation = Created | Written | Truncated | Synced | Deleted
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What the beginning of a file that is changed through memory looked like, by its name."""
+
+    name: str
+    data: bytes
+
+
+Operation = Created | Written | Truncated | Synced | Deleted | Mapped
 
 
 class Recorder(apsw.VFS):
     """Records every change to the files in `folder` while it is entered: it is SQLite's default file system then.
 
-    The shared memory beside a database is none of its business: no power failure leaves it behind.
+    The index of the log is memory that processes share, and is seen before each sync only. SQLite trusts in nothing
+    that it finds there after a crash, but our own code looks at it.
     """
 
     serial = itertools.count()
@@ -79,8 +88,9 @@ class Recorder(apsw.VFS):
         path = Path(name.filename() if isinstance(name, apsw.URIFilename) else name) if name else None
         if path is None or path.parent.resolve() != self._folder:
             return apsw.VFSFile(BENEATH, name, flags)
-        new = not path.exists()
-        file = RecordedFile(self, path.name, name, flags)
+        new = path.name not in self.numbers  # workers make the empty file that becomes a database themselves
+        assert not new or not path.exists() or path.stat().st_size == 0, path
+        file = RecordedFile(self, name, flags)
         if new:
             self.numbers[path.name] = next(self._next)
             self.operations.append(Created(path.name, self.numbers[path.name]))
@@ -94,6 +104,11 @@ class Recorder(apsw.VFS):
             self.operations.append(Deleted(path.name, syncdir))
             self.numbers.pop(path.name, None)
 
+    def look(self) -> None:
+        for path in self._folder.glob("*-shm"):
+            with path.open("rb") as file:
+                self.operations.append(Mapped(path.name, file.read(4096)))
+
 
 class RecordedFile(apsw.VFSFile):
     """`entry`: its entry in the directory is still to be synced, which the first sync of the file does."""
@@ -101,11 +116,9 @@ class RecordedFile(apsw.VFSFile):
     number: int
     entry: bool
 
-    def __init__(
-        self, recorder: Recorder, name: str, filename: str | apsw.URIFilename | None, flags: list[int]
-    ) -> None:
-        self._operations, self.name = recorder.operations, name
-        super().__init__(BENEATH, filename, flags)
+    def __init__(self, recorder: Recorder, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        self._operations, self._look = recorder.operations, recorder.look
+        super().__init__(BENEATH, name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         super().xWrite(data, offset)
@@ -116,6 +129,7 @@ class RecordedFile(apsw.VFSFile):
         self._operations.append(Truncated(self.number, size))
 
     def xSync(self, flags: int) -> None:  # noqa: N802
+        self._look()
         super().xSync(flags)
         self._operations.append(Synced(self.number, self.entry))
         self.entry = False

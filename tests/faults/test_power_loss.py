@@ -20,7 +20,10 @@ def test_what_is_recorded_is_all_that_happened(tmp_path: Path) -> None:
         disk.perform(operation)
 
     assert 200 < len(history.commits)
-    assert {history.store.path.name: history.store.path.read_bytes()} == disk.after(random.Random(1))
+    files = disk.after(random.Random(1))
+    index = files.pop(history.store.path.name + "-shm")
+    assert {history.store.path.name: history.store.path.read_bytes()} == files
+    assert len(index) in (0, 4096)
 
 
 @pytest.mark.parametrize("sensors", [1, 3])
