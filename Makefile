@@ -14,7 +14,7 @@ UP_FLAGS = $(call given,CONFIG,--config) $(call given,REPLICAS,--replicas) $(cal
 	$(call given,IDENTITIES,--identities) $(call given,FOR,--for) $(call given,START,--start) $(call given,RESUME,--resume) \
 	$(call given,HOST,--host) $(call given,PORT,--port)
 
-.PHONY: help up install test test-slow check format bench image clean FORCE
+.PHONY: help up install test test-slow chaos soak fuzz check format bench image clean FORCE
 
 help: ## list these targets
 	@echo "usage: make TARGET [NAME=VALUE ...]"
@@ -36,6 +36,17 @@ test: $(VENV)/.test ## all tests but the slow ones (ARGS="-k name" to choose)
 
 test-slow: $(VENV)/.test ## the slow ones, one at a time: they measure
 	@exec "$(VENV)/bin/python" -m pytest -m slow $(ARGS)
+
+chaos: $(VENV)/.test ## five minutes of faults on three fleets, and the proof that nothing was lost (SECONDS EACH KILLS SENSORS)
+	@exec "$(VENV)/bin/python" -m tests.faults.chaos $(call given,SECONDS,--seconds) $(call given,EACH,--each) \
+	    $(call given,KILLS,--kills) $(call given,SENSORS,--sensors) $(call given,SEED,--seed)
+
+soak: $(VENV)/.test ## the same for MINUTES=30, with as many faults as come
+	@exec "$(VENV)/bin/python" -m tests.faults.chaos --seconds $$(($(or $(MINUTES),30) * 60)) --each 0 --kills 0 \
+	    $(call given,SENSORS,--sensors) $(call given,SEED,--seed)
+
+fuzz: $(VENV)/.test ## the fuzz tests with many examples (FUZZ_EXAMPLES=1000)
+	@FUZZ_EXAMPLES="$(or $(FUZZ_EXAMPLES),1000)" exec "$(VENV)/bin/python" -m pytest -n $(JOBS) --timeout 3600 tests/fuzz
 
 check: $(VENV)/.dev ## ruff, formatting, mypy
 	"$(VENV)/bin/ruff" check .

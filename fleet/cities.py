@@ -176,10 +176,8 @@ def fault(city: City) -> tuple[str, str]:
         return "longitude", "is not a longitude (-180 to 180 degrees)"
     if city.population < 0:
         return "population", "is negative"
-    if not city.name.strip():
-        return "name", "is empty"
-    if city.country.isspace():
-        return "country", "is blank"
+    if not city.name.strip() or city.country.isspace():
+        return ("country", "is blank") if city.name.strip() else ("name", "is empty")
     for key, most in (("name", LONGEST_NAME), ("country", LONGEST_CODE), ("admin1", LONGEST_CODE)):
         if len(getattr(city, key)) > most:
             return key, f"is longer than {most} characters"

@@ -5,6 +5,8 @@ A bad value is an error of one line and exit code 1, as in a config; exit code 2
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import click
 
 from fleet.durations import seconds
 from fleet.errors import UserError
+from fleet.quotes import legible
 
 KEYS = {
     "replicas": ("replicas.count", "--replicas"),
@@ -60,6 +63,14 @@ class Place(click.ParamType[Path]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if not str(value).strip():
             raise UserError(f"{name_of(param)}: '{value}' is not the name of a file or a folder")
+        try:
+            str(value).encode()
+            os.lstat(value)
+        except UnicodeEncodeError:  # SQLite, JSON and terminals want UTF-8
+            raise UserError(f"{name_of(param)}: {value!a} is a name that is not UTF-8") from None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise UserError(f"{name_of(param)}: {legible(str(value))} is too long a name") from None
         return Path(value)
 
 

@@ -73,7 +73,7 @@ class Planner:
         # An error in the identities of a directory that is in use is found in time by `first`: it reads them all
         # before it writes any, and reading ten thousand twice takes seconds.
         inspect(self._identities, None if self._directory.used else mint.seed)
-        if self._layout == "shared":
+        if self._layout == "shared" and not old:  # a later run moves aside what became of its own database
             refuse_foreign(self._store("").path)
 
     def first(self) -> Plan:

@@ -19,7 +19,7 @@ from worker.spec import Identity, Layout
 
 PLAIN = frozenset((str, int, float, type(None)))
 LARGEST = 1 << 62
-Record = TypeVar("Record")
+Record = TypeVar("Record", bound="Member | Roster | Identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ def member(identity: dict[str, Any], database: str, log: str, channels: list[lis
 
 def checked(record: Record) -> Record:
     """The record, if its plain fields are what they are annotated to be; raises ValueError."""
-    for name, kinds in plain_fields(type(record)).items():
+    kind: type = type(record)
+    for name, kinds in plain_fields(kind).items():
         value = getattr(record, name)
         if type(value) not in kinds or (type(value) in (int, float) and not -LARGEST < value < LARGEST):
             raise ValueError(f"{name}: {value!r}")

@@ -1,7 +1,7 @@
 """What the index of a write-ahead log tells about the log, after the process that kept it has died.
 
 The index (`NAME.db-shm`) is an ordinary file; its head is described at https://www.sqlite.org/walformat.html, 2.1. Only
-for a look from outside: nothing in it is needed to open the database, and after a power failure it tells nothing.
+for a look from outside: nothing in it is needed to open the database.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import struct
 from pathlib import Path
 
 FRAMES_BEGIN, FRAME_HEADER = 32, 24
-HEAD = struct.Struct("=32x8s56xI28xI")
-"""The salts of the log; how many of its frames are copied into the database, and how many were begun to be copied. In
-the byte order of the machine."""
+HEAD = struct.Struct("=32x8s56xI")
+"""The salts of the log, and how many of its frames are copied into the database, in the byte order of the machine. SQLite
+syncs frames before it copies them, so this is right after a power failure too, whichever state of the index is left."""
 
 
 def cut_short(database: Path) -> bool:
@@ -23,15 +23,13 @@ def cut_short(database: Path) -> bool:
     """
     log, index = (database.with_name(database.name + ending) for ending in ("-wal", "-shm"))
     shm, head = first(index, HEAD.size), first(log, FRAMES_BEGIN)
-    if len(shm) < HEAD.size:
+    if len(shm) < HEAD.size or len(head) < FRAMES_BEGIN:
         return False
-    salts, copied, begun = HEAD.unpack(shm)
-    if len(head) < FRAMES_BEGIN:
-        return bool(begun > copied)
+    salts, copied = HEAD.unpack(shm)
     if head[16:24] != salts:  # the index of another log
         return False
     frame = FRAME_HEADER + int.from_bytes(head[8:12], "big")
-    return bool((log.stat().st_size - FRAMES_BEGIN) // frame < max(copied, begun))
+    return bool((log.stat().st_size - FRAMES_BEGIN) // frame < copied)
 
 
 def first(path: Path, count: int) -> bytes:

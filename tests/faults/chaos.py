@@ -166,11 +166,11 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=20, help="how many of every kind of fault")
     parser.add_argument("--kills", type=int, default=100, help="how many SIGKILLs of workers, a third in a transaction")
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--keep", type=Path, default=None, help="folder to leave everything in")
+    parser.add_argument("--keep", type=Path, default=None, help="empty folder to leave everything in")
     told = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if told.seed is None else told.seed
     quota = dict.fromkeys([*MISFORTUNES, *CATASTROPHES], told.each)
-    quota |= {KILLED[0]: told.kills - told.kills // 3 + 5, KILLED[1]: told.kills // 3}
+    quota |= {KILLED[0]: told.kills - told.kills // 3, KILLED[1]: told.kills // 3}
     click.echo(f"chaos for {told.seconds:g} s, {told.sensors} sensors to a fleet, seed {seed}")
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         chaos = Chaos(told.keep or Path(folder), told.sensors, told.seconds, quota, seed)

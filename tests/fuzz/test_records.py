@@ -22,13 +22,15 @@ from fleet.plan import Planner
 from tests.fleet.staged import Staged, name
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.json_texts import mutated
+from worker.spec import Layout
 
 MOMENT = 1_767_225_600_000_000
 SENSORS = (("A", "A"), ("B", "B"), ("C", "C"))
-RECORDS = tuple(
-    asdict(FleetRecord(7, layout, size, MOMENT, MOMENT, 5, sensors))
-    for layout, size, sensors in (("own", 1, SENSORS), ("packed", 2, (("A", "p"), ("B", "p"), ("C", "q"))))
+LAYOUTS: tuple[tuple[Layout, int, tuple[tuple[str, str], ...]], ...] = (
+    ("own", 1, SENSORS),
+    ("packed", 2, (("A", "p"), ("B", "p"), ("C", "q"))),
 )
+RECORDS = tuple(asdict(FleetRecord(7, layout, size, MOMENT, MOMENT, 5, sensors)) for layout, size, sensors in LAYOUTS)
 PATHS = (
     *("/", "/healthz", "/statusz", "/metricz", "/samplez", "/db_stats", "/grid", "/workers"),
     *(f"/workers/{name(0)}{rest}" for rest in ("", "/healthz", "/statusz", "/metricz", "/samplez", "/db_stats")),
