@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -55,12 +56,19 @@ def moment(value: str) -> str:
     return value
 
 
+def file_path(value: str) -> str:
+    """A path that the system can be asked about. 255 bytes is what file systems allow, 200 leave room for `-journal`."""
+    if any(len(os.fsencode(part)) > 200 for part in Path(value).parts):
+        raise ValueError("has a part of more than 200 bytes")
+    return value
+
+
 def database_file(value: str) -> str:
     """A path whose last part can be the name of a database among the files of a fleet."""
     name = Path(value).name
     if not name or name in OTHER_FILES:
         raise ValueError("does not end in the name of a database, such as data/sensor_data.db")
-    return value
+    return file_path(value)
 
 
 def lower(value: object) -> object:
@@ -264,5 +272,5 @@ class Supervision(Section):
 class Identities(Section):
     """A folder of identity files; `strict` makes values that are not in the catalogue an error."""
 
-    path: Text | None = None
+    path: Annotated[Text, AfterValidator(file_path)] | None = None
     strict: Flag = False

@@ -149,6 +149,8 @@ FLAGS = {
     ("--seed", "-1"): "--seed: -1 is not between 0 and 9223372036854775807",
     ("--data", ""): "--data: '' is not the name of a file or a folder",
     ("--config", "none.yaml"): "none.yaml: cannot be read: no such file or directory",
+    ("--data", "x" * 300): f"--data: {'x' * 57}... is too long a name",
+    ("--identities", os.fsdecode(b"a\xff")): "--identities: 'a\\udcff' is a name that is not UTF-8",
     ("--config", "."): ".: cannot be read: is a directory",
 }
 

@@ -65,6 +65,8 @@ WRONG = {
     "normal_parameters:\n  temperature: {min: 30}": (
         "2:3: normal_parameters.temperature.mean: 22 is not between min 30 and max 50"
     ),
+    f"identities: {{path: {'i' * 201}}}": (f"1:20: identities.path: {'i' * 57}... has a part of more than 200 bytes"),
+    f"database: {{path: {'d' * 201}}}": f"1:18: database.path: {'d' * 57}... has a part of more than 200 bytes",
     "normal_parameters: {voltage: {std_dev: -1}}": (
         "1:40: normal_parameters.voltage.std_dev: -1 is not between 0 and 1000000000000"
     ),

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from fleet.config import Given, json_schema, load_config, packaged, to_yaml
 from fleet.config_faults import at, keys
+from fleet.data_directory import DataDirectory
 from fleet.errors import UserError
+from fleet.plan import Planner
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.changes import damaged
 from tests.fuzz.sound import assert_works
@@ -47,6 +49,10 @@ def check(path: Path, content: str | bytes) -> bool:
             assert_line(str(error), f"{path}:", "--cities:")
             return False
         assert_works(config)
+        try:
+            Planner(config, DataDirectory(path.parent / "data"), None).inspect()
+        except UserError as error:
+            assert_line(str(error), "")
         path.write_text(to_yaml(config))
         assert load_config(path) == config
         return True
