@@ -25,6 +25,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -43,6 +44,9 @@ REQUEST = struct.Struct("<qq")
 """Length of what follows, and the incarnation to start or TEACH."""
 
 TEACH = -1
+
+PARTING = 2.0
+"""Seconds that workers have to end after the supervisor did."""
 
 
 class TemplateDied(Exception):
@@ -162,17 +166,39 @@ def main(descriptor: str, board: str, log: str) -> NoReturn:
     kept = [handler.stream.fileno() for handler in handlers if handler.stream]
     for log_descriptor in kept:
         faulthandler.enable(log_descriptor)
+    living: set[int] = set()
     with Wakeup(signal.SIGCHLD) as children:
-        serve(socket.socket(fileno=int(descriptor)), children, Board(Path(board), writable=True), kept)
+        try:
+            serve(socket.socket(fileno=int(descriptor)), children, living, Board(Path(board), writable=True), kept)
+        except (Alone, ConnectionResetError):
+            part(living)
 
 
-def serve(supervisor: socket.socket, children: Wakeup, board: Board, logs: list[int]) -> NoReturn:
+class Alone(Exception):
+    """The supervisor is gone."""
+
+
+def part(living: set[int]) -> NoReturn:
+    """Workers end by themselves when the supervisor is gone; not so one that hangs, and it may hold a lock."""
+    end = time.monotonic() + PARTING
+    while living and time.monotonic() < end:
+        living -= {pid for pid, _ in ended()}
+        time.sleep(0.02)
+    for pid in living:
+        os.kill(pid, signal.SIGKILL)
+    os._exit(0)
+
+
+def serve(supervisor: socket.socket, children: Wakeup, living: set[int], board: Board, logs: list[int]) -> NoReturn:
+    """Answer requests. Raises Alone; `living` are the workers then."""
     known: dict[str, WorkerSpec] = {}
     while True:
         ready, _, _ = select.select([supervisor, children.socket], [], [])
         if children.socket in ready:
             children.numbers()
-            reap(supervisor)
+            for pid, code in ended():
+                living.discard(pid)
+                answer(supervisor, ended=pid, code=code)
         if supervisor in ready:
             request, incarnation, descriptors = take(supervisor)
             if incarnation == TEACH:
@@ -188,6 +214,8 @@ def serve(supervisor: socket.socket, children: Wakeup, board: Board, logs: list[
                 live(spec, incarnation, descriptors[0], board, logs)
             for descriptor in descriptors:
                 os.close(descriptor)
+            if pid > 0:
+                living.add(pid)
             answer(supervisor, started=pid)
 
 
@@ -205,14 +233,17 @@ def close(*sockets: socket.socket) -> None:
 
 
 def take(supervisor: socket.socket) -> tuple[bytes, int, list[int]]:
-    """The next request, its incarnation and what came with it. Ends the process when the supervisor is gone."""
+    """The next request, its incarnation and what came with it. Raises Alone."""
     header, descriptors, _, _ = socket.recv_fds(supervisor, REQUEST.size, 1)
     if not header:
-        os._exit(0)
+        raise Alone
     size, incarnation = REQUEST.unpack(header)
     request = bytearray()
     while len(request) < size:
-        request += supervisor.recv(min(size - len(request), 1 << 20)) or os._exit(0)
+        received = supervisor.recv(min(size - len(request), 1 << 20))
+        if not received:
+            raise Alone
+        request += received
     return bytes(request), incarnation, descriptors
 
 
@@ -225,18 +256,20 @@ def live(spec: WorkerSpec, incarnation: int, descriptor: int, board: Board, logs
     os._exit(guarded(spec.name, lambda _: work(spec, incarnation, board, lifeline), lifeline))
 
 
-def reap(supervisor: socket.socket) -> None:
-    """Report the workers that have ended."""
+def ended() -> list[tuple[int, int]]:
+    """The process ids and exit codes of workers that have ended since the last look."""
+    found = []
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
-                return
-            answer(supervisor, ended=pid, code=os.waitstatus_to_exitcode(status))
+                break
+            found.append((pid, os.waitstatus_to_exitcode(status)))
+    return found
 
 
 def answer(supervisor: socket.socket, **answer: int) -> None:
     try:
         supervisor.sendall(json.dumps(answer).encode() + b"\n")
-    except (BrokenPipeError, ConnectionResetError):
-        os._exit(0)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise Alone from error

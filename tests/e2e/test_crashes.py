@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.e2e.conftest import LIVELY, Up
 from tests.e2e.evidence import assert_complete, evidence, opened
 from tests.e2e.running import Running, fleet, wait_for
@@ -38,8 +36,7 @@ def assert_unready(running: Running, sensor: str, reason: str) -> None:
     assert f"{sensor}: unready: {sensor}.db: " in told.stdout
 
 
-@pytest.mark.parametrize("obstacle", ["a directory", "garbage"])
-def test_a_database_that_is_none(obstacle: str, up: Up, lively: Path, tmp_path: Path) -> None:
+def test_a_database_that_is_none(up: Up, lively: Path, tmp_path: Path) -> None:
     """Its sensor is unready and says why; the others do not notice. When the database is back, the sensor continues,
     and what was due in between is there."""
     path, away = tmp_path / "data" / "S_000002.db", tmp_path / "away"
@@ -49,18 +46,37 @@ def test_a_database_that_is_none(obstacle: str, up: Up, lively: Path, tmp_path: 
     worker.suspend()
     for file in path.parent.glob("S_000002.db*"):
         file.rename(away / file.name)
-    path.mkdir() if obstacle == "a directory" else path.write_bytes(b"this is no database " * 500)
+    path.mkdir()
     worker.kill()
 
-    assert_unready(running, "S_000002", "unable to open" if obstacle == "a directory" else "not a database")
+    assert_unready(running, "S_000002", "unable to open")
 
-    path.rmdir() if obstacle == "a directory" else path.unlink()
+    path.rmdir()
     for file in sorted(away.iterdir(), reverse=True):  # the database last: it is found with its log
         file.rename(path.parent / file.name)
     wait_for(lambda: health(running)[0] == 200, "all is well")
     running.interrupt()
     assert 0 == running.wait()
     assert [(0, "start")] == assert_complete(tmp_path / "data", 3)["S_000002"].epochs
+
+
+def test_garbage_in_the_place_of_a_database(up: Up, lively: Path, tmp_path: Path) -> None:
+    """It is moved aside and everybody is told; the sensor's new database has all there was, computed again."""
+    path = tmp_path / "data" / "S_000002.db"
+    running = up("-c", lively, "--prefix", "S").ready()
+    worker = running.worker("S_000002")
+    worker.suspend()
+    path.write_bytes(b"this is no database " * 500)
+    worker.kill()
+    running.replaced("S_000002", worker)
+
+    told = "S_000002: S_000002.db was damaged, deleted or replaced: it is begun anew"
+    wait_for(lambda: told in running.output, "it is told")
+    assert b"this is no" == path.with_name("S_000002.db.quarantined-1").read_bytes()[:10]
+    running.interrupt()
+    assert 0 == running.wait()
+    assert [(0, "start")] == assert_complete(tmp_path / "data", 3)["S_000002"].epochs
+    assert 0 == fleet("verify", "--data", tmp_path / "data").returncode
 
 
 def test_a_database_that_somebody_locks(up: Up, lively: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -120,7 +121,11 @@ class Chaos:
         return name
 
     def _finish(self, arena: Arena) -> None:
-        code = arena.running.process.wait(180)
+        code: int | str
+        try:
+            code = arena.running.process.wait(self.seconds + 60)
+        except subprocess.TimeoutExpired:
+            code = "a run that did not end"
         if code:
             self.trouble.append(f"{arena.shape}: the last run ended with {code}: {arena.running.output[-2000:]}")
 

@@ -84,7 +84,10 @@ def want_of_descriptors(arena: Arena) -> bool:
 
 
 def second_fleet(arena: Arena) -> bool:
-    """Somebody starts the same fleet once more: refused, with the name of the holder."""
+    """Somebody starts the same fleet once more: refused, with the name of the holder. Not before there is one, or it may
+    be the first to take the lock."""
+    if not arena.begun:
+        return False
     told = fleet("up", "--data", arena.data, "--port", 0, *arena.arguments)
     assert 1 == told.returncode, told
     assert f"another fleet runs here (pid {arena.running.pid})" in told.stderr, told

@@ -25,12 +25,13 @@ def kill_supervisor(running: Running) -> None:
 
 
 def test_a_worker_that_outlived_its_fleet_is_fenced(up: Up, quick: Write, tmp_path: Path) -> None:
-    """The supervisor is killed while a worker stands still; a second fleet takes over; then the first one's worker
-    wakes up. It can write nothing any more, and ends."""
+    """The supervisor and the template, which would end it, are killed while a worker stands still; a second fleet takes
+    over; then the first one's worker wakes up. It can write nothing any more, and ends."""
     data = tmp_path / "data"
     first = up("-c", quick(), "--no-http").ready()
     old = first.worker("S_000002")
     with frozen(old, data / "S_000002.db"):
+        first.beside()["template"].kill()
         kill_supervisor(first)
         wait_for(lambda: session(first.pid) == [old], "the others are gone", 2.5)
         second = up("-c", quick(), "--no-http").ready()
@@ -66,7 +67,6 @@ def test_no_orphan_stays(obstacle: str, up: Up, quick: Write, tmp_path: Path) ->
     proven(data, 3, drained=False)
 
 
-@pytest.mark.xfail(reason="nobody ends a worker that is stuck when its supervisor dies")
 def test_no_orphan_stays_stuck(up: Up, quick: Write, sabotage: Sabotage) -> None:
     """Nor does one whose loop is stuck and never sees its lifeline close, holding its database's lock."""
     running = up("-c", quick(), "--no-http").ready()
