@@ -21,10 +21,13 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fleet.errors import UserError
+from fleet.quotes import escaped, legible
 
 log = logging.getLogger("control")
 
 LONGEST = 64 * 1024
+LONGEST_REASON = 1000
+MOST_CLIENTS = 32
 LONGEST_PATH = 100
 """Bytes that the address of a Unix socket may have everywhere (104 on macOS)."""
 
@@ -53,6 +56,7 @@ class Restart(Command):
 
 AnyCommand = Status | Down | Scale | Restart
 Answer = dict[str, Any]
+ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)
 COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])
 
 
@@ -89,6 +93,8 @@ class ControlSocket:
         self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
+        if len(self._clients) >= MOST_CLIENTS:
+            self._forget(next(iter(self._clients)))  # the oldest: an operator asks, reads and goes
         try:
             client, _ = self._listener.accept()
         except BlockingIOError:  # gone again
@@ -102,6 +108,8 @@ class ControlSocket:
         self._loop.watch(client, lambda: self._receive(client))
 
     def _receive(self, client: socket.socket) -> None:
+        if client not in self._clients:
+            return  # forgotten since the loop saw that it had something to say
         try:
             received = client.recv(LONGEST)
         except ConnectionResetError:
@@ -121,9 +129,9 @@ class ControlSocket:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "command"
-            return {"error": f"{place}: {first['msg']}"}
+            return refusal(f"{legible(place)}: {first['msg']}")
         except UserError as error:
-            return {"error": str(error)}
+            return refusal(str(error))
 
     def _send(self, client: socket.socket, answer: Answer) -> bool:
         try:
@@ -137,6 +145,11 @@ class ControlSocket:
         del self._clients[client]
         self._loop.unwatch(client)
         client.close()
+
+
+def refusal(reason: str) -> Answer:
+    """What was wrong, without what a terminal would obey, and no longer than a few lines of it."""
+    return {"error": escaped(reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 3]}...")}
 
 
 def call(path: Path, timeout: float, **command: Any) -> Answer:
@@ -161,12 +174,15 @@ def call(path: Path, timeout: float, **command: Any) -> Answer:
             raise UserError(f"{directory}: the fleet did not answer within {timeout:g} s") from error
         except (ConnectionResetError, BrokenPipeError) as error:
             raise UserError(f"{directory}: the fleet ended before it answered") from error
-    if not line:
+    if not line.endswith(b"\n"):
         raise UserError(f"{directory}: the fleet ended before it answered")
-    answer: Answer = json.loads(line)
-    if "error" in answer:
-        raise UserError(f"{directory}: {answer['error']}")
-    return answer
+    try:
+        answer: Answer = ANSWERS.validate_json(line)
+    except ValidationError:
+        answer = {}
+    if answer.get("ok") is True:
+        return answer
+    raise UserError(f"{directory}: {escaped(str(answer.get('error', 'what answers there is no fleet')))}")
 
 
 @contextmanager

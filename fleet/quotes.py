@@ -6,6 +6,10 @@ SHOWN = 60
 
 
 def legible(text: str) -> str:
-    """The beginning of a text, with escapes for what a terminal would obey, hide or break the line at."""
-    start = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in start)
+    """The beginning of a text, escaped."""
+    return escaped(text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}...")
+
+
+def escaped(text: str) -> str:
+    """A text with escapes for what a terminal would obey, hide or break the line at."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -7,6 +7,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,58 @@ def test_a_caller_who_says_nothing_holds_up_nobody(served: Path) -> None:
 
         with slow.makefile() as answers:
             assert [{"ok": True, "count": 3}, {"ok": True}] == [json.loads(answers.readline()) for _ in range(2)]
+
+
+def test_a_crowd_of_callers_leaves_the_fleet_its_descriptors(served: Path) -> None:
+    """Of those who say nothing the first have to go."""
+    with ExitStack() as crowd, short(served) as address:
+        clients = [crowd.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(100)]
+        for client in clients:
+            client.settimeout(20)
+            client.connect(address)
+            assert {"ok": True} == call(served, 20, command="status")
+
+        assert b"" == clients[0].recv(1)
+        clients[-1].sendall(b'{"command": "status"}\n')
+        assert b'{"ok": true}\n' == clients[-1].recv(100)
+
+
+def test_a_refusal_is_fit_to_be_shown(served: Path) -> None:
+    """Whoever made the command up: no escapes of a terminal, and not endless."""
+    with pytest.raises(UserError) as refused:
+        call(served, 5, command="restart", sensor="\x1b[31m" * 5000)
+
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (b"", "the fleet ended before it answered"),
+        (b'{"ok": tr', "the fleet ended before it answered"),
+        (b"\xff\n", "what answers there is no fleet"),
+        (b"[]\n", "what answers there is no fleet"),
+        (b"{}\n", "what answers there is no fleet"),
+    ],
+)
+def test_half_an_answer_or_none_is_no_answer(path: Path, answer: bytes, complaint: str) -> None:
+    """Of a fleet that is killed while it answers, or of something else behind the socket."""
+    with socket.socket(socket.AF_UNIX) as odd, short(path) as address:
+        odd.bind(address)
+        odd.listen()
+
+        def reply() -> None:
+            client, _ = odd.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        with pytest.raises(UserError, match=complaint):
+            call(path, 20, command="status")
+        thread.join()
 
 
 def test_where_nobody_listens_no_fleet_is_running(path: Path) -> None:
