@@ -27,7 +27,7 @@ HAS_TABLES = f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN (
 PATIENCE_MS = 10_000
 """How long to wait for a lock."""
 
-LEAST_ROWS, MOST_ROWS, ROWS_PER_SENSOR = 20_000, 200_000, 400
+LEAST_ROWS, MOST_ROWS, ROWS_PER_SENSOR = 20_000, 200_000, 1_000
 """Rows that are read at once: enough for each sensor that blocks of its readings are worth computing."""
 
 MOST_PLANS = 2_000
@@ -233,4 +233,4 @@ def snapshot(opened: apsw.Connection) -> Iterator[None]:
         yield
     finally:
         if opened.in_transaction:
-            opened.execute("ROLLBACK")
+            opened.execute("COMMIT")  # of what went into temporary tables

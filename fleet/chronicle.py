@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
+from fractions import Fraction
+from functools import lru_cache
+from itertools import compress, repeat
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from worker.anomalies import NAMES
 from worker.generation import HEALTHY, MISSING, Block, Plan
-from worker.schedule import texts
+from worker.schedule import Schedule, texts
 from worker.schema import CHANNELS
 from worker.sinks import Epoch
-from worker.spec import Settings
 
 Row = tuple[Any, ...]
 Range = tuple[int, int]
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What computing with settings raises that no config could have led to."""
+
+WINDOW = 4096
+"""Readings that are computed at once, at most."""
 
 FAR = 1 << 18
 """Readings of which the episodes are computed at once. Of a longer gap only the ends are told."""
@@ -73,9 +77,9 @@ class Chronicle:
         return self._stretches[self._place(seq)]
 
     def window(self, first: int, end: int) -> Window:
-        """Readings from `first` on, up to `end` or the end of their epoch."""
+        """Readings from `first` on, up to `end`, the end of their epoch, or a multiple of WINDOW in it."""
         stretch = self.stretch(first)
-        end = min(end, stretch.end)
+        end = min(end, stretch.end, first + WINDOW - (first - stretch.first) % WINDOW)
         block = self._computed(stretch.first, lambda plan: plan.block(first, end - first))
         return Window(first, end, stretch.epoch, block)
 
@@ -139,18 +143,33 @@ class Chronicle:
             return None
 
 
-def expected_rows(settings: Settings, block: Block, ids: Sequence[int], *constants: int) -> list[Row]:
-    """The rows that a block leaves, with ids as given: id, READING_COLUMNS, and then the constants."""
-    kinds, times, values, seqs = block.kinds, block.times, block.values, np.arange(block.first, block.end)
+def expected_rows(epoch: Epoch, block: Block, ids: Sequence[int], *constants: int) -> list[Row]:
+    """The rows that a window's block leaves, with ids as given: id, READING_COLUMNS, and then the constants."""
+    kinds, values, seqs = block.kinds, block.values, np.arange(block.first, block.end)
+    times = timestamps(epoch.schedule, block)
     missing = kinds == MISSING
     if missing.any():
         present = ~missing
-        kinds, times, values, seqs = kinds[present], times[present], values[:, present], seqs[present]
-    measured = dict(zip((channel.name for channel in settings.channels), values.tolist(), strict=True))
+        kinds, values, seqs = kinds[present], values[:, present], seqs[present]
+        times = list(compress(times, present.tolist()))
+    measured = dict(zip((channel.name for channel in epoch.settings.channels), values.tolist(), strict=True))
     channels = (measured.get(name, repeat(None)) for name in CHANNELS)
     flags, types = (kinds != HEALTHY).astype(np.int8).tolist(), TYPES[kinds].tolist()
     same = (repeat(constant) for constant in constants)
-    return list(zip(ids, texts(times), *channels, flags, flags, types, seqs.tolist(), *same))  # noqa: B905
+    return list(zip(ids, times, *channels, flags, flags, types, seqs.tolist(), *same))  # noqa: B905
+
+
+def timestamps(schedule: Schedule, block: Block) -> list[str]:
+    page, offset = divmod(block.first - schedule.first_seq, WINDOW)
+    whole = page_of_timestamps(schedule.start_us, schedule.rate, page)
+    return whole[offset : offset + block.size]
+
+
+@lru_cache(maxsize=32)
+def page_of_timestamps(start_us: int, rate: Fraction, page: int) -> list[str]:
+    """Those of WINDOW readings. Kept, because the sensors of a fleet have the same, and to write a time costs as much
+    as to compute half a reading."""
+    return texts(Schedule(0, start_us, rate).times(page * WINDOW, WINDOW))
 
 
 def records(plan: Plan, sensor_id: str, first: int, end: int, cut: int) -> list[Row]:

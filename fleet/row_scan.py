@@ -64,6 +64,8 @@ class Scan:
 
     def __init__(self, connection: apsw.Connection, *, only: bool) -> None:
         self._connection, self._only = connection, only
+        self._asked: Sequence[Row] | None = None
+        connection.pragma("temp_store", 2)  # in memory
 
     def last_id(self) -> int:
         found = self._connection.execute(LAST_ID).get
@@ -71,6 +73,8 @@ class Scan:
 
     def ask(self, identities: Sequence[Row]) -> None:
         """Whose identity to compare with. With several, a row says by number whose it is."""
+        if identities == self._asked:
+            return
         self._asked = identities
         if len(identities) != 1:
             self._connection.execute(WHO)
@@ -103,6 +107,7 @@ class Scan:
         return readable(found or ())
 
     def _execute(self, after: int, limit: int, *, raw: bool) -> apsw.Cursor:
+        assert self._asked is not None
         many = len(self._asked) != 1
         bindings = (after, limit) if many else (after, limit, *self._asked[0])
         return self._connection.execute(QUERIES[many, self._only, raw], bindings)

@@ -9,15 +9,12 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from fleet.chronicle import Chronicle, Range, Row, expected_rows, row_count
+from fleet.chronicle import WINDOW, Chronicle, Range, Row, expected_rows, row_count
 from worker.schema import READING_COLUMNS, identity_values
 
 SEQ = 1 + READING_COLUMNS.index("seq")
 SAME = SEQ + 1
 """Where a row has its sequence number, and whether its identity is the one that was asked for."""
-
-WINDOW = 4096
-"""Readings that are computed at once."""
 
 ASTRAY = 256
 """Readings that are computed at once for a row that is out of its place."""
@@ -84,7 +81,7 @@ class Trail:
     def _take_window(self, rows: list[Row], place: int, constants: tuple[int, ...]) -> int | None:
         """How many rows the next window has, if they are as they must be; moves on then."""
         last = rows[-1][SEQ]
-        until = min(last + 1, self._end, self.next + WINDOW) if isinstance(last, int) else 0
+        until = min(last + 1, self._end) if isinstance(last, int) else 0
         if until <= self.next:
             return None
         window = self.chronicle.window(self.next, until)
@@ -94,7 +91,7 @@ class Trail:
         some = rows[place : place + size]
         if len(some) != size:
             return None
-        if some != expected_rows(window.epoch.settings, window.block, [row[0] for row in some], *constants):
+        if some != expected_rows(window.epoch, window.block, [row[0] for row in some], *constants):
             return None
         self.next = window.end
         return size
@@ -170,7 +167,7 @@ class Trail:
             window = self.chronicle.window(begin, min(self._end, begin + size))
             if window.epoch is None or window.block is None:
                 return None
-            rows = expected_rows(window.epoch.settings, window.block, range(window.block.size))
+            rows = expected_rows(window.epoch, window.block, range(window.block.size))
             known = self._known[size] = Known(range(window.first, window.end), {row[SEQ]: row for row in rows})
         return known.rows.get(seq, ())
 

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fleet.audit import Account, Scope, Standing, audit
-from fleet.completeness import check_complete, read_roster
+from fleet.completeness import LastRun, check_complete, read_last_run
 from fleet.data_directory import DataDirectory
 from fleet.errors import UserError
 from fleet.findings import Finding, Ledger, Verdict
 from fleet.fleet_record import FleetRecord
-from fleet.roster import Roster
 
 ASIDE = re.compile(r"\.before-\d+$")
 QUARANTINED = re.compile(r"\.quarantined-\d+$")
@@ -35,10 +34,10 @@ def verify(
     begun = time.monotonic()
     if not data.is_dir():
         raise UserError(f"--data: {data} is not a directory")
-    roster = read_roster(data) if complete else None
+    run = read_last_run(data) if complete else None
     record = DataDirectory(data).read_record()
     ledger = Ledger()
-    paths = databases(data, roster)
+    paths = databases(data, run)
     accounts: dict[Path, Account] = {}
     with uncollected():
         for path, progress in measured(paths, told):
@@ -46,8 +45,8 @@ def verify(
             scoped = Ledger() if sensor and not concerns(path, sensor, record) else ledger
             accounts[path] = audit(path, Scope(sensor, seed), scoped, progress)
     standings = standing_of(accounts, ledger)
-    if roster:
-        check_complete(roster, standings, sensor, ledger)
+    if run:
+        check_complete(run, standings, sensor, ledger)
     return concluded(data, sensor, accounts, ledger, time.monotonic() - begun)
 
 
@@ -78,9 +77,9 @@ def concluded(
     )
 
 
-def databases(data: Path, roster: Roster | None) -> list[Path]:
+def databases(data: Path, run: LastRun | None) -> list[Path]:
     """All databases of the directory, also those that a config has given another ending."""
-    named = {data / member.database.name for member in roster.members} if roster else set()
+    named = {data / member.database.name for member in run.members} if run else set()
     return sorted({*data.glob("*.db"), *(path for path in named if path.exists())})
 
 

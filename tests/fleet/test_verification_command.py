@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,13 +182,14 @@ def test_a_sensor_that_took_no_part(tmp_path: Path) -> None:
         verify(tmp_path / "data", complete=True, sensor=IDENTITY.sensor_id)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"seed": 1}'])
-def test_a_roster_that_is_none(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ruin", [lambda _: "{", lambda _: "[]", lambda text: text.replace("2026-01-01T", "noon ")])
+def test_a_roster_that_is_none(ruin: Callable[[str], str], tmp_path: Path) -> None:
     roster(tmp_path / "data", run(seconds=9))
-    (tmp_path / "data" / "run" / "roster.json").write_text(text)
+    path = tmp_path / "data" / "run" / "roster.json"
+    path.write_text(ruin(path.read_text()))
     write(tmp_path / "data" / NAME, 9)
 
-    with pytest.raises(UserError, match="is not a roster"):
+    with pytest.raises(UserError, match=r"roster\.json: "):
         verify(tmp_path / "data", complete=True)
 
 
