@@ -136,7 +136,10 @@ def test_the_address_is_made_of_what_is_there(tmp_path: Path) -> None:
         ('{"id": "a", "model": "x\\u2028y"}', 'model: "x\\u2028y" must be one line of text without control characters'),
         ('{"id": "a", "model": "\\u009b31m"}', 'model: "\\x9b31m" must be one line of text without control characters'),
         ('{"id": "\\u202e\\ufeff"}', 'id: "\\u202e\\ufeff" must be 1 to 64 letters'),
-        ('{"id": "a", "metadata": {"minted": {"seed": -1, "index": 1}}}', "metadata.minted.seed: -1 must be greater than"),
+        (
+            '{"id": "a", "metadata": {"minted": {"seed": -1, "index": 1}}}',
+            "metadata.minted.seed: -1 must be greater than",
+        ),
         ('{"id": "a", "x": ' + "[" * 101 + "]" * 101 + "}", "a.json: invalid JSON: nested too deeply"),
     ],
 )
@@ -235,7 +238,8 @@ degrees = st.floats(-90, 90)
         type=st.none() | words,
         city=st.none() | words,
         country=st.none() | words,
-        minted=st.none() | st.builds(Minted, st.integers(0, 2**63 - 1), st.integers(0, 10**9), st.text("0123456789abcdef")),
+        minted=st.none()
+        | st.builds(Minted, st.integers(0, 2**63 - 1), st.integers(0, 10**9), st.text("0123456789abcdef")),
         warnings=st.just(()),
     )
 )
