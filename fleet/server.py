@@ -42,6 +42,19 @@ log = logging.getLogger("fleet.http")
 class Request(HTTPRequest):
     """A request whose refusals below the application (too long, malformed) are JSON as all others are."""
 
+    def read_request_line(self) -> bool:
+        try:
+            return bool(super().read_request_line())  # type: ignore[no-untyped-call]
+        except ValueError:  # half an IPv6 address, which urlsplit() does not take
+            self.simple_response("400 Bad Request", "Malformed Request-URI")
+            return False
+
+    def read_request_headers(self) -> bool:
+        understood = bool(super().read_request_headers())  # type: ignore[no-untyped-call]
+        if self.inheaders.get(b"Content-Length", b"0") != b"0" or self.inheaders.get(b"Transfer-Encoding"):
+            self.close_connection = True  # nobody here reads a body, and what is left would be the next request
+        return understood
+
     def simple_response(self, status: Any, msg: str | bytes = "") -> None:
         told = msg.decode("latin-1") if isinstance(msg, bytes) else str(msg)
         body = json.dumps({"error": told or str(status)[4:]}).encode()

@@ -168,6 +168,7 @@ def test_a_server_that_is_replaced_loses_no_client(tmp_path: Path) -> None:
         (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n", 413),
         (b"\x16\x03\x01\x02\x00 nonsense\r\n\r\n", 400),
         (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 505),
+        (b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"DELETE /workers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
     ],
 )
@@ -177,6 +178,15 @@ def test_what_is_refused_is_refused_in_json(served: Served, request_: bytes, sta
 
     assert (status, ["error"]) == (code, list(document))
     assert {"status": "alive"} == served.get("/livez")
+
+
+@pytest.mark.parametrize("header", [b"Content-Length: %d", b"Transfer-Encoding: chunked\r\nX: %d"])
+def test_a_body_is_no_request(served: Served, header: bytes) -> None:
+    """Nobody reads it, and none of it is taken for the next request on the connection."""
+    body = b"GET /statusz HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + header % len(body) + b"\r\n\r\n"
+
+    assert (200, {"status": "alive"}) == served.say(head + body)
 
 
 def test_unhealthy_is_a_503(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def check(path: Path, content: str | bytes) -> bool:
         return True
 
 
-@examples(200)
+@examples(150)
 @given(text=mutated(FILES))
 def test_a_config_with_odd_values(path: Path, text: str) -> None:
     """Any value or key of any dialect replaced by any other."""
@@ -143,14 +143,14 @@ def extreme(draw: st.DrawFn) -> dict[str, Any]:
     return config
 
 
-@examples(250)
+@examples(120)
 @given(config=extreme())
 def test_a_config_at_the_ends(path: Path, config: dict[str, Any]) -> None:
     """Values that are just allowed, tiny or huge, in any combination."""
     check(path, yaml.safe_dump(config))
 
 
-@examples(100)
+@examples(70)
 @given(key=st.sampled_from(sorted(keys(json_schema()))), value=odd_scalars)
 def test_a_flag_or_a_variable(path: Path, key: str, value: str) -> None:
     """Whatever is given for a key from outside the file is refused by the name of the flag."""

@@ -120,7 +120,7 @@ def assert_json(client: FlaskClient) -> None:
             json.loads(response.data, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
 
 
-@examples(200)
+@examples(120)
 @given(changes=st.lists(statements, min_size=1, max_size=6))
 def test_an_odd_database(staged: Staged, client: FlaskClient, changes: list[str]) -> None:
     """Other tables, columns and types, and in them whatever SQLite can hold."""

@@ -101,7 +101,7 @@ values = st.sampled_from(VALUES) | st.text(st.characters(exclude_characters="\0"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current one; it has a file, a folder and a config, and no fleet can run in what is given as --data."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(("SENSOR_", "MONITORING_"))]:
@@ -123,17 +123,17 @@ def taken_port() -> Iterator[str]:
 
 def run(*arguments: str) -> tuple[int, str, str]:
     """Exit code, output and errors, with streams that encode as those of a terminal do."""
-    out = io.TextIOWrapper(io.BytesIO(), "utf-8", "strict", write_through=True)
-    err = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
+    written, said = io.BytesIO(), io.BytesIO()
+    out = io.TextIOWrapper(written, "utf-8", "strict", write_through=True)
+    err = io.TextIOWrapper(said, "utf-8", "backslashreplace", write_through=True)
     before, sys.argv = sys.argv, ["fleet", *arguments]
     try:
         with redirect_stdout(out), redirect_stderr(err), in_time(), pytest.raises(SystemExit) as ended:
             main()
     finally:
         sys.argv = before
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code, *(stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, written.getvalue().decode(), said.getvalue().decode()
 
 
 def check(*arguments: str) -> None:
@@ -153,7 +153,7 @@ def check(*arguments: str) -> None:
     assert not all(map(str.isprintable, arguments)) or all(map(str.isprintable, lines)), err
 
 
-@examples(150)
+@examples(90)
 @given(flags=st.lists(st.tuples(st.sampled_from(UP), values), min_size=1, max_size=4))
 def test_up(folder: Path, flags: Sequence[tuple[str, str]]) -> None:
     """Any value for its flags. Nothing is started: what is given as the data directory is a file."""

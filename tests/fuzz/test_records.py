@@ -84,7 +84,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Staged:
     return staged
 
 
-@examples(100)
+@examples(60)
 @given(data=st.data())
 def test_an_odd_roster(staged: Staged, data: st.DataObject) -> None:
     """Every page is either shown or says in JSON that the roster cannot be read; none is a bug."""
