@@ -48,6 +48,9 @@ SHAPES = {
     "packed": {"database": "own", "packed": 10, "synchronous": "full"},
 }
 
+STAGES = {"directory taken": "dashboard: ", "begun": "all workers have committed"}
+"""What a fleet says of itself while it starts: it holds the lock, every worker has committed."""
+
 
 class Victim(NamedTuple):
     process: psutil.Process
@@ -109,10 +112,14 @@ class Arena:
     def up(self) -> bool:
         return self.running.process.poll() is None
 
-    @property
-    def begun(self) -> bool:
-        """Whether every worker of this run has committed."""
-        return "all workers have committed" in self.running.output
+    def comes_to(self, stage: str, seconds: float) -> bool:
+        """Whether the fleet of this run has come to say `stage`, one of STAGES, waiting a while for it."""
+        end = time.monotonic() + seconds
+        while STAGES[stage] not in self.running.output:
+            if time.monotonic() > end or not self.up:
+                return False
+            time.sleep(0.05)
+        return True
 
     def gone(self) -> None:
         """Once nothing of the fleet is left that could run; what somebody has stopped is continued, and so ends."""
@@ -137,8 +144,14 @@ class Arena:
 
     # Whom it may hit
 
-    def victim(self) -> Victim | None:
-        """A worker process at random and its database, None if that one is not there right now."""
+    def victim(self, seconds: float = 2.0) -> Victim | None:
+        """A worker process at random and its database, None if none that is asked for in this time is there."""
+        end = time.monotonic() + seconds
+        while (found := self._victim()) is None and self.up and time.monotonic() < end:
+            time.sleep(0.05)
+        return found
+
+    def _victim(self) -> Victim | None:
         try:
             member = self.dice.choice(self.running.roster.members)
             pid = int(self.running.row(member.sensor_id)["pid"])

@@ -64,7 +64,7 @@ def send(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 def want_of_descriptors(arena: Arena) -> bool:
     """The supervisor, or the template, can open nothing more for a while, just when workers have to be replaced."""
-    if not arena.begun:
+    if not arena.comes_to("begun", 4.0):
         return False
     process = arena.dice.choice([psutil.Process(arena.running.pid), arena.beside("template")])
     try:
@@ -84,9 +84,9 @@ def want_of_descriptors(arena: Arena) -> bool:
 
 
 def second_fleet(arena: Arena) -> bool:
-    """Somebody starts the same fleet once more: refused, with the name of the holder. Not before there is one, or it may
-    be the first to take the lock."""
-    if not arena.begun:
+    """Somebody starts the same fleet once more: refused, with the name of the holder. Not before there is one, or it
+    may be the first to take the lock."""
+    if not arena.comes_to("directory taken", 4.0):
         return False
     told = fleet("up", "--data", arena.data, "--port", 0, *arena.arguments)
     assert 1 == told.returncode, told
