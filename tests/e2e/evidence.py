@@ -126,7 +126,8 @@ def assert_complete(
     for sensor, seen in found.items():
         if scheduled is not None:
             assert seen.next_seq == scheduled, sensor
-        expected = [seq for seq in range(seen.next_seq) if seq not in seen.missing]
+        missing = seen.missing
+        expected = [seq for seq in range(seen.next_seq) if seq not in missing]
         assert seen.seqs == expected, sensor
         assert all(earlier < later for earlier, later in zip(seen.timestamps, seen.timestamps[1:], strict=False)), (
             sensor

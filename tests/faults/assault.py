@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import apsw
 import psutil
+import pytest
 
 from fleet.verification import verify
 from tests.e2e.evidence import Evidence, assert_complete, opened
@@ -86,6 +88,8 @@ def frozen(worker: psutil.Process, database: Path) -> Iterator[None]:
     As under a debugger, and like in a container that is paused. SIGSTOP would not do: the kernel continues a process
     that is stopped when its process group loses its last link to the session, as it does with the supervisor.
     """
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux can hold a process so that the kernel does not continue it")
     wait_for(lambda: interrupted(worker) and unlocked(worker, database), "it stands between two transactions")
     try:
         yield
