@@ -31,6 +31,10 @@ DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 LARGEST_CHECK = 64 << 20
 """Bytes up to which a database is checked before it is used: measured 0.1 s."""
 
+LARGEST_LOG = 8 << 20
+"""Bytes to which the log is cut when it is begun anew after it had to grow for a reader that stayed. Usually it has half
+as much (a checkpoint every 1000 pages), and is not cut."""
+
 BEYOND = """
 SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE sensor_readings.seq >= next_seq LIMIT 1
 """
@@ -182,6 +186,7 @@ def prepare(connection: apsw.Connection, *, wal: bool, synchronous: Synchronous)
     # A fleet has thousands of connections; each appends to the end of a table, for which little cache is enough.
     connection.execute("PRAGMA cache_size = -256")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
     mode = "WAL" if wal else "DELETE"
     if connection.pragma("journal_mode") != mode.lower():
         connection.pragma("journal_mode", mode)
