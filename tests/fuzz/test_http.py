@@ -63,7 +63,7 @@ def assert_forms(heard: bytes) -> None:
     assert status < 400 or b"application/json" in head, heard[:2000]
 
 
-@examples(250)
+@examples(400)
 @given(request=requests())
 def test_a_request_of_any_kind(served: Served, request: bytes) -> None:
     """Methods, paths, queries, headers and bodies of any kind."""
@@ -90,7 +90,7 @@ def test_requests_in_a_row(served: Served, said: list[bytes], cut: int) -> None:
     assert served.say(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0] in (200, 503)
 
 
-@examples(40)
+@examples(150)
 @given(
     path=st.sampled_from(GOOD_PATHS),
     query=st.sampled_from(QUERIES) | st.text(st.characters(max_codepoint=0x7E, min_codepoint=0x21), max_size=30),
