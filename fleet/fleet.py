@@ -211,6 +211,7 @@ class Fleet:
 
     def _log_to_file(self) -> None:
         handler = logging.FileHandler(self._directory.log)
+        logging.raiseExceptions = False  # on a full disk lines are lost, and the terminal is not to show how
         logging.basicConfig(level=self._config.logging.level, handlers=[handler], format=LOG_FORMAT, force=True)
         for warning in self._plan.warnings:
             log.warning("%s", warning)

@@ -59,6 +59,7 @@ class Worker:
         self._poll = select.poll()  # not select(): a fleet has more than 1024 descriptors
         self._poll.register(lifeline, select.POLLIN)
         self._claimed = False
+        self._placed = False  # whether it was known once where the sensors stand
         self._deadline: float | None = None  # monotonic seconds; set once it is to end
         self._until_us: int | None = None  # simulated time up to which it still writes, once it is to end
         self._inbox = b""
@@ -113,7 +114,7 @@ class Worker:
             positions = self._sink.claim(identities, self._incarnation)
             for sensor, position in zip(self._sensors, positions, strict=True):
                 sensor.resume(position)
-            self._claimed = True
+            self._claimed = self._placed = True
 
     def _deliver(self, now: int, *, final: bool) -> bool:
         share = max(1, MOST // len(self._sensors))
@@ -164,7 +165,7 @@ class Worker:
         self._refused(error)
         given_up = attempt.attempt_number == self._spec.store.retry_attempts
         self._report.retried(given_up=given_up)
-        if self._claimed:
+        if self._placed:
             self._report.waiting([sensor.lag(self._now()) for sensor in self._sensors])
         if given_up:
             self._report.state("unready", str(error))
@@ -228,4 +229,5 @@ class Worker:
 
 def main(spec: WorkerSpec, incarnation: int, board: Board, lifeline: socket.socket) -> int:
     """The body of a worker process. Returns its exit code."""
+    logging.raiseExceptions = False  # on a full disk lines are lost, and no traceback of that is to go to the terminal
     return Worker(spec, incarnation, lifeline, board, Database(spec.store)).run()

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,7 +68,7 @@ def session(sid: int) -> list[psutil.Process]:
 
 class Running:
     """One `fleet up`. `pid` leads its session and process group, as a shell's foreground job does. `environment` is
-    what its environment has besides the usual."""
+    what its environment has besides the usual, `under` the command that starts it, such as `nice`."""
 
     def __init__(
         self,
@@ -77,11 +77,12 @@ class Running:
         *arguments: object,
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
     ) -> None:
         self.data, self._output = data, output
         with output.open("w") as file:
             self.process = subprocess.Popen(
-                command("up", "--data", data, "--port", 0, *arguments),
+                [*under, *command("up", "--data", data, "--port", 0, *arguments)],
                 cwd=cwd,
                 env=ENVIRONMENT | dict(environment or {}),
                 stdin=subprocess.DEVNULL,

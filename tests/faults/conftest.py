@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -75,14 +76,23 @@ def sabotage(tmp_path: Path) -> Sabotage:
 @pytest.fixture
 def up(tmp_path: Path, sabotage: Sabotage) -> Iterator[Up]:
     """Starts fleets, by default in the directory `data`, whose workers obey the sabotage."""
+    with fleets(tmp_path, sabotage.environment) as start:
+        yield start
+
+
+@contextmanager
+def fleets(folder: Path, environment: Mapping[str, str], under: Sequence[str] = ()) -> Iterator[Up]:
+    """Within it fleets can be started, by default in the directory `data` of the folder."""
     started: list[Running] = []
 
     def start(*arguments: object, data: Path | None = None) -> Running:
-        output = tmp_path / f"output-{len(started)}"
-        running = Running(data or tmp_path / "data", output, *arguments, environment=sabotage.environment)
+        output = folder / f"output-{len(started)}"
+        running = Running(data or folder / "data", output, *arguments, environment=environment, under=under)
         started.append(running)
         return running
 
-    yield start
-    for running in started:
-        running.end()
+    try:
+        yield start
+    finally:
+        for running in started:
+            running.end()
