@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -136,3 +137,15 @@ def test_ctrl_c_while_the_bar_is_shown(terminal: Terminal) -> None:
 
     assert terminal.wait() in (0, 130)
     assert terminal.seen.rfind(b"\x1b[?25h") > terminal.seen.rfind(b"\x1b[?25l")
+
+
+def test_interrupted_while_python_still_imports(tmp_path: Path) -> None:
+    """Ctrl-C that early ends it as it ends any program, and without a traceback."""
+    (tmp_path / "click.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join((str(tmp_path), ENVIRONMENT["PYTHONPATH"]))}
+
+    ended = subprocess.run(
+        command("up"), env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+    assert (-signal.SIGINT, "", "") == (ended.returncode, ended.stdout, ended.stderr)
