@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
 import psutil
 import pytest
 
+from fleet.fleet_record import read_record, write_record
 from fleet.verification import verify
 from tests.e2e.evidence import Evidence, assert_complete, opened
 from tests.e2e.running import Running, alive, fleet, wait_for
@@ -79,6 +81,16 @@ def drained(running: Running, sensors: int) -> dict[str, Evidence]:
     for sensor, seen in found.items():
         assert seen.next_seq > (told - began) * RATE / 1e9, sensor
     return found
+
+
+def put_back(data: Path, seconds: float) -> None:
+    """Let the fleet of the directory, which is down, have begun that much earlier: a later run finds that it was down for
+    so much longer."""
+    path = data / "fleet.json"
+    record = read_record(path)
+    assert record is not None
+    origin_ns, wall_us = record.origin_ns - round(seconds * 1e9), record.wall_us - round(seconds * 1e6)
+    write_record(path, replace(record, origin_ns=origin_ns, wall_us=wall_us))
 
 
 @contextmanager
