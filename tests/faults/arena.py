@@ -137,10 +137,10 @@ class Arena:
         for run in self.runs:
             run.end()
 
-    def happened(self, name: str, took_place: bool) -> None:
-        self.counts[name] += took_place
+    def happened(self, name: str, times: int) -> None:
+        self.counts[name] += times
         with self._chronicle.open("a") as file:
-            file.write(f"{datetime.now(UTC):%H:%M:%S.%f} {name}{'' if took_place else ', ordered or in vain'}\n")
+            file.write(f"{datetime.now(UTC):%H:%M:%S.%f} {name}{f' x {times}' if times else ', ordered or in vain'}\n")
 
     # Whom it may hit
 

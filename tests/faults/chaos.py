@@ -1,6 +1,6 @@
 """Chaos: fleets of every layout under all faults at random moments, and the proof that it made no difference.
 
-    python -m tests.faults.chaos --seconds 270 --each 20 --kills 100
+    python -m tests.faults.chaos --seconds 300 --each 20 --kills 100
 
 Three fleets run for so many seconds each (own, shared and packed databases) while faults befall them, and a fourth
 undisturbed. Then `fleet verify --complete` must find nothing, and their data must be the undisturbed one's, byte for
@@ -44,9 +44,7 @@ class Chaos:
         dice = random.Random(seed)
         self.arenas = [Arena(folder / shape, shape, sensors, seconds, random.Random(dice.random())) for shape in SHAPES]
         self.calm = Arena(folder / "calm", "own", sensors, seconds, random.Random(0))
-        self.asked: Counter[str] = Counter()
         self.trouble: list[str] = []
-        self._lock = threading.Lock()
 
     def run(self) -> None:
         """Until every fleet has come to the end of its run."""
@@ -94,31 +92,32 @@ class Chaos:
     def _misfortune(self, arena: Arena) -> None:
         with arena.quiet:
             arena.undo()
-            if arena.up:
-                name = self._choose(arena, [*MISFORTUNES])
+            name = self._choose(arena, [*MISFORTUNES])
+            if name and arena.up:
                 arena.happened(name, MISFORTUNES[name](arena))
 
     def _catastrophe(self, arena: Arena) -> None:
-        name = self._choose(arena, [*CATASTROPHES])
         time.sleep(arena.dice.uniform(1.0, 3.0))  # it may have come up by then, or not
+        name = self._choose(arena, [*CATASTROPHES])
         with arena.quiet:
-            if arena.up:
-                arena.happened(name, CATASTROPHES[name](arena))
-            else:
+            if not arena.up:
                 self.trouble.append(f"{arena.shape}: the fleet ended by itself: {arena.running.output[-2000:]}")
+            elif name:
+                arena.happened(name, CATASTROPHES[name](arena))
 
-    def _choose(self, arena: Arena, names: list[str]) -> str:
-        """One that is wanted still, in proportion to how much it is; any, if none is."""
+    def _choose(self, arena: Arena, names: list[str]) -> str | None:
+        """One that is wanted still, in proportion to how much it is; any, if no
+        number was asked for; None once that is reached."""
         fitting = [name for name in names if arena.shape != "shared" or name not in NOT_SHARED]
-        with self._lock:
-            counts = self.counts()
-            # Orders are counted when they are carried out, which takes a while: some more may be on their way.
-            wanted = [
-                max(0.0, 1.3 * self.quota.get(name, 0) - max(counts[name], self.asked[name] - 4)) for name in fitting
-            ]
-            (name,) = arena.dice.choices(fitting, weights=wanted if any(wanted) else None)
-            self.asked[name] += 1
-        return name
+        counts = self.counts() + self._ordered()
+        wanted = [max(0, self.quota[name] - counts[name]) for name in fitting]
+        if any(self.quota[name] for name in names) and not any(wanted):
+            return None
+        return arena.dice.choices(fitting, weights=wanted if any(wanted) else None)[0]
+
+    def _ordered(self) -> Counter[str]:
+        """What will take place as soon as somebody comes by."""
+        return Counter(ORDERED[action] for arena in self.arenas for action in arena.sabotage.waiting())
 
     def _finish(self, arena: Arena) -> None:
         code: int | str
@@ -166,7 +165,7 @@ def same(arena: Arena, calm: Arena) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=270.0)
+    parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--sensors", type=int, default=50)
     parser.add_argument("--each", type=int, default=20, help="how many of every kind of fault")
     parser.add_argument("--kills", type=int, default=100, help="how many SIGKILLs of workers, a third in a transaction")

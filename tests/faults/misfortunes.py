@@ -1,5 +1,5 @@
 """What befalls a running fleet from outside or, by order, from inside its workers. Each is a function that takes the
-arena and says whether it took place; one that is an order says so later, in the sabotage's log."""
+arena and says how often it took place; one that is an order says so later, in the sabotage's log."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from tests.e2e.running import fleet, session
 from tests.faults.arena import Arena, signalled
 from tests.faults.database_misfortunes import collect, corrupt, delete, garbage, lock, read_long, replace, truncate
 
-Misfortune = Callable[[Arena], bool]
+Misfortune = Callable[[Arena], int]
 
 
 # Processes
 
 
-def kill(arena: Arena) -> bool:
-    return signalled(arena.victim(), signal.SIGKILL)
+def kill(arena: Arena) -> int:
+    """Up to three at once."""
+    victims = {arena.victim() for _ in range(arena.dice.randint(1, 3))}
+    return sum(signalled(victim, signal.SIGKILL) for victim in victims)
 
 
 def stop(arena: Arena) -> bool:

@@ -64,7 +64,6 @@ class Sabotage:
         """What was carried out, in order. Lasting orders count once for each process."""
         return self._orders.taken()
 
-    @property
-    def waiting(self) -> int:
-        """How many orders nobody has taken yet, or still last."""
+    def waiting(self) -> list[str]:
+        """The actions of the orders that nobody has taken yet, or that still last."""
         return self._orders.waiting()

@@ -84,8 +84,11 @@ class Orders:
         except FileNotFoundError:
             return []
 
-    def waiting(self) -> int:
-        return len(list(Path(self._root).glob("*/*/*.json")))
+    def waiting(self) -> list[str]:
+        """The actions of the orders that are still to be carried out, or last."""
+        orders = [read(str(path)) for path in Path(self._root).glob("*/*/*.json")]
+        now = time.monotonic()
+        return [order["action"] for order in orders if order and order.get("until", now) >= now]
 
 
 def read(path: str) -> dict[str, Any] | None:
