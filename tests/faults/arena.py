@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil
 
@@ -48,8 +48,7 @@ SHAPES = {
     "packed": {"database": "own", "packed": 10, "synchronous": "full"},
 }
 
-STAGES = {"directory taken": "dashboard: ", "begun": "all workers have committed"}
-"""What a fleet says of itself while it starts: it holds the lock, every worker has committed."""
+T = TypeVar("T")
 
 
 class Victim(NamedTuple):
@@ -70,8 +69,8 @@ def signalled(victim: Victim | None, number: signal.Signals) -> bool:
 class Arena:
     """A fleet of `sensors` at ten readings a second for `seconds` of simulated time, in one of the SHAPES.
 
-    `quiet` is held by whoever needs the fleet to stay as it is: there is, or is no, supervisor meanwhile. `counts` are
-    the faults that took place, by their names, but for those that were left to the sabotage.
+    `quiet` is held by whoever does something to it, `staying` by whoever needs its supervisor to stay meanwhile. `counts`
+    are the faults that took place, by their names, but for those that were left to the sabotage.
     """
 
     def __init__(self, folder: Path, shape: str, sensors: int, seconds: float, dice: random.Random) -> None:
@@ -83,8 +82,9 @@ class Arena:
         self._config = folder / "config.yaml"
         self._config.write_text(CONFIG.format(sensors=sensors, **SHAPES[shape]))
         self.counts: Counter[str] = Counter()
-        self.quiet = threading.RLock()
+        self.quiet, self.staying = threading.RLock(), threading.Lock()
         self.runs: list[Running] = []
+        self.trouble: list[str] = []
         self._chronicle = folder / "chronicle.txt"
         self._undoing: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -112,15 +112,6 @@ class Arena:
     def up(self) -> bool:
         return self.running.process.poll() is None
 
-    def comes_to(self, stage: str, seconds: float) -> bool:
-        """Whether the fleet of this run has come to say `stage`, one of STAGES, waiting a while for it."""
-        end = time.monotonic() + seconds
-        while STAGES[stage] not in self.running.output:
-            if time.monotonic() > end or not self.up:
-                return False
-            time.sleep(0.05)
-        return True
-
     def gone(self) -> None:
         """Once nothing of the fleet is left that could run; what somebody has stopped is continued, and so ends."""
         self.running.process.wait(60)
@@ -140,14 +131,23 @@ class Arena:
     def happened(self, name: str, times: int) -> None:
         self.counts[name] += times
         with self._chronicle.open("a") as file:
-            file.write(f"{datetime.now(UTC):%H:%M:%S.%f} {name}{f' x {times}' if times else ', ordered or in vain'}\n")
+            file.write(
+                f"{datetime.now(UTC):%H:%M:%S.%f} {name}{f' x {int(times)}' if times else ', ordered or in vain'}\n"
+            )
 
     # Whom it may hit
 
-    def victim(self, seconds: float = 2.0) -> Victim | None:
-        """A worker process at random and its database, None if none that is asked for in this time is there."""
-        end = time.monotonic() + seconds
-        while (found := self._victim()) is None and self.up and time.monotonic() < end:
+    def victim(self) -> Victim | None:
+        """A worker process at random and its database, None if that one is not there within a while."""
+        return self._awaited(self._victim)
+
+    def beside(self, name: str) -> psutil.Process | None:
+        """The template or the http process, None if it is not there within a while."""
+        return self._awaited(lambda: self._beside(name))
+
+    def _awaited(self, look: Callable[[], T | None]) -> T | None:
+        end = time.monotonic() + 2.0
+        while (found := look()) is None and self.up and time.monotonic() < end:
             time.sleep(0.05)
         return found
 
@@ -162,16 +162,15 @@ class Arena:
             pass
         return None
 
+    def _beside(self, name: str) -> psutil.Process | None:
+        with suppress(psutil.NoSuchProcess, OSError, ValueError):
+            return self.running.beside().get(name)
+        return None
+
     def database(self) -> Path | None:
         """One of the fleet's databases at random, None if it is not there right now."""
         found = sorted(self.data.glob("*.db"))
         return self.dice.choice(found) if found else None
-
-    def beside(self, name: str) -> psutil.Process | None:
-        """The template or the http process."""
-        with suppress(psutil.NoSuchProcess, OSError, ValueError):
-            return self.running.beside().get(name)
-        return None
 
     # What is to be undone
 

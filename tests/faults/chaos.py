@@ -44,7 +44,11 @@ class Chaos:
         dice = random.Random(seed)
         self.arenas = [Arena(folder / shape, shape, sensors, seconds, random.Random(dice.random())) for shape in SHAPES]
         self.calm = Arena(folder / "calm", "own", sensors, seconds, random.Random(0))
-        self.trouble: list[str] = []
+
+    @property
+    def trouble(self) -> list[str]:
+        """What went wrong on the way."""
+        return [line for arena in [*self.arenas, self.calm] for line in arena.trouble]
 
     def run(self) -> None:
         """Until every fleet has come to the end of its run."""
@@ -81,7 +85,7 @@ class Chaos:
                 attack(arena)
                 time.sleep(arena.dice.uniform(0.0, 2.0) * self._pause(end - time.monotonic()))
         except Exception:  # noqa: BLE001 - the top of a thread: whatever it is, the run has failed
-            self.trouble.append(f"{arena.shape}: {traceback.format_exc()}")
+            arena.trouble.append(f"{arena.shape}: {traceback.format_exc()}")
 
     def _pause(self, left: float) -> float:
         """Seconds between two faults of an arena, so that they last until the end."""
@@ -99,9 +103,9 @@ class Chaos:
     def _catastrophe(self, arena: Arena) -> None:
         time.sleep(arena.dice.uniform(1.0, 3.0))  # it may have come up by then, or not
         name = self._choose(arena, [*CATASTROPHES])
-        with arena.quiet:
+        with arena.staying, arena.quiet:
             if not arena.up:
-                self.trouble.append(f"{arena.shape}: the fleet ended by itself: {arena.running.output[-2000:]}")
+                arena.trouble.append(f"{arena.shape}: the fleet ended by itself: {arena.running.output[-2000:]}")
             elif name:
                 arena.happened(name, CATASTROPHES[name](arena))
 
@@ -126,7 +130,7 @@ class Chaos:
         except subprocess.TimeoutExpired:
             code = "a run that did not end"
         if code:
-            self.trouble.append(f"{arena.shape}: the last run ended with {code}: {arena.running.output[-2000:]}")
+            arena.trouble.append(f"{arena.shape}: the last run ended with {code}: {arena.running.output[-2000:]}")
 
 
 def judge(chaos: Chaos) -> bool:

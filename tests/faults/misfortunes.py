@@ -4,6 +4,7 @@ arena and says how often it took place; one that is an order says so later, in t
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -65,13 +66,12 @@ def send(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 
 def want_of_descriptors(arena: Arena) -> bool:
-    """The supervisor, or the template, can open nothing more for a while, just when workers have to be replaced."""
-    if not arena.comes_to("begun", 4.0):
-        return False
+    """The supervisor, or the template, can open nothing more for a while, just when a worker has to be replaced."""
+    victim = arena.victim()
     process = arena.dice.choice([psutil.Process(arena.running.pid), arena.beside("template")])
+    if victim is None or process is None:
+        return False
     try:
-        if process is None:
-            return False
         before = process.rlimit(psutil.RLIMIT_NOFILE)
         process.rlimit(psutil.RLIMIT_NOFILE, (3, before[1]))
     except psutil.NoSuchProcess:
@@ -82,18 +82,27 @@ def want_of_descriptors(arena: Arena) -> bool:
             process.rlimit(psutil.RLIMIT_NOFILE, before)
 
     arena.later(arena.dice.uniform(0.5, 1.5), restore)
-    return signalled(arena.victim(), signal.SIGKILL)
+    return signalled(victim, signal.SIGKILL)
 
 
 def second_fleet(arena: Arena) -> bool:
     """Somebody starts the same fleet once more: refused, with the name of the holder. Not before there is one, or it
-    may be the first to take the lock."""
-    if not arena.comes_to("directory taken", 4.0):
+    may be the first to take the lock; nor may the holder go meanwhile."""
+    if arena.victim() is None or not arena.staying.acquire(blocking=False):
         return False
-    told = fleet("up", "--data", arena.data, "--port", 0, *arena.arguments)
-    assert 1 == told.returncode, told
-    assert f"another fleet runs here (pid {arena.running.pid})" in told.stderr, told
-    return True
+    threading.Thread(target=refused, args=(arena, arena.running.pid)).start()
+    return False
+
+
+def refused(arena: Arena, holder: int) -> None:
+    try:
+        told = fleet("up", "--data", arena.data, "--port", 0, *arena.arguments)
+        as_meant = 1 == told.returncode and f"another fleet runs here (pid {holder})" in told.stderr
+        arena.happened("second fleet on the directory", 1)
+        if not as_meant:
+            arena.trouble.append(f"{arena.shape}: a second fleet: {told}")
+    finally:
+        arena.staying.release()
 
 
 def set_clock(arena: Arena) -> bool:
