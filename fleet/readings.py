@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ def connection(path: Path) -> Iterator[apsw.Connection]:
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
         # as_uri() percent-encodes: a `?` or `#` in a folder's name must not become part of the question.
-        opened = apsw.Connection(f"{path.absolute().as_uri()}?mode=ro", flags=flags)
+        mode = "mode=ro&immutable=1" if immutable(path) else "mode=ro"
+        opened = apsw.Connection(f"{path.absolute().as_uri()}?{mode}", flags=flags)
         try:
             opened.set_busy_timeout(BUSY_MS)
             yield opened
@@ -81,6 +83,15 @@ def connection(path: Path) -> Iterator[apsw.Connection]:
             opened.close()
     except (apsw.Error, UnicodeDecodeError) as error:
         raise Unreadable(path, f"{type(error).__name__}: {error}") from error
+
+
+def immutable(path: Path) -> bool:
+    """Whether the database lies on a read-only file system, and all of it is in the one file: SQLite could not make the
+    files there by which it shares a database with a writer, and there is none."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not sizes(path).wal
+    except OSError:
+        return False
 
 
 def latest(path: Path, limit: int, sensor_id: str | None = None) -> list[Record]:
