@@ -101,30 +101,10 @@ def up(config: Path | None, data: Path, identities: Path | None, detach: bool, *
 
     It ends after --for, on Ctrl-C, or by `fleet down`; whatever is due is committed first.
     """
-    from fleet.config import complaint, load_config
     from fleet.data_directory import DataDirectory
-    from fleet.fleet import Fleet, Listener
-    from fleet.http_port import Unbound, bind
-    from fleet.plan import Planner
+    from fleet.launch import launch
 
-    given = overrides(flags)
-    settings = load_config(config, os.environ, given)
-    directory = DataDirectory(data)
-    directory.inspect()
-    Planner(settings, directory, identities).inspect()
-    http = settings.monitoring
-    try:
-        listener = Listener(*bind(http.host, http.port)) if http.enabled else None
-    except Unbound as error:
-        raise complaint(config, os.environ, given, f"monitoring.{error.key}", str(error)) from error
-    directory.hold()  # from here on, the directory is written to
-    fleet = Fleet(settings, directory, str(config or "the packaged fleet.yaml"), identities)
-    fleet.prepare(listener)
-    if detach:
-        from fleet.detachment import detach as leave
-
-        leave(directory)
-    return fleet.run()
+    return launch(config, overrides(flags), DataDirectory(data), identities, detach=detach)
 
 
 @cli.command()
