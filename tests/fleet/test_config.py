@@ -13,12 +13,12 @@ import yaml
 from fleet.config import Config, Given, json_schema, load_config, packaged, to_yaml
 from fleet.errors import UserError
 
-SEEDS = sorted((Path(__file__).parent / "data" / "seeds").glob("*.yaml"))
+DOCUMENTED = sorted((packaged("fleet.yaml").parent / "source_documents").glob("*.yaml"))
 EXAMPLES = sorted(path for path in packaged("fleet.yaml").parent.glob("*.yaml") if path.name != "catalogue.yaml")
 
 
-def seed(name: str) -> Config:
-    return load_config(Path(__file__).parent / "data" / "seeds" / f"{name}.yaml")
+def documented(name: str) -> Config:
+    return load_config(packaged(f"source_documents/{name}.yaml"))
 
 
 def config(tmp_path: Path, text: str, **sources: dict[str, object]) -> Config:
@@ -27,9 +27,9 @@ def config(tmp_path: Path, text: str, **sources: dict[str, object]) -> Config:
     return load_config(path, **sources)  # type: ignore[arg-type]  # each test gives the right kind
 
 
-@pytest.mark.parametrize("path", [*SEEDS, *EXAMPLES], ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("path", [*DOCUMENTED, *EXAMPLES], ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_what_is_printed_loads_again_to_the_same_config(path: Path, tmp_path: Path) -> None:
-    """For every config of the seeds, as it was written, and every example."""
+    """For every config of the source documents, as it was written, and every example."""
     loaded = load_config(path)
 
     assert loaded == config(tmp_path, to_yaml(loaded))
@@ -47,7 +47,7 @@ def test_an_example_begins_with_what_it_is_for(path: Path) -> None:
 
 def test_the_complete_config_of_version_2_is_understood() -> None:
     """Every value of it that has a meaning here."""
-    loaded = seed("complete-version-2")
+    loaded = documented("000-complete-version-2")
     types = loaded.anomalies.types
 
     assert loaded.simulation.readings_per_second == Decimal(1)
@@ -70,7 +70,7 @@ def test_the_complete_config_of_version_2_is_understood() -> None:
 
 def test_the_factory_config_is_understood() -> None:
     """Weights, durations, the file's own channels, and reloading by its older name."""
-    loaded = seed("factory")
+    loaded = documented("002-factory")
 
     assert loaded.normal_parameters is not None
     assert list(loaded.normal_parameters) == ["temperature", "vibration", "voltage"]
@@ -82,7 +82,7 @@ def test_the_factory_config_is_understood() -> None:
 
 def test_a_type_that_a_config_leaves_out_keeps_its_defaults() -> None:
     """The chaos test names spikes and trends only."""
-    types = seed("chaos-test").anomalies.types
+    types = documented("001-chaos-test").anomalies.types
 
     assert [types.spike.weight, types.trend.weight, types.pattern.weight] == [0.5, 0.3, 0.1]
     assert [types.missing_data.weight, types.noise.weight] == [0.1, 0.2]
@@ -112,7 +112,7 @@ def test_a_version_stays_the_text_that_was_written(tmp_path: Path) -> None:
     assert loaded.random_location.include_countries == ("NO", "DE")
 
 
-@pytest.mark.parametrize("path", [*SEEDS, *EXAMPLES], ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("path", [*DOCUMENTED, *EXAMPLES], ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_slow_parser_reads_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML without libyaml, as some platforms have it."""
     fast = load_config(path)

@@ -23,7 +23,7 @@ from tests.fuzz.yaml_texts import mutated, odd_scalars
 
 ROOT = Path(__file__).parents[2]
 FILES = tuple(path for path in sorted((ROOT / "configs").glob("*.yaml")) if path.name != "catalogue.yaml")
-FILES += tuple(sorted((ROOT / "tests/fleet/data/seeds").glob("*.yaml")))
+FILES += tuple(sorted((ROOT / "configs/source_documents").glob("*.yaml")))
 CITIES = Given("cities.tsv", "--cities")
 """A table of few cities: reading all of them would take most of the time."""
 

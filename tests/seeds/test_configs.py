@@ -1,0 +1,95 @@
+"""Every simulator config of the source documents, as it was written, loads and runs."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fleet.config import load_config
+from fleet.verification import verify
+from tests.e2e.evidence import assert_complete
+from tests.e2e.running import fleet
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs" / "source_documents"
+
+
+class Expected(NamedTuple):
+    """What a block asks for. `rate` None: it names none, so a run may have one that shows more in less time."""
+
+    sensors: int = 1
+    rate: int | None = None
+    ids: str = ""
+
+
+BLOCKS = {
+    "000-complete-version-2": Expected(rate=1),
+    "001-chaos-test": Expected(),
+    "001-load-test": Expected(sensors=100, rate=10, ids="LOAD_TEST_"),
+    "001-ml-training": Expected(),
+    "001-basic": Expected(rate=1),
+    "001-random-location-with-replicas": Expected(sensors=5, ids="SENSOR_"),
+    "001-zero-anomaly": Expected(ids="SENSOR001"),
+    "001-monitoring": Expected(),
+    "001-sensor-decay": Expected(),
+    "001-global-network": Expected(sensors=50, ids="GLOBAL_"),
+    "001-debug-logging": Expected(),
+    "002-factory": Expected(rate=1),
+    "002-config-reload": Expected(),
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_config_runs_as_it_was_written(block: str, tmp_path: Path) -> None:
+    """Flags move it to a folder and a port of its own and end it; each sensor it asks for has each reading that was
+    due, and all of them compute again."""
+    asked = BLOCKS[block]
+    data = tmp_path / "data"
+    flags = ["--data", data, "--host", "127.0.0.1", "--port", 0, "--for", "0.5s"]
+    rate = asked.rate or 20
+
+    ran = fleet("up", "-c", CONFIGS / f"{block}.yaml", *flags, *([] if asked.rate else ["--rate", rate]), cwd=tmp_path)
+
+    assert 0 == ran.returncode, ran.stdout + ran.stderr
+    sensors = assert_complete(data, asked.sensors, max(1, rate // 2))
+    assert [] == [sensor for sensor in sensors if not sensor.startswith(asked.ids)]
+    assert verify(data, complete=True).ok
+    assert [data] == list(tmp_path.iterdir())
+
+
+def test_a_block_without_a_config_of_its_own_is_none() -> None:
+    """The table above, the folder and the manifest name the same configs, and what the manifest names is there."""
+    manifest = tomllib.loads((Path(__file__).parent / "manifest.toml").read_text())
+    kept = [block["file"] for block in manifest["block"] if "file" in block]
+
+    assert sorted(BLOCKS) == sorted(path.stem for path in CONFIGS.iterdir())
+    assert sorted(BLOCKS) == sorted(Path(file).stem for file in kept if file.endswith(".yaml"))
+    assert [] == [file for file in kept if not (ROOT / file).is_file()]
+    data = Path(__file__).parent / "data"
+    assert {path.name for path in data.iterdir()} == {
+        Path(file).name for file in kept if file.startswith("tests/seeds/data/")
+    }
+
+
+def test_the_manifest_names_tests_that_exist() -> None:
+    """So that nobody has to look for what shows that a block works."""
+    manifest = tomllib.loads((Path(__file__).parent / "manifest.toml").read_text())
+    named = {block["tested_by"] for block in manifest["block"] if "file" in block}
+
+    assert set() == {name for name in named if not (ROOT / name).exists()}
+
+
+def test_a_zero_anomaly_config_has_none() -> None:
+    config = load_config(CONFIGS / "001-zero-anomaly.yaml")
+
+    assert (False, 0) == (config.anomalies.enabled, config.anomalies.probability)
+
+
+def test_monitoring_is_where_the_document_puts_it() -> None:
+    """On all addresses, because it asks for them."""
+    monitoring = load_config(CONFIGS / "001-monitoring.yaml").monitoring
+
+    assert (True, "0.0.0.0", 8080) == (monitoring.enabled, monitoring.host, monitoring.port)
