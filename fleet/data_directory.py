@@ -22,10 +22,12 @@ SQLITE = b"SQLite format 3\0"
 
 
 class DataDirectory:
-    """The files under one data directory. Nothing is made before `hold`."""
+    """The files under one data directory. Nothing is made before `hold`. `databases` is where its databases are, the
+    directory itself unless given."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, databases: Path | None = None) -> None:
         self.path = path
+        self.databases = databases or path
         self.run = path / "run"
         self.board = self.run / "board"
         self.roster = self.run / "roster.json"
@@ -43,7 +45,7 @@ class DataDirectory:
 
     def inspect(self) -> None:
         """UserError if a fleet could not run here, as far as can be told without changing anything."""
-        for folder in (self.path, self.run):
+        for folder in dict.fromkeys((self.databases, self.path, self.run)):
             if os.path.lexists(folder):
                 self._refuse_unless(folder, folder.is_dir(), "is not a directory")
                 self._refuse_unless(folder, *writable(folder))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +184,15 @@ def write_identity(directory: Path, sensor: StoredIdentity) -> Path:
 def read_identities(directory: Path) -> dict[str, StoredIdentity]:
     """All identities of the directory by sensor id, in the order of the file names; none if it does not exist.
 
-    Every `*.json` in it that is not hidden counts. Two files with one id are a UserError.
+    Every `*.json` in it that is not hidden counts. Two files with one id are a UserError. A file in place of the
+    directory is the one identity there is, and was given, whoever minted it.
     """
     known: dict[str, StoredIdentity] = {}
     files: dict[str, Path] = {}
     for path in identity_files(directory):
         sensor = read_identity(path)
+        if path == directory:
+            sensor = replace(sensor, minted=None)
         other = files.setdefault(sensor.sensor_id, path)
         if other != path:
             raise UserError(f"{path}: sensor_id {quoted(sensor.sensor_id)} is already that of {other}")
@@ -198,7 +201,9 @@ def read_identities(directory: Path) -> dict[str, StoredIdentity]:
 
 
 def identity_files(directory: Path) -> list[Path]:
-    """The identity files of the directory, sorted by name."""
+    """The identity files of the directory, sorted by name; of an identity file, that one."""
+    if directory.suffix == ".json" and directory.is_file():
+        return [directory]
     try:
         paths = sorted(directory.iterdir(), key=lambda path: path.name)
     except FileNotFoundError:

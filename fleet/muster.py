@@ -25,6 +25,10 @@ def muster(directory: Path, mint: Mint, count: int, start_index: int = 1) -> tup
     given = [sensor for sensor in known.values() if sensor.minted is None]
     minted = minted_by_number(known, mint.seed, directory)
     wanted = range(start_index, start_index + max(count - len(given), 0))
+    if wanted and directory.is_file():
+        raise UserError(
+            f"{directory}: is the identity of one sensor, and {count} were asked for; give a folder of them"
+        )
     if any(number not in minted for number in wanted):
         make(directory)
     # A name that a file has is taken too: somebody may have changed the id inside, and it must not be overwritten.

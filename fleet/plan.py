@@ -174,7 +174,7 @@ class Planner:
         database = self._config.database
         name = Path(database.path).name if self._layout == "shared" else f"{worker}.db"
         return StoreSpec(
-            path=self._directory.path / name,
+            path=self._directory.databases / name,
             batch_size=database.batch_size,
             batch_interval=database.batch_interval,
             retry_attempts=database.retry_attempts,

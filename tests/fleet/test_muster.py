@@ -175,3 +175,15 @@ def test_a_directory_that_cannot_be_made_is_a_user_error(tmp_path: Path) -> None
 
     with pytest.raises(UserError, match=r"file/identities: is not a folder of identity files"):
         muster(tmp_path / "file" / "identities", MINT, 1)
+
+
+def test_one_identity_file_is_a_fleet_of_one(tmp_path: Path) -> None:
+    """And of no more: nobody else is minted beside it."""
+    path = give(tmp_path, "A")
+
+    sensors, _ = muster(path, MINT, 1)
+
+    assert ["A"] == ids(sensors)
+    with pytest.raises(UserError, match=r"A\.json: is the identity of one sensor, and 3 were asked for"):
+        muster(path, MINT, 3)
+    assert [path] == list(tmp_path.iterdir())
