@@ -87,21 +87,24 @@ class Supervisor:
         self._timers.append([self._clock() + seconds, seconds, action])
 
     def restart(self, name: str, spec: WorkerSpec | None = None) -> None:
-        """Drain a worker and start it anew, by a new spec if given; one that failed gets a fresh budget. KeyError if
-        there is none."""
+        """Drain a worker and start it anew, by a new spec if given, with a fresh budget. KeyError if there is none."""
         slot = self.slots[name]
         slot.deaths = ()
-        if name in self._outcome.failed:
-            self._outcome.failed.remove(name)
-        if spec:
-            slot.spec = spec
-            self._nursery.teach([spec])
+        self._outcome.failed = [other for other in self._outcome.failed if other != name]
+        slot.spec = spec or slot.spec
+        self._nursery.teach([slot.spec])
         if slot.phase == "running":
             slot.after = "restart"
             self._drain_slot(slot)
         else:
             self._schedule(slot, 0.0)
         self.note(name, "restart asked for")
+
+    def change(self, specs: Sequence[WorkerSpec]) -> None:
+        """Have workers go on by new specs of the same sensors; those that do not run start by them."""
+        self._nursery.teach(specs)
+        for spec in specs:
+            self.slots[spec.name].change(spec)
 
     def remove(self, names: Iterable[str]) -> None:
         """Drain workers and forget them."""
@@ -170,14 +173,12 @@ class Supervisor:
                 timer[0] = now + timer[1]
                 timer[2]()
         waiting = [slot.due for slot in self.slots.values() if slot.phase == "waiting"]
-        soonest: float = min(now + 1.0, *waiting, *(timer[0] for timer in self._timers))
-        return max(0.0, soonest - self._clock())
+        return max(0.0, min(now + 1.0, *waiting, *(float(timer[0]) for timer in self._timers)) - self._clock())
 
     def _finished(self) -> bool:
         return all(slot.phase == "ended" for slot in self.slots.values())
 
     # Starting
-
     def _start_due(self, now: float) -> None:
         due = [slot for slot in self.slots.values() if slot.phase == "waiting" and slot.due <= now][:SPAWNS_PER_TURN]
         allowed = [slot for slot in due if not slot.deaths or self._bucket.take(now)]
@@ -220,7 +221,6 @@ class Supervisor:
         slot.phase, slot.due = "waiting", self._clock() + delay
 
     # Ending
-
     def _drain_slot(self, slot: Slot) -> None:
         assert slot.child
         slot.child.order(order="drain", seconds=self.policy.drain)

@@ -61,5 +61,5 @@ def lacking(run: LastRun, standing: Standing | None) -> tuple[int | None, int | 
     settled, schedule = standing.next_seq, standing.schedule
     if schedule is None:
         return None, None, f"{settled:,} readings are settled, and no epoch says how many were due"
-    due = schedule.first_seq + max(0, schedule.count(run.end_us - schedule.start_us))
+    due = schedule.until(run.end_us)
     return settled, due - 1, f"{settled:,} of {due:,} readings are settled" if settled < due else ""

@@ -34,17 +34,29 @@ class Child:
 
     def __init__(self, name: str, pid: int, lifeline: socket.socket, exit_code: Callable[[Child], int | None]) -> None:
         self.name, self.pid, self._lifeline, self._exit_code = name, pid, lifeline, exit_code
+        self._outbox = b""
         lifeline.setblocking(False)
 
     def exit_code(self) -> int | None:
+        """Asked again and again, so that what did not fit into the inbox is sent on this way."""
+        self._send()
         return self._exit_code(self)
 
     def order(self, **order: Any) -> None:
-        """Send an order. One that is dead or too stuck to read its inbox gets none; its end is seen elsewhere."""
+        """Send an order; one that does not read its inbox, being stopped, gets it when it wakes. One that is dead gets
+        none; its end is seen elsewhere."""
+        self._outbox += json.dumps(order).encode() + b"\n"
+        self._send()
+
+    def _send(self) -> None:
         try:
-            self._lifeline.send(json.dumps(order).encode() + b"\n")
-        except (BrokenPipeError, ConnectionResetError, BlockingIOError) as error:
-            logging.getLogger(self.name).warning("order %s not delivered: %s", order, error)
+            while self._outbox:
+                self._outbox = self._outbox[self._lifeline.send(self._outbox) :]
+        except BlockingIOError:
+            return
+        except (BrokenPipeError, ConnectionResetError) as error:
+            self._outbox = b""
+            logging.getLogger(self.name).warning("an order was not delivered: %s", error)
 
     def signal(self, *numbers: signal.Signals) -> None:
         for number in numbers:

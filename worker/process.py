@@ -19,6 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from worker.board import Board
 from worker.clock import elapsed_ns
 from worker.database import Database
+from worker.orders import Order, changed
 from worker.report import Report
 from worker.sensor import Sensor
 from worker.sinks import Fenced, Portion, Sink, Unavailable
@@ -37,6 +38,9 @@ GOLDEN = 0.6180339887498949
 """Multiples of the golden ratio, modulo 1, spread evenly: so are the commits of a fleet over the interval."""
 
 ORPHAN_SECONDS = 1.2
+
+LARGEST_GULP = 1 << 16
+"""Bytes of the inbox that are read at once; the settings of a sensor are two or three thousand."""
 
 
 class Worker:
@@ -63,10 +67,7 @@ class Worker:
         self._deadline: float | None = None  # monotonic seconds; set once it is to end
         self._until_us: int | None = None  # simulated time up to which it still writes, once it is to end
         self._inbox = b""
-        fastest = max(float(sensor.settings.exact_rate) for sensor in spec.sensors)
-        wanted = min(spec.store.batch_interval, spec.store.batch_size / fastest)
-        self._interval = max(int(wanted * SECOND), SHORTEST_INTERVAL)
-        self._slot = int(spec.sensors[0].row * GOLDEN % 1 * self._interval)
+        self._pace(spec)
 
     def run(self) -> int:
         """Work until done, told to end, or orphaned. Returns the exit code."""
@@ -181,6 +182,13 @@ class Worker:
 
     # When
 
+    def _pace(self, spec: WorkerSpec) -> None:
+        """How often to commit, and when within that interval."""
+        fastest = float(max(sensor.fastest for sensor in spec.sensors))
+        wanted = min(spec.store.batch_interval, spec.store.batch_size / fastest)
+        self._interval = max(int(wanted * SECOND), SHORTEST_INTERVAL)
+        self._slot = int(spec.sensors[0].row * GOLDEN % 1 * self._interval)
+
     def _now(self) -> int:
         """Simulated time; once the worker is to end, the time at which it was told."""
         run = self._spec.run
@@ -211,14 +219,30 @@ class Worker:
                 return
 
     def _receive(self) -> None:
-        received = self._lifeline.recv(4096)
+        received = self._lifeline.recv(LARGEST_GULP)
         if not received:
             self._end(ORPHAN_SECONDS, "the supervisor is gone")
         *lines, self._inbox = (self._inbox + received).split(b"\n")
         for line in lines:
-            order = json.loads(line)
-            assert order["order"] == "drain", order
-            self._end(order["seconds"], "draining")
+            self._obey(json.loads(line))
+
+    def _obey(self, order: Order) -> None:
+        match order["order"]:
+            case "drain":
+                self._end(order["seconds"], "draining")
+            case "change":
+                self._change(changed(self._spec, order))
+            case other:
+                raise ValueError(f"order {other} is unknown")
+
+    def _change(self, spec: WorkerSpec) -> None:
+        """Go on by another spec of the same sensors, each from its next unsettled reading on."""
+        self._spec = spec
+        logging.getLogger().setLevel(spec.log_level)
+        self._pace(spec)
+        for sensor, told in zip(self._sensors, spec.sensors, strict=True):
+            if sensor.spec != told:
+                sensor.change(told)
 
     def _end(self, seconds: float, why: str) -> None:
         self._log.info("%s", why)
@@ -230,4 +254,5 @@ class Worker:
 def main(spec: WorkerSpec, incarnation: int, board: Board, lifeline: socket.socket) -> int:
     """The body of a worker process. Returns its exit code."""
     logging.raiseExceptions = False  # on a full disk lines are lost, and no traceback of that is to go to the terminal
+    logging.getLogger().setLevel(spec.log_level)
     return Worker(spec, incarnation, lifeline, board, Database(spec.store)).run()

@@ -51,6 +51,16 @@ class Schedule:
         """How many readings a run of that length has: ceil(duration * rate)."""
         return -(-duration_us * self.rate.numerator // (self.rate.denominator * SECOND))
 
+    def until(self, end_us: int) -> int:
+        """The sequence number after the last reading of a run that ends at `end_us`.
+
+        An epoch that follows another begins at a time that was rounded, by half a microsecond at most: without that
+        half, a reading that is due exactly at the end would be in the run by the luck of the rounding.
+        """
+        p, q = self.rate.numerator, self.rate.denominator
+        halves = 2 * (end_us - self.start_us) - (self.first_seq > 0)
+        return self.first_seq + max(0, -(-halves * p // (2 * q * SECOND)))
+
 
 def texts(times: Ints) -> list[str]:
     """Times as `2026-01-01T00:00:00.000000+00:00`: fixed width, so text order is time order."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from worker.generation import Block, Plan
 from worker.schedule import Schedule
 from worker.sinks import Epoch, Portion, Position
-from worker.spec import RunSpec, SensorSpec
+from worker.spec import RunSpec, SensorSpec, Settings
 from worker.streams import PAGE, phase
+
+ENDLESS = 1 << 63
+"""Beyond all sequence numbers."""
 
 
 class Sensor:
@@ -17,6 +20,7 @@ class Sensor:
 
     def __init__(self, spec: SensorSpec, run: RunSpec) -> None:
         self.spec, self._run = spec, run
+        self._placed = False  # whether it is known where the sink stands
         self._stored: Epoch | None = None  # the epoch that the sink has
         self._epoch: Epoch | None = None  # the one that begins with the next portion
         self._previous: Schedule | None = None  # the schedule that it ends
@@ -25,33 +29,37 @@ class Sensor:
     def resume(self, position: Position) -> None:
         """Continue from where the sink stands; begins a new epoch where the rules ask for one."""
         self.next_seq = position.next_seq
+        self._placed = True
         self._stored = position.epoch
         self._chunk: Block | None = None
         self._resumed = True
         stored = position.epoch
         if stored is None:
-            self._begin("start", Schedule(self.next_seq, self._run.start_us, self.spec.settings.exact_rate))
+            self._begin("start", self._run.start_us)
         elif self._same(stored):
             self._continue(stored)
         else:
-            reason = "resume" if stored.settings == self.spec.settings else "settings"
             follow = self._run.start_us if self._run.resume == "skip" else 0
             start = max(follow, stored.schedule.time(self.next_seq))
-            self._begin(reason, Schedule(self.next_seq, start, self.spec.settings.exact_rate))
+            self._begin(self._reason(stored, start), start)
+
+    def change(self, spec: SensorSpec) -> None:
+        """Behave by another spec of the same sensor from the next unsettled reading on."""
+        self.spec = spec
+        if self._placed:
+            self.resume(Position(self.next_seq, self._stored))
 
     def skip(self, now_us: int) -> None:
         """Begin a new epoch now, leaving out what a too long pause made overdue."""
-        start = max(now_us, self.schedule.time(self.next_seq))
-        self._begin("skip", Schedule(self.next_seq, start, self.spec.settings.exact_rate))
+        self._begin("skip", max(now_us, self.schedule.time(self.next_seq)))
 
     def overdue(self, now_us: int) -> bool:
         """Whether the oldest due reading is older than the run's longest pause."""
         return self.lag(now_us) > self._run.longest_pause_us
 
     def due(self, now_us: int) -> int:
-        """The sequence number after the last reading that is due."""
-        due = self.schedule.due(now_us)
-        return due if self.limit is None else min(due, self.limit)
+        """The sequence number after the last reading that is due; those of a later stage are not yet counted."""
+        return min(self.schedule.due(now_us), *(end for end in (self.limit, self._turn) if end is not None), ENDLESS)
 
     def lag(self, now_us: int) -> int:
         """The age of the oldest due reading that is not settled, microseconds; 0 if there is none."""
@@ -75,27 +83,34 @@ class Sensor:
             last = block.end == end
             result.append(self._portion(first, block, cut=(final or block.end == self.limit) and last))
             first = block.end
-        if final and not result and self.next_seq > self.schedule.first_seq and self._epoch is None:
-            result.append(self._portion(self.next_seq, None, cut=True))
+        stored = self._stored
+        if final and not result and stored and self.next_seq > stored.schedule.first_seq:
+            # Nothing follows, also not the first reading of an epoch that would have cut the episode that runs.
+            how = stored.identity, stored.settings, stored.schedule
+            result.append(Portion(*how, self.next_seq, None, cut=True))
         return result
 
     def settled(self, portion: Portion) -> None:
+        if portion.block is None:
+            return
         self.next_seq = portion.end
         self._stored = portion.epoch or self._stored
         self._epoch = self._previous = None
         self._resumed = False
+        if self.next_seq == self._turn:
+            self.resume(Position(self.next_seq, self._stored))
 
-    def _portion(self, first: int, block: Block | None, *, cut: bool) -> Portion:
+    def _portion(self, first: int, block: Block, *, cut: bool) -> Portion:
         opening = first == self.next_seq
         epoch = self._epoch if opening else None
         running = tuple(
             episode
-            for episode in (self.plan.episodes(first, first + 1) if opening and self._resumed and block else ())
+            for episode in (self.plan.episodes(first, first + 1) if opening and self._resumed else ())
             if episode.first_seq < first
         )
         previous = self._previous if opening else None
-        spec = self.spec
-        return Portion(spec.identity, spec.settings, self.schedule, first, block, epoch, previous, running, cut)
+        settings = self.plan.settings
+        return Portion(self.spec.identity, settings, self.schedule, first, block, epoch, previous, running, cut)
 
     def _take(self, first: int, end: int) -> Block:
         """Some readings from `first` on, at most up to `end`. A page of them is made ahead and kept."""
@@ -107,29 +122,42 @@ class Sensor:
 
     def _same(self, stored: Epoch) -> bool:
         """Whether the stored epoch goes on: the same run, or a later one that catches up, nothing changed."""
-        unchanged = (stored.settings, stored.identity) == (self.spec.settings, self.spec.identity)
+        told = self.spec.settings_at(stored.schedule.time(self.next_seq))
+        unchanged = (stored.settings, stored.identity) == (told, self.spec.identity)
         return unchanged and (stored.run == self._run.number or self._run.resume == "catch_up")
+
+    def _reason(self, stored: Epoch, start_us: int) -> str:
+        """Why the stored epoch ends: something was changed, time was left out, or a stage of the same spec begins.
+
+        It follows from what is stored, so that it is the same for a sensor that lived through it and for one that
+        catches up.
+        """
+        spec, schedule = self.spec, stored.schedule
+        last_us = schedule.time(max(self.next_seq - 1, schedule.first_seq))
+        if stored.identity != spec.identity or stored.settings != spec.settings_at(last_us):
+            return "settings"
+        left_out = start_us > schedule.time(self.next_seq)
+        return "resume" if left_out or stored.settings == spec.settings_at(start_us) else "scenario"
 
     def _continue(self, stored: Epoch) -> None:
         self._epoch = self._previous = None
-        self._compile(stored.schedule)
+        self._compile(stored.schedule, stored.settings)
 
-    def _begin(self, reason: str, schedule: Schedule) -> None:
+    def _begin(self, reason: str, start_us: int) -> None:
+        """Propose an epoch whose first reading is the next one, due at `start_us`."""
         spec, run = self.spec, self._run
-        self._epoch = Epoch(run.seed, run.number, reason, spec.identity, spec.settings, schedule)
+        settings = spec.settings_at(start_us)
+        schedule = Schedule(self.next_seq, start_us, settings.exact_rate)
+        self._epoch = Epoch(run.seed, run.number, reason, spec.identity, settings, schedule)
         self._previous = self._stored.schedule if self._stored else None
-        self._compile(schedule)
+        self._compile(schedule, settings)
 
-    def _compile(self, schedule: Schedule) -> None:
-        spec, run = self.spec, self._run
+    def _compile(self, schedule: Schedule, settings: Settings) -> None:
+        run = self._run
         self.schedule = schedule
-        self.plan = Plan(run.seed, spec.identity, spec.settings, schedule.first_seq, schedule.start_us)
+        self.plan = Plan(run.seed, self.spec.identity, settings, schedule.first_seq, schedule.start_us)
         self._chunk = None
-        self.limit = self._limit(schedule)
-
-    def _limit(self, schedule: Schedule) -> int | None:
-        """The sequence number at which this run ends: all readings that are due before its end."""
-        if self._run.duration_us is None:
-            return None
-        left = self._run.start_us + self._run.duration_us - schedule.start_us
-        return schedule.first_seq + max(0, schedule.count(left))
+        self.limit = None if run.duration_us is None else schedule.until(run.start_us + run.duration_us)
+        now = schedule.time(self.next_seq)
+        later = [stage for stage in self.spec.stages if stage.at_us > now and stage.settings != settings]
+        self._turn = schedule.due(later[0].at_us - 1) if later else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from worker import orders
 from worker.child import Child
 from worker.spec import WorkerSpec
 
@@ -24,6 +25,12 @@ class Slot:
     after: Literal["end", "restart", "remove"] = "end"
     kill_at: float | None = None
     trouble: str = ""
+
+    def change(self, spec: WorkerSpec) -> None:
+        """Go on by another spec of the same sensors, without a restart."""
+        self.spec = spec
+        if self.child is not None:
+            self.child.order(**orders.change(spec))
 
 
 @dataclass(frozen=True, slots=True)

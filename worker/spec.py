@@ -23,7 +23,8 @@ class Channel:
     `mean`, `std_dev`, `minimum`, `maximum` are in `unit`. The healthy signal is Gaussian plus the daily pattern,
     clipped to [minimum, maximum]; anomalies are clipped to the physical limits [lowest, highest] only.
     `decimals` is the number of decimal places that are written. `daily_amplitude` is in `unit`: positive peaks at
-    15:00 local time, negative has its trough there, 0 is flat.
+    15:00 local time, negative has its trough there, 0 is flat. `working_hours` is added in the working hours, in
+    `unit`. `yearly_amplitude`, in `unit`, is positive where July is the warm month; the bounds move along with it.
     """
 
     name: str
@@ -36,6 +37,17 @@ class Channel:
     highest: float
     decimals: int
     daily_amplitude: float = 0.0
+    working_hours: float = 0.0
+    yearly_amplitude: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingHours:
+    """From `begin` to `end` o'clock local time, on the first `days` days of the week, which begins on Monday."""
+
+    begin: int = 8
+    end: int = 18
+    days: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,7 @@ class Settings:
     channels: tuple[Channel, ...]
     anomalies: tuple[AnomalySpec, ...] = ()
     mode: Literal["share", "onset"] = "share"
+    working_hours: WorkingHours = WorkingHours()
 
     @property
     def exact_rate(self) -> Fraction:
@@ -96,12 +109,35 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """From `at_us` on (simulated time, microseconds since 1970) a sensor behaves by other settings."""
+
+    at_us: int
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
 class SensorSpec:
-    """One sensor: its identity, its settings and its row on the board."""
+    """One sensor: its identity, its settings and its row on the board.
+
+    `stages`, in the order of their times, are how it will behave later: each begins an epoch at the first reading that
+    is due at its time or after, whoever computes that reading and when.
+    """
 
     identity: Identity
     settings: Settings
     row: int
+    stages: tuple[Stage, ...] = ()
+
+    def settings_at(self, time_us: int) -> Settings:
+        """Those of a reading that is due at that simulated time."""
+        begun = [stage.settings for stage in self.stages if stage.at_us <= time_us]
+        return begun[-1] if begun else self.settings
+
+    @property
+    def fastest(self) -> Fraction:
+        """The highest rate that it will ever have."""
+        return max(self.settings.exact_rate, *(stage.settings.exact_rate for stage in self.stages), Fraction(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +177,12 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """One process: its sensors, its store, its run. `name` is the sensor id, or `pack_0001` for a packed one."""
+    """One process: its sensors, its store, its run. `name` is the sensor id, or `pack_0001` for a packed one.
+    `log_level` is one of `logging`."""
 
     name: str
     sensors: tuple[SensorSpec, ...]
     store: StoreSpec
     run: RunSpec
     log: Path | None = None
+    log_level: str = "INFO"

@@ -1,0 +1,104 @@
+"""Orders to a real worker process: it changes its settings while it runs, however slow it is to listen."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import apsw
+import pytest
+
+from tests.worker.samples import ANOMALIES, SPIKE, live_worker, settings, wait_for
+from worker import orders
+from worker.board import STATES, Board
+from worker.child import Child
+from worker.process import SETTLED
+from worker.spec import Stage, WorkerSpec
+from worker.template import Template
+
+TOLD = settings(*ANOMALIES, rate="100")
+WORSE = settings(replace(SPIKE, share=0.8), rate="100")
+EPOCHS = "SELECT reason, first_seq, settings FROM epochs ORDER BY first_seq"
+
+
+class Workshop:
+    """A template that knows one worker of a sensor at 100 readings/s."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "CHI_123456.db"
+        self.board = Board.create(folder / "board", 1)
+        self.template = Template(folder / "board", None)
+        self.spec = live_worker(self.path, TOLD)
+        self.template.teach([self.spec])
+        (child,) = self.template.spawn([("CHI_123456", 1)])
+        assert isinstance(child, Child)
+        self.child = child
+        wait_for(lambda: self.seq > 0, "the first commit")
+
+    @property
+    def seq(self) -> int:
+        return int(self.board.snapshot()[0]["next_seq"])
+
+    def told(self, *stages: Stage) -> WorkerSpec:
+        return replace(self.spec, sensors=(replace(self.spec.sensors[0], settings=WORSE, stages=stages),))
+
+    def epochs(self) -> list[tuple[str, int, str]]:
+        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
+            reader.set_busy_timeout(5_000)
+            return [(reason, first, text) for reason, first, text in reader.execute(EPOCHS)]
+
+    def drained(self) -> int:
+        self.child.order(order="drain", seconds=5.0)
+        codes: list[int | None] = []
+
+        def over() -> bool:
+            self.template.receive()
+            codes.append(self.child.exit_code())
+            return codes[-1] is not None
+
+        wait_for(over, "the end of the worker")
+        return codes[-1] if codes[-1] is not None else -1
+
+    def close(self) -> None:
+        if STATES[self.board.snapshot()[0]["state"]] != "stopped":
+            self.child.signal(signal.SIGKILL)
+        self.child.release()
+        self.template.close()
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Iterator[Workshop]:
+    subject = Workshop(tmp_path)
+    yield subject
+    subject.close()
+
+
+def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> None:
+    """By the same process, in the database with the readings, none of them lost."""
+    before = workshop.seq
+    workshop.child.order(**orders.change(workshop.told()))
+    wait_for(lambda: len(workshop.epochs()) == 2, "the epoch")
+
+    reason, first, text = workshop.epochs()[1]
+    assert ("settings", True) == (reason, before <= first <= workshop.seq)
+    assert '"share":0.8' in text
+    assert SETTLED == workshop.drained()
+
+
+def test_a_stopped_worker_takes_all_orders_when_it_wakes(workshop: Workshop) -> None:
+    """Also more than its inbox can hold: the rest is sent on while the supervisor looks after its children."""
+    workshop.child.signal(signal.SIGSTOP)
+    many = workshop.told(*(Stage(2**60 + number, WORSE) for number in range(100_000)))
+    workshop.child.order(**orders.change(many))
+    workshop.child.order(**orders.change(workshop.told()))
+    workshop.child.signal(signal.SIGCONT)
+
+    def taken() -> bool:
+        assert workshop.child.exit_code() is None
+        return len(workshop.epochs()) == 2
+
+    wait_for(taken, "the epoch")
+    assert SETTLED == workshop.drained()

@@ -1,0 +1,45 @@
+"""The order to go on by other settings, as a supervisor sends it to a running worker: one line of JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from worker.schema import settings_of
+from worker.spec import Identity, Settings, Stage, WorkerSpec
+
+Order = dict[str, Any]
+
+
+def change(spec: WorkerSpec) -> Order:
+    """Go on by the identities, settings and stages of `spec`, whose sensors are those that the worker has."""
+    known: dict[Settings, int] = {}  # the sensors of a pack share theirs
+
+    def number(settings: Settings) -> int:
+        return known.setdefault(settings, len(known))
+
+    sensors = [
+        {
+            "identity": asdict(sensor.identity),
+            "settings": number(sensor.settings),
+            "stages": [(stage.at_us, number(stage.settings)) for stage in sensor.stages],
+        }
+        for sensor in spec.sensors
+    ]
+    settings = [asdict(each) for each in known]
+    return {"order": "change", "log_level": spec.log_level, "settings": settings, "sensors": sensors}
+
+
+def changed(spec: WorkerSpec, order: Order) -> WorkerSpec:
+    """`spec` as a change orders it."""
+    settings = [settings_of(each) for each in order["settings"]]
+    sensors = tuple(
+        replace(
+            sensor,
+            identity=Identity(**told["identity"]),
+            settings=settings[told["settings"]],
+            stages=tuple(Stage(at_us, settings[number]) for at_us, number in told["stages"]),
+        )
+        for sensor, told in zip(spec.sensors, order["sensors"], strict=True)
+    )
+    return replace(spec, sensors=sensors, log_level=order["log_level"])
