@@ -12,26 +12,31 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from fleet.catalogue_entries import ChannelProfile, Effect, Kind
+from fleet.catalogue_entries import AUTO, NONE, ChannelProfile, Effect, Kind, Surroundings
 from fleet.config_faults import Fault, Index, model_faults, refuse
 from fleet.errors import UserError
 from fleet.packaged import packaged
-from fleet.scalars import LONGEST_NAME
+from fleet.scalars import LONGEST_NAME, Section
 from fleet.yaml_source import read_yaml
 from fleet.yaml_tree import Mark, Node
 
 HIGHEST_SHARE = Fraction(9, 10)
 HIGHEST_ODDS = Fraction(10**12)
 """As good as always, and a float."""
+SURROUNDINGS = "surroundings"
+"""The key beside the kinds of sensor; no kind can have that name."""
+
+Entry = TypeVar("Entry", bound=Section)
+Keys = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Effects:
-    """What manufacturer, model and firmware of one sensor do to its anomalies, all together."""
+    """What manufacturer, model and firmware of one sensor do, all together."""
 
     parts: tuple[Effect, ...]
 
@@ -58,6 +63,13 @@ class Effects:
         for part in self.parts:
             severity *= part.severity
         return severity
+
+    def std_dev(self, channel: str) -> Fraction:
+        """Times the standard deviation of a channel's healthy signal."""
+        factor = Fraction(1)
+        for part in self.parts:
+            factor *= Fraction(part.std_dev.get(channel, Decimal(1)))
+        return factor
 
     def odds(self, channels: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
         """The odds of the channels that have a share of their own, where each of the others has odds 1."""
@@ -104,10 +116,11 @@ class SensorType:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All kinds of sensor by name, and the other names they have."""
+    """All kinds of sensor by name, the other names they have, and the surroundings that are known."""
 
     types: Mapping[str, SensorType]
     aliases: Mapping[str, str]
+    surroundings: Mapping[str, Surroundings]
 
     def knows(self, name: str) -> bool:
         return self.aliases.get(name, name) in self.types
@@ -126,10 +139,12 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
     for name, source in sources(path):
         merge(values, entries(name, source, index))
     faults: list[Fault] = []
-    types = {name: SensorType(name, entry) for name, entry in checked(values, index, faults)}
+    places = values.pop(SURROUNDINGS, None) or {}
+    types = {name: SensorType(name, entry) for name, entry in checked(Kind, values, (), index, faults)}
+    surroundings = dict(checked(Surroundings, places, (SURROUNDINGS,), index, faults))
     refuse(faults)
     aliases = {alias: name for name, kind in types.items() for alias in kind.entry.aliases}
-    return Catalogue(types, aliases)
+    return Catalogue(types, aliases, surroundings)
 
 
 def sources(path: Path | None) -> Iterator[tuple[str | None, Path]]:
@@ -159,13 +174,19 @@ def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def checked(values: Mapping[str, Any], index: Index, faults: list[Fault]) -> Iterator[tuple[str, Kind]]:
+def checked(
+    model: type[Entry], values: object, path: Keys, index: Index, faults: list[Fault]
+) -> Iterator[tuple[str, Entry]]:
+    """The entries of the section at `path` by name."""
+    if not isinstance(values, dict):
+        faults.append(index.fault(path, "is not a mapping of names"))
+        return
     for name, value in values.items():
-        if not (name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
-            message = f"is not a name of 1 to {LONGEST_NAME} characters on one line"
-            faults.append(index.fault((name,), message, at_key=True))
+        if name in (AUTO, NONE) or not (name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
+            message = f"is not a name of 1 to {LONGEST_NAME} characters on one line (nor {AUTO} or {NONE})"
+            faults.append(index.fault((*path, name), message, at_key=True))
             continue
         try:
-            yield name, Kind.model_validate(value)
+            yield name, model.model_validate(value)
         except ValidationError as error:
-            faults.extend(model_faults(error, index, Kind.model_json_schema(), (name,)))
+            faults.extend(model_faults(error, index, model.model_json_schema(), (*path, name)))

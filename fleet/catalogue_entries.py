@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
 
@@ -12,6 +12,8 @@ from fleet.config_anomalies import KINDS
 from fleet.config_faults import at, misfit
 from fleet.scalars import AsExact, AsReal, AsText, AsWhole, Misfit, Name, Quantity, Section, StandardDeviation, Text
 
+AUTO, NONE = "auto", "none"
+"""What a config may say of surroundings besides their name."""
 MOST_CHANNELS = 8  # as many as a row of the board has; said again because importing numpy takes longer than all of this
 
 Multiplier = Annotated[
@@ -49,6 +51,7 @@ class ChannelProfile(Section):
     highest: Quantity = 1e12
     decimals: Annotated[int, Field(ge=0, le=9), AsWhole] = 2
     daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] = 0.0
+    climate: Annotated[Literal["none", "temperature", "pressure"], AsText] = "none"
 
     @model_validator(mode="after")
     def in_order(self) -> ChannelProfile:
@@ -60,13 +63,14 @@ class ChannelProfile(Section):
 
 
 class Effect(Section):
-    """What a manufacturer, a model or a firmware version does to a sensor's anomalies."""
+    """What a manufacturer, a model or a firmware version does to a sensor's anomalies and to its healthy signal."""
 
     multiplier: Multiplier = Decimal(1)
     severity: Annotated[float, Field(ge=0, le=100), AsReal] = 1.0
     weights: Mapping[KindName, Multiplier] = Field(default_factory=dict)
     parameters: Mapping[KindName, Mapping[Name, Quantity]] = Field(default_factory=dict)
     channel_shares: Mapping[Name, ChannelShare] = Field(default_factory=dict)
+    std_dev: Mapping[Name, Multiplier] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def known_parameters(self) -> Effect:
@@ -113,3 +117,36 @@ class Kind(Section):
     manufacturers: Mapping[Name, Manufacturer] = Field(min_length=1)
     models: Mapping[Name, Effect] = Field(default_factory=dict)
     firmware: Mapping[Name, Effect] = Field(min_length=1)
+
+
+class Influence(Section):
+    """What surroundings do to the healthy signal of a channel: factors, and standard deviations added at work."""
+
+    std_dev: Multiplier = Decimal(1)
+    daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] = 1.0
+    working_hours: Annotated[float, Field(ge=-100, le=100), AsReal] = 0.0
+
+
+Hour = Annotated[int, Field(ge=0, le=23), AsWhole]
+
+
+class Hours(Section):
+    """When people work, by the local clock; `days` counts from Monday."""
+
+    begin: Hour = 8
+    end: Hour = 18
+    days: Annotated[int, Field(ge=0, le=7), AsWhole] = 5
+
+    @model_validator(mode="after")
+    def in_order(self) -> Hours:
+        if self.end <= self.begin:
+            raise Misfit("end", f"{self.end} is not after begin {self.begin}")
+        return self
+
+
+class Surroundings(Section):
+    """A kind of place, the words by which it is known, and what it does to the channels of whatever stands there."""
+
+    words: tuple[Name, ...] = Field(default=(), strict=False)
+    hours: Hours = Hours()
+    channels: Mapping[Name, Influence] = Field(default_factory=dict)

@@ -24,6 +24,7 @@ from fleet.config_kinds import (
     limit_faults,
     resolve_files,
     sensor_faults,
+    surroundings_faults,
 )
 from fleet.config_sections import (
     ChannelParameters,
@@ -56,6 +57,8 @@ class Config(Section):
     simulation: Simulation = Simulation()
     normal_parameters: Mapping[str, ChannelParameters] | None = None
     daily_pattern: Flag = True
+    surroundings: Text = "auto"
+    climate: Flag = False
     anomalies: Anomalies = Anomalies()
     database: Database = Database()
     logging: Logging = Logging()
@@ -114,6 +117,7 @@ def checked(draft: Draft, catalogue: Catalogue) -> Config:
         raise  # not reached: there was a fault
     refuse(draft.faults)
     refuse([*limit_faults(config.normal_parameters or {}, draft, catalogue.sensor_type(config.sensor.type))])
+    refuse([*surroundings_faults(config.surroundings, draft, catalogue)])
     refuse([*fleet_faults(config.sensor, config.replicas, draft), *city_faults(config.random_location, draft)])
     return config
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fleet.catalogue import Catalogue, SensorType
+from fleet.catalogue_entries import AUTO, NONE
 from fleet.cities import Filters, choose_from, read_cities
 from fleet.config_faults import Fault, shown
 from fleet.config_sections import ChannelParameters, RandomLocation, Replicas, Sensor
@@ -102,6 +103,13 @@ def limit_faults(channels: Mapping[str, ChannelParameters], draft: Draft, kind: 
             if not lowest <= value <= highest:
                 limits = f"the physical limits {lowest:g} and {highest:g} (lowest and highest, if in another unit)"
                 yield draft.index.fault(("normal_parameters", name, key), f"{value:g} is not within {limits}")
+
+
+def surroundings_faults(name: str, draft: Draft, catalogue: Catalogue) -> Iterator[Fault]:
+    """Surroundings that the catalogue does not know."""
+    if name not in (AUTO, NONE, *catalogue.surroundings):
+        there_are = ", ".join((AUTO, NONE, *catalogue.surroundings))
+        yield draft.index.fault(("surroundings",), f"{shown(name)} is not one of {there_are}")
 
 
 def fleet_faults(sensor: Sensor, replicas: Replicas, draft: Draft) -> Iterator[Fault]:

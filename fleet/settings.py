@@ -1,81 +1,153 @@
-"""The settings of one sensor: what the config says, under what the catalogue says of its hardware."""
+"""The settings of one sensor: what the config says, under what the catalogue says of its hardware and its place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any, NamedTuple
 
 from fleet.catalogue import Catalogue, Effects, SensorType
-from fleet.catalogue_entries import ChannelProfile
+from fleet.catalogue_entries import Influence, Surroundings
+from fleet.climate import Climate, climate_of
 from fleet.config import Config
 from fleet.config_anomalies import AnomalyType, Parameters
 from fleet.config_sections import ChannelParameters
-from worker.spec import AnomalySpec, Channel, Identity, Settings
+from fleet.elevations import elevation_of
+from fleet.surroundings import surroundings_of
+from worker.spec import AnomalySpec, Channel, Identity, Settings, WorkingHours
+
+Values = Mapping[str, Any]
 
 MOST_DECIMALS = 9
+LEAST_DEVIATION = Fraction(1, 10**12)
+DEGREES = {"°F": 1.8, "F": 1.8}
+"""How many degrees of a unit a kelvin is, where it is not one."""
 LEAST_SHARE = 1e-12
 """Of a kind that is rarer, one reading in 300 years at 100 a second, there are none: the pages in which a worker lays
 episodes out grow as shares shrink, and end where whole numbers of 64 bits do."""
 
 
+class Circumstances(NamedTuple):
+    """All of an identity that its settings depend on: what the sensor is, what it stands in, and where."""
+
+    sensor_type: str | None
+    manufacturer: str | None
+    model: str | None
+    firmware: str | None
+    surroundings: str | None
+    climate: Climate | None
+
+
 def settings_for(config: Config, catalogue: Catalogue, identity: Identity) -> Settings:
     """How the sensor behaves. What the catalogue does not know of an identity has no effect on it."""
-    kind = kind_of(config, catalogue, identity)
-    effects = kind.effects(identity.manufacturer, identity.model, identity.firmware_version)
-    channels = tuple(channels_of(config, kind))
+    return settings_in(config, catalogue, circumstances(config, catalogue, identity))
+
+
+def fleet_settings(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[Settings]:
+    """The settings of many sensors, in their order; those in like circumstances are worked out once and shared."""
+    known: dict[Circumstances, Settings] = {}
+    found = []
+    for identity in identities:
+        case = circumstances(config, catalogue, identity)
+        if case not in known:
+            known[case] = settings_in(config, catalogue, case)
+        found.append(known[case])
+    return found
+
+
+def circumstances(config: Config, catalogue: Catalogue, identity: Identity) -> Circumstances:
+    """Climate is None where the config does not ask for it or nobody knows where the sensor is."""
+    climate = None
+    if config.climate and identity.latitude is not None and identity.longitude is not None:
+        climate = climate_of(identity.latitude, elevation_of(identity.latitude, identity.longitude))
+    return Circumstances(
+        identity.sensor_type,
+        identity.manufacturer,
+        identity.model,
+        identity.firmware_version,
+        surroundings_of(config.surroundings, catalogue.surroundings, identity),
+        climate,
+    )
+
+
+def settings_in(config: Config, catalogue: Catalogue, case: Circumstances) -> Settings:
+    kind = kind_of(config, catalogue, case.sensor_type)
+    effects = kind.effects(case.manufacturer, case.model, case.firmware)
+    place = catalogue.surroundings.get(case.surroundings or "", Surroundings())
+    channels = tuple(
+        placed(name, values, effects, place, case.climate) for name, values in healthy_signals(config, kind)
+    )
+    hours = WorkingHours(**place.hours.model_dump()) if any(c.working_hours for c in channels) else WorkingHours()
     return Settings(
         rate=f"{config.simulation.readings_per_second.normalize():f}",
         channels=channels,
         anomalies=tuple(anomalies_of(config, effects, tuple(channel.name for channel in channels))),
         mode=config.anomalies.mode,
+        working_hours=hours,
     )
 
 
-def fleet_settings(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[Settings]:
-    """The settings of many sensors, in their order; those of like hardware are worked out once and shared."""
-    known: dict[tuple[str | None, ...], Settings] = {}
-    found = []
-    for identity in identities:
-        hardware = (identity.sensor_type, identity.manufacturer, identity.model, identity.firmware_version)
-        if hardware not in known:
-            known[hardware] = settings_for(config, catalogue, identity)
-        found.append(known[hardware])
-    return found
-
-
-def kind_of(config: Config, catalogue: Catalogue, identity: Identity) -> SensorType:
-    """The identity's own kind, or the config's where it has none that the catalogue knows."""
-    own = identity.sensor_type
+def kind_of(config: Config, catalogue: Catalogue, own: str | None) -> SensorType:
+    """The sensor's own kind, or the config's where it has none that the catalogue knows."""
     return catalogue.sensor_type(own if own is not None and catalogue.knows(own) else config.sensor.type)
 
 
-def channels_of(config: Config, kind: SensorType) -> Iterator[Channel]:
-    """The channels that the config lists and this kind has; all of the kind's if that is none."""
+def healthy_signals(config: Config, kind: SensorType) -> Iterator[tuple[str, Values]]:
+    """The channels that the config lists and this kind has, all of the kind's if that is none: what the profile says
+    of each, under what the config says."""
     listed: Mapping[str, ChannelParameters] = config.normal_parameters or {}
     names = [name for name in kind.channels if name in listed] or list(kind.channels)
     for name in names:
-        yield channel(name, kind.channels[name], listed.get(name), daily=config.daily_pattern)
+        values, stated = kind.channels[name].model_dump(), listed.get(name)
+        fixed = stated is not None and stated.decimals is not None
+        if stated is not None:
+            values |= stated.model_dump(exclude_none=True)
+        yield name, {**values, "fixed": fixed, "daily": config.daily_pattern}
 
 
-def channel(name: str, profile: ChannelProfile, stated: ChannelParameters | None, *, daily: bool) -> Channel:
-    values = profile.model_dump()
-    fixed = stated is not None and stated.decimals is not None
-    if stated is not None:
-        values |= stated.model_dump(exclude_none=True)
-    decimals = values["decimals"] if fixed else max(values["decimals"], decimals_for(values["std_dev"]))
+def placed(name: str, values: Values, effects: Effects, place: Surroundings, climate: Climate | None) -> Channel:
+    """A channel as its hardware, its surroundings and its climate make it. Its rhythms are in standard deviations
+    of the signal as it is asked for, without those effects."""
+    asked: float = values["std_dev"]
+    local = place.channels.get(name, Influence())
+    std_dev = scaled(asked, effects.std_dev(name) * Fraction(local.std_dev))
+    swing = values["daily_amplitude"] * local.daily_amplitude if values["daily"] else 0.0
+    work = local.working_hours if values["daily"] else 0.0
+    mean, lowest, highest, season = under(climate, values)
+    decimals = values["decimals"]
     return Channel(
         name=name,
         unit=values["unit"],
-        mean=values["mean"],
-        std_dev=values["std_dev"],
-        minimum=values["min"],
-        maximum=values["max"],
+        mean=mean,
+        std_dev=std_dev,
+        minimum=lowest,
+        maximum=highest,
         lowest=values["lowest"],
         highest=values["highest"],
-        decimals=decimals,
-        daily_amplitude=values["daily_amplitude"] * values["std_dev"] if daily else 0.0,
+        decimals=decimals if values["fixed"] else max(decimals, decimals_for(std_dev)),
+        daily_amplitude=swing * asked,
+        working_hours=work * asked,
+        yearly_amplitude=season,
     )
+
+
+def scaled(std_dev: float, factor: Fraction) -> float:
+    """Rounded once; what would be far below the nine decimals that are written is 0."""
+    exact = Fraction(Decimal(repr(std_dev))) * factor
+    return float(exact) if exact >= LEAST_DEVIATION else 0.0
+
+
+def under(climate: Climate | None, values: Values) -> tuple[float, float, float, float]:
+    """Mean, min and max of a channel in that climate, and its swing with the seasons."""
+    mean, low, high = values["mean"], values["min"], values["max"]
+    if climate is None or values["climate"] == "none":
+        return mean, low, high, 0.0
+    if values["climate"] == "pressure":
+        return mean * climate.pressure, low * climate.pressure, high * climate.pressure, 0.0
+    degree = DEGREES.get(values["unit"], 1.0)
+    shift = climate.warmth * degree
+    return mean + shift, low + shift, high + shift, climate.swing * degree
 
 
 def decimals_for(std_dev: float) -> int:

@@ -17,8 +17,10 @@ from worker.anomalies import NAMES, Kind, MissingData, Parameters, Stretch, Targ
 from worker.daily import daily_pattern
 from worker.episodes import LONGEST, Deal, Episodes, Found, Onsets, Shares
 from worker.schedule import Ints, Schedule
+from worker.seasons import yearly_pattern
 from worker.spec import AnomalySpec, Identity, Settings
 from worker.streams import Floats, Streams
+from worker.working_hours import at_work
 
 HEALTHY = -1
 MISSING = NAMES.index(MissingData.name)
@@ -79,12 +81,17 @@ class Plan:
         self._ends = column([c.minimum for c in settings.channels]), column([c.maximum for c in settings.channels])
         self._physical = column([c.lowest for c in settings.channels]), column([c.highest for c in settings.channels])
         self._scales = column([10.0**c.decimals for c in settings.channels])
+        swings = [c.yearly_amplitude for c in settings.channels]
+        self._seasons = column(swings) if any(swings) else None
 
     def block(self, first: int, count: int) -> Block:
         """Readings `first` .. `first + count - 1`; `first` is not before the epoch's first, `count` at least 1."""
         times = self.schedule.times(first, count)
         base, deviation = self._healthy(first, times)
         values = np.minimum(np.maximum(base + deviation, self._ends[0]), self._ends[1])
+        if self._seasons is not None:  # after clipping: the bounds go with the seasons
+            season = self._seasons * yearly_pattern(times)
+            base, values = base + season, values + season
         kinds = np.full(count, HEALTHY, dtype=np.int8)
         begun = []
         for found, kind, number, goal in self._found(first, first + count):
@@ -123,15 +130,20 @@ class Plan:
                     yield found, kind, number, goal
 
     def _healthy(self, first: int, times: Ints) -> tuple[Floats, Floats]:
-        """The mean (with the daily pattern) and the noise around it, both of shape (channels, readings)."""
+        """The mean (with the daily pattern and the working hours) and the noise around it, both of shape
+        (channels, readings)."""
         channels = self.settings.channels
         base = np.repeat(column([c.mean for c in channels]), len(times), axis=1)
         deviation = np.empty_like(base)
         daily = daily_pattern(times, self._timezone) if any(c.daily_amplitude for c in channels) else None
+        hours = self.settings.working_hours
+        work = at_work(times, self._timezone, hours) if any(c.working_hours for c in channels) else None
         for index, channel in enumerate(channels):
             deviation[index] = self._streams.normals(channel.name, first, len(times)) * channel.std_dev
             if daily is not None and channel.daily_amplitude:
                 base[index] += daily * channel.daily_amplitude
+            if work is not None and channel.working_hours:
+                base[index] += work * channel.working_hours
         return base, deviation
 
     def _lay_out(self, specs: tuple[AnomalySpec, ...]) -> Episodes:

@@ -13,7 +13,7 @@ from typing import Any
 
 from worker.schedule import Schedule, text
 from worker.sinks import Epoch
-from worker.spec import AnomalySpec, Channel, Identity, Settings
+from worker.spec import AnomalySpec, Channel, Identity, Settings, WorkingHours
 
 VERSION = 1
 
@@ -174,4 +174,5 @@ def settings_of(stored: dict[str, Any]) -> Settings:
         for spec in stored["anomalies"]
     )
     channels = tuple(Channel(**channel) for channel in stored["channels"])
-    return Settings(stored["rate"], channels, anomalies, stored["mode"])
+    hours = WorkingHours(**stored.get("working_hours", {}))  # epochs of older versions have none
+    return Settings(stored["rate"], channels, anomalies, stored["mode"], hours)

@@ -1,0 +1,98 @@
+"""Climate: what latitude and altitude do to the temperature and the pressure of a place, as far as tables tell.
+
+Temperature at sea level is that of the parallel: the means of year, January and July of J. von Hann and W. Meinardus as
+climatology handbooks reprint them (B. Haurwitz and J. M. Austin, "Climatology", New York 1944), in between by
+proportion. Their means over the globe and over each hemisphere are 14.3, 15.2 and 13.3 degC. Altitude follows the
+International Standard Atmosphere (ISO 2533:1975): 6.5 K per kilometre, and the barometric formula
+p = p0 (1 - L h / T0)^5.25588. Coasts, currents and winds are not in it.
+
+Everything is built from + - * / on floats, so that a city has the same climate on every machine.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+STANDARD_TEMPERATURE = 15.0
+"""degC at sea level in the standard atmosphere: there climate changes nothing."""
+LAPSE = 6.5e-3
+"""Kelvin per metre."""
+EXPONENT = 5.25588
+HIGHEST, LOWEST = 11_000.0, -5_000.0
+"""Metres between which the formulas hold."""
+TERMS = 24
+"""Of a series in L h / T0, which is below 0.25: the rest is below 1e-15."""
+
+
+class Parallel(NamedTuple):
+    """Mean temperatures at sea level, degC; `latitude` is positive in the north."""
+
+    latitude: float
+    year: float
+    january: float
+    july: float
+
+
+PARALLELS = (
+    Parallel(-90, -33.1, -13.5, -47.8),
+    Parallel(-80, -27.0, -10.8, -39.5),
+    Parallel(-70, -13.6, -3.5, -23.0),
+    Parallel(-60, -3.4, 2.1, -9.1),
+    Parallel(-50, 5.8, 8.1, 3.4),
+    Parallel(-40, 11.9, 15.6, 9.0),
+    Parallel(-30, 18.4, 21.9, 14.7),
+    Parallel(-20, 22.9, 25.4, 20.0),
+    Parallel(-10, 25.3, 26.3, 23.9),
+    Parallel(0, 26.2, 26.4, 25.6),
+    Parallel(10, 26.7, 25.8, 26.9),
+    Parallel(20, 25.3, 21.8, 28.0),
+    Parallel(30, 20.4, 14.5, 27.3),
+    Parallel(40, 14.1, 5.0, 24.0),
+    Parallel(50, 5.8, -7.1, 18.1),
+    Parallel(60, -1.1, -16.1, 14.1),
+    Parallel(70, -10.7, -26.3, 7.3),
+    Parallel(80, -17.2, -32.2, 2.0),
+    Parallel(90, -22.7, -41.0, -1.0),
+)
+
+
+class Climate(NamedTuple):
+    """What a place differs in from sea level in the standard atmosphere.
+
+    `warmth` is added to the mean temperature of the year and `swing` to that of July (and taken from January's), both
+    in kelvin; pressure is multiplied by `pressure`. Rounded, so that the sensors of a city share theirs.
+    """
+
+    warmth: float
+    swing: float
+    pressure: float
+
+
+def climate_of(latitude: float, altitude: float) -> Climate:
+    """The climate at a latitude in degrees and an altitude in metres above the sea."""
+    above = min(max(altitude, LOWEST), HIGHEST)
+    place = parallel(latitude)
+    return Climate(
+        warmth=round(place.year - STANDARD_TEMPERATURE - LAPSE * above, 1),
+        swing=round((place.july - place.january) / 2, 1),
+        pressure=round(pressure_share(above), 5),
+    )
+
+
+def parallel(latitude: float) -> Parallel:
+    """The temperatures of any parallel, by proportion between those of the table."""
+    upper = min(max(bisect_right(PARALLELS, latitude, key=lambda place: place.latitude), 1), len(PARALLELS) - 1)
+    south, north = PARALLELS[upper - 1 : upper + 1]
+    part = (latitude - south.latitude) / (north.latitude - south.latitude)
+    return Parallel(*(low + part * (high - low) for low, high in zip(south, north, strict=True)))
+
+
+def pressure_share(altitude: float) -> float:
+    """The pressure at an altitude in metres as a share of that at sea level: (1 - x)^5.25588 by its binomial series."""
+    x = LAPSE * altitude / (STANDARD_TEMPERATURE + 273.15)
+    share = term = 1.0
+    for order in range(TERMS):
+        term *= (order - EXPONENT) / (order + 1) * x
+        share += term
+    return share

@@ -1,0 +1,24 @@
+"""Working hours: when machines and people warm a place, by the sensor's own clock."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from worker.daily import DAY, offsets
+from worker.schedule import SECOND, Ints
+from worker.spec import WorkingHours
+from worker.streams import Floats
+
+HOUR = 3600 * SECOND
+THURSDAY = 3
+"""The day of the week on which 1970 began, Monday being 0."""
+
+
+def at_work(times: Ints, timezone: str, hours: WorkingHours) -> Floats:
+    """How much of the effect of work there is at each time, from 0 to 1: it grows evenly through the first hour of
+    work and goes in the hour after the last. Days are local ones, clock changes included."""
+    local = times + offsets(times, timezone)
+    clock = (local % DAY).astype(np.float64) / HOUR
+    level = np.minimum(np.clip(clock - hours.begin, 0.0, 1.0), np.clip(hours.end + 1 - clock, 0.0, 1.0))
+    weekday = (local // DAY + THURSDAY) % 7
+    return np.where(weekday < hours.days, level, 0.0)
