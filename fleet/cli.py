@@ -6,7 +6,6 @@ What a command needs beyond click is imported when it runs, so that `fleet --hel
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
@@ -17,8 +16,9 @@ from typing import Any, NoReturn
 
 import click
 
+from fleet.config_commands import config
 from fleet.errors import UserError
-from fleet.flags import Duration, Place, Whole, overrides
+from fleet.flags import SETTINGS, Duration, Place, Whole, overrides
 
 DATA = click.option(
     "--data",
@@ -28,14 +28,13 @@ DATA = click.option(
     show_default=True,
     help="The fleet's data directory.",
 )
-FILE = click.argument("file", required=False, type=Place())
 CONFIG = click.option(
     "-c",
     "--config",
     type=Place(),
     metavar="FILE",
     envvar="CONFIG_FILE",
-    help="YAML config. Default: $CONFIG_FILE, or ten sensors at one reading/s.",
+    help="YAML config. Default: $CONFIG_FILE, or a hundred sensors at one reading/s.",
 )
 MOST_SENSORS = 100_000
 
@@ -58,35 +57,11 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
     for option in reversed(
         (
             CONFIG,
-            click.option("--replicas", metavar="N", help="How many sensors."),
-            click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
-            click.option("--seed", metavar="S", help="The same seed gives the same data. Drawn if left out."),
-            click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city."),
-            click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
+            *SETTINGS,
             DATA,
             click.option(
                 "--identities", type=Place(), metavar="DIR", help="Folder of identity files. Default: in --data."
             ),
-            click.option(
-                "--for",
-                "duration",
-                metavar="DURATION",
-                help="Stop after 30s, 5m, 1h30m ... Default: run until stopped.",
-            ),
-            click.option(
-                "--start",
-                metavar="TIME",
-                help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now.",
-            ),
-            click.option(
-                "--resume",
-                metavar="HOW",
-                help="On data of an earlier run: skip to now, or catch_up what is due since. With catch_up and the "
-                "--start of that run, --for counts from there: the same command finishes it.",
-            ),
-            click.option("--host", metavar="H", help="Address to serve HTTP on. Default: 127.0.0.1."),
-            click.option("--port", metavar="P", help="Port to serve HTTP on; 0 takes any free one. Default: 8080."),
-            click.option("--no-http", is_flag=True, help="Serve no HTTP."),
             click.option("-d", "--detach", is_flag=True, help="Return as soon as all workers have committed."),
         )
     ):
@@ -175,41 +150,16 @@ def verify(data: Path, sensor: str | None, complete: bool, as_json: bool) -> int
     return show(data, sensor=sensor, complete=complete, as_json=as_json)
 
 
-@cli.group()
-def config() -> None:
-    """Check a config file, or show one."""
+cli.add_command(config)
 
 
-@config.command("check")
-@click.argument("file", type=Place())
-def config_check(file: Path) -> int:
-    """Say whether FILE is a valid config."""
-    from fleet.config import load_config
+@cli.command()
+@click.option("--llm", is_flag=True, required=True, help="For language models: all of it on one page.")
+def docs(llm: bool) -> int:  # noqa: ARG001 - there is no other kind
+    """Print documentation that is made from the program itself."""
+    from fleet.llm_docs import llm_docs
 
-    load_config(file)
-    click.echo(f"{file}: ok")
-    return 0
-
-
-@config.command("show")
-@FILE
-def config_show(file: Path | None) -> int:
-    """Print the config in force, with defaults and environment.
-
-    FILE is the packaged fleet.yaml if it is left out.
-    """
-    from fleet.config import load_config, to_yaml
-
-    click.echo(to_yaml(load_config(file, os.environ)), nl=False)
-    return 0
-
-
-@config.command("schema")
-def config_schema() -> int:
-    """Print the JSON schema of a config."""
-    from fleet.config import json_schema
-
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(llm_docs(), nl=False)
     return 0
 
 
@@ -239,9 +189,13 @@ def identities_mint(count: int, out: Path, config: Path | None, seed: str | None
 
 
 def main() -> NoReturn:
-    """The entry point. Returns to the shell with the exit codes above."""
+    enter(cli, "fleet")
+
+
+def enter(command: click.Command, name: str) -> NoReturn:
+    """Run a command line. Returns to the shell with the exit codes above."""
     try:
-        code = cli.main(prog_name="fleet", standalone_mode=False)
+        code = command.main(prog_name=name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as asked:
         sys.exit(asked.exit_code)
@@ -249,12 +203,12 @@ def main() -> NoReturn:
         error.show()
         sys.exit(2)
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "fleet"
+        path = error.ctx.command_path if error.ctx else name
         reason = error.format_message().rstrip(".?")
         click.echo(f"{path}: {reason[:1].lower()}{reason[1:]}; see `{path} --help`", err=True)
         sys.exit(2)
     except UserError as error:
-        click.echo(f"fleet: {error}", err=True)
+        click.echo(f"{name}: {error}", err=True)
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -49,6 +49,10 @@ from fleet.yaml_source import read_yaml
 __all__ = ["Config", "Given", "complaint", "json_schema", "load_config", "packaged", "to_yaml"]
 
 
+SINCE_VERSION_2 = ("monitoring", "dynamic_reload")
+"""Sections that a config of version 1 need not know: what they are about is off, unless it has them."""
+
+
 class Config(Section):
     """The canonical shape. `normal_parameters` None means all channels of the profile of each sensor's type."""
 
@@ -77,19 +81,28 @@ def load_config(path: Path | None, environment: Mapping[str, str] = {}, override
     `overrides` maps dotted canonical keys to values; one from a flag is `Given(value, "--rate")`, so that errors
     name the flag, and one that is None was not given. Raises UserError, one line, if anything is wrong.
     """
+    return checked(*completed(path, environment, overrides))
+
+
+def completed(
+    path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]
+) -> tuple[Draft, Catalogue]:
+    """All that was given, with what the version and the profile add to it, and the catalogue that it is about."""
     source = path or packaged("fleet.yaml")
     draft = written(source, environment, overrides)
     refuse(draft.faults)
     draft.faults.extend(resolve_files(draft, source.resolve().parent))
     refuse(draft.faults)
-    if str(draft.get(("version",))) == "1" and draft.get(("monitoring",)) is None:
-        draft.place(("monitoring", "enabled"), False)
+    if str(draft.get(("version",))) == "1":
+        for section in SINCE_VERSION_2:
+            if draft.get((section,)) is None:
+                draft.complete((section, "enabled"), False, "default of version 1")
     extension = draft.get(("catalogue",))
     catalogue = load_catalogue(Path(extension) if isinstance(extension, str) else None)
     draft.faults.extend(sensor_faults(draft, catalogue))
     refuse(draft.faults)
     draft.faults.extend(complete_channels(draft, catalogue))
-    return checked(draft, catalogue)
+    return draft, catalogue
 
 
 def written(source: Path, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Draft:
@@ -122,10 +135,10 @@ def checked(draft: Draft, catalogue: Catalogue) -> Config:
     return config
 
 
-def to_yaml(config: Config) -> str:
+def to_yaml(config: Config, longest_line: float = 120) -> str:
     """The config in its canonical shape; loading it gives an equal config."""
     values = config.model_dump(exclude_none=True)
-    text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=longest_line)
     return text
 
 

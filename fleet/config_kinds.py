@@ -89,8 +89,11 @@ def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[Fault]:
             del listed[name]
         elif channel is None or isinstance(channel, dict):
             stated = {key: value for key, value in (channel or {}).items() if value is not None}
-            healthy = {key: getattr(profile, key) for key in HEALTHY}
-            draft.place(("normal_parameters", name), {**healthy, **stated})
+            draft.place(("normal_parameters", name), stated)
+            for key in HEALTHY:
+                if key not in stated:
+                    path = ("normal_parameters", name, key)
+                    draft.complete(path, getattr(profile, key), f"profile of {kind.name} sensors")
 
 
 def limit_faults(channels: Mapping[str, ChannelParameters], draft: Draft, kind: SensorType) -> Iterator[Fault]:

@@ -48,17 +48,21 @@ SPELLINGS: Mapping[str, tuple[str, Convert | None]] = {
     "database.backup_interval_hours": ("database.backup.interval", hours_to_seconds),
     "database.backup_path": ("database.backup.path", None),
     "database.backup.interval_hours": ("database.backup.interval", hours_to_seconds),
+    "database.backup_keep": ("database.backup.keep", None),
     "logging.console_output": ("logging.console", None),
+    "logging.json": ("logging.json_lines", None),
 }
 
 
 @dataclass(slots=True)
 class Draft:
-    """A config under way: plain values in the canonical shape, and where each of them was written."""
+    """A config under way: plain values in the canonical shape, and where each of them was written. `completions` are
+    the values that nobody wrote and that are no defaults either, and where they come from."""
 
     index: Index
     values: dict[str, Any] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    completions: dict[Path, str] = field(default_factory=dict)
 
     def put(self, path: Path, node: Node) -> None:
         """Set the value at a path, making the sections above it, in place of what is there."""
@@ -73,6 +77,11 @@ class Draft:
             if not isinstance(here, dict):
                 return  # the model says that this is no section
         here[str(path[-1])] = value
+
+    def complete(self, path: Path, value: object, origin: str) -> None:
+        """Set a value that nobody wrote."""
+        self.place(path, value)
+        self.completions[path] = origin
 
     def get(self, path: Path) -> Any:
         """The value at a path, None if there is none."""

@@ -97,3 +97,33 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         return value if isinstance(value, float) else seconds(str(value), name_of(param))
+
+
+SETTINGS = (
+    click.option("--replicas", metavar="N", help="How many sensors."),
+    click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
+    click.option("--seed", metavar="S", help="The same seed gives the same data. Drawn if left out."),
+    click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city."),
+    click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
+    click.option(
+        "--for",
+        "duration",
+        metavar="DURATION",
+        help="Stop after 30s, 5m, 1h30m ... Default: run until stopped.",
+    ),
+    click.option(
+        "--start",
+        metavar="TIME",
+        help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now.",
+    ),
+    click.option(
+        "--resume",
+        metavar="HOW",
+        help="On data of an earlier run: skip to now, or catch_up what is due since. With catch_up and the "
+        "--start of that run, --for counts from there: the same command finishes it.",
+    ),
+    click.option("--host", metavar="H", help="Address to serve HTTP on. Default: 127.0.0.1."),
+    click.option("--port", metavar="P", help="Port to serve HTTP on; 0 takes any free one. Default: 8080."),
+    click.option("--no-http", is_flag=True, help="Serve no HTTP."),
+)
+"""The flags that stand for keys of the config; `overrides` takes what was given for them."""
