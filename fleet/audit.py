@@ -11,6 +11,7 @@ from pathlib import Path
 
 import apsw
 
+from fleet.backups import is_backup
 from fleet.books import Books
 from fleet.chronicle import FAR, Chronicle, Row, Stretch
 from fleet.episode_check import compare_episodes, strangers
@@ -75,6 +76,8 @@ def audit(path: Path, scope: Scope, ledger: Ledger, told: Callable[[float], None
             elif len(found) < len(TABLES):
                 missing = ", ".join(name for name in TABLES if name not in found)
                 ledger.note(Finding("unreadable", None, path.name, None, None, f"it has no table {missing}"))
+            elif is_backup(path):
+                account.skipped = "a backup"
             else:
                 Audit(opened, path.name, scope, ledger, account).run(told)
     except Unreadable as error:

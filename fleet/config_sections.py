@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from fleet.config_files import database_file, file_beside, file_path, log_format
 from fleet.scalars import (
     CENTURY,
     AsExact,
@@ -30,7 +29,6 @@ from fleet.scalars import (
 PLACEHOLDERS = frozenset(
     ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
 )
-OTHER_FILES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
 EARLIEST, LATEST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 NAME = "a name: at most {} letters, digits, '_', '.' and '-', the first a letter or a digit"
 
@@ -56,21 +54,6 @@ def moment(value: str) -> str:
     return value
 
 
-def file_path(value: str) -> str:
-    """A path that the system can be asked about. 255 bytes is what file systems allow, 200 leave room for `-journal`."""
-    if any(len(os.fsencode(part)) > 200 for part in Path(value).parts):
-        raise ValueError("has a part of more than 200 bytes")
-    return value
-
-
-def database_file(value: str) -> str:
-    """A path whose last part can be the name of a database among the files of a fleet."""
-    name = Path(value).name
-    if not name or name in OTHER_FILES:
-        raise ValueError("does not end in the name of a database, such as data/sensor_data.db")
-    return file_path(value)
-
-
 def lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -91,11 +74,11 @@ class Sensor(Section):
 
 
 class Checkpoint(Section):
-    """Accepted from older configs and without effect: the checkpoint is in the database, in each transaction."""
+    """An export as JSON every `interval` seconds. What counts is the checkpoint in the database, in each transaction."""
 
-    enabled: Flag = True
+    enabled: Flag = False
     interval: Positive = 60.0
-    file: Text = "data/checkpoint.json"
+    file: Annotated[Text, AfterValidator(file_beside)] = "data/checkpoint.json"
 
 
 class Simulation(Section):
@@ -141,11 +124,12 @@ class ChannelParameters(Section):
 
 
 class Backup(Section):
-    """Copies of the database every `interval` seconds."""
+    """Copies of each database every `interval` seconds, the last `keep` of them."""
 
     enabled: Flag = False
     interval: Positive = 3600.0
-    path: Text = "data/backups"
+    path: Annotated[Text, AfterValidator(file_beside)] = "data/backups"
+    keep: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 7
 
 
 class Database(Section):
@@ -165,11 +149,15 @@ class Database(Section):
 
 
 class Logging(Section):
+    """The one log of a fleet; without `file` it is `run/fleet.log`. `format: json` and `json_lines` are the same. A log
+    of more than `max_file_size_mb` becomes the first of `backup_count` older ones."""
+
     level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper), AsText] = "INFO"
-    file: Text = "logs/sensor.log"
-    format: Text = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+    file: Annotated[Text, AfterValidator(file_beside)] | None = None
+    format: Annotated[Text, AfterValidator(log_format)] = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+    json_lines: Flag = False
     console: Flag = True
-    max_file_size_mb: Positive = 10.0
+    max_file_size_mb: Annotated[float, Field(ge=0.001, le=1_000_000), AsReal] = 10.0
     backup_count: Annotated[int, Field(ge=0, le=1000), AsWhole] = 5
 
 

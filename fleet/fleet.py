@@ -22,6 +22,9 @@ from fleet.control import Answer, AnyCommand, ControlSocket, Down, Restart, Scal
 from fleet.data_directory import DataDirectory
 from fleet.errors import UserError
 from fleet.figures import Figures, figures, unwell
+from fleet.keeper import keep
+from fleet.log_files import LogRotation, prepare_log
+from fleet.places import keeping, log_of
 from fleet.plan import Plan, Planner, asked_rate
 from fleet.progress import Watch, print_summary, progress_for
 from fleet.renewals import Renewals
@@ -30,12 +33,13 @@ from supervisor import Supervisor
 from worker.board import Board
 from worker.clock import elapsed_ns
 from worker.database import Database
+from worker.log import install
 from worker.restarts import Policy
 from worker.schedule import SECOND, Schedule, text
 from worker.sinks import Unavailable
 from worker.slot import Outcome
 from worker.spec import StoreSpec
-from worker.template import LOG_FORMAT, Template
+from worker.template import Template
 
 log = logging.getLogger("fleet")
 
@@ -57,6 +61,8 @@ class Fleet:
 
     def __init__(self, config: Config, directory: DataDirectory, source: str, identities: Path | None) -> None:
         self._config, self._directory, self._source = config, directory, source
+        self._log = log_of(config, directory)
+        directory.log = self._log.path
         self._planner = Planner(config, directory, identities)
 
     def prepare(self, listener: Listener | None) -> Plan:
@@ -74,6 +80,7 @@ class Fleet:
             self._create(plan.workers[0].store)
         with refused(self._directory.path):
             self._directory.write_record(plan.record)
+            prepare_log(self._log, self._directory)
             self._board = Board.create(self._directory.board, 2 * len(plan.record.sensors) + SPARE_ROWS)
             self._publish()
         return plan
@@ -84,13 +91,16 @@ class Fleet:
         self._log_to_file()
         plan, directory = self._plan, self._directory
         supervisor = self._supervisor = Supervisor(
-            self._board, self._policy(), plan.run.number, lambda: Template(directory.board, directory.log)
+            self._board, self._policy(), plan.run.number, lambda: Template(directory.board, self._log)
         )
         begun = time.monotonic_ns()
         supervisor.add(plan.workers)
         if self._listener:
             self._serve(self._listener)
-        progress = progress_for(asked_rate(plan.members), len(plan.members))
+        keep(supervisor, keeping(self._config, directory), directory.roster)
+        logging_ = self._config.logging
+        supervisor.every(1.0, LogRotation(self._log.path, logging_.max_file_size_mb * 1e6, logging_.backup_count))
+        progress = progress_for(asked_rate(plan.members), len(plan.members), self._config.logging.console)
         self._announce(progress.event)
         watch = Watch(progress, self._figures, self._committed, begun)
         supervisor.every(0.25, watch)
@@ -210,9 +220,8 @@ class Fleet:
             database.close()
 
     def _log_to_file(self) -> None:
-        handler = logging.FileHandler(self._directory.log)
         logging.raiseExceptions = False  # on a full disk lines are lost, and the terminal is not to show how
-        logging.basicConfig(level=self._config.logging.level, handlers=[handler], format=LOG_FORMAT, force=True)
+        install(self._log)
         for warning in self._plan.warnings:
             log.warning("%s", warning)
 

@@ -143,7 +143,19 @@ class Watch:
             self._seen = (now, figures.scheduled)
 
 
-def progress_for(asked: float, sensors: int) -> Progressing:
+class Silence:
+    """Nothing of it on the terminal; the log has the events."""
+
+    def starting(self, figures: Figures, committed: int) -> None: ...
+    def started(self, seconds: float) -> None: ...
+    def running(self, figures: Figures, pace: float) -> None: ...
+    def event(self, text: str) -> None: ...
+    def close(self) -> None: ...
+
+
+def progress_for(asked: float, sensors: int, console: bool = True) -> Progressing:
+    if not console:
+        return Silence()
     return TerminalProgress(asked, sensors) if sys.stdout.isatty() else PlainProgress(asked)
 
 

@@ -14,6 +14,7 @@ from fleet.control import Answer
 from fleet.data_directory import DataDirectory
 from fleet.errors import UserError
 from fleet.figures import figures, unwell
+from fleet.keeper import ACCOUNT, told_of
 from fleet.operator import ask
 from fleet.plan import asked_rate
 from fleet.roster import Roster
@@ -51,6 +52,7 @@ def report_of(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         **asdict(total),
         "healthy": total.healthy,
         "unwell": bad,
+        "backups": told_of(directory.run / ACCOUNT),
         "events": answer["events"],
     }
 
@@ -74,6 +76,8 @@ def describe(report: dict[str, Any]) -> None:
     if report["renewals"]:
         found = f"{report['renewals']} times a worker found its database damaged, deleted or replaced"
         lines.append(f"{found}; it was begun anew, see `fleet logs`")
+    if report["backups"]:
+        lines.extend(describe_backups(report["backups"]))
     if report["url"]:
         lines.append(f"dashboard: {report['url']}")
     lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:20])
@@ -81,6 +85,13 @@ def describe(report: dict[str, Any]) -> None:
         lines.append("last events:")
         lines.extend(f"  {moment(event['time'])} {event['worker']}: {event['text']}" for event in report["events"][-5:])
     click.echo("\n".join(lines))
+
+
+def describe_backups(told: dict[str, Any]) -> list[str]:
+    last = f", the last at {moment(told['last_at'])}" if told["last_at"] else ""
+    failed = f", {told['failed']} backups failed" if told["failed"] else ""
+    head = f"{told['made']} backups made in {told['folder']}{last}, {told['keep']} of each kept{failed}"
+    return [head, *(f"no backup: {reason}" for _, reason in told["failures"])]
 
 
 def moment(seconds: float) -> str:

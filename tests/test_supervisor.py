@@ -17,6 +17,7 @@ from supervisor import Supervisor
 from tests.worker.samples import TEMPERATURE
 from worker.board import STATES, Board
 from worker.clock import elapsed_ns
+from worker.log import LogSpec
 from worker.restarts import Policy
 from worker.spec import Identity, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
 from worker.template import Template
@@ -31,7 +32,7 @@ class Fleet:
     def __init__(self, path: Path, policy: Policy = QUICK) -> None:
         self.path = path
         self.board = Board.create(path / "board", 16)
-        self.supervisor = Supervisor(self.board, policy, 1, lambda: Template(path / "board", path / "log"))
+        self.supervisor = Supervisor(self.board, policy, 1, lambda: Template(path / "board", LogSpec(path / "log")))
         self.told: list[str] = []
         self.supervisor.tell = lambda event: self.told.append(f"{event.worker}: {event.text}")
         self._origin = elapsed_ns()

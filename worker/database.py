@@ -41,6 +41,9 @@ SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE s
 """What a log that was cut short can leave behind: rows of a later state in pages that it no longer covers."""
 
 
+RESTORED = "UPDATE database_info SET role = 'live', generation = ? WHERE role = 'backup'"
+
+
 class Database:
     """A sink. It opens itself when claimed, and again when claimed after it was unavailable."""
 
@@ -197,6 +200,10 @@ def prepare(connection: apsw.Connection, *, wal: bool, synchronous: Synchronous)
                 values = ("live", str(uuid.uuid4()), VERSION)
                 connection.execute("INSERT INTO database_info VALUES (?,?,?)", values)
             connection.pragma("user_version", VERSION)
+    if connection.execute("SELECT role FROM database_info").get == "backup":
+        # Put back in place of a lost one: what it will hold from here on is not what that one held.
+        with Transaction(connection):
+            connection.execute(RESTORED, (str(uuid.uuid4()),))
 
 
 def check(connection: apsw.Connection) -> None:

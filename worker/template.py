@@ -16,7 +16,6 @@ import errno
 import faulthandler
 import gc
 import json
-import logging
 import os
 import pickle
 import select
@@ -32,13 +31,11 @@ from typing import NoReturn
 
 from worker.board import Board
 from worker.child import LOST, Child, close_all_but, guarded
+from worker.log import LogSpec, install, streams
 from worker.process import main as work
 from worker.spec import WorkerSpec
 from worker.wakeup import Wakeup
 from worker.warmup import warm_up
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
 
 REQUEST = struct.Struct("<qq")
 """Length of what follows, and the incarnation to start or TEACH."""
@@ -54,12 +51,12 @@ class TemplateDied(Exception):
 
 
 class Template:
-    """The supervisor's handle. `board` and `log` are the paths that every worker opens."""
+    """The supervisor's handle. `board` is the path that every worker opens, `log` where every worker logs."""
 
-    def __init__(self, board: Path, log: Path | None) -> None:
+    def __init__(self, board: Path, log: LogSpec | None) -> None:
         self.socket, theirs = socket.socketpair()
         root = Path(__file__).resolve().parent.parent
-        arguments = [str(root), str(theirs.fileno()), str(board), str(log or "")]
+        arguments = [str(root), str(theirs.fileno()), str(board), log.dumped() if log else ""]
         code = "import sys; sys.path.insert(0, sys.argv[1]); from worker.template import main; main(*sys.argv[2:])"
         # One thread of the linear algebra library, which nobody uses, would cost every worker its stack.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -161,15 +158,14 @@ def main(descriptor: str, board: str, log: str) -> NoReturn:
     """Fork workers on request until the supervisor is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    handlers = [logging.FileHandler(log)] if log else []
-    logging.basicConfig(level=logging.INFO, handlers=handlers, format=LOG_FORMAT)
-    kept = [handler.stream.fileno() for handler in handlers if handler.stream]
-    for log_descriptor in kept:
-        faulthandler.enable(log_descriptor)
+    if log:
+        install(LogSpec.loaded(log))
+    for stream in streams():
+        faulthandler.enable(stream)
     living: set[int] = set()
     with Wakeup(signal.SIGCHLD) as children:
         try:
-            serve(socket.socket(fileno=int(descriptor)), children, living, Board(Path(board), writable=True), kept)
+            serve(socket.socket(fileno=int(descriptor)), children, living, Board(Path(board), writable=True))
         except (Alone, ConnectionResetError):
             part(living)
 
@@ -189,7 +185,7 @@ def part(living: set[int]) -> NoReturn:
     os._exit(0)
 
 
-def serve(supervisor: socket.socket, children: Wakeup, living: set[int], board: Board, logs: list[int]) -> NoReturn:
+def serve(supervisor: socket.socket, children: Wakeup, living: set[int], board: Board) -> NoReturn:
     """Answer requests. Raises Alone; `living` are the workers then."""
     known: dict[str, WorkerSpec] = {}
     while True:
@@ -211,7 +207,7 @@ def serve(supervisor: socket.socket, children: Wakeup, living: set[int], board: 
             spec = known[request.decode()]
             pid = fork() if descriptors else -errno.EMFILE
             if pid == 0:
-                live(spec, incarnation, descriptors[0], board, logs)
+                live(spec, incarnation, descriptors[0], board)
             for descriptor in descriptors:
                 os.close(descriptor)
             if pid > 0:
@@ -247,11 +243,11 @@ def take(supervisor: socket.socket) -> tuple[bytes, int, list[int]]:
     return bytes(request), incarnation, descriptors
 
 
-def live(spec: WorkerSpec, incarnation: int, descriptor: int, board: Board, logs: list[int]) -> NoReturn:
+def live(spec: WorkerSpec, incarnation: int, descriptor: int, board: Board) -> NoReturn:
     """The life of one worker, in the fork."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    close_all_but(0, 1, 2, descriptor, *logs)
+    close_all_but(0, 1, 2, descriptor, *(stream.fileno() for stream in streams()))
     lifeline = socket.socket(fileno=descriptor)
     os._exit(guarded(spec.name, lambda _: work(spec, incarnation, board, lifeline), lifeline))
 

@@ -30,7 +30,9 @@ SAME = {
         "database: {backup_enabled: true, backup_interval: 7200, backup: {path: p}}",
         "database: {backup: {path: p, interval_hours: 2}, backup_enabled: on}",
     ],
+    "database: {backup: {keep: 2}}": ["database: {backup_keep: 2}"],
     "logging: {console: false}": ["logging: {console_output: false}"],
+    "logging: {json_lines: true}": ["logging: {json: true}"],
     "normal_parameters: {vibration: {min: 0.2, max: 9}}": [
         "normal_parameters: {vibration: {min_value: 0.2, max_value: 9}}",
         "normal_parameters: {vibration: {min: .2, max_value: 9.0}}",

@@ -16,6 +16,7 @@ from tests.worker.stores import delivered, present
 from worker.board import STATES, Board
 from worker.child import Child
 from worker.clock import elapsed_ns
+from worker.log import LogSpec
 from worker.process import FENCED, SETTLED, UNSETTLED
 from worker.template import Template
 
@@ -28,7 +29,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "CHI_123456.db"
         self.board = Board.create(folder / "board", 1)
-        self.template = Template(folder / "board", folder / "log")
+        self.template = Template(folder / "board", LogSpec(folder / "log"))
         self.running: list[Child] = []
 
     def teach(self, seconds: float | None = None) -> None:
