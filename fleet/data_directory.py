@@ -31,6 +31,7 @@ class DataDirectory:
         self.run = path / "run"
         self.board = self.run / "board"
         self.roster = self.run / "roster.json"
+        self.reload = self.run / "reload.json"
         self.control = self.run / "control.sock"
         self.log = self.run / "fleet.log"
         self.identities = path / "identities"

@@ -11,6 +11,7 @@ from fleet.data_directory import DataDirectory
 from fleet.fleet import Fleet, Listener
 from fleet.http_port import Unbound, bind
 from fleet.plan import Planner
+from fleet.reload import Source
 
 
 def launch(
@@ -31,7 +32,7 @@ def launch(
     Planner(settings, directory, identities).inspect()
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to
-    fleet = Fleet(settings, directory, str(config or "the packaged fleet.yaml"), identities)
+    fleet = Fleet(settings, directory, Source(config, dict(os.environ), overrides), identities)
     fleet.prepare(listener)
     if detach:
         from fleet.detachment import detach as leave

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fleet.errors import UserError
 from fleet.pace import Pace
+from fleet.reload_report import read_report
 from fleet.roster import Member, Roster
 from worker.board import Board, Rows
 
@@ -51,7 +52,7 @@ class Bodies:
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
     """A fleet at one moment. `rows`, `pace` (readings a second) and `rates` (asked for) are in the order of
-    `roster.members`; `now_ns` and `changed_ns` (when the roster last changed) are on the monotonic clock."""
+    `roster.members`, `reload` as of `fleet.reload_report`; `now_ns` and `changed_ns` (when the roster last changed) are on the monotonic clock."""
 
     roster: Roster
     index: dict[str, int]
@@ -62,6 +63,7 @@ class Observation:
     pace_seconds: float
     now_ns: int
     now: datetime
+    reload: Mapping[str, Any] = field(default_factory=dict)
     bodies: Bodies = field(default_factory=Bodies)
 
     @property
@@ -131,6 +133,7 @@ class Observer:
             pace_seconds=self._pace.seconds,
             now_ns=now_ns,
             now=datetime.now(UTC),
+            reload=read_report(self.run_directory / "reload.json"),
         )
 
     def _read_roster(self, now_ns: int) -> Membership:

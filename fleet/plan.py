@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from fleet import free_memory, open_files
@@ -24,29 +25,30 @@ from fleet.minting import Mint
 from fleet.muster import inspect, minted_seed, muster
 from fleet.roster import Member
 from fleet.settings import fleet_settings
+from fleet.strangers import strangers
 from worker.clock import boot_id
 from worker.schedule import SECOND, Schedule
-from worker.spec import Identity, Layout, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
+from worker.spec import Identity, Layout, RunSpec, SensorSpec, StoreSpec, WorkerSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A run that is ready to be started. `warnings` are for the operator, one line each; `continues` as in
-    `fleet.beginning`."""
+    `fleet.beginning`; `stored` are the identities of all that take part, as their files say."""
 
     record: FleetRecord
     run: RunSpec
     workers: tuple[WorkerSpec, ...]
     members: tuple[Member, ...]
     warnings: tuple[str, ...]
+    stored: tuple[StoredIdentity, ...]
     continues: bool = False
 
 
 class Crew(NamedTuple):
-    """The sensors of a fleet in order, the settings of each, and warnings."""
+    """The sensors of a fleet in order, as their files say, and warnings about them."""
 
-    identities: list[Identity]
-    settings: list[Settings]
+    stored: list[StoredIdentity]
     warnings: list[str]
 
 
@@ -54,11 +56,15 @@ class Planner:
     """Plans the runs of one config on one data directory, and its changes of size while it runs."""
 
     def __init__(self, config: Config, directory: DataDirectory, identities: Path | None) -> None:
-        self._config, self._directory = config, directory
+        self._config, self._directory, self._given = config, directory, identities
         self._catalogue: Catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
-        self._identities = identities or (
+        self.identities = identities or (
             Path(config.identities.path) if config.identities.path else directory.identities
         )
+
+    def under(self, config: Config) -> Planner:
+        """The planner of the same directory under another config."""
+        return Planner(config, self._directory, self._given)
 
     def inspect(self) -> None:
         """UserError if a run could not be planned. Changes nothing, and takes no lock."""
@@ -72,7 +78,7 @@ class Planner:
         mint = mint_of(self._config, self._catalogue, self._choose_seed(old))
         # An error in the identities of a directory that is in use is found in time by `first`: it reads them all
         # before it writes any, and reading ten thousand twice takes seconds.
-        inspect(self._identities, None if self._directory.used else mint.seed)
+        inspect(self.identities, None if self._directory.used else mint.seed)
         if self._layout == "shared" and not old:  # a later run moves aside what became of its own database
             refuse_foreign(self._store("").path)
 
@@ -82,7 +88,7 @@ class Planner:
         if old:
             self._contradicted(old)
         seed = self._choose_seed(old)
-        crew = self._crew(seed, config.replicas.count)
+        crew = self._muster(seed, config.replicas.count)
         beginning = begin(config.simulation, old, self._directory.latest_us() if old else 0)
         record = FleetRecord(
             seed=seed,
@@ -120,17 +126,25 @@ class Planner:
         later = start_us - run.start_us
         duration = None if run.duration_us is None else max(0, run.duration_us - later)
         joining = replace(run, start_us=start_us, origin_ns=run.origin_ns + later * 1000, duration_us=duration)
-        wider = self._plan(plan.record, joining, self._crew(plan.record.seed, count))
+        return self._following(plan, self._plan(plan.record, joining, self._muster(plan.record.seed, count)))
+
+    def changed(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
+        """The same run with the same sensors under this planner's config; `edited` are new identities by sensor id."""
+        stored = [edited.get(sensor.sensor_id, sensor) for sensor in plan.stored]
+        return self._following(plan, self._plan(plan.record, plan.run, Crew(stored, [])))
+
+    def _following(self, plan: Plan, next_: Plan) -> Plan:
+        """`next_` with the workers of `plan` that go on as they began, whatever their sensors are told now."""
         here = {worker.name: worker for worker in plan.workers}
-        workers = tuple(here.get(worker.name, worker) for worker in wider.workers)
         workers = tuple(
-            replace(there, sensors=worker.sensors) if len(there.sensors) != len(worker.sensors) else there
-            for there, worker in zip(workers, wider.workers, strict=True)
+            replace(here.get(worker.name, worker), sensors=worker.sensors, log_level=worker.log_level)
+            for worker in next_.workers
         )
-        return replace(wider, run=run, workers=workers, continues=plan.continues)
+        return replace(next_, run=plan.run, workers=workers, continues=plan.continues)
 
     def _plan(self, record: FleetRecord, run: RunSpec, crew: Crew) -> Plan:
-        identities, settings, warnings = crew
+        identities = [self._known(sensor) for sensor in crew.stored]
+        settings = fleet_settings(self._config, self._catalogue, identities)
         placed = place(
             record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
         )
@@ -143,25 +157,34 @@ class Planner:
         ]
         sensors.sort(key=lambda pair: pair[1].row)
         workers = tuple(
-            WorkerSpec(name, tuple(sensor for _, sensor in group), self._store(name), run)
+            WorkerSpec(
+                name,
+                tuple(sensor for _, sensor in group),
+                self._store(name),
+                run,
+                log_level=self._config.logging.level,
+            )
             for name, group in groupby(sensors, key=lambda pair: pair[0])
         )
         members = tuple(self._member(worker, sensor) for worker in workers for sensor in worker.sensors)
-        return Plan(record, run, workers, members, tuple(warnings))
+        return Plan(record, run, workers, members, tuple(crew.warnings), tuple(crew.stored))
 
-    def _crew(self, seed: int, count: int) -> Crew:
+    def _muster(self, seed: int, count: int) -> Crew:
         mint = mint_of(self._config, self._catalogue, seed)
-        stored, warnings = muster(self._identities, mint, count, self._config.replicas.start_index)
-        identities = [self._known(sensor) for sensor in stored]
-        return Crew(identities, fleet_settings(self._config, self._catalogue, identities), warnings)
+        stored, warnings = muster(self.identities, mint, count, self._config.replicas.start_index)
+        identities = map(self._known, stored)
+        return Crew(stored, [*warnings, *strangers(self._config, self._catalogue, identities)])
 
     def _known(self, sensor: StoredIdentity) -> Identity:
         """The identity under what the config says of all sensors, with a type by which its behaviour is found."""
-        told, identity = self._config.sensor, sensor.identity
+        told, over, identity = self._config.sensor, self._config.identities.override, sensor.identity
         return replace(
             identity,
             sensor_id=told.id or identity.sensor_id,
             location=told.location or identity.location,
+            manufacturer=over.manufacturer or identity.manufacturer,
+            model=over.model or identity.model,
+            firmware_version=over.firmware_version or identity.firmware_version,
             sensor_type=identity.sensor_type or sensor.type,
         )
 
@@ -215,8 +238,8 @@ class Planner:
         if old:
             return old.seed
         given = self._config.simulation.seed
-        if given is None and self._identities.is_dir():
-            given = minted_seed(self._identities)
+        if given is None and self.identities.is_dir():
+            given = minted_seed(self.identities)
         return secrets.randbelow(1 << 32) if given is None else given
 
 
@@ -231,7 +254,8 @@ def mint_of(config: Config, catalogue: Catalogue, seed: int) -> Mint:
         prefix=config.replicas.prefix,
         manufacturer=who.manufacturer,
         model=who.model,
-        firmware_version=who.firmware_version,
+        # A sensor keeps its own firmware to go back to once it is not overridden any more.
+        firmware_version=None if config.identities.override.firmware_version else who.firmware_version,
     )
 
 

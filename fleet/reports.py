@@ -147,6 +147,7 @@ def statusz(observation: Observation) -> Document:
             "restarts": sums.restarts,
             "by_state": by_state(shown_states(observation)),
         },
+        "reload": observation.reload,
         "anomalies": anomalies_now(observation),
         "database": database_status(observation, narrowed(observation, None)),
     }

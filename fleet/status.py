@@ -53,6 +53,7 @@ def report_of(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "healthy": total.healthy,
         "unwell": bad,
         "backups": told_of(directory.run / ACCOUNT),
+        "reload": answer["reload"],
         "events": answer["events"],
     }
 
@@ -81,6 +82,8 @@ def describe(report: dict[str, Any]) -> None:
     if report["url"]:
         lines.append(f"dashboard: {report['url']}")
     lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:20])
+    lines.extend(f"not reloaded: {problem}" for problem in report["reload"]["problems"][:20])
+    lines.extend(f"needs a restart: {difference}" for difference in report["reload"]["needs_restart"][:20])
     if report["events"]:
         lines.append("last events:")
         lines.extend(f"  {moment(event['time'])} {event['worker']}: {event['text']}" for event in report["events"][-5:])

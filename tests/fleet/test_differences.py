@@ -1,0 +1,65 @@
+"""What is different between two configs, and which of it is taken without a restart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleet.config import Config, Given, load_config
+from fleet.differences import differences, of_identities, taken
+from tests.worker.samples import IDENTITY
+
+
+def config(**values: object) -> Config:
+    return load_config(None, {}, {key.replace("__", "."): Given(value, key) for key, value in values.items()})
+
+
+def told(before: Config, after: Config) -> list[str]:
+    return [str(difference) for difference in differences(before, after)]
+
+
+def test_every_difference_has_its_key_and_both_values() -> None:
+    after = config(anomalies__probability=0.5, database__path="data/x.db", simulation__seed=7)
+
+    assert [
+        "anomalies.probability: 0.05 -> 0.5",
+        "database.path: 'data/sensor_data.db' -> 'data/x.db'",
+        "simulation.seed: nothing -> 7",
+    ] == told(config(), after)
+    assert [] == told(config(), config())
+
+
+def test_what_is_taken_and_what_needs_a_restart() -> None:
+    """Settings of sensors, their number, the level of the log; not where data is, nor seed, start and duration."""
+    now = {
+        "replicas__count": 7,
+        "simulation__readings_per_second": 3,
+        "logging__level": "DEBUG",
+        "daily_pattern": False,
+    }
+    later = {"simulation__duration_seconds": 5, "replicas__prefix": "S", "monitoring__port": 1, "simulation__seed": 1}
+    before, after = config(), config(**now, **later, anomalies__types__spike__weight=0.9)
+    result = taken(before, after)
+
+    assert sorted([*(key.replace("__", ".") for key in now), "anomalies.types.spike.weight"]) == [
+        difference.key for difference in differences(before, result)
+    ]
+    assert sorted(key.replace("__", ".") for key in later) == [
+        difference.key for difference in differences(result, after)
+    ]
+
+
+def test_parameters_of_another_type_of_sensor_are_not_taken() -> None:
+    """They were made complete by the profile of a type that needs a restart."""
+    before = config(normal_parameters__temperature__mean=20)
+    after = config(sensor__type="temperature_vibration", normal_parameters__temperature__mean=40)
+
+    assert before == taken(before, after)
+
+
+def test_differences_of_identities_name_sensor_and_field() -> None:
+    moved = replace(IDENTITY, firmware_version="1.3", latitude=None)
+
+    assert [
+        "CHI_123456: firmware_version: '1.4' -> '1.3'",
+        "CHI_123456: latitude: 41.85 -> nothing",
+    ] == [str(difference) for difference in of_identities(IDENTITY, moved)]
