@@ -80,6 +80,7 @@ class Aggregator:
         }
 
     def page(self) -> Response:
+        """The fleet on one page, for people."""
         try:
             observation = self._observer.observe()
         except NoFleet as error:
@@ -88,53 +89,66 @@ class Aggregator:
         return Response(body, mimetype="text/html")
 
     def healthz(self, sensor_id: str | None = None) -> Response:
+        """Whether everything is as it should be: 200, or 503 with the reasons."""
         document = reports.healthz(self._seen(sensor_id), sensor_id)
         return answer(encoded(document), 200 if document["status"] == "healthy" else 503)
 
     def statusz(self) -> Response:
+        """Configuration, counts of this run, who is in an anomaly now, how the databases stand."""
         return self._once(reports.statusz)
 
     def metricz(self) -> Response:
+        """Readings, anomalies by type, errors, restarts, lag, writes to the databases, memory."""
         def build(observation: Observation) -> Document:
             return reports.metricz(observation, self._memory.read(observation))
 
         return self._once(build)
 
     def grid(self) -> Response:
+        """Every sensor in one letter, for the grid of the page."""
         return self._once(reports.grid)
 
     def workers(self) -> Response:
+        """Every sensor with its process, its state and its last reading; ?state= ?offset= ?limit=."""
         state = choice("state", SHOWN)
         offset = whole("offset", 0, 0, LARGEST)
         limit = whole("limit", None, 1, LARGEST)
         return self._once(lambda seen: reports.workers(seen, state, offset or 0, limit), (state, offset, limit))
 
     def samplez(self) -> Response:
+        """The last readings, newest first; ?limit=, 10 if it is left out."""
         limit = rows_asked_for()
         return answer(encoded(records.fleet_samples(self._seen(None), limit)))
 
     def db_stats(self) -> Response:
+        """Records and sizes of the databases, their tables, the disk."""
         return answer(encoded(records.fleet_db_stats(self._seen(None), self._data_directory)))
 
     def sensor(self, sensor_id: str) -> Response:
+        """One sensor: its entry in the list, its identity, its channels, where its database and log are."""
         observation = self._seen(sensor_id)
         return answer(encoded(sensors.sensor(observation, observation.index[sensor_id])))
 
     def sensor_statusz(self, sensor_id: str) -> Response:
+        """As /statusz, of one sensor."""
         return answer(encoded(reports.sensor_statusz(self._seen(sensor_id), sensor_id)))
 
     def sensor_metricz(self, sensor_id: str) -> Response:
+        """As /metricz, of one sensor."""
         return answer(encoded(reports.metricz(self._seen(sensor_id), None, sensor_id)))
 
     def sensor_samplez(self, sensor_id: str) -> Response:
+        """As /samplez, of one sensor."""
         limit = rows_asked_for()
         return answer(encoded(records.sensor_samples(self._seen(sensor_id), sensor_id, limit)))
 
     def sensor_episodes(self, sensor_id: str) -> Response:
+        """The last anomaly episodes of a sensor, newest first; ?limit=."""
         limit = rows_asked_for()
         return answer(encoded(records.sensor_episodes(self._seen(sensor_id), sensor_id, limit)))
 
     def sensor_db_stats(self, sensor_id: str) -> Response:
+        """As /db_stats, of the database that a sensor writes to."""
         observation = self._seen(sensor_id)
         return answer(encoded(records.sensor_db_stats(observation, sensor_id, self._data_directory)))
 

@@ -80,6 +80,8 @@ def concluded(
 def databases(data: Path, run: LastRun | None) -> list[Path]:
     """All databases of the directory, also those that a config has given another ending."""
     named = {data / member.database.name for member in run.members} if run else set()
+    if run and not any(path.exists() for path in named):  # a single worker's, which lies beside its directory
+        named = {member.database for member in run.members}
     return sorted({*data.glob("*.db"), *(path for path in named if path.exists())})
 
 
