@@ -6,7 +6,7 @@ To add a document: a function of an observation in `fleet.reports` (or `fleet.re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound
 
 from fleet import pages, records, reports, sensors
+from fleet.endpoint_names import Renamed
 from fleet.health import SHOWN
 from fleet.memory import MemoryGauge
 from fleet.observation import NoFleet, Observation, Observer
@@ -35,8 +36,9 @@ class NoSensor(Exception):
     """Nobody of that name is in the fleet."""
 
 
-def create_app(run_directory: Path, observer: Observer | None = None) -> Flask:
-    """The WSGI application for the fleet whose roster and board are in `run_directory`."""
+def create_app(run_directory: Path, observer: Observer | None = None, renamed: Mapping[str, str] = {}) -> Flask:
+    """The WSGI application for the fleet whose roster and board are in `run_directory`. `renamed` maps further paths
+    of documents to their usual ones."""
     app = Flask("fleet", static_folder="static", template_folder="templates")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     aggregator = Aggregator(observer or Observer(run_directory))
@@ -47,6 +49,8 @@ def create_app(run_directory: Path, observer: Observer | None = None) -> Flask:
     app.register_error_handler(NoSensor, no_sensor)
     app.register_error_handler(Unreadable, unreadable)
     app.after_request(with_headers)
+    if renamed:
+        app.wsgi_app = Renamed(app.wsgi_app, renamed)  # type: ignore[method-assign]  # Flask's documented way
     return app
 
 
@@ -99,6 +103,7 @@ class Aggregator:
 
     def metricz(self) -> Response:
         """Readings, anomalies by type, errors, restarts, lag, writes to the databases, memory."""
+
         def build(observation: Observation) -> Document:
             return reports.metricz(observation, self._memory.read(observation))
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from fleet.catalogue import Catalogue, load_catalogue
 from fleet.config_anomalies import Anomalies
 from fleet.config_faults import model_faults, refuse
+from fleet.config_http import Monitoring
 from fleet.config_kinds import (
     city_faults,
     complete_channels,
@@ -32,7 +33,6 @@ from fleet.config_sections import (
     DynamicReload,
     Identities,
     Logging,
-    Monitoring,
     RandomLocation,
     Replicas,
     Sensor,

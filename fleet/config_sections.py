@@ -208,26 +208,6 @@ class Replicas(Section):
         return self
 
 
-UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_.~/-]{0,200}$", description="a path such as /healthz"), AsText]
-
-
-class Endpoints(Section):
-    health: UrlPath = "/healthz"
-    metrics: UrlPath = "/metricz"
-    status: UrlPath = "/statusz"
-    samples: UrlPath = "/samplez"
-    db_stats: UrlPath = "/db_stats"
-
-
-class Monitoring(Section):
-    """The HTTP side. On by default, but in a version 1 config only if it has this section. Port 0 is any free one."""
-
-    enabled: Flag = True
-    host: Text = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535), AsWhole] = 8080
-    endpoints: Endpoints = Endpoints()
-
-
 class DynamicReload(Section):
     """Which files are watched while the fleet runs."""
 
@@ -257,8 +237,18 @@ class Supervision(Section):
         return self
 
 
+class Override(Section):
+    """What holds for every sensor whatever its identity file says, for as long as it is said here."""
+
+    manufacturer: Text | None = None
+    model: Text | None = None
+    firmware_version: Text | None = None
+
+
 class Identities(Section):
-    """A folder of identity files; `strict` makes values that are not in the catalogue an error."""
+    """A folder of identity files, or the one file of a single sensor; `strict` makes values that are not in the
+    catalogue an error."""
 
     path: Annotated[Text, AfterValidator(file_path)] | None = None
     strict: Flag = False
+    override: Override = Override()

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
-from fleet.config_faults import Fault
+from fleet.config_faults import Fault, shown
 from fleet.dialects import Draft
 from fleet.yaml_tree import Mark, Node, Plain
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
-    "LOG_LEVEL": ("logging", "level"),
-    "SENSOR_ID": ("sensor", "id"),
-    "SENSOR_LOCATION": ("sensor", "location"),
-    "SENSOR_FIRMWARE": ("sensor", "firmware_version"),
-    "SENSOR_MANUFACTURER": ("sensor", "manufacturer"),
-    "SENSOR_MODEL": ("sensor", "model"),
-    "SENSOR_TYPE": ("sensor", "type"),
-    "PRESERVE_EXISTING_DB": ("database", "preserve_existing"),
-    "MONITORING_ENABLED": ("monitoring", "enabled"),
-    "MONITORING_HOST": ("monitoring", "host"),
-    "MONITORING_PORT": ("monitoring", "port"),
+    "IDENTITY_FILE": ("identities.path",),
+    "SENSOR_ID": ("sensor.id",),
+    "SENSOR_LOCATION": ("sensor.location",),
+    "SENSOR_TYPE": ("sensor.type",),
+    "SENSOR_MANUFACTURER": ("sensor.manufacturer", "identities.override.manufacturer"),
+    "SENSOR_MODEL": ("sensor.model", "identities.override.model"),
+    "SENSOR_FIRMWARE": ("sensor.firmware_version", "identities.override.firmware_version"),
+    "LOG_LEVEL": ("logging.level",),
+    "PRESERVE_EXISTING_DB": ("database.preserve_existing",),
+    "MONITORING_ENABLED": ("monitoring.enabled",),
+    "MONITORING_HOST": ("monitoring.host",),
+    "MONITORING_PORT": ("monitoring.port",),
 }
-FLAGS = frozenset((("database", "preserve_existing"), ("monitoring", "enabled")))
+"""The keys that a variable sets. What a sensor is goes over the config's `sensor` and over its identity file."""
+FLAGS = frozenset(("database.preserve_existing", "monitoring.enabled"))
 DIGITS = {"1": "true", "0": "false"}
 
 
@@ -43,11 +47,19 @@ def environment_values(draft: Draft, environment: Mapping[str, str]) -> None:
     elif DIGITS.get(debug, debug) not in ("", "false", "no", "off"):
         mark = Mark("environment variable DEBUG_MODE")
         draft.faults.append(Fault(mark, "", f"{debug[:60]!a} is not true or false"))
-    for name, path in VARIABLES.items():
+    for name, keys in VARIABLES.items():
         text = environment.get(name)
-        if text:
-            value = DIGITS.get(text, text) if path in FLAGS else text
-            draft.put(path, node(value, f"environment variable {name}"))
+        for key in keys if text else ():
+            value = DIGITS.get(text or "", text) if key in FLAGS else text
+            draft.put(tuple(key.split(".")), node(value, f"environment variable {name}"))
+    draft.faults.extend(temporary_folder_faults(environment.get("SQLITE_TMPDIR")))
+
+
+def temporary_folder_faults(folder: str | None) -> Iterator[Fault]:
+    """SQLite reads SQLITE_TMPDIR itself, and without a word takes another folder where it cannot write to that one."""
+    if folder and not (Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        message = f"{shown(folder)} is not a folder that this user can write to"
+        yield Fault(Mark("environment variable SQLITE_TMPDIR"), "", message)
 
 
 def override_values(draft: Draft, overrides: Mapping[str, object]) -> None:

@@ -9,24 +9,26 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import numpy as np
 
-from fleet import free_memory, open_files
+from fleet import open_files
 from fleet.config import Config
 from fleet.control import Answer, AnyCommand, ControlSocket, Down, Restart, Scale, Status
 from fleet.data_directory import DataDirectory
 from fleet.errors import UserError
 from fleet.figures import Figures, figures, unwell
+from fleet.helm import Helm
 from fleet.keeper import keep
 from fleet.log_files import LogRotation, prepare_log
 from fleet.places import keeping, log_of
 from fleet.plan import Plan, Planner, asked_rate
 from fleet.progress import Watch, print_summary, progress_for
+from fleet.reload import Reload, Source
 from fleet.renewals import Renewals
 from fleet.roster import Roster
 from supervisor import Supervisor
@@ -59,7 +61,7 @@ class Listener:
 class Fleet:
     """One run on one data directory, which must be held already."""
 
-    def __init__(self, config: Config, directory: DataDirectory, source: str, identities: Path | None) -> None:
+    def __init__(self, config: Config, directory: DataDirectory, source: Source, identities: Path | None) -> None:
         self._config, self._directory, self._source = config, directory, source
         self._log = log_of(config, directory)
         directory.log = self._log.path
@@ -82,12 +84,12 @@ class Fleet:
             self._directory.write_record(plan.record)
             prepare_log(self._log, self._directory)
             self._board = Board.create(self._directory.board, 2 * len(plan.record.sensors) + SPARE_ROWS)
-            self._publish()
+            self._publish(plan)
         return plan
 
     def run(self) -> int:
         """Run until the end or until stopped. Returns the exit code."""
-        self._publish()  # with this process's id, which is not the one that prepared it if it was detached
+        self._publish(self._plan)  # with this process's id, not that of the one that prepared it if it was detached
         self._log_to_file()
         plan, directory = self._plan, self._directory
         supervisor = self._supervisor = Supervisor(
@@ -106,6 +108,10 @@ class Fleet:
         supervisor.every(0.25, watch)
         supervisor.every(1.0, Renewals(self._board, lambda: self._plan.members, supervisor.note))
         supervisor.tell = lambda event: progress.event(f"{event.worker}: {event.text}")
+        self._helm = Helm(self._planner, plan, supervisor, self._adopt, self._board.capacity // 2)
+        self._reload = Reload(self._source, self._config, self._helm, directory.reload)
+        if self._config.dynamic_reload.enabled:
+            supervisor.every(self._config.dynamic_reload.check_interval_seconds / 2, self._reload)
         control = ControlSocket(directory.control, supervisor, self.handle)
         gc.freeze()
         try:
@@ -126,36 +132,19 @@ class Fleet:
                     self._supervisor.drain()
                 return {"pid": os.getpid()}
             case Scale():
-                return self._scale(command.count)
+                before = self._helm.scale(command.count)
+                return {"before": before, "count": len(self._plan.members)}
             case Restart():
                 return self._restart(command.sensor)
 
     def _status(self) -> Answer:
         events = [{"time": event.time, "worker": event.worker, "text": event.text} for event in self._supervisor.events]
-        return {"pid": os.getpid(), "draining": self._supervisor.draining, "events": events[-20:]}
-
-    def _scale(self, count: int) -> Answer:
-        if self._supervisor.draining:
-            raise UserError("the fleet is stopping")
-        if count > self._board.capacity // 2:
-            raise UserError(f"{count} sensors are more than this run has room for; at most {self._board.capacity // 2}")
-        before = len(self._plan.members)
-        plan = self._planner.scaled(self._plan, count, elapsed_ns())
-        open_files.allow(len(plan.workers))
-        free_memory.allow(max(0, len(plan.workers) - len(self._plan.workers)), max(0, count - before))
-        old = {worker.name: worker for worker in self._plan.workers}
-        new = {worker.name: worker for worker in plan.workers}
-        self._plan = plan
-        with refused(self._directory.path):
-            self._directory.write_record(plan.record)
-            self._publish()
-        self._supervisor.remove([name for name in old if name not in new])
-        self._supervisor.add([worker for name, worker in new.items() if name not in old])
-        for name, worker in new.items():
-            if name in old and worker is not old[name]:
-                self._supervisor.restart(name, worker)
-        self._supervisor.note("fleet", f"scaled from {before} to {len(plan.members)} sensors")
-        return {"before": before, "count": len(plan.members)}
+        return {
+            "pid": os.getpid(),
+            "draining": self._supervisor.draining,
+            "events": events[-20:],
+            "reload": asdict(self._reload.report),
+        }
 
     def _restart(self, sensor: str) -> Answer:
         for member in self._plan.members:
@@ -168,24 +157,32 @@ class Fleet:
 
     def _serve(self, listener: Listener) -> None:
         run_directory, http = self._directory.run, listener.socket
+        renamed = self._config.monitoring.endpoints.renamed()
 
         def body(lifeline: socket.socket) -> int:
             # Imported in the process that needs it: Flask is 15 MB that the supervisor can do without.
             from fleet.server import serve
 
-            serve(http, run_directory, lifeline)
+            serve(http, run_directory, lifeline, renamed)
             return 0
 
         self._supervisor.serve("http", body, keep=(http.fileno(),))
 
-    def _publish(self) -> None:
-        plan, run = self._plan, self._plan.run
+    def _adopt(self, plan: Plan) -> None:
+        """Another plan of the same run: on record before anybody is told."""
+        with refused(self._directory.path):
+            self._directory.write_record(plan.record)
+            self._publish(plan)
+        self._plan = plan
+
+    def _publish(self, plan: Plan) -> None:
+        run = plan.run
         Roster(
             seed=plan.record.seed,
             layout=plan.record.layout,
             run=run.number,
             pid=os.getpid(),
-            config=self._source,
+            config=str(self._source),
             started_at=self._started_at.isoformat(),
             started_ns=self._started_ns,
             start_time=text(run.start_us),

@@ -13,6 +13,7 @@ import selectors
 import signal
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,12 +119,14 @@ class Server(wsgi.Server):
         log.log(level, "%s", msg, exc_info=traceback)
 
 
-def serve(listener: socket.socket, run_directory: Path, stop: FileDescriptorLike) -> None:
+def serve(
+    listener: socket.socket, run_directory: Path, stop: FileDescriptorLike, renamed: Mapping[str, str] = {}
+) -> None:
     """Serve the fleet in `run_directory` on `listener` until `stop` becomes readable or ends, or SIGTERM comes; then
-    return within a second. For the main thread of a process of its own: SIGINT is ignored from here on."""
+    return within a second. `renamed` maps further paths of documents to their usual ones. For the main thread of a process of its own: SIGINT is ignored from here on."""
     os.environ.pop("LISTEN_PID", None)  # with it cheroot would serve on descriptor 3, whatever that is here
     observer = Observer(run_directory)
-    server = Server(listener, create_app(run_directory, observer))
+    server = Server(listener, create_app(run_directory, observer, renamed))
     awake, alarm = socket.socketpair()
     with awake, alarm:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides

@@ -145,6 +145,14 @@ def test_version_1_has_no_monitoring_unless_it_names_it(tmp_path: Path) -> None:
     assert config(tmp_path, "version: 1\nmonitoring: {port: 9000}").monitoring.enabled
 
 
+def test_version_1_reloads_nothing_unless_it_says_so(tmp_path: Path) -> None:
+    """In any of the spellings; version 2 does."""
+    assert config(tmp_path, "").dynamic_reload.enabled
+    assert not config(tmp_path, "version: 1").dynamic_reload.enabled
+    for section in ("dynamic_reload", "dynamic_reloading", "config_reload"):
+        assert config(tmp_path, f"version: 1\n{section}: {{check_interval: 9}}").dynamic_reload.enabled
+
+
 def test_flags_beat_the_environment_which_beats_the_file(tmp_path: Path) -> None:
     """And the file beats the defaults."""
     text = "logging: {level: ERROR}"

@@ -94,6 +94,18 @@ WRONG = {
     ),
     "sensor: {location: TBD}": "1:20: sensor.location: TBD is a placeholder; name a place, or leave the key out",
     "logging: {level: loud}": "1:18: logging.level: loud is not one of DEBUG, INFO, WARNING, ERROR, CRITICAL",
+    "monitoring: {endpoints: {health: /statusz}}": (
+        "1:34: monitoring.endpoints.health: /statusz is the path of status"
+    ),
+    "monitoring: {endpoints: {health: /x, status: /x}}": (
+        "1:46: monitoring.endpoints.status: /x is the path of health"
+    ),
+    "monitoring: {endpoints: {health: /workers/x}}": (
+        "1:34: monitoring.endpoints.health: /workers/x is taken by what is below /livez, /grid, /workers, /static"
+    ),
+    "monitoring: {endpoints: {health: /a/../b}}": (
+        "1:34: monitoring.endpoints.health: /a/../b is not a path such as /healthz"
+    ),
     "monitoring: {enabled: maybe}": "1:23: monitoring.enabled: maybe is not true or false",
     "random_location: {include_countries: DE}": "1:38: random_location.include_countries: DE is not a list",
     "random_location: {include_countries: [DE, Peru]}": (
