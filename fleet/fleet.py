@@ -157,12 +157,13 @@ class Fleet:
 
     def _serve(self, listener: Listener) -> None:
         run_directory, http = self._directory.run, listener.socket
+        renamed = self._config.monitoring.endpoints.renamed()
 
         def body(lifeline: socket.socket) -> int:
             # Imported in the process that needs it: Flask is 15 MB that the supervisor can do without.
             from fleet.server import serve
 
-            serve(http, run_directory, lifeline)
+            serve(http, run_directory, lifeline, renamed)
             return 0
 
         self._supervisor.serve("http", body, keep=(http.fileno(),))
@@ -227,9 +228,9 @@ class Fleet:
         layout = {"own": "a database each", "shared": "one shared database", "packed": "packed"}[plan.record.layout]
         for warning in plan.warnings:
             say(f"warning: {warning}")
-        say(
-            f"{len(plan.members)} sensors, {rate:,g} readings/s, {layout} in {self._directory.path}, seed {plan.record.seed}"
-        )
+        count, where = len(plan.members), self._directory.databases
+        sensors = f"{count} sensors" if count != 1 else f"sensor {plan.members[0].sensor_id}"
+        say(f"{sensors}, {rate:,g} readings/s, {layout} in {where}, seed {plan.record.seed}")
         if self._listener:
             say(f"dashboard: {self._listener.url}")
 
