@@ -30,11 +30,16 @@ from tests.worker.samples import (
 )
 from worker.anomalies import NAMES
 from worker.generation import Block, Plan
-from worker.spec import AnomalySpec, Identity, Settings
+from worker.spec import AnomalySpec, Identity, Settings, WorkingHours
 
 DST_BEGINS = 1_772_953_200 * SECOND
 """2026-03-08T07:00:00Z, when clocks in New York go forward."""
 
+PLACED = (
+    replace(TEMPERATURE, daily_amplitude=2.0, working_hours=3.0, yearly_amplitude=9.4),
+    replace(HUMIDITY, yearly_amplitude=-4.0, working_hours=-7.0),
+    VIBRATION,
+)
 DAILY = (replace(TEMPERATURE, daily_amplitude=2.0), replace(HUMIDITY, daily_amplitude=-5.0), VIBRATION)
 RARE_EDGE = (replace(VIBRATION, mean=0.1, minimum=0.0), replace(TEMPERATURE, mean=0.0, minimum=-4.0, decimals=9))
 LONG = (
@@ -84,6 +89,11 @@ CASES = {
         "ab1eb2648d0856a44c72fb58972f69e6bb9074f02e5abaf3fe1f6a0c3548246d",
         timezone="America/New_York",
         start_us=DST_BEGINS - 10_000 * SECOND,
+    ),
+    "at work, through the seasons": Case(
+        replace(settings(*SHORT, rate="0.01", channels=PLACED), working_hours=WorkingHours(6, 14, 6)),
+        "bbd30dd443d9235a782361129e02dc736eab8a444f93e1582ff835107b2d12cd",
+        timezone="America/Denver",
     ),
     "daily, a reading in 11 days": Case(
         settings(*SHORT, rate="0.000001", channels=DAILY),
