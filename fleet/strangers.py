@@ -29,7 +29,7 @@ def strangers(config: Config, catalogue: Catalogue, identities: Iterable[Identit
 
 
 def unknown(config: Config, catalogue: Catalogue, identity: Identity) -> Iterator[Stranger]:
-    kind = kind_of(config, catalogue, identity)
+    kind = kind_of(config, catalogue, identity.sensor_type)
     maker, model, version = identity.manufacturer, identity.model, identity.firmware_version
     models = kind.models.get(maker or "") or tuple(
         dict.fromkeys(name for made in kind.models.values() for name in made)

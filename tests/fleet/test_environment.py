@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from fleet.catalogue import load_catalogue
 from fleet.config import Config, load_config
 from fleet.config_sources import VARIABLES
 from fleet.errors import UserError
+from fleet.strangers import strangers
 from fleet.verification import verify
 from tests.e2e.evidence import evidence
 from tests.e2e.running import ENVIRONMENT, Running, command
+from worker.spec import Identity
 
 OTHERS = {
     "IDENTITY_FILE": "who.json",
@@ -167,3 +171,15 @@ def test_a_stranger_is_told_of_or_refused(tmp_path: Path) -> None:
     assert (1, f"fleet: {line}") == (refused.returncode, refused.stderr[: len(line) + 7])
     assert "identities.strict allows none" in refused.stderr
     assert (0, True) == (told.returncode, f"warning: {line}" in told.stdout)
+
+
+def test_who_is_a_stranger_depends_on_the_kind_of_sensor(tmp_path: Path) -> None:
+    """1.3 is firmware of vibration sensors and of no other."""
+    config, catalogue = load_config(None), load_catalogue()
+    known = Identity("A_1", sensor_type="temperature_vibration", firmware_version="1.3", manufacturer="VibrationPlus")
+    others = [replace(known, sensor_id=f"A_{n}", sensor_type=None) for n in (2, 3)]
+
+    assert [] == strangers(config, catalogue, [known])
+    maker, firmware = strangers(config, catalogue, [known, *others])
+    assert maker.startswith('A_2 and 1 more: manufacturer "VibrationPlus" is not one of the catalogue\'s: SensorTech, ')
+    assert firmware.endswith("3.2-rc1; without effect on the anomalies")
