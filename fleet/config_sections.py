@@ -144,7 +144,8 @@ class Database(Section):
     wal_mode: Flag = True
     synchronous: Annotated[Literal["normal", "full"], BeforeValidator(lower), AsText] = "normal"
     preserve_existing: Flag = True
-    max_size_mb: Positive | None = None
+    max_size_mb: Annotated[float, Field(ge=0.1, le=1e9), AsReal] | None = None
+    error_limit: Count | None = None
     backup: Backup = Backup()
 
 

@@ -17,9 +17,11 @@ import click
 import numpy as np
 
 from fleet import open_files
+from fleet.backup_account import read_account
 from fleet.config import Config
 from fleet.control import Answer, AnyCommand, ControlSocket, Down, Restart, Scale, Status
 from fleet.data_directory import DataDirectory
+from fleet.error_classes import error_classes
 from fleet.errors import UserError
 from fleet.figures import Figures, figures, unwell
 from fleet.helm import Helm
@@ -262,7 +264,8 @@ class Fleet:
             and seconds < run.duration_us / SECOND + ON_TIME
         ):
             seconds = run.duration_us / SECOND  # the end of a run is when its last readings are due, not when it exits
-        print_summary(total, due, max(0.0, seconds))
+        classes = error_classes(total, asdict(self._reload.report), read_account(self._directory.run))
+        print_summary(total, due, max(0.0, seconds), classes)
         names = [member.sensor_id for member in plan.members]
         for sensor, state, reason in unwell(self._board.rows[self._rows()], names)[:10]:
             click.echo(f"{sensor}: {state}: {reason}")

@@ -6,17 +6,15 @@ It commits nothing and nobody waits for it. What it does is due at intervals; wh
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import select
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from fleet.backup_account import FILE, Account
 from fleet.backups import UNFINISHED, Failed, Stopped, back_up, discard, of
 from fleet.checkpoint_export import databases, export
 from fleet.errors import UserError
@@ -24,8 +22,6 @@ from fleet.roster import Roster
 from supervisor import Supervisor
 
 log = logging.getLogger("keeper")
-
-ACCOUNT = "backups.json"
 
 SOON = 60.0
 """Seconds after the start within which a database that has no backup yet gets one."""
@@ -59,36 +55,9 @@ class Keeping:
         return bool(self.backups or self.checkpoint)
 
 
-@dataclass(slots=True)
-class Account:
-    """What `run/backups.json` says: counts of this run, and the failures of the last turn as [database, reason]."""
-
-    folder: str
-    interval: float
-    keep: int
-    made: int = 0
-    failed: int = 0
-    last_at: float | None = None
-    failures: tuple[tuple[str, str], ...] = ()
-
-    def write(self, path: Path) -> None:
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(self)))
-        os.replace(temporary, path)
-
-
-def told_of(account: Path) -> dict[str, Any] | None:
-    """What a keeper has told there last, None if there are no backups."""
-    try:
-        found = json.loads(account.read_text())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and found.keys() == {field.name for field in fields(Account)} else None
-
-
 def keep(supervisor: Supervisor, keeping: Keeping, roster: Path) -> None:
     """Have a process beside the workers keep what there is to keep, if there is any."""
-    account = roster.with_name(ACCOUNT)
+    account = roster.with_name(FILE)
     if not keeping.backups:
         account.unlink(missing_ok=True)  # of an earlier run
     if keeping:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fleet.backup_account import read_account
 from fleet.errors import UserError
 from fleet.pace import Pace
 from fleet.reload_report import read_report
@@ -64,6 +65,7 @@ class Observation:
     now_ns: int
     now: datetime
     reload: Mapping[str, Any] = field(default_factory=dict)
+    backups: Mapping[str, Any] = field(default_factory=dict)
     bodies: Bodies = field(default_factory=Bodies)
 
     @property
@@ -134,6 +136,7 @@ class Observer:
             now_ns=now_ns,
             now=datetime.now(UTC),
             reload=read_report(self.run_directory / "reload.json"),
+            backups=read_account(self.run_directory),
         )
 
     def _read_roster(self, now_ns: int) -> Membership:

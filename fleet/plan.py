@@ -24,17 +24,19 @@ from fleet.identities import StoredIdentity
 from fleet.minting import Mint
 from fleet.muster import inspect, minted_seed, muster
 from fleet.roster import Member
+from fleet.scenario import stages
 from fleet.settings import fleet_settings
 from fleet.strangers import strangers
 from worker.clock import boot_id
 from worker.schedule import SECOND, Schedule
-from worker.spec import Identity, Layout, RunSpec, SensorSpec, StoreSpec, WorkerSpec
+from worker.spec import Identity, Layout, RunSpec, SensorSpec, Stage, StoreSpec, WorkerSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run that is ready to be started. `warnings` are for the operator, one line each; `continues` as in
-    `fleet.beginning`; `stored` are the identities of all that take part, as their files say."""
+    """A run that is ready to be started. `warnings` are for the operator, one line each; `stored` are the identities of
+    all that take part, as their files say; `continues` says that it goes on with what another plan began, or will be
+    changed by a scenario, so that it alone does not say how many readings there will be."""
 
     record: FleetRecord
     run: RunSpec
@@ -114,7 +116,7 @@ class Planner:
         )
         if beginning.warning:
             crew.warnings.append(beginning.warning)
-        return replace(self._plan(record, run, crew), continues=beginning.continues)
+        return replace(self._plan(record, run, crew), continues=beginning.continues or bool(config.scenario))
 
     def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
         """The same run with `count` sensors. Those that come in begin on the fleet's own grid of timestamps."""
@@ -140,11 +142,15 @@ class Planner:
             replace(here.get(worker.name, worker), sensors=worker.sensors, log_level=worker.log_level)
             for worker in next_.workers
         )
-        return replace(next_, run=plan.run, workers=workers, continues=plan.continues)
+        return replace(next_, run=plan.run, workers=workers, continues=True)
 
     def _plan(self, record: FleetRecord, run: RunSpec, crew: Crew) -> Plan:
         identities = [self._known(sensor) for sensor in crew.stored]
         settings = fleet_settings(self._config, self._catalogue, identities)
+        later = [
+            (record.start_us + after_us, fleet_settings(config, self._catalogue, identities))
+            for after_us, config in stages(self._config)
+        ]
         placed = place(
             record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
         )
@@ -152,8 +158,16 @@ class Planner:
         rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
         homes = dict(placed)
         sensors = [
-            (homes[identity.sensor_id], SensorSpec(identity, setting, rows[identity.sensor_id]))
-            for identity, setting in zip(identities, settings, strict=True)
+            (
+                homes[identity.sensor_id],
+                SensorSpec(
+                    identity,
+                    setting,
+                    rows[identity.sensor_id],
+                    tuple(Stage(at_us, staged[number]) for at_us, staged in later),
+                ),
+            )
+            for number, (identity, setting) in enumerate(zip(identities, settings, strict=True))
         ]
         sensors.sort(key=lambda pair: pair[1].row)
         workers = tuple(
@@ -205,6 +219,8 @@ class Planner:
             wal=database.wal_mode,
             synchronous=database.synchronous,
             shared=self._layout == "shared",
+            error_limit=database.error_limit,
+            most_bytes=None if database.max_size_mb is None else int(database.max_size_mb * 1e6),
         )
 
     def _member(self, worker: WorkerSpec, sensor: SensorSpec) -> Member:

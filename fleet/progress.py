@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -159,15 +159,18 @@ def progress_for(asked: float, sensors: int, console: bool = True) -> Progressin
     return TerminalProgress(asked, sensors) if sys.stdout.isatty() else PlainProgress(asked)
 
 
-def print_summary(figures: Figures, due: int | None, seconds: float) -> None:
-    """The table at the end of a run. `due` is the number of scheduled readings it should have, None if open."""
+def print_summary(figures: Figures, due: int | None, seconds: float, classes: Mapping[str, int] = {}) -> None:
+    """The table at the end of a run. `due` is the number of scheduled readings it should have, None if open; `classes`
+    are the errors by class."""
     rows = [
         ("sensors", f"{figures.sensors:,}"),
         ("scheduled readings", f"{figures.scheduled:,}" + (f" of {due:,}" if due is not None else "")),
         ("rows written", f"{figures.readings:,}"),
         *((f"  {kind}", f"{count:,}") for kind, count in figures.anomalies.items()),
         ("restarts", f"{figures.restarts:,}"),
+        ("success rate", success_rate(figures, due)),
         ("errors", f"{figures.errors:,}"),
+        *((f"  {name}", f"{count:,}") for name, count in classes.items()),
         ("retries", f"{figures.retries:,}"),
         *((("database renewals", f"{figures.renewals:,}"),) if figures.renewals else ()),
         ("commits", f"{figures.commits:,}, {figures.commit_ms:.1f} ms on average"),
@@ -178,6 +181,16 @@ def print_summary(figures: Figures, due: int | None, seconds: float) -> None:
             print_table(rows)
         else:
             click.echo("\n".join(f"{name}: {value}" for name, value in rows))
+
+
+def success_rate(figures: Figures, due: int | None) -> str:
+    """How much of what was due is settled. Of a run without an end that is known only of sensors that ended well."""
+    if due is not None:
+        return f"{figures.scheduled / due:.2%} of the readings that were due" if due else "nothing was due"
+    behind = figures.sensors - figures.healthy
+    return (
+        f"not known: {behind:,} sensors ended with readings due" if behind else "100.00% of the readings that were due"
+    )
 
 
 def print_table(rows: list[tuple[str, str]]) -> None:

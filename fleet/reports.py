@@ -13,6 +13,7 @@ from importlib import metadata
 import numpy as np
 import numpy.typing as npt
 
+from fleet.error_classes import error_classes
 from fleet.figures import Figures, figures
 from fleet.health import SHOWN, WELL, Reason, reason_for, shown_states, unwell
 from fleet.memory import Memory
@@ -95,6 +96,7 @@ def metricz(observation: Observation, memory: Memory | None, sensor_id: str | No
         "anomalies_by_type": sums.anomalies,
         "anomaly_rate": round(anomalous / sums.scheduled, 6) if sums.scheduled else 0.0,
         "error_count": sums.errors,
+        "errors_by_class": error_classes(sums, observation.reload, observation.backups),
         "restarts": sums.restarts,
         "lag_seconds": sums.lag,
         "database": writes(sums),
@@ -144,10 +146,12 @@ def statusz(observation: Observation) -> Document:
             "uptime_seconds": round(observation.uptime, 3),
             "total_readings": sums.readings,
             "error_count": sums.errors,
+            "errors_by_class": error_classes(sums, observation.reload, observation.backups),
             "restarts": sums.restarts,
             "by_state": by_state(shown_states(observation)),
         },
         "reload": observation.reload,
+        "backups": observation.backups,
         "anomalies": anomalies_now(observation),
         "database": database_status(observation, narrowed(observation, None)),
     }

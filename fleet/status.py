@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from fleet.backup_account import read_account
 from fleet.control import Answer
 from fleet.data_directory import DataDirectory
+from fleet.error_classes import error_classes, told
 from fleet.errors import UserError
 from fleet.figures import figures, unwell
-from fleet.keeper import ACCOUNT, told_of
 from fleet.operator import ask
 from fleet.plan import asked_rate
 from fleet.roster import Roster
@@ -52,7 +53,8 @@ def report_of(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         **asdict(total),
         "healthy": total.healthy,
         "unwell": bad,
-        "backups": told_of(directory.run / ACCOUNT),
+        "errors_by_class": error_classes(total, answer.get("reload", {}), read_account(directory.run)),
+        "backups": read_account(directory.run),
         "reload": answer["reload"],
         "events": answer["events"],
     }
@@ -74,6 +76,8 @@ def describe(report: dict[str, Any]) -> None:
             f"{report['commits']:,} commits of {report['commit_ms']:.1f} ms"
         ),
     ]
+    if any(report["errors_by_class"].values()):
+        lines.append(f"errors by class: {told(report['errors_by_class'])}")
     if report["renewals"]:
         found = f"{report['renewals']} times a worker found its database damaged, deleted or replaced"
         lines.append(f"{found}; it was begun anew, see `fleet logs`")
@@ -90,11 +94,11 @@ def describe(report: dict[str, Any]) -> None:
     click.echo("\n".join(lines))
 
 
-def describe_backups(told: dict[str, Any]) -> list[str]:
-    last = f", the last at {moment(told['last_at'])}" if told["last_at"] else ""
-    failed = f", {told['failed']} backups failed" if told["failed"] else ""
-    head = f"{told['made']} backups made in {told['folder']}{last}, {told['keep']} of each kept{failed}"
-    return [head, *(f"no backup: {reason}" for _, reason in told["failures"])]
+def describe_backups(account: dict[str, Any]) -> list[str]:
+    last = f", the last at {moment(account['last_at'])}" if account["last_at"] else ""
+    failed = f", {account['failed']} backups failed" if account["failed"] else ""
+    head = f"{account['made']} backups made in {account['folder']}{last}, {account['keep']} of each kept{failed}"
+    return [head, *(f"no backup: {reason}" for _, reason in account["failures"])]
 
 
 def moment(seconds: float) -> str:

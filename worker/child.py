@@ -25,6 +25,13 @@ OUT_OF_MEMORY = 72
 LOST = 71
 """Stands for the exit code of a child that is gone without anybody having seen how."""
 
+MEANINGS = {
+    4: "readings that it could not write",  # UNSETTLED of worker.process
+    BUG: "a bug (see the log)",
+    OUT_OF_MEMORY: "want of memory",
+    LOST: "nobody knows what",
+}
+
 Body = Callable[[socket.socket], int]
 """What runs in a child: takes its end of the lifeline, returns the exit code."""
 
@@ -136,6 +143,4 @@ def meaning(code: int) -> str:
     """An exit code in words."""
     if code < 0:
         return signal.Signals(-code).name
-    return {BUG: "a bug (see the log)", OUT_OF_MEMORY: "want of memory", LOST: "nobody knows what"}.get(
-        code, f"exit code {code}"
-    )
+    return MEANINGS.get(code, f"exit code {code}")

@@ -153,12 +153,19 @@ class Worker:
         retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_random_exponential(multiplier=delay / 4, max=5 * delay),
-            stop=lambda _: self._deadline is not None and time.monotonic() >= self._deadline,
+            stop=self._enough,
             before_sleep=self._unavailable,
             sleep=lambda seconds: self._listen(int(seconds * SECOND)),
             reraise=True,
         )
         return retrying(action)
+
+    def _enough(self, attempt: RetryCallState) -> bool:
+        """Whether to end instead of trying again: there is no time for more, or so many failures in a row are the end
+        by the operator's wish. Nothing is dropped then: what is due stays due for the next incarnation."""
+        limit = self._spec.store.error_limit
+        overdue = self._deadline is not None and time.monotonic() >= self._deadline
+        return overdue or (limit is not None and attempt.attempt_number + 1 >= limit)
 
     def _unavailable(self, attempt: RetryCallState) -> None:
         error = attempt.outcome and attempt.outcome.exception()

@@ -143,7 +143,8 @@ class SensorSpec:
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
     """Where readings go and how hard to try. Intervals and delays are seconds. `shared`: other workers write there too.
-    `synchronous` is what a power failure may take: "normal" the last commits, "full" nothing.
+    `synchronous` is what a power failure may take: "normal" the last commits, "full" nothing. After `error_limit`
+    failures in a row the worker ends instead of trying again. Of more than `most_bytes` the database is rotated.
     """
 
     path: Path
@@ -154,6 +155,8 @@ class StoreSpec:
     wal: bool = True
     synchronous: Synchronous = "normal"
     shared: bool = False
+    error_limit: int | None = None
+    most_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ def test_a_run_that_ends_with_readings_unwritten_fails(up: Up, tmp_path: Path) -
 
         assert 1 == running.wait()
 
-    assert "S_000002: ended with exit code 4 while draining" in running.output
+    assert "S_000002: ended with readings that it could not write while draining" in running.output
     assert "Traceback" not in running.output
     assert_complete(tmp_path / "data", 3, drained=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ class Stage:
         self.template = Template(folder / "board", LogSpec(folder / "log"))
         self.running: list[Child] = []
 
-    def teach(self, seconds: float | None = None) -> None:
+    def teach(self, seconds: float | None = None, **store: Any) -> None:
         spec = live_worker(self.path, TOLD, seconds=seconds)
+        spec = replace(spec, store=replace(spec.store, **store))
         self.origin_ns = spec.run.origin_ns
         self.template.teach([spec])
 
@@ -165,6 +167,26 @@ def test_a_drain_on_a_locked_database_ends_at_its_deadline(stage: Stage) -> None
         other.execute("ROLLBACK")
     assert "unready" == stage.state
     assert b"due readings not written: CHI_123456.db: database is locked" in stage.row["reason"]
+    settled = stage.whole()
+    again = stage.spawn(2)
+    wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
+    again.order(order="drain", seconds=5.0)
+
+    assert SETTLED == stage.ended(again)
+    stage.whole()
+
+
+def test_so_many_failures_in_a_row_are_the_end(stage: Stage) -> None:
+    """Only where a limit is asked for. Nothing is dropped: the next worker writes what was due."""
+    stage.teach(error_limit=3, retry_delay=0.01)
+    child = stage.spawn()
+    wait_for(lambda: stage.row["readings"] > 0, "first commit")
+    with closing(apsw.Connection(str(stage.path))) as other:
+        other.set_busy_timeout(5_000)
+        other.execute("BEGIN IMMEDIATE")
+        assert UNSETTLED == stage.ended(child)
+        other.execute("ROLLBACK")
+    assert 1 == stage.row["retries"]  # the first attempt, one retry, and the last one, after which nobody waits
     settled = stage.whole()
     again = stage.spawn(2)
     wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
