@@ -114,5 +114,5 @@ def subject_in(form: str) -> Callable[[str], str | None]:
 
 
 def subject_of(logger: str, message: str) -> str:
-    """The supervisor begins its messages with the name of the worker."""
-    return message.partition(":")[0] if logger in ("supervisor", "") else logger
+    """The supervisor and databases begin their messages with the name of the worker."""
+    return message.partition(":")[0] if logger in ("supervisor", "database", "") else logger

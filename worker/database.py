@@ -7,6 +7,8 @@ that was deleted or replaced while it was written to.
 
 from __future__ import annotations
 
+import logging
+import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +16,14 @@ from pathlib import Path
 import apsw
 
 from worker.database_files import Inode, inode, inodes, make_room, quarantine, recognised, set_log_aside
+from worker.diagnosis import describe
 from worker.ledger import claim, write
 from worker.schema import SCHEMA, VERSION
 from worker.sinks import Portion, Position, Unavailable
 from worker.spec import Identity, StoreSpec, Synchronous
 from worker.wal_index import cut_short
+
+log = logging.getLogger("database")
 
 BUSY_MS = 500
 """How long one attempt waits for a lock; the retries around it go on for longer, and can be interrupted."""
@@ -103,6 +108,9 @@ class Database:
         self._connection = connect(self._path, wal=self._store.wal, synchronous=self._store.synchronous)
         if doubtful:
             check(self._connection)
+        if log.isEnabledFor(logging.DEBUG):
+            for line in describe(self._path, self._connection, os.environ):
+                log.debug("%s: %s", self._path.stem, line)
         self._mistrusted = False
         return self._connection
 

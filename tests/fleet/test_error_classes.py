@@ -41,8 +41,8 @@ def test_errors_are_counted_by_class(staged: Staged) -> None:
 
     assert expected == error_classes(sums(staged), {"problems": ["one"]}, {"failed": 4})
     client = create_app(staged.run).test_client()
-    assert expected == client.get("/metricz").json["errors_by_class"]
-    status = client.get("/statusz").json
+    assert expected == client.get("/metricz").get_json()["errors_by_class"]
+    status = client.get("/statusz").get_json()
     assert expected == status["runtime"]["errors_by_class"]
     assert [["a.db", "no room"]] == status["backups"]["failures"]
 
