@@ -1,10 +1,11 @@
-# One image for a whole fleet (the default) or for any other `fleet` command:
+# One image for a single sensor (the default), for a whole fleet, and for any other `fleet` command:
 #
-#   docker run -p 8080:8080 -v fleet-data:/app/data sensor-fleet
-#   docker run -p 8080:8080 -v fleet-data:/app/data sensor-fleet up --replicas 20 --rate 5
-#   docker run sensor-fleet config show
+#   docker run -v sensor-data:/app/data -e SENSOR_ID=SENSOR_NYC_001 -e SENSOR_LOCATION="New York" sensor-fleet
+#   docker run -p 8080:8080 -v fleet-data:/app/data sensor-fleet fleet up --replicas 20 --rate 5
+#   docker run sensor-fleet fleet config show
 #
-# Data goes to /app/data, which is `data` seen from the working directory.
+# Data goes to /app/data, which is `data` seen from the working directory. /app/config.yaml and /app/node_identity.json
+# are taken if they are mounted. See docs/containers.md.
 #
 # BASE may be any image of Debian or Ubuntu with Python 3.11 to 3.13 and venv. A package index that needs settings of
 # its own: give pip's configuration as the build secret `pip` and a CA bundle that it names as the secret `ca`. Neither
@@ -35,11 +36,14 @@ FROM ${BASE}
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /app --shell /usr/sbin/nologin fleet && \
     mkdir -p /app/data && chown -R fleet:fleet /app
 COPY --from=build /opt/fleet /opt/fleet
-# The two MONITORING settings beat those of a config file: whatever is run is reached from outside the container, and
-# the health check knows where to ask.
+# The examples, to run by their names: `fleet up -c configs/chaos-test.yaml`.
+COPY configs /app/configs
+# The MONITORING settings beat those of a config file: whatever is run is reached from outside the container, and the
+# health check knows where to ask. With MONITORING_ENABLED=false it asks nobody: that the container runs is enough.
 ENV PATH=/opt/fleet/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    MONITORING_ENABLED=true \
     MONITORING_HOST=0.0.0.0 \
     MONITORING_PORT=8080
 USER 10001:10001
@@ -49,6 +53,5 @@ EXPOSE 8080
 # PID 1 drains on SIGTERM: everything due is committed, exit code 0.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python3", "-c", "import os, urllib.request as web; web.urlopen(f\"http://127.0.0.1:{os.environ['MONITORING_PORT']}/healthz\", timeout=4)"]
-ENTRYPOINT ["fleet"]
-CMD ["up"]
+    CMD ["python", "-c", "import os, urllib.request as web; os.environ['MONITORING_ENABLED'].lower() in ('false', 'no', 'off', '0') or web.urlopen(f\"http://127.0.0.1:{os.environ['MONITORING_PORT']}/healthz\", timeout=4)"]
+CMD ["python", "-m", "worker"]

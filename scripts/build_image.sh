@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the container image and run it once, on a Debian machine that has no container engine and reaches no container
+# Build the container image and run a single sensor and a fleet in it, on a Debian machine that has no container engine and reaches no container
 # registry: podman comes from Debian's packages, and debootstrap makes the base image. The image stays in podman's
 # store as localhost/sensor-fleet, unless --throw-away is given: then nothing is left but the Debian packages.
 #
@@ -12,7 +12,8 @@ IMAGE=localhost/sensor-fleet
 DEBIAN_BASE=localhost/sensor-fleet-base:bookworm
 CONTAINER=sensor-fleet-check-$$
 USER_ID=10001
-SENSORS=3
+SENSORS=10
+SENSOR=SENSOR_NYC_001
 
 scratch=$(mktemp -d)
 store=()
@@ -26,10 +27,14 @@ engine() {
     podman "${store[@]}" --runtime runc "$@" 2> >(grep -v 'systemd connection' >&2)
 }
 
-leave() {
-    local code=$?
+clear_away() {
     engine rm --force --volumes "$CONTAINER" >/dev/null 2>&1 || true
     engine volume rm --force "$CONTAINER" >/dev/null 2>&1 || true
+}
+
+leave() {
+    local code=$?
+    clear_away
     if [ ${#store[@]} -gt 0 ]; then
         engine rmi --all --force >/dev/null 2>&1 || true
         umount "$scratch/store/overlay" 2>/dev/null || true
@@ -101,44 +106,59 @@ run() {
     engine run --network none --ulimit nofile=4096:4096 --ulimit nproc=2048:2048 --health-interval=disable "$@"
 }
 
-# Rows per database in the data volume, each database checked: one line for each.
+# Sensors and rows in each database of the data volume, each database checked: one line for each.
 rows() {
-    run --rm --volume "$CONTAINER:/app/data" --entrypoint python3 "$IMAGE" -c '
+    run --rm --volume "$CONTAINER:/app/data" "$IMAGE" python -c '
 import pathlib, apsw
 for path in sorted(pathlib.Path("/app/data").glob("*.db")):
     connection = apsw.Connection(str(path))
     (verdict,), = connection.execute("PRAGMA integrity_check")
-    (count,), = connection.execute("SELECT count(*) FROM sensor_readings")
-    print(path.name, verdict, count)
+    (sensors, count), = connection.execute("SELECT group_concat(DISTINCT sensor_id), count(*) FROM sensor_readings")
+    print(path.name, verdict, count, sensors)
 '
 }
 
 wait_until_healthy() {
-    local deadline=$((SECONDS + 60))
+    local deadline=$((SECONDS + 120))
     until engine healthcheck run "$CONTAINER" >/dev/null 2>&1; do
-        [ "$(engine inspect --format '{{.State.Running}}' "$CONTAINER")" = true ] || fail "the fleet ended by itself"
-        [ $SECONDS -lt $deadline ] || fail "not healthy after 60 s"
+        [ "$(engine inspect --format '{{.State.Running}}' "$CONTAINER")" = true ] || fail "it ended by itself"
+        [ $SECONDS -lt $deadline ] || fail "not healthy after 120 s"
         sleep 0.5
     done
+    local status
+    status=$(engine inspect --format '{{.State.Health.Status}}' "$CONTAINER")
+    [ "$status" = healthy ] || fail "podman calls it $status"
 }
 
-try_image() {
-    step "$IMAGE $(run --rm "$IMAGE" --version)"
-    run --detach --name "$CONTAINER" --volume "$CONTAINER:/app/data" "$IMAGE" \
-        up --replicas "$SENSORS" --rate 10 >/dev/null
+# Run the image with these options and this command until it is healthy and has data, and stop it. What can be taken
+# from a container is taken: the root file system is read-only, and there are no capabilities.
+live() {
+    clear_away
+    run --detach --name "$CONTAINER" --volume "$CONTAINER:/app/data" --read-only --cap-drop all \
+        --security-opt no-new-privileges "$@" >/dev/null
     wait_until_healthy
     step "healthy"
     [ "$(engine exec "$CONTAINER" id -u)" = "$USER_ID" ] || fail "does not run as user $USER_ID"
     engine exec "$CONTAINER" sh -c '! touch /opt/fleet/written 2>/dev/null' || fail "the program can write over itself"
     sleep 5 # let it run: what is to be seen is data, not a condition
-    engine stop --time 30 "$CONTAINER" >/dev/null
-    local code found
+    engine stop --time 60 "$CONTAINER" >/dev/null
+    local code
     code=$(engine inspect --format '{{.State.ExitCode}}' "$CONTAINER")
     [ "$code" = 0 ] || fail "exit code $code after SIGTERM, 0 promised"
     step "stopped: drained, exit code 0"
-    found=$(rows)
-    echo "$found"
-    [ "$(awk '$2 == "ok" && $3 >= 30' <<<"$found" | wc -l)" = "$SENSORS" ] || fail "the volume lacks data"
+    rows | tee "$scratch/rows"
+    run --rm --volume "$CONTAINER:/app/data" "$IMAGE" fleet verify --data /app/data || fail "the data is not as it must be"
+}
+
+try_image() {
+    step "$IMAGE $(run --rm "$IMAGE" fleet --version)"
+    step "one sensor"
+    live --env SENSOR_ID="$SENSOR" --env SENSOR_LOCATION="New York Factory Floor 3" "$IMAGE"
+    [ "$(awk '$1 == "sensor_data.db" && $2 == "ok" && $3 >= 4 { print $4 }' "$scratch/rows")" = "$SENSOR" ] ||
+        fail "the volume lacks the data of $SENSOR"
+    step "a fleet of $SENSORS"
+    live "$IMAGE" fleet up --replicas "$SENSORS" --rate 10
+    [ "$(awk '$2 == "ok" && $3 >= 30' "$scratch/rows" | wc -l)" = "$SENSORS" ] || fail "the volume lacks data"
 }
 
 trap leave EXIT
