@@ -177,7 +177,7 @@ def identities() -> None:
 def identities_mint(count: int, out: Path, config: Path | None, seed: str | None, prefix: str | None) -> int:
     """Write COUNT new identities, one file each, to a folder."""
     from fleet.config import Given, load_config
-    from fleet.plan import mint_into
+    from fleet.mints import mint_into
 
     flags = {"simulation.seed": Given(seed, "--seed"), "replicas.prefix": Given(prefix, "--prefix")}
     given = {key: value for key, value in flags.items() if value.value is not None}

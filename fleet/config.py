@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from fleet.catalogue import Catalogue, load_catalogue
 from fleet.config_anomalies import Anomalies
@@ -27,6 +27,7 @@ from fleet.config_kinds import (
     sensor_faults,
     surroundings_faults,
 )
+from fleet.config_scenario import Step, settle_steps, step_faults
 from fleet.config_sections import (
     ChannelParameters,
     Database,
@@ -64,6 +65,7 @@ class Config(Section):
     surroundings: Text = "auto"
     climate: Flag = False
     anomalies: Anomalies = Anomalies()
+    scenario: Annotated[tuple[Step, ...], Field(strict=False)] = ()
     database: Database = Database()
     logging: Logging = Logging()
     random_location: RandomLocation = RandomLocation()
@@ -108,6 +110,7 @@ def completed(
 def written(source: Path, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Draft:
     """All that was given, and where."""
     draft = canonical(read_yaml(source))
+    settle_steps(draft)
     environment_values(draft, environment)
     override_values(draft, overrides)
     return draft
@@ -129,8 +132,10 @@ def checked(draft: Draft, catalogue: Catalogue) -> Config:
         refuse([*draft.faults, *model_faults(error, draft.index, json_schema(), spellings=spellings)])
         raise  # not reached: there was a fault
     refuse(draft.faults)
-    refuse([*limit_faults(config.normal_parameters or {}, draft, catalogue.sensor_type(config.sensor.type))])
+    kind = catalogue.sensor_type(config.sensor.type)
+    refuse([*limit_faults(config.normal_parameters or {}, draft, kind)])
     refuse([*surroundings_faults(config.surroundings, draft, catalogue)])
+    refuse([*step_faults(config.anomalies, config.normal_parameters or {}, config.scenario, draft, kind)])
     refuse([*fleet_faults(config.sensor, config.replicas, draft), *city_faults(config.random_location, draft)])
     return config
 

@@ -15,13 +15,11 @@ from typing import NamedTuple
 from fleet import free_memory, open_files
 from fleet.beginning import begin, microseconds
 from fleet.catalogue import Catalogue, load_catalogue
-from fleet.cities import choose_from, read_cities
 from fleet.config import Config
-from fleet.config_kinds import filters_of
 from fleet.data_directory import DataDirectory, FleetRecord, refuse_foreign
 from fleet.errors import UserError
 from fleet.identities import StoredIdentity
-from fleet.minting import Mint
+from fleet.mints import mint_of
 from fleet.muster import inspect, minted_seed, muster
 from fleet.roster import Member
 from fleet.scenario import stages
@@ -257,33 +255,6 @@ class Planner:
         if given is None and self.identities.is_dir():
             given = minted_seed(self.identities)
         return secrets.randbelow(1 << 32) if given is None else given
-
-
-def mint_of(config: Config, catalogue: Catalogue, seed: int) -> Mint:
-    """Where identities come from that nobody gave. UserError if the filters leave no city."""
-    where, who = config.random_location, config.sensor
-    return Mint(
-        seed=seed,
-        cities=choose_from(read_cities(Path(where.cities_file) if where.cities_file else None), filters_of(where)),
-        sensor_type=catalogue.sensor_type(who.type),
-        gps_variation=where.gps_variation,
-        prefix=config.replicas.prefix,
-        manufacturer=who.manufacturer,
-        model=who.model,
-        # A sensor keeps its own firmware to go back to once it is not overridden any more.
-        firmware_version=None if config.identities.override.firmware_version else who.firmware_version,
-    )
-
-
-def mint_into(directory: Path, config: Config, count: int) -> tuple[int, list[str]]:
-    """Write `count` identities into `directory`; those that are there stay. Returns the seed and warnings."""
-    seed = config.simulation.seed
-    if seed is None and directory.is_dir():
-        seed = minted_seed(directory)
-    seed = secrets.randbelow(1 << 32) if seed is None else seed
-    catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
-    _, warnings = muster(directory, mint_of(config, catalogue, seed), count, config.replicas.start_index)
-    return seed, warnings
 
 
 def place(

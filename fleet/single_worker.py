@@ -150,7 +150,7 @@ def generate(config: Path | None, target: str) -> int:
 
     from fleet.catalogue import load_catalogue
     from fleet.identities import nested
-    from fleet.plan import mint_of
+    from fleet.mints import mint_of
 
     settings = load(config)
     seed = secrets.randbelow(1 << 32) if settings.simulation.seed is None else settings.simulation.seed

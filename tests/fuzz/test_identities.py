@@ -12,8 +12,8 @@ from fleet.documents import writable
 from fleet.errors import UserError
 from fleet.identities import read_identity, write_identity
 from fleet.identity_fields import PLACES
+from fleet.mints import mint_of
 from fleet.muster import minted_seed, muster
-from fleet.plan import mint_of
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.changes import damaged
 from tests.fuzz.json_texts import mutated
