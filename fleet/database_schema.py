@@ -18,7 +18,10 @@ def database_schema() -> dict[str, Any]:
     try:
         connection.execute(SCHEMA)
         tables = connection.execute(TABLES).fetchall()
-        return {"version": VERSION, "tables": {str(name): table(connection, str(name), str(sql)) for name, sql in tables}}
+        return {
+            "version": VERSION,
+            "tables": {str(name): table(connection, str(name), str(sql)) for name, sql in tables},
+        }
     finally:
         connection.close()
 

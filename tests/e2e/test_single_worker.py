@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -93,6 +94,8 @@ def test_a_database_that_takes_nothing_makes_it_unready_and_not_dead(start: Star
     assert "locked" in health["reason"]
     wait_for(lambda: single.get("/healthz")[0] == 200, "it is well again")
     assert 0 == int(single.row("SENSOR_001")["restarts"])
+    wait_for(lambda: "SENSOR_001: no longer unready" in single.output, "the console says so")
+    assert re.search(r"SENSOR_001: unready: .*locked", single.output)
     single.interrupt()
     assert 0 == single.wait()
     assert_complete(folder / "store", 1)
