@@ -17,7 +17,7 @@ from fleet.settings import fleet_settings
 from tests.behaviour.sensors import CATALOGUE, channels, measured, plan, told
 from tests.worker.samples import NEW_YEAR, SECOND
 from worker.schema import settings_of, settings_text
-from worker.spec import Identity
+from worker.spec import Identity, WorkingHours
 
 ON = "climate: true\n"
 DAY = 86_400 * SECOND
@@ -173,7 +173,7 @@ def test_epochs_of_older_versions_are_read_and_go_on(tmp_path: Path) -> None:
     del old["working_hours"]
     for channel in old["channels"]:
         del channel["working_hours"], channel["yearly_amplitude"]
-    full = told(tmp_path, replace(DENVER, location="Factory A"), ON)
+    full = replace(told(tmp_path, replace(DENVER, location="Factory A"), ON), working_hours=WorkingHours(5, 13, 6))
 
     assert plain == settings_of(old)
     assert full == settings_of(json.loads(settings_text(full)))

@@ -16,6 +16,7 @@ from typing import Any
 import apsw
 import pytest
 
+from fleet.verification import verify
 from tests.e2e.evidence import databases, opened
 from tests.e2e.running import ROOT, Running
 
@@ -88,6 +89,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connecti
         assert 0 == running.wait(60), running.output
     finally:
         running.end()
+    assert verify(folder / "data", complete=True).ok
     (path,) = databases(folder / "data")
     with opened(path) as connection:
         yield connection
