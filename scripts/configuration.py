@@ -1,0 +1,152 @@
+"""Brings the tables of docs/configuration.md up to date with the models; `--check` only says whether they are.
+
+Everything in them is made from the code but the last column, which is written there and kept: what a key means.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fleet.catalogue import load_catalogue
+from fleet.config import Config, json_schema
+from fleet.config_anomalies import KINDS as TYPES
+from fleet.config_faults import at, misfit, resolved
+from fleet.config_sources import VARIABLES
+from fleet.dialects import SPELLINGS
+from fleet.flags import KEYS
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+TABLE = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- end -->", re.DOTALL)
+ROW = re.compile(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$", re.MULTILINE)
+FLAGS = {
+    **dict(KEYS.values()),
+    "replicas.database": "--shared-db",
+    "monitoring.enabled": "--no-http",
+    "simulation.duration_seconds": "--for",
+    "identities.path": "--identities",
+}
+FROM_PROFILE = "profile"
+
+Keys = tuple[str, ...]
+
+
+def keys(schema: Mapping[str, Any], path: Keys) -> Iterator[Keys]:
+    """The path of every value below a section; `*` stands for the keys of a mapping."""
+    here = at(schema, path)
+    inner = [*here.get("properties", {})] or (["*"] if isinstance(here.get("additionalProperties"), Mapping) else [])
+    for name in inner:
+        yield from keys(schema, (*path, name))
+    if not inner:
+        yield path
+
+
+def kind(schema: Mapping[str, Any], path: Keys) -> str:
+    """What is allowed, in the words of the error for anything else."""
+    found = at(schema, path)
+    if found.get("type") == "array":
+        inner = resolved(found["items"], schema)
+        if inner.get("type") == "object":
+            return "a list of sections"
+        return f"a list of {inner.get('description', 'text').removeprefix('a ')}"
+    if found.get("type") == "string" and "enum" not in found and "description" not in found:
+        return "text"
+    return misfit(None, found).removeprefix("is not ").removeprefix("one of ")
+
+
+def default(path: Keys) -> str:
+    """What holds where nobody says anything, as YAML."""
+    if "*" in path:
+        return FROM_PROFILE
+    here: Any = Config()
+    for name in path:
+        here = getattr(here, name)
+    if here is None and path[:2] == ("anomalies", "types"):
+        here = TYPES[path[2]].DEFAULTS.get(path[3])
+    if here is None:
+        return "–"
+    if isinstance(here, bool):
+        return f"`{str(here).lower()}`"
+    if isinstance(here, tuple):
+        return "`[]`"
+    return f"`{here:g}`" if isinstance(here, float) else f"`{here}`"
+
+
+def section(schema: Mapping[str, Any], name: str, meanings: Mapping[str, str]) -> Iterator[str]:
+    yield "| key | value | default | variable | flag | meaning |"
+    yield "|---|---|---|---|---|---|"
+    named = [(key, variable) for variable, all_keys in VARIABLES.items() for key in all_keys]
+    for path in keys(schema, tuple(name.split("."))):
+        key = ".".join(path)
+        variables = ", ".join(f"`{variable}`" for known, variable in named if known == key)
+        flag = f"`{FLAGS[key]}`" if key in FLAGS else ""
+        cells = (f"`{key}`", kind(schema, path), default(path), variables, flag, meanings.get(key, ""))
+        yield f"| {' | '.join(cells)} |"
+
+
+def spellings(meanings: Mapping[str, str]) -> Iterator[str]:
+    yield "| spelling | means | remark |"
+    yield "|---|---|---|"
+    for spelling, (key, _) in SPELLINGS.items():
+        yield f"| `{spelling}` | `{key}` | {meanings.get(spelling, '')} |"
+
+
+def channels() -> Iterator[str]:
+    yield "| type | channel | unit | mean | std_dev | min | max |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, found in load_catalogue().types.items():
+        for channel, profile in found.channels.items():
+            values = (profile.mean, profile.std_dev, profile.min, profile.max)
+            yield f"| {name} | {channel} | {profile.unit} | {' | '.join(f'{value:g}' for value in values)} |"
+
+
+def hardware() -> Iterator[str]:
+    yield "| type | manufacturer | models |"
+    yield "|---|---|---|"
+    for name, found in load_catalogue().types.items():
+        for maker, models in found.models.items():
+            yield f"| {name} | {maker} | {', '.join(models)} |"
+        yield f"| {name} | *firmware* | {', '.join(found.firmware)} |"
+
+
+def rendered(page: str) -> str:
+    """The page with each table made anew."""
+    meanings = dict(ROW.findall(page))
+    schema = json_schema()
+
+    def table(found: re.Match[str]) -> str:
+        name = found[1]
+        made = {"spellings": lambda: spellings(meanings), "channels": channels, "hardware": hardware}
+        lines = made[name]() if name in made else section(schema, name, meanings)
+        return "\n".join((f"<!-- table: {name} -->", *lines, "<!-- end -->"))
+
+    return TABLE.sub(table, page)
+
+
+def missing(page: str) -> list[str]:
+    """What the page should say and does not."""
+    schema = json_schema()
+    known = dict(ROW.findall(page))
+    every = [".".join(path) for name in schema["properties"] for path in keys(schema, (name,))]
+    absent = [f"{key} is in no table" for key in (*every, *SPELLINGS) if key not in known]
+    return absent + [f"{key} has no meaning" for key in every if known.get(key) == ""]
+
+
+def main() -> int:
+    page = PAGE.read_text(encoding="utf-8")
+    wanted = rendered(page)
+    if "--check" not in sys.argv:
+        PAGE.write_text(wanted, encoding="utf-8")
+    else:
+        print("\n".join(difflib.unified_diff(page.splitlines(), wanted.splitlines(), "is", "should be", lineterm="")))
+    for lack in missing(wanted):
+        print(f"docs/configuration.md: {lack}: run {sys.argv[0]} and write what is meant", file=sys.stderr)
+    return 1 if missing(wanted) or ("--check" in sys.argv and wanted != page) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
