@@ -18,7 +18,7 @@ import click
 
 from fleet.config_commands import config
 from fleet.errors import UserError
-from fleet.flags import SETTINGS, Duration, Place, Whole, overrides
+from fleet.flags import SETTINGS, Duration, Place, Share, Whole, overrides
 
 DATA = click.option(
     "--data",
@@ -124,6 +124,22 @@ def restart(sensor: str, data: Path) -> int:
     answer = ask(data, command="restart", sensor=sensor)
     click.echo(f"restarting {answer['worker']}")
     return 0
+
+
+@cli.command()
+@click.option("--firmware", metavar="V", required=True, help="The version that they get.")
+@click.option("--share", type=Share(), required=True, metavar="P", help="How many of the sensors, such as 20%.")
+@click.option("--step", type=Share(), metavar="P", help="Not all at once, but so many at a time.")
+@click.option("--every", type=Duration(), metavar="TIME", help="With --step: how long one step lasts, such as 5m.")
+@DATA
+def rollout(firmware: str, share: float, step: float | None, every: float | None, data: Path) -> int:
+    """Give a share of the running fleet's sensors another firmware, which stays theirs.
+
+    The same share of the same fleet is always the same sensors, and a larger one has all of a smaller one.
+    """
+    from fleet.operator import roll_out
+
+    return roll_out(data, firmware, share, step, every)
 
 
 @cli.command()

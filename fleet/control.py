@@ -54,7 +54,17 @@ class Restart(Command):
     sensor: str
 
 
-AnyCommand = Status | Down | Scale | Restart
+class Roll(Command):
+    """Times are in seconds, shares from 0 to 1."""
+
+    command: Literal["rollout"]
+    firmware: Annotated[str, Field(min_length=1, max_length=200)]
+    share: Annotated[float, Field(gt=0, le=1)]
+    step: Annotated[float, Field(gt=0, le=1)]
+    every: Annotated[float, Field(gt=0, le=1e9)]
+
+
+AnyCommand = Status | Down | Scale | Restart | Roll
 Answer = dict[str, Any]
 ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)
 COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])

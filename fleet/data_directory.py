@@ -35,6 +35,7 @@ class DataDirectory:
         self.control = self.run / "control.sock"
         self.log = self.run / "fleet.log"
         self.identities = path / "identities"
+        self.rollout = self.run / "rollout.json"
         self._record = path / "fleet.json"
         self._lock = self.run / "lock"
         self._held: IO[str] | None = None

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,21 @@ class Whole(click.ParamType[int]):
             return int(text)
         allowed = f"a whole number between {self._least} and {self._most}"
         raise UserError(f"{name_of(param)}: {text!r} is not {allowed}")
+
+
+class Share(click.ParamType[float]):
+    """A part of a whole, such as 20% or 0.2; not 0."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        number = text.removesuffix("%")
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", number):
+            part = Fraction(number) / (100 if text.endswith("%") else 1)
+            if 0 < part <= 1:
+                return float(part)
+        raise UserError(f"{name_of(param)}: {legible(text)!r} is not a share such as 20%, above 0 and at most 100%")
 
 
 class Duration(click.ParamType[float]):

@@ -19,7 +19,7 @@ import numpy as np
 from fleet import open_files
 from fleet.backup_account import read_account
 from fleet.config import Config
-from fleet.control import Answer, AnyCommand, ControlSocket, Down, Restart, Scale, Status
+from fleet.control import Answer, AnyCommand, ControlSocket, Down, Restart, Roll, Scale, Status
 from fleet.data_directory import DataDirectory
 from fleet.error_classes import error_classes
 from fleet.errors import UserError
@@ -32,6 +32,7 @@ from fleet.plan import Plan, Planner, asked_rate
 from fleet.progress import Watch, print_summary, progress_for
 from fleet.reload import Reload, Source
 from fleet.renewals import Renewals
+from fleet.rollout import Rollout, Rollouts
 from fleet.roster import Roster
 from fleet.troubles import Troubles
 from supervisor import Supervisor
@@ -116,6 +117,8 @@ class Fleet:
         self._reload = Reload(self._source, self._config, self._helm, directory.reload)
         if self._config.dynamic_reload.enabled:
             supervisor.every(self._config.dynamic_reload.check_interval_seconds / 2, self._reload)
+        self._rollouts = Rollouts(self._helm, directory.rollout)
+        supervisor.every(0.5, self._rollouts)
         control = ControlSocket(directory.control, supervisor, self.handle)
         gc.freeze()
         try:
@@ -140,6 +143,9 @@ class Fleet:
                 return {"before": before, "count": len(self._plan.members)}
             case Restart():
                 return self._restart(command.sensor)
+            case Roll():
+                wanted = Rollout(command.firmware, command.share, command.step, command.every)
+                return dict(self._rollouts.start(wanted))
 
     def _status(self) -> Answer:
         events = [{"time": event.time, "worker": event.worker, "text": event.text} for event in self._supervisor.events]
@@ -148,6 +154,7 @@ class Fleet:
             "draining": self._supervisor.draining,
             "events": events[-20:],
             "reload": asdict(self._reload.report),
+            "rollout": self._rollouts.progress(),
         }
 
     def _restart(self, sensor: str) -> Answer:

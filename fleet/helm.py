@@ -46,6 +46,10 @@ class Helm:
         self._go_over(plan)
         self.planner = planner
 
+    def identify(self, edited: Mapping[str, StoredIdentity]) -> None:
+        """Go on by other identities, by sensor id."""
+        self._go_over(self.planner.changed(self.plan, edited))
+
     def _sized(self, planner: Planner, count: int) -> Plan:
         if not self.steady:
             raise UserError("the fleet is stopping")
@@ -62,6 +66,8 @@ class Helm:
         new = {worker.name: worker for worker in plan.workers}
         self._adopt(plan)
         self.plan = plan
+        for warning in plan.warnings:
+            self.supervisor.note("fleet", f"warning: {warning}")
         self.supervisor.remove([name for name in old if name not in new])
         self.supervisor.add([worker for name, worker in new.items() if name not in old])
         changed = []

@@ -23,7 +23,7 @@ from fleet.mints import mint_of
 from fleet.muster import inspect, minted_seed, muster
 from fleet.roster import Member
 from fleet.scenario import stages
-from fleet.settings import fleet_settings
+from fleet.settings import fleet_settings, kind_of
 from fleet.strangers import strangers
 from worker.clock import boot_id
 from worker.schedule import SECOND, Schedule
@@ -112,6 +112,8 @@ class Planner:
             resume=config.simulation.resume,
             longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND),
         )
+        if config.database.max_size_mb is not None and self._layout == "shared":
+            crew.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
         if beginning.warning:
             crew.warnings.append(beginning.warning)
         return replace(self._plan(record, run, crew), continues=beginning.continues or bool(config.scenario))
@@ -131,7 +133,17 @@ class Planner:
     def changed(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
         """The same run with the same sensors under this planner's config; `edited` are new identities by sensor id."""
         stored = [edited.get(sensor.sensor_id, sensor) for sensor in plan.stored]
-        return self._following(plan, self._plan(plan.record, plan.run, Crew(stored, [])))
+        warnings = strangers(self._config, self._catalogue, map(self._known, edited.values()))
+        return self._following(plan, self._plan(plan.record, plan.run, Crew(stored, warnings)))
+
+    def firmware_of(self, sensor: StoredIdentity) -> tuple[str, ...]:
+        """All that the catalogue has for that kind of sensor."""
+        return kind_of(self._config, self._catalogue, self._known(sensor).sensor_type).firmware
+
+    @property
+    def overridden_firmware(self) -> str | None:
+        """What all sensors have, whatever their files say."""
+        return self._config.identities.override.firmware_version
 
     def _following(self, plan: Plan, next_: Plan) -> Plan:
         """`next_` with the workers of `plan` that go on as they began, whatever their sensors are told now."""

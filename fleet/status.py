@@ -16,7 +16,7 @@ from fleet.data_directory import DataDirectory
 from fleet.error_classes import error_classes, told
 from fleet.errors import UserError
 from fleet.figures import figures, unwell
-from fleet.operator import ask
+from fleet.operator import ask, describe_rollout
 from fleet.plan import asked_rate
 from fleet.roster import Roster
 from worker.board import Board
@@ -56,6 +56,7 @@ def report_of(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "errors_by_class": error_classes(total, answer.get("reload", {}), read_account(directory.run)),
         "backups": read_account(directory.run),
         "reload": answer["reload"],
+        "rollout": answer["rollout"],
         "events": answer["events"],
     }
 
@@ -86,6 +87,8 @@ def describe(report: dict[str, Any]) -> None:
     if report["url"]:
         lines.append(f"dashboard: {report['url']}")
     lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:20])
+    if report["rollout"]:
+        lines.append(describe_rollout(report["rollout"]))
     lines.extend(f"not reloaded: {problem}" for problem in report["reload"]["problems"][:20])
     lines.extend(f"needs a restart: {difference}" for difference in report["reload"]["needs_restart"][:20])
     if report["events"]:

@@ -1,0 +1,67 @@
+"""Roll-outs: how far they are after how many steps, and files that are changed in place."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import UserError
+from fleet.identities import read_identity
+from fleet.identity_files import set_firmware
+from fleet.rollout import Rollout, read
+
+
+def test_steps_add_up_to_the_share() -> None:
+    """Exactly, and not beyond it."""
+    rollout = Rollout("2.5", share=0.7, step=0.3, every=60)
+
+    assert [0, Fraction("0.3"), Fraction("0.6"), Fraction("0.7")] == [rollout.reached(steps) for steps in range(4)]
+    assert [False, False, False, True] == [Rollout("2.5", 0.7, 0.3, 60, steps).over for steps in range(4)]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"firmware": "1"}', '{"firmware":1,"share":"x","step":2,"every":"y"}']
+)
+def test_a_damaged_record_is_no_roll_out(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rollout.json").write_text(text)
+
+    assert None is read(tmp_path / "rollout.json")
+    assert None is read(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            {"sensor_id": "S", "device_info": {"firmware_version": "1.4", "odd": 1}, "mine": [1, 2]},
+            {"sensor_id": "S", "device_info": {"firmware_version": "2.5", "odd": 1}, "mine": [1, 2]},
+        ),
+        (
+            {"sensor_id": "S", "location": {"city": "Zürich"}},
+            {"sensor_id": "S", "location": {"city": "Zürich"}, "device_info": {"firmware_version": "2.5"}},
+        ),
+        (
+            {"id": "S", "firmware_version": "1.3", "location": "Factory A"},
+            {"id": "S", "firmware_version": "2.5", "location": "Factory A"},
+        ),
+        ({"id": "S", "firmware_version": None}, {"id": "S", "firmware_version": "2.5"}),
+    ],
+)
+def test_a_file_gets_another_firmware_and_nothing_else(tmp_path: Path, before: object, after: object) -> None:
+    """In its own format and under its own name, with what nobody else understands and its own rights."""
+    path = tmp_path / "given by hand.json"
+    path.write_text(json.dumps(before))
+    path.chmod(0o640)
+    set_firmware(tmp_path, "S", "2.5")
+
+    assert after == json.loads(path.read_text())
+    assert ("2.5", 0o640) == (read_identity(path).identity.firmware_version, path.stat().st_mode & 0o777)
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_who_has_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no file with the identity of"):
+        set_firmware(tmp_path, "S", "2.5")
