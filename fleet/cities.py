@@ -95,6 +95,13 @@ def choose_from(cities: Iterable[City], filters: Filters) -> tuple[City, ...]:
     return chosen
 
 
+def cities_at(cities: Iterable[City], location: str) -> tuple[City, ...]:
+    """The largest inhabited city that a location such as "Denver", "New York" or "Denver, CO, USA" names, if any."""
+    name = location.partition(",")[0].strip().casefold()
+    named = [city for city in cities if city.population and city.name.casefold() in (name, f"{name} city")]
+    return tuple(sorted(named, key=lambda city: -city.population)[:1])
+
+
 def read_cities(path: Path | None = None) -> tuple[City, ...]:
     """The cities of the file, in its order; the packaged table without one. UserError says what is wrong where."""
     if path is None:

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from fleet.catalogue import Catalogue, load_catalogue
-from fleet.cities import choose_from, read_cities
+from fleet.cities import choose_from, cities_at, read_cities
 from fleet.config import Config
 from fleet.config_kinds import filters_of
 from fleet.minting import Mint
@@ -16,9 +16,12 @@ from fleet.muster import minted_seed, muster
 def mint_of(config: Config, catalogue: Catalogue, seed: int) -> Mint:
     """Where identities come from that nobody gave. UserError if the filters leave no city."""
     where, who = config.random_location, config.sensor
+    table = read_cities(Path(where.cities_file) if where.cities_file else None)
+    # Who says Denver wants its coordinates and its time zone, unless the place is to be drawn.
+    named = () if who.location is None or where.enabled else cities_at(table, who.location)
     return Mint(
         seed=seed,
-        cities=choose_from(read_cities(Path(where.cities_file) if where.cities_file else None), filters_of(where)),
+        cities=named or choose_from(table, filters_of(where)),
         sensor_type=catalogue.sensor_type(who.type),
         gps_variation=where.gps_variation,
         prefix=config.replicas.prefix,

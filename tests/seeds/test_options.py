@@ -12,6 +12,8 @@ from fleet.catalogue import load_catalogue
 from fleet.config import Config, load_config
 from fleet.dialects import meaning
 from fleet.errors import UserError
+from fleet.mints import mint_of
+from worker.spec import Identity
 
 LOCATION_SCATTER = 111.195  # metres, a thousandth of a degree
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -172,6 +174,32 @@ def test_what_is_not_in_a_list_is_refused(field: str, wrong: str, tmp_path: Path
 def test_a_placeholder_is_no_location(place: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sensor\.location: "):
         config(tmp_path, {"sensor": {"location": place}})
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("Chicago", ("CHI", "America/Chicago")),
+        ("Denver, CO, USA", ("DEN", "America/Denver")),
+        ("New York", ("NEW", "America/New_York")),
+    ],
+)
+def test_a_location_that_is_a_city_places_the_sensor_there(
+    location: str, place: tuple[str, str], tmp_path: Path
+) -> None:
+    """With its coordinates and time zone, and named after it; any other place has those of a city that is drawn, and
+    so has it if locations are to be drawn."""
+    at = {seed: minted(config(tmp_path, {"sensor": {"location": location}}), seed) for seed in (1, 2)}
+    drawn = config(tmp_path, {"sensor": {"location": location}, "random_location": {"enabled": True}})
+
+    assert {place} == {(who.sensor_id[:3], who.timezone) for who in at.values()}
+    assert {minted(Config(), seed).timezone for seed in (1, 2)} == {minted(drawn, seed).timezone for seed in (1, 2)}
+    hall = config(tmp_path, {"sensor": {"location": "Factory A - Line 1"}})
+    assert minted(Config(), 1) == minted(hall, 1)
+
+
+def minted(config: Config, seed: int) -> Identity:
+    return mint_of(config, load_catalogue(), seed).identity(1).identity
 
 
 @pytest.mark.parametrize("name", ["CHI_123456", "SENSOR001", "SENSOR_NY_123456", "a.b-c"])
