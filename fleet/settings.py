@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -29,55 +30,59 @@ episodes out grow as shares shrink, and end where whole numbers of 64 bits do.""
 
 
 class Circumstances(NamedTuple):
-    """All of an identity that its settings depend on: what the sensor is, what it stands in, and where."""
+    """All of an identity, but for its climate, that its settings depend on: what the sensor is and what it stands in."""
 
     sensor_type: str | None
     manufacturer: str | None
     model: str | None
     firmware: str | None
     surroundings: str | None
-    climate: Climate | None
 
 
 def settings_for(config: Config, catalogue: Catalogue, identity: Identity) -> Settings:
     """How the sensor behaves. What the catalogue does not know of an identity has no effect on it."""
-    return settings_in(config, catalogue, circumstances(config, catalogue, identity))
+    (settings,) = fleet_settings(config, catalogue, [identity])
+    return settings
 
 
 def fleet_settings(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[Settings]:
     """The settings of many sensors, in their order; those in like circumstances are worked out once and shared."""
-    known: dict[Circumstances, Settings] = {}
+    settings: dict[Circumstances, Settings] = {}
+    placed: dict[tuple[Circumstances, Climate | None], Settings] = {}
     found = []
     for identity in identities:
-        case = circumstances(config, catalogue, identity)
-        if case not in known:
-            known[case] = settings_in(config, catalogue, case)
-        found.append(known[case])
+        case, climate = circumstances(config, catalogue, identity), climate_for(config, identity)
+        if case not in settings:
+            settings[case] = settings_in(config, catalogue, case)
+        if (case, climate) not in placed:
+            kind = kind_of(config, catalogue, case.sensor_type)
+            placed[case, climate] = settings[case] if climate is None else acclimatised(settings[case], kind, climate)
+        found.append(placed[case, climate])
     return found
 
 
 def circumstances(config: Config, catalogue: Catalogue, identity: Identity) -> Circumstances:
-    """Climate is None where the config does not ask for it or nobody knows where the sensor is."""
-    climate = None
-    if config.climate and identity.latitude is not None and identity.longitude is not None:
-        climate = climate_of(identity.latitude, elevation_of(identity.latitude, identity.longitude))
     return Circumstances(
         identity.sensor_type,
         identity.manufacturer,
         identity.model,
         identity.firmware_version,
         surroundings_of(config.surroundings, catalogue.surroundings, identity),
-        climate,
     )
+
+
+def climate_for(config: Config, identity: Identity) -> Climate | None:
+    """None where the config does not ask for it or nobody knows where the sensor is."""
+    if not config.climate or identity.latitude is None or identity.longitude is None:
+        return None
+    return climate_of(identity.latitude, elevation_of(identity.latitude, identity.longitude))
 
 
 def settings_in(config: Config, catalogue: Catalogue, case: Circumstances) -> Settings:
     kind = kind_of(config, catalogue, case.sensor_type)
     effects = kind.effects(case.manufacturer, case.model, case.firmware)
     place = catalogue.surroundings.get(case.surroundings or "", Surroundings())
-    channels = tuple(
-        placed(name, values, effects, place, case.climate) for name, values in healthy_signals(config, kind)
-    )
+    channels = tuple(placed_channel(name, values, effects, place) for name, values in healthy_signals(config, kind))
     hours = WorkingHours(**place.hours.model_dump()) if any(c.working_hours for c in channels) else WorkingHours()
     return Settings(
         rate=f"{config.simulation.readings_per_second.normalize():f}",
@@ -106,29 +111,25 @@ def healthy_signals(config: Config, kind: SensorType) -> Iterator[tuple[str, Val
         yield name, {**values, "fixed": fixed, "daily": config.daily_pattern}
 
 
-def placed(name: str, values: Values, effects: Effects, place: Surroundings, climate: Climate | None) -> Channel:
-    """A channel as its hardware, its surroundings and its climate make it. Its rhythms are in standard deviations
-    of the signal as it is asked for, without those effects."""
+def placed_channel(name: str, values: Values, effects: Effects, place: Surroundings) -> Channel:
+    """A channel as its hardware and its surroundings make it. Its rhythms are in standard deviations of the signal as
+    it is asked for, without those effects."""
     asked: float = values["std_dev"]
     local = place.channels.get(name, Influence())
     std_dev = scaled(asked, effects.std_dev(name) * Fraction(local.std_dev))
-    swing = values["daily_amplitude"] * local.daily_amplitude if values["daily"] else 0.0
-    work = local.working_hours if values["daily"] else 0.0
-    mean, lowest, highest, season = under(climate, values)
     decimals = values["decimals"]
     return Channel(
         name=name,
         unit=values["unit"],
-        mean=mean,
+        mean=values["mean"],
         std_dev=std_dev,
-        minimum=lowest,
-        maximum=highest,
+        minimum=values["min"],
+        maximum=values["max"],
         lowest=values["lowest"],
         highest=values["highest"],
         decimals=decimals if values["fixed"] else max(decimals, decimals_for(std_dev)),
-        daily_amplitude=swing * asked,
-        working_hours=work * asked,
-        yearly_amplitude=season,
+        daily_amplitude=values["daily_amplitude"] * local.daily_amplitude * asked if values["daily"] else 0.0,
+        working_hours=local.working_hours * asked if values["daily"] else 0.0,
     )
 
 
@@ -138,16 +139,23 @@ def scaled(std_dev: float, factor: Fraction) -> float:
     return float(exact) if exact >= LEAST_DEVIATION else 0.0
 
 
-def under(climate: Climate | None, values: Values) -> tuple[float, float, float, float]:
-    """Mean, min and max of a channel in that climate, and its swing with the seasons."""
-    mean, low, high = values["mean"], values["min"], values["max"]
-    if climate is None or values["climate"] == "none":
-        return mean, low, high, 0.0
-    if values["climate"] == "pressure":
-        return mean * climate.pressure, low * climate.pressure, high * climate.pressure, 0.0
-    degree = DEGREES.get(values["unit"], 1.0)
-    shift = climate.warmth * degree
-    return mean + shift, low + shift, high + shift, climate.swing * degree
+def acclimatised(settings: Settings, kind: SensorType, climate: Climate) -> Settings:
+    """The same settings in that climate: the channels that follow it are shifted, together with their bounds."""
+    channels = tuple(in_climate(each, kind.channels[each.name].climate, climate) for each in settings.channels)
+    return replace(settings, channels=channels)
+
+
+def in_climate(channel: Channel, follows: str, climate: Climate) -> Channel:
+    """`follows` is what of the climate the channel measures: temperature, pressure or none."""
+    ends = channel.mean, channel.minimum, channel.maximum
+    if follows == "pressure":
+        mean, low, high = (value * climate.pressure for value in ends)
+        return replace(channel, mean=mean, minimum=low, maximum=high)
+    if follows == "temperature":
+        degree = DEGREES.get(channel.unit, 1.0)
+        mean, low, high = (value + climate.warmth * degree for value in ends)
+        return replace(channel, mean=mean, minimum=low, maximum=high, yearly_amplitude=climate.swing * degree)
+    return channel
 
 
 def decimals_for(std_dev: float) -> int:
