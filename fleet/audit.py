@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
 from fleet.backups import is_backup
 from fleet.books import Books
 from fleet.chronicle import FAR, Chronicle, Row, Stretch
-from fleet.episode_check import compare_episodes, strangers
+from fleet.episode_check import Span, compare_episodes, strangers
 from fleet.findings import Finding, Ledger
 from fleet.readings import Unreadable, connection
 from fleet.row_scan import LOWEST, Scan
@@ -54,6 +55,13 @@ class Standing:
     schedule: Schedule | None
 
 
+class Origin(NamedTuple):
+    """A sensor's readings before `first_seq` are in the database `file`, which was rotated."""
+
+    first_seq: int
+    file: str
+
+
 @dataclass(slots=True)
 class Account:
     """What was found in one database. `skipped` says why there was nothing to check."""
@@ -61,6 +69,7 @@ class Account:
     readings: int = 0
     episodes: int = 0
     sensors: dict[str, Standing] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
     skipped: str | None = None
 
 
@@ -98,6 +107,7 @@ class Audit:
 
     def run(self, told: Callable[[float], None]) -> None:
         self._scan.look()
+        self._account.origins = origins(self._connection)
         after: int | None = LOWEST
         damages = 0
         while after is not None:
@@ -125,9 +135,14 @@ class Audit:
             trail = self._trails.get(sensor_id)
             if trail is None:
                 chronicle = self._chronicle(sensor_id, books.stretches[sensor_id])
-                self._trails[sensor_id] = Trail(chronicle, partial(self._note, sensor_id))
+                self._trails[sensor_id] = Trail(chronicle, partial(self._note, sensor_id), self._begin(sensor_id))
             elif changed:
                 trail.chronicle = self._chronicle(sensor_id, books.stretches[sensor_id])
+
+    def _begin(self, sensor_id: str) -> int:
+        """The first reading of a sensor that is to be here."""
+        origin = self._account.origins.get(sensor_id)
+        return origin.first_seq if origin else 0
 
     def _chronicle(self, sensor_id: str, stretches: tuple[Stretch, ...]) -> Chronicle:
         return Chronicle(stretches, partial(self._books.tell, "epoch", sensor_id))
@@ -200,8 +215,8 @@ class Audit:
     def _compare_episodes(self, sensor_id: str, low: int) -> int | None:
         chronicle, end = self._trails[sensor_id].chronicle, self._books.checkpoints[sensor_id]
         note = partial(self._note, sensor_id)
-        reach = min(end, self._trails[sensor_id].reach + FAR)
-        looked_at, more = compare_episodes(self._connection, sensor_id, chronicle, low, end, reach, note)
+        span = Span(self._begin(sensor_id), end, min(end, self._trails[sensor_id].reach + FAR))
+        looked_at, more = compare_episodes(self._connection, sensor_id, chronicle, low, span, note)
         self._account.episodes += looked_at
         if len(self._trails) > MOST_PLANS:
             chronicle.forget()
@@ -214,6 +229,16 @@ class Audit:
 
     def _note_sensor(self, kind: str, sensor_id: str, first_seq: int | None, detail: str) -> None:
         self._ledger.note(Finding(kind, sensor_id, self._name, first_seq, None, detail))
+
+
+def origins(opened: apsw.Connection) -> dict[str, Origin]:
+    """Where the readings before those of a database are; only one that follows on a rotated one has that on record."""
+    if not opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'origins'").get:
+        return {}
+    found = opened.execute("SELECT sensor_id, first_seq, file FROM origins").fetchall()
+    return {
+        str(sensor): Origin(first, str(file)) for sensor, first, file in found if isinstance(first, int) and first > 0
+    }
 
 
 def by_number(rows: list[Row]) -> dict[int | None, list[Row]]:

@@ -113,6 +113,11 @@ class Chronicle:
             for low in range(max(first, stretch.first), min(end, stretch.end), FAR):
                 yield from self._records(stretch, low, min(low + FAR, end, stretch.end))
 
+    def running(self, seq: int) -> list[int]:
+        """The first readings of the episodes that began before that reading and go on with it."""
+        episodes = self._computed(self.stretch(seq).first, lambda plan: plan.episodes(seq, seq + 1))
+        return [episode.first_seq for episode in episodes or () if episode.first_seq < seq]
+
     def _records(self, stretch: Stretch, first: int, end: int) -> list[Row]:
         epoch = stretch.epoch
         if epoch is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -29,20 +30,30 @@ STRANGERS = """
 Note = Callable[[str, int | None, int | None, str], None]
 
 
-def compare_episodes(
-    connection: apsw.Connection, sensor_id: str, chronicle: Chronicle, low: int, end: int, reach: int, note: Note
-) -> tuple[int, int | None]:
-    """Compare some of the records from reading `low` on with those of a sensor whose checkpoint is `end`.
+class Span(NamedTuple):
+    """The readings that a database is to have of a sensor: from `begin` on, up to its checkpoint, `end`. From `reach` on
+    no episode is expected: a checkpoint that is far off would have no end of them."""
 
-    From `reach` on nothing is expected: a checkpoint that is far off would have no end of episodes.
+    begin: int
+    end: int
+    reach: int
+
+
+def compare_episodes(
+    connection: apsw.Connection, sensor_id: str, chronicle: Chronicle, low: int, span: Span, note: Note
+) -> tuple[int, int | None]:
+    """Compare some of the records from reading `low` on with those of the sensor.
+
     Returns how many were looked at and the reading from which to go on, None if there are no more.
     """
+    begin, end, reach = span
     rows: list[Row] = connection.execute(EPISODES, (sensor_id, low, MOST)).fetchall()
     last = rows[-1][FIRST] if len(rows) == MOST else None
     more = last if isinstance(last, int) and last < reach else None
     stored = {row[FIRST]: row for row in rows if more is None or row[FIRST] < more}
     looked_at = len(stored)
-    for right in chronicle.episodes(max(low, 0), reach if more is None else more):
+    before = carried(chronicle, span, stored) if low < begin else ()
+    for right in chain(before, chronicle.episodes(max(low, begin), reach if more is None else more)):
         found = stored.pop(right[FIRST], None)
         if found is None:
             note("episode missing", right[FIRST], right[LAST], right[TYPE])
@@ -54,6 +65,15 @@ def compare_episodes(
         elif first >= end or (first < reach and chronicle.stretch(first).epoch):
             note("episode extra", first, found[LAST] if isinstance(found[LAST], int) else first, str(found[TYPE]))
     return looked_at, more
+
+
+def carried(chronicle: Chronicle, span: Span, stored: Iterable[Any]) -> Iterator[Row]:
+    """The records of the episodes that were running when the database took over from a rotated one: they are in both,
+    but for one that nothing followed."""
+    running = chronicle.running(span.begin) if span.end > span.begin else []
+    firsts = {first for first in stored if isinstance(first, int) and 0 <= first < span.begin}
+    for first in sorted({*running, *firsts}):
+        yield from (record for record in chronicle.episodes(first, first + 1) if record[LAST] >= span.begin - 1)
 
 
 def cut(record: Row, end: int, chronicle: Chronicle) -> Row:

@@ -34,8 +34,9 @@ TABLES = """
 
 COLUMNS = "SELECT name, type FROM pragma_table_info(?1)"
 
-# AUTOINCREMENT and rows that are never deleted: the last id is the count, without reading the table.
-RECORDS = "SELECT max(id) FROM sensor_readings"
+# AUTOINCREMENT and rows that are never deleted: the ids tell the count, without reading the table. In a database that
+# goes on from a rotated one they do not begin with 1.
+RECORDS = "SELECT (SELECT min(id) FROM sensor_readings), (SELECT max(id) FROM sensor_readings)"
 
 Value = str | int | float | None | list[object] | dict[str, object]
 Record = dict[str, Value]
@@ -108,12 +109,14 @@ def episodes(path: Path, sensor_id: str, limit: int) -> list[Record]:
 
 
 def record_count(path: Path) -> int:
-    """How many readings the database holds, from its last row id."""
+    """How many readings the database holds, from its first and last row id."""
     with connection(path) as opened:
-        last = opened.execute(RECORDS).get
-    if not isinstance(last, int | None):
+        first, last = opened.execute(RECORDS).fetchone() or (None, None)
+    if first is None and last is None:
+        return 0
+    if not isinstance(first, int) or not isinstance(last, int):
         raise Unreadable(path, "the ids of its readings are no whole numbers")
-    return last or 0
+    return last - first + 1
 
 
 def tables(path: Path) -> list[Table]:

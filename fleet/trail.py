@@ -46,9 +46,9 @@ class Trail:
     """How far the rows of a sensor were followed: `next` is the sequence number after the last one, `reach` that after
     the last row that there was."""
 
-    def __init__(self, chronicle: Chronicle, note: Note) -> None:
+    def __init__(self, chronicle: Chronicle, note: Note, begin: int = 0) -> None:
         self.chronicle, self._note = chronicle, note
-        self.next = self.reach = 0
+        self.next = self.reach = begin
         self._holes: list[Range] = []
         self._early: set[int] = set()
         self._known: dict[int, Known] = {ASTRAY: NOTHING, WINDOW: NOTHING}

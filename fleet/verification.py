@@ -15,6 +15,9 @@ from fleet.data_directory import DataDirectory
 from fleet.errors import UserError
 from fleet.findings import Finding, Ledger, Verdict
 from fleet.fleet_record import FleetRecord
+from fleet.links import link
+from worker.database_files import inode
+from worker.rotation import ROTATED
 
 ASIDE = re.compile(r"\.before-\d+$")
 QUARANTINED = re.compile(r"\.quarantined-\d+$")
@@ -41,9 +44,10 @@ def verify(
     accounts: dict[Path, Account] = {}
     with uncollected():
         for path, progress in measured(paths, told):
-            seed = record.seed if record and not is_aside(path) else None
+            seed = record.seed if record and not (is_aside(path) or is_rotated(path)) else None
             scoped = Ledger() if sensor and not concerns(path, sensor, record) else ledger
             accounts[path] = audit(path, Scope(sensor, seed), scoped, progress)
+        link(accounts, lambda path: audit(path, Scope(sensor), ledger, lambda _: None), ledger)
     standings = standing_of(accounts, ledger)
     if run:
         check_complete(run, standings, sensor, ledger)
@@ -82,7 +86,10 @@ def databases(data: Path, run: LastRun | None) -> list[Path]:
     named = {data / member.database.name for member in run.members} if run else set()
     if run and not any(path.exists() for path in named):  # a single worker's, which lies beside its directory
         named = {member.database for member in run.members}
-    return sorted({*data.glob("*.db"), *(path for path in named if path.exists())})
+    found = sorted({*data.glob("*.db"), *(path for path in named if path.exists())})
+    live = {inode(path) for path in found if not is_rotated(path)}
+    # One that is being rotated has both names for a moment.
+    return [path for path in found if not (is_rotated(path) and inode(path) in live)]
 
 
 def is_aside(path: Path) -> bool:
@@ -90,12 +97,17 @@ def is_aside(path: Path) -> bool:
     return ASIDE.search(path.stem) is not None
 
 
+def is_rotated(path: Path) -> bool:
+    """Whether another has its place, which goes on where it ends."""
+    return ROTATED.search(path.stem) is not None
+
+
 def concerns(path: Path, sensor: str, record: FleetRecord | None) -> bool:
     """Whether a database may hold that sensor, as far as its name tells."""
     if record is None or record.layout == "shared":
         return True
     workers = {sensor, *(worker for name, worker in record.sensors if name == sensor)}
-    return ASIDE.sub("", path.stem) in workers
+    return ROTATED.sub("", ASIDE.sub("", path.stem)) in workers
 
 
 def standing_of(accounts: dict[Path, Account], ledger: Ledger) -> dict[str, Standing]:
@@ -103,7 +115,7 @@ def standing_of(accounts: dict[Path, Account], ledger: Ledger) -> dict[str, Stan
     standings: dict[str, Standing] = {}
     homes: dict[str, str] = {}
     for path, account in accounts.items():
-        if is_aside(path):
+        if is_aside(path) or is_rotated(path):
             continue
         for sensor, standing in account.sensors.items():
             if sensor in homes:

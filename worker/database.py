@@ -18,6 +18,7 @@ import apsw
 from worker.database_files import Inode, inode, inodes, make_room, quarantine, recognised, set_log_aside
 from worker.diagnosis import describe
 from worker.ledger import claim, write
+from worker.rotation import NEVER, Limit, carry_on, close_off, is_closed_off
 from worker.schema import SCHEMA, VERSION
 from worker.sinks import Portion, Position, Unavailable
 from worker.spec import Identity, StoreSpec, Synchronous
@@ -59,6 +60,7 @@ class Database:
         self._inodes: tuple[Inode, Inode] = (None, None)
         self._incarnation = 0
         self._mistrusted = False
+        self._limit = Limit(None if store.shared else store.most_bytes)
 
     def claim(self, sensors: Sequence[Identity], incarnation: int) -> list[Position]:
         self._incarnation = incarnation
@@ -82,6 +84,7 @@ class Database:
         except apsw.Error as error:
             raise self._refused(error) from error
         self._check_place()
+        self._rotate()
 
     def close(self) -> None:
         if self._connection is None:
@@ -105,7 +108,7 @@ class Database:
                 raise apsw.CorruptError("its write-ahead log was cut short")
         except OSError as error:
             raise apsw.CantOpenError(f"unable to open database file: {error.strerror}") from error
-        self._connection = connect(self._path, wal=self._store.wal, synchronous=self._store.synchronous)
+        self._connection = self._connected()
         if doubtful:
             check(self._connection)
         if log.isEnabledFor(logging.DEBUG):
@@ -113,6 +116,45 @@ class Database:
                 log.debug("%s: %s", self._path.stem, line)
         self._mistrusted = False
         return self._connection
+
+    def _connected(self) -> apsw.Connection:
+        """A connection to the live database, also where a rotation was interrupted."""
+        told = self._store
+        connection = connect(self._path, wal=told.wal, synchronous=told.synchronous)
+        if not is_closed_off(connection):
+            return connection
+        try:
+            carry_on(connection, self._path)
+        except OSError as error:
+            raise apsw.CantOpenError(f"it cannot be rotated: {error.strerror}") from error
+        finally:
+            connection.close(True)
+        self._opened = inode(self._path)
+        return connect(self._path, wal=told.wal, synchronous=told.synchronous)
+
+    def _rotate(self) -> None:
+        """Rotate the database if it has reached its limit. Whatever happens, what was committed is committed; what is
+        left of it is done when the database is opened the next time."""
+        connection = self._connection
+        assert connection
+        try:
+            if not self._limit.reached(connection):
+                return
+            if close_off(connection, self._incarnation):
+                aside = carry_on(connection, self._path)
+                self.close()
+                self._open()
+                log.info("%s: %s", self._path.stem, f"kept as {aside.name}" if aside else "cannot be rotated here")
+                self._limit.postpone(0.0 if aside else NEVER)
+            else:
+                log.debug("%s: full, but others have it open: rotated later", self._path.stem)
+                self._limit.postpone()
+                prepare(connection, wal=self._store.wal, synchronous=self._store.synchronous)
+            self._inodes = inodes(self._path)
+        except (apsw.Error, OSError) as error:
+            log.warning("%s: not rotated yet: %s", self._path.stem, error)
+            self._limit.postpone()
+            self.close()
 
     def _check_place(self) -> None:
         """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""

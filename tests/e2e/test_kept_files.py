@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.e2e.conftest import Up
@@ -86,3 +88,44 @@ def test_a_backup_that_fails_is_told_and_stops_nobody(up: Up, config: Path, tmp_
     assert 0 == running.wait()
     assert " backups failed" in report.stdout
     assert "S_000001.db: File exists" in report.stdout
+
+
+ROTATING = """
+version: 2
+replicas: {count: 3, prefix: S}
+simulation: {readings_per_second: 300, seed: 7, start: 2026-01-01T00:00:00Z}
+anomalies: {probability: 0.3}
+monitoring: {enabled: true}
+database: {batch_interval: 0.1, max_size_mb: 0.1}
+supervision: {backoff_min_seconds: 0.1}
+"""
+
+
+def test_databases_are_rotated_while_workers_are_killed(up: Up, tmp_path: Path) -> None:
+    """Verification reads live and rotated ones together, beside the running fleet and after it."""
+    config = tmp_path / "rotating.yaml"
+    config.write_text(ROTATING)
+    data = tmp_path / "data"
+    running = up("-c", config, "--for", "8s")
+    for number in range(3):
+        wait_for(partial(more_than, 3 * number, data), "some are rotated")
+        sensor = f"S_{number + 1:06d}"
+        running.replaced(sensor, killed(running.worker(sensor)))
+        assert 200 == running.get("/samplez")[0]
+    beside = fleet("verify", "--data", data)
+    assert (0, "") == (beside.returncode, beside.stderr), beside.stdout
+    assert 0 == running.wait(60)
+
+    after = fleet("verify", "--data", data, "--complete")
+    assert after.stdout.startswith("3 sensors, "), after.stdout
+    assert 0 == after.returncode
+    assert len(list(data.glob("*.rotated-*.db"))) > 9
+
+
+def more_than(count: int, data: Path) -> bool:
+    return len(list(data.glob("*.rotated-*.db"))) > count
+
+
+def killed(process: psutil.Process) -> psutil.Process:
+    process.kill()
+    return process
