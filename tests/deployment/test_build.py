@@ -46,7 +46,7 @@ def dry(repository: Path, *arguments: str, engine: str = "docker") -> subprocess
 )
 def test_the_next_version_follows_the_newest_tag(repository: Path, arguments: tuple[str, ...], change: str) -> None:
     """By number, not by letter; a minor one unless asked otherwise."""
-    tag(repository, "v1.9.0", "v1.10.0", "nightly", "v7")
+    tag(repository, "v0.9.0", "v1.9.0", "v1.10.0", "nightly", "v7")
 
     assert f"version {change}" == dry(repository, *arguments).stdout.splitlines()[0]
 
