@@ -88,10 +88,10 @@ class Chaos:
             arena.trouble.append(f"{arena.shape}: {traceback.format_exc()}")
 
     def _pause(self, left: float) -> float:
-        """Seconds between two faults of an arena, so that they last until the end."""
+        """Seconds between two faults of an arena, an eighth of what there is for each: they take time themselves."""
         counts = self.counts()
         still = sum(max(0, most - counts[name]) for name, most in self.quota.items() if name in MISFORTUNES)
-        return min(1.0, max(0.02, left * len(self.arenas) / max(still, 1) / 2))
+        return min(1.0, max(0.02, left * len(self.arenas) / max(still, 1) / 8))
 
     def _misfortune(self, arena: Arena) -> None:
         with arena.quiet:
