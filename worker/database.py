@@ -60,7 +60,7 @@ class Database:
                 positions = [claim(connection, sensor.sensor_id, incarnation) for sensor in sensors]
         except apsw.Error as error:
             raise self._refused(error) from error
-        self._inodes = inodes(self._path)
+        self._inodes = self._seen()
         self._check_place()
         return positions
 
@@ -79,7 +79,11 @@ class Database:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        if inode(self._path) != self._opened:
+        try:
+            there = inode(self._path) == self._opened
+        except OSError:
+            there = False
+        if not there:
             # SQLite would delete the log by its name, and that may be another database's by now.
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close(True)
@@ -105,20 +109,31 @@ class Database:
 
     def _check_place(self) -> None:
         """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""
-        now = inodes(self._path)
+        now = self._seen()
         if now == self._inodes and now[0] == self._opened:
             return
         if now[0] == self._opened and self._store.shared:
             # Only the log is gone. Some write into the lost one while others begin a new one: a mixture.
             raise self._quarantine(f"the log of {self._path.name} was deleted while it was written to")
         self.close()
-        set_log_aside(self._path, self._opened, self._inodes[1])
+        try:
+            set_log_aside(self._path, self._opened, self._inodes[1])
+        except OSError as error:
+            raise Unavailable(f"{self._path.name}: {error.strerror}", lost=True) from error
         reason = f"{self._path.name} was deleted or replaced while it was written to; it is begun anew"
         raise Unavailable(reason, lost=True, renewed=True)
 
+    def _seen(self) -> tuple[Inode, Inode]:
+        """The files that are there. Raises Unavailable where one may not look: what is in them will be read later."""
+        try:
+            return inodes(self._path)
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"{self._path.name}: {error.strerror}", lost=True) from error
+
     def _refused(self, error: apsw.Error) -> Unavailable:
         """What to make of an error of SQLite. Raises MemoryError where only another process can help."""
-        reason = f"{self._path.name}: {error}"
+        reason = f"{self._path.name}: {meaning(error)}"
         if isinstance(error, apsw.NoMemError):
             raise MemoryError(reason) from error
         if isinstance(error, (apsw.BusyError, apsw.LockedError)):
@@ -139,6 +154,14 @@ class Database:
             self.close()
         where = f"moved aside as {aside.name}" if aside else "replaced by another worker"
         return Unavailable(f"{reason}; the damaged database was {where} and is begun anew", lost=True, renewed=True)
+
+
+def meaning(error: apsw.Error) -> str:
+    """What SQLite says, and of an I/O error which one it is."""
+    if isinstance(error, apsw.IOError):
+        code: int = error.extendedresult  # type: ignore[attr-defined]
+        return f"{error} ({apsw.mapping_extended_result_codes.get(code, code)})"
+    return str(error)
 
 
 class Transaction:

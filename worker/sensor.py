@@ -40,8 +40,10 @@ class Sensor:
             self._begin(reason, Schedule(self.next_seq, start, self.spec.settings.exact_rate))
 
     def skip(self, now_us: int) -> None:
-        """Begin a new epoch now, leaving out what a too long pause made overdue."""
-        start = max(now_us, self.schedule.time(self.next_seq))
+        """Begin a new epoch, leaving out what a too long pause made overdue: one before this run until the run's start,
+        as its first readings may be due by now, else until now."""
+        until = self._run.start_us if self.overdue(self._run.start_us) else now_us
+        start = max(until, self.schedule.time(self.next_seq))
         self._begin("skip", Schedule(self.next_seq, start, self.spec.settings.exact_rate))
 
     def overdue(self, now_us: int) -> bool:
