@@ -29,7 +29,7 @@ from fleet.roster import Roster
 from supervisor import Supervisor
 from worker.board import Board
 from worker.clock import elapsed_ns
-from worker.database import Database
+from worker.database import Database, tidy
 from worker.restarts import Policy
 from worker.schedule import SECOND, Schedule, text
 from worker.sinks import Unavailable
@@ -103,6 +103,8 @@ class Fleet:
         finally:
             control.close()
             progress.close()
+        if plan.record.layout == "shared":
+            tidy(plan.workers[0].store.path)
         return self._conclude(outcome)
 
     # Commands

@@ -7,6 +7,7 @@ that was deleted or replaced while it was written to.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,17 +77,23 @@ class Database:
         self._check_place()
 
     def close(self) -> None:
+        """In good order: what is in the log goes into the database, and the log goes. Not where others may have it open,
+        or another by its name: SQLite would delete that one."""
+        self._let_go(tidy=not self._store.shared and self._in_place())
+
+    def _let_go(self, *, tidy: bool = False) -> None:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        try:
-            there = inode(self._path) == self._opened
-        except OSError:
-            there = False
-        if not there:
-            # SQLite would delete the log by its name, and that may be another database's by now.
+        if not tidy:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close(True)
+
+    def _in_place(self) -> bool:
+        try:
+            return inode(self._path) == self._opened
+        except OSError:
+            return False
 
     def _open(self) -> apsw.Connection:
         # Where many write, the fleet has looked before they began, and those look again that have met an error.
@@ -115,7 +122,7 @@ class Database:
         if now[0] == self._opened and self._store.shared:
             # Only the log is gone. Some write into the lost one while others begin a new one: a mixture.
             raise self._quarantine(f"the log of {self._path.name} was deleted while it was written to")
-        self.close()
+        self._let_go()
         try:
             set_log_aside(self._path, self._opened, self._inodes[1])
         except OSError as error:
@@ -128,7 +135,7 @@ class Database:
         try:
             return inodes(self._path)
         except OSError as error:
-            self.close()
+            self._let_go()
             raise Unavailable(f"{self._path.name}: {error.strerror}", lost=True) from error
 
     def _refused(self, error: apsw.Error) -> Unavailable:
@@ -142,7 +149,7 @@ class Database:
         self._mistrusted = True
         if isinstance(error, DAMAGE):
             return self._quarantine(reason)
-        self.close()
+        self._let_go()
         return Unavailable(reason, lost=True)
 
     def _quarantine(self, reason: str) -> Unavailable:
@@ -151,7 +158,7 @@ class Database:
         except OSError as error:
             return Unavailable(f"{reason}; it cannot be moved aside: {error.strerror}", lost=True)
         finally:
-            self.close()
+            self._let_go()
         where = f"moved aside as {aside.name}" if aside else "replaced by another worker"
         return Unavailable(f"{reason}; the damaged database was {where} and is begun anew", lost=True, renewed=True)
 
@@ -162,6 +169,16 @@ def meaning(error: apsw.Error) -> str:
         code: int = error.extendedresult  # type: ignore[attr-defined]
         return f"{error} ({apsw.mapping_extended_result_codes.get(code, code)})"
     return str(error)
+
+
+def tidy(path: Path) -> None:
+    """Put what is in the log of a database into it, and remove the log, if nobody has it open; else that is left to who
+    opens it next."""
+    with (
+        contextlib.suppress(apsw.Error),
+        contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection,
+    ):
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
 
 
 class Transaction:

@@ -20,9 +20,17 @@ TOLD = settings(*ANOMALIES)
 class Writer:
     """A sensor and its database, without a process around them."""
 
-    def __init__(self, path: Path, told: Settings = TOLD, during: RunSpec | None = None, incarnation: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        told: Settings = TOLD,
+        during: RunSpec | None = None,
+        incarnation: int = 1,
+        *,
+        shared: bool = False,
+    ) -> None:
         self.during = during or run()
-        self.sink, self.sensor = Database(StoreSpec(path)), sensor(told, self.during)
+        self.sink, self.sensor = Database(StoreSpec(path, shared=shared)), sensor(told, self.during)
         (position,) = self.sink.claim([IDENTITY], incarnation)
         self.sensor.resume(position)
 
