@@ -84,7 +84,7 @@ class Fleet:
         self._log_to_file()
         plan, directory = self._plan, self._directory
         supervisor = self._supervisor = Supervisor(
-            self._board, self._policy(), plan.run.number, lambda: Template(directory.board, directory.log)
+            self._board, self._policy(), plan.run.number, lambda group: Template(directory.board, directory.log, group)
         )
         begun = time.monotonic_ns()
         supervisor.add(plan.workers)
