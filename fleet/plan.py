@@ -105,6 +105,7 @@ class Planner:
             duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND),
             resume=config.simulation.resume,
             longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND),
+            hang_seconds=config.supervision.hang_seconds,
         )
         if beginning.warning:
             crew.warnings.append(beginning.warning)
