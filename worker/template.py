@@ -21,7 +21,7 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from worker.child import LOST, Child, reaped
@@ -33,6 +33,9 @@ REQUEST = struct.Struct("<qq")
 """Length of what follows, and the incarnation to start or TEACH or PING."""
 
 TEACH, PING = -1, -2
+
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The supervisor decides, and says so."""
 
 DYING = 2.0
 """Seconds that somebody killed is waited for."""
@@ -54,8 +57,11 @@ class Template:
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", code, *arguments]
         try:
-            # A process group of its own: Ctrl-C is for the supervisor, and must not hit a half-started interpreter.
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, process_group=group)
+            # Not the supervisor's process group: Ctrl-C is for that one, and must not hit a half-started interpreter.
+            with held_back():
+                self._process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], env=environment, process_group=group
+                )
         except OSError:
             self.socket.close()
             raise
@@ -201,3 +207,14 @@ class Template:
         if child.pid is not None and os.getpid() == 1:  # in a container: the first process is given all orphans
             return reaped(child)
         return LOST if child.killed is None else -child.killed
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Have a process that is started in here begin with IGNORED blocked, until it can ignore them: when a supervisor dies,
+    the kernel sends SIGHUP to a group in which a worker is stopped."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

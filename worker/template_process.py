@@ -25,7 +25,7 @@ from worker.board import Board
 from worker.child import OUT_OF_MEMORY, close_all_but, live
 from worker.process import main as work
 from worker.spec import WorkerSpec
-from worker.template import LOG_FORMAT, PING, REQUEST, TEACH
+from worker.template import IGNORED, LOG_FORMAT, PING, REQUEST, TEACH
 from worker.wakeup import Wakeup
 from worker.warmup import warm_up
 
@@ -35,8 +35,9 @@ PARTING = 2.0
 
 def main(descriptor: str, board: str, log: str) -> NoReturn:
     """Fork workers on request until the supervisor is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
     handlers = [logging.FileHandler(log)] if log else []
     logging.basicConfig(level=logging.INFO, handlers=handlers, format=LOG_FORMAT)
     logging.raiseExceptions = False  # a log that cannot be written (a full disk) is no reason to fill the terminal

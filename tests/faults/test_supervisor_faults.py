@@ -68,16 +68,19 @@ def test_no_orphan_stays(obstacle: str, up: Up, quick: Write, tmp_path: Path) ->
     proven(data, 3, drained=False)
 
 
-@pytest.mark.parametrize("template", ["the same", "another one"])
+@pytest.mark.parametrize("template", ["the same", "another one", "one that only starts"])
 def test_no_orphan_stays_stuck(template: str, up: Up, quick: Write, sabotage: Sabotage) -> None:
     """Nor does one whose loop is stuck and never sees its lifeline close, holding its database's lock; not even if the
     template that forked it is gone. (The kernel sends SIGHUP to the group of the one that is stopped.)"""
     running = up("-c", quick(), "--no-http").ready()
     sabotage.order("S_000002.db", "stuck")
     wait_for(sabotage.taken, "it is stuck")
-    if template == "another one":
+    if template != "the same":
         running.worker("S_000001").suspend()
-        running.beside()["template"].kill()
+        first = running.beside()["template"]
+        first.kill()
+        wait_for(lambda: running.beside().get("template", first) != first, "another is started")
+    if template == "another one":
         old = running.worker("S_000003")
         old.kill()
         running.replaced("S_000003", old)
