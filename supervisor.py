@@ -1,28 +1,30 @@
 """The supervisor: which worker runs, which is restarted, which is stopped; nothing else.
 
-One thread, no HTTP. The loop waits for signals, for whatever `watch` was asked to wait for, and for the next time
-something is due; then it reaps, decides and acts. What to do after a death is a pure function of the deaths so far.
+One thread, no HTTP. It waits for signals, for whatever `watch` was asked to wait for, and for the next time something
+is due, but for nobody's answer; then it reaps, decides and acts. What to do after a death is a pure function of the
+deaths so far.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import random
-import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from worker.board import Board
-from worker.child import Body, meaning
-from worker.hangs import Hangs
+from worker.child import LOST, Body
+from worker.fate import fate
+from worker.hangs import PERIOD, Hangs
+from worker.loop import Loop
 from worker.nursery import Nursery
-from worker.process import SETTLED, UNSETTLED
 from worker.report import mark
-from worker.restarts import Bucket, Policy, backoff
-from worker.services import SHORTAGE, Services
+from worker.restarts import Bucket, Policy
+from worker.sequel import sequel
+from worker.services import Services
 from worker.slot import Event, Outcome, Slot
 from worker.spec import WorkerSpec
 from worker.template import Template
@@ -42,24 +44,22 @@ class Supervisor:
         board: Board,
         policy: Policy,
         run_number: int,
-        make_template: Callable[[], Template],
+        make_template: Callable[[int], Template],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.board, self.policy, self._clock = board, policy, clock
-        self._nursery = Nursery(make_template, self._nursery_moved)
+        self.board, self.policy = board, policy
         self.slots: dict[str, Slot] = {}
         self.tell: Callable[[Event], None] = lambda _: None
         self.events: list[Event] = []
+        self._loop = loop = Loop(clock)
+        self._nursery = Nursery(make_template, loop, policy, self._reap, self.note)
         self._services = Services(policy, self.note)
         self._incarnation = run_number << 24
-        self._selector = selectors.DefaultSelector()
-        self._timers: list[list[Any]] = []
-        self._draining: float | None = None
-        self._bucket = Bucket(policy, policy.fleet_burst, clock())
-        self._hangs = Hangs(board, policy.hang, clock())
+        self.draining = False
+        self._bucket = Bucket(policy, policy.fleet_burst, loop.now)
+        self._hangs = Hangs(board, policy.hang)
         self._outcome = Outcome()
-        # Nothing wakes this process when a worker dies that an earlier template has forked.
-        self.every(1.0, self._reap)
+        self.every(PERIOD, self._look)
 
     # What others ask for
 
@@ -70,7 +70,7 @@ class Supervisor:
             if leaving is not None and leaving.child is not None:  # removed a moment ago, and still draining
                 leaving.spec, leaving.after = spec, "restart"
                 continue
-            self.slots[spec.name] = Slot(spec, due=self._clock())
+            self.slots[spec.name] = Slot(spec, due=self._loop.now)
             self._mark(self.slots[spec.name], "pending")
 
     def serve(self, name: str, body: Body, keep: tuple[int, ...] = ()) -> None:
@@ -78,17 +78,20 @@ class Supervisor:
         self._services.add(name, body, keep)
 
     def watch(self, source: socket.socket, ready: Callable[[], None]) -> None:
-        self._selector.register(source, selectors.EVENT_READ, ready)
+        self._loop.watch(source, ready)
 
     def unwatch(self, source: socket.socket) -> None:
-        self._selector.unregister(source)
+        self._loop.unwatch(source)
 
     def every(self, seconds: float, action: Callable[[], None]) -> None:
-        self._timers.append([self._clock() + seconds, seconds, action])
+        self._loop.every(seconds, action)
 
     def restart(self, name: str, spec: WorkerSpec | None = None) -> None:
-        """Drain a worker and start it anew, by a new spec if given, with a fresh budget. KeyError if there is none."""
+        """Drain a worker and start it anew, by a new spec if given, with a fresh budget. KeyError if there is none.
+        Nothing is started any more while the fleet drains."""
         slot = self.slots[name]
+        if self.draining:
+            return
         slot.deaths = ()
         self._outcome.failed = [other for other in self._outcome.failed if other != name]
         slot.spec = spec or slot.spec
@@ -118,13 +121,15 @@ class Supervisor:
 
     def drain(self) -> None:
         """Have everything that is due committed, then end. Asked for a second time: kill at once."""
-        if self._draining is not None:
+        if self.draining:
             self.note("fleet", "killed on request")
             self._outcome.killed_by_request = True
-            self._kill()
+            for slot in self.slots.values():
+                slot.kill_at = self._loop.now
             return
-        self._draining = self._clock() + self.policy.drain + 2
+        self.draining = True
         self.note("fleet", "draining")
+        self._nursery.leave()
         for slot in list(self.slots.values()):
             if slot.phase == "running":
                 self._drain_slot(slot)
@@ -137,21 +142,15 @@ class Supervisor:
         self.tell(event)
         log.info("%s: %s", worker, text)
 
-    @property
-    def draining(self) -> bool:
-        return self._draining is not None
-
     # The loop
 
     def run(self) -> Outcome:
         """Supervise until every worker has ended. Must be called on the main thread."""
         with Wakeup(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD) as wakeup:
             self.watch(wakeup.socket, lambda: self._signalled(wakeup.numbers()))
-            self.watch(self._nursery.socket, self._reap)
             try:
                 while not self._finished():
-                    for key, _ in self._selector.select(self._act()):
-                        key.data()
+                    self._loop.turn(self._act())
                 return self._outcome
             finally:
                 self._close()
@@ -163,106 +162,91 @@ class Supervisor:
         self._reap()
 
     def _act(self) -> float:
-        """Do all that is due. Returns the seconds until something else may be."""
-        now = self._clock()
+        """Do all that is due. Returns when something else may be."""
+        now = self._loop.now
         self._start_due(now)
-        self._check_hangs(now)
         self._check_deadlines(now)
-        for timer in self._timers:
-            if now >= timer[0]:
-                timer[0] = now + timer[1]
-                timer[2]()
-        waiting = [slot.due for slot in self.slots.values() if slot.phase == "waiting"]
-        return max(0.0, min(now + 1.0, *waiting, *(float(timer[0]) for timer in self._timers)) - self._clock())
+        return min((slot.due for slot in self._waiting()), default=math.inf)
+
+    def _look(self) -> None:
+        """What has to be found out, for nobody tells."""
+        self._reap()  # nothing wakes this process when a worker ends that an earlier template has forked
+        for slot in self._hangs.look(self.slots.values()):
+            self.note(slot.spec.name, f"no heartbeat for {self.policy.hang:.0f} s, killing it")
+            assert slot.child
+            slot.child.signal(signal.SIGABRT, signal.SIGCONT)  # first for a stack dump, then for good
+            slot.kill_at = self._loop.now + 1.0
+        self._services.look()
+        self._nursery.look()
 
     def _finished(self) -> bool:
         return all(slot.phase == "ended" for slot in self.slots.values())
 
     # Starting
     def _start_due(self, now: float) -> None:
-        due = [slot for slot in self.slots.values() if slot.phase == "waiting" and slot.due <= now][:SPAWNS_PER_TURN]
+        due = [slot for slot in self._waiting() if slot.due <= now][:SPAWNS_PER_TURN]
         allowed = [slot for slot in due if not slot.deaths or self._bucket.take(now)]
         for slot in due:
             if slot not in allowed:
                 slot.due = now + 1 / self.policy.fleet_rate
         if allowed:
             self._start(allowed)
-        else:
+        elif not self._nursery.busy:
             self._services.start_due(now)
+
+    def _waiting(self) -> list[Slot]:
+        """Those that are started when they are due; as long as others are being started, that is nobody."""
+        return [] if self._nursery.busy else [slot for slot in self.slots.values() if slot.phase == "waiting"]
 
     def _start(self, slots: list[Slot]) -> None:
         for slot in slots:
             self._incarnation += 1
             self._mark(slot, "starting")
-            slot.phase, slot.after, slot.kill_at = "running", "end", None
-        first = self._incarnation - len(slots) + 1
-        wanted = [(slot.spec.name, first + number) for number, slot in enumerate(slots)]
-        for slot, child in zip(slots, self._nursery.spawn(wanted), strict=True):
+            slot.phase, slot.after, slot.kill_at, slot.incarnation = "running", "end", None, self._incarnation
+            slot.begun = slot.spec
+        children = self._nursery.spawn([(slot.spec.name, slot.incarnation) for slot in slots])
+        for slot, child in zip(slots, children, strict=True):
             if isinstance(child, OSError):
-                self._refused(slot, child)
+                self._ended(slot, child)
             else:
                 slot.child = child
 
-    def _refused(self, slot: Slot, error: OSError) -> None:
-        """The system has no room for a process: that is nobody's death, and will be tried again."""
-        reason = f"no process can be started: {error.strerror}"
-        if slot.trouble != reason:
-            self.note(slot.spec.name, reason)
-        slot.trouble = reason
-        self._schedule(slot, SHORTAGE)
-        self._mark(slot, "restarting", reason)
-
-    def _nursery_moved(self, old: socket.socket, new: socket.socket) -> None:
-        self.unwatch(old)
-        self.watch(new, self._reap)
-        self.note("template", "died, another was started; the workers go on")
-
     def _schedule(self, slot: Slot, delay: float) -> None:
-        slot.phase, slot.due = "waiting", self._clock() + delay
+        slot.phase, slot.due = "waiting", self._loop.now + delay
 
     # Ending
     def _drain_slot(self, slot: Slot) -> None:
         assert slot.child
         slot.child.order(order="drain", seconds=self.policy.drain)
-        slot.kill_at = self._clock() + self.policy.drain + 2
+        slot.kill_at = self._loop.now + self.policy.drain + 2
 
     def _reap(self) -> None:
-        self._nursery.receive()
         for slot in list(self.slots.values()):
-            if slot.child is not None and (code := slot.child.exit_code()) is not None:
-                slot.child.release()
-                slot.child = None
-                self._ended(slot, code)
-        self._services.reap(self._clock())
+            if slot.child is not None:
+                end = fate(self.board, slot, told=self.draining or slot.after != "end")
+                if end is not None:
+                    self._ended(slot, end)
+        self._services.reap(self._loop.now)
 
-    def _ended(self, slot: Slot, code: int) -> None:
-        """A worker is gone: by order, because its run is over, or by accident."""
-        if code == SETTLED and slot.after == "restart" and self._draining is None:
-            self._schedule(slot, 0.0)
-            self._mark(slot, "restarting")
-        elif code == SETTLED:
-            self._end(slot, "absent" if slot.after == "remove" else "")
-        elif self._draining is not None or slot.after == "remove":
-            (self._outcome.unsettled if code == UNSETTLED else self._outcome.killed).append(slot.spec.name)
-            self.note(slot.spec.name, f"ended with {meaning(code)} while draining")
-            # One that could not write has said so itself, with the reason.
-            self._end(slot, "" if code == UNSETTLED else "stopped", meaning(code))
+    def _ended(self, slot: Slot, end: int | OSError) -> None:
+        """A worker is gone: by order, because its run is over, or by accident; or it never was."""
+        if slot.child is not None:
+            slot.child.release()
+            slot.child = None
+        now = self._loop.now
+        then = sequel(slot, end, draining=self.draining, now=now, policy=self.policy, jitter=random.random())
+        if then.died:
+            slot.deaths = (*slot.deaths, now)[-self.policy.budget - 1 :]
+        slot.trouble = then.reason if isinstance(end, OSError) else ""
+        if then.blame:
+            getattr(self._outcome, then.blame).append(slot.spec.name)
+        if then.delay is None:
+            self._end(slot, then.state, then.reason)
         else:
-            self._crashed(slot, code)
-
-    def _crashed(self, slot: Slot, code: int) -> None:
-        now = self._clock()
-        slot.deaths = (*slot.deaths, now)[-self.policy.budget - 1 :]
-        delay = backoff(slot.deaths, now, self.policy, random.random())
-        if delay is None:
-            reason = f"died {len(slot.deaths)} times, last by {meaning(code)}"
-            self._outcome.failed.append(slot.spec.name)
-            self._end(slot, "failed", reason)
-            self.note(slot.spec.name, f"failed: {reason}")
-        else:
-            self._schedule(slot, delay)
-            self._mark(slot, "restarting", meaning(code), died=True)
-            self.note(slot.spec.name, f"died by {meaning(code)}, restart in {delay:.1f} s")
+            self._schedule(slot, then.delay)
+            self._mark(slot, then.state, then.reason, died=then.died)
+        if then.told:
+            self.note(slot.spec.name, then.told)
 
     def _end(self, slot: Slot, state: str, reason: str = "") -> None:
         slot.phase = "ended"
@@ -271,28 +255,23 @@ class Supervisor:
         if slot.after == "remove":
             del self.slots[slot.spec.name]
 
-    def _check_hangs(self, now: float) -> None:
-        """Kill workers that hang: first for a stack dump, then for good."""
-        for slot in self._hangs.find(self.slots.values(), now):
-            self.note(slot.spec.name, f"no heartbeat for {self.policy.hang:.0f} s, killing it")
-            assert slot.child
-            slot.child.signal(signal.SIGABRT, signal.SIGCONT)
-            slot.kill_at = now + 1.0
-
     def _check_deadlines(self, now: float) -> None:
-        for slot in self.slots.values():
-            if slot.child is not None and slot.kill_at is not None and now >= slot.kill_at:
-                slot.child.signal(signal.SIGKILL)
+        for slot in list(self.slots.values()):
+            child = slot.child
+            if child is None or slot.kill_at is None or now < slot.kill_at or child.awaited:
+                continue
+            if child.pid is None:  # it runs, but nobody can say which process it is: its successor fences it
+                self._ended(slot, LOST)
+            else:
+                child.signal(signal.SIGKILL)
                 slot.kill_at = now + 5.0
-
-    def _kill(self) -> None:
-        for slot in self.slots.values():
-            if slot.child is not None:
-                slot.child.signal(signal.SIGKILL)
 
     def _close(self) -> None:
         """Leave no process behind, whatever ended the loop."""
-        self._kill()
+        for slot in self.slots.values():
+            if slot.child is not None:
+                slot.child.signal(signal.SIGKILL)
+                slot.child.release()
         self._services.close()
         self._nursery.close()
 

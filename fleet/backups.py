@@ -18,7 +18,7 @@ from pathlib import Path
 import apsw
 
 from fleet.readings import Unreadable, sizes, there
-from worker.database import BEYOND
+from worker.connection import BEYOND
 from worker.database_files import inode
 
 NAME = re.compile(r"\.backup-\d{8}T\d{6}Z$")

@@ -38,6 +38,7 @@ from fleet.troubles import Troubles
 from supervisor import Supervisor
 from worker.board import Board
 from worker.clock import elapsed_ns
+from worker.connection import tidy
 from worker.database import Database
 from worker.log import install
 from worker.restarts import Policy
@@ -97,7 +98,7 @@ class Fleet:
         self._log_to_file()
         plan, directory = self._plan, self._directory
         supervisor = self._supervisor = Supervisor(
-            self._board, self._policy(), plan.run.number, lambda: Template(directory.board, self._log)
+            self._board, self._policy(), plan.run.number, lambda group: Template(directory.board, self._log, group)
         )
         begun = time.monotonic_ns()
         supervisor.add(plan.workers)
@@ -126,6 +127,8 @@ class Fleet:
         finally:
             control.close()
             progress.close()
+        if plan.record.layout == "shared":
+            tidy(plan.workers[0].store.path)
         return self._conclude(outcome)
 
     # Commands

@@ -111,6 +111,7 @@ class Planner:
             duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND),
             resume=config.simulation.resume,
             longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND),
+            hang_seconds=config.supervision.hang_seconds,
         )
         if config.database.max_size_mb is not None and self._layout == "shared":
             crew.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")

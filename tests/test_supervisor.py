@@ -5,79 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import apsw
 import psutil
 import pytest
 
-from supervisor import Supervisor
-from tests.worker.samples import TEMPERATURE
-from worker.board import STATES, Board
-from worker.clock import elapsed_ns
-from worker.log import LogSpec
+from tests.supervised import QUICK, Fleet
 from worker.restarts import Policy
-from worker.spec import Identity, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
-from worker.template import Template
-
-SECOND = 1_000_000
-QUICK = Policy(backoff_min=0.05, backoff_max=0.1, budget=3, drain=3.0)
-
-
-class Fleet:
-    """A supervisor on a directory, whose loop is steered by a script of (condition, action) steps."""
-
-    def __init__(self, path: Path, policy: Policy = QUICK) -> None:
-        self.path = path
-        self.board = Board.create(path / "board", 16)
-        self.supervisor = Supervisor(self.board, policy, 1, lambda: Template(path / "board", LogSpec(path / "log")))
-        self.told: list[str] = []
-        self.supervisor.tell = lambda event: self.told.append(f"{event.worker}: {event.text}")
-        self._origin = elapsed_ns()
-
-    def spec(self, row: int, seconds: float | None = None, store: Path | None = None) -> WorkerSpec:
-        name = f"S_{row}"
-        duration = None if seconds is None else int(seconds * SECOND)
-        run = RunSpec(seed=1, number=1, start_us=0, origin_ns=self._origin, duration_us=duration)
-        sensor = SensorSpec(Identity(name), Settings("20", (TEMPERATURE,)), row)
-        return WorkerSpec(name, (sensor,), StoreSpec(store or self.path / f"{name}.db", batch_interval=0.1), run)
-
-    def follow(self, *steps: tuple[Callable[[], Any], Callable[[], Any]]) -> None:
-        """In the loop: when a step's condition holds, do its action and go on to the next."""
-        left = list(steps)
-
-        def look() -> None:
-            if left and left[0][0]():
-                left.pop(0)[1]()
-
-        end = time.monotonic() + 8
-
-        def give_up() -> None:
-            assert time.monotonic() < end, f"{len(left)} steps left, {self.told}"
-
-        self.supervisor.every(0.02, look)
-        self.supervisor.every(0.5, give_up)
-
-    def state(self, row: int) -> str:
-        return STATES[self.board.rows[row]["state"]]
-
-    def pid(self, row: int) -> int:
-        return int(self.board.rows[row]["pid"])
-
-    def healthy(self, *rows: int) -> Callable[[], bool]:
-        return lambda: all(self.state(row) == "healthy" and self.pid(row) for row in rows)
-
-    def kill(self, row: int) -> Callable[[], None]:
-        return lambda: os.kill(self.pid(row), signal.SIGKILL)
-
-    def seqs(self, row: int) -> list[int]:
-        connection = apsw.Connection(str(self.path / f"S_{row}.db"))
-        try:
-            return [seq for (seq,) in connection.execute("SELECT seq FROM sensor_readings ORDER BY id")]
-        finally:
-            connection.close()
 
 
 @pytest.fixture
@@ -97,13 +32,13 @@ def test_a_run_ends_when_all_have_written_all(fleet: Fleet) -> None:
 
 def test_a_death_is_followed_by_a_restart(fleet: Fleet) -> None:
     """Noted, counted, and without a hole; one restart leaves the outcome clean."""
-    fleet.supervisor.add([fleet.spec(0, 1.5), fleet.spec(1, 1.5)])
-    fleet.follow((fleet.healthy(0, 1), fleet.kill(0)))
+    fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
+    fleet.follow((fleet.healthy(0, 1), fleet.kill(0)), (fleet.healthy(0, 1), fleet.supervisor.drain))
 
     assert fleet.supervisor.run().clean
 
     assert (1, 0) == tuple(fleet.board.rows["restarts"][:2])
-    assert [list(range(30))] * 2 == [fleet.seqs(0), fleet.seqs(1)]
+    assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in (0, 1))
     assert any(told.startswith("S_0: died by SIGKILL, restart in") for told in fleet.told)
 
 
@@ -197,25 +132,96 @@ def test_restart_and_remove(fleet: Fleet) -> None:
 
 
 def test_a_template_that_dies_is_replaced(fleet: Fleet) -> None:
-    """Its workers live on, and the next restart comes from another one."""
-    fleet.supervisor.add([fleet.spec(0, 2.5), fleet.spec(1, 2.5)])
+    """Its workers live on, and the next restart comes from another one. All end as they should, by order or because
+    their run is over, though nobody sees the exit codes of those that the first one had forked."""
+    fleet.supervisor.add([fleet.spec(0), fleet.spec(1), fleet.spec(2, 2.0)])
     pids: list[int] = []
 
     def kill_template() -> None:
         pids.append(fleet.pid(1))
-        (template,) = psutil.Process().children()
-        template.kill()
+        fleet.template.kill()
 
     fleet.follow(
         (fleet.healthy(0, 1), kill_template),
         (lambda: any("template" in told for told in fleet.told), fleet.kill(0)),
         (lambda: fleet.board.rows[0]["restarts"] == 1 and fleet.healthy(0)(), lambda: pids.append(fleet.pid(1))),
+        (lambda: fleet.supervisor.slots["S_2"].phase == "ended", fleet.supervisor.drain),
     )
 
     assert fleet.supervisor.run().clean
 
     assert [pids[0]] * 2 == pids
-    assert [list(range(50))] * 2 == [fleet.seqs(0), fleet.seqs(1)]
+    assert ["stopped", "stopped", "done"] == [fleet.state(row) for row in range(3)]
+    assert [1, 0, 0] == list(fleet.board.rows["restarts"][:3])
+    assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in range(3))
+
+
+def test_a_template_that_dies_before_it_is_ready(fleet: Fleet) -> None:
+    """Had been asked for workers that nobody will ever see. That is no death of theirs."""
+    fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
+    fleet.follow((lambda: True, fleet.template.kill), (fleet.healthy(0, 1), fleet.supervisor.drain))
+
+    assert fleet.supervisor.run().clean
+
+    assert "S_0: no process can be started: the template died" in fleet.told
+    assert [(0, 0)] * 2 == [(row["restarts"], row["errors"]) for row in fleet.board.rows[:2]]
+    assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in (0, 1))
+
+
+def test_templates_that_never_get_ready_are_a_bug(tmp_path: Path) -> None:
+    """Three of them, one after the other; nobody is left behind."""
+    fleet = Fleet(tmp_path, mapped="nowhere")
+    fleet.supervisor.add([fleet.spec(0)])
+
+    with pytest.raises(RuntimeError, match="the template died 3 times before it was ready"):
+        fleet.supervisor.run()
+
+    assert [] == psutil.Process().children()
+
+
+def test_waiting_for_the_template_costs_nothing(fleet: Fleet) -> None:
+    """While it stands still with one worker to start, and others would be due, the supervisor sleeps."""
+    fleet.supervisor.add([fleet.spec(0)])
+    spent: list[float] = []
+
+    def stop() -> None:
+        fleet.template.suspend()
+        fleet.supervisor.add([fleet.spec(1)])
+
+    def more() -> None:
+        assert fleet.supervisor.slots["S_1"].phase == "running"
+        fleet.supervisor.add([fleet.spec(2)])
+        spent.extend([time.monotonic(), time.process_time()])
+
+    def resume() -> None:
+        spent.append(time.process_time())
+        fleet.template.resume()
+
+    fleet.follow(
+        (fleet.healthy(0), stop),
+        (lambda: True, more),
+        (lambda: time.monotonic() >= spent[0] + 1.0, resume),
+        (fleet.healthy(0, 1, 2), fleet.supervisor.drain),
+    )
+
+    assert fleet.supervisor.run().clean
+
+    assert spent[2] - spent[1] < 0.4
+
+
+def test_nobody_is_restarted_while_the_fleet_drains(fleet: Fleet) -> None:
+    """A worker that has ended already stays ended, and so does the fleet."""
+    fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
+    fleet.follow(
+        (fleet.healthy(0, 1), lambda: os.kill(fleet.pid(0), signal.SIGSTOP)),
+        (lambda: True, fleet.supervisor.drain),
+        (lambda: fleet.state(1) == "stopped" and fleet.pid(1) != 0, lambda: fleet.supervisor.restart("S_1")),
+        (lambda: True, lambda: os.kill(fleet.pid(0), signal.SIGCONT)),
+    )
+
+    assert fleet.supervisor.run().clean
+
+    assert ["stopped", "stopped"] == [fleet.state(0), fleet.state(1)]
 
 
 def test_signals_are_given_back(fleet: Fleet) -> None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import faulthandler
 import json
 import logging
-import multiprocessing
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 BUG = 70
 """Exit code of a child that met an unexpected exception."""
@@ -24,6 +22,11 @@ OUT_OF_MEMORY = 72
 
 LOST = 71
 """Stands for the exit code of a child that is gone without anybody having seen how."""
+
+PARENTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+"""The signals that a parent waits for, and that are none of its children's business."""
+
+ENDING = (signal.SIGABRT, signal.SIGKILL)
 
 MEANINGS = {
     4: "readings that it could not write",  # UNSETTLED of worker.process
@@ -37,15 +40,24 @@ Body = Callable[[socket.socket], int]
 
 
 class Child:
-    """One running child. `exit_code` asks how it ended: None while it runs, minus the signal if it was killed."""
+    """One child process. `pid` is None as long as nobody has told it, `awaited` whether somebody is to. `refusal` is why
+    the system would not start it; then it never ran. `killed` is the signal that it was sent to end it, `stopped` whether
+    it stands still by a signal, as far as its parent is told."""
 
-    def __init__(self, name: str, pid: int, lifeline: socket.socket, exit_code: Callable[[Child], int | None]) -> None:
+    def __init__(
+        self, name: str, pid: int | None, lifeline: socket.socket, exit_code: Callable[[Child], int | None]
+    ) -> None:
         self.name, self.pid, self._lifeline, self._exit_code = name, pid, lifeline, exit_code
+        self.awaited = pid is None
+        self.refusal: OSError | None = None
+        self.killed: signal.Signals | None = None
+        self.stopped = False
         self._outbox = b""
         lifeline.setblocking(False)
 
     def exit_code(self) -> int | None:
-        """Asked again and again, so that what did not fit into the inbox is sent on this way."""
+        """How it ended: None while it runs, minus the signal if it was killed, LOST if nobody knows. Asked again and
+        again, so that what did not fit into the inbox is sent on this way."""
         self._send()
         return self._exit_code(self)
 
@@ -61,25 +73,30 @@ class Child:
                 self._outbox = self._outbox[self._lifeline.send(self._outbox) :]
         except BlockingIOError:
             return
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except OSError as error:
             self._outbox = b""
             logging.getLogger(self.name).warning("an order was not delivered: %s", error)
 
     def signal(self, *numbers: signal.Signals) -> None:
+        """Send signals, unless it is gone: its process id may be a stranger's by then."""
+        if self.pid is None or self.hung_up():
+            return
         for number in numbers:
             try:
                 os.kill(self.pid, number)
             except ProcessLookupError:
                 return
+            if number in ENDING:
+                self.killed = number
 
     def hung_up(self) -> bool:
         """Whether the child's end of the lifeline is closed, as it is once the child is gone."""
         try:
             return self._lifeline.recv(1, socket.MSG_PEEK) == b""
-        except BlockingIOError:
-            return False
         except ConnectionResetError:
             return True
+        except OSError:  # nothing to read, which is what a living child has to say; or it was released
+            return False
 
     def release(self) -> None:
         """Let go of the lifeline: the child ends by itself, soon."""
@@ -87,18 +104,50 @@ class Child:
 
 
 def fork(name: str, body: Body, keep: tuple[int, ...] = ()) -> Child:
-    """Run `body` in a fork of this process, with the descriptors `keep`. Only for a parent with one thread."""
+    """Run `body` in a fork of this process, with the descriptors `keep`. Only for a parent with one thread. OSError if
+    the system has no room for it."""
     ours, theirs = socket.socketpair()
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(name, body, theirs, keep), name=name)
-    process.start()
-    theirs.close()
-    assert process.pid is not None
-    return Child(name, process.pid, ours, lambda _: process.exitcode)
+    # A signal in between would find its way into our own wakeup through the child, and there count twice.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            live(name, lambda lifeline: _detached(body, lifeline, keep, before), theirs)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return Child(name, pid, ours, reaped)
 
 
-def _run(name: str, body: Body, lifeline: socket.socket, keep: tuple[int, ...]) -> None:
+def _detached(body: Body, lifeline: socket.socket, keep: tuple[int, ...], mask: set[int | signal.Signals]) -> int:
     detach(lifeline.fileno(), *keep)
-    sys.exit(guarded(name, body, lifeline))
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return body(lifeline)
+
+
+def live(name: str, body: Body, lifeline: socket.socket) -> NoReturn:
+    """The life of a process that was just forked: whatever becomes of it, it does not go on as its parent."""
+    code = BUG
+    try:
+        code = guarded(name, body, lifeline)
+    finally:
+        os._exit(code)
+
+
+def reaped(child: Child) -> int | None:
+    """The exit code of a child of this process, LOST if that is no child of this process any more."""
+    assert child.pid is not None
+    try:
+        pid, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+    except ChildProcessError:
+        return LOST
+    if not pid:
+        return None
+    child.stopped = os.WIFSTOPPED(status)
+    return None if child.stopped or os.WIFCONTINUED(status) else os.waitstatus_to_exitcode(status)
 
 
 def guarded(name: str, body: Body, lifeline: socket.socket) -> int:
@@ -120,9 +169,9 @@ def detach(*keep: int) -> None:
     died, and a copy of the fleet's lock would keep the next fleet out.
     """
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in PARENTS:
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides, and says so through the lifeline
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
     streams = (handler.stream for handler in root.handlers if isinstance(handler, logging.FileHandler))

@@ -9,45 +9,25 @@ from __future__ import annotations
 
 import logging
 import os
-import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
 import apsw
 
+from worker.connection import Transaction, check, connect, meaning, prepare
 from worker.database_files import Inode, inode, inodes, make_room, quarantine, recognised, set_log_aside
 from worker.diagnosis import describe
 from worker.ledger import claim, write
 from worker.rotation import NEVER, Limit, carry_on, close_off, is_closed_off
-from worker.schema import SCHEMA, VERSION
 from worker.sinks import Portion, Position, Unavailable
-from worker.spec import Identity, StoreSpec, Synchronous
+from worker.spec import Identity, StoreSpec
 from worker.wal_index import cut_short
 
 log = logging.getLogger("database")
-
-BUSY_MS = 500
-"""How long one attempt waits for a lock; the retries around it go on for longer, and can be interrupted."""
 
 MEMORY = ":memory:"
 """The path of a database that is no file."""
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError)
-
-LARGEST_CHECK = 64 << 20
-"""Bytes up to which a database is checked before it is used: measured 0.1 s."""
-
-LARGEST_LOG = 8 << 20
-"""Bytes to which the log is cut when it is begun anew after it had to grow for a reader that stayed. Usually it has half
-as much (a checkpoint every 1000 pages), and is not cut."""
-
-BEYOND = """
-SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE sensor_readings.seq >= next_seq LIMIT 1
-"""
-"""What a log that was cut short can leave behind: rows of a later state in pages that it no longer covers."""
-
-
-RESTORED = "UPDATE database_info SET role = 'live', generation = ? WHERE role = 'backup'"
 
 
 class Database:
@@ -70,7 +50,7 @@ class Database:
                 positions = [claim(connection, sensor.sensor_id, incarnation) for sensor in sensors]
         except apsw.Error as error:
             raise self._refused(error) from error
-        self._inodes = inodes(self._path)
+        self._inodes = self._seen()
         self._check_place()
         return positions
 
@@ -87,13 +67,23 @@ class Database:
         self._rotate()
 
     def close(self) -> None:
+        """In good order: what is in the log goes into the database, and the log goes. Not where others may have it open,
+        or another by its name: SQLite would delete that one."""
+        self._let_go(tidy=not self._store.shared and self._in_place())
+
+    def _let_go(self, *, tidy: bool = False) -> None:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        if inode(self._path) != self._opened:
-            # SQLite would delete the log by its name, and that may be another database's by now.
+        if not tidy:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close(True)
+
+    def _in_place(self) -> bool:
+        try:
+            return inode(self._path) == self._opened
+        except OSError:
+            return False
 
     def _open(self) -> apsw.Connection:
         # Where many write, the fleet has looked before they began, and those look again that have met an error.
@@ -125,11 +115,11 @@ class Database:
             return connection
         try:
             carry_on(connection, self._path)
+            self._opened = inode(self._path)
         except OSError as error:
             raise apsw.CantOpenError(f"it cannot be rotated: {error.strerror}") from error
         finally:
             connection.close(True)
-        self._opened = inode(self._path)
         return connect(self._path, wal=told.wal, synchronous=told.synchronous)
 
     def _rotate(self) -> None:
@@ -142,7 +132,7 @@ class Database:
                 return
             if close_off(connection, self._incarnation):
                 aside = carry_on(connection, self._path)
-                self.close()
+                self._let_go()
                 self._open()
                 log.info("%s: %s", self._path.stem, f"kept as {aside.name}" if aside else "cannot be rotated here")
                 self._limit.postpone(0.0 if aside else NEVER)
@@ -154,24 +144,35 @@ class Database:
         except (apsw.Error, OSError) as error:
             log.warning("%s: not rotated yet: %s", self._path.stem, error)
             self._limit.postpone()
-            self.close()
+            self._let_go()
 
     def _check_place(self) -> None:
         """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""
-        now = inodes(self._path)
+        now = self._seen()
         if now == self._inodes and now[0] == self._opened:
             return
         if now[0] == self._opened and self._store.shared:
             # Only the log is gone. Some write into the lost one while others begin a new one: a mixture.
             raise self._quarantine(f"the log of {self._path.name} was deleted while it was written to")
-        self.close()
-        set_log_aside(self._path, self._opened, self._inodes[1])
+        self._let_go()
+        try:
+            set_log_aside(self._path, self._opened, self._inodes[1])
+        except OSError as error:
+            raise Unavailable(f"{self._path.name}: {error.strerror}", lost=True) from error
         reason = f"{self._path.name} was deleted or replaced while it was written to; it is begun anew"
         raise Unavailable(reason, lost=True, renewed=True)
 
+    def _seen(self) -> tuple[Inode, Inode]:
+        """The files that are there. Raises Unavailable where one may not look: what is in them will be read later."""
+        try:
+            return inodes(self._path)
+        except OSError as error:
+            self._let_go()
+            raise Unavailable(f"{self._path.name}: {error.strerror}", lost=True) from error
+
     def _refused(self, error: apsw.Error) -> Unavailable:
         """What to make of an error of SQLite. Raises MemoryError where only another process can help."""
-        reason = f"{self._path.name}: {error}"
+        reason = f"{self._path.name}: {meaning(error)}"
         if isinstance(error, apsw.NoMemError):
             raise MemoryError(reason) from error
         if isinstance(error, (apsw.BusyError, apsw.LockedError)):
@@ -180,7 +181,7 @@ class Database:
         self._mistrusted = True
         if isinstance(error, DAMAGE):
             return self._quarantine(reason)
-        self.close()
+        self._let_go()
         return Unavailable(reason, lost=True)
 
     def _quarantine(self, reason: str) -> Unavailable:
@@ -189,79 +190,6 @@ class Database:
         except OSError as error:
             return Unavailable(f"{reason}; it cannot be moved aside: {error.strerror}", lost=True)
         finally:
-            self.close()
+            self._let_go()
         where = f"moved aside as {aside.name}" if aside else "replaced by another worker"
         return Unavailable(f"{reason}; the damaged database was {where} and is begun anew", lost=True, renewed=True)
-
-
-class Transaction:
-    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK when anything is raised.
-
-    apsw's own `with connection` begins deferred, which in WAL fails at the first write if somebody wrote since the
-    first read.
-    """
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            try:
-                self._connection.execute("COMMIT")
-            except apsw.Error:
-                self._rollback()
-                raise
-        else:
-            self._rollback()
-
-    def _rollback(self) -> None:
-        # SQLite has already rolled back after some errors (disk full, I/O).
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-
-def connect(path: Path, *, wal: bool = True, synchronous: Synchronous = "normal") -> apsw.Connection:
-    """Open or create the database at `path` with its tables. Raises apsw.Error."""
-    connection = apsw.Connection(str(path))
-    try:
-        prepare(connection, wal=wal, synchronous=synchronous)
-    except apsw.Error:
-        connection.close(True)
-        raise
-    return connection
-
-
-def prepare(connection: apsw.Connection, *, wal: bool, synchronous: Synchronous) -> None:
-    connection.set_busy_timeout(BUSY_MS)
-    # A fleet has thousands of connections; each appends to the end of a table, for which little cache is enough.
-    connection.execute("PRAGMA cache_size = -256")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
-    mode = "WAL" if wal else "DELETE"
-    if connection.pragma("journal_mode") != mode.lower():
-        connection.pragma("journal_mode", mode)
-    if connection.pragma("user_version") != VERSION:
-        with Transaction(connection):
-            connection.execute(SCHEMA)
-            if not connection.execute("SELECT 1 FROM database_info").fetchone():
-                values = ("live", str(uuid.uuid4()), VERSION)
-                connection.execute("INSERT INTO database_info VALUES (?,?,?)", values)
-            connection.pragma("user_version", VERSION)
-    if connection.execute("SELECT role FROM database_info").get == "backup":
-        # Put back in place of a lost one: what it will hold from here on is not what that one held.
-        with Transaction(connection):
-            connection.execute(RESTORED, (str(uuid.uuid4()),))
-
-
-def check(connection: apsw.Connection) -> None:
-    """Raise apsw.CorruptError if the database is damaged; one that is too large for a quick look is believed."""
-    if connection.pragma("page_count") * connection.pragma("page_size") > LARGEST_CHECK:
-        return
-    verdict = connection.execute("PRAGMA quick_check(1)").get
-    if verdict != "ok":
-        raise apsw.CorruptError(str(verdict).replace("\n", " "))
-    if beyond := connection.execute(BEYOND).get:
-        raise apsw.CorruptError(f"readings of {beyond} lie beyond its checkpoint")

@@ -21,15 +21,16 @@ Inode = tuple[int, int] | None
 
 
 def inode(path: Path) -> Inode:
+    """OSError if it cannot be told whether the file is there."""
     try:
         found = path.stat()
-    except OSError:  # gone, or out of reach
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 
 
 def inodes(path: Path) -> tuple[Inode, Inode]:
-    """Those of the database and of its write-ahead log. While a connection is open both stay the same."""
+    """Those of the database and of its write-ahead log. While a connection is open both stay the same. OSError as above."""
     return inode(path), inode(companion(path, LOG))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -42,9 +43,13 @@ ORPHAN_SECONDS = 1.2
 LARGEST_GULP = 1 << 16
 """Bytes of the inbox that are read at once; the settings of a sensor are two or three thousand."""
 
+SILENCE = 4.0
+"""Hang limits without a beat after which a worker is not even waited for by itself."""
+
 
 class Worker:
-    """One worker process from the inside. `clock` gives the nanoseconds that the run's origin is counted in."""
+    """One worker process from the inside. `clock` gives the nanoseconds that the run's origin is counted in, `beat` is
+    called along with each beat of the heart."""
 
     def __init__(
         self,
@@ -54,8 +59,9 @@ class Worker:
         board: Board,
         sink: Sink,
         clock: Callable[[], int] = elapsed_ns,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        self._spec, self._incarnation, self._clock = spec, incarnation, clock
+        self._spec, self._incarnation, self._clock, self._beat = spec, incarnation, clock, beat
         self._lifeline, self._sink = lifeline, sink
         self._sensors = [Sensor(sensor, spec.run) for sensor in spec.sensors]
         self._report = Report(board, [sensor.row for sensor in spec.sensors])
@@ -72,6 +78,7 @@ class Worker:
     def run(self) -> int:
         """Work until done, told to end, or orphaned. Returns the exit code."""
         self._report.started()
+        self._beat()
         try:
             while True:
                 backlog = self._persist(self._step)
@@ -219,6 +226,7 @@ class Worker:
             left = max(0, end - self._clock()) // 1_000_000
             ready = self._poll.poll(min(left, BEAT // 1000))
             self._report.alive()
+            self._beat()
             if ready:
                 self._receive()
                 return
@@ -259,7 +267,13 @@ class Worker:
 
 
 def main(spec: WorkerSpec, incarnation: int, board: Board, lifeline: socket.socket) -> int:
-    """The body of a worker process. Returns its exit code."""
+    """The body of a worker process. Returns its exit code. If its heart does not beat for very long and nobody is left to
+    end it, the kernel does, by SIGALRM."""
     logging.raiseExceptions = False  # on a full disk lines are lost, and no traceback of that is to go to the terminal
     logging.getLogger().setLevel(spec.log_level)
-    return Worker(spec, incarnation, lifeline, board, Database(spec.store)).run()
+    longest = SILENCE * spec.run.hang_seconds
+
+    def beat() -> None:
+        signal.setitimer(signal.ITIMER_REAL, longest)
+
+    return Worker(spec, incarnation, lifeline, board, Database(spec.store), beat=beat).run()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SHORTAGE = 1.0
+"""Seconds between two attempts while the system has no room for a process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

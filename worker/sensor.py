@@ -50,8 +50,10 @@ class Sensor:
             self.resume(Position(self.next_seq, self._stored))
 
     def skip(self, now_us: int) -> None:
-        """Begin a new epoch now, leaving out what a too long pause made overdue."""
-        self._begin("skip", max(now_us, self.schedule.time(self.next_seq)))
+        """Begin a new epoch, leaving out what a too long pause made overdue: one before this run until the run's start,
+        as its first readings may be due by now, else until now."""
+        until = self._run.start_us if self.overdue(self._run.start_us) else now_us
+        self._begin("skip", max(until, self.schedule.time(self.next_seq)))
 
     def overdue(self, now_us: int) -> bool:
         """Whether the oldest due reading is older than the run's longest pause."""

@@ -9,18 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.child import Body, Child, fork, meaning
-from worker.restarts import Policy, backoff
+from worker.hangs import PERIOD
+from worker.restarts import SHORTAGE, Policy, backoff
 
 PARTING = 3.0
 """Seconds that a released service has before it is killed."""
 
-SHORTAGE = 1.0
-"""Seconds between two attempts while the system has no room for a process."""
+DYING = 2.0
+"""Seconds that one that was killed is waited for: the kernel may have a reason to keep it (a stuck disk)."""
 
 
 @dataclass(slots=True)
 class Service:
-    """One of them. `keep` are open descriptors that it needs; `due` is when it may start."""
+    """One of them. `keep` are open descriptors that it needs; `due` is when it may start; `stopped` is how many looks there
+    were since it stopped."""
 
     name: str
     body: Body
@@ -28,6 +30,7 @@ class Service:
     child: Child | None = None
     due: float = 0.0
     deaths: tuple[float, ...] = ()
+    stopped: int = 0
 
 
 class Services:
@@ -51,7 +54,10 @@ class Services:
 
     def reap(self, now: float) -> None:
         for service in self._services:
-            if service.child is not None and (code := service.child.exit_code()) is not None:
+            code = service.child.exit_code() if service.child is not None else None
+            if service.child is None or not service.child.stopped:
+                service.stopped = 0
+            if service.child is not None and code is not None:
                 service.child.release()
                 service.child = None
                 service.deaths = (*service.deaths, now)[-self._policy.budget - 1 :]
@@ -59,16 +65,30 @@ class Services:
                 service.due = now + (self._policy.backoff_max if delay is None else delay)
                 self._note(service.name, f"died by {meaning(code)}, restart in {service.due - now:.1f} s")
 
+    def look(self) -> None:
+        """Once a second: kill one that stays stopped."""
+        for service in self._services:
+            if service.child is None or not service.child.stopped:
+                continue
+            service.stopped += 1
+            if service.stopped * PERIOD > self._policy.hang:
+                self._note(service.name, f"stopped for {self._policy.hang:.0f} s, killing it")
+                service.child.signal(signal.SIGKILL)
+
     def close(self) -> None:
         """Let go of all and wait until they are gone."""
         children = [service.child for service in self._services if service.child is not None]
         for child in children:
             child.release()
-        end = time.monotonic() + PARTING
-        while any(child.exit_code() is None for child in children) and time.monotonic() < end:
-            time.sleep(0.02)
+        wait(children, PARTING)
         for child in children:
             if child.exit_code() is None:
                 child.signal(signal.SIGKILL)
-                while child.exit_code() is None:
-                    time.sleep(0.01)
+        wait(children, DYING)
+
+
+def wait(children: list[Child], seconds: float) -> None:
+    """Until all have ended, or so long."""
+    end = time.monotonic() + seconds
+    while any(child.exit_code() is None for child in children) and time.monotonic() < end:
+        time.sleep(0.02)

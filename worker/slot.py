@@ -14,10 +14,13 @@ Phase = Literal["waiting", "running", "ended"]
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One worker over all its incarnations. `due` is when it may start; `after` what its orderly end means,
-    `trouble` the last reason why it could not be started."""
+    """One worker over all its incarnations. `begun` is the spec that the present one was started with, `spec` the next
+    one's. `due` is when it may start, `kill_at` when it has to be gone, `after` what its orderly end means, `trouble` why
+    it could not be started lately."""
 
     spec: WorkerSpec
+    begun: WorkerSpec | None = None
+    incarnation: int = 0
     child: Child | None = None
     phase: Phase = "waiting"
     due: float = 0.0

@@ -166,7 +166,8 @@ class RunSpec:
     `start_us` is the simulated time (microseconds since 1970, UTC) at `origin_ns` of `worker.clock`;
     simulated time runs at real speed from there. `number` grows with each start on a data directory and fences
     workers of earlier runs. `duration_us` is simulated time to run for, None for ever. A new data directory starts
-    its first epoch at `start_us`; an existing one continues as `resume` says.
+    its first epoch at `start_us`; an existing one continues as `resume` says. `hang_seconds` is how long a worker may
+    be silent before the supervisor kills it.
     """
 
     seed: int
@@ -176,6 +177,7 @@ class RunSpec:
     duration_us: int | None = None
     resume: Resume = "skip"
     longest_pause_us: int = 900_000_000
+    hang_seconds: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -184,4 +185,5 @@ class Running:
             self.process.kill()
             self.process.wait()
         for process in session(self.pid):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it was ending anyway
+                process.kill()

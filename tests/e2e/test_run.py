@@ -25,6 +25,7 @@ def test_a_run_is_complete(shape: str, up: Up, lively: Path, tmp_path: Path) -> 
     running = up("-c", lively, "--for", "1.53s", "--seed", 3, *shape_arguments(shape, lively))
 
     assert 0 == running.wait()
+    assert [] == list((tmp_path / "data").glob("*-wal")), "all of it is in the databases themselves"
     found = assert_complete(tmp_path / "data", sensors=3, scheduled=31)
     assert SHAPES[shape] == len(databases(tmp_path / "data"))
     assert any(seen.missing for seen in found.values())

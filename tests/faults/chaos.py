@@ -43,6 +43,7 @@ class Chaos:
         self.quota, self.seconds = quota, seconds
         dice = random.Random(seed)
         self.arenas = [Arena(folder / shape, shape, sensors, seconds, random.Random(dice.random())) for shape in SHAPES]
+        self._over = threading.Event()
         self.calm = Arena(folder / "calm", "own", sensors, seconds, random.Random(0))
 
     @property
@@ -63,8 +64,13 @@ class Chaos:
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        finally:  # after Ctrl-C too: who would start a fleet must not do so any more
+            self._over.set()
+            for thread in threads:
+                thread.join()
         for arena in everybody:
             arena.undo(all_of_it=True)
             self._finish(arena)
@@ -81,17 +87,17 @@ class Chaos:
     def _attack(self, arena: Arena, attack: Callable[[Arena], None], begun: float) -> None:
         end = begun + self.seconds - LAST
         try:
-            while time.monotonic() < end and not self.trouble:
+            while time.monotonic() < end and not self.trouble and not self._over.is_set():
                 attack(arena)
                 time.sleep(arena.dice.uniform(0.0, 2.0) * self._pause(end - time.monotonic()))
         except Exception:  # noqa: BLE001 - the top of a thread: whatever it is, the run has failed
             arena.trouble.append(f"{arena.shape}: {traceback.format_exc()}")
 
     def _pause(self, left: float) -> float:
-        """Seconds between two faults of an arena, so that they last until the end."""
+        """Seconds between two faults of an arena, an eighth of what there is for each: they take time themselves."""
         counts = self.counts()
         still = sum(max(0, most - counts[name]) for name, most in self.quota.items() if name in MISFORTUNES)
-        return min(1.0, max(0.02, left * len(self.arenas) / max(still, 1) / 2))
+        return min(1.0, max(0.02, left * len(self.arenas) / max(still, 1) / 8))
 
     def _misfortune(self, arena: Arena) -> None:
         with arena.quiet:

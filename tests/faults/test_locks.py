@@ -18,7 +18,7 @@ from tests.e2e.running import Running, fleet, wait_for
 from tests.faults.conftest import Up, Write
 from tests.faults.sabotage import Sabotage
 from worker.clock import elapsed_ns
-from worker.database import BUSY_MS, LARGEST_LOG
+from worker.connection import BUSY_MS, LARGEST_LOG
 
 CHECKPOINT_BYTES = 1000 * (4096 + 24)
 """The size at which SQLite copies the write-ahead log into the database, if nobody reads what is older."""

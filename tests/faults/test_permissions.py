@@ -74,7 +74,6 @@ def test_files_that_may_not_be_opened(up: Up, quick: Write) -> None:
     assert [] == list(running.data.glob("*quarantined*"))
 
 
-@pytest.mark.xfail(reason="a worker takes a folder that it may not look into for one whose databases are deleted")
 @pytest.mark.skipif(os.geteuid() != 0, reason="who starts the fleet cannot look into the folder either, but for root")
 def test_a_folder_that_may_not_be_entered(up: Up, quick: Write) -> None:
     """The data directory itself: who has a database open goes on or waits, and nobody dies of it or takes the database

@@ -94,6 +94,20 @@ def test_a_worker_that_hangs_inside_a_transaction(
     drained(running, 3)
 
 
+def test_a_worker_that_hangs_and_is_alone(up: Up, quick: Write, sabotage: Sabotage) -> None:
+    """Nobody is left who could end it: the kernel does, four hang limits after its last beat. A healthy worker whose
+    heart beats is not touched meanwhile."""
+    running = up("-c", quick(hang=1.0), "--no-http").ready()
+    sabotage.order("S_000002.db", "stuck")
+    wait_for(sabotage.taken, "it is stuck")
+
+    running.beside()["template"].kill()
+    running.process.kill()
+    running.process.wait()
+
+    running.none_left(10.0)
+
+
 def test_a_worker_that_cannot_start(up: Up, quick: Write, sabotage: Sabotage, tmp_path: Path) -> None:
     """Six times exit(1) at the opening of its database: tried again after ever longer pauses, then `failed`, which
     everybody sees. `fleet restart` gives it another chance, and its data is complete then."""

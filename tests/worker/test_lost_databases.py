@@ -12,6 +12,7 @@ import pytest
 
 from tests.worker.samples import IDENTITY
 from tests.worker.stores import TOLD, Writer, ask, delivered, present
+from worker.connection import tidy
 from worker.database import Database
 from worker.database_files import inode
 from worker.sinks import Unavailable
@@ -104,6 +105,20 @@ def test_a_worker_that_lost_its_database_leaves_the_next_ones_log_alone(path: Pa
     new.deliver(20)
     new.sink.close()
     assert present(TOLD, 21) == delivered(path)
+
+
+def test_one_of_many_writers_leaves_the_log_to_the_others(path: Path) -> None:
+    """Between the look whether the database is still in its place and the deletion of the log by its name, another of
+    them may have put the two aside and begun a new database with a log of that name."""
+    writer = Writer(path, shared=True)
+    writer.deliver(5)
+    writer.sink.close()
+
+    log = path.with_name(path.name + "-wal")
+    assert log.stat().st_size > 0
+    tidy(path)
+    assert not log.exists()
+    assert present(TOLD, 6) == delivered(path)
 
 
 def test_a_restored_database_does_not_get_the_log_of_the_other(path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.worker.samples import ANOMALIES, SPIKE, live_worker, settings, wait_for
 from worker import orders
-from worker.board import STATES, Board
+from worker.board import Board
 from worker.child import Child
 from worker.process import SETTLED
 from worker.spec import Stage, WorkerSpec
@@ -36,7 +36,15 @@ class Workshop:
         (child,) = self.template.spawn([("CHI_123456", 1)])
         assert isinstance(child, Child)
         self.child = child
+
+    def working(self) -> None:
+        """Its process is known, and has committed."""
+        wait_for(self._born, "its process")
         wait_for(lambda: self.seq > 0, "the first commit")
+
+    def _born(self) -> bool:
+        self.template.receive()
+        return self.child.pid is not None
 
     @property
     def seq(self) -> int:
@@ -63,8 +71,7 @@ class Workshop:
         return codes[-1] if codes[-1] is not None else -1
 
     def close(self) -> None:
-        if STATES[self.board.snapshot()[0]["state"]] != "stopped":
-            self.child.signal(signal.SIGKILL)
+        self.child.signal(signal.SIGKILL)
         self.child.release()
         self.template.close()
 
@@ -78,6 +85,7 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
 
 def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> None:
     """By the same process, in the database with the readings, none of them lost."""
+    workshop.working()
     before = workshop.seq
     workshop.child.order(**orders.change(workshop.told()))
     wait_for(lambda: len(workshop.epochs()) == 2, "the epoch")
@@ -88,8 +96,19 @@ def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> No
     assert SETTLED == workshop.drained()
 
 
+def test_a_worker_that_is_about_to_begin_takes_its_orders(workshop: Workshop) -> None:
+    """They wait in its inbox, though nobody knows yet which process it will be."""
+    assert workshop.child.pid is None
+    workshop.child.order(**orders.change(workshop.told()))
+    workshop.working()
+
+    wait_for(lambda: '"share":0.8' in workshop.epochs()[-1][2], "the epoch")
+    assert SETTLED == workshop.drained()
+
+
 def test_a_stopped_worker_takes_all_orders_when_it_wakes(workshop: Workshop) -> None:
     """Also more than its inbox can hold: the rest is sent on while the supervisor looks after its children."""
+    workshop.working()
     workshop.child.signal(signal.SIGSTOP)
     many = workshop.told(*(Stage(2**60 + number, WORSE) for number in range(100_000)))
     workshop.child.order(**orders.change(many))

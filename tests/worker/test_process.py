@@ -43,6 +43,12 @@ class Stage:
         (child,) = self.template.spawn([("CHI_123456", incarnation)])
         assert isinstance(child, Child)
         self.running.append(child)
+
+        def born() -> bool:
+            self.template.receive()
+            return child.pid is not None
+
+        wait_for(born, "its process")
         return child
 
     def working(self) -> Child:

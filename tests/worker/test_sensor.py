@@ -174,6 +174,20 @@ def test_a_pause_that_was_too_long_is_skipped() -> None:
     assert (woken + 1, epoch.schedule) == (portion.schedule.start_us, portion.previous)
 
 
+def test_a_pause_before_this_run_is_skipped_up_to_its_start() -> None:
+    """The worker was ready two seconds after the run had begun: what was due in them is written."""
+    _, epoch = begun(TOLD, run(), NEW_YEAR + 99 * SECOND)
+    later = NEW_YEAR + HOUR
+    subject = resumed(TOLD, catching_up(run(2, later)), Position(100, epoch))
+
+    subject.skip(later + 2 * SECOND)
+    (portion,) = settle(subject, later + 2 * SECOND)
+
+    assert portion.epoch is not None
+    assert ("skip", 100, 103) == (portion.epoch.reason, portion.next_seq, portion.end)
+    assert later == portion.schedule.start_us
+
+
 def test_lag_is_the_age_of_the_oldest_unsettled_reading() -> None:
     subject, _ = begun(TOLD, run(), NEW_YEAR)
 

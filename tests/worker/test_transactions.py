@@ -65,7 +65,7 @@ KILLED_HALFWAY = """
 import sys, time
 from pathlib import Path
 from tests.worker.stores import Writer
-from worker.database import Transaction
+from worker.connection import Transaction
 from worker.ledger import write
 writer = Writer(Path(sys.argv[1]), incarnation=2)
 transaction = Transaction(writer.sink._connection)
