@@ -85,7 +85,7 @@ def test_epochs_of_every_kind(tmp_path: Path) -> None:
     write(path, 3_000, onset(settings(*ANOMALIES)), later(5, 4_000), pace=950)
 
     well(tmp_path)
-    reasons = ["start", "resume", "settings", "resume", "skip", "skip", "skip"]
+    reasons = ["start", "resume", "settings", "settings", "skip", "skip", "skip"]
     assert reasons == [reason for _, reason in epochs(path)]
 
 
