@@ -1,0 +1,72 @@
+"""The table of the source documents' sentences names tests and commands that exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import click
+
+from fleet.cli import cli
+from fleet.single_worker import worker
+from tests.e2e.running import ROOT
+
+PAGE = (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8")
+ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if re.match(r"\| (?!says )", line)]
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def quoted(start: str) -> set[str]:
+    """What stands in backquotes and begins like this, in what is shown and in what is said of it."""
+    cells = " ".join(cell for row in ROWS for cell in row[1:])
+    return {text for text in re.findall(r"`([^`]+)`", cells) if re.match(start, text)}
+
+
+def unknown_words(words: list[str], command: click.Command) -> list[str]:
+    """The options of a command line that its command does not have, or the word that names no command."""
+    while isinstance(command, click.Group) and words:
+        name, *words = words
+        if name not in command.commands:
+            return [name]
+        command = command.commands[name]
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    return [word for word in words if word.startswith("-") and word not in known]
+
+
+def test_every_row_is_whole() -> None:
+    """What is said, whether it is true, and what shows it; what is simply true is shown by something."""
+    assert [] == [row for row in ROWS if len(row) != 3]
+    assert [] == [row for row in ROWS if row[1] == "yes" and row[2] == "-"]
+    assert 200 < len(ROWS)
+
+
+def test_each_document_is_there() -> None:
+    assert ["000", "001", "002"] == re.findall(r"^## (\d{3}):", PAGE, re.MULTILINE)
+
+
+def test_every_test_exists() -> None:
+    missing = []
+    for name in quoted(r"[a-z0-9_/]*test_\w+\.py"):
+        file, _, function = name.partition("::")
+        path = ROOT / "tests" / file
+        if not path.is_file() or (function and f"def {function}(" not in path.read_text(encoding="utf-8")):
+            missing.append(name)
+
+    assert [] == missing
+
+
+def test_every_command_exists() -> None:
+    """Of fleet and of the single worker with their options, and make's targets."""
+    lines: dict[str, tuple[list[str], click.Command]]
+    lines = {line: (shlex.split(line)[1:], cli) for line in quoted("fleet ")}
+    lines |= {line: (shlex.split(line)[3:], worker) for line in quoted("python -m worker")}
+
+    assert [] == [line for line, (words, command) in lines.items() if unknown_words(words, command)]
+    assert {"fleet docs --llm", "python -m worker --help"} < lines.keys()
+    assert set() == {line for line in quoted("make ") if line.split()[1] not in TARGETS}
+
+
+def test_every_file_exists() -> None:
+    files = quoted(r"(configs|deploy|identities|scripts|tests)/") | quoted(r"(CONTRIBUTING\.md|LICENSE|compose\.yaml)$")
+
+    assert [] == [name for name in files if not (ROOT / name).exists()]
