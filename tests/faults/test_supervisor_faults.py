@@ -42,7 +42,7 @@ def test_a_worker_that_outlived_its_fleet_is_fenced(up: Up, quick: Write, tmp_pa
     wait_for(lambda: not alive(old), "it ends", 3.0)
     wait_for(lambda: second.row("S_000002")["next_seq"] > before, "the new one goes on")
     assert new == second.worker("S_000002")
-    assert "S_000002: fenced: the checkpoint of S_000002 was moved by another worker" in log(second)
+    assert "S_000002 - WARNING - fenced: the checkpoint of S_000002 was moved by another worker" in log(second)
     assert 0 == fleet("down", "--data", data).returncode
     assert 0 == second.wait()
     for seen in proven(data, 3).values():
