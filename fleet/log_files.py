@@ -30,13 +30,14 @@ class LogRotation:
             return
 
     def _rotate(self) -> None:
-        if not self._keep:
-            self._path.unlink()
-            return
         for number in range(self._keep - 1, 0, -1):
             if older(self._path, number).exists():
                 os.replace(older(self._path, number), older(self._path, number + 1))
-        os.replace(self._path, older(self._path, 1))
+        if self._keep:
+            os.replace(self._path, older(self._path, 1))
+        else:
+            self._path.unlink()
+        self._path.touch()  # who reads it is not to wait for the next line
 
 
 def older(path: Path, number: int) -> Path:

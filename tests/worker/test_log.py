@@ -59,14 +59,14 @@ def test_no_line_is_lost_while_many_write_and_one_rotates(tmp_path: Path) -> Non
 
 
 def test_so_many_older_ones_are_kept(tmp_path: Path) -> None:
-    """The newest is the first."""
+    """The newest is the first. The log itself is there at once, for those who read it."""
     path = tmp_path / "log"
     for number in range(6):
         path.write_text(f"{number}" * 20)
         LogRotation(path, 10, 3)()
 
     assert ["3" * 20, "4" * 20, "5" * 20] == [file.read_text() for file in older_ones(path)]
-    assert 3 == len(list(tmp_path.iterdir()))
+    assert ("", 4) == (path.read_text(), len(list(tmp_path.iterdir())))
 
 
 def test_none_is_kept_where_none_is_wanted(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_none_is_kept_where_none_is_wanted(tmp_path: Path) -> None:
     path.write_text("x" * 20)
     LogRotation(path, 10, 0)()
 
-    assert [] == list(tmp_path.iterdir())
+    assert ([path], "") == (list(tmp_path.iterdir()), path.read_text())
 
 
 def test_a_log_below_its_limit_is_left_alone(tmp_path: Path) -> None:
