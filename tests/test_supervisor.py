@@ -34,6 +34,7 @@ class Fleet:
         self.board = Board.create(path / "board", 16)
         self.supervisor = Supervisor(self.board, policy, 1, lambda: Template(path / "board", LogSpec(path / "log")))
         self.told: list[str] = []
+        self.killed: set[int] = set()
         self.supervisor.tell = lambda event: self.told.append(f"{event.worker}: {event.text}")
         self._origin = elapsed_ns()
 
@@ -67,10 +68,15 @@ class Fleet:
         return int(self.board.rows[row]["pid"])
 
     def healthy(self, *rows: int) -> Callable[[], bool]:
-        return lambda: all(self.state(row) == "healthy" and self.pid(row) for row in rows)
+        """Each by a process that was not yet killed: its state is told a moment after it is dead."""
+        return lambda: all(self.state(row) == "healthy" and self.pid(row) not in {0, *self.killed} for row in rows)
 
     def kill(self, row: int) -> Callable[[], None]:
-        return lambda: os.kill(self.pid(row), signal.SIGKILL)
+        def kill() -> None:
+            self.killed.add(self.pid(row))
+            os.kill(self.pid(row), signal.SIGKILL)
+
+        return kill
 
     def seqs(self, row: int) -> list[int]:
         connection = apsw.Connection(str(self.path / f"S_{row}.db"))

@@ -37,7 +37,7 @@ def told(running: Running) -> dict[str, float]:
     for sensor in running.sensors:
         with opened(running.data / f"{sensor}.db") as connection:
             query = "SELECT identity, settings FROM epochs ORDER BY first_seq DESC LIMIT 1"
-            identity, settings = connection.execute(query).fetchone()
+            ((identity, settings),) = connection.execute(query)
         if json.loads(identity)["firmware_version"] == BETA:
             found[sensor] = sum(spec["share"] for spec in json.loads(settings)["anomalies"])
     return found
