@@ -57,8 +57,6 @@ def taken(before: Config, after: Config) -> Config:
     result = before
     for name in RELOADED:
         section, _, key = name.partition(".")
-        if section not in Config.model_fields:
-            continue
         if section == "normal_parameters" and before.sensor.type != after.sensor.type:
             continue  # they were completed from the profile of another type
         value = getattr(after, section)

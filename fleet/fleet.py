@@ -107,7 +107,8 @@ class Fleet:
         keep(supervisor, keeping(self._config, directory), directory.roster)
         logging_ = self._config.logging
         supervisor.every(1.0, LogRotation(self._log.path, logging_.max_file_size_mb * 1e6, logging_.backup_count))
-        progress = progress_for(asked_rate(plan.members), len(plan.members), self._config.logging.console)
+        sensors, console = len(plan.members), self._config.logging.console
+        progress = progress_for(lambda: asked_rate(self._plan.members), sensors, console)
         self._announce(progress.event)
         watch = Watch(progress, self._figures, self._committed, begun)
         supervisor.every(0.25, watch)

@@ -54,7 +54,7 @@ def older_ones(path: Path) -> Sequence[Path]:
 
 def prepare_log(log: LogSpec, directory: DataDirectory) -> None:
     """Make what the log needs, and say where it is. OSError if it cannot be written."""
-    log.path.parent.mkdir(exist_ok=True)
+    log.path.parent.mkdir(parents=True, exist_ok=True)
     log.path.open("a").close()
     note = directory.run / LOG
     temporary = note.with_suffix(".new")

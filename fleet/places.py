@@ -15,7 +15,7 @@ SHORTEST = 0.1
 
 def keeping(config: Config, directory: DataDirectory) -> Keeping:
     """What is to be kept around the databases of a fleet."""
-    told, data = config.database.backup, directory.path
+    told, data = config.database.backup, directory.databases
     backups = Backups(data / Path(told.path).name, max(told.interval, SHORTEST), told.keep)
     export = config.simulation.checkpoint
     checkpoint = CheckpointFile(data / Path(export.file).name, max(export.interval, SHORTEST))
@@ -25,5 +25,5 @@ def keeping(config: Config, directory: DataDirectory) -> Keeping:
 def log_of(config: Config, directory: DataDirectory) -> LogSpec:
     """The log of a fleet: `run/fleet.log`, or `logs/` and the name that was asked for."""
     told = config.logging
-    path = directory.path / "logs" / Path(told.file).name if told.file else directory.run / "fleet.log"
+    path = directory.databases / "logs" / Path(told.file).name if told.file else directory.run / "fleet.log"
     return LogSpec(path, told.level, JSON if told.json_lines else told.format)

@@ -43,9 +43,9 @@ class Progressing(Protocol):
 
 
 class PlainProgress:
-    """Lines for a log: no colour, no cursor."""
+    """Lines for a log: no colour, no cursor. `asked` is the rate that is asked for at the moment."""
 
-    def __init__(self, asked: float) -> None:
+    def __init__(self, asked: Callable[[], float]) -> None:
         self._asked = asked
 
     def starting(self, figures: Figures, committed: int) -> None:
@@ -55,7 +55,7 @@ class PlainProgress:
         self.event(f"all workers have committed, {seconds:.1f} s after the first was started")
 
     def running(self, figures: Figures, pace: float) -> None:
-        self.event(summary_line(figures, pace, self._asked))
+        self.event(summary_line(figures, pace, self._asked()))
 
     def event(self, text: str) -> None:
         with to_whom_it_may_concern():
@@ -67,7 +67,7 @@ class PlainProgress:
 class TerminalProgress(PlainProgress):
     """The same on a terminal, with a bar while workers start."""
 
-    def __init__(self, asked: float, sensors: int) -> None:
+    def __init__(self, asked: Callable[[], float], sensors: int) -> None:
         super().__init__(asked)
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -153,7 +153,7 @@ class Silence:
     def close(self) -> None: ...
 
 
-def progress_for(asked: float, sensors: int, console: bool = True) -> Progressing:
+def progress_for(asked: Callable[[], float], sensors: int, console: bool = True) -> Progressing:
     if not console:
         return Silence()
     return TerminalProgress(asked, sensors) if sys.stdout.isatty() else PlainProgress(asked)

@@ -101,7 +101,7 @@ class Database:
         self._connection = self._connected()
         if doubtful:
             check(self._connection)
-        if log.isEnabledFor(logging.DEBUG):
+        if log.isEnabledFor(logging.DEBUG) and self._path.name != MEMORY:
             for line in describe(self._path, self._connection, os.environ):
                 log.debug("%s: %s", self._path.stem, line)
         self._mistrusted = False

@@ -101,6 +101,7 @@ supervision: {backoff_min_seconds: 0.1}
 """
 
 
+@pytest.mark.slow
 def test_databases_are_rotated_while_workers_are_killed(up: Up, tmp_path: Path) -> None:
     """Verification reads live and rotated ones together, beside the running fleet and after it."""
     config = tmp_path / "rotating.yaml"

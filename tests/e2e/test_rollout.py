@@ -15,7 +15,7 @@ from tests.e2e.running import Running, fleet, wait_for
 
 CONFIG = """
 version: 2
-replicas: {count: 10}
+replicas: {count: 5}
 simulation: {readings_per_second: 10, seed: 7}
 sensor: {firmware_version: "1.4"}
 anomalies: {probability: 0.1}
@@ -37,7 +37,7 @@ def told(running: Running) -> dict[str, float]:
     for sensor in running.sensors:
         with opened(running.data / f"{sensor}.db") as connection:
             query = "SELECT identity, settings FROM epochs ORDER BY first_seq DESC LIMIT 1"
-            identity, settings = connection.execute(query).fetchone()
+            ((identity, settings),) = connection.execute(query)
         if json.loads(identity)["firmware_version"] == BETA:
             found[sensor] = sum(spec["share"] for spec in json.loads(settings)["anomalies"])
     return found
@@ -58,18 +58,18 @@ def test_a_share_of_the_sensors_gets_another_firmware(tmp_path: Path, up: Up) ->
     assert "is not a firmware of these sensors: 1.0, 1.2.0, 1.4," in refused(running, "--firmware", "9", "--share", "1")
     assert "--share: '0%' is not a share such as 20%" in refused(running, "--firmware", BETA, "--share", "0%")
     assert "--step and --every belong together" in refused(running, "--firmware", BETA, "--share", "1", "--step", "1%")
-    begun = fleet("rollout", "--data", running.data, "--firmware", BETA, "--share=40%", "--step=20%", "--every=4s")
-    assert f"roll-out: firmware {BETA} on 2 of 10 sensors, to be 4; next step in 4 s\n" == begun.stdout
+    begun = fleet("rollout", "--data", running.data, "--firmware", BETA, "--share=40%", "--step=20%", "--every=3s")
+    assert f"roll-out: firmware {BETA} on 1 of 5 sensors, to be 2; next step in 3 s\n" == begun.stdout
     with pytest.raises(UserError, match=f"the roll-out of {BETA} is under way, next step in"):
         call(
             running.data / "run" / "control.sock", 5, command="rollout", firmware="2.5", share=1.0, step=1.0, every=1.0
         )
     first = rolled_out(running.data)
-    assert 2 == len(first)
-    wait_for(lambda: len(told(running)) == 4, "the second step")
+    assert 1 == len(first)
+    wait_for(lambda: len(told(running)) == 2, "the second step")
     shares = told(running)
     assert first < shares.keys() == rolled_out(running.data)
-    assert f"roll-out: firmware {BETA} on 4 of 10 sensors\n" in fleet("status", "--data", running.data).stdout
+    assert f"roll-out: firmware {BETA} on 2 of 5 sensors\n" in fleet("status", "--data", running.data).stdout
     assert all(share > 0.1 for share in shares.values())
     assert 0 == sum(int(running.row(sensor)["restarts"]) for sensor in running.sensors)
     assert 0 == fleet("down", "--data", running.data).returncode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
@@ -60,6 +61,13 @@ def test_a_file_gets_another_firmware_and_nothing_else(tmp_path: Path, before: o
     assert after == json.loads(path.read_text())
     assert ("2.5", 0o640) == (read_identity(path).identity.firmware_version, path.stat().st_mode & 0o777)
     assert [path] == list(tmp_path.iterdir())
+
+
+def test_one_that_is_under_way_is_read_as_it_was_written(tmp_path: Path) -> None:
+    kept = Rollout("2.5", 0.7, 0.3, 60.0, 2)
+    (tmp_path / "rollout.json").write_text(json.dumps(asdict(kept)))
+
+    assert kept == read(tmp_path / "rollout.json")
 
 
 def test_who_has_no_file_is_named(tmp_path: Path) -> None:
