@@ -191,10 +191,10 @@ def test_waiting_for_the_template_costs_nothing(fleet: Fleet) -> None:
     def more() -> None:
         assert fleet.supervisor.slots["S_1"].phase == "running"
         fleet.supervisor.add([fleet.spec(2)])
-        spent.extend([time.monotonic(), time.process_time()])
+        spent.extend([time.monotonic(), fleet.looks])
 
     def resume() -> None:
-        spent.append(time.process_time())
+        spent.append(fleet.looks)
         fleet.template.resume()
 
     fleet.follow(
@@ -206,7 +206,7 @@ def test_waiting_for_the_template_costs_nothing(fleet: Fleet) -> None:
 
     assert fleet.supervisor.run().clean
 
-    assert spent[2] - spent[1] < 0.4
+    assert spent[2] - spent[1] < 200
 
 
 def test_nobody_is_restarted_while_the_fleet_drains(fleet: Fleet) -> None:
