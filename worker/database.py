@@ -14,7 +14,7 @@ from pathlib import Path
 
 import apsw
 
-from worker.database_files import Inode, inode, inodes, make_room, quarantine, recognised, set_log_aside
+from worker.database_files import Inode, alone, inode, inodes, make_room, quarantine, recognised, set_log_aside
 from worker.ledger import claim, write
 from worker.schema import SCHEMA, VERSION
 from worker.sinks import Portion, Position, Unavailable
@@ -61,7 +61,6 @@ class Database:
                 positions = [claim(connection, sensor.sensor_id, incarnation) for sensor in sensors]
         except apsw.Error as error:
             raise self._refused(error) from error
-        self._inodes = self._seen()
         self._check_place()
         return positions
 
@@ -99,20 +98,34 @@ class Database:
         # Where many write, the fleet has looked before they began, and those look again that have met an error.
         doubtful = self._mistrusted or not self._store.shared
         try:
-            if self._path.name != MEMORY:
-                make_room(self._path)
-            self._opened = inode(self._path)
-            if not recognised(self._path):  # SQLite would find out as well, but first delete a log that does not fit
-                raise apsw.NotADBError("file is not a database")
-            if doubtful and cut_short(self._path):
-                raise apsw.CorruptError("its write-ahead log was cut short")
+            if self._path.name == MEMORY:
+                self._connection = self._connect(doubtful=False)
+            elif self._store.shared:
+                # The database and its log are opened one after the other, by name: nobody may move them in between.
+                with alone(self._path.parent):
+                    make_room(self._path)
+                    self._connection = self._connect(doubtful=doubtful)
+            else:
+                if not self._path.exists():
+                    with alone(self._path.parent):
+                        make_room(self._path)
+                self._connection = self._connect(doubtful=doubtful)
         except OSError as error:
             raise apsw.CantOpenError(f"unable to open database file: {error.strerror}") from error
-        self._connection = connect(self._path, wal=self._store.wal, synchronous=self._store.synchronous)
         if doubtful:
             check(self._connection)
         self._mistrusted = False
         return self._connection
+
+    def _connect(self, *, doubtful: bool) -> apsw.Connection:
+        self._opened = inode(self._path)
+        if not recognised(self._path):  # SQLite would find out as well, but first delete a log that does not fit
+            raise apsw.NotADBError("file is not a database")
+        if doubtful and cut_short(self._path):
+            raise apsw.CorruptError("its write-ahead log was cut short")
+        connection = connect(self._path, wal=self._store.wal, synchronous=self._store.synchronous)
+        self._inodes = inodes(self._path)
+        return connection
 
     def _check_place(self) -> None:
         """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""
