@@ -17,6 +17,7 @@ import pickle
 import select
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -38,21 +39,30 @@ def main(descriptor: str, board: str, log: str) -> NoReturn:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
-    handlers = [logging.FileHandler(log)] if log else []
+    living: set[int] = set()
+    try:
+        kept, mapped = log_to(log), Board(Path(board), writable=True)
+        supervisor = socket.socket(fileno=int(descriptor))
+        with Wakeup(signal.SIGCHLD) as children:
+            serve(supervisor, children, living, mapped, kept)
+    except (Alone, BrokenPipeError, ConnectionResetError):
+        part(living)
+    except MemoryError as error:  # another one may fare better; the workers go on
+        logging.getLogger("template").error("out of memory: %s", error)
+        os._exit(OUT_OF_MEMORY)
+    except OSError as error:
+        sys.exit(f"template: {error}")
+
+
+def log_to(path: str) -> list[int]:
+    """Have everything that is logged written to that file, none if it is empty. Returns its descriptor."""
+    handlers = [logging.FileHandler(path)] if path else []
     logging.basicConfig(level=logging.INFO, handlers=handlers, format=LOG_FORMAT)
     logging.raiseExceptions = False  # a log that cannot be written (a full disk) is no reason to fill the terminal
-    kept = [handler.stream.fileno() for handler in handlers if handler.stream]
-    for log_descriptor in kept:
-        faulthandler.enable(log_descriptor)
-    living: set[int] = set()
-    with Wakeup(signal.SIGCHLD) as children:
-        try:
-            serve(socket.socket(fileno=int(descriptor)), children, living, Board(Path(board), writable=True), kept)
-        except MemoryError as error:  # another one may fare better; the workers go on
-            logging.getLogger("template").error("out of memory: %s", error)
-            os._exit(OUT_OF_MEMORY)
-        except (Alone, BrokenPipeError, ConnectionResetError):
-            part(living)
+    descriptors = [handler.stream.fileno() for handler in handlers if handler.stream]
+    for descriptor in descriptors:
+        faulthandler.enable(descriptor)
+    return descriptors
 
 
 class Alone(Exception):
