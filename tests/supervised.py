@@ -26,17 +26,25 @@ QUICK = Policy(backoff_min=0.05, backoff_max=0.1, budget=3, drain=3.0)
 
 
 class Fleet:
-    """A supervisor on a directory, whose loop is steered by a script of (condition, action) steps."""
+    """A supervisor on a directory, whose loop is steered by a script of (condition, action) steps. `looks` counts how
+    often it has looked at the clock."""
 
     def __init__(self, path: Path, policy: Policy = QUICK, mapped: str = "board") -> None:
         self.path = path
         self.board = Board.create(path / "board", 16)
+        self.looks = 0
         log = LogSpec(path / "log")
-        self.supervisor = Supervisor(self.board, policy, 1, lambda group: Template(path / mapped, log, group))
+        self.supervisor = Supervisor(
+            self.board, policy, 1, lambda group: Template(path / mapped, log, group), self._clock
+        )
         self.told: list[str] = []
         self.supervisor.tell = lambda event: self.told.append(f"{event.worker}: {event.text}")
         self._origin = elapsed_ns()
         self._killed: set[int] = set()
+
+    def _clock(self) -> float:
+        self.looks += 1
+        return time.monotonic()
 
     def spec(self, row: int, seconds: float | None = None, store: Path | None = None) -> WorkerSpec:
         name = f"S_{row}"

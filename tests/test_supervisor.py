@@ -168,15 +168,29 @@ def test_a_template_that_dies_before_it_is_ready(fleet: Fleet) -> None:
     assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in (0, 1))
 
 
-def test_templates_that_never_get_ready_are_a_bug(tmp_path: Path) -> None:
-    """Three of them, one after the other; nobody is left behind."""
-    fleet = Fleet(tmp_path, mapped="nowhere")
+POOR = """
+raise OSError(24, "Too many open files", __file__)
+"""
+
+
+@pytest.mark.parametrize("lack", ["board", "descriptors"])
+def test_templates_that_never_get_ready_are_a_bug(
+    lack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Three of them, one after the other; each says why in one line, and nobody is left behind."""
+    if lack == "descriptors":
+        (tmp_path / "numpy.py").write_text(POOR)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    fleet = Fleet(tmp_path, mapped="nowhere" if lack == "board" else "board")
     fleet.supervisor.add([fleet.spec(0)])
 
     with pytest.raises(RuntimeError, match="the template died 3 times before it was ready"):
         fleet.supervisor.run()
 
     assert [] == psutil.Process().children()
+    lines = capfd.readouterr().err.splitlines()
+    assert 3 == len(lines)
+    assert all(line.startswith("template: ") and "Errno" in line for line in lines), lines
 
 
 def test_waiting_for_the_template_costs_nothing(fleet: Fleet) -> None:
@@ -191,10 +205,10 @@ def test_waiting_for_the_template_costs_nothing(fleet: Fleet) -> None:
     def more() -> None:
         assert fleet.supervisor.slots["S_1"].phase == "running"
         fleet.supervisor.add([fleet.spec(2)])
-        spent.extend([time.monotonic(), time.process_time()])
+        spent.extend([time.monotonic(), fleet.looks])
 
     def resume() -> None:
-        spent.append(time.process_time())
+        spent.append(fleet.looks)
         fleet.template.resume()
 
     fleet.follow(
@@ -206,7 +220,7 @@ def test_waiting_for_the_template_costs_nothing(fleet: Fleet) -> None:
 
     assert fleet.supervisor.run().clean
 
-    assert spent[2] - spent[1] < 0.4
+    assert spent[2] - spent[1] < 200
 
 
 def test_nobody_is_restarted_while_the_fleet_drains(fleet: Fleet) -> None:

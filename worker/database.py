@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import apsw
 
 from worker.connection import Transaction, check, connect, meaning, prepare
-from worker.database_files import Inode, inode, inodes, make_room, quarantine, recognised, set_log_aside
+from worker.database_files import Inode, alone, inode, inodes, make_room, quarantine, recognised, set_log_aside
 from worker.diagnosis import describe
 from worker.ledger import claim, write
 from worker.rotation import NEVER, Limit, carry_on, close_off, is_closed_off
@@ -50,7 +50,6 @@ class Database:
                 positions = [claim(connection, sensor.sensor_id, incarnation) for sensor in sensors]
         except apsw.Error as error:
             raise self._refused(error) from error
-        self._inodes = self._seen()
         self._check_place()
         return positions
 
@@ -89,16 +88,20 @@ class Database:
         # Where many write, the fleet has looked before they began, and those look again that have met an error.
         doubtful = self._mistrusted or not self._store.shared
         try:
-            if self._path.name != MEMORY:
-                make_room(self._path)
-            self._opened = inode(self._path)
-            if not recognised(self._path):  # SQLite would find out as well, but first delete a log that does not fit
-                raise apsw.NotADBError("file is not a database")
-            if doubtful and cut_short(self._path):
-                raise apsw.CorruptError("its write-ahead log was cut short")
+            if self._path.name == MEMORY:
+                self._connection = self._connect(doubtful=False)
+            elif self._store.shared:
+                # The database and its log are opened one after the other, by name: nobody may move them in between.
+                with alone(self._path.parent):
+                    make_room(self._path)
+                    self._connection = self._connect(doubtful=doubtful)
+            else:
+                if not self._path.exists():
+                    with alone(self._path.parent):
+                        make_room(self._path)
+                self._connection = self._connect(doubtful=doubtful)
         except OSError as error:
             raise apsw.CantOpenError(f"unable to open database file: {error.strerror}") from error
-        self._connection = self._connected()
         if doubtful:
             check(self._connection)
         if log.isEnabledFor(logging.DEBUG) and self._path.name != MEMORY:
@@ -107,7 +110,17 @@ class Database:
         self._mistrusted = False
         return self._connection
 
-    def _connected(self) -> apsw.Connection:
+    def _connect(self, *, doubtful: bool) -> apsw.Connection:
+        self._opened = inode(self._path)
+        if not recognised(self._path):  # SQLite would find out as well, but first delete a log that does not fit
+            raise apsw.NotADBError("file is not a database")
+        if doubtful and cut_short(self._path):
+            raise apsw.CorruptError("its write-ahead log was cut short")
+        connection = self._live()
+        self._inodes = inodes(self._path)
+        return connection
+
+    def _live(self) -> apsw.Connection:
         """A connection to the live database, also where a rotation was interrupted."""
         told = self._store
         connection = connect(self._path, wal=told.wal, synchronous=told.synchronous)
@@ -140,7 +153,7 @@ class Database:
                 log.debug("%s: full, but others have it open: rotated later", self._path.stem)
                 self._limit.postpone()
                 prepare(connection, wal=self._store.wal, synchronous=self._store.synchronous)
-            self._inodes = inodes(self._path)
+                self._inodes = inodes(self._path)
         except (apsw.Error, OSError) as error:
             log.warning("%s: not rotated yet: %s", self._path.stem, error)
             self._limit.postpone()

@@ -6,8 +6,10 @@ can see any more.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,9 @@ from pathlib import Path
 LOG = "-wal"
 COMPANIONS = (LOG, "-shm", "-journal")
 """What SQLite keeps beside a database, by the ending of its name."""
+
+LONGEST_WAIT = 2.0
+"""Seconds for which somebody may keep a folder to himself; he may have been stopped, and others are not to hang."""
 
 Inode = tuple[int, int] | None
 """Device and number of a file, None where none is to be seen."""
@@ -53,14 +58,11 @@ def recognised(path: Path) -> bool:
 
 def make_room(path: Path) -> None:
     """Where there is no database, let there be an empty file, and no log of one that is gone: somebody may still have
-    that log open, and SQLite would take it for the new one's. OSError if it cannot be."""
-    if path.exists():
-        return
-    with alone(path.parent):
-        if not path.exists():
-            if any(companion(path, ending).exists() for ending in COMPANIONS):
-                move(path, COMPANIONS)
-            path.touch()
+    that log open, and SQLite would take it for the new one's. To be called `alone`. OSError if it cannot be."""
+    if not path.exists():
+        if any(companion(path, ending).exists() for ending in COMPANIONS):
+            move(path, COMPANIONS)
+        path.touch()
 
 
 def quarantine(path: Path, seen: Inode) -> Path | None:
@@ -86,13 +88,25 @@ def set_log_aside(path: Path, database: Inode, log: Inode) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One at a time, of all processes that do this in that folder."""
+    """One at a time, of all processes that do this in that folder. TimeoutError if another is there for too long."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        end = time.monotonic() + LONGEST_WAIT
+        while not taken(descriptor):
+            if time.monotonic() > end:
+                raise TimeoutError(errno.ETIMEDOUT, "another process has been opening or moving it for too long")
+            time.sleep(0.005)
         yield
     finally:
         os.close(descriptor)
+
+
+def taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def move(path: Path, endings: tuple[str, ...]) -> Path:

@@ -36,6 +36,16 @@ TEACH, PING = -1, -2
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The supervisor decides, and says so."""
 
+START = """
+import sys
+sys.path.insert(0, sys.argv[1])
+try:
+    from worker.template_process import main
+except (ImportError, MemoryError, OSError) as error:  # no descriptor or memory is left: the next one may fare better
+    sys.exit(f"template: {type(error).__name__}: {error}".splitlines()[0])
+main(*sys.argv[2:])
+"""
+
 DYING = 2.0
 """Seconds that somebody killed is waited for."""
 
@@ -50,11 +60,9 @@ class Template:
         self.socket.setblocking(False)
         root = Path(__file__).resolve().parent.parent
         arguments = [str(root), str(theirs.fileno()), str(board), log.dumped() if log else ""]
-        module = "worker.template_process"
-        code = f"import sys; sys.path.insert(0, sys.argv[1]); from {module} import main; main(*sys.argv[2:])"
         # One thread of the linear algebra library, which nobody uses, would cost every worker its stack.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", code, *arguments]
+        command = [sys.executable, "-c", START, *arguments]
         try:
             # Not the supervisor's process group: Ctrl-C is for that one, and must not hit a half-started interpreter.
             with held_back():

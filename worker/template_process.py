@@ -17,6 +17,7 @@ import pickle
 import select
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -39,20 +40,29 @@ def main(descriptor: str, board: str, log: str) -> NoReturn:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+    living: set[int] = set()
+    try:
+        log_to(log)
+        mapped = Board(Path(board), writable=True)
+        supervisor = socket.socket(fileno=int(descriptor))
+        with Wakeup(signal.SIGCHLD) as children:
+            serve(supervisor, children, living, mapped)
+    except (Alone, BrokenPipeError, ConnectionResetError):
+        part(living)
+    except MemoryError as error:  # another one may fare better; the workers go on
+        logging.getLogger("template").error("out of memory: %s", error)
+        os._exit(OUT_OF_MEMORY)
+    except OSError as error:
+        sys.exit(f"template: {error}")
+
+
+def log_to(log: str) -> None:
+    """Have everything that is logged written to the log that was dumped, nothing where that is empty."""
     logging.raiseExceptions = False  # a log that cannot be written (a full disk) is no reason to fill the terminal
     if log:
         install(LogSpec.loaded(log))
     for stream in streams():
         faulthandler.enable(stream)
-    living: set[int] = set()
-    with Wakeup(signal.SIGCHLD) as children:
-        try:
-            serve(socket.socket(fileno=int(descriptor)), children, living, Board(Path(board), writable=True))
-        except MemoryError as error:  # another one may fare better; the workers go on
-            logging.getLogger("template").error("out of memory: %s", error)
-            os._exit(OUT_OF_MEMORY)
-        except (Alone, BrokenPipeError, ConnectionResetError):
-            part(living)
 
 
 class Alone(Exception):

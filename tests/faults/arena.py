@@ -141,6 +141,11 @@ class Arena:
         """A worker process at random and its database, None if that one is not there within a while."""
         return self._awaited(self._victim)
 
+    @property
+    def peopled(self) -> bool:
+        """Whether there is, right now, somebody to hit."""
+        return self._victim() is not None
+
     def beside(self, name: str) -> psutil.Process | None:
         """The template or the http process, None if it is not there within a while."""
         return self._awaited(lambda: self._beside(name))

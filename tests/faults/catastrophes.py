@@ -67,12 +67,12 @@ def interrupt_twice(arena: Arena) -> bool:
 
 def terminate_locked(arena: Arena) -> bool:
     """SIGTERM while another program keeps a database locked: it ends in time, fails, and says what is not written."""
-    database = arena.database()
-    if database is None:
+    victim = arena.victim()
+    if victim is None:
         return False
     try:
-        connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
-        connection.set_busy_timeout(2000)
+        connection = apsw.Connection(str(victim.database), flags=apsw.SQLITE_OPEN_READWRITE)
+        connection.set_busy_timeout(500)
         connection.execute("BEGIN IMMEDIATE")
     except apsw.Error:
         return False

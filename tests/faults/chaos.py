@@ -32,6 +32,9 @@ from tests.faults.misfortunes import MISFORTUNES, ORDERED
 
 KILLED = ("worker killed at a random moment", "worker killed in a transaction")
 NOT_SHARED = ("page corrupted", "garbage in the database's place", "log truncated")
+WAITING = ("kill", "hold", "stuck", "segfault", "starve", "ioerr_write", "ioerr_read", "ioerr_fsync")
+"""Orders that can be given while nobody is there."""
+
 LAST = 12.0
 """Seconds before the end of the run in which nothing happens any more to the whole fleet."""
 
@@ -102,7 +105,8 @@ class Chaos:
     def _misfortune(self, arena: Arena) -> None:
         with arena.quiet:
             arena.undo()
-            name = self._choose(arena, [*MISFORTUNES])
+            # Orders wait for whoever comes by; anything else would have to wait for somebody to come.
+            name = self._choose(arena, [*MISFORTUNES] if arena.peopled else [ORDERED[action] for action in WAITING])
             if name and arena.up:
                 arena.happened(name, MISFORTUNES[name](arena))
 

@@ -14,6 +14,9 @@ from tests.e2e.running import ENVIRONMENT
 from tests.worker.samples import wait_for
 from worker.child import BUG, LOST, OUT_OF_MEMORY, Child, fork
 
+# Tests that are run in parallel have a thread that reads what the others say; the children here know nothing of it.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 def listen(lifeline: socket.socket) -> int:
     """Until it closes."""
