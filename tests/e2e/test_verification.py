@@ -67,7 +67,7 @@ def test_a_fleet_that_is_not_complete(up: Up, lively: Path, tmp_path: Path) -> N
 def test_sensors_that_left_and_came_back(up: Up, lively: Path, tmp_path: Path) -> None:
     """Drained by scaling down, continued by scaling up: in the same epoch, as if nothing had been."""
     data = tmp_path / "data"
-    running = up("-c", lively, "--no-http", "--for", "8s").ready()
+    running = up("-c", lively, "--no-http", "--for", "12s").ready()
     for count in (1, 3, 4):
         assert 0 == fleet("scale", count, "--data", data).returncode
         well(data)
