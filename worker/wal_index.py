@@ -7,12 +7,16 @@ for a look from outside: nothing in it is needed to open the database.
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 
+from worker.clock import elapsed_ns
+
 FRAMES_BEGIN, FRAME_HEADER = 32, 24
-HEAD = struct.Struct("=32x8s56xI")
-"""The salts of the log, and how many of its frames are copied into the database, in the byte order of the machine. SQLite
-syncs frames before it copies them, so this is right after a power failure too, whichever state of the index is left."""
+HEAD = struct.Struct("=32x8s56xI28xI")
+"""The salts of the log, how many of its frames are copied into the database, and how many perhaps are, in the byte order
+of the machine. SQLite syncs frames before it counts them as copied, so the former is right after a power failure too,
+whichever state of the index is left; the latter only while the machine runs."""
 
 
 def cut_short(database: Path) -> bool:
@@ -25,9 +29,11 @@ def cut_short(database: Path) -> bool:
     shm, head = first(index, HEAD.size), first(log, FRAMES_BEGIN)
     if len(shm) < HEAD.size or len(head) < FRAMES_BEGIN:
         return False
-    salts, copied = HEAD.unpack(shm)
+    salts, copied, perhaps = HEAD.unpack(shm)
     if head[16:24] != salts:  # the index of another log
         return False
+    if index.stat().st_mtime_ns > time.time_ns() - elapsed_ns():  # written since the machine was booted
+        copied = max(copied, perhaps)
     frame = FRAME_HEADER + int.from_bytes(head[8:12], "big")
     return bool((log.stat().st_size - FRAMES_BEGIN) // frame < copied)
 

@@ -73,6 +73,8 @@ def want_of_descriptors(arena: Arena) -> bool:
         return False
     try:
         before = process.rlimit(psutil.RLIMIT_NOFILE)
+        if before[0] <= 3:  # there are none left from the last time, and it is not this that is to be restored
+            return False
         process.rlimit(psutil.RLIMIT_NOFILE, (3, before[1]))
     except psutil.NoSuchProcess:
         return False

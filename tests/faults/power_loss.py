@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Sequence
@@ -80,6 +81,7 @@ def survived(history: History, place: Path, moment: int, files: Files) -> int:
     place.mkdir()
     for name, content in files.items():
         (place / name).write_bytes(content)
+        os.utime(place / name, (0, 0))  # as after a boot
     store = replace(history.store, path=place / history.store.path.name)
     found = reopened(history, store)
     steps = [(0,) * len(found), *(commit.positions for commit in history.commits)]

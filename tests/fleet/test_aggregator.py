@@ -282,15 +282,10 @@ def test_page(staged: Staged, client: FlaskClient) -> None:
 
 
 def test_ten_thousand_sensors(tmp_path: Path) -> None:
-    """Health and metrics of 10,000 sensors take less than 20 ms, also when all of them have failed."""
+    """Health and metrics of 10,000 sensors, also when all of them have failed. (How soon: benchmarks/aggregator.py.)"""
     staged = Staged(tmp_path / "data", 10_000)
     client = client_of(staged)
     for state, status in (("healthy", 200), ("failed", 503)):
         staged.board.rows["state"] = STATE[state]
         for path, expected in (("/healthz", status), ("/metricz", 200)):
-            took = []
-            for _ in range(6):
-                before = time.perf_counter()
-                answered(client, path, expected)
-                took.append(time.perf_counter() - before)
-            assert min(took) < 0.02, path
+            assert "10000" in json.dumps(answered(client, path, expected))
