@@ -37,7 +37,7 @@ test: $(VENV)/.test ## all tests but the slow ones (ARGS="-k name" to choose)
 test-slow: $(VENV)/.test ## the slow ones, one at a time: they measure
 	@exec "$(VENV)/bin/python" -m pytest -m slow $(ARGS)
 
-chaos: $(VENV)/.test ## five minutes of faults on three fleets, and the proof that nothing was lost (SECONDS EACH KILLS SENSORS)
+chaos: $(VENV)/.test ## six minutes of faults on three fleets, and the proof that nothing was lost (SECONDS EACH KILLS SENSORS)
 	@exec "$(VENV)/bin/python" -m tests.faults.chaos $(call given,SECONDS,--seconds) $(call given,EACH,--each) \
 	    $(call given,KILLS,--kills) $(call given,SENSORS,--sensors) $(call given,SEED,--seed)
 

@@ -157,7 +157,11 @@ class Running:
         """The template and the http process by those names."""
         workers = {int(self.row(sensor)["pid"]) for sensor in self.sensors}
         children = [process for process in psutil.Process(self.pid).children() if process.pid not in workers]
-        return {"template" if "worker.template" in " ".join(child.cmdline()) else "http": child for child in children}
+        found = {}
+        for child in children:
+            with suppress(psutil.NoSuchProcess):  # or a zombie
+                found["template" if "worker.template" in " ".join(child.cmdline()) else "http"] = child
+        return found
 
     @property
     def url(self) -> str:

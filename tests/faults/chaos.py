@@ -1,6 +1,6 @@
 """Chaos: fleets of every layout under all faults at random moments, and the proof that it made no difference.
 
-    python -m tests.faults.chaos --seconds 300 --each 20 --kills 100
+    python -m tests.faults.chaos --seconds 360 --each 20 --kills 100
 
 Three fleets run for so many seconds each (own, shared and packed databases) while faults befall them, and a fourth
 undisturbed. Then `fleet verify --complete` must find nothing, and their data must be the undisturbed one's, byte for
@@ -179,7 +179,7 @@ def same(arena: Arena, calm: Arena) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--seconds", type=float, default=360.0)
     parser.add_argument("--sensors", type=int, default=50)
     parser.add_argument("--each", type=int, default=20, help="how many of every kind of fault")
     parser.add_argument("--kills", type=int, default=100, help="how many SIGKILLs of workers, a third in a transaction")
