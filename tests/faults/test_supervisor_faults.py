@@ -165,9 +165,11 @@ def test_a_fleet_that_sleeps(up: Up, quick: Write) -> None:
     for _ in range(3):
         for process in everybody:
             process.suspend()
+        asleep = time.monotonic_ns()
         time.sleep(3.0)  # nothing can be waited for: nothing happens
         for process in everybody:
             process.resume()
+        wait_for(lambda: min(running.row(name)["heartbeat_ns"] for name in running.sensors) > asleep, "hearts beat")
         healthy(running)
 
     assert workers == [running.worker(sensor) for sensor in running.sensors]
