@@ -155,6 +155,11 @@ def test_no_descriptor_is_left_for_another_template(up: Up, quick: Write) -> Non
     drained(running, 3)
 
 
+def beaten_since(running: Running, moment: int) -> None:
+    """Once every worker's heart has beaten after that moment of the monotonic clock, nanoseconds."""
+    wait_for(lambda: all(running.row(sensor)["heartbeat_ns"] > moment for sensor in running.sensors), "hearts beat")
+
+
 def test_a_fleet_that_sleeps(up: Up, quick: Write) -> None:
     """All of its processes stand still for longer than the hang limit, as in a container that is paused, and then go on:
     nobody is judged by the time that went by meanwhile."""
@@ -169,7 +174,7 @@ def test_a_fleet_that_sleeps(up: Up, quick: Write) -> None:
         time.sleep(3.0)  # nothing can be waited for: nothing happens
         for process in everybody:
             process.resume()
-        wait_for(lambda: min(running.row(name)["heartbeat_ns"] for name in running.sensors) > asleep, "hearts beat")
+        beaten_since(running, asleep)
         healthy(running)
 
     assert workers == [running.worker(sensor) for sensor in running.sensors]
