@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.evidence import opened
 from tests.e2e.running import ENVIRONMENT, PATIENCE, Running, alive, command, fleet, session, wait_for
-from tests.faults.assault import RATE, drained, frozen, healthy, log, proven
+from tests.faults.assault import beaten_since, RATE, drained, frozen, healthy, log, proven
 from tests.faults.conftest import Up, Write
 from tests.faults.sabotage import Sabotage
 
@@ -153,11 +153,6 @@ def test_no_descriptor_is_left_for_another_template(up: Up, quick: Write) -> Non
     assert 1 == running.output.count("template: cannot be started")
     assert 1 == running.row("S_000002")["restarts"]
     drained(running, 3)
-
-
-def beaten_since(running: Running, moment: int) -> None:
-    """Once every worker's heart has beaten after that moment of the monotonic clock, nanoseconds."""
-    wait_for(lambda: all(running.row(sensor)["heartbeat_ns"] > moment for sensor in running.sensors), "hearts beat")
 
 
 def test_a_fleet_that_sleeps(up: Up, quick: Write) -> None:
