@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.evidence import opened
 from tests.e2e.running import ENVIRONMENT, PATIENCE, Running, alive, command, fleet, session, wait_for
-from tests.faults.assault import beaten_since, RATE, drained, frozen, healthy, log, proven
+from tests.faults.assault import RATE, beaten_since, drained, frozen, healthy, log, proven
 from tests.faults.conftest import Up, Write
 from tests.faults.sabotage import Sabotage
 
