@@ -53,6 +53,11 @@ def kill_at_random(running: Running, kills: int, pause: float, dice: random.Rand
             killed.add(victim.pid)
 
 
+def beaten_since(running: Running, moment: int) -> None:
+    """Once every worker's heart has beaten after that moment of the monotonic clock, nanoseconds."""
+    wait_for(lambda: all(running.row(sensor)["heartbeat_ns"] > moment for sensor in running.sensors), "hearts beat")
+
+
 def healthy(running: Running, seconds: float = 30.0) -> None:
     """Once all sensors are, each with a process that lives."""
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.evidence import opened
 from tests.e2e.running import ENVIRONMENT, PATIENCE, Running, alive, command, fleet, session, wait_for
-from tests.faults.assault import RATE, drained, frozen, healthy, log, proven
+from tests.faults.assault import RATE, beaten_since, drained, frozen, healthy, log, proven
 from tests.faults.conftest import Up, Write
 from tests.faults.sabotage import Sabotage
 
@@ -165,9 +165,11 @@ def test_a_fleet_that_sleeps(up: Up, quick: Write) -> None:
     for _ in range(3):
         for process in everybody:
             process.suspend()
+        asleep = time.monotonic_ns()
         time.sleep(3.0)  # nothing can be waited for: nothing happens
         for process in everybody:
             process.resume()
+        beaten_since(running, asleep)
         healthy(running)
 
     assert workers == [running.worker(sensor) for sensor in running.sensors]
