@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from fleet.figures import figures
-from fleet.roster import Roster
+from fleet.storage.figures import figures
+from fleet.storage.roster import Roster
 from worker.board import Board
 
 QUIET = 4.0

@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fleet.catalogue import load_catalogue
-from fleet.config import load_config
-from fleet.settings import settings_for
-from fleet.verification import verify
+from fleet.configuration.catalogue import load_catalogue
+from fleet.configuration.config import load_config
+from fleet.configuration.settings import settings_for
+from fleet.verification.verification import verify
 from worker.database import Database
 from worker.generation import Plan
 from worker.sinks import Epoch, Portion

@@ -7,18 +7,15 @@ What a command needs beyond click is imported when it runs, so that `fleet --hel
 from __future__ import annotations
 
 import os
-import sys
-import traceback
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from fleet.config_commands import config
-from fleet.errors import UserError
-from fleet.flags import SETTINGS, Duration, Place, Share, Whole, overrides
+from fleet.commands.config import config
+from fleet.commands.entry import enter, program_version
+from fleet.commands.flags import SETTINGS, Duration, Place, Share, Whole, overrides
 
 DATA = click.option(
     "--data",
@@ -37,13 +34,6 @@ CONFIG = click.option(
     help="YAML config. Default: $CONFIG_FILE, or a hundred sensors at one reading/s.",
 )
 MOST_SENSORS = 100_000
-
-
-def program_version() -> str:
-    try:
-        return version("sensor-fleet")
-    except PackageNotFoundError:  # run from a source tree
-        return "source"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,8 +66,8 @@ def up(config: Path | None, data: Path, identities: Path | None, detach: bool, *
 
     It ends after --for, on Ctrl-C, or by `fleet down`; whatever is due is committed first.
     """
-    from fleet.data_directory import DataDirectory
-    from fleet.launch import launch
+    from fleet.running.launch import launch
+    from fleet.storage.data_directory import DataDirectory
 
     return launch(config, overrides(flags), DataDirectory(data), identities, detach=detach)
 
@@ -87,7 +77,7 @@ def up(config: Path | None, data: Path, identities: Path | None, detach: bool, *
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(data: Path, as_json: bool) -> int:
     """Show how the running fleet is."""
-    from fleet.status import show
+    from fleet.commands.status import show
 
     return show(data, as_json=as_json)
 
@@ -97,7 +87,7 @@ def status(data: Path, as_json: bool) -> int:
 @click.option("--timeout", type=Duration(), default="60s", show_default=True, help="How long to wait for it to end.")
 def down(data: Path, timeout: float) -> int:
     """Stop the running fleet, all that is due committed."""
-    from fleet.operator import stop
+    from fleet.commands.operator import stop
 
     return stop(data, timeout)
 
@@ -107,7 +97,7 @@ def down(data: Path, timeout: float) -> int:
 @DATA
 def scale(count: int, data: Path) -> int:
     """Grow or shrink the running fleet to COUNT sensors."""
-    from fleet.operator import ask
+    from fleet.commands.operator import ask
 
     answer = ask(data, command="scale", count=count)
     click.echo(f"scaled from {answer['before']} to {answer['count']} sensors")
@@ -119,7 +109,7 @@ def scale(count: int, data: Path) -> int:
 @DATA
 def restart(sensor: str, data: Path) -> int:
     """Restart the worker of a sensor, also one that has failed."""
-    from fleet.operator import ask
+    from fleet.commands.operator import ask
 
     answer = ask(data, command="restart", sensor=sensor)
     click.echo(f"restarting {answer['worker']}")
@@ -137,7 +127,7 @@ def rollout(firmware: str, share: float, step: float | None, every: float | None
 
     The same share of the same fleet is always the same sensors, and a larger one has all of a smaller one.
     """
-    from fleet.operator import roll_out
+    from fleet.commands.operator import roll_out
 
     return roll_out(data, firmware, share, step, every)
 
@@ -149,7 +139,7 @@ def rollout(firmware: str, share: float, step: float | None, every: float | None
 @DATA
 def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
     """Show the log of the fleet or of one sensor."""
-    from fleet.logs import show
+    from fleet.commands.logs import show
 
     return show(data, sensor, lines, follow=follow)
 
@@ -161,7 +151,7 @@ def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def verify(data: Path, sensor: str | None, complete: bool, as_json: bool) -> int:
     """Prove that no reading was lost, doubled or altered: compute each again and compare."""
-    from fleet.verdict_report import show
+    from fleet.commands.verdict_report import show
 
     return show(data, sensor=sensor, complete=complete, as_json=as_json)
 
@@ -173,7 +163,7 @@ cli.add_command(config)
 @click.option("--llm", is_flag=True, required=True, help="For language models: all of it on one page.")
 def docs(llm: bool) -> int:  # noqa: ARG001 - there is no other kind
     """Print documentation that is made from the program itself."""
-    from fleet.llm_docs import llm_docs
+    from fleet.commands.llm_docs import llm_docs
 
     click.echo(llm_docs(), nl=False)
     return 0
@@ -192,8 +182,8 @@ def identities() -> None:
 @click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city.")
 def identities_mint(count: int, out: Path, config: Path | None, seed: str | None, prefix: str | None) -> int:
     """Write COUNT new identities, one file each, to a folder."""
-    from fleet.config import Given, load_config
-    from fleet.mints import mint_into
+    from fleet.configuration.config import Given, load_config
+    from fleet.identity.mints import mint_into
 
     flags = {"simulation.seed": Given(seed, "--seed"), "replicas.prefix": Given(prefix, "--prefix")}
     given = {key: value for key, value in flags.items() if value.value is not None}
@@ -206,31 +196,3 @@ def identities_mint(count: int, out: Path, config: Path | None, seed: str | None
 
 def main() -> NoReturn:
     enter(cli, "fleet")
-
-
-def enter(command: click.Command, name: str) -> NoReturn:
-    """Run a command line. Returns to the shell with the exit codes above."""
-    try:
-        code = command.main(prog_name=name, standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Exit as asked:
-        sys.exit(asked.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(2)
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else name
-        reason = error.format_message().rstrip(".?")
-        click.echo(f"{path}: {reason[:1].lower()}{reason[1:]}; see `{path} --help`", err=True)
-        sys.exit(2)
-    except UserError as error:
-        click.echo(f"{name}: {error}", err=True)
-        sys.exit(1)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:  # `fleet status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception:  # noqa: BLE001 - the top of the program: everything that was not foreseen is a bug
-        traceback.print_exc()
-        sys.exit(3)

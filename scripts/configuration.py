@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fleet.catalogue import load_catalogue
-from fleet.config import Config, json_schema
-from fleet.config_anomalies import KINDS as TYPES
-from fleet.config_faults import at, misfit, resolved
-from fleet.config_sources import VARIABLES
-from fleet.dialects import SPELLINGS
-from fleet.flags import KEYS
+from fleet.commands.flags import KEYS
+from fleet.configuration.anomalies import KINDS as TYPES
+from fleet.configuration.catalogue import load_catalogue
+from fleet.configuration.config import Config, json_schema
+from fleet.configuration.dialects import SPELLINGS
+from fleet.configuration.faults import at, misfit, resolved
+from fleet.configuration.sources import VARIABLES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 TABLE = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- end -->", re.DOTALL)

@@ -23,8 +23,9 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("fleet", "supervisor", "worker")
 MAY_IMPORT = {"fleet": {"fleet", "supervisor", "worker"}, "supervisor": {"supervisor", "worker"}, "worker": {"worker"}}
+PARTS = ("geography", "configuration", "identity", "storage", "web", "running", "verification", "commands", "cli")
 A_FLEET_OF_ONE = "worker/__main__.py"
-TOPS = ["fleet/cli.py", "worker/child.py"]
+TOPS = ["fleet/commands/entry.py", "worker/child.py"]
 VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 60
 
@@ -85,6 +86,20 @@ def test_imports_run_one_way() -> None:
         for line, module in imports(path):
             root = module.split(".")[0]
             if root in OURS and root not in MAY_IMPORT[home] and name_of(path) != A_FLEET_OF_ONE:
+                wrong.append(f"{name_of(path)}:{line} imports {module}")
+
+    assert [] == wrong
+
+
+def test_the_parts_of_fleet_build_on_each_other() -> None:
+    """Each imports only from those before it in PARTS; what lies beside them is for all."""
+    wrong = []
+    for path in tracked("fleet/*/*.py"):
+        home = name_of(path).split("/")[1]
+        for line, module in imports(path):
+            names = module.split(".")
+            part = names[1] if names[0] == "fleet" and len(names) > 1 else None
+            if part in PARTS and PARTS.index(part) > PARTS.index(home):
                 wrong.append(f"{name_of(path)}:{line} imports {module}")
 
     assert [] == wrong

@@ -5,4 +5,4 @@ from __future__ import annotations
 from fleet.__main__ import begin
 
 if __name__ == "__main__":
-    begin("fleet.single_worker")
+    begin("fleet.commands.single_worker")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet.catalogue import load_catalogue
-from fleet.config import load_config
-from fleet.settings import settings_for
+from fleet.configuration.catalogue import load_catalogue
+from fleet.configuration.config import load_config
+from fleet.configuration.settings import settings_for
 from tests.worker.samples import NEW_YEAR
 from worker.generation import Block, Plan
 from worker.spec import Channel, Identity, Settings

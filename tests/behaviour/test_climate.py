@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleet.climate import Climate, climate_of, parallel, pressure_share
-from fleet.config import load_config
-from fleet.elevations import elevation_of
-from fleet.settings import fleet_settings
+from fleet.configuration.config import load_config
+from fleet.configuration.settings import fleet_settings
+from fleet.geography.climate import Climate, climate_of, parallel, pressure_share
+from fleet.geography.elevations import elevation_of
 from tests.behaviour.sensors import CATALOGUE, channels, measured, plan, told
 from tests.worker.samples import NEW_YEAR, SECOND
 from worker.schema import settings_of, settings_text

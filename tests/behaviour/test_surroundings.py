@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from fleet.configuration.surroundings import surroundings_of
 from fleet.errors import UserError
-from fleet.surroundings import surroundings_of
 from tests.behaviour.sensors import CATALOGUE, VIBE, channels, measured, told
 from tests.worker.samples import SECOND
 from worker.generation import Block

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from fleet.cli import cli
-from fleet.config import load_config
-from fleet.single_worker import worker
+from fleet.commands.single_worker import worker
+from fleet.configuration.config import load_config
 from tests.deployment.bacalhau import Job
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -8,7 +8,7 @@ import shlex
 import click
 
 from fleet.cli import cli
-from fleet.single_worker import worker
+from fleet.commands.single_worker import worker
 from tests.e2e.running import ROOT
 
 PAGE = (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from fleet.roster import Roster
+from fleet.storage.roster import Roster
 from worker.board import STATES, Board
 
 ROOT = Path(__file__).resolve().parent.parent.parent

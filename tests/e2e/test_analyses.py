@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 import pytest
 
-from fleet.verification import verify
+from fleet.verification.verification import verify
 from tests.e2e.evidence import databases, opened
 from tests.e2e.running import ROOT, Running
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.findings import Verdict
-from fleet.verification import verify
+from fleet.verification.findings import Verdict
+from fleet.verification.verification import verify
 from tests.e2e.conftest import Up
 from tests.e2e.running import ENVIRONMENT, Running, command, fleet, wait_for
 from tests.e2e.test_run import SHAPES, shape_arguments

@@ -16,8 +16,8 @@ import apsw
 import psutil
 import pytest
 
-from fleet.fleet_record import read_record, write_record
-from fleet.verification import verify
+from fleet.storage.fleet_record import read_record, write_record
+from fleet.verification.verification import verify
 from tests.e2e.evidence import Evidence, assert_complete, opened
 from tests.e2e.running import Running, alive, fleet, wait_for
 from worker.clock import elapsed_ns

@@ -12,7 +12,7 @@ import apsw
 import psutil
 import pytest
 
-from fleet.verification import verify
+from fleet.verification.verification import verify
 from tests.e2e.evidence import databases, opened
 from tests.e2e.running import Running, fleet, wait_for
 from tests.faults.conftest import Up, Write

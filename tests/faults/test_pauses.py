@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fleet.verification import verify
+from fleet.verification.verification import verify
 from tests.e2e.evidence import evidence
 from tests.e2e.running import wait_for
 from tests.faults.assault import RATE, proven, put_back

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.verification import verify
+from fleet.verification.verification import verify
 from tests.e2e.running import Running, fleet, wait_for
 from tests.faults.assault import drained, healthy
 from tests.faults.conftest import Up, Write, fleets

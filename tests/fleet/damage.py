@@ -11,9 +11,9 @@ from typing import Any
 
 import apsw
 
-from fleet.findings import Finding, Verdict
-from fleet.fleet_record import FleetRecord, write_record
-from fleet.verification import verify
+from fleet.storage.fleet_record import FleetRecord, write_record
+from fleet.verification.findings import Finding, Verdict
+from fleet.verification.verification import verify
 from tests.worker.samples import (
     ANOMALIES,
     HUMIDITY,

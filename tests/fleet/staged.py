@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from fleet.roster import Member, Roster
+from fleet.storage.roster import Member, Roster
 from worker.board import KINDS, STATE, Board
 from worker.schema import READING_COLUMNS, SCHEMA, identity_values, insert
 from worker.spec import Identity, Layout

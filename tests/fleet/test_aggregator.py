@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from fleet.aggregator import create_app
-from fleet.health import SHOWN
-from fleet.observation import Observer
+from fleet.web.aggregator import create_app
+from fleet.web.health import SHOWN
+from fleet.web.observation import Observer
 from tests.fleet.staged import SECOND, VALUES, Staged, name
 from worker.board import KINDS, STATE, Board
 

@@ -11,9 +11,9 @@ import apsw
 import pytest
 from flask.testing import FlaskClient
 
-from fleet import readings
-from fleet.aggregator import create_app
-from fleet.observation import Observer
+from fleet.storage import readings
+from fleet.web.aggregator import create_app
+from fleet.web.observation import Observer
 from tests.fleet.staged import Staged, at, name
 
 COLUMNS = (

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fleet.aggregator import create_app
-from fleet.observation import Observer
-from fleet.reports import MOST_REASONS
+from fleet.web.aggregator import create_app
+from fleet.web.observation import Observer
+from fleet.web.reports import MOST_REASONS
 from tests.fleet.staged import SECOND, Staged, name
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleet.observation import Observer
-from fleet.pace import Pace
+from fleet.web.observation import Observer
+from fleet.web.pace import Pace
 from tests.fleet.staged import SECOND, Staged
 
 

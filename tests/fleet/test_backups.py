@@ -11,9 +11,9 @@ from threading import Event, Thread
 import apsw
 import pytest
 
-from fleet import backups
-from fleet.backups import Failed, Stopped, back_up, of
-from fleet.verification import verify
+from fleet.storage import backups
+from fleet.storage.backups import Failed, Stopped, back_up, of
+from fleet.verification.verification import verify
 from tests.fleet.damage import ask, later, write
 from tests.worker.samples import ANOMALIES, IDENTITY, catching_up, run, settings
 from tests.worker.stores import Writer, delivered

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleet.beginning import begin
-from fleet.config_sections import Simulation
-from fleet.data_directory import DataDirectory
-from fleet.fleet_record import FleetRecord
+from fleet.configuration.sections import Simulation
+from fleet.running.beginning import begin
+from fleet.storage.data_directory import DataDirectory
+from fleet.storage.fleet_record import FleetRecord
 from worker.board import Board
 from worker.clock import boot_id, elapsed_ns
 from worker.schedule import SECOND

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.catalogue import load_catalogue
-from fleet.catalogue_entries import MOST_CHANNELS
+from fleet.configuration.catalogue import load_catalogue
+from fleet.configuration.catalogue_entries import MOST_CHANNELS
 from fleet.errors import UserError
 from worker.board import MAX_CHANNELS
 

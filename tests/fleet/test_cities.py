@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cities import City, Filters, choose_from, read_cities
 from fleet.errors import UserError
-from fleet.timezones import timezones
+from fleet.geography.cities import City, Filters, choose_from, read_cities
+from fleet.geography.timezones import timezones
 
 HEADER = "name\tcountry\tadmin1\tlatitude\tlongitude\tpopulation\ttimezone"
 ROW = "Lyon\tFR\t84\t45.7485\t4.8467\t522250\tEurope/Paris"

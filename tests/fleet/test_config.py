@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fleet.config import Config, Given, json_schema, load_config, packaged, to_yaml
+from fleet.configuration.config import Config, Given, json_schema, load_config, packaged, to_yaml
 from fleet.errors import UserError
 
 DOCUMENTED = sorted((packaged("fleet.yaml").parent / "source_documents").glob("*.yaml"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.config import Given, load_config, packaged
+from fleet.configuration.config import Given, load_config, packaged
 from fleet.errors import UserError
 
 FIRMWARE = "1.0, 1.2.0, 1.4, 2.1, 2.3.5, 2.5, 3.0.0-beta, 3.1.2-alpha, 3.2-rc1"

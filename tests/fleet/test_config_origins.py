@@ -9,8 +9,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from fleet.cli import cli
-from fleet.config import Given, load_config, packaged
-from fleet.config_origins import with_origins
+from fleet.configuration.config import Given, load_config, packaged
+from fleet.configuration.origins import with_origins
 
 TEXT = """\
 version: 1

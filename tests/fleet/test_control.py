@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from fleet.control import Answer, AnyCommand, ControlSocket, Restart, Scale, call, short
 from fleet.errors import UserError
+from fleet.running.control import Answer, AnyCommand, ControlSocket, Restart, Scale, call, short
 
 
 class Waiting:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.data_directory import DataDirectory, FleetRecord
 from fleet.errors import UserError
+from fleet.storage.data_directory import DataDirectory, FleetRecord
 
 RECORD = FleetRecord(7, "packed", 2, 1_000, 2_000, 3, (("A_1", "pack_0000"), ("A_2", "pack_0000")))
 
@@ -19,7 +19,7 @@ RECORD = FleetRecord(7, "packed", 2, 1_000, 2_000, 3, (("A_1", "pack_0000"), ("A
 HOLD = """
 import sys
 from pathlib import Path
-from fleet.data_directory import DataDirectory
+from fleet.storage.data_directory import DataDirectory
 directory = DataDirectory(Path(sys.argv[1]))
 directory.hold()
 print("held", flush=True)

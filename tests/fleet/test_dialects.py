@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.config import Config, load_config
-from fleet.dialects import SPELLINGS
+from fleet.configuration.config import Config, load_config
+from fleet.configuration.dialects import SPELLINGS
 from fleet.errors import UserError
 
 SAME = {

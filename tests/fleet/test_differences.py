@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleet.config import Config, Given, load_config
-from fleet.differences import differences, of_identities, taken
+from fleet.configuration.config import Config, Given, load_config
+from fleet.configuration.differences import differences, of_identities, taken
 from tests.worker.samples import IDENTITY
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.aggregator import Aggregator, create_app
-from fleet.config_http import TAKEN, Endpoints
-from fleet.observation import Observer
+from fleet.configuration.http import TAKEN, Endpoints
+from fleet.web.aggregator import Aggregator, create_app
+from fleet.web.observation import Observer
 from tests.e2e.running import Running
 from tests.fleet.staged import Staged, name
 

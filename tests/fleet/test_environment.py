@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fleet.catalogue import load_catalogue
-from fleet.config import Config, load_config
-from fleet.config_sources import VARIABLES
+from fleet.configuration.catalogue import load_catalogue
+from fleet.configuration.config import Config, load_config
+from fleet.configuration.sources import VARIABLES
 from fleet.errors import UserError
-from fleet.strangers import strangers
-from fleet.verification import verify
+from fleet.identity.strangers import strangers
+from fleet.verification.verification import verify
 from tests.e2e.evidence import evidence
 from tests.e2e.running import ENVIRONMENT, Running, command
 from worker.spec import Identity

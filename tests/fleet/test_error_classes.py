@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fleet.aggregator import create_app
-from fleet.backup_account import Account, read_account
-from fleet.error_classes import error_classes
-from fleet.figures import Figures, figures
-from fleet.progress import print_summary, success_rate
+from fleet.running.progress import print_summary, success_rate
+from fleet.storage.backup_account import Account, read_account
+from fleet.storage.error_classes import error_classes
+from fleet.storage.figures import Figures, figures
+from fleet.web.aggregator import create_app
 from tests.fleet.staged import Staged
 from worker.board import STATE, Board
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fleet.errors import UserError
-from fleet.figures import figures, unwell
-from fleet.roster import Roster
+from fleet.storage.figures import figures, unwell
+from fleet.storage.roster import Roster
 from tests.fleet.staged import Staged
 from worker.board import KINDS, ROW, STATE
 

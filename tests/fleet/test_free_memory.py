@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fleet import free_memory
 from fleet.errors import UserError
+from fleet.running import free_memory
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

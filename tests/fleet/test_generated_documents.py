@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from fleet.cli import cli
-from fleet.config import Config
-from fleet.config_sources import VARIABLES
-from fleet.database_schema import database_schema
-from fleet.identities import read_identity
-from fleet.identity_fields import SECTIONS
-from fleet.llm_docs import llm_docs, walked
-from fleet.scalars import Section
-from fleet.single_worker import worker
+from fleet.commands.llm_docs import llm_docs, walked
+from fleet.commands.single_worker import worker
+from fleet.configuration.config import Config
+from fleet.configuration.scalars import Section
+from fleet.configuration.sources import VARIABLES
+from fleet.identity.fields import SECTIONS
+from fleet.identity.identities import read_identity
+from fleet.storage.database_schema import database_schema
 from tests.e2e.evidence import COLUMNS
 from worker.anomalies import NAMES
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.data_directory import DataDirectory
-from fleet.log_files import prepare_log
-from fleet.logs import show
+from fleet.commands.logs import show
+from fleet.storage.data_directory import DataDirectory
+from fleet.storage.log_files import prepare_log
 from tests.fleet.staged import Staged, name
 from worker.log import DEFAULT_FORMAT, JSON, LogSpec, formatter
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleet.catalogue import load_catalogue
-from fleet.cities import City, Filters, choose_from, read_cities
-from fleet.draws import SPAN, shuffled
+from fleet.configuration.catalogue import load_catalogue
 from fleet.errors import UserError
-from fleet.hardware import DEPLOYMENTS
-from fleet.identities import Minted, StoredIdentity
-from fleet.minting import Mint
-from fleet.place_names import address, letters
+from fleet.geography.cities import City, Filters, choose_from, read_cities
+from fleet.geography.draws import SPAN, shuffled
+from fleet.geography.place_names import address, letters
+from fleet.identity.hardware import DEPLOYMENTS
+from fleet.identity.identities import Minted, StoredIdentity
+from fleet.identity.minting import Mint
 from worker.spec import Identity
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ def test_an_identity_is_the_same_for_ever() -> None:
 def test_an_identity_does_not_depend_on_the_process() -> None:
     """Another interpreter with another hash seed mints the same."""
     code = (
-        "from fleet.catalogue import load_catalogue; from fleet.cities import *; from fleet.minting import Mint;"
+        "from fleet.configuration.catalogue import load_catalogue; from fleet.geography.cities import *; from fleet.identity.minting import Mint;"
         "cities = choose_from(read_cities(), Filters(number_of_cities=10));"
         "print(Mint(7, cities, load_catalogue().sensor_type('environmental')).identity(5))"
     )

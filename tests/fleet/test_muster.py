@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fleet.catalogue import load_catalogue
-from fleet.cities import Filters, choose_from, read_cities
+from fleet.configuration.catalogue import load_catalogue
 from fleet.errors import UserError
-from fleet.identities import StoredIdentity, read_identities, write_identity
-from fleet.minting import Mint
-from fleet.muster import minted_seed, muster
+from fleet.geography.cities import Filters, choose_from, read_cities
+from fleet.identity.identities import StoredIdentity, read_identities, write_identity
+from fleet.identity.minting import Mint
+from fleet.identity.muster import minted_seed, muster
 
 CITIES = choose_from(read_cities(), Filters(number_of_cities=10))
 MINT = Mint(7, CITIES, load_catalogue().sensor_type("environmental"))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fleet.beginning import microseconds
-from fleet.config import Config, Given, load_config
-from fleet.data_directory import DataDirectory
+from fleet.configuration.config import Config, Given, load_config
 from fleet.errors import UserError
-from fleet.plan import Plan, Planner, asked_rate, place
+from fleet.running.beginning import microseconds
+from fleet.running.plan import Plan, Planner, asked_rate, place
+from fleet.storage.data_directory import DataDirectory
 from worker.schedule import SECOND
 
 START = "2026-01-01T00:00:00Z"

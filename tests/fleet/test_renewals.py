@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet.renewals import Renewals
-from fleet.roster import Member
+from fleet.running.renewals import Renewals
+from fleet.storage.roster import Member
 from worker.board import Board
 from worker.spec import Identity
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import UserError
-from fleet.identities import read_identity
-from fleet.identity_files import set_firmware
-from fleet.rollout import Rollout, read
+from fleet.identity.files import set_firmware
+from fleet.identity.identities import read_identity
+from fleet.running.rollout import Rollout, read
 
 
 def test_steps_add_up_to_the_share() -> None:

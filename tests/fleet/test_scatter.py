@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fleet.scatter import EARTH_RADIUS, scattered
+from fleet.geography.scatter import EARTH_RADIUS, scattered
 
 POINTS = 20_000
 PLACES = {

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fleet.catalogue import load_catalogue
-from fleet.config import Config, load_config, packaged, to_yaml
-from fleet.data_directory import DataDirectory
+from fleet.configuration.catalogue import load_catalogue
+from fleet.configuration.config import Config, load_config, packaged, to_yaml
+from fleet.configuration.scenario import stages
+from fleet.configuration.settings import settings_for
 from fleet.errors import UserError
-from fleet.plan import Planner
-from fleet.scenario import stages
-from fleet.settings import settings_for
+from fleet.running.plan import Planner
+from fleet.storage.data_directory import DataDirectory
 from tests.worker.samples import IDENTITY
 from worker.schedule import SECOND
 from worker.spec import Identity, Settings

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from fleet.server import THREADS
+from fleet.web.server import THREADS
 from tests.fleet.staged import Staged
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 SERVE = """
 import socket, sys
 from pathlib import Path
-from fleet.server import serve
+from fleet.web.server import serve
 serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]))
 """
 
@@ -204,7 +204,9 @@ def test_unhealthy_is_a_503(tmp_path: Path) -> None:
 
 def test_it_stays_small() -> None:
     """What the operator's side needs to check a configuration is not loaded into the server."""
-    script = "import sys, fleet.server; print(*{'pydantic', 'rich', 'yaml', 'psutil', 'tenacity'} & set(sys.modules))"
+    script = (
+        "import sys, fleet.web.server; print(*{'pydantic', 'rich', 'yaml', 'psutil', 'tenacity'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert "" == done.stdout.strip()

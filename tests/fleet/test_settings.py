@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.catalogue import Catalogue, load_catalogue
-from fleet.config import Config, load_config
-from fleet.settings import decimals_for, fleet_settings, settings_for
+from fleet.configuration.catalogue import Catalogue, load_catalogue
+from fleet.configuration.config import Config, load_config
+from fleet.configuration.settings import decimals_for, fleet_settings, settings_for
 from worker.anomalies import build
 from worker.spec import AnomalySpec, Channel, Identity, Settings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet.roster import Member
-from fleet.troubles import MOST, Troubles
+from fleet.running.troubles import MOST, Troubles
+from fleet.storage.roster import Member
 from worker.board import STATE, Board
 from worker.spec import Identity
 

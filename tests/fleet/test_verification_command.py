@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import UserError
-from fleet.roster import Roster
-from fleet.verification import verify
+from fleet.storage.roster import Roster
+from fleet.verification.verification import verify
 from tests.e2e.running import fleet
 from tests.fleet.damage import crew, damage, kinds, record, write
 from tests.fleet.staged import Staged

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.verification import verify
+from fleet.verification.verification import verify
 from tests.fleet.damage import END, ask, crew, damage, kinds, only, seq_of, write, written
 from tests.worker.samples import IDENTITY, TEMPERATURE, settings
 

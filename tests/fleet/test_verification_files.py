@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.verification import verify
+from fleet.verification.verification import verify
 from tests.fleet.damage import TOLD, crew, write, written
 
 

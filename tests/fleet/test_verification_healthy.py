@@ -8,8 +8,8 @@ from threading import Event, Thread
 
 import pytest
 
-from fleet.findings import Verdict
-from fleet.verification import verify
+from fleet.verification.findings import Verdict
+from fleet.verification.verification import verify
 from tests.fleet.damage import TOLD, ask, crew, damage, kinds, later, record, write
 from tests.worker.samples import ANOMALIES, IDENTITY, MISSING, SPIKE, TEMPERATURE, catching_up, onset, run, settings
 from worker.spec import AnomalySpec, RunSpec, Settings

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.findings import KEPT
-from fleet.verification import verify
+from fleet.verification.findings import KEPT
+from fleet.verification.verification import verify
 from tests.fleet.damage import END, ask, damage, kinds, later, only, record, write, written
 
 

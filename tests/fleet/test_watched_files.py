@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.watched_files import WatchedFiles
+from fleet.running.watched_files import WatchedFiles
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fleet.catalogue import Catalogue, SensorType, load_catalogue
-from fleet.config import Config
-from fleet.settings import settings_for
+from fleet.configuration.catalogue import Catalogue, SensorType, load_catalogue
+from fleet.configuration.config import Config
+from fleet.configuration.settings import settings_for
 from worker.generation import Plan
 from worker.spec import Identity, Settings
 

@@ -9,13 +9,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.catalogue import SensorType, load_catalogue
-from fleet.cities import City
-from fleet.config import Config
-from fleet.config_anomalies import KINDS
+from fleet.configuration.anomalies import KINDS
+from fleet.configuration.catalogue import SensorType, load_catalogue
+from fleet.configuration.config import Config
 from fleet.errors import UserError
-from fleet.identities import read_identity, write_identity
-from fleet.minting import Mint
+from fleet.geography.cities import City
+from fleet.identity.identities import read_identity, write_identity
+from fleet.identity.minting import Mint
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.changes import damaged
 from tests.fuzz.sound import assert_every_sound

@@ -7,11 +7,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.catalogue import load_catalogue
-from fleet.cities import COLUMNS, Filters, choose_from, read_cities
+from fleet.configuration.catalogue import load_catalogue
 from fleet.errors import UserError
-from fleet.identities import read_identity, write_identity
-from fleet.minting import Mint
+from fleet.geography.cities import COLUMNS, Filters, choose_from, read_cities
+from fleet.identity.identities import read_identity, write_identity
+from fleet.identity.minting import Mint
 from fleet.packaged import packaged
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.json_texts import mutated

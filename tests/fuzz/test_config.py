@@ -11,11 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.config import Given, json_schema, load_config, packaged, to_yaml
-from fleet.config_faults import at, keys
-from fleet.data_directory import DataDirectory
+from fleet.configuration.config import Given, json_schema, load_config, packaged, to_yaml
+from fleet.configuration.faults import at, keys
 from fleet.errors import UserError
-from fleet.plan import Planner
+from fleet.running.plan import Planner
+from fleet.storage.data_directory import DataDirectory
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.changes import damaged
 from tests.fuzz.sound import assert_works

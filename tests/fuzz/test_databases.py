@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.aggregator import create_app
-from fleet.observation import Observer
+from fleet.web.aggregator import create_app
+from fleet.web.observation import Observer
 from tests.fleet.staged import Staged, name
 from tests.fuzz.bounds import examples, in_time
 from worker.schema import SCHEMA

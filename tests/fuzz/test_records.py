@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.aggregator import create_app
-from fleet.config import Config
-from fleet.data_directory import DataDirectory
+from fleet.configuration.config import Config
 from fleet.errors import UserError
-from fleet.fleet_record import FleetRecord, read_record, write_record
-from fleet.observation import Observer
-from fleet.plan import Planner
+from fleet.running.plan import Planner
+from fleet.storage.data_directory import DataDirectory
+from fleet.storage.fleet_record import FleetRecord, read_record, write_record
+from fleet.web.aggregator import create_app
+from fleet.web.observation import Observer
 from tests.fleet.staged import Staged, name
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.json_texts import mutated

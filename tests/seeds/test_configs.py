@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from fleet.config import load_config
-from fleet.verification import verify
+from fleet.configuration.config import load_config
+from fleet.verification.verification import verify
 from tests.e2e.evidence import assert_complete
 from tests.e2e.running import fleet
 

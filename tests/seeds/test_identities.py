@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.identities import StoredIdentity, read_identity
-from fleet.verification import verify
+from fleet.identity.identities import StoredIdentity, read_identity
+from fleet.verification.verification import verify
 from tests.e2e.evidence import assert_complete
 from tests.seeds.demo import DATA, DOCUMENTED, demo_identities
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fleet.catalogue import load_catalogue
-from fleet.config import Config, load_config
-from fleet.dialects import meaning
+from fleet.configuration.catalogue import load_catalogue
+from fleet.configuration.config import Config, load_config
+from fleet.configuration.dialects import meaning
 from fleet.errors import UserError
-from fleet.mints import mint_of
+from fleet.identity.mints import mint_of
 from worker.spec import Identity
 
 LOCATION_SCATTER = 111.195  # metres, a thousandth of a degree

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.log_files import LogRotation, older_ones
+from fleet.storage.log_files import LogRotation, older_ones
 from worker.log import JSON, LogFile, LogSpec, formatter, install, render, streams
 
 WRITERS, LEAST, MOST = 4, 400, 1_000_000

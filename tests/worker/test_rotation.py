@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from fleet.verification import verify
+from fleet.verification.verification import verify
 from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, catching_up, run, settings
 from tests.worker.stores import Writer, ask
 from worker import rotation

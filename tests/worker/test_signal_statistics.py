@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from fleet.catalogue import load_catalogue
-from fleet.config import load_config
-from fleet.settings import fleet_settings
+from fleet.configuration.catalogue import load_catalogue
+from fleet.configuration.config import load_config
+from fleet.configuration.settings import fleet_settings
 from tests.worker.samples import NEW_YEAR
 from worker.anomalies import NAMES
 from worker.generation import Plan

@@ -1,0 +1,48 @@
+"""How a command line is entered and left: exit codes, and errors of one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
+
+import click
+
+from fleet.errors import UserError
+
+
+def program_version() -> str:
+    try:
+        return version("sensor-fleet")
+    except PackageNotFoundError:  # run from a source tree
+        return "source"
+
+
+def enter(command: click.Command, name: str) -> NoReturn:
+    """Run a command line. Returns to the shell with the exit codes above."""
+    try:
+        code = command.main(prog_name=name, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as asked:
+        sys.exit(asked.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else name
+        reason = error.format_message().rstrip(".?")
+        click.echo(f"{path}: {reason[:1].lower()}{reason[1:]}; see `{path} --help`", err=True)
+        sys.exit(2)
+    except UserError as error:
+        click.echo(f"{name}: {error}", err=True)
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:  # `fleet status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception:  # noqa: BLE001 - the top of the program: everything that was not foreseen is a bug
+        traceback.print_exc()
+        sys.exit(3)

@@ -1,0 +1,118 @@
+"""`fleet logs`: the one log of a fleet, or what it says of one sensor."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from fleet.errors import UserError
+from fleet.storage.data_directory import DataDirectory
+from fleet.storage.log_files import last_log, older_ones
+from fleet.storage.roster import Roster
+from worker.log import JSON
+
+FIELD = re.compile(r"%\((\w+)\)[^a-zA-Z]*[a-zA-Z]")
+FIELDS = {
+    "name": r"(?P<name>[^:\s]+)",
+    "message": r"(?P<message>.*)",
+    "asctime": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}",
+}
+"""What stands in a line for a field of its format; for the others, anything."""
+
+
+def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
+    """Print the last `lines` lines, and with `follow` those that are added until Ctrl-C."""
+    directory = DataDirectory(data)
+    spec = last_log(directory)
+    wanted = of_worker(directory, sensor, spec.format) if sensor else lambda _: True
+    try:
+        log: TextIO = spec.path.open(encoding="utf-8", errors="replace")
+        earlier = (line for path in older_ones(spec.path) for line in lines_of(path))
+        for line in deque((line for line in chain(earlier, log) if wanted(line)), maxlen=lines):
+            click.echo(line, nl=False)
+        while follow:
+            line = log.readline()
+            if line and wanted(line):
+                click.echo(line, nl=False)
+            elif not line:
+                time.sleep(0.2)
+                log = current(log, spec.path)
+        log.close()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{data}: no fleet has run here") from None
+    except OSError as error:
+        raise UserError(f"{spec.path}: cannot be read: {error.strerror}") from None
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace") as log:
+        yield from log
+
+
+def current(log: TextIO, path: Path) -> TextIO:
+    """The open log, or the one that has its place since it was rotated. What was read so far was its end."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_ino != os.fstat(log.fileno()).st_ino:
+            log.close()
+            return path.open(encoding="utf-8", errors="replace")
+    return log
+
+
+def of_worker(directory: DataDirectory, sensor: str, form: str) -> Callable[[str], bool]:
+    """Says of each line in turn whether it belongs to the sensor's worker. UserError if there is no such sensor."""
+    try:
+        members = Roster.read(directory.roster).members
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{directory.path}: no fleet has run here") from None
+    workers = [member.worker for member in members if member.sensor_id == sensor]
+    if not workers:
+        raise UserError(f"{directory.path}: there is no sensor {sensor!r} in this fleet")
+    subject = subject_in_json if form == JSON else subject_in(form)
+    current = ""
+
+    def belongs(line: str) -> bool:
+        nonlocal current
+        current = subject(line) or current  # a traceback follows its line
+        return current == workers[0]
+
+    return belongs
+
+
+def subject_in_json(line: str) -> str | None:
+    try:
+        told = json.loads(line)
+        return subject_of(str(told["logger"]), str(told["message"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def subject_in(form: str) -> Callable[[str], str | None]:
+    """Tells the worker that a line in that format is about, None where it is the next line of a message."""
+    parts = FIELD.split(form)
+    written = [FIELDS.get(part, ".*?") if number % 2 else re.escape(part) for number, part in enumerate(parts)]
+    head = re.compile("".join(written))
+
+    def subject(line: str) -> str | None:
+        found = head.match(line)
+        named = found.groupdict() if found else {}
+        return subject_of(named.get("name", ""), named.get("message", "")) if found else None
+
+    return subject
+
+
+def subject_of(logger: str, message: str) -> str:
+    """The supervisor and databases begin their messages with the name of the worker."""
+    return message.partition(":")[0] if logger in ("supervisor", "database", "") else logger

@@ -1,0 +1,51 @@
+"""What an operator asks of a running fleet from another terminal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fleet.errors import UserError
+from fleet.running.control import Answer, call
+from fleet.storage.data_directory import DataDirectory
+
+PATIENCE = 30.0
+"""Seconds to wait for an answer: minting a thousand identities takes one or two."""
+
+
+def ask(data: Path, **command: Any) -> Answer:
+    return call(DataDirectory(data).control, PATIENCE, **command)
+
+
+def stop(data: Path, timeout: float) -> int:
+    """Have the fleet drain, and wait until it has ended."""
+    directory = DataDirectory(data)
+    pid = ask(data, command="down")["pid"]
+    end = time.monotonic() + timeout
+    while directory.holder() is not None:
+        if time.monotonic() > end:
+            raise UserError(f"{data}: the fleet (pid {pid}) has not ended within {timeout:g} s")
+        time.sleep(0.05)
+    click.echo(f"{data}: the fleet has ended")
+    return 0
+
+
+def roll_out(data: Path, firmware: str, share: float, step: float | None, every: float | None) -> int:
+    """Begin a roll-out, and say how far its first step went."""
+    if (step is None) != (every is None):
+        raise UserError("--step and --every belong together: so many sensors at a time, and how long that lasts")
+    if step is not None and step > share:
+        raise UserError(f"--step: {step:.4g} is more than the share of {share:.4g}")
+    answer = ask(data, command="rollout", firmware=firmware, share=share, step=step or share, every=every or 1.0)
+    click.echo(describe_rollout(answer))
+    return 0
+
+
+def describe_rollout(progress: dict[str, Any]) -> str:
+    text = f"roll-out: firmware {progress['firmware']} on {progress['sensors']} of {progress['of']} sensors"
+    if progress["next_in"] is None:
+        return text
+    return f"{text}, to be {progress['target']}; next step in {progress['next_in']:.0f} s"

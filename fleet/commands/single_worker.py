@@ -1,0 +1,176 @@
+"""The single worker, `python -m worker`: one sensor in the foreground, as in a container.
+
+It is a fleet of one: a supervisor, the worker, the HTTP side. Its database is where `database.path` says, and may be
+other single workers' too, also in other containers; what else it keeps is in a folder of its own beside it,
+`workers/<sensor id>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from fleet.commands.entry import enter, program_version
+from fleet.commands.flags import Place
+from fleet.errors import UserError
+
+if TYPE_CHECKING:
+    from fleet.configuration.config import Config
+
+CONFIGS = ("config.yaml", "config/config.yaml")
+IDENTITIES = ("node_identity.json", "config/node_identity.json", "config/identity.json")
+"""Where the two files are looked for if nobody says."""
+
+DATA = "data"
+NAMELESS = "unnamed"
+"""The folder of a worker whose sensor is minted: it keeps there who it is."""
+
+STDOUT = "-"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-c",
+    "--config",
+    type=Place(),
+    metavar="FILE",
+    envvar="CONFIG_FILE",
+    help=f"YAML config. Default: $CONFIG_FILE, else {' or '.join(CONFIGS)} if it is there, else one reading/s.",
+)
+@click.option(
+    "--identity",
+    type=Place(),
+    metavar="FILE",
+    envvar="IDENTITY_FILE",
+    help=f"Who the sensor is. Default: $IDENTITY_FILE, else {', '.join(IDENTITIES)} if there, else it is minted.",
+)
+@click.option(
+    "--data", type=Place(), metavar="DIR", help="Folder for the database and all else, in place of database.path's."
+)
+@click.option(
+    "--generate-identity",
+    "template",
+    is_flag=False,
+    flag_value=STDOUT,
+    metavar="[FILE]",
+    help="Print an identity to edit, or write it to FILE, and end.",
+)
+@click.option("--output-schema", "schema", is_flag=True, help="Print the schema of the database as JSON, and end.")
+@click.option("--llm-docs", is_flag=True, help="Print the documentation for language models, and end.")
+@click.version_option(program_version(), prog_name="worker")
+def worker(
+    config: Path | None, identity: Path | None, data: Path | None, template: str | None, schema: bool, llm_docs: bool
+) -> int:
+    """Run one simulated sensor in the foreground until simulation.run_time_seconds are over, SIGTERM or Ctrl-C.
+
+    Whatever is due is committed first. SENSOR_ID, SENSOR_LOCATION, SENSOR_FIRMWARE, MONITORING_PORT and the like beat
+    the config. `fleet up` runs many.
+    """
+    if schema:
+        from fleet.storage.database_schema import database_schema
+
+        click.echo(json.dumps(database_schema(), indent=2))
+        return 0
+    if llm_docs:
+        from fleet.commands.llm_docs import llm_docs as text
+
+        click.echo(text(), nl=False)
+        return 0
+    config = config or first_of(CONFIGS)
+    if template is not None:
+        return generate(config, template)
+    return run(config, identity or first_of(IDENTITIES), data)
+
+
+def run(config: Path | None, identity: Path | None, data: Path | None) -> int:
+    from fleet.running.launch import launch
+    from fleet.storage.data_directory import DataDirectory
+
+    for warning in passed_over(config):
+        click.echo(f"warning: {warning}", err=True)
+    one = alone()
+    settings = load(config)
+    folder = data or folder_of(settings.database.path)
+    directory = DataDirectory(folder / "workers" / name(settings, identity), folder)
+    return launch(config, one, directory, identity)
+
+
+def alone() -> dict[str, object]:
+    """What makes a fleet of one out of any config. The layout is that in which `database.path` names the database."""
+    from fleet.configuration.config import Given
+
+    one = {"replicas.count": 1, "replicas.sensors_per_worker": 1, "replicas.database": "shared"}
+    return {key: Given(value, "python -m worker") for key, value in one.items()}
+
+
+def load(config: Path | None) -> Config:
+    from fleet.configuration.config import load_config
+
+    return load_config(config, os.environ, alone())
+
+
+def first_of(names: tuple[str, ...]) -> Path | None:
+    return next((path for path in map(Path, names) if path.is_file()), None)
+
+
+def folder_of(database: str) -> Path:
+    """The folder of `database.path`; of a bare name, the same that a fleet has by default."""
+    folder = Path(database).parent
+    return Path(DATA) if folder == Path() else folder
+
+
+def name(settings: Config, identity: Path | None) -> str:
+    """The sensor's id where it is known before there is a sensor, else NAMELESS."""
+    from fleet.identity.identities import read_identity
+
+    given = read_identity(identity).sensor_id if identity else None  # a bad file is an error also where nobody needs it
+    prefix, number = settings.replicas.prefix, settings.replicas.start_index
+    return settings.sensor.id or given or (f"{prefix}_{number:06d}" if prefix else NAMELESS)
+
+
+def passed_over(config: Path | None) -> Iterator[str]:
+    """What a config asks for that only a fleet does."""
+    from fleet.configuration.config import written
+
+    if config is not None:
+        count = written(config, {}, {}).get(("replicas", "count"))
+        if str(count or "1") != "1":
+            yield f"{config}: replicas.count is {count}, and this runs one sensor; `fleet up -c {config}` runs them all"
+
+
+def generate(config: Path | None, target: str) -> int:
+    """An identity in the nested format, everything in it, of a sensor that has never been. UserError if FILE exists."""
+    import secrets
+
+    from fleet.configuration.catalogue import load_catalogue
+    from fleet.identity.identities import nested
+    from fleet.identity.mints import mint_of
+
+    settings = load(config)
+    seed = secrets.randbelow(1 << 32) if settings.simulation.seed is None else settings.simulation.seed
+    catalogue = load_catalogue(Path(settings.catalogue) if settings.catalogue else None)
+    minted = mint_of(settings, catalogue, seed).identity(settings.replicas.start_index)
+    told, drawn = settings.sensor, minted.identity
+    who = replace(drawn, sensor_id=told.id or drawn.sensor_id, location=told.location or drawn.location)
+    sensor = replace(minted, identity=who, minted=None)
+    text = json.dumps(nested(sensor), indent=2, ensure_ascii=False) + "\n"
+    if target == STDOUT:
+        click.echo(text, nl=False)
+        return 0
+    try:
+        with Path(target).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from None
+    click.echo(f"{sensor.sensor_id} in {target}")
+    return 0
+
+
+def main() -> NoReturn:
+    enter(worker, "worker")

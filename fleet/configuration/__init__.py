@@ -1,0 +1,1 @@
+"""YAML of every dialect becomes one `Config`, and that the settings of each sensor."""

@@ -1,0 +1,149 @@
+"""The spellings of the config: every name a key has had, and the one it has here.
+
+To accept another spelling, add a line to `SPELLINGS`. A `*` stands for any one key; a spelling may sit in another
+section than the key it means, and may need its number converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from fleet.configuration.faults import Fault, Index, Path, shown
+from fleet.configuration.scalars import NUMBER
+from fleet.configuration.yaml_tree import Node, Plain
+
+Convert = Callable[[Decimal], Decimal]
+
+METRES_PER_DEGREE = Decimal(111_195)  # of latitude, on a sphere of 6371.0 km
+
+
+def hours_to_seconds(number: Decimal) -> Decimal:
+    return number * 3600
+
+
+def degrees_to_metres(number: Decimal) -> Decimal:
+    return number * METRES_PER_DEGREE
+
+
+SPELLINGS: Mapping[str, tuple[str, Convert | None]] = {
+    "config_reload": ("dynamic_reload", None),
+    "dynamic_reloading": ("dynamic_reload", None),
+    "dynamic_reload.check_interval": ("dynamic_reload.check_interval_seconds", None),
+    "location": ("random_location", None),
+    "random_location.use_random": ("random_location.enabled", None),
+    "random_location.coordinate_variation": ("random_location.gps_variation", degrees_to_metres),
+    "simulation.run_time_seconds": ("simulation.duration_seconds", None),
+    "simulation.runtime_seconds": ("simulation.duration_seconds", None),
+    "simulation.duration": ("simulation.duration_seconds", None),
+    "simulation.batch_interval": ("database.batch_interval", None),
+    "normal_parameters.*.min_value": ("normal_parameters.*.min", None),
+    "normal_parameters.*.max_value": ("normal_parameters.*.max", None),
+    "anomalies.types.*.probability": ("anomalies.types.*.weight", None),
+    "anomalies.types.noise.factor": ("anomalies.types.noise.noise_factor", None),
+    "database.backup_enabled": ("database.backup.enabled", None),
+    "database.backup_interval": ("database.backup.interval", None),
+    "database.backup_interval_hours": ("database.backup.interval", hours_to_seconds),
+    "database.backup_path": ("database.backup.path", None),
+    "database.backup.interval_hours": ("database.backup.interval", hours_to_seconds),
+    "database.backup_keep": ("database.backup.keep", None),
+    "logging.console_output": ("logging.console", None),
+    "logging.json": ("logging.json_lines", None),
+}
+
+
+@dataclass(slots=True)
+class Draft:
+    """A config under way: plain values in the canonical shape, and where each of them was written. `completions` are
+    the values that nobody wrote and that are no defaults either, and where they come from."""
+
+    index: Index
+    values: dict[str, Any] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    completions: dict[Path, str] = field(default_factory=dict)
+
+    def put(self, path: Path, node: Node) -> None:
+        """Set the value at a path, making the sections above it, in place of what is there."""
+        self.place(path, self.index.plain(node, path))
+
+    def place(self, path: Path, value: object) -> None:
+        here = self.values
+        for key in path[:-1]:
+            if here.get(str(key)) is None:
+                here[str(key)] = {}
+            here = here[str(key)]
+            if not isinstance(here, dict):
+                return  # the model says that this is no section
+        here[str(path[-1])] = value
+
+    def complete(self, path: Path, value: object, origin: str) -> None:
+        """Set a value that nobody wrote."""
+        self.place(path, value)
+        self.completions[path] = origin
+
+    def get(self, path: Path) -> Any:
+        """The value at a path, None if there is none."""
+        here: Any = self.values
+        for key in path:
+            here = here.get(key) if isinstance(here, dict) else None
+        return here
+
+
+def canonical(root: Node) -> Draft:
+    """The file in the canonical shape; a key that is there in two spellings is a fault."""
+    draft = Draft(Index(root))
+    if isinstance(root.value, dict):
+        settle(root.value, (), draft)
+    else:
+        value = shown(draft.index.plain(root, ()))
+        draft.faults.append(Fault(root.mark, "", f"{value} is not a mapping of sections, such as `simulation:`"))
+    return draft
+
+
+def settle(section: Mapping[str, Node], path: Path, draft: Draft) -> None:
+    """Put the entries of one section where they belong; `path` is the section's canonical one."""
+    for key, node in section.items():
+        target, convert = meaning((*path, key))
+        first = draft.index.nodes.get(target)
+        if first is not None:
+            message = f"says the same as {first.key} on line {first.key_mark.line}; keep one"
+            draft.faults.append(Fault(node.key_mark, node.key, message))
+        elif isinstance(node.value, dict):
+            draft.index.nodes[target] = node
+            if not isinstance(draft.get(target), dict):
+                draft.place(target, {})
+            settle(node.value, target, draft)
+        else:
+            draft.put(target, node)
+            draft.place(target, converted(draft.get(target), convert))
+
+
+def meaning(path: Path) -> tuple[Path, Convert | None]:
+    """The canonical path of a key, and how its number is converted."""
+    for pattern in patterns(path):
+        if pattern in SPELLINGS:
+            name, convert = SPELLINGS[pattern]
+            return tuple(path[at] if part == "*" else part for at, part in enumerate(name.split("."))), convert
+    return path, None
+
+
+def patterns(path: Path) -> Iterator[str]:
+    """The dotted path, and the same with a `*` for each inner key."""
+    parts = [str(part) for part in path]
+    yield ".".join(parts)
+    for at in range(1, len(parts) - 1):
+        yield ".".join((*parts[:at], "*", *parts[at + 1 :]))
+
+
+def spellings(path: Path) -> list[str]:
+    """The further names that keys of the section at `path` have."""
+    sections = {pattern.rpartition(".")[0] for pattern in patterns((*path, ""))}
+    return [key for section, _, key in (name.rpartition(".") for name in SPELLINGS) if section in sections]
+
+
+def converted(value: object, convert: Convert | None) -> object:
+    if convert is not None and isinstance(value, Plain) and NUMBER.match(value):
+        return Plain(convert(Decimal(value)))
+    return value

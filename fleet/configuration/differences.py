@@ -1,0 +1,74 @@
+"""What is different between two configs, and which of it a running fleet can take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from fleet.configuration.config import Config
+from fleet.configuration.faults import shown
+from worker.spec import Identity
+
+RELOADED = (
+    "normal_parameters",
+    "daily_pattern",
+    "surroundings",
+    "climate",
+    "anomalies",
+    "scenario",
+    "catalogue",
+    "sensor.location",
+    "simulation.readings_per_second",
+    "logging.level",
+    "replicas.count",
+)
+"""The keys, or whole sections, that a running fleet takes; all others need a restart."""
+
+
+class Difference(NamedTuple):
+    """A value that is another: of a config by its dotted key, of an identity by sensor id and field."""
+
+    key: str
+    before: object
+    after: object
+
+    def __str__(self) -> str:
+        return f"{self.key}: {shown(self.before)} -> {shown(self.after)}"
+
+
+def differences(before: Config, after: Config) -> list[Difference]:
+    """In the order of the keys."""
+    old, new = (dict(leaves(config.model_dump())) for config in (before, after))
+    keys = sorted(old.keys() | new.keys())
+    return [Difference(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
+
+
+def leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def taken(before: Config, after: Config) -> Config:
+    """`before` with all of `after` that a running fleet takes."""
+    result = before
+    for name in RELOADED:
+        section, _, key = name.partition(".")
+        if section == "normal_parameters" and before.sensor.type != after.sensor.type:
+            continue  # they were completed from the profile of another type
+        value = getattr(after, section)
+        if key:
+            value = getattr(result, section).model_copy(update={key: getattr(value, key)})
+        result = result.model_copy(update={section: value})
+    return result
+
+
+def of_identities(before: Identity, after: Identity) -> list[Difference]:
+    return [
+        Difference(f"{after.sensor_id}: {field.name}", was, now)
+        for field in fields(Identity)
+        if (was := getattr(before, field.name)) != (now := getattr(after, field.name))
+    ]

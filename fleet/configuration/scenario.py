@@ -1,0 +1,51 @@
+"""How a fleet will behave later: the steps of a scenario as stages, each with a config of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from fleet.configuration.anomalies import Anomalies
+from fleet.configuration.config import Config
+from fleet.configuration.sections import ChannelParameters
+from fleet.configuration.timeline import Step, merged
+from worker.schedule import SECOND
+from worker.schema import CHANNELS
+
+
+class StagedConfig(NamedTuple):
+    """What holds from `after_us` on, microseconds of simulated time since the fleet began."""
+
+    after_us: int
+    config: Config
+
+
+def stages(config: Config) -> Iterator[StagedConfig]:
+    """Those of a valid config, in order; each has the changes of all steps up to its own."""
+    for step in config.scenario:
+        config = after(config, step)
+        yield StagedConfig(round(step.at * SECOND), config)
+
+
+def after(config: Config, step: Step) -> Config:
+    changes = step.changes()
+    update: dict[str, Any] = {}
+    if "anomalies" in changes:
+        update["anomalies"] = Anomalies.model_validate(
+            merged(config.anomalies.model_dump(exclude_none=True), changes["anomalies"])
+        )
+    if "normal_parameters" in changes:
+        update["normal_parameters"] = channels_after(config, changes["normal_parameters"])
+    if "simulation" in changes:
+        update["simulation"] = config.simulation.model_copy(update=changes["simulation"])
+    if "daily_pattern" in changes:
+        update["daily_pattern"] = changes["daily_pattern"]
+    return config.model_copy(update=update)
+
+
+def channels_after(config: Config, changes: dict[str, Any]) -> dict[str, ChannelParameters]:
+    """Where the config lists no channels, what a step leaves open is the profile's of each sensor's own type."""
+    listed = config.normal_parameters
+    if listed is None:
+        return {name: ChannelParameters.model_construct(None, **changes.get(name, {})) for name in CHANNELS}
+    return {name: channel.model_copy(update=changes.get(name, {})) for name, channel in listed.items()}

@@ -1,0 +1,1 @@
+"""Who the sensors are: identities that are read or minted, and who takes part."""

@@ -1,0 +1,52 @@
+"""Identity files that are changed in place: one field is another, all else stays as it was written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from fleet.documents import parse_json, quoted, read_text
+from fleet.errors import UserError
+from fleet.identity.fields import PLACES, SECTIONS, leaves
+from fleet.identity.identities import identity_files, read_identity
+
+FIRMWARE = "firmware_version"
+
+
+def set_firmware(directory: Path, sensor_id: str, firmware: str) -> None:
+    """Write another firmware into the file of a sensor, whole or not at all; UserError if it cannot be done."""
+    path = file_of(directory, sensor_id)
+    document = parse_json(read_text(path), path)
+    *sections, key = place_of_firmware(document)
+    section = document
+    for name in sections:
+        section = section.setdefault(name, {})
+    section[key] = firmware
+    temporary = path.with_name(f".{path.stem}.new")
+    try:
+        temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def file_of(directory: Path, sensor_id: str) -> Path:
+    """The file in which a sensor's identity is: usually by its name, but files that were given have any."""
+    usual = directory / f"{sensor_id}.json"
+    for path in [usual] if usual.is_file() else identity_files(directory):
+        if read_identity(path).sensor_id == sensor_id:
+            return path
+    raise UserError(f"{directory}: there is no file with the identity of {quoted(sensor_id)}")
+
+
+def place_of_firmware(document: dict[str, Any]) -> tuple[str, ...]:
+    """Where the document has its firmware, or would have it: it is in one of two formats."""
+    for keys, value in leaves(document):
+        if PLACES.get(keys) == FIRMWARE and value is not None:
+            return keys
+    nested = any((name,) in SECTIONS and isinstance(value, dict) for name, value in document.items())
+    return ("device_info", FIRMWARE) if nested else (FIRMWARE,)

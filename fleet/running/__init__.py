@@ -1,0 +1,1 @@
+"""A fleet that runs: its plan, its loop, and what changes it."""

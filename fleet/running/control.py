@@ -1,0 +1,207 @@
+"""The control socket: a closed set of typed commands to the running fleet of a data directory.
+
+One JSON object a line each way: `{"command": "scale", "count": 20}`, answered by `{"ok": true, ...}` or
+`{"error": "..."}`. The socket is 0600 in a directory that is 0700. To add a command: one model here, one method in
+`fleet.running.fleet.Fleet` with its name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from fleet.errors import UserError
+from fleet.quotes import escaped, legible
+
+log = logging.getLogger("control")
+
+LONGEST = 64 * 1024
+LONGEST_REASON = 1000
+MOST_CLIENTS = 32
+LONGEST_PATH = 100
+"""Bytes that the address of a Unix socket may have everywhere (104 on macOS)."""
+
+
+class Command(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Status(Command):
+    command: Literal["status"]
+
+
+class Down(Command):
+    command: Literal["down"]
+
+
+class Scale(Command):
+    command: Literal["scale"]
+    count: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Restart(Command):
+    command: Literal["restart"]
+    sensor: str
+
+
+class Roll(Command):
+    """Times are in seconds, shares from 0 to 1."""
+
+    command: Literal["rollout"]
+    firmware: Annotated[str, Field(min_length=1, max_length=200)]
+    share: Annotated[float, Field(gt=0, le=1)]
+    step: Annotated[float, Field(gt=0, le=1)]
+    every: Annotated[float, Field(gt=0, le=1e9)]
+
+
+AnyCommand = Status | Down | Scale | Restart | Roll
+Answer = dict[str, Any]
+ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)
+COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])
+
+
+class Loop(Protocol):
+    """Waits for sockets and calls back when they can be read; the supervisor's."""
+
+    def watch(self, source: socket.socket, ready: Callable[[], None]) -> None: ...
+    def unwatch(self, source: socket.socket) -> None: ...
+
+
+class ControlSocket:
+    """The fleet's end: served by a loop, never blocking it."""
+
+    def __init__(self, path: Path, loop: Loop, handle: Callable[[AnyCommand], Answer]) -> None:
+        self._path, self._loop, self._handle = path, loop, handle
+        path.unlink(missing_ok=True)  # left by a killed fleet; the lock says that nobody uses it
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.setblocking(False)
+        with short(path) as address:
+            mask = os.umask(0o177)
+            try:
+                self._listener.bind(address)
+            finally:
+                os.umask(mask)
+        self._listener.listen(16)
+        self._clients: dict[socket.socket, bytes] = {}
+        loop.watch(self._listener, self._accept)
+
+    def close(self) -> None:
+        for client in list(self._clients):
+            self._forget(client)
+        self._loop.unwatch(self._listener)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        if len(self._clients) >= MOST_CLIENTS:
+            self._forget(next(iter(self._clients)))  # the oldest: an operator asks, reads and goes
+        try:
+            client, _ = self._listener.accept()
+        except BlockingIOError:  # gone again
+            return
+        except OSError as error:
+            log.warning("a command cannot be taken: %s", error)
+            time.sleep(0.05)  # no descriptor is left: the client waits, and so does the listener's call
+            return
+        client.setblocking(False)
+        self._clients[client] = b""
+        self._loop.watch(client, lambda: self._receive(client))
+
+    def _receive(self, client: socket.socket) -> None:
+        if client not in self._clients:
+            return  # forgotten since the loop saw that it had something to say
+        try:
+            received = client.recv(LONGEST)
+        except ConnectionResetError:
+            received = b""
+        text = self._clients[client] + received
+        if not received or len(text) > LONGEST:
+            self._forget(client)
+            return
+        *lines, self._clients[client] = text.split(b"\n")
+        for line in lines:
+            if not self._send(client, self._answer(line)):
+                return
+
+    def _answer(self, line: bytes) -> Answer:
+        try:
+            return {"ok": True, **self._handle(COMMANDS.validate_json(line))}
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "command"
+            return refusal(f"{legible(place)}: {first['msg']}")
+        except UserError as error:
+            return refusal(str(error))
+
+    def _send(self, client: socket.socket, answer: Answer) -> bool:
+        try:
+            client.sendall(json.dumps(answer).encode() + b"\n")
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):  # gone, or does not read what it asked for
+            self._forget(client)
+            return False
+        return True
+
+    def _forget(self, client: socket.socket) -> None:
+        del self._clients[client]
+        self._loop.unwatch(client)
+        client.close()
+
+
+def refusal(reason: str) -> Answer:
+    """What was wrong, without what a terminal would obey, and no longer than a few lines of it."""
+    return {"error": escaped(reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 3]}...")}
+
+
+def call(path: Path, timeout: float, **command: Any) -> Answer:
+    """Send a command to the fleet behind the socket at `path` and return its answer.
+
+    UserError if no fleet listens there, if it does not answer within `timeout` seconds, or if it refuses.
+    """
+    directory = path.parent.parent
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        try:
+            with short(path) as address:
+                connection.connect(address)
+            connection.sendall(json.dumps(command).encode() + b"\n")
+            with connection.makefile("rb") as answers:
+                line = answers.readline()
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+            raise UserError(f"{directory}: no fleet is running here") from error
+        except PermissionError as error:
+            raise UserError(f"{path}: belongs to another user") from error
+        except TimeoutError as error:
+            raise UserError(f"{directory}: the fleet did not answer within {timeout:g} s") from error
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise UserError(f"{directory}: the fleet ended before it answered") from error
+    if not line.endswith(b"\n"):
+        raise UserError(f"{directory}: the fleet ended before it answered")
+    try:
+        answer: Answer = ANSWERS.validate_json(line)
+    except ValidationError:
+        answer = {}
+    if answer.get("ok") is True:
+        return answer
+    raise UserError(f"{directory}: {escaped(str(answer.get('error', 'what answers there is no fleet')))}")
+
+
+@contextmanager
+def short(path: Path) -> Iterator[str]:
+    """An address for a Unix socket at `path`, through a link where the path is too long for one."""
+    if len(os.fsencode(path)) <= LONGEST_PATH:
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="fleet-") as directory:
+        link = Path(directory, "run")
+        link.symlink_to(path.parent.resolve())
+        yield str(link / path.name)

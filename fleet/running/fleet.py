@@ -1,0 +1,296 @@
+"""A running fleet: the plan, the supervisor and everything around them, from the lock to the summary."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import numpy as np
+
+from fleet.configuration.config import Config
+from fleet.errors import UserError
+from fleet.running import open_files
+from fleet.running.control import Answer, AnyCommand, ControlSocket, Down, Restart, Roll, Scale, Status
+from fleet.running.helm import Helm
+from fleet.running.places import keeping, log_of
+from fleet.running.plan import Plan, Planner, asked_rate
+from fleet.running.progress import Watch, print_summary, progress_for
+from fleet.running.reload import Reload, Source
+from fleet.running.renewals import Renewals
+from fleet.running.rollout import Rollout, Rollouts
+from fleet.running.troubles import Troubles
+from fleet.storage.backup_account import read_account
+from fleet.storage.data_directory import DataDirectory
+from fleet.storage.error_classes import error_classes
+from fleet.storage.figures import Figures, figures, unwell
+from fleet.storage.keeper import keep
+from fleet.storage.log_files import LogRotation, prepare_log
+from fleet.storage.roster import Roster
+from supervisor import Supervisor
+from worker.board import Board
+from worker.clock import elapsed_ns
+from worker.connection import tidy
+from worker.database import Database
+from worker.log import install
+from worker.restarts import Policy
+from worker.schedule import SECOND, Schedule, text
+from worker.sinks import Unavailable
+from worker.slot import Outcome
+from worker.spec import StoreSpec
+from worker.template import Template
+
+log = logging.getLogger("fleet")
+
+SPARE_ROWS = 4096
+ON_TIME = 3.0
+"""Seconds within which a run that has all its readings counts as on time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where the aggregator listens; bound before the first worker is started."""
+
+    socket: socket.socket
+    url: str
+
+
+class Fleet:
+    """One run on one data directory, which must be held already."""
+
+    def __init__(self, config: Config, directory: DataDirectory, source: Source, identities: Path | None) -> None:
+        self._config, self._directory, self._source = config, directory, source
+        self._log = log_of(config, directory)
+        directory.log = self._log.path
+        self._planner = Planner(config, directory, identities)
+
+    def prepare(self, listener: Listener | None) -> Plan:
+        """Everything that can be refused is refused here, before any process starts."""
+        self._listener = listener
+        self._started_at = datetime.now(UTC)
+        plan = self._plan = self._planner.first()
+        self._begun_ns = max(plan.run.origin_ns, elapsed_ns())
+        self._started_ns = time.monotonic_ns() + self._begun_ns - elapsed_ns()
+        open_files.allow(len(plan.workers))
+        if not self._config.database.preserve_existing:
+            for path in {worker.store.path for worker in plan.workers}:
+                self._directory.set_aside(path, plan.record.runs)
+        if plan.record.layout == "shared":
+            self._create(plan.workers[0].store)
+        with refused(self._directory.path):
+            self._directory.write_record(plan.record)
+            prepare_log(self._log, self._directory)
+            self._board = Board.create(self._directory.board, 2 * len(plan.record.sensors) + SPARE_ROWS)
+            self._publish(plan)
+        return plan
+
+    def run(self) -> int:
+        """Run until the end or until stopped. Returns the exit code."""
+        self._publish(self._plan)  # with this process's id, not that of the one that prepared it if it was detached
+        self._log_to_file()
+        plan, directory = self._plan, self._directory
+        supervisor = self._supervisor = Supervisor(
+            self._board, self._policy(), plan.run.number, lambda group: Template(directory.board, self._log, group)
+        )
+        begun = time.monotonic_ns()
+        supervisor.add(plan.workers)
+        if self._listener:
+            self._serve(self._listener)
+        keep(supervisor, keeping(self._config, directory), directory.roster)
+        logging_ = self._config.logging
+        supervisor.every(1.0, LogRotation(self._log.path, logging_.max_file_size_mb * 1e6, logging_.backup_count))
+        sensors, console = len(plan.members), self._config.logging.console
+        progress = progress_for(lambda: asked_rate(self._plan.members), sensors, console)
+        self._announce(progress.event)
+        watch = Watch(progress, self._figures, self._committed, begun)
+        supervisor.every(0.25, watch)
+        for kind in (Renewals, Troubles):
+            supervisor.every(1.0, kind(self._board, lambda: self._plan.members, supervisor.note))
+        supervisor.tell = lambda event: progress.event(f"{event.worker}: {event.text}")
+        self._helm = Helm(self._planner, plan, supervisor, self._adopt, self._board.capacity // 2)
+        self._reload = Reload(self._source, self._config, self._helm, directory.reload)
+        if self._config.dynamic_reload.enabled:
+            supervisor.every(self._config.dynamic_reload.check_interval_seconds / 2, self._reload)
+        self._rollouts = Rollouts(self._helm, directory.rollout)
+        supervisor.every(0.5, self._rollouts)
+        control = ControlSocket(directory.control, supervisor, self.handle)
+        gc.freeze()
+        try:
+            outcome = supervisor.run()
+        finally:
+            control.close()
+            progress.close()
+        if plan.record.layout == "shared":
+            tidy(plan.workers[0].store.path)
+        return self._conclude(outcome)
+
+    # Commands
+
+    def handle(self, command: AnyCommand) -> Answer:
+        match command:
+            case Status():
+                return self._status()
+            case Down():
+                if not self._supervisor.draining:
+                    self._supervisor.drain()
+                return {"pid": os.getpid()}
+            case Scale():
+                before = self._helm.scale(command.count)
+                return {"before": before, "count": len(self._plan.members)}
+            case Restart():
+                return self._restart(command.sensor)
+            case Roll():
+                wanted = Rollout(command.firmware, command.share, command.step, command.every)
+                return dict(self._rollouts.start(wanted))
+
+    def _status(self) -> Answer:
+        events = [{"time": event.time, "worker": event.worker, "text": event.text} for event in self._supervisor.events]
+        return {
+            "pid": os.getpid(),
+            "draining": self._supervisor.draining,
+            "events": events[-20:],
+            "reload": asdict(self._reload.report),
+            "rollout": self._rollouts.progress(),
+        }
+
+    def _restart(self, sensor: str) -> Answer:
+        for member in self._plan.members:
+            if member.sensor_id == sensor:
+                self._supervisor.restart(member.worker)
+                return {"worker": member.worker}
+        raise UserError(f"there is no sensor {sensor} in this fleet")
+
+    # Around the run
+
+    def _serve(self, listener: Listener) -> None:
+        run_directory, http = self._directory.run, listener.socket
+        renamed = self._config.monitoring.endpoints.renamed()
+
+        def body(lifeline: socket.socket) -> int:
+            # Imported in the process that needs it: Flask is 15 MB that the supervisor can do without.
+            from fleet.web.server import serve
+
+            serve(http, run_directory, lifeline, renamed)
+            return 0
+
+        self._supervisor.serve("http", body, keep=(http.fileno(),))
+
+    def _adopt(self, plan: Plan) -> None:
+        """Another plan of the same run: on record before anybody is told."""
+        with refused(self._directory.path):
+            self._directory.write_record(plan.record)
+            self._publish(plan)
+        self._plan = plan
+
+    def _publish(self, plan: Plan) -> None:
+        run = plan.run
+        Roster(
+            seed=plan.record.seed,
+            layout=plan.record.layout,
+            run=run.number,
+            pid=os.getpid(),
+            config=str(self._source),
+            started_at=self._started_at.isoformat(),
+            started_ns=self._started_ns,
+            start_time=text(run.start_us),
+            duration=None if run.duration_us is None else run.duration_us / SECOND,
+            url=self._listener.url if self._listener else None,
+            members=plan.members,
+        ).write(self._directory.roster)
+
+    def _policy(self) -> Policy:
+        told = self._config.supervision
+        return Policy(
+            hang=told.hang_seconds,
+            budget=told.restart_budget,
+            window=told.restart_window_seconds,
+            backoff_min=told.backoff_min_seconds,
+            backoff_max=told.backoff_max_seconds,
+            drain=told.drain_seconds,
+        )
+
+    def _create(self, store: StoreSpec) -> None:
+        """Make the shared database before a hundred workers try to at once, or look after it if the last ones did not
+        close it. Never fork with it open."""
+        database = Database(replace(store, shared=False))
+        try:
+            database.claim([], 0)
+        except Unavailable as error:
+            if error.renewed:
+                click.echo(f"warning: {error}", err=True)
+            elif error.lost:  # and not just locked by another program: the workers will wait for that
+                raise UserError(f"{store.path}: cannot be opened as a database: {error}") from error
+        finally:
+            database.close()
+
+    def _log_to_file(self) -> None:
+        logging.raiseExceptions = False  # on a full disk lines are lost, and the terminal is not to show how
+        install(self._log)
+        for warning in self._plan.warnings:
+            log.warning("%s", warning)
+
+    def _announce(self, say: Callable[[str], None]) -> None:
+        plan = self._plan
+        rate = asked_rate(plan.members)
+        layout = {"own": "a database each", "shared": "one shared database", "packed": "packed"}[plan.record.layout]
+        for warning in plan.warnings:
+            say(f"warning: {warning}")
+        count, where = len(plan.members), self._directory.databases
+        sensors = f"{count} sensors" if count != 1 else f"sensor {plan.members[0].sensor_id}"
+        say(f"{sensors}, {rate:,g} readings/s, {layout} in {where}, seed {plan.record.seed}")
+        if self._listener:
+            say(f"dashboard: {self._listener.url}")
+
+    def _figures(self) -> Figures:
+        return figures(self._board.rows[self._rows()])
+
+    def _committed(self) -> int:
+        rows = self._board.rows[self._rows()]
+        return int(np.count_nonzero(rows["first_commit_ns"]))
+
+    def _rows(self) -> list[int]:
+        return [member.row for member in self._plan.members]
+
+    def _conclude(self, outcome: Outcome) -> int:
+        plan, run = self._plan, self._plan.run
+        due = None
+        if run.duration_us is not None and not plan.continues:
+            due = sum(
+                Schedule(0, 0, sensor.settings.exact_rate).count(run.duration_us)
+                for worker in plan.workers
+                for sensor in worker.sensors
+            )
+        total = self._figures()
+        seconds = (elapsed_ns() - self._begun_ns) / 1e9
+        if (
+            due is not None
+            and run.duration_us is not None
+            and due == total.scheduled
+            and seconds < run.duration_us / SECOND + ON_TIME
+        ):
+            seconds = run.duration_us / SECOND  # the end of a run is when its last readings are due, not when it exits
+        classes = error_classes(total, asdict(self._reload.report), read_account(self._directory.run))
+        print_summary(total, due, max(0.0, seconds), classes)
+        names = [member.sensor_id for member in plan.members]
+        for sensor, state, reason in unwell(self._board.rows[self._rows()], names)[:10]:
+            click.echo(f"{sensor}: {state}: {reason}")
+        if outcome.killed_by_request:
+            return 130
+        return 0 if outcome.clean else 1
+
+
+@contextlib.contextmanager
+def refused(directory: Path) -> Iterator[None]:
+    """What the system refuses in the data directory, as the user's error that it is."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{directory}: the data directory cannot be written: {error.strerror}") from error

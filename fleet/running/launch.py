@@ -1,0 +1,50 @@
+"""A fleet from its config to its end: what `fleet up` does, and the single worker (`python -m worker`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from fleet.configuration.config import Config, complaint, load_config
+from fleet.running.fleet import Fleet, Listener
+from fleet.running.http_port import Unbound, bind
+from fleet.running.plan import Planner
+from fleet.running.reload import Source
+from fleet.storage.data_directory import DataDirectory
+
+
+def launch(
+    config: Path | None,
+    overrides: Mapping[str, object],
+    directory: DataDirectory,
+    identities: Path | None,
+    *,
+    detach: bool = False,
+) -> int:
+    """Start a fleet and run it until it ends. Returns the exit code.
+
+    `config` None is the packaged fleet.yaml, `overrides` are as of `load_config`, `identities` is a folder of identity
+    files or one such file. Whatever can be refused is refused before anything is written: UserError.
+    """
+    settings = load_config(config, os.environ, overrides)
+    directory.inspect()
+    Planner(settings, directory, identities).inspect()
+    listener = listen(settings, config, overrides)
+    directory.hold()  # from here on, the directory is written to
+    fleet = Fleet(settings, directory, Source(config, dict(os.environ), overrides), identities)
+    fleet.prepare(listener)
+    if detach:
+        from fleet.running.detachment import detach as leave
+
+        leave(directory)
+    return fleet.run()
+
+
+def listen(settings: Config, config: Path | None, overrides: Mapping[str, object]) -> Listener | None:
+    """The bound port that the config asks for, None if it asks for none. UserError with the place of what is wrong."""
+    http = settings.monitoring
+    try:
+        return Listener(*bind(http.host, http.port)) if http.enabled else None
+    except Unbound as error:
+        raise complaint(config, os.environ, overrides, f"monitoring.{error.key}", str(error)) from error

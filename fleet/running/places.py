@@ -1,0 +1,29 @@
+"""Where the files lie that a config names: all of them in the data directory, whatever folders the config names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleet.configuration.config import Config
+from fleet.storage.data_directory import DataDirectory
+from fleet.storage.keeper import Backups, CheckpointFile, Keeping
+from worker.log import JSON, LogSpec
+
+SHORTEST = 0.1
+"""Seconds; what is due more often than that is not due more often."""
+
+
+def keeping(config: Config, directory: DataDirectory) -> Keeping:
+    """What is to be kept around the databases of a fleet."""
+    told, data = config.database.backup, directory.databases
+    backups = Backups(data / Path(told.path).name, max(told.interval, SHORTEST), told.keep)
+    export = config.simulation.checkpoint
+    checkpoint = CheckpointFile(data / Path(export.file).name, max(export.interval, SHORTEST))
+    return Keeping(backups if told.enabled else None, checkpoint if export.enabled else None)
+
+
+def log_of(config: Config, directory: DataDirectory) -> LogSpec:
+    """The log of a fleet: `run/fleet.log`, or `logs/` and the name that was asked for."""
+    told = config.logging
+    path = directory.databases / "logs" / Path(told.file).name if told.file else directory.run / "fleet.log"
+    return LogSpec(path, told.level, JSON if told.json_lines else told.format)

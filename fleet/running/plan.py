@@ -1,0 +1,287 @@
+"""The plan of a run: config, record and identities in, what each worker is told out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from fleet.configuration.catalogue import Catalogue, load_catalogue
+from fleet.configuration.config import Config
+from fleet.configuration.scenario import stages
+from fleet.configuration.settings import fleet_settings, kind_of
+from fleet.errors import UserError
+from fleet.identity.identities import StoredIdentity
+from fleet.identity.mints import mint_of
+from fleet.identity.muster import inspect, minted_seed, muster
+from fleet.identity.strangers import strangers
+from fleet.running import free_memory, open_files
+from fleet.running.beginning import begin, microseconds
+from fleet.storage.data_directory import DataDirectory, FleetRecord, refuse_foreign
+from fleet.storage.roster import Member
+from worker.clock import boot_id
+from worker.schedule import SECOND, Schedule
+from worker.spec import Identity, Layout, RunSpec, SensorSpec, Stage, StoreSpec, WorkerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that is ready to be started. `warnings` are for the operator, one line each; `stored` are the identities of
+    all that take part, as their files say; `continues` says that it goes on with what another plan began, or will be
+    changed by a scenario, so that it alone does not say how many readings there will be."""
+
+    record: FleetRecord
+    run: RunSpec
+    workers: tuple[WorkerSpec, ...]
+    members: tuple[Member, ...]
+    warnings: tuple[str, ...]
+    stored: tuple[StoredIdentity, ...]
+    continues: bool = False
+
+
+class Crew(NamedTuple):
+    """The sensors of a fleet in order, as their files say, and warnings about them."""
+
+    stored: list[StoredIdentity]
+    warnings: list[str]
+
+
+class Planner:
+    """Plans the runs of one config on one data directory, and its changes of size while it runs."""
+
+    def __init__(self, config: Config, directory: DataDirectory, identities: Path | None) -> None:
+        self._config, self._directory, self._given = config, directory, identities
+        self._catalogue: Catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
+        self.identities = identities or (
+            Path(config.identities.path) if config.identities.path else directory.identities
+        )
+
+    def under(self, config: Config) -> Planner:
+        """The planner of the same directory under another config."""
+        return Planner(config, self._directory, self._given)
+
+    def inspect(self) -> None:
+        """UserError if a run could not be planned. Changes nothing, and takes no lock."""
+        old = self._directory.read_record()
+        if old:
+            self._contradicted(old)
+        replicas = self._config.replicas
+        workers = -(-replicas.count // replicas.sensors_per_worker)
+        open_files.allow(workers)
+        free_memory.allow(workers, replicas.count)
+        mint = mint_of(self._config, self._catalogue, self._choose_seed(old))
+        # An error in the identities of a directory that is in use is found in time by `first`: it reads them all
+        # before it writes any, and reading ten thousand twice takes seconds.
+        inspect(self.identities, None if self._directory.used else mint.seed)
+        if self._layout == "shared" and not old:  # a later run moves aside what became of its own database
+            refuse_foreign(self._store("").path)
+
+    def first(self) -> Plan:
+        """The plan of a run that starts now: the clocks are read last, when all that takes time is done."""
+        config, old = self._config, self._directory.read_record()
+        if old:
+            self._contradicted(old)
+        seed = self._choose_seed(old)
+        crew = self._muster(seed, config.replicas.count)
+        beginning = begin(config.simulation, old, self._directory.latest_us() if old else 0)
+        record = FleetRecord(
+            seed=seed,
+            layout=self._layout,
+            sensors_per_worker=config.replicas.sensors_per_worker,
+            start_us=old.start_us if old else beginning.start_us,
+            wall_us=old.wall_us if old else beginning.wall_us,
+            # Grows also when fleet.json was lost but not the databases.
+            runs=max((old.runs if old else 0) + 1, beginning.wall_us // SECOND),
+            sensors=old.sensors if old else (),
+            boot_id=boot_id(),
+            origin_ns=beginning.origin_ns - (beginning.start_us - (old or beginning).start_us) * 1000,
+        )
+        duration = config.simulation.duration_seconds
+        run = RunSpec(
+            seed=seed,
+            number=record.runs,
+            start_us=beginning.start_us,
+            origin_ns=beginning.origin_ns,
+            duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND),
+            resume=config.simulation.resume,
+            longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND),
+            hang_seconds=config.supervision.hang_seconds,
+        )
+        if config.database.max_size_mb is not None and self._layout == "shared":
+            crew.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
+        if beginning.warning:
+            crew.warnings.append(beginning.warning)
+        return replace(self._plan(record, run, crew), continues=beginning.continues or bool(config.scenario))
+
+    def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
+        """The same run with `count` sensors. Those that come in begin on the fleet's own grid of timestamps."""
+        rate = Fraction(self._config.simulation.readings_per_second)
+        run = plan.run
+        grid = Schedule(0, run.start_us, rate)
+        now_us = run.start_us + (now_ns - run.origin_ns) // 1000
+        start_us = grid.time(max(0, grid.due(now_us)))
+        later = start_us - run.start_us
+        duration = None if run.duration_us is None else max(0, run.duration_us - later)
+        joining = replace(run, start_us=start_us, origin_ns=run.origin_ns + later * 1000, duration_us=duration)
+        return self._following(plan, self._plan(plan.record, joining, self._muster(plan.record.seed, count)))
+
+    def changed(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
+        """The same run with the same sensors under this planner's config; `edited` are new identities by sensor id."""
+        stored = [edited.get(sensor.sensor_id, sensor) for sensor in plan.stored]
+        warnings = strangers(self._config, self._catalogue, map(self._known, edited.values()))
+        return self._following(plan, self._plan(plan.record, plan.run, Crew(stored, warnings)))
+
+    def firmware_of(self, sensor: StoredIdentity) -> tuple[str, ...]:
+        """All that the catalogue has for that kind of sensor."""
+        return kind_of(self._config, self._catalogue, self._known(sensor).sensor_type).firmware
+
+    @property
+    def overridden_firmware(self) -> str | None:
+        """What all sensors have, whatever their files say."""
+        return self._config.identities.override.firmware_version
+
+    def _following(self, plan: Plan, next_: Plan) -> Plan:
+        """`next_` with the workers of `plan` that go on as they began, whatever their sensors are told now."""
+        here = {worker.name: worker for worker in plan.workers}
+        workers = tuple(
+            replace(here.get(worker.name, worker), sensors=worker.sensors, log_level=worker.log_level)
+            for worker in next_.workers
+        )
+        return replace(next_, run=plan.run, workers=workers, continues=True)
+
+    def _plan(self, record: FleetRecord, run: RunSpec, crew: Crew) -> Plan:
+        identities = [self._known(sensor) for sensor in crew.stored]
+        settings = fleet_settings(self._config, self._catalogue, identities)
+        later = [
+            (record.start_us + after_us, fleet_settings(config, self._catalogue, identities))
+            for after_us, config in stages(self._config)
+        ]
+        placed = place(
+            record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
+        )
+        record = replace(record, sensors=placed)
+        rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
+        homes = dict(placed)
+        sensors = [
+            (
+                homes[identity.sensor_id],
+                SensorSpec(
+                    identity,
+                    setting,
+                    rows[identity.sensor_id],
+                    tuple(Stage(at_us, staged[number]) for at_us, staged in later),
+                ),
+            )
+            for number, (identity, setting) in enumerate(zip(identities, settings, strict=True))
+        ]
+        sensors.sort(key=lambda pair: pair[1].row)
+        workers = tuple(
+            WorkerSpec(
+                name,
+                tuple(sensor for _, sensor in group),
+                self._store(name),
+                run,
+                log_level=self._config.logging.level,
+            )
+            for name, group in groupby(sensors, key=lambda pair: pair[0])
+        )
+        members = tuple(self._member(worker, sensor) for worker in workers for sensor in worker.sensors)
+        return Plan(record, run, workers, members, tuple(crew.warnings), tuple(crew.stored))
+
+    def _muster(self, seed: int, count: int) -> Crew:
+        mint = mint_of(self._config, self._catalogue, seed)
+        stored, warnings = muster(self.identities, mint, count, self._config.replicas.start_index)
+        identities = map(self._known, stored)
+        return Crew(stored, [*warnings, *strangers(self._config, self._catalogue, identities)])
+
+    def _known(self, sensor: StoredIdentity) -> Identity:
+        """The identity under what the config says of all sensors, with a type by which its behaviour is found."""
+        told, over, identity = self._config.sensor, self._config.identities.override, sensor.identity
+        return replace(
+            identity,
+            sensor_id=told.id or identity.sensor_id,
+            location=told.location or identity.location,
+            manufacturer=over.manufacturer or identity.manufacturer,
+            model=over.model or identity.model,
+            firmware_version=over.firmware_version or identity.firmware_version,
+            sensor_type=identity.sensor_type or sensor.type,
+        )
+
+    @property
+    def _layout(self) -> Layout:
+        replicas = self._config.replicas
+        return "packed" if replicas.sensors_per_worker > 1 else replicas.database
+
+    def _store(self, worker: str) -> StoreSpec:
+        database = self._config.database
+        name = Path(database.path).name if self._layout == "shared" else f"{worker}.db"
+        return StoreSpec(
+            path=self._directory.databases / name,
+            batch_size=database.batch_size,
+            batch_interval=database.batch_interval,
+            retry_attempts=database.retry_attempts,
+            retry_delay=database.retry_delay,
+            wal=database.wal_mode,
+            synchronous=database.synchronous,
+            shared=self._layout == "shared",
+            error_limit=database.error_limit,
+            most_bytes=None if database.max_size_mb is None else int(database.max_size_mb * 1e6),
+        )
+
+    def _member(self, worker: WorkerSpec, sensor: SensorSpec) -> Member:
+        settings = sensor.settings
+        channels = tuple((channel.name, channel.unit) for channel in settings.channels)
+        rate = float(settings.exact_rate)
+        return Member(sensor.row, worker.name, rate, worker.store.path, self._directory.log, channels, sensor.identity)
+
+    def _contradicted(self, old: FleetRecord) -> None:
+        """UserError if the config does not go with what is in the data directory."""
+        config, where = self._config, self._directory.path
+        asked = (self._layout, config.replicas.sensors_per_worker)
+        if asked != (old.layout, old.sensors_per_worker):
+            was = (
+                f"{old.sensors_per_worker} sensors per worker" if old.layout == "packed" else f"{old.layout} databases"
+            )
+            raise UserError(f"{where}: this fleet was laid out with {was}; keep that, or take another --data directory")
+        if config.simulation.seed not in (None, old.seed):
+            raise UserError(
+                f"{where}: this fleet has the seed {old.seed}, not {config.simulation.seed}: "
+                "leave --seed out, or take another --data directory"
+            )
+        if config.simulation.start is not None and microseconds(config.simulation.start) != old.start_us:
+            began = datetime.fromtimestamp(old.start_us / SECOND, UTC).isoformat()
+            raise UserError(
+                f"{where}: this fleet began at {began}, not at {config.simulation.start}: "
+                "leave --start out, or take another --data directory"
+            )
+
+    def _choose_seed(self, old: FleetRecord | None) -> int:
+        if old:
+            return old.seed
+        given = self._config.simulation.seed
+        if given is None and self.identities.is_dir():
+            given = minted_seed(self.identities)
+        return secrets.randbelow(1 << 32) if given is None else given
+
+
+def place(
+    placed: Sequence[tuple[str, str]], sensors: Sequence[str], layout: Layout, per_worker: int
+) -> tuple[tuple[str, str], ...]:
+    """Each sensor's worker: those of earlier runs stay where their data is, new ones follow."""
+    known = {sensor for sensor, _ in placed}
+    new = [sensor for sensor in sensors if sensor not in known]
+    if layout != "packed":
+        return (*placed, *((sensor, sensor) for sensor in new))
+    packs = len({worker for _, worker in placed})
+    return (*placed, *((sensor, f"pack_{packs + number // per_worker:04d}") for number, sensor in enumerate(new)))
+
+
+def asked_rate(members: Sequence[Member]) -> float:
+    """Readings per second of all members together."""
+    return sum(member.rate for member in members)

@@ -1,0 +1,153 @@
+"""A firmware roll-out: some sensors of a running fleet get another firmware, all at once or a step at a time.
+
+Who they are follows from a hash of their ids, so the same share of the same fleet is always the same sensors, and a
+larger share has all of a smaller one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from fleet.errors import UserError
+from fleet.identity.files import set_firmware
+from fleet.identity.identities import StoredIdentity
+from fleet.quotes import legible
+from fleet.running.helm import Helm
+
+log = logging.getLogger("rollout")
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Sensors of a kind that has `firmware` get it: first a `step` of them, another one `every` so many seconds, until
+    it is the `share`. `steps` are those that were taken."""
+
+    firmware: str
+    share: float
+    step: float
+    every: float
+    steps: int = 0
+
+    @property
+    def over(self) -> bool:
+        return self.reached(self.steps) >= self.reached(self.steps + 1)
+
+    def reached(self, steps: int) -> Fraction:
+        """The share that has it after so many steps."""
+        return min(Fraction(str(self.share)), steps * Fraction(str(self.step)))
+
+
+class Rollouts:
+    """The roll-outs of a running fleet, one at a time. `file` keeps the one that is under way, so that the next start
+    of the fleet goes on with it. To be called by the supervisor's loop."""
+
+    def __init__(self, helm: Helm, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._helm, self._file, self._clock = helm, file, clock
+        self._rollout = read(file)
+        self._next = clock() + self._rollout.every if self._rollout else 0.0
+
+    def start(self, rollout: Rollout) -> Mapping[str, Any]:
+        """Take the first step. UserError where it cannot be done, or another one is under way."""
+        other = self._rollout
+        if not self._helm.steady:
+            raise UserError("the fleet is stopping")
+        if other is not None and not other.over and other.firmware != rollout.firmware:
+            raise UserError(
+                f"the roll-out of {other.firmware} is under way, next step in {self._left():.0f} s; let it end first"
+            )
+        over = self._helm.planner.overridden_firmware
+        if over is not None:
+            raise UserError(f"all sensors have the firmware {over} by the environment variable SENSOR_FIRMWARE")
+        if not self._ranked(rollout.firmware):
+            known = sorted(
+                {name for sensor in self._helm.plan.stored for name in self._helm.planner.firmware_of(sensor)}
+            )
+            raise UserError(f"{legible(rollout.firmware)} is not a firmware of these sensors: {', '.join(known)}")
+        self._rollout = rollout
+        self._take_step()
+        return self.progress() or {}
+
+    def __call__(self) -> None:
+        if self._rollout and not self._rollout.over and self._helm.steady and self._clock() >= self._next:
+            try:
+                self._take_step()
+            except UserError as error:
+                self._helm.supervisor.note("fleet", f"roll-out: {error}")
+
+    def progress(self) -> dict[str, Any] | None:
+        """How far it is: how many sensors have the firmware, how many it may have, and how many will."""
+        rollout = self._rollout
+        if rollout is None:
+            return None
+        ranked = self._ranked(rollout.firmware)
+        return {
+            "firmware": rollout.firmware,
+            "sensors": sum(sensor.identity.firmware_version == rollout.firmware for sensor in ranked),
+            "target": ceil(Fraction(str(rollout.share)) * len(ranked)),
+            "of": len(ranked),
+            "next_in": None if rollout.over else round(self._left(), 1),
+        }
+
+    def _take_step(self) -> None:
+        assert self._rollout
+        rollout = replace(self._rollout, steps=self._rollout.steps + 1)
+        self._next = self._clock() + rollout.every
+        ranked = self._ranked(rollout.firmware)
+        chosen = ranked[: ceil(rollout.reached(rollout.steps) * len(ranked))]
+        edited = {}
+        for sensor in chosen:
+            if sensor.identity.firmware_version != rollout.firmware:
+                # The file first: what it says is what a start goes by.
+                set_firmware(self._helm.planner.identities, sensor.sensor_id, rollout.firmware)
+                identity = replace(sensor.identity, firmware_version=rollout.firmware)
+                edited[sensor.sensor_id] = replace(sensor, identity=identity)
+        if edited:
+            self._helm.identify(edited)
+        self._rollout = rollout
+        self._keep()
+        self._helm.supervisor.note(
+            "fleet", f"firmware {rollout.firmware} on {len(edited)} more sensors, {len(chosen)} now"
+        )
+
+    def _ranked(self, firmware: str) -> list[StoredIdentity]:
+        """The sensors of kinds that have the firmware, in the order in which they get it."""
+        planner = self._helm.planner
+        able = [sensor for sensor in self._helm.plan.stored if firmware in planner.firmware_of(sensor)]
+        return sorted(able, key=lambda sensor: hashlib.sha256(f"{firmware}\0{sensor.sensor_id}".encode()).digest())
+
+    def _left(self) -> float:
+        return max(0.0, self._next - self._clock())
+
+    def _keep(self) -> None:
+        assert self._rollout
+        if self._rollout.over:
+            self._file.unlink(missing_ok=True)
+            return
+        temporary = self._file.with_suffix(".new")
+        try:
+            temporary.write_text(json.dumps(asdict(self._rollout)))
+            os.replace(temporary, self._file)
+        except OSError as error:
+            log.warning("%s: cannot be written: %s", self._file, error.strerror)
+
+
+def read(file: Path) -> Rollout | None:
+    """The roll-out that an earlier run has not ended; none where what is there cannot be understood."""
+    try:
+        kept = Rollout(**json.loads(file.read_text(encoding="utf-8")))
+        return kept if kept.every > 0 and kept.reached(1) > 0 else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        log.warning("%s: a roll-out that cannot be read is not continued: %s", file, error)
+        return None

@@ -1,0 +1,169 @@
+"""Backups of a database: copied by SQLite while it is written to, verified, and then one file among the last few.
+
+A backup is whole as of one moment. It lies under `NAME.backup-20260101T000000Z.db`, has the role `backup` on record, and
+needs no companions. It never replaces a database by itself: see docs/files.md for restoring one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apsw
+
+from fleet.storage.readings import Unreadable, sizes, there
+from worker.connection import BEYOND
+from worker.database_files import inode
+
+NAME = re.compile(r"\.backup-\d{8}T\d{6}Z$")
+"""What the stem of a backup's name ends with."""
+
+UNFINISHED = ".new"
+
+PAGES = 1024
+"""Pages copied between two looks at whether to go on: 4 MB, some milliseconds."""
+
+MOST_RESTARTS = 20
+"""How often a copy may begin again. Without a write-ahead log it has to whenever somebody commits."""
+
+RESERVE = 64 << 20
+"""Bytes of the disk that stay free for the fleet."""
+
+
+class Failed(Exception):
+    """There is no new backup; the old ones are as they were. `str(error)` says why, in one line."""
+
+
+class Stopped(Exception):
+    """Somebody wants this process to end."""
+
+
+def back_up(source: Path, folder: Path, keep: int, pause: Callable[[], None] = lambda: None) -> Path:
+    """Make a backup of the database at `source`, and remove all but the last `keep` of its backups.
+
+    `pause` is called every few milliseconds and may raise Stopped. Raises Failed. With a write-ahead log no writer ever
+    waits; without one, a writer waits for PAGES pages at most.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        refuse_if_full(source, folder)
+        finished = folder / f"{source.stem}.backup-{datetime.now(UTC):%Y%m%dT%H%M%SZ}{source.suffix}"
+        unfinished = finished.with_name(finished.name + UNFINISHED)
+        try:
+            copy(source, unfinished, pause)
+            examine(unfinished)
+            os.replace(unfinished, finished)
+            sync(folder)
+        finally:
+            discard(unfinished)
+        for old in of(source, folder)[:-keep]:
+            old.unlink(missing_ok=True)
+    except Unreadable as error:
+        raise Failed(str(error)) from error
+    except apsw.Error as error:
+        raise Failed(f"{source.name}: {error}") from error
+    except OSError as error:
+        raise Failed(f"{source.name}: {error.strerror} ({folder})") from error
+    return finished
+
+
+def of(source: Path, folder: Path) -> list[Path]:
+    """The backups of a database, oldest first."""
+    found = folder.glob(f"{source.stem}.backup-*{source.suffix}")
+    return sorted(path for path in found if NAME.sub("", path.stem) == source.stem and is_backup(path))
+
+
+def is_backup(path: Path) -> bool:
+    return NAME.search(path.stem) is not None
+
+
+def refuse_if_full(source: Path, folder: Path) -> None:
+    size = sizes(source)
+    if shutil.disk_usage(folder).free < size.database + size.wal + RESERVE:
+        raise Failed(f"{source.name}: the disk of {folder} has no room for a backup")
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[apsw.Connection]:
+    """A connection to a database that a worker may have open. Unreadable where SQLite refuses one.
+
+    It could write, though it does not: the last to close a database puts its log into it and removes it, and that may
+    be this one. But not the log of another database that has the place by then.
+    """
+    if not there(path):
+        raise Unreadable(path, "there is no such database yet")
+    try:
+        opened = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        seen = inode(path)
+        try:
+            opened.set_busy_timeout(5_000)
+            yield opened
+        finally:
+            if inode(path) != seen:
+                opened.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            opened.close(True)
+    except (apsw.Error, UnicodeDecodeError) as error:
+        raise Unreadable(path, f"{type(error).__name__}: {error}") from error
+
+
+def copy(source: Path, target: Path, pause: Callable[[], None]) -> None:
+    """A copy as of one moment, in a file that nobody else has open; apsw.Error where it cannot be had."""
+    discard(target)
+    with beside(source) as opened, closing(apsw.Connection(str(target))) as copied:
+        if opened.pragma("journal_mode") == "wal":
+            # Reading goes on in one transaction, which no writer has to wait for, so that nothing begins anew.
+            opened.execute("BEGIN")
+            opened.execute("SELECT count(*) FROM database_info").fetchall()
+        with copied.backup("main", opened, "main") as backup:
+            transfer(backup, pause)
+        copied.pragma("journal_mode", "DELETE")  # one file, that any program can open wherever it is put
+        copied.execute("UPDATE database_info SET role = 'backup'")
+
+
+def transfer(backup: apsw.Backup, pause: Callable[[], None]) -> None:
+    left, restarts = None, 0
+    while True:
+        try:
+            if backup.step(PAGES):
+                return
+        except (apsw.BusyError, apsw.LockedError):
+            restarts += 1
+            time.sleep(0.05)
+        if left is not None and backup.remaining > left:
+            restarts += 1
+        left = backup.remaining
+        if restarts > MOST_RESTARTS:
+            raise apsw.BusyError("it is written to faster than it can be copied (wal_mode: true would help)")
+        pause()
+
+
+def examine(path: Path) -> None:
+    """Raise apsw.CorruptError if the copy is not sound."""
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as opened:
+        verdict = opened.execute("PRAGMA quick_check(1)").get
+        if verdict != "ok":
+            raise apsw.CorruptError(f"its copy is damaged: {verdict}".replace("\n", " "))
+        if opened.execute(BEYOND).get:
+            raise apsw.CorruptError("its copy has readings beyond a checkpoint")
+        if opened.execute("SELECT role FROM database_info").get != "backup":
+            raise apsw.CorruptError("its copy is not on record as a backup")
+
+
+def discard(path: Path) -> None:
+    for ending in ("", "-journal", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def sync(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

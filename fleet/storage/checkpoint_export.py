@@ -1,0 +1,65 @@
+"""The checkpoint file: how far every sensor is, as JSON for other programs.
+
+An export and nothing else: nobody reads it back. What counts is the checkpoint in each database, which moves with the
+rows in one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fleet.storage.backups import beside
+from fleet.storage.readings import Unreadable
+from fleet.storage.roster import Roster
+
+CHECKPOINTS = "SELECT sensor_id, next_seq, incarnation FROM checkpoints ORDER BY sensor_id"
+
+Document = dict[str, Any]
+
+
+def export(roster: Roster, path: Path) -> None:
+    """Write the checkpoints of all databases of the roster, whole or not at all. OSError if it cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(document(roster), file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def document(roster: Roster) -> Document:
+    sensors: dict[str, Document] = {}
+    unreadable: list[str] = []
+    for database in databases(roster):
+        try:
+            sensors |= checkpoints(database)
+        except Unreadable as error:
+            unreadable.append(str(error))
+    return {
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": roster.seed,
+        "run": roster.run,
+        "start_time": roster.start_time,
+        "sensors": sensors,
+        **({"unreadable": unreadable} if unreadable else {}),
+    }
+
+
+def databases(roster: Roster) -> Sequence[Path]:
+    return list(dict.fromkeys(member.database for member in roster.members))
+
+
+def checkpoints(database: Path) -> dict[str, Document]:
+    """What a database has on record, by sensor: `next_seq` readings are settled."""
+    with beside(database) as opened:
+        found = opened.execute(CHECKPOINTS).fetchall()
+        return {
+            str(sensor): {"next_seq": next_seq, "incarnation": incarnation, "database": database.name}
+            for sensor, next_seq, incarnation in found
+        }

@@ -1,0 +1,143 @@
+"""The aggregator's JSON documents that need a look into the databases: samples, episodes, statistics."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from fleet.storage import readings
+from fleet.storage.figures import figures
+from fleet.storage.readings import Record, Unreadable
+from fleet.web.observation import Observation
+from fleet.web.reports import timestamp, writes
+from fleet.web.sensors import Document
+
+# A fleet has thousands of databases; a request opens this many.
+MOST_DATABASES = 10
+
+
+def fleet_samples(observation: Observation, limit: int) -> Document:
+    """The newest readings of the sensors that committed last, from at most ten databases; raises Unreadable where
+    none of those can be read."""
+    newest: list[Record] = []
+    errors: list[Unreadable] = []
+    for path in freshest(observation):
+        try:
+            newest += readings.latest(path, limit)
+        except Unreadable as error:
+            errors.append(error)
+    if errors and not newest:
+        raise errors[0]
+    newest.sort(key=lambda reading: str(reading.get("timestamp")), reverse=True)
+    return samples(observation, newest[:limit], [str(error) for error in errors])
+
+
+def samples(observation: Observation, newest: list[Record], errors: list[str]) -> Document:
+    document: Document = {"timestamp": timestamp(observation.now), "count": len(newest), "samples": newest}
+    return {**document, "errors": errors} if errors else document
+
+
+def freshest(observation: Observation) -> list[Path]:
+    """The databases of the sensors that committed last, the last one first."""
+    committed = observation.rows["committed_at_us"]
+    order = np.argsort(-committed, kind="stable")
+    paths: dict[Path, None] = {}
+    for number in order[committed[order] > 0].tolist():
+        paths.setdefault(observation.members[number].database)
+        if len(paths) == MOST_DATABASES:
+            break
+    return list(paths)
+
+
+def sensor_samples(observation: Observation, sensor_id: str, limit: int) -> Document:
+    path = observation.members[observation.index[sensor_id]].database
+    return samples(observation, readings.latest(path, limit, sensor_id), [])
+
+
+def sensor_episodes(observation: Observation, sensor_id: str, limit: int) -> Document:
+    path = observation.members[observation.index[sensor_id]].database
+    found = readings.episodes(path, sensor_id, limit)
+    return {"timestamp": timestamp(observation.now), "count": len(found), "episodes": found}
+
+
+def fleet_db_stats(observation: Observation, data_directory: Path) -> Document:
+    """Sizes of all databases; records of all where there are at most ten, else those of this run from the board."""
+    paths = list(dict.fromkeys(member.database for member in observation.members))
+    listed: list[Document] = []
+    errors: list[str] = []
+    for path in filter(readings.there, paths[:MOST_DATABASES]):  # one that is not there yet holds nothing
+        try:
+            listed.append({"path": str(path), "records": readings.record_count(path), **sizes([path])})
+        except Unreadable as error:
+            errors.append(str(error))
+    complete = len(paths) <= MOST_DATABASES and not errors
+    sums = figures(observation.rows)
+    return {
+        "timestamp": timestamp(observation.now),
+        "total_records": sum(entry["records"] for entry in listed) if complete else sums.readings,
+        "total_records_source": (
+            "last row id of every database" if complete else "board: rows written in this run by all sensors"
+        ),
+        "database_count": len(paths),
+        **sizes(paths),
+        "disk_usage": disk_usage(data_directory),
+        "tables": first_tables(paths[:MOST_DATABASES]),
+        "writes": writes(sums),
+        "databases": listed,
+        **({"errors": errors} if errors else {}),
+    }
+
+
+def sensor_db_stats(observation: Observation, sensor_id: str, data_directory: Path) -> Document:
+    """Of the database that a sensor writes to, which may be other sensors' too; raises Unreadable."""
+    number = observation.index[sensor_id]
+    path = observation.members[number].database
+    return {
+        "timestamp": timestamp(observation.now),
+        "sensor_id": sensor_id,
+        "path": str(path),
+        "sensors": sum(member.database == path for member in observation.members),
+        "total_records": readings.record_count(path),
+        "total_records_source": "last row id of the database",
+        "sensor_records_this_run": int(observation.rows["readings"][number]),
+        **sizes([path]),
+        "disk_usage": disk_usage(data_directory),
+        "tables": tables(path),
+        "writes": writes(figures(observation.rows[[number]])),
+    }
+
+
+def sizes(paths: list[Path]) -> Document:
+    found = [readings.sizes(path) for path in paths]
+    return {
+        "database_size_bytes": sum(size.database for size in found),
+        "wal_size_bytes": sum(size.wal for size in found),
+        "shm_size_bytes": sum(size.shm for size in found),
+    }
+
+
+def disk_usage(directory: Path) -> Document:
+    return {f"{name}_bytes": value for name, value in shutil.disk_usage(directory)._asdict().items()}
+
+
+def first_tables(paths: list[Path]) -> list[Document]:
+    """The tables of the first database that can be read: all of a fleet have the same."""
+    for path in paths:
+        try:
+            return tables(path)
+        except Unreadable:
+            continue
+    return []
+
+
+def tables(path: Path) -> list[Document]:
+    return [
+        {
+            "name": table.name,
+            "columns": [{"name": name, "type": kind} for name, kind in table.columns],
+            "last_rowid": table.last_rowid,
+        }
+        for table in readings.tables(path)
+    ]

@@ -1,0 +1,162 @@
+"""The HTTP server process: cheroot on a socket that is bound already, until the supervisor says or is gone.
+
+The supervisor binds the port before it starts anything, and keeps the listening socket: while a server is replaced,
+clients wait in the queue instead of being refused.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cheroot import errors, wsgi
+from cheroot.server import HTTPConnection, HTTPRequest
+
+from fleet.web.aggregator import create_app
+from fleet.web.observation import NoFleet, Observer
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
+THREADS = 8
+QUEUE = 128
+KEPT_ALIVE = 64
+TIMEOUT = 10
+HEADER_BYTES = 16 * 1024
+BODY_BYTES = 64 * 1024
+
+# A request gets this long to end before the process does.
+DRAIN = 0.4
+
+log = logging.getLogger("fleet.http")
+
+
+class Request(HTTPRequest):
+    """A request whose refusals below the application (too long, malformed) are JSON as all others are."""
+
+    def read_request_line(self) -> bool:
+        try:
+            return bool(super().read_request_line())  # type: ignore[no-untyped-call]
+        except ValueError:  # half an IPv6 address, which urlsplit() does not take
+            self.simple_response("400 Bad Request", "Malformed Request-URI")
+            return False
+
+    def read_request_headers(self) -> bool:
+        understood = bool(super().read_request_headers())  # type: ignore[no-untyped-call]
+        if self.inheaders.get(b"Content-Length", b"0") != b"0" or self.inheaders.get(b"Transfer-Encoding"):
+            self.close_connection = True  # nobody here reads a body, and what is left would be the next request
+        return understood
+
+    def simple_response(self, status: Any, msg: str | bytes = "") -> None:
+        told = msg.decode("latin-1") if isinstance(msg, bytes) else str(msg)
+        body = json.dumps({"error": told or str(status)[4:]}).encode()
+        self.close_connection = True
+        head = (
+            f"{self.server.protocol} {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+        )
+        try:
+            self.conn.wfile.write(head.encode("latin-1") + body)
+        except OSError as error:
+            if error.errno not in errors.socket_errors_to_ignore:
+                raise
+
+
+class Connection(HTTPConnection):
+    """A connection that knows whether its client has said anything yet."""
+
+    RequestHandlerClass = Request
+    spoken = False
+
+
+class Server(wsgi.Server):
+    """Cheroot on the socket that it is given."""
+
+    ConnectionClass = Connection
+    keep_alive_conn_limit = KEPT_ALIVE
+    max_request_header_size = HEADER_BYTES
+    max_request_body_size = BODY_BYTES
+    expiration_interval = 0.2  # also how long the loop takes to notice that it is to stop
+
+    def __init__(self, listener: socket.socket, app: Any) -> None:
+        super().__init__(
+            listener.getsockname()[:2],
+            app,
+            numthreads=THREADS,
+            max=THREADS,
+            server_name="fleet",
+            request_queue_size=QUEUE,
+            accepted_queue_size=QUEUE,
+            accepted_queue_timeout=1,
+            timeout=TIMEOUT,
+        )
+        self.shutdown_timeout = DRAIN
+        self._listener = listener
+
+    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002
+        self.socket = self._listener
+        return self._listener
+
+    def process_conn(self, conn: Connection) -> None:
+        """Hand a connection to a thread once there is something to read: browsers open some just in case, and each
+        of those would hold a thread until it times out."""
+        if conn.spoken:
+            super().process_conn(conn)
+        else:
+            conn.spoken = True
+            self.put_conn(conn)
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        log.log(level, "%s", msg, exc_info=traceback)
+
+
+def serve(
+    listener: socket.socket, run_directory: Path, stop: FileDescriptorLike, renamed: Mapping[str, str] = {}
+) -> None:
+    """Serve the fleet in `run_directory` on `listener` until `stop` becomes readable or ends, or SIGTERM comes; then
+    return within a second. `renamed` maps further paths of documents to their usual ones. For the main thread of a process of its own: SIGINT is ignored from here on."""
+    os.environ.pop("LISTEN_PID", None)  # with it cheroot would serve on descriptor 3, whatever that is here
+    observer = Observer(run_directory)
+    server = Server(listener, create_app(run_directory, observer, renamed))
+    awake, alarm = socket.socketpair()
+    with awake, alarm:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+        signal.signal(signal.SIGTERM, lambda *_: alarm.send(b"x"))
+        # Threads inherit being daemons, so a client that does not read its answer cannot keep the process.
+        ended = threading.Event()
+        threading.Thread(target=run, args=(server, alarm, ended), name="http", daemon=True).start()
+        wait(observer, (stop, awake))
+        if ended.is_set():
+            raise RuntimeError("the HTTP server ended by itself")  # its own traceback is in the log above
+        ending = threading.Thread(target=server.stop, name="http-stop", daemon=True)
+        ending.start()
+        ending.join(2 * DRAIN)
+
+
+def run(server: Server, alarm: socket.socket, ended: threading.Event) -> None:
+    try:
+        server.start()
+    finally:
+        ended.set()
+        with suppress(OSError):  # closed: the end was not ours
+            alarm.send(b"x")
+
+
+def wait(observer: Observer, ends: tuple[FileDescriptorLike, ...]) -> None:
+    """Return when one of `ends` is readable. Until then look at the fleet once a second, so that the pace is known
+    before anybody asks."""
+    with selectors.DefaultSelector() as selector:  # select() ends at descriptor 1024, and a supervisor has more
+        for end in ends:
+            selector.register(end, selectors.EVENT_READ)
+        while not selector.select(timeout=1.0):
+            with suppress(NoFleet):
+                observer.observe()
