@@ -23,7 +23,18 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("fleet", "supervisor", "worker")
 MAY_IMPORT = {"fleet": {"fleet", "supervisor", "worker"}, "supervisor": {"supervisor", "worker"}, "worker": {"worker"}}
-PARTS = ("geography", "configuration", "identity", "storage", "web", "running", "verification", "commands", "cli")
+PARTS = (
+    "geography",
+    "configuration",
+    "identity",
+    "storage",
+    "web",
+    "running",
+    "verification",
+    "collection",
+    "commands",
+    "cli",
+)
 A_FLEET_OF_ONE = "worker/__main__.py"
 TOPS = ["fleet/commands/entry.py", "worker/child.py"]
 VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}

@@ -1,0 +1,105 @@
+"""A batch: readings of one database on their way to the target, with the episodes and epochs that go along."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+Value = str | int | float | bytes | None
+Row = tuple[Value, ...]
+
+FOREIGN = "foreign-"
+"""What the key of a database begins with that no generation names: one that another simulator wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A database that is swept. `name` is its path below the swept directory, as it is told to the target.
+
+    `key` names its content in the world: the generation, or FOREIGN and a fingerprint. `columns` are those of its
+    `sensor_readings`, in their order; `id` and `synced` are among them.
+    """
+
+    path: Path
+    name: str
+    key: str
+    columns: tuple[str, ...]
+
+    @property
+    def foreign(self) -> bool:
+        return self.key.startswith(FOREIGN)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of one of a sensor database's other tables, the names of its columns beside them."""
+
+    columns: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+
+    def documents(self) -> list[dict[str, Value]]:
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+NOTHING = Table()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`rows` in the order of their ids, each with a value for every one of `source.columns`.
+
+    `episodes` and `epochs` are new or have changed; what arrives later replaces what was there under the same
+    (source, sensor, first_seq). There may be no rows at all: missing readings have none, only an episode.
+    """
+
+    source: Source
+    rows: tuple[Row, ...]
+    episodes: Table = NOTHING
+    epochs: Table = NOTHING
+
+    @cached_property
+    def ids(self) -> tuple[int, ...]:
+        return self._whole("id")
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """With the source's key and the sensor id, the key of each reading: its seq, or where there is none its id."""
+        return self.ids if self.source.foreign else self._whole("seq")
+
+    def keys(self) -> Iterator[str]:
+        """The key of each reading as text: GENERATION/SENSOR/SEQ."""
+        for row, number in zip(self.rows, self.numbers, strict=True):
+            yield f"{self.source.key}/{row[self._place('sensor_id')]}/{number}"
+
+    @property
+    def last_id(self) -> int:
+        return self.ids[-1] if self.ids else 0
+
+    @property
+    def token(self) -> str:
+        """The same for the same readings, episodes and epochs of the same database; 32 hexadecimal digits."""
+        parts = (self.source.key, self.ids, self.episodes.rows, self.epochs.rows)
+        return hashlib.blake2b(repr(parts).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+    def documents(self) -> list[dict[str, Value]]:
+        """Each reading by column name, as other collectors send it, with `generation` and `key` added."""
+        names = (*self.source.columns, "generation", "key")
+        key = self.source.key
+        return [
+            dict(zip(names, (*row, key, own), strict=True)) for row, own in zip(self.rows, self.keys(), strict=True)
+        ]
+
+    def part(self, first: int, end: int) -> Batch:
+        """The readings from number `first` up to `end` in this batch; episodes and epochs go with the beginning."""
+        along = (self.episodes, self.epochs) if first == 0 else (NOTHING, NOTHING)
+        return Batch(self.source, self.rows[first:end], *along)
+
+    def _place(self, column: str) -> int:
+        return self.source.columns.index(column)
+
+    def _whole(self, column: str) -> tuple[int, ...]:
+        place = self._place(column)
+        return tuple(row[place] for row in self.rows)  # type: ignore[misc]  # the schema says INTEGER NOT NULL
