@@ -71,8 +71,9 @@ class Batch:
 
     def keys(self) -> Iterator[str]:
         """The key of each reading as text: GENERATION/SENSOR/SEQ."""
+        place = self._place("sensor_id")
         for row, number in zip(self.rows, self.numbers, strict=True):
-            yield f"{self.source.key}/{row[self._place('sensor_id')]}/{number}"
+            yield f"{self.source.key}/{row[place]!s}/{number}"
 
     @property
     def last_id(self) -> int:
