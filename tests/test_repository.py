@@ -81,9 +81,11 @@ def pyproject() -> dict[str, Any]:
 
 def requirements(pyproject: dict[str, Any]) -> list[str]:
     groups = [entry for group in pyproject["dependency-groups"].values() for entry in group if isinstance(entry, str)]
+    extras = [pin for extra in pyproject["project"]["optional-dependencies"].values() for pin in extra]
     return [
         *pyproject["build-system"]["requires"],
         *pyproject["project"]["dependencies"],
+        *extras,
         *groups,
         *pyproject["tool"]["uv"]["constraint-dependencies"],
     ]
