@@ -98,6 +98,9 @@ class Batch:
         along = (self.episodes, self.epochs) if first == 0 else (NOTHING, NOTHING)
         return Batch(self.source, self.rows[first:end], *along)
 
+    def readings_alone(self) -> Batch:
+        return Batch(self.source, self.rows)
+
     def _place(self, column: str) -> int:
         return self.source.columns.index(column)
 

@@ -1,0 +1,103 @@
+"""The collector: sweep after sweep over all databases under a directory, several at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.collection.sources import find
+from fleet.collection.target import Failed
+from fleet.collection.visit import Round, visit
+
+LOOK = 0.1
+"""Seconds between two looks at whether to stop."""
+
+GRACE = 10.0
+"""Seconds that visits get to end their batch once the collector is to stop."""
+
+Told = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When to sweep: once (`interval` None), or again so many seconds after the last sweep ended; all in seconds."""
+
+    interval: float | None
+    longest: float | None = None
+
+
+class Collector:
+    """Sweeps `directory` with a number of threads. `told` is called a few times a second, to show how it goes."""
+
+    def __init__(self, directory: Path, round_: Round, workers: int, told: Told = lambda: None) -> None:
+        self._directory, self._round, self._workers, self._told = directory, round_, workers, told
+        self.failure: str | None = None
+        """What made the target fail in the last sweep."""
+
+        self.abandoned = False
+        """Whether a visit did not end in time; its thread still runs."""
+
+    def run(self, pace: Pace) -> None:
+        """Sweep until it is time to stop. OSError if the directory cannot be listed."""
+        begun = time.monotonic()
+        while True:
+            self.sweep()
+            left = None if pace.longest is None else pace.longest - (time.monotonic() - begun)
+            if pace.interval is None or self._round.stop.is_set() or (left is not None and left <= 0):
+                return
+            self._rest(pace.interval if left is None else min(pace.interval, left))
+
+    def _rest(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._round.stop.wait(min(LOOK, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
+            self._told()
+
+    def sweep(self) -> None:
+        """One sweep: every database is visited until nothing is left in it, or something stands in the way."""
+        self.failure = None
+        names = {path: path.relative_to(self._directory).as_posix() for path in find(self._directory)}
+        self._round.tally.forget_vanished(set(names.values()))
+        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="collect")
+        try:
+            self._visit_all(executor, names)
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+        self._round.tally.sweeps += 1
+        self._told()
+
+    def _visit_all(self, executor: ThreadPoolExecutor, names: dict[Path, str]) -> None:
+        waiting = list(reversed(names))
+        running: dict[Future[bool], Path] = {}
+        end = float("inf")
+        while waiting or running:
+            if self._round.stop.is_set():
+                waiting.clear()
+                end = min(end, time.monotonic() + GRACE)
+            while waiting and len(running) < self._workers:
+                path = waiting.pop()
+                running[executor.submit(self._visit, path, names[path])] = path
+            done, _ = wait(running, LOOK, FIRST_COMPLETED)
+            for future in done:
+                path = running.pop(future)
+                if future.result():
+                    waiting.insert(0, path)
+            self._told()
+            if running and time.monotonic() > end:
+                self.abandoned = True
+                return
+
+    def _visit(self, path: Path, name: str) -> bool:
+        """Once the target has failed, nothing is tried any more until the next sweep."""
+        if self.failure is not None:
+            self._round.tally.settle(name, error=self.failure, kind="target")
+            return False
+        try:
+            return visit(path, name, self._round)
+        except Failed as error:
+            if not self._round.stop.is_set():
+                self.failure = str(error)
+            self._round.tally.settle(name, error=str(error), kind="target")
+            return False

@@ -1,0 +1,66 @@
+"""Leases: one collector at a time per database, whatever becomes of the collectors.
+
+A lease is a lock on one byte of a file, which the system gives back when its holder dies. Which byte: a hash of the
+source's key, so that a database keeps its lease when it is renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FILE = ".collecting"
+
+
+class Leases:
+    """The leases of one process. Without `folder`, each is in the folder of its database.
+
+    A file stays open as long as the process lives: closing it would give back all the leases in it.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._files: dict[Path, int] = {}
+        self._held: set[str] = set()
+
+    @contextmanager
+    def lease(self, database: Path, key: str) -> Iterator[bool]:
+        """Whether it could be had; it is given back at the end. OSError if there can be none in that folder."""
+        had = self._take(self._folder or database.parent, key)
+        try:
+            yield had
+        finally:
+            if had:
+                self._give_back(self._folder or database.parent, key)
+
+    def _take(self, folder: Path, key: str) -> bool:
+        with self._lock:
+            if key in self._held:
+                return False
+            if folder not in self._files:
+                self._files[folder] = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.lockf(self._files[folder], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place(key))
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    return False
+                raise
+            self._held.add(key)
+            return True
+
+    def _give_back(self, folder: Path, key: str) -> None:
+        with self._lock:
+            self._held.discard(key)
+            fcntl.lockf(self._files[folder], fcntl.LOCK_UN, 1, place(key))
+
+
+def place(key: str) -> int:
+    """The byte that stands for a key, one of 2^62."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) >> 2

@@ -1,0 +1,86 @@
+"""One sensor database as a collector uses it: reading what is not yet collected, and marking what is.
+
+The writer of the database never waits for longer than MARKED rows take to be marked (a few milliseconds).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import apsw
+
+from fleet.collection.batch import Row, Source
+from worker.database_files import LOG, companion
+
+MARKED = 1_000
+"""Rows that are marked in one transaction."""
+
+BUSY_MS = 5_000
+
+
+def last_id(opened: apsw.Connection) -> int:
+    found = opened.execute("SELECT max(id) FROM sensor_readings").get
+    return found if isinstance(found, int) else 0
+
+
+def unsynced(opened: apsw.Connection, source: Source, after: int, until: int, limit: int) -> list[Row]:
+    """The first rows above `after`, at most `until`, that nobody has marked as synced."""
+    return rows(opened, source, "AND (synced = 0 OR synced IS NULL)", after, until, limit)
+
+
+def following(opened: apsw.Connection, source: Source, after: int, until: int, limit: int) -> list[Row]:
+    """The first rows above `after`, at most `until`."""
+    return rows(opened, source, "", after, until, limit)
+
+
+def rows(opened: apsw.Connection, source: Source, condition: str, after: int, until: int, limit: int) -> list[Row]:
+    names = ",".join(quoted(column) for column in source.columns)
+    query = f"SELECT {names} FROM sensor_readings WHERE id > ? AND id <= ? {condition} ORDER BY id LIMIT ?"
+    return opened.execute(query, (after, until, limit)).fetchall()
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def harden(path: Path) -> None:
+    """Have on disk whatever has been read of a database. OSError.
+
+    A worker's commits reach the disk at the next checkpoint. What is delivered must not be undone by a power failure:
+    other readings would then have the same numbers. Closing the log does no harm to SQLite's locks, which are on the
+    database and on its index.
+    """
+    log = companion(path, LOG)
+    try:
+        descriptor = os.open(log, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EINVAL):  # nothing there is waiting to be written
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def mark(opened: apsw.Connection, ids: Iterable[int]) -> None:
+    """Set `synced` for rows by their id, in ascending order. Raises apsw.Error; what was marked until then stays so."""
+    for first, last in stretches(sorted(ids)):
+        opened.execute("UPDATE sensor_readings SET synced = 1 WHERE id BETWEEN ? AND ?", (first, last))
+
+
+def stretches(ids: list[int]) -> Iterator[tuple[int, int]]:
+    """Consecutive ids as first and last, no more than MARKED at once."""
+    if not ids:
+        return
+    first = ids[0]
+    for one, after in pairwise(ids):
+        if after != one + 1 or after - first >= MARKED:
+            yield first, one
+            first = after
+    yield first, ids[-1]

@@ -1,0 +1,124 @@
+"""What a collector keeps for itself, in a small database of its own: places, histories, dead letters.
+
+Losing it costs nothing but work: what was delivered is delivered again, which targets take as such. With `--cursor` it is
+what says how far each source was delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import apsw
+
+from fleet.collection.batch import Batch
+from fleet.collection.history import Mark, Marks
+from fleet.errors import UserError
+
+FOLDER = ".collector"
+FILE = "collector.sqlite"
+DEAD = "dead-letters.jsonl"
+
+SCHEMA = """
+-- With --cursor: the readings of a source up to last_id are settled.
+CREATE TABLE IF NOT EXISTS places (
+    target TEXT NOT NULL, source TEXT NOT NULL, last_id INTEGER NOT NULL, PRIMARY KEY (target, source)
+) WITHOUT ROWID;
+-- The latest episode and epoch of each sensor that was delivered.
+CREATE TABLE IF NOT EXISTS histories (
+    target TEXT NOT NULL, source TEXT NOT NULL, kind TEXT NOT NULL, sensor_id TEXT NOT NULL,
+    first_seq INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (target, source, kind, sensor_id)
+) WITHOUT ROWID;
+-- Readings that the target will never take; they are in the dead-letter file, and are not tried again.
+CREATE TABLE IF NOT EXISTS dead_letters (
+    target TEXT NOT NULL, source TEXT NOT NULL, id INTEGER NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (target, source, id)
+) WITHOUT ROWID;
+"""
+
+
+class State:
+    """The collector's own records in a folder. Safe for several threads, and for several collectors on one folder."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        """UserError if the folder cannot be used."""
+        self.folder, self._target = folder, target
+        self._lock = threading.Lock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._connection = apsw.Connection(str(folder / FILE))
+            self._connection.set_busy_timeout(10_000)
+            self._connection.pragma("journal_mode", "WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(SCHEMA)
+        except (OSError, apsw.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise UserError(f"--state: {folder} cannot hold the collector's records: {reason}") from error
+
+    def place(self, source: str) -> int:
+        with self._lock:
+            found = self._connection.execute(
+                "SELECT last_id FROM places WHERE target = ? AND source = ?", (self._target, source)
+            ).get
+        return found if isinstance(found, int) else 0
+
+    def move(self, source: str, last_id: int) -> None:
+        with self._lock:
+            self._connection.execute(
+                "INSERT INTO places VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET last_id = max(last_id, ?3)",
+                (self._target, source, last_id),
+            )
+
+    def marks(self, source: str) -> Marks:
+        query = "SELECT kind, sensor_id, first_seq, digest FROM histories WHERE target = ? AND source = ?"
+        with self._lock:
+            rows = self._connection.execute(query, (self._target, source)).fetchall()
+        return {(str(kind), str(sensor)): (int(first or 0), str(digest)) for kind, sensor, first, digest in rows}
+
+    def set_marks(self, source: str, marks: Mapping[tuple[str, str], Mark]) -> None:
+        rows = [(self._target, source, *who, *mark) for who, mark in marks.items()]
+        with self._lock, self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO histories VALUES (?,?,?,?,?,?)", rows)
+
+    def dead(self, source: str) -> frozenset[int]:
+        """The ids of a source's readings that have been given up."""
+        query = "SELECT id FROM dead_letters WHERE target = ? AND source = ?"
+        with self._lock:
+            rows = self._connection.execute(query, (self._target, source)).fetchall()
+        return frozenset(number for (number,) in rows if isinstance(number, int))
+
+    def bury(self, batch: Batch, reasons: Mapping[int, str], at: datetime) -> None:
+        """Give readings up: into the file first, then on record. A letter may stand in the file twice, but never not at all.
+        OSError if the file cannot be written."""
+        documents = dict(zip(batch.ids, batch.documents(), strict=True))
+        when = at.isoformat(timespec="seconds")
+        letters = [
+            {
+                "at": when,
+                "target": self._target,
+                "source_db": batch.source.name,
+                "reason": why,
+                "reading": documents[number],
+            }
+            for number, why in reasons.items()
+        ]
+        text = "".join(json.dumps(letter, ensure_ascii=False, default=bytes.hex) + "\n" for letter in letters)
+        values = [(self._target, batch.source.key, number, why, when) for number, why in reasons.items()]
+        with self._lock:
+            with (self.folder / DEAD).open("a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+            with self._connection:
+                self._connection.executemany("INSERT OR REPLACE INTO dead_letters VALUES (?,?,?,?,?)", values)
+
+    def exhume(self) -> int:
+        """Have all readings that were given up tried again. Returns how many there are."""
+        with self._lock:
+            self._connection.execute("DELETE FROM dead_letters WHERE target = ?", (self._target,))
+            return self._connection.changes()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,92 @@
+"""The tally of a collector: what it found, delivered and could not, per database and in all."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import reduce
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of one database so far. `found` are readings that were to be delivered when they were seen, `delivered`
+    those that the target has for sure, `duplicates` those of them that it had already, `dead` those it will never take.
+
+    `skipped` says why it is none of the collector's, `error` what stands in the way now. `last_us` is the clock when
+    something was delivered last, microseconds since 1970; 0 for never.
+    """
+
+    name: str
+    found: int = 0
+    delivered: int = 0
+    duplicates: int = 0
+    dead: int = 0
+    episodes: int = 0
+    seconds: float = 0.0
+    skipped: str | None = None
+    error: str | None = None
+    last_us: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Readings delivered per second of work on this database."""
+        return self.delivered / self.seconds if self.seconds else 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Accounts by the name of the database; several threads add to them."""
+
+    accounts: dict[str, Account] = field(default_factory=dict)
+    sweeps: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """Failed visits by kind: database, target."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, more: Account) -> None:
+        """Add the numbers of an account to that of the same name."""
+        with self._lock:
+            self.accounts[more.name] = together(self._of(more.name), more)
+
+    def _of(self, name: str) -> Account:
+        return self.accounts.get(name) or Account(name)
+
+    def settle(
+        self, name: str, *, skipped: str | None = None, error: str | None = None, kind: str = "database"
+    ) -> None:
+        """Say how the last visit ended."""
+        with self._lock:
+            self.accounts[name] = replace(self._of(name), skipped=skipped, error=error)
+            if error:
+                self.errors[kind] += 1
+
+    def forget_vanished(self, names: set[str]) -> None:
+        """Databases that are not there any more keep their numbers, but no trouble."""
+        with self._lock:
+            for name in self.accounts.keys() - names:
+                self.accounts[name] = replace(self.accounts[name], error=None, skipped="is gone")
+
+    def totals(self) -> Account:
+        with self._lock:
+            return reduce(together, self.accounts.values(), Account("in all"))
+
+    def failing(self) -> list[Account]:
+        """Those that something stands in the way of."""
+        with self._lock:
+            return [account for account in self.accounts.values() if account.error]
+
+
+def together(one: Account, other: Account) -> Account:
+    """The numbers of both; the rest is the first one's."""
+    return replace(
+        one,
+        found=one.found + other.found,
+        delivered=one.delivered + other.delivered,
+        duplicates=one.duplicates + other.duplicates,
+        dead=one.dead + other.dead,
+        episodes=one.episodes + other.episodes,
+        seconds=one.seconds + other.seconds,
+        last_us=max(one.last_us, other.last_us),
+    )

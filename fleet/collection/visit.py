@@ -1,0 +1,165 @@
+"""A visit to one database: what is new in it is handed over, batch by batch, and marked once it is safe."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import apsw
+
+from fleet.collection.batch import Batch, Row, Source
+from fleet.collection.handover import Handover
+from fleet.collection.history import Marks, News, news
+from fleet.collection.leases import Leases
+from fleet.collection.source_database import following, harden, last_id, mark, unsynced
+from fleet.collection.sources import Skipped, examine
+from fleet.collection.state import State
+from fleet.collection.tally import Account, Tally
+from fleet.collection.target import Failed, Target
+from fleet.storage.backups import beside
+from fleet.storage.readings import Unreadable, connection
+
+BATCHES = 20
+"""So many batches of one database, then it is the next one's turn."""
+
+
+class Unacknowledged(Failed):
+    """The target left readings out, without refusing them; they are delivered again at the next sweep."""
+
+
+@dataclass(slots=True)
+class Round:
+    """What all visits share. `marking` is whether `synced` is set; else the place is kept apart."""
+
+    target: Target
+    state: State
+    leases: Leases
+    tally: Tally
+    stop: threading.Event
+    now: Callable[[], datetime]
+    batch_size: int
+    marking: bool
+    handover: Handover = field(init=False)
+    places: dict[str, int] = field(default_factory=dict)
+    """By source: up to which id everything is settled, as this process has seen."""
+
+    def __post_init__(self) -> None:
+        self.handover = Handover(self.target)
+
+    def door(self, path: Path) -> AbstractContextManager[apsw.Connection]:
+        return beside(path) if self.marking else connection(path)
+
+
+class Passed(Exception):
+    """A database is none of this collector's, now or ever. `str(error)` says why, and is empty where nobody need know."""
+
+
+def visit(path: Path, name: str, round_: Round) -> bool:
+    """Deliver what is new in a database. Returns whether there is more. Raises Failed for a trouble with the target; one
+    with the database is on the tally."""
+    more = False
+    try:
+        with round_.door(path) as opened:
+            source = swept(opened, path, name, marking=round_.marking)
+            with round_.leases.lease(path, source.key) as had:
+                if not had:
+                    raise Passed("another collector has it")
+                more = Visit(opened, source, round_).run()
+        round_.tally.settle(name)
+    except Passed as reason:
+        round_.tally.settle(name, skipped=str(reason) or None)
+    except Unacknowledged as error:
+        round_.tally.settle(name, error=str(error), kind="target")
+    except Unreadable as error:
+        round_.tally.settle(name, error=str(error).removeprefix(f"{path}: "))
+    except OSError as error:
+        round_.tally.settle(name, error=f"{error.strerror or error}: {error.filename or path}")
+    return more
+
+
+def swept(opened: apsw.Connection, path: Path, name: str, *, marking: bool) -> Source:
+    """Raises Passed, or Unreadable for one that ought to be swept but cannot be."""
+    found = examine(opened, path, name)
+    if isinstance(found, Skipped):
+        raise Passed(found.reason if found.worth_telling else "")
+    if marking and "synced" not in found.columns:
+        raise Unreadable(path, "its readings have no column synced: collect it with --cursor")
+    return found
+
+
+class Visit:
+    """One database, open and leased."""
+
+    def __init__(self, opened: apsw.Connection, source: Source, round_: Round) -> None:
+        self._opened, self._source, self._round = opened, source, round_
+        self._marks: Marks = round_.state.marks(source.key)
+        self._dead = round_.state.dead(source.key)
+
+    def run(self) -> bool:
+        place, until = self._place(), last_id(self._opened)
+        for _ in range(BATCHES):
+            if self._round.stop.is_set():
+                return False
+            begun = time.monotonic()
+            rows = self._rows(place, until)
+            fresh = news(self._opened, self._marks)
+            if not rows and not fresh.marks:
+                self._move(max(place, until))
+                return False
+            place = self._deliver(rows, fresh, place)
+            self._move(place)
+            self._round.tally.add(Account(self._source.name, seconds=time.monotonic() - begun))
+        return True
+
+    def _place(self) -> int:
+        round_, key = self._round, self._source.key
+        if round_.marking:
+            return round_.places.get(key, 0)
+        kept = round_.target.cursor(key)
+        return round_.state.place(key) if kept is None else kept
+
+    def _move(self, place: int) -> None:
+        if self._round.marking:
+            self._round.places[self._source.key] = place
+        else:
+            self._round.state.move(self._source.key, place)
+
+    def _rows(self, place: int, until: int) -> list[Row]:
+        read = unsynced if self._round.marking else following
+        return read(self._opened, self._source, place, until, self._round.batch_size)
+
+    def _deliver(self, rows: list[Row], fresh: News, place: int) -> int:
+        """Returns the id up to which all is settled now."""
+        round_, source = self._round, self._source
+        own = source.columns.index("id")
+        alive = tuple(row for row in rows if row[own] not in self._dead)
+        batch = Batch(source, alive, fresh.episodes, fresh.epochs)
+        harden(source.path)
+        receipt = round_.handover.deliver(batch)
+        if receipt.rejected:
+            round_.state.bury(batch, receipt.rejected, round_.now())
+            self._dead |= receipt.rejected.keys()
+        if round_.marking:
+            mark(self._opened, receipt.accepted)
+        round_.state.set_marks(source.key, fresh.marks)
+        self._marks |= fresh.marks
+        account = Account(
+            source.name,
+            found=len(batch.ids),
+            delivered=len(receipt.accepted),
+            duplicates=receipt.duplicates,
+            dead=len(receipt.rejected),
+            episodes=len(fresh.episodes.rows),
+            last_us=round(round_.now().timestamp() * 1e6) if receipt.accepted else 0,
+        )
+        round_.tally.add(account)
+        left = [number for number in batch.ids if number not in receipt.accepted and number not in receipt.rejected]
+        if left:
+            self._move(left[0] - 1)
+            raise Unacknowledged(f"{round_.target.name} did not acknowledge {len(left)} of {len(batch.ids)} readings")
+        return int(rows[-1][own] or place) if rows else place

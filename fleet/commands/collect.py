@@ -1,0 +1,98 @@
+"""`fleet collect` on a terminal: what is swept where, how it goes, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from fleet.collection.collection_report import Progress, summary
+from fleet.collection.collector import Collector, Pace
+from fleet.collection.leases import Leases
+from fleet.collection.state import FOLDER, State
+from fleet.collection.tally import Tally
+from fleet.collection.targets import Circumstances, now, open_target
+from fleet.collection.visit import Round
+from fleet.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What the command line says."""
+
+    directory: Path
+    target: str
+    pace: Pace
+    batch_size: int = 1_000
+    workers: int = 4
+    state: Path | None = None
+    cursor: bool = False
+    retry_dead: bool = False
+    gzip: bool = False
+    health_port: int | None = None
+    as_json: bool = False
+
+
+def collect(given: Collection) -> int:
+    """Sweep until it is time to stop, and print a summary. The exit code is 0 if nothing stood in the way at the end."""
+    if not given.directory.is_dir():
+        raise UserError(f"--data-dir: {given.directory} is not a directory")
+    stop = threading.Event()
+    target = open_target(given.target, Circumstances(gzip=given.gzip, stop=stop))
+    folder = given.state or given.directory / FOLDER
+    with closing(target), closing(State(folder, target.name)) as state, stopped_by_signals(stop):
+        if given.retry_dead:
+            click.echo(f"{state.exhume()} readings that were given up are tried again", err=True)
+        leases = Leases(folder if given.cursor else None)
+        tally = Tally()
+        round_ = Round(target, state, leases, tally, stop, now, given.batch_size, marking=not given.cursor)
+        begun = time.monotonic()
+        with Progress(tally, target.name) as progress:
+            collector = Collector(given.directory, round_, given.workers, progress.show)
+            run(collector, given.pace)
+        seconds = time.monotonic() - begun
+    failing = tally.failing()
+    if given.as_json:
+        accounts = [asdict(account) for account in tally.accounts.values()]
+        click.echo(json.dumps({"ok": not failing, "seconds": seconds, "databases": accounts}, indent=2))
+    else:
+        for line in summary(tally, target.name, seconds):
+            click.echo(line)
+    code = 1 if failing else 0
+    if collector.abandoned:  # a thread still waits for the target, and would be waited for
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def run(collector: Collector, pace: Pace) -> None:
+    try:
+        collector.run(pace)
+    except OSError as error:
+        raise UserError(f"--data-dir: {error.filename}: {error.strerror}") from error
+
+
+@contextmanager
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the batch that is under way and then the collector; a second one ends it at once."""
+
+    def on_signal(number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
