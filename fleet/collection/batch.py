@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
@@ -47,6 +48,36 @@ class Table:
 NOTHING = Table()
 
 
+class StoredRows(Sequence[Row]):
+    """Rows of a database that are known by their ids, and read only when somebody looks at them: a target that is a
+    database itself can fetch them without anybody holding them."""
+
+    def __init__(self, ids: tuple[int, ...], fetch: Callable[[tuple[int, ...]], list[Row]]) -> None:
+        """`fetch` returns the rows of ids, one each."""
+        self.ids, self._fetch = ids, fetch
+        self._rows: list[Row] | None = None
+
+    def _read(self) -> list[Row]:
+        if self._rows is None:
+            self._rows = self._fetch(self.ids)
+        return self._rows
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> StoredRows: ...
+    def __getitem__(self, place: int | slice) -> Row | StoredRows:
+        if isinstance(place, slice):
+            return StoredRows(self.ids[place], self._fetch)
+        return self._read()[place]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._read())
+
+
 @dataclass(frozen=True)
 class Batch:
     """`rows` in the order of their ids, each with a value for every one of `source.columns`.
@@ -56,13 +87,13 @@ class Batch:
     """
 
     source: Source
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     episodes: Table = NOTHING
     epochs: Table = NOTHING
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
-        return self._whole("id")
+        return self.rows.ids if isinstance(self.rows, StoredRows) else self._whole("id")
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import apsw
 
-from fleet.collection.batch import Row, Source
+from fleet.collection.batch import Row, Source, StoredRows
+from fleet.storage.readings import Unreadable
 from worker.database_files import LOG, companion
 
 MARKED = 1_000
@@ -27,20 +28,32 @@ def last_id(opened: apsw.Connection) -> int:
     return found if isinstance(found, int) else 0
 
 
-def unsynced(opened: apsw.Connection, source: Source, after: int, until: int, limit: int) -> list[Row]:
-    """The first rows above `after`, at most `until`, that nobody has marked as synced."""
-    return rows(opened, source, "AND (synced = 0 OR synced IS NULL)", after, until, limit)
+UNSYNCED = "AND (synced = 0 OR synced IS NULL)"
 
 
-def following(opened: apsw.Connection, source: Source, after: int, until: int, limit: int) -> list[Row]:
-    """The first rows above `after`, at most `until`."""
-    return rows(opened, source, "", after, until, limit)
+def next_ids(opened: apsw.Connection, after: int, until: int, limit: int, *, unsynced: bool) -> tuple[int, ...]:
+    """The ids of the first rows above `after`, at most `until`; `unsynced` limits them to those nobody has marked."""
+    condition = UNSYNCED if unsynced else ""
+    query = f"SELECT id FROM sensor_readings WHERE id > ? AND id <= ? {condition} ORDER BY id LIMIT ?"
+    return tuple(number for (number,) in opened.execute(query, (after, until, limit)))
 
 
-def rows(opened: apsw.Connection, source: Source, condition: str, after: int, until: int, limit: int) -> list[Row]:
+def stored(opened: apsw.Connection, source: Source, ids: tuple[int, ...]) -> StoredRows:
+    """The rows of these ids, which are in ascending order. Reading them raises Unreadable if somebody has deleted some."""
     names = ",".join(quoted(column) for column in source.columns)
-    query = f"SELECT {names} FROM sensor_readings WHERE id > ? AND id <= ? {condition} ORDER BY id LIMIT ?"
-    return opened.execute(query, (after, until, limit)).fetchall()
+    query = f"SELECT {names} FROM sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id"
+    own = source.columns.index("id")
+
+    def fetch(ids: tuple[int, ...]) -> list[Row]:
+        if not ids:
+            return []
+        wanted = set(ids)
+        rows = [row for row in opened.execute(query, (ids[0], ids[-1])).fetchall() if row[own] in wanted]
+        if len(rows) != len(ids):
+            raise Unreadable(source.path, f"{len(ids) - len(rows)} readings were deleted before they were collected")
+        return rows
+
+    return StoredRows(ids, fetch)
 
 
 def quoted(name: str) -> str:
@@ -70,17 +83,17 @@ def harden(path: Path) -> None:
 
 def mark(opened: apsw.Connection, ids: Iterable[int]) -> None:
     """Set `synced` for rows by their id, in ascending order. Raises apsw.Error; what was marked until then stays so."""
-    for first, last in stretches(sorted(ids)):
+    for first, last in stretches(sorted(ids), MARKED):
         opened.execute("UPDATE sensor_readings SET synced = 1 WHERE id BETWEEN ? AND ?", (first, last))
 
 
-def stretches(ids: list[int]) -> Iterator[tuple[int, int]]:
-    """Consecutive ids as first and last, no more than MARKED at once."""
+def stretches(ids: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Consecutive ones among ascending ids, as first and last; at most so many together."""
     if not ids:
         return
     first = ids[0]
     for one, after in pairwise(ids):
-        if after != one + 1 or after - first >= MARKED:
+        if after != one + 1 or after - first >= most:
             yield first, one
             first = after
     yield first, ids[-1]

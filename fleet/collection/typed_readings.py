@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import compress
 
 from fleet.collection.batch import Batch, Value
-from fleet.collection.central_database import NOT_OURS, extra
 from fleet.collection.central_schema import READING, REALS, TEXTS, WHOLES
+from fleet.collection.delivery import NOT_OURS, extra
 
 COLUMNS = (*READING, "source_id", "extra")
 
@@ -64,11 +64,9 @@ def arranged(batch: Batch) -> dict[str, Sequence[Value]]:
 
 def converted(name: str, values: Sequence[Value], nul: bool) -> tuple[Sequence[Value], dict[int, str]]:
     """The values of a column in its type, and by place what is wrong with those that cannot be had in it."""
-    kind, convert = TYPES[name]
-    # As a rule everything is as it should be, and the columns of texts have few different ones.
-    regular = set(map(type, values)) <= {kind, type(None)} and not (name in REQUIRED and None in values)
-    if regular and (kind is not str or all(text is None or fault(str(text), nul) is None for text in set(values))):
+    if regular(name, values, nul):
         return values, {}
+    convert = TYPES[name][1]
     result, wrong = list(values), dict[int, str]()
     for place, value in enumerate(values):
         try:
@@ -78,6 +76,15 @@ def converted(name: str, values: Sequence[Value], nul: bool) -> tuple[Sequence[V
         except ValueError as error:
             wrong[place] = str(error)
     return result, wrong
+
+
+def regular(name: str, values: Sequence[Value], nul: bool) -> bool:
+    """Whether nothing is to be converted or rejected, which is the rule; found out without a look at each value."""
+    kind = TYPES[name][0]
+    if not set(map(type, values)) <= {kind, type(None)} or (name in REQUIRED and None in values):
+        return False
+    # Texts repeat: of most columns there are few different ones.
+    return kind is not str or fault("".join(str(text) for text in set(values) if text is not None), nul) is None
 
 
 def real(value: Value, _nul: bool) -> float:

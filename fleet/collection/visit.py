@@ -12,17 +12,19 @@ from pathlib import Path
 
 import apsw
 
-from fleet.collection.batch import Batch, Row, Source
+from fleet.collection.batch import NOTHING, Batch, Source
 from fleet.collection.handover import Handover
 from fleet.collection.history import Marks, News, news
 from fleet.collection.leases import Leases
-from fleet.collection.source_database import following, harden, last_id, mark, unsynced
+from fleet.collection.source_database import harden, last_id, mark, next_ids, stored
 from fleet.collection.sources import Skipped, examine
 from fleet.collection.state import State
 from fleet.collection.tally import Account, Tally
 from fleet.collection.target import Failed, Target
 from fleet.storage.backups import beside
 from fleet.storage.readings import Unreadable, connection
+
+NO_NEWS = News(NOTHING, NOTHING, {}, more=False)
 
 BATCHES = 20
 """So many batches of one database, then it is the next one's turn."""
@@ -65,6 +67,8 @@ def visit(path: Path, name: str, round_: Round) -> bool:
     more = False
     try:
         with round_.door(path) as opened:
+            # A mark that a power failure undoes costs a second delivery, which the target notices.
+            opened.execute("PRAGMA synchronous = NORMAL")
             source = swept(opened, path, name, marking=round_.marking)
             with round_.leases.lease(path, source.key) as had:
                 if not had:
@@ -99,6 +103,7 @@ class Visit:
         self._opened, self._source, self._round = opened, source, round_
         self._marks: Marks = round_.state.marks(source.key)
         self._dead = round_.state.dead(source.key)
+        self._all_told = False
 
     def run(self) -> bool:
         place, until = self._place(), last_id(self._opened)
@@ -106,15 +111,24 @@ class Visit:
             if self._round.stop.is_set():
                 return False
             begun = time.monotonic()
-            rows = self._rows(place, until)
-            fresh = news(self._opened, self._marks)
-            if not rows and not fresh.marks:
+            fresh = self._news()
+            ids = self._next_ids(place, until)
+            if not ids and not fresh.marks:
                 self._move(max(place, until))
                 return False
-            place = self._deliver(rows, fresh, place)
+            place = self._deliver(ids, fresh, place)
             self._move(place)
             self._round.tally.add(Account(self._source.name, seconds=time.monotonic() - begun))
         return True
+
+    def _news(self) -> News:
+        """What the target has not got of the history. All that is looked at afterwards is on disk from here on."""
+        if self._all_told:
+            return NO_NEWS
+        fresh = news(self._opened, self._marks)
+        harden(self._source.path)
+        self._all_told = not fresh.more
+        return fresh
 
     def _place(self) -> int:
         round_, key = self._round, self._source.key
@@ -129,25 +143,24 @@ class Visit:
         else:
             self._round.state.move(self._source.key, place)
 
-    def _rows(self, place: int, until: int) -> list[Row]:
-        read = unsynced if self._round.marking else following
-        return read(self._opened, self._source, place, until, self._round.batch_size)
+    def _next_ids(self, place: int, until: int) -> tuple[int, ...]:
+        round_ = self._round
+        return next_ids(self._opened, place, until, round_.batch_size, unsynced=round_.marking)
 
-    def _deliver(self, rows: list[Row], fresh: News, place: int) -> int:
+    def _deliver(self, ids: tuple[int, ...], fresh: News, place: int) -> int:
         """Returns the id up to which all is settled now."""
         round_, source = self._round, self._source
-        own = source.columns.index("id")
-        alive = tuple(row for row in rows if row[own] not in self._dead)
-        batch = Batch(source, alive, fresh.episodes, fresh.epochs)
-        harden(source.path)
+        alive = tuple(number for number in ids if number not in self._dead) if self._dead else ids
+        batch = Batch(source, stored(self._opened, source, alive), fresh.episodes, fresh.epochs)
         receipt = round_.handover.deliver(batch)
         if receipt.rejected:
             round_.state.bury(batch, receipt.rejected, round_.now())
             self._dead |= receipt.rejected.keys()
         if round_.marking:
             mark(self._opened, receipt.accepted)
-        round_.state.set_marks(source.key, fresh.marks)
-        self._marks |= fresh.marks
+        if fresh.marks:
+            round_.state.set_marks(source.key, fresh.marks)
+            self._marks |= fresh.marks
         account = Account(
             source.name,
             found=len(batch.ids),
@@ -162,4 +175,4 @@ class Visit:
         if left:
             self._move(left[0] - 1)
             raise Unacknowledged(f"{round_.target.name} did not acknowledge {len(left)} of {len(batch.ids)} readings")
-        return int(rows[-1][own] or place) if rows else place
+        return ids[-1] if ids else place
