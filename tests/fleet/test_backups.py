@@ -15,7 +15,7 @@ from fleet.storage import backups
 from fleet.storage.backups import Failed, Stopped, back_up, of
 from fleet.verification.verification import verify
 from tests.fleet.damage import ask, later, write
-from tests.worker.samples import ANOMALIES, IDENTITY, catching_up, run, settings
+from tests.worker.samples import ANOMALIES, IDENTITY, catching_up, run, settings, wait_for
 from tests.worker.stores import Writer, delivered
 
 NAME = f"{IDENTITY.sensor_id}.db"
@@ -68,6 +68,7 @@ def test_a_backup_of_one_that_is_written_to(wal: bool, tmp_path: Path) -> None:
     thread.start()
     try:
         made = [back_up(path, tmp_path / f"backups-{number}", 1) for number in range(4)]
+        wait_for(lambda: len(delivered(path)) > len(delivered(made[-1])), "another reading")
     finally:
         ended.set()
         thread.join()
