@@ -45,7 +45,18 @@ def sqlite_path(text: str) -> Path:
     return Path(path)
 
 
+def http(text: str, given: Circumstances) -> Target:
+    from fleet.collection.credentials import credentials
+    from fleet.collection.http_target import HttpTarget
+    from fleet.collection.patience import Patience
+
+    patience = Patience(stop=given.stop)
+    return HttpTarget(text, credentials(given.environment), gzip=given.gzip, patience=patience)
+
+
 KINDS: dict[str, Callable[[str, Circumstances], Target]] = {
+    "http:": http,
+    "https:": http,
     "sqlite:": sqlite,
 }
 
