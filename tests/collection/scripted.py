@@ -141,7 +141,7 @@ def handler(script: Script, protocol: str) -> Callable[..., BaseHTTPRequestHandl
                 self.close_connection = True
                 self.wfile.write(answer.raw or b"")
                 return
-            self.send_response(answer.status)
+            self.send_response_only(answer.status)  # no headers but those of the script
             for name, value in answer.headers:
                 self.send_header(name, value)
             if protocol != "HTTP/1.0":

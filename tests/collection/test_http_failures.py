@@ -1,0 +1,169 @@
+"""An HTTP server that is busy, hangs, hangs up or is not there: what is tried again, and for how long."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from fleet.collection.exchange import Deadlines
+from fleet.collection.http_target import HttpTarget
+from fleet.collection.target import Indigestible, Receipt, Unavailable
+from tests.collection.delivering import ONE, brief, failure, request, talking
+from tests.collection.scripted import Scripted, ScriptedServer, batch, in_json
+
+
+def test_a_server_that_is_busy_is_asked_again_with_the_same_batch() -> None:
+    answers = in_json(503, {"error": "busy"}), in_json(429, {}), in_json(200, {})
+    with ScriptedServer(*answers) as server:
+        assert Receipt(ONE) == HttpTarget(server.url, patience=brief(3)).deliver(batch(1))
+
+    assert 3 == len(server.requests)
+    assert 1 == len({(request.body, request.headers["Idempotency-Key"]) for request in server.requests})
+
+
+def test_a_server_that_stays_busy_is_unavailable() -> None:
+    with ScriptedServer(in_json(503, {"error": "out of disk"})) as server:
+        told = failure(server.url, Unavailable)
+
+    assert "answered 503 Service Unavailable: out of disk (tried 2 times in 0 s)" == told
+    assert 2 == len(server.requests)
+
+
+@pytest.mark.parametrize(
+    ("headers", "pause"),
+    [
+        ({"Retry_After": "7"}, 7.0),
+        ({"Retry_After": "Wed, 21 Oct 2015 07:28:09 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 9.0),
+        ({"Retry_After": "Wed, 21 Oct 2015 07:28:00 -0100", "Date": "Wed, 21 Oct 2015 08:27:50 GMT"}, 10.0),
+        ({"Retry_After": "86400"}, 30.0),
+        ({"Retry_After": "Wed, 21 Oct 2999 07:28:00 GMT", "Date": "yesterday"}, 30.0),
+    ],
+)
+def test_a_server_that_says_when_is_asked_again_then(headers: dict[str, str], pause: float) -> None:
+    """In seconds or as a date by its own clock, up to the end of patience."""
+    pauses: list[float] = []
+    answers = Scripted(503, b"", [(name.replace("_", "-"), value) for name, value in headers.items()]), Scripted()
+    with ScriptedServer(*answers) as server:
+        HttpTarget(server.url, patience=brief(2, pauses)).deliver(batch(1))
+
+    assert [pytest.approx(pause, abs=1.5)] == pauses
+
+
+@pytest.mark.parametrize("when", ["", "-1", "soon", "1e9", "9" * 5000, "Wed, 21 Oct 2015 07:28:00 GMT", "٣"])
+def test_a_server_that_does_not_say_when_is_asked_again_soon(when: str) -> None:
+    pauses: list[float] = []
+    with ScriptedServer(in_json(503, {}, Retry_After=when.encode().decode("latin-1")), Scripted()) as server:
+        HttpTarget(server.url, patience=brief(2, pauses)).deliver(batch(1))
+
+    assert pauses[0] <= 0.2
+
+
+def test_a_server_that_hangs_is_given_up_in_time() -> None:
+    with ScriptedServer(Scripted(hangs=True)) as server:
+        assert "no answer within 0.2 s (tried 2 times in 0 s)" == failure(server.url, Unavailable)
+
+
+def test_a_server_that_answers_for_ever_is_given_up_in_time() -> None:
+    """Each byte comes in time, but the whole answer does not."""
+    over = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+        try:
+            while not over.wait(0.02):
+                connection.sendall(b" ")
+        except OSError:
+            pass
+
+    with talking(trickle) as url:
+        try:
+            assert "no whole answer within 0.2 s (tried once)" == failure(url, Unavailable, attempts=1)
+        finally:
+            over.set()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{",
+        b"SSH-2.0-OpenSSH_9.2p1\r\n",
+    ],
+)
+def test_an_answer_that_is_cut_short_acknowledges_nothing(raw: bytes) -> None:
+    """And is tried again, wherever it was cut."""
+    with ScriptedServer(Scripted(raw=raw)) as server:
+        assert "(tried 2 times in 0 s)" in failure(server.url, Unavailable)
+    with ScriptedServer(Scripted(raw=raw), Scripted()) as server:
+        assert Receipt(ONE) == HttpTarget(server.url, patience=brief()).deliver(batch(1))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_an_answer_may_end_in_any_way_that_http_has(raw: bytes) -> None:
+    with ScriptedServer(Scripted(raw=raw)) as server:
+        assert Receipt(ONE) == HttpTarget(server.url, patience=brief(1)).deliver(batch(1))
+
+
+def test_the_simplest_of_servers_will_do() -> None:
+    with ScriptedServer(Scripted(body=b""), protocol="HTTP/1.0") as server:
+        assert Receipt(ONE) == HttpTarget(server.url, patience=brief(1)).deliver(batch(1))
+
+
+def test_a_host_where_nobody_listens_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    assert "no connection: Connection refused (tried 2 times in 0 s)" == failure(url, Unavailable)
+
+
+def test_a_host_that_nobody_knows_is_unavailable() -> None:
+    assert "the name of the host is not known (tried once)" == failure("http://host.invalid", Unavailable, attempts=1)
+
+
+def test_a_host_that_lets_nobody_in_is_given_up_in_time() -> None:
+    """Its queue is full, so that no connection comes about."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        waiting = [socket.socket() for _ in range(8)]
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        told = failure(url, Unavailable, attempts=1, deadlines=Deadlines(connect=0.3, read=0.3))
+        for client in waiting:
+            client.close()
+
+    assert told == "no connection within 0.3 s (tried once)"
+
+
+def test_a_batch_that_is_refused_before_it_was_read_is_split() -> None:
+    """The server hangs up in the middle of the body, but has said why."""
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+
+    with talking(refuse) as url, pytest.raises(Indigestible, match="answered 413"):
+        HttpTarget(url, patience=brief(1)).deliver(batch(*range(1, 3000)))
