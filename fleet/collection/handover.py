@@ -9,6 +9,8 @@ from __future__ import annotations
 from fleet.collection.batch import Batch
 from fleet.collection.target import Indigestible, Receipt, Target, Unusable
 
+NONE = Receipt(frozenset())
+
 MOST_IN_A_ROW = 10
 """Readings that are given up one after the other without any that is taken."""
 
@@ -27,31 +29,38 @@ class Handover:
         """What became of the batch, all its parts together. Raises Failed; then what did arrive will arrive again."""
         if not self.takes_history:
             batch = batch.readings_alone()
-        receipt = self._deliver(batch) if batch.rows else self._deliver_history(batch)
-        self._judge(receipt)
-        return receipt
+        if not batch.rows:
+            return self._deliver_history(batch)
+        suspects: dict[int, str] = {}
+        receipt = self._deliver(batch, suspects)
+        self._judge(receipt, suspects)
+        return Receipt(receipt.accepted, receipt.duplicates, {**receipt.rejected, **suspects})
 
-    def _judge(self, receipt: Receipt) -> None:
+    def _judge(self, receipt: Receipt, suspects: dict[int, str]) -> None:
+        """Raises Unusable if it is rather the target that is bad than the readings."""
         if receipt.accepted:
             self._tasted, self._refused_in_a_row = True, 0
-        elif receipt.rejected:
-            self._refused_in_a_row += len(receipt.rejected)
+        elif suspects:
+            self._refused_in_a_row += len(suspects)
             if not self._tasted or self._refused_in_a_row > MOST_IN_A_ROW:
-                reason = next(iter(receipt.rejected.values()))
+                reason = next(iter(suspects.values()))
                 raise Unusable(f"{self._target.name} refuses every reading: {reason}")
 
-    def _deliver(self, batch: Batch) -> Receipt:
+    def _deliver(self, batch: Batch, suspects: dict[int, str]) -> Receipt:
+        """`suspects` is told of the readings that no batch may have in it."""
         try:
             return self._target.deliver(batch)
         except Indigestible as error:
             if batch.episodes.rows or batch.epochs.rows:
-                receipt = self._deliver(batch.readings_alone())
+                receipt = self._deliver(batch.readings_alone(), suspects)
                 self._deliver_history(batch)
                 return receipt
             if len(batch.rows) == 1:
-                return Receipt(frozenset(), 0, {batch.ids[0]: str(error)})
+                suspects[batch.ids[0]] = str(error)
+                return NONE
         half = len(batch.rows) // 2
-        return together(self._deliver(batch.part(0, half)), self._deliver(batch.part(half, len(batch.rows))))
+        parts = (batch.part(0, half), batch.part(half, len(batch.rows)))
+        return together(*(self._deliver(part, suspects) for part in parts))
 
     def _deliver_history(self, batch: Batch) -> Receipt:
         if batch.episodes.rows or batch.epochs.rows:
@@ -59,7 +68,7 @@ class Handover:
                 return self._target.deliver(Batch(batch.source, (), batch.episodes, batch.epochs))
             except Indigestible:
                 self.takes_history = False
-        return Receipt(frozenset())
+        return NONE
 
 
 def together(one: Receipt, other: Receipt) -> Receipt:

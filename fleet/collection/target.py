@@ -52,7 +52,8 @@ class Target(Protocol):
         ...
 
     def deliver(self, batch: Batch) -> Receipt:
-        """Hand over a batch; when this returns, what was accepted is on the target's disk. Raises Failed."""
+        """Hand over a batch; when this returns, what was accepted is on the target's disk. Its rows can be read only until
+        then. Raises Failed."""
         ...
 
     def cursor(self, source: str) -> int | None:

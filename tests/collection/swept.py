@@ -1,0 +1,54 @@
+"""Databases swept into a central one, in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fleet.collection.collector import Collector
+from fleet.collection.leases import Leases
+from fleet.collection.sqlite_target import SqliteTarget
+from fleet.collection.state import FOLDER, State
+from fleet.collection.tally import Tally
+from fleet.collection.target import Target
+from fleet.collection.visit import Round
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def sweep(
+    data: Path,
+    central: Path,
+    *,
+    received_at: Callable[[], datetime] = now,
+    batch_size: int = 1000,
+    marking: bool = True,
+) -> Tally:
+    """Everything that is new in the databases under `data`, into the central database."""
+    return sweep_into(SqliteTarget(central, received_at), data, batch_size=batch_size, marking=marking)
+
+
+def sweep_into(target: Target, data: Path, *, batch_size: int = 1000, marking: bool = True) -> Tally:
+    """The same into any target; nothing may stand in the way."""
+    tally = swept(target, data, batch_size=batch_size, marking=marking)
+    assert not tally.failing()
+    return tally
+
+
+def swept(
+    target: Target, data: Path, *, batch_size: int = 1000, marking: bool = True, retry_dead: bool = False
+) -> Tally:
+    """One sweep, whatever comes of it."""
+    folder = data / FOLDER
+    with closing(target), closing(State(folder, target.name)) as state:
+        if retry_dead:
+            state.exhume()
+        leases = Leases(None if marking else folder)
+        tally, stop = Tally(), threading.Event()
+        Collector(data, Round(target, state, leases, tally, stop, now, batch_size, marking), 1).sweep()
+    return tally
