@@ -16,6 +16,8 @@ ROLE = "central"
 SERIAL = {"sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT", "postgres": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"}
 REAL = {"sqlite": "REAL", "postgres": "DOUBLE PRECISION"}
 INTEGER = {"sqlite": "INTEGER", "postgres": "BIGINT"}
+# An index of PostgreSQL takes no text of more than 2.7 kB.
+DIGEST = {"sqlite": "reading", "postgres": "hashtextextended(reading, 0)"}
 
 READING = (*READING_COLUMNS, *IDENTITY_COLUMNS)
 """What is known of a reading. `synced` stays behind: it is the source's own note."""
@@ -111,9 +113,9 @@ CREATE TABLE IF NOT EXISTS conflicts (
     seq {integer} NOT NULL,
     received_at TEXT NOT NULL,
     columns TEXT NOT NULL,
-    reading TEXT NOT NULL,
-    PRIMARY KEY (source, sensor_id, seq, reading)
+    reading TEXT NOT NULL
 );
+CREATE UNIQUE INDEX IF NOT EXISTS conflict_key ON conflicts (source, sensor_id, seq, {digest});
 -- role: central, so that no sweep takes it for a sensor's.
 CREATE TABLE IF NOT EXISTS database_info (
     role TEXT NOT NULL,
@@ -125,4 +127,6 @@ CREATE TABLE IF NOT EXISTS database_info (
 
 def schema(dialect: str) -> str:
     """The statements for `sqlite` or `postgres`."""
-    return STATEMENTS.format(serial=SERIAL[dialect], real=REAL[dialect], integer=INTEGER[dialect])
+    return STATEMENTS.format(
+        serial=SERIAL[dialect], real=REAL[dialect], integer=INTEGER[dialect], digest=DIGEST[dialect]
+    )
