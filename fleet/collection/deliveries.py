@@ -7,6 +7,8 @@ A reading that cannot be taken is refused by itself, with the reason; all others
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +35,8 @@ LONGEST_GENERATION = 200
 COLUMNS = ("id", "sensor_id", "seq")
 """Of a source that sends no readings, only what goes along with them."""
 
+NO_NUMBERS = {"NaN": "NaN", "Infinity": math.inf, "-Infinity": -math.inf}
+
 Rows = defaultdict[str, list[Row]]
 
 
@@ -41,7 +45,7 @@ class Malformed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Unpacked:
     batches: tuple[Batch, ...]
     refused: tuple[Refused, ...]
 
@@ -95,7 +99,7 @@ class Unpacking:
             return self.sender.key
         return generation if sound(generation) else None
 
-    def delivery(self) -> Delivery:
+    def delivery(self) -> Unpacked:
         keys = list(dict.fromkeys(chain(self.readings, self.episodes, self.epochs)))
         if len(keys) > MOST_SOURCES:
             raise Oversized(f"the body has readings of {len(keys)} databases: allowed are {MOST_SOURCES}")
@@ -104,7 +108,7 @@ class Unpacking:
             raise Oversized(
                 f"{len(self.refused)} readings are bad, such as: {self.refused[0].reason}; send fewer at once"
             )
-        return Delivery(batches, tuple(self.refused))
+        return Unpacked(batches, tuple(self.refused))
 
     def _batches(self, key: str) -> Iterator[Batch]:
         columns: tuple[str, ...] = COLUMNS
@@ -122,15 +126,12 @@ class Unpacking:
             episodes = epochs = NOTHING
 
 
-def unpack(body: bytes) -> Delivery:
+def unpack(body: bytes) -> Unpacked:
     """What is in a body. Raises Malformed and Oversized."""
     # An empty object takes 3 bytes of JSON and 72 of memory.
     if len(body) > MOST_OBJECTS and body.count(b"{") + body.count(b"[") > MOST_OBJECTS:
         raise Oversized(f"the body has more than {MOST_OBJECTS} objects")
-    try:
-        document = from_json(body)
-    except ValueError as error:
-        raise Malformed(f"the body is no JSON: {error}") from None
+    document = parsed(body)
     if type(document) is not dict:
         raise Malformed("the body is no JSON object")
     unpacking = Unpacking(sender(document), len(body))
@@ -138,6 +139,19 @@ def unpack(body: bytes) -> Delivery:
     unpacking.sort_history("episode", EPISODE, listed(document, "episodes"), unpacking.episodes)
     unpacking.sort_history("epoch", EPOCH, listed(document, "epochs"), unpacking.epochs)
     return unpacking.delivery()
+
+
+def parsed(body: bytes) -> Any:
+    """Not a number comes as a text, so that whoever looks at types sees it."""
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError:  # which only some of what it refuses deserves
+        pass
+    try:
+        from_json(body)
+        return json.loads(body, parse_constant=NO_NUMBERS.__getitem__)
+    except ValueError as error:
+        raise Malformed(f"the body is no JSON: {error}") from None
 
 
 def sender(document: Mapping[str, Any]) -> Sender:

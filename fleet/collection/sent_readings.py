@@ -86,9 +86,9 @@ class SentReadings:
             self.columns["id"] = [-1 - place if own is None else own for place, own in enumerate(ids)]
 
     def _refused(self, place: int, reason: str, given: Sequence[Value] | None) -> Refused:
-        number = self.columns["id" if self.foreign else "seq"][place]
-        sensor = self.columns["sensor_id"][place]
         own = given[place] if given else None
+        number = own if self.foreign else self.columns["seq"][place]
+        sensor = self.columns["sensor_id"][place]
         told = isinstance(sensor, str) and isinstance(number, int)
         key = f"{self.source}/{sensor!s}/{number!s}" if told else None
         return Refused(key, own if isinstance(own, int) else None, reason)

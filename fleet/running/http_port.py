@@ -10,8 +10,8 @@ from fleet.errors import UserError
 
 ADVICE = "take another with --port, 0 for any free one, or --no-http"
 REASONS = {
-    errno.EADDRINUSE: f"is in use by another program; {ADVICE}",
-    errno.EACCES: f"is not for this user (ports below 1024 are the system's); {ADVICE}",
+    errno.EADDRINUSE: "is in use by another program; {advice}",
+    errno.EACCES: "is not for this user (ports below 1024 are the system's); {advice}",
     errno.EADDRNOTAVAIL: "is not an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
 }
 
@@ -24,8 +24,9 @@ class Unbound(UserError):
         self.key = key
 
 
-def bind(host: str, port: int) -> tuple[socket.socket, str]:
-    """A listening socket and its URL. Unbound if the address cannot be had. Port 0 takes any free one."""
+def bind(host: str, port: int, advice: str = ADVICE) -> tuple[socket.socket, str]:
+    """A listening socket and its URL. Unbound, with `advice` on other ports, if the address cannot be had. Port 0 takes any
+    free one."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
@@ -33,7 +34,7 @@ def bind(host: str, port: int) -> tuple[socket.socket, str]:
         raise Unbound("host", f"{host} {REASONS[errno.EADDRNOTAVAIL]}") from error
     except OSError as error:
         number = error.errno or errno.EIO
-        reason = REASONS.get(number, f"cannot be had: {os.strerror(number)}")
+        reason = REASONS.get(number, f"cannot be had: {os.strerror(number)}").format(advice=advice)
         if number == errno.EADDRNOTAVAIL:
             raise Unbound("host", f"{host} {reason}") from error
         raise Unbound("port", f"{port} on {host} {reason}") from error

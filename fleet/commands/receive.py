@@ -1,0 +1,71 @@
+"""`fleet receive`: the receiving end of a sweep, well behaved or not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fleet.commands.flags import Place, Share, Whole
+from fleet.errors import UserError
+
+TOKEN = "RECEIVE_TOKEN"
+
+MEGABYTE = 1_000_000
+
+
+@click.command()
+@click.option(
+    "--to", "central", type=Place(), metavar="FILE", default=Path("central.db"), show_default=True,
+    help="The central database; made if it is not there.",
+)  # fmt: skip
+@click.option("--host", metavar="H", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=Whole(0, 65535), metavar="P", default=8090, show_default=True, help="Port; 0 takes any free one."
+)
+@click.option(
+    "--max-body", type=Whole(1, 1024), metavar="MB", default=32, show_default=True,
+    help="Limit of a request, also after it is decompressed.",
+)  # fmt: skip
+@click.option("--fail-rate", type=Share(), metavar="P", help="Misbehave: answer 503 to so many requests, such as 20%.")
+@click.option("--drop-ack", type=Share(), metavar="P", help="Misbehave: take so many, but close without an answer.")
+@click.option("--delay", metavar="TIME", help="Misbehave: wait before each, 200ms, or 0-200ms at random.")
+@click.option(
+    "--misbehave-seed", type=Whole(0, 2**63 - 1), metavar="S", help="The same seed misbehaves at the same requests."
+)
+def receive(central: Path, host: str, port: int, max_body: int, **misbehaviour: Any) -> int:
+    """Take the batches that collectors POST, each reading once, into a central SQLite database.
+
+    POST /api/readings/batch; /health, /metrics and / tell how it is. RECEIVE_TOKEN in the environment is the token that
+    senders must have then (Authorization: Bearer). It ends on SIGTERM and Ctrl-C.
+    """
+    from fleet.collection import receiving
+    from fleet.collection.misbehaviour import Delay, Manners, delay_of
+    from fleet.collection.receiver import Terms
+
+    delay = misbehaviour["delay"]
+    manners = Manners(
+        misbehaviour["fail_rate"] or 0.0,
+        misbehaviour["drop_ack"] or 0.0,
+        Delay() if delay is None else delay_of(delay, "--delay"),
+        misbehaviour["misbehave_seed"],
+    )
+    terms = Terms(max_body * MEGABYTE, token(), manners)
+    return receiving.receive(receiving.Place(central, host, port), terms, say, warn)
+
+
+def token() -> str | None:
+    given = os.environ.get(TOKEN)
+    if given is not None and not given.strip():
+        raise UserError(f"{TOKEN}: is empty; unset it to ask for no token")
+    return given.strip() if given else None
+
+
+def say(line: str) -> None:
+    click.echo(line)
+
+
+def warn(line: str) -> None:
+    click.echo(f"warning: {line}", err=True)
