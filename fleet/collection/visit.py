@@ -46,6 +46,9 @@ class Round:
     now: Callable[[], datetime]
     batch_size: int
     marking: bool
+    patience_ms: int = 5_000
+    """How long to wait for a database that somebody has locked."""
+
     handover: Handover = field(init=False)
     places: dict[str, int] = field(default_factory=dict)
     """By source: up to which id everything is settled, as this process has seen."""
@@ -69,6 +72,7 @@ def visit(path: Path, name: str, round_: Round) -> bool:
         with round_.door(path) as opened:
             # A mark that a power failure undoes costs a second delivery, which the target notices.
             opened.execute("PRAGMA synchronous = NORMAL")
+            opened.set_busy_timeout(round_.patience_ms)
             source = swept(opened, path, name, marking=round_.marking)
             with round_.leases.lease(path, source.key) as had:
                 if not had:
@@ -93,6 +97,8 @@ def swept(opened: apsw.Connection, path: Path, name: str, *, marking: bool) -> S
         raise Passed(found.reason if found.worth_telling else "")
     if marking and "synced" not in found.columns:
         raise Unreadable(path, "its readings have no column synced: collect it with --cursor")
+    if marking and opened.readonly("main"):
+        raise Unreadable(path, "it is read-only, and nothing can be marked: collect it with --cursor and --state")
     return found
 
 

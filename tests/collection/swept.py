@@ -41,7 +41,13 @@ def sweep_into(target: Target, data: Path, *, batch_size: int = 1000, marking: b
 
 
 def swept(
-    target: Target, data: Path, *, batch_size: int = 1000, marking: bool = True, retry_dead: bool = False
+    target: Target,
+    data: Path,
+    *,
+    batch_size: int = 1000,
+    marking: bool = True,
+    retry_dead: bool = False,
+    patience_ms: int = 5_000,
 ) -> Tally:
     """One sweep, whatever comes of it."""
     folder = data / FOLDER
@@ -50,5 +56,6 @@ def swept(
             state.exhume()
         leases = Leases(None if marking else folder)
         tally, stop = Tally(), threading.Event()
-        Collector(data, Round(target, state, leases, tally, stop, now, batch_size, marking), 1).sweep()
+        round_ = Round(target, state, leases, tally, stop, now, batch_size, marking, patience_ms)
+        Collector(data, round_, 1).sweep()
     return tally

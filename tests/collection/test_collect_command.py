@@ -1,0 +1,154 @@
+"""`fleet collect` as a user runs it: it stops cleanly, survives being killed, and shares the work with another."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.collection import foreign
+from tests.collection.collecting import Collecting, collect, delivered, duplicates
+from tests.e2e.conftest import Up, lively, up
+from tests.e2e.running import fleet, wait_for
+from tests.fleet.damage import ask, crew, write
+
+__all__ = ["lively", "up"]
+
+KEY = "SELECT DISTINCT generation, sensor_id, seq FROM sensor_readings JOIN sources USING (source)"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for identity in crew(6):
+        write(folder / f"{identity.sensor_id}.db", 1999, pace=500, sensors=[identity])
+    return folder
+
+
+def count(data: Path, condition: str = "1") -> int:
+    query = f"SELECT count(*) FROM sensor_readings WHERE {condition}"
+    return sum(ask(path, query)[0][0] for path in data.glob("*.db"))
+
+
+def central_count(central: Path) -> tuple[int, int]:
+    """Rows, and different readings among them."""
+    ((rows,),) = ask(central, "SELECT count(*) FROM sensor_readings")
+    return rows, len(ask(central, KEY))
+
+
+def test_one_sweep(data: Path, tmp_path: Path) -> None:
+    """Everything is delivered, and told per database."""
+    code, summary, said = collect(data, f"sqlite:///{tmp_path}/central.db")
+
+    assert (0, "") == (code, said)
+    assert (6, count(data), 0) == (len(summary["databases"]), delivered(summary), count(data, "synced = 0"))
+    assert (count(data), count(data)) == central_count(tmp_path / "central.db")
+
+
+def test_the_summary_for_people(data: Path, tmp_path: Path) -> None:
+    done = fleet("collect", "--data-dir", data, "--to", f"sqlite:///{tmp_path}/central.db", "--once")
+
+    lines = done.stdout.splitlines()
+    assert ["database", "found", "delivered", "duplicates", "dead", "readings/s"] == lines[0].split()
+    assert {f"{identity.sensor_id}.db" for identity in crew(6)} == {line.split()[0] for line in lines[1:7]}
+    assert lines[-1].startswith(f"{count(data):,} of {count(data):,} readings delivered to sqlite:///")
+    assert max(map(len, lines[:-1])) <= 80
+
+
+def test_it_goes_on_and_finds_new_databases_until_it_is_stopped(data: Path, tmp_path: Path) -> None:
+    """SIGTERM is a clean end."""
+    central = tmp_path / "central.db"
+    collecting = Collecting(data, f"sqlite:///{central}", "--interval", "100ms")
+    try:
+        wait_for(lambda: count(data, "synced = 0") == 0, "the first sweep")
+        foreign.write(data / "late.db", foreign.SCHEMAS["000"], 20)
+        wait_for(lambda: count(data, "synced = 0") == 0, "the late one")
+        code, summary, said = collecting.terminate()
+    finally:
+        collecting.kill()
+
+    assert (0, "") == (code, said)
+    assert count(data) == delivered(summary) == central_count(central)[0]
+
+
+def test_a_longest_run(data: Path, tmp_path: Path) -> None:
+    begun = time.monotonic()
+
+    code, summary, _ = Collecting(data, f"sqlite:///{tmp_path}/c.db", "--max-runtime", "1s").ended()
+
+    assert (0, count(data)) == (code, delivered(summary))
+    assert time.monotonic() - begun >= 1
+
+
+def test_two_collectors_share_the_work(data: Path, tmp_path: Path) -> None:
+    """Nothing is delivered twice, for each database has one of them at a time."""
+    target = f"sqlite:///{tmp_path}/central.db"
+
+    both = [Collecting(data, target, "--interval", "50ms", "--batch-size", 50, "--max-runtime", "3s") for _ in range(2)]
+    ends = [one.ended() for one in both]
+
+    assert [0, 0] == [code for code, _, _ in ends]
+    assert 0 == sum(duplicates(summary) for _, summary, _ in ends)
+    assert count(data) == sum(delivered(summary) for _, summary, _ in ends) == central_count(tmp_path / "central.db")[1]
+
+
+@pytest.mark.parametrize("cursor", [(), ("--cursor",)], ids=["marking", "cursor"])
+def test_killed_again_and_again_while_the_fleet_writes(
+    cursor: tuple[str, ...], up: Up, lively: Path, tmp_path: Path
+) -> None:
+    """After a last sweep every reading is there exactly once."""
+    running = up("--config", lively, "--replicas", 8, "--rate", 100, "--seed", 3, "--for", "6s", "--no-http")
+    target = f"sqlite:///{tmp_path}/central.db"
+    wait_for(lambda: list(running.data.glob("*.db")), "a database")
+    while running.process.poll() is None:
+        collecting = Collecting(running.data, target, *cursor, "--interval", "0.1s", "--batch-size", 10)
+        time.sleep(0.7)  # somewhere in its work, as misfortune has it
+        collecting.kill()
+    assert 0 == running.wait()
+
+    code, _, said = collect(running.data, target, *cursor)
+
+    assert (0, "") == (code, said)
+    assert (count(running.data), count(running.data)) == central_count(tmp_path / "central.db")
+    assert (0 if not cursor else count(running.data)) == count(running.data, "synced = 0")
+
+
+def test_one_bad_database_is_told_and_the_exit_code_is_1(data: Path, tmp_path: Path) -> None:
+    (data / "S_000003.db").write_bytes(b"nonsense" * 1000)
+
+    code, summary, said = collect(data, f"sqlite:///{tmp_path}/central.db")
+
+    assert 1 == code
+    assert "fleet collect: S_000003.db: NotADBError: file is not a database\n" == said
+    assert 5 == sum(account["delivered"] > 0 for account in summary["databases"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--to", "ftp://x"), "--to: 'ftp://x' is no target"),
+        (("--to", "sqlite:central.db"), "--to: 'sqlite:central.db' names no file"),
+        (("--to", "sqlite:////nowhere/at/all.db"), "/nowhere/at/all.db: cannot be the central database"),
+        (("--to", "sqlite:///c.db", "--data-dir", "nowhere"), "--data-dir: nowhere is not a directory"),
+        (("--to", "sqlite:///c.db", "--batch-size", "0"), "--batch-size: '0' is not a whole number"),
+        (("--to", "sqlite:///c.db", "--interval", "soon"), "--interval: 'soon'"),
+        (("--to", "sqlite:///c.db", "--state", "/proc/state"), "--state: /proc/state cannot hold"),
+    ],
+)
+def test_wrong_flags(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    """One line, exit code 1, and nothing made."""
+    (tmp_path / "data").mkdir()
+
+    done = fleet("collect", *arguments, "--once", cwd=tmp_path)
+
+    assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
+    assert done.stderr.startswith(f"fleet: {message}"), done.stderr
+
+
+def test_a_sensors_database_is_no_target(data: Path) -> None:
+    done = fleet("collect", "--data-dir", data, "--to", f"sqlite:///{data}/S_000000.db", "--once")
+
+    assert 1 == done.returncode
+    assert "is a sensor's database (role live): a central one is a file of its own" in done.stderr
