@@ -82,6 +82,8 @@ def audit(path: Path, scope: Scope, ledger: Ledger, told: Callable[[float], None
             found = {name for (name,) in opened.execute(HAS_TABLES, TABLES)}
             if not found - {"sensor_readings"}:
                 account.skipped = "no database of a fleet"
+            elif "database_info" in found and opened.execute("SELECT role FROM database_info").get == "central":
+                account.skipped = "a central database"
             elif len(found) < len(TABLES):
                 missing = ", ".join(name for name in TABLES if name not in found)
                 ledger.note(Finding("unreadable", None, path.name, None, None, f"it has no table {missing}"))

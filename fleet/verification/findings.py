@@ -26,8 +26,20 @@ KINDS = {
     "episode extra": "episodes on record that never were",
     "episode altered": "episodes with another record",
     "incomplete": "sensors that have not settled all that was due",
+    "not delivered": "readings that did not arrive",
+    "delivered twice": "readings that arrived again",
+    "delivered altered": "readings that arrived with other values",
+    "delivered out of order": "readings that arrived behind later ones",
+    "delivered, never generated": "readings that arrived and never were",
+    "episode not delivered": "episodes that did not arrive",
+    "episode delivered altered": "episodes that arrived as others",
+    "epoch not delivered": "epochs that did not arrive",
+    "epoch delivered altered": "epochs that arrived as others",
 }
 """Each kind of finding with its title, in the order in which they are told."""
+
+RANGES = {"hole", "not delivered"}
+"""Kinds of which a finding is about all its sequence numbers from first to last, and counts as many."""
 
 KEPT = 1000
 """Findings of one kind that are kept; more are only counted."""
@@ -86,7 +98,7 @@ class Ledger:
     def note(self, finding: Finding) -> None:
         kept = self._kept[finding.kind]
         first, last = finding.first_seq, finding.last_seq
-        several = finding.kind == "hole" and first is not None and last is not None
+        several = finding.kind in RANGES and first is not None and last is not None
         self.counts[finding.kind] += last - first + 1 if several and last is not None and first is not None else 1
         if kept and kept[-1].followed_by(finding):
             kept[-1] = replace(kept[-1], last_seq=finding.last_seq)

@@ -1,0 +1,59 @@
+"""How long readings were on their way, counted in bins of one per cent: a few kilobytes for any number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+STEP = 1.01
+LEAST = 1e-3
+BINS = 2500
+"""Up to LEAST * STEP ** BINS seconds: two years."""
+
+SKEW = -1.0
+"""Seconds by which two clocks may differ."""
+
+TOLERATED = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from a reading's time to its arrival: by then so many per cent had arrived, within one per cent of it."""
+
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+class Stopwatch:
+    """Counts latencies. `shift_us` is what wall time was ahead of simulated time."""
+
+    def __init__(self, shift_us: int = 0) -> None:
+        self._shift = np.timedelta64(shift_us, "us")
+        self._bins = np.zeros(BINS + 1, dtype=np.int64)
+        self._count = self._early = 0
+        self._most = 0.0
+
+    def add(self, timestamps: Sequence[str], received_us: Sequence[int]) -> None:
+        """Times as the fleet writes them, and microseconds since 1970."""
+        sent = np.array([text[:26] for text in timestamps], dtype="datetime64[us]") + self._shift
+        seconds = (np.array(received_us, dtype=np.int64) - sent.astype(np.int64)) / 1e6
+        self._count += len(seconds)
+        self._early += int((seconds < SKEW).sum())
+        self._most = max(self._most, float(seconds.max()))
+        places = np.log(np.maximum(seconds, LEAST) / LEAST) / np.log(STEP)
+        self._bins += np.bincount(np.minimum(places, BINS).astype(np.int64), minlength=BINS + 1)
+
+    def latency(self) -> Latency | None:
+        """None if there were none, or the readings are of other times than those they were made at (from the future)."""
+        if not self._count or self._early > TOLERATED * self._count:
+            return None
+        reached = np.cumsum(self._bins) / self._count
+        p50, p95, p99 = (self._at(int(np.searchsorted(reached, share))) for share in (0.5, 0.95, 0.99))
+        return Latency(p50, p95, p99, round(self._most, 3))
+
+    def _at(self, place: int) -> float:
+        return round(min(LEAST * STEP ** (place + 1), max(self._most, LEAST)), 3)
