@@ -56,7 +56,7 @@ def collect(given: Collection) -> int:
         tally = Tally()
         round_ = Round(target, state, leases, tally, stop, now, given.batch_size, marking=not given.cursor)
         begun = time.monotonic()
-        with Progress(tally, target.name) as progress:
+        with Progress(tally, target.name) as progress, health(tally, given.health_port):
             collector = Collector(given.directory, round_, given.workers, progress.show)
             run(collector, given.pace)
         seconds = time.monotonic() - begun
@@ -79,6 +79,18 @@ def run(collector: Collector, pace: Pace) -> None:
         collector.run(pace)
     except OSError as error:
         raise UserError(f"--data-dir: {error.filename}: {error.strerror}") from error
+
+
+@contextmanager
+def health(tally: Tally, port: int | None) -> Iterator[None]:
+    if port is None:
+        yield
+        return
+    from fleet.collection.collector_health import served
+
+    with served(tally, port) as url:
+        click.echo(f"health and metrics on {url}", err=True)
+        yield
 
 
 @contextmanager

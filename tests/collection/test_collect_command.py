@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +33,7 @@ def data(tmp_path: Path) -> Path:
 
 def count(data: Path, condition: str = "1") -> int:
     query = f"SELECT count(*) FROM sensor_readings WHERE {condition}"
-    return sum(ask(path, query)[0][0] for path in data.glob("*.db"))
+    return sum(ask(path, query)[0][0] for path in data.glob("*.db") if path.name != "bad.db")
 
 
 def central_count(central: Path) -> tuple[int, int]:
@@ -92,6 +96,41 @@ def test_two_collectors_share_the_work(data: Path, tmp_path: Path) -> None:
     assert [0, 0] == [code for code, _, _ in ends]
     assert 0 == sum(duplicates(summary) for _, summary, _ in ends)
     assert count(data) == sum(delivered(summary) for _, summary, _ in ends) == central_count(tmp_path / "central.db")[1]
+
+
+def test_health_and_metrics(data: Path, tmp_path: Path) -> None:
+    """Healthy while everything arrives, 503 with the reason when a database cannot be swept; numbers for Prometheus."""
+    collecting = Collecting(data, f"sqlite:///{tmp_path}/c.db", "--interval", "50ms", "--health-port", 0)
+    try:
+        assert collecting.process.stderr
+        url = collecting.process.stderr.readline().split()[-1]
+        wait_for(lambda: get(f"{url}health")[1]["collector"]["total_synced"] == count(data), "all is delivered")
+        assert (200, "healthy", []) == (
+            get(f"{url}health")[0],
+            *(get(f"{url}health")[1][key] for key in ("status", "reasons")),
+        )
+        (data / "bad.db").write_bytes(b"nonsense" * 1000)
+        _, document = wait_for(lambda: ((found := get(f"{url}health"))[0] == 503 and found) or None, "it is noticed")
+        assert ["bad.db: NotADBError: file is not a database"] == document["reasons"]
+        metrics = urllib.request.urlopen(f"{url}metrics", timeout=10).read().decode()
+    finally:
+        collecting.kill()
+
+    samples = {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in metrics.splitlines() if line[0] != "#"
+    }
+    assert count(data) == samples["fleet_collector_delivered_readings_total"]
+    assert (7, 1) == (samples["fleet_collector_databases"], samples["fleet_collector_failing_databases"])
+    assert samples['fleet_collector_failures_total{what="database"}'] >= 1
+
+
+def get(url: str) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
 
 
 @pytest.mark.parametrize("cursor", [(), ("--cursor",)], ids=["marking", "cursor"])
