@@ -54,9 +54,29 @@ def http(text: str, given: Circumstances) -> Target:
     return HttpTarget(text, credentials(given.environment), gzip=given.gzip, patience=patience)
 
 
+def postgres(text: str, given: Circumstances) -> Target:
+    from fleet.collection.patience import Patience
+    from fleet.collection.postgres_target import PostgresTarget
+
+    return PostgresTarget(text, given.now, Patience(stop=given.stop))
+
+
+def parquet(text: str, given: Circumstances) -> Target:
+    from fleet.collection.parquet_target import ParquetTarget
+    from fleet.collection.patience import Patience
+
+    folder = text.removeprefix("parquet:")
+    if not folder:
+        raise UserError("--to: 'parquet:' names no directory: parquet:DIR")
+    return ParquetTarget(Path(folder), given.now, Patience(stop=given.stop))
+
+
 KINDS: dict[str, Callable[[str, Circumstances], Target]] = {
     "http:": http,
     "https:": http,
+    "parquet:": parquet,
+    "postgres:": postgres,
+    "postgresql:": postgres,
     "sqlite:": sqlite,
 }
 
