@@ -21,14 +21,13 @@ from pydantic_core import from_json
 from fleet.collection.batch import NOTHING, Batch, Row, Source, Table
 from fleet.collection.central_schema import EPISODE, EPOCH
 from fleet.collection.json_columns import quoted, taken
-from fleet.collection.sent_readings import Document, Oversized, Refused, SentReadings, apart, by_column
+from fleet.collection.sent_readings import Document, Oversized, Refused, SentReadings, apart, by_column, forbid_floods
 
 PATH = "path-"
 """What the key of a source begins with that is known only by the name its sender gives it."""
 
 MOST_OBJECTS = 500_000
 MOST_SOURCES = 1_000
-MOST_REFUSED = 10_000
 LONGEST_NAME = 1_000
 LONGEST_GENERATION = 200
 
@@ -104,10 +103,7 @@ class Unpacking:
         if len(keys) > MOST_SOURCES:
             raise Oversized(f"the body has readings of {len(keys)} databases: allowed are {MOST_SOURCES}")
         batches = tuple(batch for key in keys for batch in self._batches(key))
-        if len(self.refused) > MOST_REFUSED:
-            raise Oversized(
-                f"{len(self.refused)} readings are bad, such as: {self.refused[0].reason}; send fewer at once"
-            )
+        forbid_floods(len(self.refused), self.refused[0].reason if self.refused else "")
         return Unpacked(batches, tuple(self.refused))
 
     def _batches(self, key: str) -> Iterator[Batch]:
@@ -170,6 +166,8 @@ def listed(document: Mapping[str, Any], name: str, *, required: bool = False) ->
         return []
     if type(found) is not list:
         raise Malformed(f"the body has no list {name!r}")
+    if len(found) > MOST_OBJECTS:
+        raise Oversized(f"the body has {len(found)} {name}: allowed are {MOST_OBJECTS}")
     return found
 
 

@@ -18,6 +18,8 @@ NONE = type(None)
 LEAST, MOST = -(2**63), 2**63 - 1
 """What SQLite takes for an integer."""
 
+MOST_WRONG = 10_000
+
 MOST_SHOWN = 40
 
 
@@ -31,8 +33,8 @@ class Kind:
 
 
 def checked(name: str, values: list[Any], *, known: bool = True) -> tuple[list[Value], dict[int, str]]:
-    """The values as the column has them, and by place what is wrong with those that it cannot have. A column that is not
-    `known` may have anything."""
+    """The values as the column has them, and by place what is wrong with those that it cannot have; after MOST_WRONG nobody
+    looks any further. A column that is not `known` may have anything."""
     kind = KINDS.get(name, ANYTHING) if known else ANYTHING
     required = name in REQUIRED
     if kind.regular(values) and not (required and (None in values or "" in values)):
@@ -43,6 +45,8 @@ def checked(name: str, values: list[Any], *, known: bool = True) -> tuple[list[V
             result[place] = one(name, kind, value, required)
         except ValueError as error:
             wrong[place] = str(error)
+            if len(wrong) > MOST_WRONG:
+                break
     return result, wrong
 
 

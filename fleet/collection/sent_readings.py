@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from fleet.collection.batch import FOREIGN, Row, Value
-from fleet.collection.json_columns import checked
+from fleet.collection.json_columns import MOST_WRONG, checked
 
 MOST_COLUMNS = 500
 MOST_NAMESAKES = 100
@@ -51,7 +51,8 @@ class SentReadings:
         return list(self.columns).index("id")
 
     def rows(self, refused: list[Refused]) -> list[Row]:
-        """The good ones by id; the others go to `refused`. The columns have an id afterwards, and a seq if that is the key."""
+        """The good ones by id; the others go to `refused`. The columns have an id afterwards, and a seq if that is the key.
+        Raises Oversized."""
         given = self.columns.get("id")
         absent: list[Value] = [None] * self.count
         for name in ("timestamp", "sensor_id", "id", *(() if self.foreign else ("seq",))):
@@ -62,6 +63,7 @@ class SentReadings:
             self.columns[name], wrong = checked(name, values, known=name != "seq" or not self.foreign)
             for place, reason in wrong.items():
                 reasons.setdefault(place, reason)
+            forbid_floods(len(reasons), next(iter(reasons.values()), ""))
         self._number(reasons)
         rows = list(zip(*self.columns.values(), strict=True))
         if reasons:
@@ -92,6 +94,12 @@ class SentReadings:
         told = isinstance(sensor, str) and isinstance(number, int)
         key = f"{self.source}/{sensor!s}/{number!s}" if told else None
         return Refused(key, own if isinstance(own, int) else None, reason)
+
+
+def forbid_floods(refused: int, reason: str) -> None:
+    """Raises Oversized if an answer that names all that is refused would be too long."""
+    if refused > MOST_WRONG:
+        raise Oversized(f"more than {MOST_WRONG} readings are bad, such as: {reason}; send fewer at once")
 
 
 def by_column(readings: list[Document], size: int) -> dict[str, list[Value]]:

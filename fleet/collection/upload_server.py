@@ -44,11 +44,14 @@ class Upload(Request):
     def read_request_headers(self) -> bool:
         if not HTTPRequest.read_request_headers(self):  # type: ignore[no-untyped-call]
             return False
+        length = self.inheaders.get(b"Content-Length", b"0")
+        if not length.isdigit():  # int() takes -1, and reading so many bytes would wait for the end of the connection
+            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
+            return False
         if self.chunked_read:
             self.simple_response("411 Length Required", "Transfer-Encoding: give a Content-Length instead")
             return False
-        length = int(self.inheaders.get(b"Content-Length", b"0"))
-        self.conn.grant(HEADER_SECONDS + length / SLOWEST)
+        self.conn.grant(HEADER_SECONDS + int(length) / SLOWEST)
         return True
 
     def send_headers(self) -> None:
