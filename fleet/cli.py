@@ -150,19 +150,19 @@ def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
 @DATA
 @click.option("--sensor", metavar="ID", help="Only this sensor.")
 @click.option("--complete", is_flag=True, help="Every sensor of the last run must have all that was due in it.")
+@click.option("--against", metavar="TARGET", help="Compare with what arrived there, named as in `fleet collect --to`.")
 @click.option(
-    "--against", metavar="TARGET", help="Compare with what arrived there: sqlite:///FILE, postgresql://..., ..."
+    "--table", metavar="NAME", help="With --against: a table of your own there, matched by sensor and timestamp."
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def verify(data: Path, sensor: str | None, complete: bool, against: str | None, as_json: bool) -> int:
+def verify(
+    data: Path, sensor: str | None, complete: bool, against: str | None, table: str | None, as_json: bool
+) -> int:
     """Prove that no reading was lost, doubled or altered: compute each again and compare."""
+    from fleet.collection.against import given
     from fleet.commands.verdict_report import show
 
-    target = None
-    if against is not None:
-        from fleet.collection.against import Against
-
-        target = Against(against, sensor, complete)
+    target = given(against, table, sensor, complete=complete)
     return show(data, sensor=sensor, complete=complete, as_json=as_json, against=target)
 
 

@@ -10,40 +10,55 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.collection.arrivals import Arrivals, CentralArrivals
+from fleet.collection.arrivals import Arrivals, CentralArrivals, unreadable
+from fleet.collection.central_schema import ROLE
 from fleet.collection.comparison import Comparison, Told
 from fleet.collection.delivery_verdict import DeliveryVerdict
+from fleet.collection.matching import MatchedArrivals
 from fleet.collection.originals import Originals
+from fleet.collection.sources import columns_of
+from fleet.collection.sqlite_table import SqliteTable
 from fleet.errors import UserError
 from fleet.quotes import legible
 from fleet.storage.data_directory import DataDirectory
+from fleet.storage.readings import Unreadable, connection
+
+READINGS = "sensor_readings"
+"""The table of a user who names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """What the command line says."""
+    """What the command line says. `table` is the user's own, None for the tables of a collector where there are such."""
 
     target: str
+    table: str | None = None
     sensor: str | None = None
     complete: bool = False
 
 
-def compare(data: Path, given: Against, told: Told = lambda _done, _total: None) -> DeliveryVerdict:
+def given(target: str | None, table: str | None, sensor: str | None, *, complete: bool) -> Against | None:
+    """None if there is nothing to compare with."""
+    if target is None and table is not None:
+        raise UserError("--table: goes with --against, which says where the table is")
+    return None if target is None else Against(target, table, sensor, complete)
+
+
+def compare(data: Path, against: Against, told: Told = lambda _done, _total: None) -> DeliveryVerdict:
     """What arrived at the target, compared with the databases under `data`. UserError if it cannot be read."""
     record = DataDirectory(data).read_record()
-    besides = sqlite_file(given.target)
+    besides = sqlite_file(against.target)
     # The databases first: whatever was marked as delivered by then must be found in a target that is looked at later.
-    with closing(Originals(data, given.sensor, besides)) as originals, closing(arrivals(given)) as arrived:
+    with closing(Originals(data, against.sensor, besides)) as originals, closing(arrivals(against)) as arrived:
         shift = record.wall_us - record.start_us if record else 0
-        comparison = Comparison(originals, arrived, complete=given.complete, shift_us=shift)
-        return comparison.run(legible(given.target), told)
+        return Comparison(originals, arrived, complete=against.complete, shift_us=shift).run(told)
 
 
 def arrivals(given: Against) -> Arrivals:
     """What is at the target now. UserError if it is none, or cannot be read."""
-    for beginning, look in KINDS.items():
+    for beginning, kind in KINDS.items():
         if given.target.startswith(beginning):
-            return look(given)
+            return kind(given)
     raise UserError(f"--against: {legible(given.target)!r} is no target: allowed is {EXAMPLES}")
 
 
@@ -51,12 +66,38 @@ def sqlite(given: Against) -> Arrivals:
     path = sqlite_file(given.target)
     if path is None:
         raise UserError(f"--against: {legible(given.target)!r} names no file: {SQLITE_EXAMPLES}")
-    return CentralArrivals(path, given.sensor)
+    if given.table is None and role(path) == ROLE:
+        return CentralArrivals(path, given.sensor)
+    return MatchedArrivals(SqliteTable(path, given.table or READINGS, given.sensor))
+
+
+def postgres(given: Against) -> Arrivals:
+    from fleet.collection.postgres_arrivals import postgres_arrivals
+
+    return postgres_arrivals(given.target, given.table, given.sensor)
+
+
+def parquet(given: Against) -> Arrivals:
+    from fleet.collection.parquet_arrivals import ParquetArrivals
+
+    if given.table is not None:
+        raise UserError("--table: a directory of Parquet files has no tables; sqlite: and postgresql: have")
+    return ParquetArrivals(Path(given.target.removeprefix("parquet:")), given.sensor)
 
 
 def sqlite_file(target: str) -> Path | None:
     path = target.removeprefix("sqlite:///")
     return Path(path) if path != target and path.strip("/") else None
+
+
+def role(path: Path) -> str | None:
+    """What a database says it is. UserError if it cannot be read."""
+    try:
+        with connection(path) as opened:
+            known = columns_of(opened, "database_info")
+            return str(opened.execute("SELECT role FROM database_info").get) if "role" in known else None
+    except Unreadable as error:
+        raise unreadable(path, error) from error
 
 
 def receiver(_: Against) -> Arrivals:
@@ -67,7 +108,14 @@ def receiver(_: Against) -> Arrivals:
     )
 
 
-KINDS: dict[str, Callable[[Against], Arrivals]] = {"sqlite:": sqlite, "http:": receiver, "https:": receiver}
+KINDS: dict[str, Callable[[Against], Arrivals]] = {
+    "sqlite:": sqlite,
+    "postgresql:": postgres,
+    "postgres:": postgres,
+    "parquet:": parquet,
+    "http:": receiver,
+    "https:": receiver,
+}
 
 SQLITE_EXAMPLES = "sqlite:///central.db, or sqlite:////srv/central.db"
 EXAMPLES = "sqlite:///FILE, postgresql://HOST/DATABASE or parquet:DIR"

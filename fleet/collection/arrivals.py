@@ -1,6 +1,6 @@
 """What a target holds, as a stream: the readings that arrived, in the order in which they did.
 
-To add a kind of target: a class with the methods of `Arrivals`, and its scheme in `fleet.collection.arrival_kinds`.
+To add a kind of target: a class with the methods of `Arrivals`, and its scheme in `fleet.collection.against`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import apsw
 
 from fleet.collection.batch import Row
+from fleet.collection.originals import Originals
 from fleet.collection.reading_columns import CENTRAL, IDENTITY, LEAD, who
 from fleet.collection.source_database import quoted
 from fleet.errors import UserError
@@ -56,6 +57,11 @@ class Arrivals(Protocol):
     """Everything that arrived up to the moment this was made. Nobody who writes there ever waits for it."""
 
     @property
+    def name(self) -> str:
+        """As it is told; without credentials."""
+        ...
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """What there is to compare, after LEAD: columns, IDENTITY, EXTRA."""
         ...
@@ -70,10 +76,12 @@ class Arrivals(Protocol):
         """Whether the order of arrival is known."""
         ...
 
-    def portions(self) -> Iterator[Portion]: ...
+    def portions(self, originals: Originals) -> Iterator[Portion]:
+        """`originals` are for those that have to be matched. UserError if it cannot be read."""
+        ...
 
     def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
-        """The episodes or epochs of a sensor, by first_seq; None where the target keeps none."""
+        """The episodes or epochs of a sensor in a database; None where the target keeps none."""
         ...
 
     def alarms(self) -> int:
@@ -91,6 +99,7 @@ class CentralArrivals:
 
     def __init__(self, path: Path, sensor: str | None) -> None:
         """UserError if it cannot be read."""
+        self.name = str(path)
         self._path, self._sensor = path, sensor
         self._door = connection(path)
         self._received: dict[object, int] = {}
@@ -101,16 +110,14 @@ class CentralArrivals:
         except (Unreadable, apsw.Error) as error:
             raise unreadable(path, error) from error
 
-    def portions(self) -> Iterator[Portion]:
+    def portions(self, _: Originals) -> Iterator[Portion]:
         try:
             sources = {row[0]: row[1:] for row in self._execute("SELECT source, generation, name FROM sources")}
             chunks = self._by_source(sources) if len(sources) > MOST_SOURCES else self._by_arrival()
             for rows in chunks:
-                rows.sort(key=itemgetter(SOURCE))  # a stable one
-                for source, some in groupby(rows, itemgetter(SOURCE)):
-                    portion = list(some)
+                for source, some in by_source(rows):
                     key, name = sources.get(source, (None, f"source {source}"))
-                    yield Portion(key, name, portion, self._times(portion))
+                    yield Portion(key, name, some, self._times(some))
         except apsw.Error as error:
             raise unreadable(self._path, error) from error
 
@@ -167,6 +174,13 @@ class CentralArrivals:
             self._received[batch] = microseconds(told)
         times = list(map(self._received.__getitem__, batches))
         return () if UNKNOWN in times else times
+
+
+def by_source(rows: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
+    """The rows of each source, in their order."""
+    rows.sort(key=itemgetter(SOURCE))
+    for source, some in groupby(rows, itemgetter(SOURCE)):
+        yield source, list(some)
 
 
 def pieces(rows: Iterator[Any]) -> Iterator[list[Any]]:

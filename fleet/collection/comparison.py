@@ -58,12 +58,12 @@ class Comparison:
         self._first = ID if arrivals.keyed else TIMESTAMP + 1
         originals.compare(arrivals.columns)
 
-    def run(self, target: str, told: Told = lambda _done, _total: None) -> DeliveryVerdict:
+    def run(self, told: Told = lambda _done, _total: None) -> DeliveryVerdict:
         """Raises UserError if the target cannot be read; a database that cannot be is a finding."""
         begun, done = time.monotonic(), 0
         total = sum(original.total for original in self._originals.known.values())
         with uncollected():
-            for portion in self._arrivals.portions():
+            for portion in self._arrivals.portions(self._originals):
                 self._take(portion)
                 done += len(portion.rows)
                 told(min(done, total), total)
@@ -72,12 +72,12 @@ class Comparison:
         for name, reason in self._originals.unreadable.items():
             self._ledger.note(Finding("unreadable", None, name, None, None, reason))
         told(total, total)
-        return self._concluded(target, time.monotonic() - begun)
+        return self._concluded(time.monotonic() - begun)
 
-    def _concluded(self, target: str, seconds: float) -> DeliveryVerdict:
+    def _concluded(self, seconds: float) -> DeliveryVerdict:
         totals = self._totals
         return DeliveryVerdict(
-            target=target,
+            target=self._arrivals.name,
             generated=totals.generated,
             arrived=totals.generated - totals.missing - totals.pending,
             pending=totals.pending,
@@ -133,7 +133,12 @@ class Comparison:
             taken = taken or right is None or self._has_arrived(original, right)
             right = self._originals.search(original, row[SENSOR], row[SEQ]) or (None if taken else right)
         if right is None:
-            self._note("delivered, never generated", original.source.name, row, "no database has this reading")
+            self._note(
+                "delivered, never generated",
+                original.source.name,
+                row,
+                f"no database has one of {row[TIMESTAMP]!r}",
+            )
             return None
         pairs = differences(self._names[self._first :], row[self._first : self._width], right[self._first :])
         if pairs:
@@ -169,7 +174,9 @@ class Comparison:
         sensors = self._originals.sensors
         for row in portion.rows:
             if portion.source is None or row[SENSOR] in sensors:
-                self._note("delivered, never generated", portion.name, row, "no database has this reading")
+                self._note(
+                    "delivered, never generated", portion.name, row, f"no database has one of {row[TIMESTAMP]!r}"
+                )
             else:
                 self._totals.strangers += 1
 

@@ -104,6 +104,11 @@ class Originals:
         """Who is in any of them."""
         return frozenset().union(*(original.sensors for original in self.known.values()))
 
+    def current(self) -> list[Original]:
+        """All that there are now, also those that came since the first look."""
+        self.find()
+        return list(self.known.values())
+
     # Rows
 
     def rows(self, original: Original, ids: Sequence[int]) -> list[Row | None]:
@@ -123,7 +128,7 @@ class Originals:
         query = f"SELECT id, sensor_id, {seq} FROM sensor_readings WHERE id BETWEEN ?1 AND ?2 AND (?3 IS NULL OR sensor_id = ?3)"
         yield from self.connection(original).execute(f"{query} ORDER BY id", (first, last, self.sensor))
 
-    def places(self, original: Original) -> Iterator[tuple[object, object, int]]:
+    def places(self, original: Original) -> Iterator[Any]:
         """Timestamp, sensor and id of every reading."""
         query = "SELECT timestamp, sensor_id, id FROM sensor_readings WHERE ?1 IS NULL OR sensor_id = ?1 ORDER BY id"
         yield from self.connection(original).execute(query, (self.sensor,))
