@@ -134,7 +134,7 @@ class Supervisor:
             if slot.phase == "running":
                 self._drain_slot(slot)
             elif slot.phase == "waiting":
-                self._end(slot, "stopped")
+                self._give_up(slot)
 
     def note(self, worker: str, text: str) -> None:
         event = Event(time.time(), worker, text)
@@ -254,6 +254,13 @@ class Supervisor:
             self._mark(slot, state, reason)
         if slot.after == "remove":
             del self.slots[slot.spec.name]
+
+    def _give_up(self, slot: Slot) -> None:
+        """Of one that has died and is not started again, something may be due that nobody has committed."""
+        if slot.deaths:
+            self._outcome.unsettled.append(slot.spec.name)
+            self.note(slot.spec.name, "was waiting for its restart: what is due is left to the next run")
+        self._end(slot, "stopped")
 
     def _check_deadlines(self, now: float) -> None:
         for slot in list(self.slots.values()):

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -80,6 +81,19 @@ def test_draining_commits_what_is_due(fleet: Fleet) -> None:
     assert ["stopped", "stopped"] == [fleet.state(0), fleet.state(1)]
     assert fleet.seqs(0) == list(range(len(fleet.seqs(0))))
     assert len(fleet.seqs(0)) > 1
+
+
+def test_draining_while_one_waits_for_its_restart_is_not_clean(tmp_path: Path) -> None:
+    """What it has due is left to the next run, and that is said."""
+    fleet = Fleet(tmp_path, policy=replace(QUICK, backoff_min=60.0, backoff_max=60.0))
+    fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
+    fleet.follow((fleet.healthy(0, 1), fleet.kill(0)), (lambda: fleet.state(0) == "restarting", fleet.supervisor.drain))
+
+    outcome = fleet.supervisor.run()
+
+    assert (["S_0"], False) == (outcome.unsettled, outcome.clean)
+    assert ["stopped", "stopped"] == [fleet.state(0), fleet.state(1)]
+    assert "S_0: was waiting for its restart: what is due is left to the next run" in fleet.told
 
 
 def test_draining_twice_kills(fleet: Fleet) -> None:
