@@ -66,6 +66,8 @@ def sqlite(given: Against) -> Arrivals:
     path = sqlite_file(given.target)
     if path is None:
         raise UserError(f"--against: {legible(given.target)!r} names no file: {SQLITE_EXAMPLES}")
+    if path.is_dir():
+        raise UserError(f"--against: {path} is a directory, not a database")
     if given.table is None and role(path) == ROLE:
         return CentralArrivals(path, given.sensor)
     return MatchedArrivals(SqliteTable(path, given.table or READINGS, given.sensor))
