@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,13 +75,15 @@ def test_compose_services_drain_and_keep_their_data() -> None:
     """A named volume each at the place where data goes, and more time to stop than draining takes."""
     services = loaded(ROOT / "compose.yaml")["services"]
 
-    assert {"sensor": None, "fleet": ["fleet"]} == {name: service.get("profiles") for name, service in services.items()}
+    profiles = {"sensor": None, "fleet": ["fleet"], "collector": ["collector"], "receiver": ["collector"]}
+    assert profiles == {name: service.get("profiles") for name, service in services.items()}
     for service in services.values():
         (volume,) = service["volumes"]
         assert volume.split(":")[0] in loaded(ROOT / "compose.yaml")["volumes"]
         assert volume.endswith(":/app/data")
         assert int(service["stop_grace_period"].rstrip("s")) > load_config(None).supervision.drain_seconds
-    assert_command([argument.replace("${REPLICAS:-100}", "100") for argument in services["fleet"]["command"]])
+    for name in ("fleet", "collector", "receiver"):
+        assert_command([re.sub(r"\$\{\w+:-(.*)\}", r"\1", argument) for argument in services[name]["command"]])
 
 
 # Bacalhau
