@@ -41,7 +41,7 @@ class HttpTarget:
         gzip: bool = False,
         patience: Patience | None = None,
         deadlines: Deadlines = USUAL_DEADLINES,
-        connections: int = 8,
+        connections: int = 64,
     ) -> None:
         """UserError if the URL is none to post to."""
         self._address = address(url)
