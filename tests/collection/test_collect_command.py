@@ -13,6 +13,7 @@ import pytest
 
 from tests.collection import foreign
 from tests.collection.collecting import Collecting, collect, delivered, duplicates
+from tests.collection.receiver_process import receiving
 from tests.e2e.conftest import Up, lively, up
 from tests.e2e.running import fleet, wait_for
 from tests.fleet.damage import ask, crew, write
@@ -59,6 +60,16 @@ def test_the_summary_for_people(data: Path, tmp_path: Path) -> None:
     assert {f"{identity.sensor_id}.db" for identity in crew(6)} == {line.split()[0] for line in lines[1:7]}
     assert lines[-1].startswith(f"{count(data):,} of {count(data):,} readings delivered to sqlite:///")
     assert max(map(len, lines[:-1])) <= 80
+
+
+def test_the_flags_of_the_documents(data: Path, tmp_path: Path) -> None:
+    """As the source documents start their collector; ours takes the URL as it is."""
+    with receiving(tmp_path / "central.db") as receiver:
+        url = f"http://127.0.0.1:{receiver.port}/ingest"
+        done = fleet("collect", "--data-dir", data, "--api-url", url, "--batch-size", 1000, "--once")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert (count(data), count(data)) == central_count(tmp_path / "central.db")
 
 
 def test_it_goes_on_and_finds_new_databases_until_it_is_stopped(data: Path, tmp_path: Path) -> None:
