@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
+from fleet.collection.request_bodies import Unacceptable, unzipped
 from tests.collection.receiver_process import JSON, Receiver, body, reading, receiving, request
 
 TOKEN = "s3cret-t0ken"
@@ -130,6 +133,19 @@ def test_a_body_that_cannot_be_taken_is_refused(
         assert reason is None or answer["error"].startswith(reason)
 
 
+def test_a_bomb_is_not_unpacked() -> None:
+    """No more of it than the limit is ever in memory."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unacceptable, match="more than 1000000 bytes"):
+            unzipped(BOMB, 1_000_000)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 5_000_000
+
+
 @pytest.mark.parametrize(
     ("said", "status"),
     [
@@ -155,10 +171,11 @@ def test_a_body_that_ends_early_acknowledges_nothing(shared: Receiver) -> None:
     content = json.dumps(body(reading(0, generation="early"))).encode()
     with shared.raw() as client:
         client.sendall(request(content[:-5], length=len(content)))
-        client.shutdown(1)
-        line = client.makefile("rb").readline().decode()
+        client.shutdown(socket.SHUT_WR)
+        answer = client.makefile("rb").read().decode()
 
-    assert "400" == line.split()[1]
+    assert "400" == answer.split()[1]
+    assert f"the body ended after {len(content) - 5} of {len(content)} bytes" in answer
     assert 0 == taken(shared, "early")
 
 
