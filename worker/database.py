@@ -127,7 +127,11 @@ class Database:
         if not is_closed_off(connection):
             return connection
         try:
-            carry_on(connection, self._path)
+            if self._store.shared:  # then the folder is this one's already
+                carry_on(connection, self._path)
+            else:
+                with alone(self._path.parent):
+                    carry_on(connection, self._path)
             self._opened = inode(self._path)
         except OSError as error:
             raise apsw.CantOpenError(f"it cannot be rotated: {error.strerror}") from error
@@ -144,7 +148,8 @@ class Database:
             if not self._limit.reached(connection):
                 return
             if close_off(connection, self._incarnation):
-                aside = carry_on(connection, self._path)
+                with alone(self._path.parent):
+                    aside = carry_on(connection, self._path)
                 self._let_go()
                 self._open()
                 log.info("%s: %s", self._path.stem, f"kept as {aside.name}" if aside else "cannot be rotated here")

@@ -17,6 +17,7 @@ from fleet.collection.central_schema import ROLE, VERSION, schema
 from fleet.collection.delivery import Delivery, copyable
 from fleet.collection.target import Receipt
 from fleet.errors import UserError
+from worker.database_files import alone
 
 BUSY_MS = 5_000
 
@@ -123,13 +124,24 @@ def attached(connection: apsw.Connection, batch: Batch) -> Iterator[bool]:
     if not copyable(batch):
         yield False
         return
+    path = batch.source.path.absolute()
     try:
-        # Read-only, or BEGIN IMMEDIATE would keep its writer waiting.
-        connection.execute("ATTACH ? AS source", (f"{batch.source.path.absolute().as_uri()}?mode=ro",))
-    except apsw.Error:
+        with alone(path.parent):  # the database and its log are opened by name, one after the other
+            # Read-only, or BEGIN IMMEDIATE would keep its writer waiting.
+            connection.execute("ATTACH ? AS source", (f"{path.as_uri()}?mode=ro",))
+            same = connection.execute("SELECT generation FROM source.database_info").get == batch.source.key
+    except (apsw.Error, OSError):
+        same = False
+    if not same:
+        detach(connection)
         yield False
         return
     try:
         yield True
     finally:
+        detach(connection)
+
+
+def detach(connection: apsw.Connection) -> None:
+    if "source" in {name for _, name, _ in connection.execute("PRAGMA database_list")}:
         connection.execute("DETACH source")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from fleet.collection.sources import Skipped, examine
 from fleet.collection.state import State
 from fleet.collection.tally import Account, Tally
 from fleet.collection.target import Failed, Target
-from fleet.storage.backups import beside
+from fleet.storage.beside import Beside, beside
 from fleet.storage.readings import Unreadable, connection
 
 NO_NEWS = News(NOTHING, NOTHING, {}, more=False)
@@ -56,8 +56,18 @@ class Round:
     def __post_init__(self) -> None:
         self.handover = Handover(self.target)
 
-    def door(self, path: Path) -> AbstractContextManager[apsw.Connection]:
-        return beside(path) if self.marking else connection(path)
+    @contextmanager
+    def door(self, path: Path) -> Iterator[Beside]:
+        """A connection that can write, or where nothing is to be marked, one that cannot."""
+        if self.marking:
+            with beside(path) as opened:
+                # A mark that a power failure undoes costs a second delivery, which the target notices.
+                opened.connection.execute("PRAGMA synchronous = NORMAL")
+                opened.connection.set_busy_timeout(self.patience_ms)
+                yield opened
+        else:
+            with connection(path) as reading:
+                yield Beside(path, reading, None)
 
 
 class Passed(Exception):
@@ -70,10 +80,7 @@ def visit(path: Path, name: str, round_: Round) -> bool:
     more = False
     try:
         with round_.door(path) as opened:
-            # A mark that a power failure undoes costs a second delivery, which the target notices.
-            opened.execute("PRAGMA synchronous = NORMAL")
-            opened.set_busy_timeout(round_.patience_ms)
-            source = swept(opened, path, name, marking=round_.marking)
+            source = swept(opened.connection, path, name, marking=round_.marking)
             with round_.leases.lease(path, source.key) as had:
                 if not had:
                     raise Passed("another collector has it")
@@ -105,8 +112,9 @@ def swept(opened: apsw.Connection, path: Path, name: str, *, marking: bool) -> S
 class Visit:
     """One database, open and leased."""
 
-    def __init__(self, opened: apsw.Connection, source: Source, round_: Round) -> None:
-        self._opened, self._source, self._round = opened, source, round_
+    def __init__(self, beside: Beside, source: Source, round_: Round) -> None:
+        self._beside, self._opened = beside, beside.connection
+        self._source, self._round = source, round_
         self._marks: Marks = round_.state.marks(source.key)
         self._dead = round_.state.dead(source.key)
         self._all_told = False
@@ -120,10 +128,10 @@ class Visit:
             fresh = self._news()
             ids = self._next_ids(place, until)
             if not ids and not fresh.marks:
-                self._move(max(place, until))
+                self._move(place, until)
                 return False
-            place = self._deliver(ids, fresh, place)
-            self._move(place)
+            before, place = place, self._deliver(ids, fresh, place)
+            self._move(before, place)
             self._round.tally.add(Account(self._source.name, seconds=time.monotonic() - begun))
         return True
 
@@ -143,11 +151,12 @@ class Visit:
         kept = round_.target.cursor(key)
         return round_.state.place(key) if kept is None else kept
 
-    def _move(self, place: int) -> None:
-        if self._round.marking:
-            self._round.places[self._source.key] = place
-        else:
-            self._round.state.move(self._source.key, place)
+    def _move(self, before: int, place: int) -> None:
+        if place > before:
+            if self._round.marking:
+                self._round.places[self._source.key] = place
+            else:
+                self._round.state.move(self._source.key, place)
 
     def _next_ids(self, place: int, until: int) -> tuple[int, ...]:
         round_ = self._round
@@ -163,7 +172,8 @@ class Visit:
             round_.state.bury(batch, receipt.rejected, round_.now())
             self._dead |= receipt.rejected.keys()
         if round_.marking:
-            mark(self._opened, receipt.accepted)
+            with self._beside.in_place():
+                mark(self._opened, receipt.accepted)
         if fresh.marks:
             round_.state.set_marks(source.key, fresh.marks)
             self._marks |= fresh.marks
@@ -179,6 +189,6 @@ class Visit:
         round_.tally.add(account)
         left = [number for number in batch.ids if number not in receipt.accepted and number not in receipt.rejected]
         if left:
-            self._move(left[0] - 1)
+            self._move(place, left[0] - 1)
             raise Unacknowledged(f"{round_.target.name} did not acknowledge {len(left)} of {len(batch.ids)} readings")
         return ids[-1] if ids else place

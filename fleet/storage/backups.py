@@ -10,16 +10,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
 
-from fleet.storage.readings import Unreadable, sizes, there
+from fleet.storage.beside import beside
+from fleet.storage.readings import Unreadable, sizes
 from worker.connection import BEYOND
-from worker.database_files import inode
 
 NAME = re.compile(r"\.backup-\d{8}T\d{6}Z$")
 """What the stem of a backup's name ends with."""
@@ -89,33 +89,11 @@ def refuse_if_full(source: Path, folder: Path) -> None:
         raise Failed(f"{source.name}: the disk of {folder} has no room for a backup")
 
 
-@contextmanager
-def beside(path: Path) -> Iterator[apsw.Connection]:
-    """A connection to a database that a worker may have open. Unreadable where SQLite refuses one.
-
-    It could write, though it does not: the last to close a database puts its log into it and removes it, and that may
-    be this one. But not the log of another database that has the place by then.
-    """
-    if not there(path):
-        raise Unreadable(path, "there is no such database yet")
-    try:
-        opened = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-        seen = inode(path)
-        try:
-            opened.set_busy_timeout(5_000)
-            yield opened
-        finally:
-            if inode(path) != seen:
-                opened.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            opened.close(True)
-    except (apsw.Error, UnicodeDecodeError) as error:
-        raise Unreadable(path, f"{type(error).__name__}: {error}") from error
-
-
 def copy(source: Path, target: Path, pause: Callable[[], None]) -> None:
     """A copy as of one moment, in a file that nobody else has open; apsw.Error where it cannot be had."""
     discard(target)
-    with beside(source) as opened, closing(apsw.Connection(str(target))) as copied:
+    with beside(source) as found, closing(apsw.Connection(str(target))) as copied:
+        opened = found.connection
         if opened.pragma("journal_mode") == "wal":
             # Reading goes on in one transaction, which no writer has to wait for, so that nothing begins anew.
             opened.execute("BEGIN")

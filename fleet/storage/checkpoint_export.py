@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fleet.storage.backups import beside
+from fleet.storage.beside import beside
 from fleet.storage.readings import Unreadable
 from fleet.storage.roster import Roster
 
@@ -58,7 +58,7 @@ def databases(roster: Roster) -> Sequence[Path]:
 def checkpoints(database: Path) -> dict[str, Document]:
     """What a database has on record, by sensor: `next_seq` readings are settled."""
     with beside(database) as opened:
-        found = opened.execute(CHECKPOINTS).fetchall()
+        found = opened.connection.execute(CHECKPOINTS).fetchall()
         return {
             str(sensor): {"next_seq": next_seq, "incarnation": incarnation, "database": database.name}
             for sensor, next_seq, incarnation in found
