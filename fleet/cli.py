@@ -203,11 +203,10 @@ def collect(target: str, data_dir: Path, once: bool, interval: float, max_runtim
 
     Secrets for http(s) targets come from the environment: COLLECT_TOKEN, COLLECT_HEADERS.
     """
-    from fleet.collection.collector import Pace
     from fleet.commands.collect import Collection, collect
 
     flags["retry_dead"] = flags.pop("retry_dead_letters")
-    return collect(Collection(data_dir, target, pace=Pace(None if once else interval, max_runtime), **flags))
+    return collect(Collection(data_dir, target, interval=None if once else interval, longest=max_runtime, **flags))
 
 
 @cli.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.collection.sources import find
@@ -21,14 +20,6 @@ GRACE = 10.0
 Told = Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When to sweep: once (`interval` None), or again so many seconds after the last sweep ended; all in seconds."""
-
-    interval: float | None
-    longest: float | None = None
-
-
 class Collector:
     """Sweeps `directory` with a number of threads. `told` is called a few times a second, to show how it goes."""
 
@@ -40,20 +31,19 @@ class Collector:
         self.abandoned = False
         """Whether a visit did not end in time; its thread still runs."""
 
-    def run(self, pace: Pace) -> None:
-        """Sweep until it is time to stop. OSError if the directory cannot be listed."""
-        begun = time.monotonic()
-        while True:
+    def run(self, interval: float | None) -> None:
+        """Sweep once (None), or again so many seconds after each sweep until it is to stop. OSError if the directory cannot
+        be listed."""
+        self.sweep()
+        while interval is not None and not self._rest(interval):
             self.sweep()
-            left = None if pace.longest is None else pace.longest - (time.monotonic() - begun)
-            if pace.interval is None or self._round.stop.is_set() or (left is not None and left <= 0):
-                return
-            self._rest(pace.interval if left is None else min(pace.interval, left))
 
-    def _rest(self, seconds: float) -> None:
+    def _rest(self, seconds: float) -> bool:
+        """Whether it is to stop."""
         end = time.monotonic() + seconds
-        while not self._round.stop.wait(min(LOOK, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
+        while time.monotonic() < end and not self._round.stop.wait(min(LOOK, seconds)):
             self._told()
+        return self._round.stop.is_set()
 
     def sweep(self) -> None:
         """One sweep: every database is visited until nothing is left in it, or something stands in the way."""

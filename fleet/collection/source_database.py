@@ -38,6 +38,12 @@ def next_ids(opened: apsw.Connection, after: int, until: int, limit: int, *, uns
     return tuple(number for (number,) in opened.execute(query, (after, until, limit)))
 
 
+def existing(opened: apsw.Connection, ids: Iterable[int]) -> tuple[int, ...]:
+    """Those of the ids that there is a row of, in their order."""
+    query = "SELECT 1 FROM sensor_readings WHERE id = ?"
+    return tuple(number for number in ids if opened.execute(query, (number,)).get)
+
+
 def stored(opened: apsw.Connection, source: Source, ids: tuple[int, ...]) -> StoredRows:
     """The rows of these ids, which are in ascending order. Reading them raises Unreadable if somebody has deleted some."""
     names = ",".join(quoted(column) for column in source.columns)

@@ -113,11 +113,11 @@ class State:
             with self._connection:
                 self._connection.executemany("INSERT OR REPLACE INTO dead_letters VALUES (?,?,?,?,?)", values)
 
-    def exhume(self) -> int:
-        """Have all readings that were given up tried again. Returns how many there are."""
-        with self._lock:
-            self._connection.execute("DELETE FROM dead_letters WHERE target = ?", (self._target,))
-            return self._connection.changes()
+    def exhume(self, source: str, ids: frozenset[int]) -> None:
+        """Take readings off the record of those that were given up: they have arrived after all."""
+        rows = [(self._target, source, number) for number in ids]
+        with self._lock, self._connection:
+            self._connection.executemany("DELETE FROM dead_letters WHERE target = ? AND source = ? AND id = ?", rows)
 
     def close(self) -> None:
         with self._lock:

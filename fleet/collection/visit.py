@@ -16,7 +16,7 @@ from fleet.collection.batch import NOTHING, Batch, Source
 from fleet.collection.handover import Handover
 from fleet.collection.history import Marks, News, news
 from fleet.collection.leases import Leases
-from fleet.collection.source_database import harden, last_id, mark, next_ids, stored
+from fleet.collection.source_database import existing, harden, last_id, mark, next_ids, stored
 from fleet.collection.sources import Skipped, examine
 from fleet.collection.state import State
 from fleet.collection.tally import Account, Tally
@@ -49,9 +49,15 @@ class Round:
     patience_ms: int = 5_000
     """How long to wait for a database that somebody has locked."""
 
+    retry_dead: bool = False
+    """Whether readings that were given up are tried once more."""
+
     handover: Handover = field(init=False)
     places: dict[str, int] = field(default_factory=dict)
     """By source: up to which id everything is settled, as this process has seen."""
+
+    retried: set[str] = field(default_factory=set)
+    """The sources whose readings that were given up have been tried once more."""
 
     def __post_init__(self) -> None:
         self.handover = Handover(self.target)
@@ -121,6 +127,8 @@ class Visit:
 
     def run(self) -> bool:
         place, until = self._place(), last_id(self._opened)
+        if self._round.retry_dead and self._source.key not in self._round.retried:
+            self._retry_dead()
         for _ in range(BATCHES):
             if self._round.stop.is_set():
                 return False
@@ -134,6 +142,13 @@ class Visit:
             self._move(before, place)
             self._round.tally.add(Account(self._source.name, seconds=time.monotonic() - begun))
         return True
+
+    def _retry_dead(self) -> None:
+        self._round.retried.add(self._source.key)
+        again = existing(self._opened, sorted(self._dead))
+        self._dead = frozenset()
+        for begin in range(0, len(again), self._round.batch_size):
+            self._deliver(again[begin : begin + self._round.batch_size], NO_NEWS, 0)
 
     def _news(self) -> News:
         """What the target has not got of the history. All that is looked at afterwards is on disk from here on."""
@@ -171,6 +186,8 @@ class Visit:
         if receipt.rejected:
             round_.state.bury(batch, receipt.rejected, round_.now())
             self._dead |= receipt.rejected.keys()
+        if round_.retry_dead:
+            round_.state.exhume(source.key, receipt.accepted)
         if round_.marking:
             with self._beside.in_place():
                 mark(self._opened, receipt.accepted)

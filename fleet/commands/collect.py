@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from fleet.collection.collection_report import Progress, summary
-from fleet.collection.collector import Collector, Pace
+from fleet.collection.collector import Collector
 from fleet.collection.leases import Leases
 from fleet.collection.state import FOLDER, State
 from fleet.collection.tally import Tally
@@ -31,9 +31,10 @@ class Collection:
 
     directory: Path
     target: str
-    pace: Pace
     batch_size: int = 1_000
     workers: int = 4
+    interval: float | None = None
+    longest: float | None = None
     state: Path | None = None
     cursor: bool = False
     retry_dead: bool = False
@@ -50,15 +51,15 @@ def collect(given: Collection) -> int:
     target = open_target(given.target, Circumstances(gzip=given.gzip, stop=stop))
     folder = given.state or given.directory / FOLDER
     with closing(target), closing(State(folder, target.name)) as state, stopped_by_signals(stop):
-        if given.retry_dead:
-            click.echo(f"{state.exhume()} readings that were given up are tried again", err=True)
         leases = Leases(folder if given.cursor else None)
         tally = Tally()
-        round_ = Round(target, state, leases, tally, stop, now, given.batch_size, marking=not given.cursor)
+        marking, size = not given.cursor, given.batch_size
+        round_ = Round(target, state, leases, tally, stop, now, size, marking, retry_dead=given.retry_dead)
         begun = time.monotonic()
         with Progress(tally, target.name) as progress, health(tally, given.health_port):
             collector = Collector(given.directory, round_, given.workers, progress.show)
-            run(collector, given.pace)
+            with stopped_after(given.longest, stop):
+                run(collector, given.interval)
         seconds = time.monotonic() - begun
     failing = tally.failing()
     if given.as_json:
@@ -74,9 +75,9 @@ def collect(given: Collection) -> int:
     return code
 
 
-def run(collector: Collector, pace: Pace) -> None:
+def run(collector: Collector, interval: float | None) -> None:
     try:
-        collector.run(pace)
+        collector.run(interval)
     except OSError as error:
         raise UserError(f"--data-dir: {error.filename}: {error.strerror}") from error
 
@@ -91,6 +92,20 @@ def health(tally: Tally, port: int | None) -> Iterator[None]:
     with served(tally, port) as url:
         click.echo(f"health and metrics on {url}", err=True)
         yield
+
+
+@contextmanager
+def stopped_after(seconds: float | None, stop: threading.Event) -> Iterator[None]:
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

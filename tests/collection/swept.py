@@ -52,10 +52,8 @@ def swept(
     """One sweep, whatever comes of it."""
     folder = data / FOLDER
     with closing(target), closing(State(folder, target.name)) as state:
-        if retry_dead:
-            state.exhume()
         leases = Leases(None if marking else folder)
         tally, stop = Tally(), threading.Event()
-        round_ = Round(target, state, leases, tally, stop, now, batch_size, marking, patience_ms)
+        round_ = Round(target, state, leases, tally, stop, now, batch_size, marking, patience_ms, retry_dead)
         Collector(data, round_, 1).sweep()
     return tally
