@@ -90,8 +90,6 @@ class UploadServer(Server):
 
     def __init__(self, listener: socket.socket, app: Any, most_unread: int) -> None:
         super().__init__(listener, app)
-        # Head and body of an answer are two packets, and the second would wait for the first to be acknowledged.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
         self.most_unread = most_unread
         self.max_request_body_size = 0  # the application's business: here it would be refused before it was read
         self.requests.max = THREADS
