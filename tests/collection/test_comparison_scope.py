@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apsw
 import pytest
 
-from fleet.collection.against import compare
-from tests.collection.delivered import NAME, against, delivered, found
+from fleet.collection.arrivals import CentralArrivals
+from fleet.collection.comparison import Comparison
+from fleet.collection.originals import Originals
+from tests.collection.delivered import NAME, delivered, found
 from tests.collection.swept import sweep
 from tests.fleet.damage import TOLD, ask, crew, damage, later, record, write
 from tests.worker.samples import NEW_YEAR, SECOND
@@ -34,6 +36,8 @@ def test_what_nobody_claims_to_have_delivered_is_pending(central: Path, data: Pa
     verdict = found(central)
     assert (True, verdict.generated - verdict.arrived) == (verdict.ok, verdict.pending)
     assert verdict.pending > 50
+    ((episodes,),) = ask(data / NAME, "SELECT count(*) FROM anomaly_episodes")
+    assert verdict.episodes < episodes
 
     complete = found(central, complete=True)
     assert (verdict.pending, 0) == (complete.counts["not delivered"], complete.pending)
@@ -56,20 +60,20 @@ def test_a_collector_that_keeps_its_own_place(tmp_path: Path) -> None:
 
 
 def test_what_is_delivered_while_it_is_compared(central: Path, data: Path) -> None:
-    """Neither readings that came after the look at the databases, nor databases that did, are findings."""
-    given = against(central)
-    lately: list[Callable[[], object]] = [
-        lambda: write(data / NAME, 1600, during=later(2, 1500)),
-        lambda: write(data / "S_000000.db", 100, sensors=crew(1)),
-        lambda: sweep(data, central),
-    ]
+    """Neither readings that came after the look at the databases, nor databases that did, are findings; whether they are
+    delivered before the look at the target or after it."""
 
-    def go_on(_done: int, _total: int) -> None:
-        while lately:
-            lately.pop(0)()
+    def go_on(number: int) -> None:
+        write(data / NAME, 1500 + 100 * number, during=later(number + 1, 1400 + 100 * number))
+        write(data / f"S_00000{number}.db", 100, sensors=crew(3)[number:][:1])
+        sweep(data, central)
 
-    assert compare(data, given, go_on).ok
-    assert not lately
+    with closing(Originals(data, None)) as originals:
+        go_on(1)
+        with closing(CentralArrivals(central, None)) as arrivals:
+            go_on(2)
+            verdict = Comparison(originals, arrivals).run()
+    assert (True, verdict.generated, 0, 0) == (verdict.ok, verdict.arrived, verdict.pending, verdict.strangers)
     assert found(central, complete=True).ok
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from fleet.collection.against import Against, compare
 from fleet.collection.delivery_verdict import DeliveryVerdict
 from fleet.errors import UserError
 from tests.collection import delivered
@@ -137,6 +138,19 @@ def test_sensor_readings_is_the_table_if_none_is_named(own: Path) -> None:
     damage(own, "ALTER TABLE measured RENAME TO sensor_readings")
 
     assert delivered.found(own, complete=True).ok
+
+
+def test_the_table_is_not_compared_with_itself(own: Path, data: Path) -> None:
+    """Where it lies among the databases."""
+    damage(
+        own,
+        "ALTER TABLE measured RENAME TO sensor_readings",
+        "ALTER TABLE sensor_readings ADD COLUMN id",
+        "UPDATE sensor_readings SET id = rowid",
+    )
+    own.rename(data / "own.db")
+
+    assert compare(data, Against(f"sqlite:///{data / 'own.db'}", complete=True)).ok
 
 
 @pytest.mark.parametrize(
