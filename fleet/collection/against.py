@@ -10,7 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.collection.arrivals import Arrivals, CentralArrivals, unreadable
+from fleet.collection.arrivals import Arrivals, unreadable
+from fleet.collection.central_arrivals import CentralArrivals
 from fleet.collection.central_schema import ROLE
 from fleet.collection.comparison import Comparison, Told
 from fleet.collection.delivery_verdict import DeliveryVerdict

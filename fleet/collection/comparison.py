@@ -101,6 +101,9 @@ class Comparison:
             self._guarded(original, partial(self._look_up, original, portion))
 
     def _look_up(self, original: Original, portion: Portion) -> None:
+        if portion.agree:
+            self._count(original, portion, portion.rows)
+            return
         rows, first, end = portion.rows, self._first, self._width
         ids: list[Any] = list(map(itemgetter(ID), rows))
         if set(map(type, ids)) != {int}:

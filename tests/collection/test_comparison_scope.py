@@ -9,9 +9,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from fleet.collection.arrivals import CentralArrivals
+from fleet.collection.central_arrivals import CentralArrivals
 from fleet.collection.comparison import Comparison
 from fleet.collection.originals import Originals
+from fleet.collection.reading_columns import CENTRAL
 from tests.collection.delivered import NAME, delivered, found
 from tests.collection.swept import sweep
 from tests.fleet.damage import TOLD, ask, crew, damage, later, record, write
@@ -77,6 +78,15 @@ def test_what_is_delivered_while_it_is_compared(central: Path, data: Path) -> No
     assert found(central, complete=True).ok
 
 
+def test_what_agrees_is_not_fetched(central: Path, data: Path) -> None:
+    """SQLite compares by itself, which is faster; where something differs, all of that source's rows at hand are."""
+    with closing(Originals(data, None)) as originals, closing(CentralArrivals(central, None)) as arrivals:
+        assert [True] == [portion.agree for portion in arrivals.portions(originals)]
+        damage(central, "UPDATE sensor_readings SET model = 'x' WHERE id = 7")
+        (portion,) = arrivals.portions(originals)
+    assert (False, 4 + len(CENTRAL)) == (portion.agree, len(portion.rows[0]) - 3)
+
+
 def test_rotated_and_moved_aside_databases(central: Path, data: Path) -> None:
     """Are collected, and so they are compared; a backup is neither."""
     (data / NAME).rename(data / "CHI_123456.before-2.db")
@@ -123,7 +133,7 @@ def test_what_others_delivered(central: Path, tmp_path: Path) -> None:
 
 def test_more_sources_than_are_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then each is read for itself; what is found is the same."""
-    monkeypatch.setattr("fleet.collection.arrivals.MOST_SOURCES", 2)
+    monkeypatch.setattr("fleet.collection.central_arrivals.MOST_SOURCES", 2)
     monkeypatch.setattr("fleet.collection.originals.OPEN", 2)
     (tmp_path / "data").mkdir()
     for sensor in crew(5):
