@@ -159,8 +159,8 @@ def verify(
     data: Path, sensor: str | None, complete: bool, against: str | None, table: str | None, as_json: bool
 ) -> int:
     """Prove that no reading was lost, doubled or altered: compute each again and compare."""
-    from fleet.collection.against import given
     from fleet.commands.verdict_report import show
+    from fleet.comparison.against import given
 
     target = given(against, table, sensor, complete=complete)
     return show(data, sensor=sensor, complete=complete, as_json=as_json, against=target)

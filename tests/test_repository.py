@@ -32,6 +32,10 @@ PARTS = (
     "running",
     "verification",
     "collection",
+    "central",
+    "targets",
+    "reception",
+    "comparison",
     "commands",
     "cli",
 )

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import apsw
 
 from fleet.collection.batch import Row, Table
-from fleet.collection.central_schema import EPISODE, EPOCH
 from fleet.collection.sources import columns_of
+
+EPISODE = ("sensor_id", "type", "channel", "first_seq", "last_seq", "start_time", "end_time", "parameters")
+EPOCH = ("sensor_id", "first_seq", "start_time", "start_us", "reason", "run", "seed", "identity", "settings")
 
 KINDS = {"anomaly_episodes": EPISODE, "epochs": EPOCH}
 """The tables that go along, with the columns that are delivered."""

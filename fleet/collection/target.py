@@ -1,6 +1,6 @@
 """Where readings are swept to: what a target promises, and in what ways it can fail.
 
-To add a target: a class with the methods of `Target`, and its scheme in `fleet.collection.targets`.
+To add a target: a class with the methods of `Target`, and its scheme in `fleet.targets.named`.
 """
 
 from __future__ import annotations

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import click
 
-from fleet.collection.collection_report import Progress, summary
 from fleet.collection.collector import Collector
 from fleet.collection.leases import Leases
+from fleet.collection.report import Progress, summary
 from fleet.collection.state import FOLDER, State
 from fleet.collection.tally import Tally
-from fleet.collection.targets import Circumstances, now, open_target
 from fleet.collection.visit import Round
 from fleet.errors import UserError
+from fleet.targets.named import Circumstances, now, open_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def health(tally: Tally, port: int | None) -> Iterator[None]:
     if port is None:
         yield
         return
-    from fleet.collection.collector_health import served
+    from fleet.collection.health import served
 
     with served(tally, port) as url:
         click.echo(f"health and metrics on {url}", err=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from fleet.collection.delivery_verdict import DeliveryVerdict
-from fleet.collection.latency import Latency
+from fleet.comparison.delivery_verdict import DeliveryVerdict
+from fleet.comparison.latency import Latency
 
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 

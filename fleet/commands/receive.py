@@ -41,9 +41,9 @@ def receive(central: Path, host: str, port: int, max_body: int, **misbehaviour: 
     POST /api/readings/batch; /health, /metrics and / tell how it is. RECEIVE_TOKEN in the environment is the token that
     senders must have then (Authorization: Bearer). It ends on SIGTERM and Ctrl-C.
     """
-    from fleet.collection import receiving
-    from fleet.collection.misbehaviour import Delay, Manners, delay_of
-    from fleet.collection.receiver import Terms
+    from fleet.reception import receiving
+    from fleet.reception.misbehaviour import Delay, Manners, delay_of
+    from fleet.reception.receiver import Terms
 
     delay = misbehaviour["delay"]
     manners = Manners(

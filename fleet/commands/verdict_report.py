@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from fleet.collection.against import Against, arrivals, compare
-from fleet.collection.delivery_verdict import DeliveryVerdict
 from fleet.commands import comparison_report
+from fleet.comparison.against import Against, arrivals, compare
+from fleet.comparison.delivery_verdict import DeliveryVerdict
 from fleet.verification.findings import KINDS, Finding, Verdict
 from fleet.verification.verification import Told, verify
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fleet.collection.against import Against, compare
-from fleet.collection.delivery_verdict import DeliveryVerdict
+from fleet.comparison.against import Against, compare
+from fleet.comparison.delivery_verdict import DeliveryVerdict
 from fleet.verification.findings import Finding
 from tests.collection.swept import sweep
 from tests.fleet.damage import ask, damage, write

@@ -10,10 +10,10 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from fleet.collection.exchange import Deadlines
-from fleet.collection.http_target import USUAL_DEADLINES, HttpTarget
-from fleet.collection.patience import Patience
 from fleet.collection.target import Failed
+from fleet.targets.exchange import Deadlines
+from fleet.targets.http_target import USUAL_DEADLINES, HttpTarget
+from fleet.targets.patience import Patience
 from tests.collection.scripted import batch
 
 ONE = frozenset({1})

@@ -8,8 +8,8 @@ from typing import Any
 
 from pyarrow import dataset
 
-from fleet.collection.parquet_target import ParquetTarget
-from fleet.collection.patience import Patience
+from fleet.targets.parquet_target import ParquetTarget
+from fleet.targets.patience import Patience
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 NINE, TEN = "date=2026-01-01/hour=09", "date=2026-01-01/hour=10"

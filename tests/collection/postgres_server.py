@@ -28,8 +28,8 @@ import psutil
 import psycopg
 import pytest
 
-from fleet.collection.patience import Patience
-from fleet.collection.postgres_target import PostgresTarget
+from fleet.targets.patience import Patience
+from fleet.targets.postgres_target import PostgresTarget
 
 Make = Callable[..., PostgresTarget]
 

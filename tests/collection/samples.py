@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fleet.collection.batch import NOTHING, Batch, Row, Source, Table, Value
-from fleet.collection.central_schema import EPISODE, EPOCH
+from fleet.collection.history import EPISODE, EPOCH
 
 COLUMNS = (
     "id",

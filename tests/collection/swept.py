@@ -10,11 +10,11 @@ from pathlib import Path
 
 from fleet.collection.collector import Collector
 from fleet.collection.leases import Leases
-from fleet.collection.sqlite_target import SqliteTarget
 from fleet.collection.state import FOLDER, State
 from fleet.collection.tally import Tally
 from fleet.collection.target import Target
 from fleet.collection.visit import Round
+from fleet.targets.sqlite_target import SqliteTarget
 
 
 def now() -> datetime:

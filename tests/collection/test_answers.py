@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fleet.collection.answers import Answer, judged
-from fleet.collection.patience import Again
 from fleet.collection.target import Indigestible, Receipt, Unavailable, Unusable
+from fleet.targets.answers import Answer, judged
+from fleet.targets.patience import Again
 from tests.collection.scripted import batch, key
 
 ALL = frozenset({1, 2, 3})

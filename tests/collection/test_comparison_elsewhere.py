@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import compute, parquet
 
-from fleet.collection.against import Against, compare
-from fleet.collection.delivery_verdict import DeliveryVerdict
-from fleet.collection.parquet_target import ParquetTarget
+from fleet.comparison.against import Against, compare
+from fleet.comparison.delivery_verdict import DeliveryVerdict
 from fleet.errors import UserError
+from fleet.targets.parquet_target import ParquetTarget
 from tests.collection.delivered import NAME
 from tests.collection.postgres_server import Make
 from tests.collection.swept import now, sweep_into
@@ -95,8 +95,8 @@ def test_damage_in_postgres(data: Path, url: str) -> None:
 
 
 def test_many_sources_in_postgres(data: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleet.collection.postgres_arrivals.MOST_SOURCES", 1)
-    monkeypatch.setattr("fleet.collection.postgres_arrivals.CHUNK", 70)
+    monkeypatch.setattr("fleet.comparison.postgres_arrivals.MOST_SOURCES", 1)
+    monkeypatch.setattr("fleet.comparison.postgres_arrivals.CHUNK", 70)
 
     facts(data, compare(data, Against(url, complete=True)))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from fleet.collection.central_arrivals import CentralArrivals
-from fleet.collection.comparison import Comparison
-from fleet.collection.originals import Originals
-from fleet.collection.reading_columns import CENTRAL
+from fleet.comparison.central_arrivals import CentralArrivals
+from fleet.comparison.comparison import Comparison
+from fleet.comparison.originals import Originals
+from fleet.comparison.reading_columns import CENTRAL
 from tests.collection.delivered import NAME, delivered, found
 from tests.collection.swept import sweep
 from tests.fleet.damage import TOLD, ask, crew, damage, later, record, write
@@ -133,7 +133,7 @@ def test_what_others_delivered(central: Path, tmp_path: Path) -> None:
 
 def test_more_sources_than_are_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then each is read for itself; what is found is the same."""
-    monkeypatch.setattr("fleet.collection.central_arrivals.MOST_SOURCES", 2)
+    monkeypatch.setattr("fleet.comparison.central_arrivals.MOST_SOURCES", 2)
     monkeypatch.setattr("fleet.collection.originals.OPEN", 2)
     (tmp_path / "data").mkdir()
     for sensor in crew(5):

@@ -9,8 +9,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from fleet.collection.against import Against, compare
-from fleet.collection.delivery_verdict import DeliveryVerdict
+from fleet.comparison.against import Against, compare
+from fleet.comparison.delivery_verdict import DeliveryVerdict
 from fleet.errors import UserError
 from tests.collection import delivered
 from tests.collection.delivered import NAME

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.collection.credentials import credentials
 from fleet.errors import UserError
+from fleet.targets.credentials import credentials
 
 
 def test_a_token_is_shown_as_a_bearers() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from fleet.collection.batch import Batch
-from fleet.collection.central_schema import EPISODE, EPOCH
-from fleet.collection.deliveries import Malformed, Unpacked, unpack
-from fleet.collection.sent_readings import Oversized
+from fleet.collection.history import EPISODE, EPOCH
+from fleet.reception.deliveries import Malformed, Unpacked, unpack
+from fleet.reception.sent_readings import Oversized
 from tests.collection.receiver_process import body, reading
 
 EPISODE_1 = dict(zip(EPISODE, ("A", "missing_data", None, 3, 5, "t3", "t5", "{}"), strict=True))

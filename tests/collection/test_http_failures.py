@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from fleet.collection.exchange import Deadlines
-from fleet.collection.http_target import HttpTarget
 from fleet.collection.target import Indigestible, Receipt, Unavailable
+from fleet.targets.exchange import Deadlines
+from fleet.targets.http_target import HttpTarget
 from tests.collection.delivering import ONE, QUICK, brief, failure, request, talking
 from tests.collection.scripted import Scripted, ScriptedServer, batch, in_json
 

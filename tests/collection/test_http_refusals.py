@@ -8,9 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from fleet.collection.credentials import credentials
-from fleet.collection.http_target import HttpTarget
 from fleet.collection.target import Indigestible, Receipt, Unusable
+from fleet.targets.credentials import credentials
+from fleet.targets.http_target import HttpTarget
 from tests.collection.delivering import ONE, brief, failure
 from tests.collection.scripted import Scripted, ScriptedServer, batch, in_json, key
 

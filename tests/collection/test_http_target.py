@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from fleet.collection.address import address
 from fleet.collection.batch import Batch, Table
-from fleet.collection.credentials import credentials
-from fleet.collection.exchange import Deadlines
-from fleet.collection.http_target import HttpTarget
-from fleet.collection.patience import Patience
 from fleet.collection.target import Indigestible, Receipt, Unusable
 from fleet.errors import UserError
+from fleet.targets.address import address
+from fleet.targets.credentials import credentials
+from fleet.targets.exchange import Deadlines
+from fleet.targets.http_target import HttpTarget
+from fleet.targets.patience import Patience
 from tests.collection.scripted import GENERATION, SOURCE, Scripted, ScriptedServer, batch, in_json, key, reading
 
 EPISODES = Table(("sensor_id", "first_seq", "channel"), (("KIN_569899", 103, "temperature"),))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.collection.exchange import Deadlines
-from fleet.collection.http_target import HttpTarget
 from fleet.collection.target import Receipt, Unavailable, Unusable
+from fleet.targets.exchange import Deadlines
+from fleet.targets.http_target import HttpTarget
 from tests.collection.delivering import ONE, brief, failure, talking
 from tests.collection.scripted import Scripted, ScriptedServer, batch
 

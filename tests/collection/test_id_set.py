@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from fleet.collection.id_set import PAGE, IdSet
+from fleet.comparison.id_set import PAGE, IdSet
 
 
 def runs(numbers: list[int]) -> list[tuple[int, int]]:

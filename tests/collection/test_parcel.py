@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.collection.batch import Batch, Value
-from fleet.collection.parcel import packed
+from fleet.targets.parcel import packed
 from tests.collection.scripted import SOURCE, reading
 
 VALUES: st.SearchStrategy[Value] = st.one_of(

@@ -11,9 +11,9 @@ import pytest
 from pyarrow import parquet
 
 from fleet.collection.batch import Batch
-from fleet.collection.parquet_files import hour, moment, partition, turn
-from fleet.collection.patience import Patience
 from fleet.collection.target import Indigestible, Unavailable
+from fleet.targets.parquet_files import hour, moment, partition, turn
+from fleet.targets.patience import Patience
 from tests.collection.parquet_folder import NINE, TEN, ids, names, rows, target
 from tests.collection.samples import altered, batch, episodes, epochs, foreign, reading, source
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fleet.collection.patience import Again, Patience
 from fleet.collection.target import Unavailable, Unusable
+from fleet.targets.patience import Again, Patience
 
 
 class Time:

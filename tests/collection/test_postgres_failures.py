@@ -13,9 +13,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fleet.collection.postgres_target import PostgresTarget
 from fleet.collection.target import Failed, Unavailable, Unusable
 from fleet.errors import UserError
+from fleet.targets.postgres_target import PostgresTarget
 from tests.collection.postgres_server import Make, PostgresServer, free_port, seqs
 from tests.collection.samples import batch
 
@@ -181,7 +181,7 @@ def test_what_was_accepted_is_on_disk(postgres_target: Make, postgres: PostgresS
 
 
 def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> None:
-    script = "import sys; sys.modules['psycopg'] = None; import fleet.collection.postgres_target"
+    script = "import sys; sys.modules['psycopg'] = None; import fleet.targets.postgres_target"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert "UserError: PostgreSQL needs an extra: pip install 'sensor-fleet[postgres]'" in done.stderr

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fleet.collection.batch import Batch
-from fleet.collection.postgres_target import PostgresTarget
 from fleet.collection.target import Indigestible
+from fleet.targets.postgres_target import PostgresTarget
 from tests.collection.postgres_server import Make, rows, seqs
 from tests.collection.samples import altered, batch, episodes, epochs, foreign, reading, source
 

@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 import pytest
 
-from fleet.collection.request_bodies import Unacceptable, unzipped
+from fleet.reception.request_bodies import Unacceptable, unzipped
 from tests.collection.receiver_process import JSON, Receiver, body, reading, receiving, request
 
 TOKEN = "s3cret-t0ken"

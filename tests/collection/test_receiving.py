@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from fleet.cli import cli
-from fleet.collection.misbehaviour import Delay, Lots, Manners, delay_of
-from fleet.collection.receiving import ADVICE
 from fleet.errors import UserError
+from fleet.reception.misbehaviour import Delay, Lots, Manners, delay_of
+from fleet.reception.receiving import ADVICE
 from tests.collection.receiver_process import (
     DEADLINE,
     ROOT,
@@ -211,8 +211,8 @@ def test_delays_are_written_as_people_do() -> None:
 SLOW = """
 import sys
 from pathlib import Path
-from fleet.collection import upload_server, receiving
-from fleet.collection.receiver import Terms
+from fleet.reception import upload_server, receiving
+from fleet.reception.receiver import Terms
 upload_server.HEADER_SECONDS, upload_server.SLOWEST = 1.0, 10_000_000
 say = lambda line: print(line, flush=True)
 sys.exit(receiving.receive(receiving.Place(Path(sys.argv[1]), "127.0.0.1", 0), Terms(), say, say))

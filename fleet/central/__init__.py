@@ -1,0 +1,1 @@
+"""A central database: its tables, and how a batch gets into them."""

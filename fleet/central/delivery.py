@@ -1,0 +1,174 @@
+"""A delivery: one batch on its way into a central SQLite database, inside a transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
+
+import apsw
+
+from fleet.central.schema import READING
+from fleet.collection.batch import Batch, Row, StoredRows, Table, Value
+from fleet.collection.history import EPISODE, EPOCH
+from fleet.collection.source_database import stretches
+from fleet.collection.target import Receipt
+
+NOT_OURS = {"id": "source_id", "synced": None}
+"""Columns of a source that say nothing of the reading: where the row lies, and whether it was fetched; and what becomes
+of them here."""
+
+COLUMNS = (*READING, "source_id", "extra")
+"""What differs from row to row."""
+
+ROWS_PER_STATEMENT = 50
+
+COMPARED = (*READING, "extra")
+EXISTING = f"SELECT batch, {','.join(COMPARED)} FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
+
+
+COPY = f"""
+INSERT INTO sensor_readings (source, batch, source_id, {",".join(READING)})
+SELECT ?, ?, id, {",".join(READING)} FROM source.sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id
+ON CONFLICT DO NOTHING
+"""
+
+
+@lru_cache(maxsize=64)
+def insert(names: tuple[str | None, ...], rows: int) -> str:
+    """An INSERT of that many rows of a batch, of which ?1 is the source and ?2 the batch. `names` has the column for each
+    value of a row, None for a value that is left out."""
+    columns = [name for name in names if name is not None]
+    first = 3
+    values = []
+    for row in range(rows):
+        own = (f"?{first + row * len(names) + place}" for place, name in enumerate(names) if name is not None)
+        values.append(f"(?1,?2,{','.join(own)})")
+    return f"INSERT INTO sensor_readings (source,batch,{','.join(columns)}) VALUES {','.join(values)} ON CONFLICT DO NOTHING"
+
+
+def upsert(table: str, columns: tuple[str, ...]) -> str:
+    names = ("source", *columns)
+    return f"INSERT OR REPLACE INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))})"
+
+
+UPSERT_EPISODE = upsert("anomaly_episodes", EPISODE)
+UPSERT_EPOCH = upsert("epochs", EPOCH)
+
+
+class Delivery:
+    """One batch on its way in, inside a transaction."""
+
+    def __init__(self, connection: apsw.Connection, batch: Batch, received_at: datetime, beside: bool) -> None:
+        """`beside` is whether the database that the rows lie in is attached as `source`."""
+        self._connection, self._batch, self._beside = connection, batch, beside
+        self._received_at = received_at.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def run(self) -> Receipt:
+        batch, connection = self._batch, self._connection
+        source = self._source()
+        values = (source, self._received_at, len(batch.rows), batch.token)
+        connection.execute("INSERT INTO batches (source, received_at, readings, token) VALUES (?,?,?,?)", values)
+        number = connection.last_insert_rowid()
+        before = connection.total_changes()
+        if self._beside:
+            self._copy((source, number))
+        else:
+            self._insert((source, number))
+        come = connection.total_changes() - before
+        duplicates, rejected = (0, {}) if come == len(batch.rows) else self._compare((source, number))
+        along(connection, UPSERT_EPISODE, EPISODE, batch.episodes, source)
+        along(connection, UPSERT_EPOCH, EPOCH, batch.epochs, source)
+        moved = "UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?"
+        connection.execute(moved, (batch.last_id, source))
+        return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected)
+
+    def _source(self) -> int:
+        source, execute = self._batch.source, self._connection.execute
+        find = "SELECT source FROM sources WHERE generation = ?"
+        found = execute(find, (source.key,)).get
+        if not isinstance(found, int):
+            execute("INSERT INTO sources (generation, name) VALUES (?,?)", (source.key, source.name))
+            found = self._connection.last_insert_rowid()
+        return found
+
+    def _copy(self, same: tuple[int, int]) -> None:
+        for first, last in stretches(self._batch.ids, len(self._batch.ids)):
+            self._connection.execute(COPY, (*same, first, last))
+
+    def _insert(self, same: tuple[int, int]) -> None:
+        names, rows = arranged(self._batch)
+        execute = self._connection.execute
+        whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
+        for begin in range(0, whole, ROWS_PER_STATEMENT):
+            some = rows[begin : begin + ROWS_PER_STATEMENT]
+            execute(insert(names, ROWS_PER_STATEMENT), (*same, *chain.from_iterable(some)))
+        for row in rows[whole:]:
+            execute(insert(names, 1), (*same, *row))
+
+    def _compare(self, same: tuple[int, int]) -> tuple[int, dict[int, str]]:
+        """How many of the rows were here already, and of which ids with other content."""
+        names, rows = arranged(self._batch)
+        duplicates, rejected = 0, dict[int, str]()
+        source, number = same
+        for own, row in zip(self._batch.ids, rows, strict=True):
+            came = dict.fromkeys(COLUMNS) | {name: value for name, value in zip(names, row, strict=True) if name}
+            key = (source, came["sensor_id"], came["seq"])
+            batch, *values = self._connection.execute(EXISTING, key).fetchall()[0]
+            here = dict(zip(COMPARED, values, strict=True))
+            other = [name for name in COMPARED if here[name] != came[name]]
+            duplicates += not other and batch != number
+            if other:
+                rejected[own] = f"it is here already with another {', '.join(other)}"
+                self._note_conflict(key, other, came)
+        return duplicates, rejected
+
+    def _note_conflict(self, key: tuple[Value, Value, Value], other: list[str], came: dict[str, Value]) -> None:
+        document = json.dumps({name: shown(value) for name, value in came.items()})
+        values = (*key, self._received_at, ",".join(other), document)
+        self._connection.execute("INSERT OR IGNORE INTO conflicts VALUES (?,?,?,?,?,?)", values)
+
+
+def copyable(batch: Batch) -> bool:
+    return isinstance(batch.rows, StoredRows) and straight(batch)
+
+
+def straight(batch: Batch) -> bool:
+    """Whether the source has our own columns, no more and no fewer."""
+    columns = set(batch.source.columns)
+    return not batch.source.foreign and set(READING) <= columns <= set(READING) | NOT_OURS.keys()
+
+
+def arranged(batch: Batch) -> tuple[tuple[str | None, ...], Sequence[Row]]:
+    """The rows of a batch, and the column of the central table for each value in them."""
+    columns = batch.source.columns
+    if straight(batch):
+        return tuple(NOT_OURS.get(name, name) for name in columns), batch.rows
+    known = {name: columns.index(name) for name in READING if name in columns and name != "seq"}
+    rest = [(name, place) for place, name in enumerate(columns) if name not in known and name not in NOT_OURS]
+    if not batch.source.foreign:
+        rest = [(name, place) for name, place in rest if name != "seq"]
+    rows = [
+        (*(row[place] for place in known.values()), number, own, extra(row, rest))
+        for row, number, own in zip(batch.rows, batch.numbers, batch.ids, strict=True)
+    ]
+    return (*known, "seq", "source_id", "extra"), rows
+
+
+def extra(row: Row, rest: list[tuple[str, int]]) -> str | None:
+    """As JSON what the central table has no column for."""
+    found = {name: shown(row[place]) for name, place in rest if row[place] is not None}
+    return json.dumps(found, ensure_ascii=False, sort_keys=True) if found else None
+
+
+def shown(value: Value) -> Value:
+    """As JSON can say it."""
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def along(connection: apsw.Connection, statement: str, columns: tuple[str, ...], table: Table, source: int) -> None:
+    if table.rows:
+        places = [table.columns.index(name) for name in columns]
+        connection.executemany(statement, [(source, *[row[place] for place in places]) for row in table.rows])

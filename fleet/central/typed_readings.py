@@ -1,0 +1,129 @@
+"""The readings of a batch by column, each value of the type that its column has in a store that keeps to types.
+
+SQLite takes text in a REAL column and a float in an INTEGER one, and other simulators' databases may have such rows. What
+can be converted without loss is; a reading with a value that cannot be is rejected with the reason, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+
+from fleet.central.delivery import NOT_OURS, extra
+from fleet.central.schema import READING, REALS, TEXTS, WHOLES
+from fleet.collection.batch import Batch, Value
+
+COLUMNS = (*READING, "source_id", "extra")
+
+REQUIRED = ("timestamp", "sensor_id")
+
+MOST_SHOWN = 40
+"""Characters of a value in a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypedReadings:
+    """`columns` has one value per reading for every one of COLUMNS: float for REALS, int for WHOLES, str for TEXTS, or
+    None. `rejected` are those that are not among them, by id, with the reason."""
+
+    columns: dict[str, Sequence[Value]]
+    rejected: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.columns["source_id"])
+
+
+def typed(batch: Batch, *, nul: bool) -> TypedReadings:
+    """`nul` says whether the store can keep the character NUL in a text."""
+    columns = arranged(batch)
+    reasons: dict[int, str] = {}
+    for name in COLUMNS:
+        columns[name], wrong = converted(name, columns[name], nul)
+        for place, reason in wrong.items():
+            reasons.setdefault(place, f"{name}: {reason}")
+    if reasons:
+        good = [place not in reasons for place in range(len(batch.rows))]
+        columns = {name: tuple(compress(values, good)) for name, values in columns.items()}
+    return TypedReadings(columns, {batch.ids[place]: reason for place, reason in reasons.items()})
+
+
+def arranged(batch: Batch) -> dict[str, Sequence[Value]]:
+    """The values as they come, by column of the central tables."""
+    count, names = len(batch.rows), batch.source.columns
+    given = dict(zip(names, zip(*batch.rows, strict=True), strict=True)) if batch.rows else {}
+    # Where the row id stands for seq, a column of that name is something else.
+    known = {name for name in READING if name != "seq" or not batch.source.foreign}
+    rest = [(name, place) for place, name in enumerate(names) if name not in known and name not in NOT_OURS]
+    absent = (None,) * count
+    columns: dict[str, Sequence[Value]] = {name: given.get(name, absent) for name in READING}
+    columns["seq"], columns["source_id"] = batch.numbers, batch.ids
+    columns["extra"] = [extra(row, rest) for row in batch.rows] if rest else absent
+    return columns
+
+
+def converted(name: str, values: Sequence[Value], nul: bool) -> tuple[Sequence[Value], dict[int, str]]:
+    """The values of a column in its type, and by place what is wrong with those that cannot be had in it."""
+    if regular(name, values, nul):
+        return values, {}
+    convert = TYPES[name][1]
+    result, wrong = list(values), dict[int, str]()
+    for place, value in enumerate(values):
+        try:
+            if value is None and name in REQUIRED:
+                raise ValueError("is missing")
+            result[place] = None if value is None else convert(value, nul)
+        except ValueError as error:
+            wrong[place] = str(error)
+    return result, wrong
+
+
+def regular(name: str, values: Sequence[Value], nul: bool) -> bool:
+    """Whether nothing is to be converted or rejected, which is the rule; found out without a look at each value."""
+    kind = TYPES[name][0]
+    if not set(map(type, values)) <= {kind, type(None)} or (name in REQUIRED and None in values):
+        return False
+    # Texts repeat: of most columns there are few different ones.
+    return kind is not str or fault("".join(str(text) for text in set(values) if text is not None), nul) is None
+
+
+def real(value: Value, _nul: bool) -> float:
+    if isinstance(value, float) or (isinstance(value, int) and int(float(value)) == value):
+        return float(value)
+    raise ValueError(f"{quoted(value)} is no real number")
+
+
+def whole(value: Value, _nul: bool) -> int:
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 2**63):
+        return int(value)
+    raise ValueError(f"{quoted(value)} is no whole number")
+
+
+def text(value: Value, nul: bool) -> str:
+    wrong = fault(value, nul) if isinstance(value, str) else f"{quoted(value)} is no text"
+    if wrong is not None:
+        raise ValueError(wrong)
+    return str(value)
+
+
+def fault(value: str, nul: bool) -> str | None:
+    """Why a text cannot be stored."""
+    if not nul and "\0" in value:
+        return f"{quoted(value)} has the character NUL in it"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return f"{quoted(value)} is not Unicode"
+    return None
+
+
+def quoted(value: Value) -> str:
+    shown = ascii(value)
+    return shown if len(shown) <= MOST_SHOWN else shown[:MOST_SHOWN] + "..."
+
+
+TYPES: dict[str, tuple[type, Callable[[Value, bool], Value]]] = {
+    **dict.fromkeys(REALS, (float, real)),
+    **dict.fromkeys((*WHOLES, "source_id"), (int, whole)),
+    **dict.fromkeys((*TEXTS, "extra"), (str, text)),
+}

@@ -1,0 +1,1 @@
+"""What arrived, compared with what was generated."""

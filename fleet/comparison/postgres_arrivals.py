@@ -1,0 +1,151 @@
+"""Readings in a PostgreSQL database, as arrivals: the tables of a collector, or one of the user's own.
+
+All is read in one transaction that sees one state. It keeps the server from tidying up, but nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from fleet.central.schema import ROLE
+from fleet.collection.batch import Row
+from fleet.collection.source_database import quoted
+from fleet.comparison.arrivals import (
+    BATCH,
+    CHUNK,
+    MOST_SOURCES,
+    UNKNOWN,
+    Arrivals,
+    Portion,
+    by_source,
+    microseconds,
+)
+from fleet.comparison.matching import MatchedArrivals
+from fleet.comparison.originals import Originals
+from fleet.comparison.reading_columns import CENTRAL, IDENTITY, LEAD, who
+from fleet.errors import UserError
+from fleet.targets.postgres_session import CONNECT_SECONDS, Session, checked, plain_name
+
+import psycopg  # isort: skip
+
+READINGS = "sensor_readings"
+
+COLUMNS = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+
+
+def postgres_arrivals(url: str, table: str | None, sensor: str | None) -> Arrivals:
+    """Of the table, or where there is none, of a collector's tables if there are such. UserError if they cannot be read."""
+    try:
+        name = plain_name(checked(url))
+    except UserError as error:
+        raise UserError(str(error).replace("--to", "--against", 1)) from None
+    with readable(name):
+        session = Session.connect(
+            url, connect_timeout=CONNECT_SECONDS, application_name="fleet verify", client_encoding="utf8"
+        )
+        try:
+            session.read_only, session.isolation_level = True, psycopg.IsolationLevel.REPEATABLE_READ
+            central = session.execute("SELECT to_regclass('database_info') IS NOT NULL").fetchone() == (True,)
+            if table is None and central and session.execute("SELECT role FROM database_info").fetchone() == (ROLE,):
+                return PostgresArrivals(session, name, sensor)
+            return MatchedArrivals(PostgresTable(session, name, table or READINGS, sensor))
+        except (psycopg.Error, UserError):
+            session.close()
+            raise
+
+
+class PostgresArrivals:
+    """The tables of a collector."""
+
+    columns = CENTRAL
+    keyed = ordered = True
+
+    def __init__(self, session: Session, name: str, sensor: str | None) -> None:
+        self.name, self._session, self._sensor = name, session, sensor
+        self._received: dict[object, int] = {}
+
+    def portions(self, _: Originals) -> Iterator[Portion]:
+        with readable(self.name):
+            rows = self._session.execute("SELECT source, generation, name FROM sources").fetchall()
+            sources = {source: (key, name) for source, key, name in rows}
+            order = "source, id" if len(sources) > MOST_SOURCES else "id"
+            names = [who(str, "chr") if name == IDENTITY else name for name in ("source_id", *LEAD, *CENTRAL)]
+            query = (
+                f"SELECT {','.join(names)}, id, source, batch FROM sensor_readings "
+                f"WHERE %(sensor)s::text IS NULL OR sensor_id = %(sensor)s ORDER BY {order}"
+            )
+            for some in stream(self._session, query, self._sensor):
+                for source, own in by_source(some):
+                    key, name = sources.get(source, (None, f"source {source}"))
+                    yield Portion(key, name, own, self._times(own))
+
+    def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
+        query = (
+            f"SELECT {','.join(columns)} FROM {table} JOIN sources USING (source) "
+            "WHERE generation = %s AND sensor_id = %s ORDER BY first_seq"
+        )
+        with readable(self.name):
+            return self._session.execute(query.encode(), (source, sensor)).fetchall()
+
+    def alarms(self) -> int:
+        with readable(self.name):
+            return int((self._session.execute("SELECT count(*) FROM conflicts").fetchone() or (0,))[0])
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _times(self, rows: Sequence[Row]) -> Sequence[int]:
+        """When each was received; nothing if that is not known of one."""
+        unknown = {row[BATCH] for row in rows} - self._received.keys()
+        if unknown:
+            query = "SELECT batch, received_at FROM batches WHERE batch = ANY(%s)"
+            found = self._session.execute(query, (list(unknown),)).fetchall()
+            self._received |= {
+                **dict.fromkeys(unknown, UNKNOWN),
+                **{batch: microseconds(told) for batch, told in found},
+            }
+        times = [self._received[row[BATCH]] for row in rows]
+        return () if UNKNOWN in times else times
+
+
+class PostgresTable:
+    """A table or view of the user's own. Its rows are in the order of their arrival if it has an `id`."""
+
+    def __init__(self, session: Session, name: str, table: str, sensor: str | None) -> None:
+        self.name = f"{name}: {table}"
+        self._session, self._sensor = session, sensor
+        self._table = ".".join(quoted(part) for part in table.split("."))
+        self.columns = tuple(row[0] for row in session.execute(COLUMNS, (self._table,)))
+        if not self.columns:
+            raise UserError(f"--against: {name} has no table {table}")
+        self.ordered = "id" in self.columns
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        query = (
+            f"SELECT {','.join(map(quoted, columns))} FROM {self._table} "
+            f"WHERE %(sensor)s::text IS NULL OR sensor_id = %(sensor)s {'ORDER BY id' if self.ordered else ''}"
+        )
+        with readable(self.name):
+            yield from stream(self._session, query, self._sensor)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def stream(session: Session, query: str, sensor: str | None) -> Iterator[list[Any]]:
+    """The rows as the server has them ready, some at a time."""
+    with closing(session.cursor("arrivals")) as cursor:
+        cursor.execute(query.encode(), {"sensor": sensor}, binary=True)
+        while rows := cursor.fetchmany(CHUNK):
+            yield rows
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        reason = error.diag.message_primary or str(error) or type(error).__name__
+        raise UserError(f"--against: {name} cannot be read: {' '.join(reason.split())}") from error

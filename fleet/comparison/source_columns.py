@@ -1,0 +1,39 @@
+"""What a database that is swept has of the columns that readings are compared by."""
+
+from __future__ import annotations
+
+import apsw
+
+from fleet.central.delivery import NOT_OURS
+from fleet.central.schema import READING
+from fleet.collection.batch import Source
+from fleet.collection.source_database import quoted
+from fleet.comparison.reading_columns import EXTRA, IDENTITY, who
+
+
+def sensors(opened: apsw.Connection) -> frozenset[str]:
+    """Who is in a database of a fleet."""
+    if not opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'checkpoints'").get:
+        return frozenset(name for (name,) in opened.execute("SELECT DISTINCT sensor_id FROM sensor_readings"))
+    return frozenset(name for (name,) in opened.execute("SELECT sensor_id FROM checkpoints"))
+
+
+def ends(opened: apsw.Connection) -> tuple[int, int]:
+    """The first and the last row id; of an empty table, the last is below the first."""
+    first, last = (opened.execute(f"SELECT {which}(id) FROM sensor_readings").get for which in ("min", "max"))
+    return (first, last) if isinstance(first, int) and isinstance(last, int) else (0, -1)
+
+
+def others(source: Source) -> list[str]:
+    """The columns that the central tables have no place for."""
+    known = {name for name in READING if name != "seq" or not source.foreign} | NOT_OURS.keys()
+    return [name for name in source.columns if name not in known]
+
+
+def expression(source: Source, name: str) -> str:
+    """A column of a source in SQL."""
+    if name == IDENTITY:
+        return who(lambda own: quoted(own) if own in source.columns else "NULL")
+    if name == "seq" and source.foreign:
+        return "id"
+    return quoted(name) if name in source.columns and name != EXTRA else "NULL"

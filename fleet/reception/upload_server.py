@@ -1,0 +1,98 @@
+"""The HTTP server for requests that bring a body: connections stay open between them, and nobody can be too slow."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+from cheroot.makefile import StreamReader, StreamWriter
+from cheroot.server import HTTPRequest
+
+from fleet.reception.request_bodies import CHUNK
+from fleet.web.server import TIMEOUT, Connection, Request, Server
+
+THREADS = 16
+DRAIN = 10.0
+
+HEADER_SECONDS = 10.0
+SLOWEST = 128 * 1024
+"""Bytes of a body per second below which a sender is too slow."""
+
+
+class PatientSocket(socket.SocketIO):
+    """Reads until a deadline. A timeout of the socket is for each read only, and one byte at a time would never end."""
+
+    deadline = 0.0
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self.deadline:
+            raise TimeoutError("timed out")  # this text is what cheroot knows
+        return super().readinto(buffer)
+
+
+class Upload(Request):
+    """A request with a body of a known length."""
+
+    conn: UploadConnection
+    server: UploadServer
+
+    def parse_request(self) -> None:
+        self.conn.grant(HEADER_SECONDS)
+        super().parse_request()
+
+    def read_request_headers(self) -> bool:
+        if not HTTPRequest.read_request_headers(self):  # type: ignore[no-untyped-call]
+            return False
+        length = self.inheaders.get(b"Content-Length", b"0")
+        if not length.isdigit():  # int() takes -1, and reading so many bytes would wait for the end of the connection
+            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
+            return False
+        if self.chunked_read:
+            self.simple_response("411 Length Required", "Transfer-Encoding: give a Content-Length instead")
+            return False
+        self.conn.grant(HEADER_SECONDS + int(length) / SLOWEST)
+        return True
+
+    def send_headers(self) -> None:
+        """Read what is left of the body first: a client that is still sending would not see why it is refused."""
+        if self.rfile.remaining > self.server.most_unread:
+            self.close_connection = True
+        else:
+            while self.rfile.read(CHUNK):
+                pass
+        super().send_headers()
+
+
+class PatientReader(StreamReader):
+    def __init__(self, sock: socket.socket, mode: str, size: int) -> None:
+        self.patient = PatientSocket(sock, "rb")
+        super(StreamReader, self).__init__(self.patient, size)  # in place of a file that knows no deadline
+        self.bytes_read = 0
+
+
+class UploadConnection(Connection):
+    RequestHandlerClass = Upload
+    rfile: PatientReader
+
+    def __init__(self, server: UploadServer, sock: socket.socket, makefile: object = None) -> None:
+        super().__init__(server, sock, lambda *file: (PatientReader if file[1] == "rb" else StreamWriter)(*file))
+
+    def grant(self, seconds: float) -> None:
+        """Let what is read now have so long."""
+        self.rfile.patient.deadline = time.monotonic() + seconds
+
+
+class UploadServer(Server):
+    """A refused body of up to `most_unread` bytes is read to its end before the answer goes out."""
+
+    ConnectionClass = UploadConnection
+
+    def __init__(self, listener: socket.socket, app: Any, most_unread: int) -> None:
+        super().__init__(listener, app)
+        self.most_unread = most_unread
+        self.max_request_body_size = 0  # the application's business: here it would be refused before it was read
+        self.requests.max = THREADS
+        self.numthreads = THREADS
+        self.timeout = TIMEOUT
+        self.shutdown_timeout = DRAIN

@@ -1,0 +1,1 @@
+"""Where a sweep can deliver to: a class each."""

@@ -1,0 +1,91 @@
+"""What can be named after `--to`: each kind of target by the beginning of its name.
+
+To add a kind: its class (`fleet.collection.target.Target`), a function that makes one here, and its line in KINDS.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fleet.collection.target import Target
+from fleet.errors import UserError
+from fleet.quotes import legible
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What targets are made with. `environment` has their secrets; `stop` ends their waiting."""
+
+    gzip: bool = False
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    stop: threading.Event = field(default_factory=threading.Event)
+    now: Callable[[], datetime] = now
+
+
+def sqlite(text: str, given: Circumstances) -> Target:
+    from fleet.targets.sqlite_target import SqliteTarget
+
+    return SqliteTarget(sqlite_path(text), given.now)
+
+
+def sqlite_path(text: str) -> Path:
+    """As database URLs have it: three slashes, then the path; a fourth makes it absolute."""
+    path = text.removeprefix("sqlite:///")
+    if path == text or not path.strip("/"):
+        raise UserError(f"--to: {legible(text)!r} names no file: sqlite:///central.db, or sqlite:////srv/central.db")
+    return Path(path)
+
+
+def http(text: str, given: Circumstances) -> Target:
+    from fleet.targets.credentials import credentials
+    from fleet.targets.http_target import HttpTarget
+    from fleet.targets.patience import Patience
+
+    patience = Patience(stop=given.stop)
+    return HttpTarget(text, credentials(given.environment), gzip=given.gzip, patience=patience)
+
+
+def postgres(text: str, given: Circumstances) -> Target:
+    from fleet.targets.patience import Patience
+    from fleet.targets.postgres_target import PostgresTarget
+
+    return PostgresTarget(text, given.now, Patience(stop=given.stop))
+
+
+def parquet(text: str, given: Circumstances) -> Target:
+    from fleet.targets.parquet_target import ParquetTarget
+    from fleet.targets.patience import Patience
+
+    folder = text.removeprefix("parquet:")
+    if not folder:
+        raise UserError("--to: 'parquet:' names no directory: parquet:DIR")
+    return ParquetTarget(Path(folder), given.now, Patience(stop=given.stop))
+
+
+KINDS: dict[str, Callable[[str, Circumstances], Target]] = {
+    "http:": http,
+    "https:": http,
+    "parquet:": parquet,
+    "postgres:": postgres,
+    "postgresql:": postgres,
+    "sqlite:": sqlite,
+}
+
+EXAMPLES = "http://HOST/PATH, https://HOST/PATH, sqlite:///FILE, postgresql://HOST/DATABASE or parquet:DIR"
+
+
+def open_target(text: str, given: Circumstances) -> Target:
+    """The target of that name. UserError if it is none, or can be seen not to work; extras that are not installed too."""
+    for beginning, make in KINDS.items():
+        if text.startswith(beginning):
+            return make(text, given)
+    raise UserError(f"--to: {legible(text)!r} is no target: allowed is {EXAMPLES}")

@@ -1,0 +1,100 @@
+"""Readings, episodes and epochs as Arrow tables, written to Parquet files and read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import compress
+from pathlib import Path
+from typing import IO, Any
+
+from fleet.central.schema import READING, REALS, WHOLES
+from fleet.central.typed_readings import TypedReadings
+from fleet.collection.batch import Row, Table, Value
+from fleet.collection.history import EPISODE, EPOCH
+from fleet.collection.target import Unusable
+from fleet.errors import UserError
+
+try:
+    import pyarrow as pa
+    from pyarrow import compute, parquet
+except ImportError as error:
+    raise UserError(f"Parquet needs an extra: pip install 'sensor-fleet[parquet]' ({error})") from error
+
+TYPES = {
+    **dict.fromkeys(REALS, pa.float64()),
+    **dict.fromkeys((*WHOLES, "source_id", "first_seq", "last_seq", "start_us", "run"), pa.int64()),
+    "time": pa.timestamp("us", tz="UTC"),
+}
+"""Of columns; the others are strings."""
+
+ARRIVAL = ("generation", "received_at")
+
+
+def arrow(columns: Iterable[str]) -> Any:
+    return pa.schema([(name, TYPES.get(name, pa.string())) for name in columns])
+
+
+SCHEMA = arrow(("timestamp", "time", *READING[1:], "generation", "source_id", "received_at", "extra"))
+"""`timestamp` is the text as the source has it, `time` the same for those who calculate; NULL if it is no time."""
+
+EPISODES, EPOCHS = arrow((*EPISODE, *ARRIVAL)), arrow((*EPOCH, *ARRIVAL))
+
+COMPARED = (*READING, "extra")
+"""What a reading is, beside where it lies in its source."""
+
+
+def table(readings: TypedReadings, chosen: Sequence[bool], times: Sequence[object], arrival: tuple[str, str]) -> Any:
+    """The chosen readings with their times."""
+    given: dict[str, Iterable[object]] = {**readings.columns, "time": times}
+    columns = {name: list(compress(values, chosen)) for name, values in given.items()}
+    columns |= {name: [value] * sum(chosen) for name, value in zip(ARRIVAL, arrival, strict=True)}
+    return pa.table(columns, schema=SCHEMA)
+
+
+def write(told: Any, file: IO[bytes]) -> None:
+    parquet.write_table(told, file, compression="zstd")
+
+
+def read(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """FileNotFoundError if there is none any more, Unusable if it is none."""
+    try:
+        with parquet.ParquetFile(path) as file:
+            return file.read(columns)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise Unusable(f"{path}: {error}") from error
+
+
+def readings_by_id(path: Path, wanted: set[int]) -> dict[int, Row]:
+    """The values of COMPARED of each wanted reading in a file."""
+    found = read(path, ["source_id", *COMPARED])
+    ids = found.column("source_id").to_pylist()
+    here = [own in wanted for own in ids]
+    if not any(here):
+        return {}
+    columns = [found.column(name).to_pylist() for name in COMPARED]
+    return dict(zip(compress(ids, here), compress(zip(*columns, strict=True), here), strict=True))
+
+
+def merged(path: Path, come: Table, schema: Any, arrival: tuple[str, str]) -> Any | None:
+    """The episodes or epochs of a file with those that came, each in place of the one with its sensor and first_seq; None
+    if all of them are there as they are."""
+    names = [name for name in schema.names if name not in ARRIVAL]
+    places = [come.columns.index(name) for name in names]
+    new: dict[tuple[Value, Value], Row] = {}
+    for row in come.rows:
+        arranged = tuple(row[place] for place in places)
+        new[arranged[names.index("sensor_id")], arranged[names.index("first_seq")]] = arranged
+    columns = dict(zip(names, zip(*new.values(), strict=True), strict=True))
+    columns |= {name: (value,) * len(new) for name, value in zip(ARRIVAL, arrival, strict=True)}
+    added = pa.table(columns, schema=schema)
+    if not path.exists():
+        return added
+    old = read(path)
+    keys = zip(old.column("sensor_id").to_pylist(), old.column("first_seq").to_pylist(), strict=True)
+    kept = pa.array([key not in new for key in keys])
+    replaced = old.filter(compute.invert(kept)).select(names)
+    if set(new.values()) == set(zip(*(column.to_pylist() for column in replaced.columns), strict=True)):
+        return None
+    return pa.concat_tables([old.filter(kept), added])
