@@ -16,7 +16,8 @@ from tests.collection.collecting import Collecting, collect, delivered, duplicat
 from tests.collection.receiver_process import receiving
 from tests.e2e.conftest import Up, lively, up
 from tests.e2e.running import fleet, wait_for
-from tests.fleet.damage import ask, crew, write
+from tests.fleet.damage import crew, write
+from tests.worker.stores import ask
 
 __all__ = ["lively", "up"]
 

@@ -134,7 +134,7 @@ def test_what_others_delivered(central: Path, tmp_path: Path) -> None:
 def test_more_sources_than_are_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then each is read for itself; what is found is the same."""
     monkeypatch.setattr("fleet.comparison.central_arrivals.MOST_SOURCES", 2)
-    monkeypatch.setattr("fleet.collection.originals.OPEN", 2)
+    monkeypatch.setattr("fleet.comparison.originals.OPEN", 2)
     (tmp_path / "data").mkdir()
     for sensor in crew(5):
         write(tmp_path / "data" / f"{sensor.sensor_id}.db", 300, sensors=[sensor])
