@@ -15,16 +15,9 @@ import click
 
 from fleet.commands.config import config
 from fleet.commands.entry import enter, program_version
-from fleet.commands.flags import SETTINGS, Duration, Place, Share, Whole, overrides
+from fleet.commands.flags import DATA, SETTINGS, Duration, Place, Share, Whole, overrides
+from fleet.commands.intervening import inject, pause, resume
 
-DATA = click.option(
-    "--data",
-    type=Place(),
-    metavar="DIR",
-    default=Path("data"),
-    show_default=True,
-    help="The fleet's data directory.",
-)
 CONFIG = click.option(
     "-c",
     "--config",
@@ -156,7 +149,8 @@ def verify(data: Path, sensor: str | None, complete: bool, as_json: bool) -> int
     return show(data, sensor=sensor, complete=complete, as_json=as_json)
 
 
-cli.add_command(config)
+for command in (config, inject, pause, resume):
+    cli.add_command(command)
 
 
 @cli.command()

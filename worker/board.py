@@ -33,6 +33,7 @@ STATES = (
     "done",  # every scheduled reading of the run is written
     "stopped",  # drained on request
     "failed",  # restart budget used up, or refused for good; `reason` says why
+    "paused",  # on request: no readings are due until it is resumed
 )
 STATE = {name: number for number, name in enumerate(STATES)}
 

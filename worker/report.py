@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class Report:
         self._rows = board.rows
         self._indices = np.array(rows, dtype=np.intp)
         self._writers = [board.row(row) for row in rows]
+        self._paused = np.zeros(len(rows), dtype=bool)
 
     def alive(self) -> None:
         self._rows["heartbeat_ns"][self._indices] = time.monotonic_ns()
@@ -30,7 +31,21 @@ class Report:
         self.alive()
 
     def state(self, name: str, reason: str = "") -> None:
-        for writer in self._writers:
+        self._set(name, range(len(self._writers)), reason)
+
+    def paused(self, flags: Sequence[bool]) -> None:
+        """Which sensors are paused: theirs is another state, and they have done what is asked of them."""
+        states = self._rows["state"][self._indices]
+        self._paused = now = np.array(flags)
+        self._set("healthy", np.flatnonzero(~now & (states == STATE["paused"])).tolist())
+        self._set("paused", (asleep := np.flatnonzero(now & (states != STATE["paused"]))).tolist())
+        first = self._rows["first_commit_ns"]
+        for index in self._indices[asleep].tolist():
+            first[index] = first[index] or time.monotonic_ns()
+
+    def _set(self, name: str, indices: Iterable[int], reason: str = "") -> None:
+        for index in indices:
+            writer = self._writers[index]
             with writer as row:
                 row["state"] = STATE[name]
                 writer.reason(reason)
@@ -77,8 +92,9 @@ class Report:
         first = rows["first_commit_ns"][indices]
         rows["first_commit_ns"][indices] = np.where(first == 0, moment, first)
         rows["heartbeat_ns"][indices] = moment
-        if (rows["state"][indices] != STATE["healthy"]).any():
-            self.state("healthy")
+        changed = ~self._paused & (rows["state"][indices] != STATE["healthy"])
+        if changed.any():
+            self._set("healthy", np.flatnonzero(changed).tolist())
 
 
 def mark(board: Board, spec: WorkerSpec, incarnation: int, state: str, reason: str = "", *, died: bool = False) -> None:

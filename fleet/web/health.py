@@ -18,9 +18,9 @@ GRACE_NS = 10_000_000_000
 SHOWN = (*STATES, "hung")
 HUNG = SHOWN.index("hung")
 
-ALIVE = [STATE[name] for name in ("starting", "healthy", "unready")]
+ALIVE = [STATE[name] for name in ("starting", "healthy", "unready", "paused")]
 WAITING = [STATE[name] for name in ("absent", "pending", "starting", "restarting")]
-WELL = [STATE[name] for name in ("healthy", "done", "stopped")]
+WELL = [STATE[name] for name in ("healthy", "done", "stopped", "paused")]
 BAD = [STATE["unready"], STATE["failed"], HUNG]
 
 Numbers = npt.NDArray[np.int64]
