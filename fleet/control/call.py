@@ -1,4 +1,7 @@
-"""The other end of the control socket: a command to the fleet of a data directory, and its answer."""
+"""The other end of the control socket: a command to the fleet of a data directory, and its answer.
+
+Also for a process that is to stay small: what a command may say is looked at by the fleet alone.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,23 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from fleet.control.address import short
-from fleet.control.commands import ANSWERS, Answer
 from fleet.errors import UserError
 from fleet.quotes import escaped
 
 
-def call(path: Path, timeout: float, **command: Any) -> Answer:
+class Refused(UserError):
+    """The fleet is there and does not do it, for a `reason`; `invalid` says that it is no command at all."""
+
+    def __init__(self, directory: Path, reason: str, *, invalid: bool) -> None:
+        super().__init__(f"{directory}: {reason}")
+        self.reason, self.invalid = reason, invalid
+
+
+def call(path: Path, timeout: float, /, **command: Any) -> dict[str, Any]:
     """Send a command to the fleet behind the socket at `path` and return its answer.
 
-    UserError if no fleet listens there, if it does not answer within `timeout` seconds, or if it refuses.
+    UserError if no fleet listens there, or if it does not answer within `timeout` seconds; Refused if it refuses.
     """
     directory = path.parent.parent
     with socket.socket(socket.AF_UNIX) as connection:
@@ -40,9 +48,11 @@ def call(path: Path, timeout: float, **command: Any) -> Answer:
     if not line.endswith(b"\n"):
         raise UserError(f"{directory}: the fleet ended before it answered")
     try:
-        answer: Answer = ANSWERS.validate_json(line)
-    except ValidationError:
-        answer = {}
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        told = None
+    answer: dict[str, Any] = told if isinstance(told, dict) else {}
     if answer.get("ok") is True:
         return answer
-    raise UserError(f"{directory}: {escaped(str(answer.get('error', 'what answers there is no fleet')))}")
+    reason = escaped(str(answer.get("error", "what answers there is no fleet")))
+    raise Refused(directory, reason, invalid=answer.get("invalid") is True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 MOST_NAMED = 1000
 """Sensors that one command can name; more are meant by what they have in common."""
@@ -55,13 +55,21 @@ class Restart(Command):
 
 
 class Roll(Command):
-    """Times are in seconds, shares from 0 to 1."""
+    """Times are in seconds, shares from 0 to 1. Without `step` and `every` all at once."""
 
     command: Literal["rollout"]
     firmware: Name
-    share: Share
-    step: Share
-    every: Annotated[float, Field(gt=0, le=1e9)]
+    share: Share = 1.0
+    step: Share | None = None
+    every: Annotated[float, Field(gt=0, le=1e9)] | None = None
+
+    @model_validator(mode="after")
+    def in_steps(self) -> Roll:
+        if (self.step is None) != (self.every is None):
+            raise ValueError("step and every belong together")
+        if self.step is not None and self.step > self.share:
+            raise ValueError(f"a step of {self.step:.4g} is more than the share of {self.share:.4g}")
+        return self
 
 
 class Inject(Selective):
@@ -100,5 +108,4 @@ class Probability(Selective):
 
 AnyCommand = Status | Down | Scale | Restart | Roll | Inject | Cancel | Pause | Resume | Probability
 Answer = dict[str, Any]
-ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)
 COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])

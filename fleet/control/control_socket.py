@@ -98,7 +98,7 @@ class ControlSocket:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "command"
-            return refusal(f"{legible(place)}: {first['msg']}")
+            return {**refusal(f"{legible(place)}: {first['msg']}"), "invalid": True}
         except UserError as error:
             return refusal(str(error))
 

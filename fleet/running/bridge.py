@@ -64,7 +64,8 @@ class Bridge:
         return {"before": before, "count": len(self._helm.plan.members)}
 
     def _roll_out(self, command: Roll) -> Answer:
-        return dict(self._rollouts.start(Rollout(command.firmware, command.share, command.step, command.every)))
+        step, every = command.step or command.share, command.every or 1.0
+        return dict(self._rollouts.start(Rollout(command.firmware, command.share, step, every)))
 
     def _restart(self, command: Restart) -> Answer:
         for member in self._helm.plan.members:

@@ -31,6 +31,7 @@ from fleet.running.reload import Reload, Source
 from fleet.running.renewals import Renewals
 from fleet.running.rollout import Rollouts
 from fleet.running.troubles import Troubles
+from fleet.storage import token
 from fleet.storage.backup_account import read_account
 from fleet.storage.data_directory import DataDirectory
 from fleet.storage.error_classes import error_classes
@@ -145,13 +146,18 @@ class Fleet:
 
     def _serve(self, listener: Listener) -> None:
         run_directory, http = self._directory.run, listener.socket
-        renamed = self._config.monitoring.endpoints.renamed()
+        monitoring = self._config.monitoring
+        renamed, hosts = monitoring.endpoints.renamed(), (monitoring.host, *monitoring.allowed_hosts)
+        try:
+            token.mint(self._directory.token)
+        except OSError as error:
+            log.warning("no control over HTTP: %s: %s", self._directory.token, error.strerror)
 
         def body(lifeline: socket.socket) -> int:
             # Imported in the process that needs it: Flask is 15 MB that the supervisor can do without.
             from fleet.web.server import serve
 
-            serve(http, run_directory, lifeline, renamed)
+            serve(http, run_directory, lifeline, renamed, hosts)
             return 0
 
         self._supervisor.serve("http", body, keep=(http.fileno(),))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from fleet.quotes import legible
 from fleet.running.beginning import microseconds
 from fleet.running.helm import Helm
 from fleet.running.selection import choose, listed
-from fleet.storage.interventions import FIRST, Injected, Interventions
+from fleet.storage.interventions import FIRST, NOTHING, Injected, Interventions
 from fleet.storage.roster import Member
 from worker import spec
 from worker.board import Board
@@ -40,6 +41,9 @@ class Hand:
 
     def __init__(self, helm: Helm, board: Board, file: Path) -> None:
         self._helm, self._board, self._file = helm, board, file
+        if helm.planner.interventions != NOTHING:  # of an earlier run, which had another clock
+            with suppress(UserError):
+                self._keep(self.laid)
 
     @property
     def laid(self) -> Interventions:
@@ -169,8 +173,9 @@ class Hand:
             raise
 
     def _keep(self, laid: Interventions) -> None:
+        run = self._helm.plan.run
         try:
-            laid.write(self._file)
+            replace(laid, clock=(run.start_us, run.origin_ns)).write(self._file)
         except OSError as error:
             raise UserError(f"{self._file}: cannot be written: {error.strerror}") from error
 

@@ -59,11 +59,17 @@ class Injected:
 
 @dataclass(frozen=True, slots=True)
 class Interventions:
-    """`injections` as they were asked for, the oldest first; `pauses` and `probabilities` by sensor."""
+    """`injections` as they were asked for, the oldest first; `pauses` and `probabilities` by sensor. `clock` is the
+    simulated time and, at the same moment, `worker.clock`, as of the run that has laid them."""
 
     injections: tuple[Injected, ...] = ()
     pauses: Mapping[str, tuple[Pause, ...]] = field(default_factory=dict)
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    clock: tuple[int, int] = (0, 0)
+
+    def now_us(self, clock_ns: int) -> int:
+        """Simulated time."""
+        return self.clock[0] + (clock_ns - self.clock[1]) // 1000
 
     def injection(self, id_: str) -> Injected | None:
         return next((each for each in self.injections if each.id == id_), None)
@@ -94,6 +100,7 @@ class Interventions:
                 sensor: [(pause.from_us, pause.until_us) for pause in some] for sensor, some in self.pauses.items()
             },
             "probabilities": dict(self.probabilities),
+            "clock": self.clock,
         }
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps(document))
@@ -114,6 +121,7 @@ def read_interventions(path: Path) -> Interventions:
                 for sensor, some in document["pauses"].items()
             },
             {str(sensor): float(probability) for sensor, probability in document["probabilities"].items()},
+            (int(document["clock"][0]), int(document["clock"][1])),
         )
     except FileNotFoundError:
         return Interventions()

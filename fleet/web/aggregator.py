@@ -6,7 +6,7 @@ To add a document: a function of an observation in `fleet.web.reports` (or `flee
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, Not
 
 from fleet.storage.readings import Unreadable
 from fleet.web import pages, records, reports, sensors
+from fleet.web.control import Control, Denied, denied
+from fleet.web.doorman import Doorman
 from fleet.web.endpoint_names import Renamed
 from fleet.web.health import SHOWN
 from fleet.web.memory import MemoryGauge
@@ -36,14 +38,23 @@ class NoSensor(Exception):
     """Nobody of that name is in the fleet."""
 
 
-def create_app(run_directory: Path, observer: Observer | None = None, renamed: Mapping[str, str] = {}) -> Flask:
+def create_app(
+    run_directory: Path,
+    observer: Observer | None = None,
+    renamed: Mapping[str, str] = {},
+    allowed_hosts: Collection[str] = (),
+) -> Flask:
     """The WSGI application for the fleet whose roster and board are in `run_directory`. `renamed` maps further paths
-    of documents to their usual ones."""
+    of documents to their usual ones; `allowed_hosts` are names that it may be asked by."""
     app = Flask("fleet.web", static_folder="static", template_folder="templates")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     aggregator = Aggregator(observer or Observer(run_directory))
-    for path, view in aggregator.routes().items():
+    control = Control(run_directory)
+    for path, view in (aggregator.routes() | control.routes()).items():
         app.add_url_rule(path, endpoint=path, view_func=view, methods=["GET"])
+    for path, view in control.actions().items():
+        app.add_url_rule(path, endpoint=path, view_func=view, methods=["POST"])
+    app.register_error_handler(Denied, denied)
     app.register_error_handler(HTTPException, refused)
     app.register_error_handler(NoFleet, no_fleet)
     app.register_error_handler(NoSensor, no_sensor)
@@ -51,6 +62,7 @@ def create_app(run_directory: Path, observer: Observer | None = None, renamed: M
     app.after_request(with_headers)
     if renamed:
         app.wsgi_app = Renamed(app.wsgi_app, renamed)  # type: ignore[method-assign]  # Flask's documented way
+    app.wsgi_app = Doorman(app.wsgi_app, allowed_hosts)  # type: ignore[method-assign]
     return app
 
 
@@ -209,8 +221,9 @@ def refused(error: HTTPException) -> Response:
     if isinstance(error, NotFound):
         return answer(encoded({"error": "no such path", "path": request.path}), 404)
     if isinstance(error, MethodNotAllowed):
-        response = answer(encoded({"error": f"{request.method}: allowed is GET or HEAD"}), 405)
-        response.headers["Allow"] = "GET, HEAD"
+        allowed = sorted(set(error.valid_methods or ()) - {"OPTIONS"})
+        response = answer(encoded({"error": f"{request.method}: allowed is {' or '.join(allowed)}"}), 405)
+        response.headers["Allow"] = ", ".join(allowed)
         return response
     return answer(encoded({"error": error.description or error.name}), error.code or 500)
 
