@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fleet.configuration.scalars import AsText, AsWhole, Flag, Misfit, Section, Text
 
-TAKEN = ("livez", "grid", "workers", "static")
+TAKEN = ("api", "grid", "livez", "metrics", "openapi.json", "sensors", "static", "workers")
 """The first parts of the paths that are not for renaming."""
 
 

@@ -20,6 +20,7 @@ from fleet.web.doorman import Doorman
 from fleet.web.endpoint_names import Renamed
 from fleet.web.health import SHOWN
 from fleet.web.memory import MemoryGauge
+from fleet.web.monitoring import Monitoring
 from fleet.web.observation import NoFleet, Observation, Observer
 from fleet.web.sensors import Document
 
@@ -48,9 +49,10 @@ def create_app(
     of documents to their usual ones; `allowed_hosts` are names that it may be asked by."""
     app = Flask("fleet.web", static_folder="static", template_folder="templates")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    aggregator = Aggregator(observer or Observer(run_directory))
+    observer = observer or Observer(run_directory)
     control = Control(run_directory)
-    for path, view in (aggregator.routes() | control.routes()).items():
+    views = Aggregator(observer).routes() | Monitoring(observer, MemoryGauge()).routes() | control.routes()
+    for path, view in views.items():
         app.add_url_rule(path, endpoint=path, view_func=view, methods=["GET"])
     for path, view in control.actions().items():
         app.add_url_rule(path, endpoint=path, view_func=view, methods=["POST"])
