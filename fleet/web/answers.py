@@ -66,6 +66,7 @@ def kept(observation: Observation, path: str, tag: str, build: Callable[[], Docu
         )
         response = sent(body, small)
     response.set_etag(tag)
+    response.headers["Cache-Control"] = "no-cache"  # to be kept, and asked after every time
     return response
 
 
