@@ -1,4 +1,4 @@
-"""What machines that watch a fleet ask for: its metrics, as Prometheus scrapes them."""
+"""What programs that do not know a fleet ask for: its metrics, as Prometheus scrapes them, and what else there is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable
 from flask import Response, request
 
 from fleet.web import exposition
-from fleet.web.answers import choice
+from fleet.web.answers import answer, choice
+from fleet.web.description import described
 from fleet.web.memory import MemoryGauge
 from fleet.web.metrics import FleetCollector
 from fleet.web.observation import Observer
@@ -22,7 +23,7 @@ class Monitoring:
         self._observer, self._memory = observer, memory
 
     def routes(self) -> dict[str, Callable[..., Response]]:
-        return {"/metrics": self.metrics}
+        return {"/metrics": self.metrics, "/openapi.json": openapi}
 
     def metrics(self) -> Response:
         """The fleet for Prometheus, in its text format or, if that is accepted rather, as OpenMetrics; with
@@ -39,3 +40,8 @@ class Monitoring:
 
         body = observation.bodies.get(("/metrics", wanted.content_type, per_sensor), build)
         return Response(body, content_type=wanted.content_type, headers={"Vary": "Accept"})
+
+
+def openapi() -> Response:
+    """All paths and documents, in OpenAPI's own terms."""
+    return answer(described())
