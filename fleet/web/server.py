@@ -50,6 +50,11 @@ class Request(HTTPRequest):
 
     def read_request_headers(self) -> bool:
         understood = bool(super().read_request_headers())  # type: ignore[no-untyped-call]
+        length = self.inheaders.get(b"Content-Length", b"0")
+        if understood and not (length.isdigit() and int(length) <= len(self.conn.rfile.received)):
+            # It was gathered by what it said of its length, and nobody is going to wait for more.
+            self.simple_response("400 Bad Request", "Malformed Content-Length Header")
+            return False
         if self.inheaders.get(b"Content-Length", b"0") != b"0" or self.inheaders.get(b"Transfer-Encoding"):
             self.close_connection = True  # not all who answer read a body, and what is left would be the next request
         return understood
