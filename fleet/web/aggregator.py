@@ -24,6 +24,7 @@ from fleet.web.memory import MemoryGauge
 from fleet.web.monitoring import Monitoring
 from fleet.web.observation import NoFleet, Observation, Observer
 from fleet.web.sensors import Document
+from fleet.web.shortcut import Shortcut
 
 MOST_ROWS = 1000
 LARGEST = 1_000_000_000
@@ -60,6 +61,7 @@ def create_app(
     app.register_error_handler(NoSensor, no_sensor)
     app.register_error_handler(Unreadable, unreadable)
     app.after_request(with_headers)
+    app.wsgi_app = Shortcut(app.wsgi_app, observer, "/api/snapshot")  # type: ignore[method-assign]
     if renamed:
         app.wsgi_app = Renamed(app.wsgi_app, renamed)  # type: ignore[method-assign]  # Flask's documented way
     app.wsgi_app = Doorman(app.wsgi_app, allowed_hosts)  # type: ignore[method-assign]

@@ -62,7 +62,7 @@ def kept(observation: Observation, path: str, tag: str, build: Callable[[], Docu
     else:
         body = observation.bodies.get((path, "plain"), lambda: encoded(build()))
         small = (
-            observation.bodies.get((path, "gzip"), lambda: gzip.compress(body, 5, mtime=0)) if takes_gzip() else None
+            observation.bodies.get((path, "gzip"), lambda: gzip.compress(body, 4, mtime=0)) if takes_gzip() else None
         )
         response = sent(body, small)
     response.set_etag(tag)

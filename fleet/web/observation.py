@@ -20,6 +20,7 @@ from fleet.errors import UserError
 from fleet.storage.backup_account import read_account
 from fleet.storage.reload_report import read_report
 from fleet.storage.roster import Member, Roster
+from fleet.web.channels import Channels, channels_of
 from fleet.web.history import History
 from fleet.web.pace import Pace
 from worker.board import ROW, Board, Rows
@@ -69,6 +70,7 @@ class Observation:
     gone: Rows = field(default_factory=lambda: np.zeros(0, dtype=ROW))
     reload: Mapping[str, Any] = field(default_factory=dict)
     backups: Mapping[str, Any] = field(default_factory=dict)
+    channels: Channels = field(default_factory=lambda: channels_of(()))
     history: History = field(default_factory=History)
     bodies: Bodies = field(default_factory=Bodies)
 
@@ -91,6 +93,7 @@ class Membership:
     index: dict[str, int]
     rates: npt.NDArray[np.float64]
     board_rows: npt.NDArray[np.intp]
+    channels: Channels
     changed_ns: int
 
 
@@ -144,6 +147,7 @@ class Observer:
             gone=left_behind(everything, membership.board_rows),
             reload=read_report(self.run_directory / "reload.json"),
             backups=read_account(self.run_directory),
+            channels=membership.channels,
             history=self.history,
         )
 
@@ -158,6 +162,7 @@ class Observer:
                 index={member.sensor_id: number for number, member in enumerate(roster.members)},
                 rates=np.array([member.rate for member in roster.members], dtype=np.float64),
                 board_rows=np.array([member.row for member in roster.members], dtype=np.intp),
+                channels=channels_of(roster.members),
                 changed_ns=now_ns - max(time.time_ns() - found[1], 0),
             )
         return self._membership

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import render_template
@@ -9,7 +10,6 @@ from flask import render_template
 from fleet.web import reports, sensors
 from fleet.web.observation import Observation
 from fleet.web.sensors import Document
-from fleet.web.snapshot import channels
 from worker.board import KINDS
 from worker.spec import Identity
 
@@ -64,8 +64,8 @@ def overview(observation: Observation) -> str:
         verdict=reports.healthz(observation),
         tiles=tiles(metrics),
         kinds=KINDS,
-        channels=channels(observation),
-        columns=columns(channels(observation)),
+        channels=observation.channels.units,
+        columns=columns(observation.channels.units),
         listed=listed["workers"],
         shown=written,
     )
@@ -118,7 +118,7 @@ def tiles(metrics: Document) -> tuple[Tile, ...]:
     )
 
 
-def columns(measured: list[tuple[str, str]]) -> tuple[Column, ...]:
+def columns(measured: Sequence[tuple[str, str]]) -> tuple[Column, ...]:
     """The columns of the table, in the order in which `rows.js` writes them."""
     return (
         Column("id", "Sensor", "id"),

@@ -106,6 +106,8 @@ class Server(wsgi.Server):
         self.answering: dict[Connection, None] = {}
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002
+        # An answer goes out in two parts, and the second would wait 40 ms for the client to confirm the first.
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = self._listener
         return self._listener
 

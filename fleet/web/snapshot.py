@@ -40,7 +40,7 @@ def roster(observation: Observation) -> Document:
         "ids": [member.sensor_id for member in members],
         "rates": [member.rate for member in members],
         **{name: [getattr(member.identity, name) for member in members] for name in IDENTITY},
-        "channels": [{"name": name, "unit": unit} for name, unit in channels(observation)],
+        "channels": [{"name": name, "unit": unit} for name, unit in observation.channels.units],
     }
 
 
@@ -69,7 +69,7 @@ def snapshot(observation: Observation) -> Document:
         "restarts": rows["restarts"].tolist(),
         "errors": rows["errors"].tolist(),
         "paces": np.rint(observation.pace * 10).astype(np.int64).tolist(),
-        "values": {name: measured(observation, name) for name, _unit in channels(observation)},
+        "values": {name: measured(observation, name) for name, _unit in observation.channels.units},
     }
 
 
@@ -77,15 +77,6 @@ def lettered(numbers: npt.NDArray[np.int64]) -> str:
     """A letter each; a hyphen for those below zero."""
     letters = np.frombuffer(("-" + LETTERS).encode(), dtype=np.uint8)
     return letters[np.clip(numbers + 1, 0, len(LETTERS))].tobytes().decode()
-
-
-def channels(observation: Observation) -> list[tuple[str, str]]:
-    """(name, unit) of every channel that a sensor has, in the order they come; a name has the unit it comes with first."""
-    units: dict[str, str] = {}
-    for found in dict.fromkeys(member.channels for member in observation.members):
-        for name, unit in found:
-            units.setdefault(name, unit)
-    return list(units.items())
 
 
 def measured(observation: Observation, channel: str) -> dict[str, Any]:
@@ -102,13 +93,7 @@ def measured(observation: Observation, channel: str) -> dict[str, Any]:
 
 def column(observation: Observation, channel: str) -> npt.NDArray[np.float64]:
     """The channel's values, NaN for the sensors that have none or have written nothing."""
-    rows, members = observation.rows, observation.members
-    places = {
-        found: next((place for place, (name, _) in enumerate(found) if name == channel), -1)
-        for found in dict.fromkeys(member.channels for member in members)
-    }
-    width = rows["values"].shape[1]
-    at = np.array([places[member.channels] for member in members], dtype=np.intp)
-    there = (at >= 0) & (at < width) & (rows["readings"] > 0)
-    values: npt.NDArray[np.float64] = rows["values"][np.arange(len(members)), np.where(there, at, 0)]
+    rows, at = observation.rows, observation.channels.places[channel]
+    there = (at >= 0) & (rows["readings"] > 0)
+    values: npt.NDArray[np.float64] = rows["values"][np.arange(len(at)), np.maximum(at, 0)]
     return np.where(there, values, np.nan)

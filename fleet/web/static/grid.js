@@ -13,7 +13,7 @@ export function layout(count, width, height) {
   for (let columns = 1; columns <= count; columns += 1) {
     const rows = Math.ceil(count / columns);
     const aspect = width / columns / (height / rows);
-    const cost = Math.abs(Math.log(aspect / shape)) + (8 * (columns * rows - count)) / count;
+    const cost = Math.max(Math.abs(Math.log(aspect / shape)) - 0.3, 0) + (8 * (columns * rows - count)) / count;
     if (cost < best.cost) best = { columns, rows, cost };
   }
   return best;

@@ -4,6 +4,7 @@ import { colour, isDark } from "./palette.js";
 import { Surface } from "./surface.js";
 
 const STRETCH = 1.22; // degrees of latitude against those of longitude, about right where most people live
+const WIDEST = 24; // pixels from a city that its sensors are spread, at most
 const CLOSEST = 160; // pixels a degree
 const EVERYWHERE = { west: -168, east: 180, south: -50, north: 68 };
 
@@ -137,15 +138,21 @@ export class World {
   settle(size) {
     const { longitude, latitude } = this.fleet.who;
     const crowds = new Map();
-    this.spots = this.fleet.ids.map((_, place) => {
+    const here = this.fleet.ids.map((_, place) => {
       if (longitude[place] === null || latitude[place] === null) return null;
       const [x, y] = [this.x(longitude[place]), this.y(latitude[place])];
-      const here = `${Math.round(x / size)},${Math.round(y / size)}`;
-      const crowd = crowds.get(here) ?? { x, y, count: 0 };
-      crowds.set(here, crowd);
-      const away = size * 1.25 * Math.sqrt(crowd.count);
-      const angle = crowd.count * 2.39996;
+      const key = `${Math.round(x / size)},${Math.round(y / size)}`;
+      const crowd = crowds.get(key) ?? { x, y, count: 0, placed: 0 };
       crowd.count += 1;
+      crowds.set(key, crowd);
+      return crowd;
+    });
+    this.spots = here.map((crowd) => {
+      if (!crowd) return null;
+      const reach = Math.min(size * 1.25 * Math.sqrt(crowd.count), WIDEST);
+      const away = reach * Math.sqrt(crowd.placed / crowd.count);
+      const angle = crowd.placed * 2.39996;
+      crowd.placed += 1;
       return [crowd.x + away * Math.cos(angle), crowd.y + away * Math.sin(angle)];
     });
   }
