@@ -17,6 +17,7 @@ from fleet.commands.config import config
 from fleet.commands.entry import enter, program_version
 from fleet.commands.flags import DATA, SETTINGS, Duration, Place, Share, Whole, overrides
 from fleet.commands.intervening import inject, pause, resume
+from fleet.commands.top import top
 
 CONFIG = click.option(
     "-c",
@@ -149,7 +150,7 @@ def verify(data: Path, sensor: str | None, complete: bool, as_json: bool) -> int
     return show(data, sensor=sensor, complete=complete, as_json=as_json)
 
 
-for command in (config, inject, pause, resume):
+for command in (config, inject, pause, resume, top):
     cli.add_command(command)
 
 
