@@ -49,7 +49,12 @@ class Sensor:
     def change(self, spec: SensorSpec) -> None:
         """Behave by another spec of the same sensor from the next unsettled reading on."""
         self.spec = spec
-        if self._placed:
+        if not self._placed:
+            return
+        if self._stored is not None and self._epoch is None and self._same(self._stored):
+            self._look_ahead()  # what is known of the epoch stays true, and to compile it is most of the work
+            self._leave_out_pauses()
+        else:
             self.resume(Position(self.next_seq, self._stored))
 
     def skip(self, now_us: int) -> None:
@@ -184,8 +189,13 @@ class Sensor:
         self.plan = Plan(run.seed, self.spec.identity, settings, schedule.first_seq, schedule.start_us)
         self._chunk = None
         self.limit = None if run.duration_us is None else schedule.until(run.start_us + run.duration_us)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """See when the next stage begins, and the next pause."""
+        schedule = self.schedule
         now = schedule.time(self.next_seq)
-        later = [stage for stage in self.spec.stages if stage.at_us > now and stage.settings != settings]
+        later = [stage for stage in self.spec.stages if stage.at_us > now and stage.settings != self.plan.settings]
         self._turn = schedule.due(later[0].at_us - 1) if later else None
         pause = self.spec.pause_after(now)
         self._halt = schedule.due(pause.from_us - 1) if pause else None

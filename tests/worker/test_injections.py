@@ -183,3 +183,18 @@ def test_an_order_carries_it(tmp_path: Path) -> None:
     told = replace(worker, sensors=(replace(spec(injection("noise")), pauses=(Pause(1, 2), Pause(3))),))
 
     assert told == orders.changed(worker, json.loads(json.dumps(orders.change(told))))
+
+
+def test_what_changes_nothing_now_costs_nothing() -> None:
+    """Stages and pauses that are over, or are to come, leave the epoch as it is, compiled."""
+    subject = Sensor(SensorSpec(IDENTITY, TOLD, 0), run())
+    subject.resume(NEW)
+    lived(subject, NEW_YEAR + 90 * SECOND)
+    plan = subject.plan
+    subject.change(spec(injection("noise")))
+    subject.change(replace(spec(injection("spike")), pauses=(Pause(UNTIL + SECOND, UNTIL + 2 * SECOND),)))
+
+    assert plan is subject.plan
+    assert ["injection x", "injection x ends", "skip"] == [
+        e.reason for e in epochs(lived(subject, NEW_YEAR + 200 * SECOND))
+    ]
