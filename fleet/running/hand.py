@@ -144,7 +144,10 @@ class Hand:
             return
         injections = tuple(each.laid_to_rest() if each.id in done else each for each in self.laid.injections)
         laid = replace(self.laid, injections=injections, pauses=pauses).bounded()
-        self._keep(laid)
+        try:
+            self._keep(laid)
+        except UserError:  # the disk is full: it is over another time
+            return
         # Not worth telling the workers: what is over changes nothing for them. They hear of it with the next change.
         self._helm.planner = self._helm.planner.with_interventions(laid)
         for injection in ended:
