@@ -34,7 +34,7 @@ class Monitoring:
 
         def build() -> bytes:
             data = self._observer.run_directory.parent
-            collector = FleetCollector(observation, self._memory.read(observation), data)
+            collector = FleetCollector(observation, self._memory.latest(observation), data)
             fleet = exposition.fleet(wanted, collector)
             return exposition.with_sensors(wanted, fleet, observation) if per_sensor else fleet
 

@@ -17,7 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from fleet.web.aggregator import create_app
 from fleet.web.health import SHOWN
+from fleet.web.memory import AGE_NS, MemoryGauge
 from fleet.web.observation import Observer
+from tests.e2e.running import wait_for
 from tests.fleet.staged import CHANNELS, VALUES, Staged, name
 from worker.board import KINDS
 
@@ -244,6 +246,19 @@ def test_promtool_has_nothing_to_complain_about(client: FlaskClient) -> None:
     checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
 
     assert (0, "", "") == (checked.returncode, checked.stdout, checked.stderr)
+
+
+def test_nobody_waits_for_memory_to_be_measured(staged: Staged) -> None:
+    """An old measurement is given at once, and is taken anew meanwhile."""
+    now = 0
+    gauge = MemoryGauge(lambda: now)
+    observation = Observer(staged.run).observe()
+    first = gauge.latest(observation)
+
+    assert first is gauge.latest(observation)
+    now = AGE_NS + 1
+    assert first is gauge.latest(observation)
+    wait_for(lambda: gauge.latest(observation) is not first, "it is measured anew")
 
 
 def test_a_thousand_sensors(tmp_path: Path) -> None:
