@@ -14,7 +14,7 @@ UP_FLAGS = $(call given,CONFIG,--config) $(call given,REPLICAS,--replicas) $(cal
 	$(call given,IDENTITIES,--identities) $(call given,FOR,--for) $(call given,START,--start) $(call given,RESUME,--resume) \
 	$(call given,HOST,--host) $(call given,PORT,--port)
 
-.PHONY: help up install test test-slow chaos soak fuzz check format bench image clean FORCE
+.PHONY: help up install test test-slow test-browser chaos soak fuzz check format bench image clean FORCE
 
 help: ## list these targets
 	@echo "usage: make TARGET [NAME=VALUE ...]"
@@ -36,6 +36,9 @@ test: $(VENV)/.test ## all tests but the slow ones (ARGS="-k name" to choose)
 
 test-slow: $(VENV)/.test ## the slow ones, one at a time: they measure
 	@exec "$(VENV)/bin/python" -m pytest -m slow $(ARGS)
+
+test-browser: $(VENV)/.test ## those that look at the dashboard with chromium, where there is one
+	@exec "$(VENV)/bin/python" -m pytest -m browser $(ARGS) tests/browser
 
 chaos: $(VENV)/.test ## six minutes of faults on three fleets, and the proof that nothing was lost (SECONDS EACH KILLS SENSORS)
 	@exec "$(VENV)/bin/python" -m tests.faults.chaos $(call given,SECONDS,--seconds) $(call given,EACH,--each) \

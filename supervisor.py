@@ -101,7 +101,7 @@ class Supervisor:
             self._drain_slot(slot)
         else:
             self._schedule(slot, 0.0)
-        self.note(name, "restart asked for")
+        self.note(name, "restart asked for", "restart")
 
     def change(self, specs: Sequence[WorkerSpec]) -> None:
         """Have workers go on by new specs of the same sensors; those that do not run start by them."""
@@ -122,13 +122,13 @@ class Supervisor:
     def drain(self) -> None:
         """Have everything that is due committed, then end. Asked for a second time: kill at once."""
         if self.draining:
-            self.note("fleet", "killed on request")
+            self.note("fleet", "killed on request", "stop")
             self._outcome.killed_by_request = True
             for slot in self.slots.values():
                 slot.kill_at = self._loop.now
             return
         self.draining = True
-        self.note("fleet", "draining")
+        self.note("fleet", "draining", "stop")
         self._nursery.leave()
         for slot in list(self.slots.values()):
             if slot.phase == "running":
@@ -136,11 +136,11 @@ class Supervisor:
             elif slot.phase == "waiting":
                 self._give_up(slot)
 
-    def note(self, worker: str, text: str) -> None:
-        event = Event(time.time(), worker, text)
+    def note(self, worker: str, text: str, kind: str = "note", effect: str = "", sensors: tuple[str, ...] = ()) -> None:
+        event = Event(time.time(), worker, text, kind, effect, sensors)
         self.events = [*self.events[-199:], event]
         self.tell(event)
-        log.info("%s: %s", worker, text)
+        log.info("%s", event)
 
     # The loop
 
@@ -172,7 +172,7 @@ class Supervisor:
         """What has to be found out, for nobody tells."""
         self._reap()  # nothing wakes this process when a worker ends that an earlier template has forked
         for slot in self._hangs.look(self.slots.values()):
-            self.note(slot.spec.name, f"no heartbeat for {self.policy.hang:.0f} s, killing it")
+            self.note(slot.spec.name, f"no heartbeat for {self.policy.hang:.0f} s, killing it", "hang")
             assert slot.child
             slot.child.signal(signal.SIGABRT, signal.SIGCONT)  # first for a stack dump, then for good
             slot.kill_at = self._loop.now + 1.0
@@ -246,7 +246,7 @@ class Supervisor:
             self._schedule(slot, then.delay)
             self._mark(slot, then.state, then.reason, died=then.died)
         if then.told:
-            self.note(slot.spec.name, then.told)
+            self.note(slot.spec.name, then.told, then.kind)
 
     def _end(self, slot: Slot, state: str, reason: str = "") -> None:
         slot.phase = "ended"

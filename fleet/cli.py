@@ -13,19 +13,14 @@ from typing import Any, NoReturn
 
 import click
 
+from fleet.commands.collect import collect
 from fleet.commands.config import config
 from fleet.commands.entry import enter, program_version
-from fleet.commands.flags import SETTINGS, Duration, Place, Share, Whole, overrides
+from fleet.commands.flags import DATA, SETTINGS, Duration, Place, Share, Whole, overrides
+from fleet.commands.intervening import inject, pause, resume
 from fleet.commands.receive import receive
+from fleet.commands.top import top
 
-DATA = click.option(
-    "--data",
-    type=Place(),
-    metavar="DIR",
-    default=Path("data"),
-    show_default=True,
-    help="The fleet's data directory.",
-)
 CONFIG = click.option(
     "-c",
     "--config",
@@ -34,7 +29,6 @@ CONFIG = click.option(
     envvar="CONFIG_FILE",
     help="YAML config. Default: $CONFIG_FILE, or a hundred sensors at one reading/s.",
 )
-TARGETS = "http(s)://..., sqlite:///FILE, postgresql://... or parquet:DIR"
 MOST_SENSORS = 100_000
 
 
@@ -166,47 +160,8 @@ def verify(
     return show(data, sensor=sensor, complete=complete, as_json=as_json, against=target)
 
 
-cli.add_command(config)
-cli.add_command(receive)
-
-
-@cli.command()
-@click.option(
-    "--data-dir",
-    "--data",
-    type=Place(),
-    metavar="DIR",
-    default=Path("data"),
-    show_default=True,
-    help="Folder whose databases are swept, those in folders below too.",
-)
-@click.option("--to", "--api-url", "target", metavar="TARGET", required=True, help=f"Where to: {TARGETS}.")
-@click.option("--batch-size", type=Whole(1, 100_000), default=1000, show_default=True, help="Readings at a time.")
-@click.option("--once", is_flag=True, help="One sweep; without it, sweep after sweep until stopped.")
-@click.option(
-    "--interval", type=Duration(), default="10s", show_default=True, help="How long to rest between two sweeps."
-)
-@click.option("--max-runtime", type=Duration(), metavar="TIME", help="Stop after so long.")
-@click.option("--workers", type=Whole(1, 64), default=4, show_default=True, help="Databases at the same time.")
-@click.option(
-    "--cursor", is_flag=True, help="Leave `synced` alone, and keep apart how far each database was collected."
-)
-@click.option(
-    "--state", type=Place(), metavar="DIR", help="The collector's own records. Default: .collector in --data-dir."
-)
-@click.option("--retry-dead-letters", is_flag=True, help="Try again what the target refused.")
-@click.option("--gzip", is_flag=True, help="Compress what is sent over HTTP.")
-@click.option("--health-port", type=Whole(0, 65535), metavar="P", help="Serve /health and /metrics on 127.0.0.1.")
-@click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
-def collect(target: str, data_dir: Path, once: bool, interval: float, max_runtime: float | None, **flags: Any) -> int:
-    """Deliver every reading exactly once to a central place, also while the fleet writes.
-
-    Secrets for http(s) targets come from the environment: COLLECT_TOKEN, COLLECT_HEADERS.
-    """
-    from fleet.commands.collect import Collection, collect
-
-    flags["retry_dead"] = flags.pop("retry_dead_letters")
-    return collect(Collection(data_dir, target, interval=None if once else interval, longest=max_runtime, **flags))
+for command in (config, collect, inject, pause, receive, resume, top):
+    cli.add_command(command)
 
 
 @cli.command()

@@ -28,6 +28,7 @@ PARTS = (
     "configuration",
     "identity",
     "storage",
+    "control",
     "web",
     "running",
     "verification",

@@ -32,13 +32,21 @@ class Draws(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What a kind may change: the channels and the odds with which a one-channel kind picks among them."""
+    """What a kind may change: the channels and the odds with which a one-channel kind picks among them. `only` is the
+    index of the one channel that is left to any kind, None for all."""
 
     channels: tuple[Channel, ...]
     odds: tuple[float, ...]
+    only: int | None = None
+
+    def narrowed(self, chosen: tuple[int, ...]) -> tuple[int, ...]:
+        """The indices of channels that a kind has chosen, or of the only one."""
+        return chosen if self.only is None else (self.only,)
 
     def pick(self, draw: float) -> int:
         """The index of a channel, by the odds."""
+        if self.only is not None:
+            return self.only
         position = draw * total(self.odds)
         for index, odds in enumerate(self.odds):
             position -= odds
@@ -137,7 +145,11 @@ class Pattern:
         chosen = tuple(names.index(name) for name in self.opposed if name in names)
         channels = chosen or tuple(range(min(2, len(names))))
         size = {"amplitude": self.amplitude} if self.amplitude else {"amplitude_percent": self.amplitude_percent}
-        return tuple(sorted(channels)), {**size, "frequency": self.frequency, "phase": round(draws.phase, 6)}
+        return target.narrowed(tuple(sorted(channels))), {
+            **size,
+            "frequency": self.frequency,
+            "phase": round(draws.phase, 6),
+        }
 
     def apply(self, stretch: Stretch, channels: tuple[int, ...], parameters: Parameters, target: Target) -> None:
         frequency = min(parameters["frequency"], stretch.rate / 8)
@@ -178,7 +190,8 @@ class Noise:
 
     def draw(self, draws: Draws, target: Target) -> tuple[tuple[int, ...], Parameters]:
         gain = {"vibration_gain": self.vibration_gain} if self.vibration_gain != 1.0 else {}
-        return tuple(range(len(target.channels))), {"noise_factor": round(self.factor, 6), **gain}
+        chosen = target.narrowed(tuple(range(len(target.channels))))
+        return chosen, {"noise_factor": round(self.factor, 6), **gain}
 
     def apply(self, stretch: Stretch, channels: tuple[int, ...], parameters: Parameters, target: Target) -> None:
         for index in channels:

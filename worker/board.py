@@ -33,10 +33,17 @@ STATES = (
     "done",  # every scheduled reading of the run is written
     "stopped",  # drained on request
     "failed",  # restart budget used up, or refused for good; `reason` says why
+    "paused",  # on request: no readings are due until it is resumed
 )
 STATE = {name: number for number, name in enumerate(STATES)}
 
 KINDS = NAMES
+
+COMMIT_BOUNDS_US = (500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000)
+"""Upper bounds of the buckets that transactions are counted in by duration; one more bucket has the longer ones."""
+
+LAG_BOUNDS_US = tuple(int(seconds * 1_000_000) for seconds in (0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 30, 60, 300))
+"""The same for the lag of each commit of each sensor: commits are usually a second apart."""
 
 ROW = np.dtype(
     [
@@ -46,6 +53,8 @@ ROW = np.dtype(
         ("incarnation", "<i8"),
         ("heartbeat_ns", "<i8"),  # monotonic clock, from the loop that commits
         ("started_ns", "<i8"),  # monotonic clock, when this incarnation began
+        ("waiting_ns", "<i8"),  # monotonic clock, since when it waits for a first commit, over all attempts
+        ("leads", "<i8"),  # 1: the first sensor of its process, whose counts of that process are the ones to add up
         ("next_seq", "<i8"),  # scheduled readings settled so far (the checkpoint)
         ("readings", "<i8"),  # rows written in this run, all incarnations
         ("anomalies", "<i8", (len(KINDS),)),  # anomalous readings of this run by kind, missing ones included
@@ -56,6 +65,9 @@ ROW = np.dtype(
         ("lag_us", "<i8"),  # age of the oldest reading of the last commit when it was committed
         ("commit_us", "<i8"),  # duration of the last transaction
         ("commit_total_us", "<i8"),  # all transactions together
+        ("commit_buckets", "<i8", (len(COMMIT_BOUNDS_US) + 1,)),  # transactions by duration
+        ("lag_total_us", "<i8"),  # the lags of all commits together
+        ("lag_buckets", "<i8", (len(LAG_BOUNDS_US) + 1,)),  # commits by lag
         ("committed_at_us", "<i8"),  # wall clock of the last commit, microseconds since 1970
         ("first_commit_ns", "<i8"),  # monotonic clock of the first commit of the run
         ("timestamp_us", "<i8"),  # simulated time of the last reading written
@@ -64,7 +76,7 @@ ROW = np.dtype(
         ("database_bytes", "<i8"),
         ("renewals", "<i8"),  # its database was damaged, deleted or replaced, and begun anew
         ("reason", "S192"),  # why it is unready or failed, UTF-8
-        ("reserved", "S48"),
+        ("reserved", "S16"),
     ],
     align=True,
 )

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from worker.anomalies import NAMES, Kind, MissingData, Parameters, Stretch, Target, build, target
+from worker.anomalies import NAMES, Draws, Kind, MissingData, Parameters, Stretch, Target, build, target
 from worker.daily import daily_pattern
 from worker.episodes import LONGEST, Deal, Episodes, Found, Onsets, Shares
 from worker.schedule import Ints, Schedule
 from worker.seasons import yearly_pattern
-from worker.spec import AnomalySpec, Identity, Settings
-from worker.streams import Floats, Streams
+from worker.spec import AnomalySpec, Identity, Injection, Settings
+from worker.streams import Floats, Purpose, Streams
 from worker.working_hours import at_work
 
 HEALTHY = -1
@@ -78,6 +78,7 @@ class Plan:
         specs = tuple(spec for spec in settings.anomalies if spec.share > 0)
         self._kinds = tuple((NAMES.index(spec.kind), build(spec), target(spec, settings.channels)) for spec in specs)
         self._episodes = self._lay_out(specs) if specs else None
+        self._injected = self._inject(settings.injection) if settings.injection else None
         self._ends = column([c.minimum for c in settings.channels]), column([c.maximum for c in settings.channels])
         self._physical = column([c.lowest for c in settings.channels]), column([c.highest for c in settings.channels])
         self._scales = column([10.0**c.decimals for c in settings.channels])
@@ -122,7 +123,11 @@ class Plan:
         return Episode(kind, names, max(found.first_seq, self.schedule.first_seq), found.last_seq, parameters)
 
     def _found(self, first: int, end: int) -> Iterator[tuple[Found, Kind, int, Target]]:
-        if self._episodes:
+        if self._injected:
+            found = self._injected[0]
+            if found.first_seq < end and first <= found.last_seq:
+                yield self._injected
+        elif self._episodes:
             for found in self._episodes.between(first, end):
                 number, kind, goal = self._kinds[found.kind]
                 # An epoch's first reading is always delivered, so that a sensor that starts is seen to start.
@@ -145,6 +150,20 @@ class Plan:
             if work is not None and channel.working_hours:
                 base[index] += work * channel.working_hours
         return base, deviation
+
+    def _inject(self, injection: Injection) -> tuple[Found, Kind, int, Target]:
+        """The one episode of an injection. Where it began before the epoch it has the same draws and runs on."""
+        first = self.schedule.following(injection.from_us - 1)
+        last = self.schedule.following(injection.until_us - 1) - 1
+        draws = Draws(*self._streams.generator(Purpose.INJECTION, injection.from_us).random(4).tolist())
+        if injection.sized:
+            draws = draws._replace(size=1.0, sign=0.0)
+        goal = target(injection.anomaly, self.settings.channels)
+        if injection.channel is not None:
+            names = [channel.name for channel in self.settings.channels]
+            goal = goal._replace(only=names.index(injection.channel))
+        kind = NAMES.index(injection.anomaly.kind)
+        return Found(kind, first, last, draws), build(injection.anomaly), kind, goal
 
     def _lay_out(self, specs: tuple[AnomalySpec, ...]) -> Episodes:
         lengths = tuple(readings(spec, self._rate) for spec in specs)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from worker.schema import settings_of
-from worker.spec import Identity, Settings, Stage, WorkerSpec
+from worker.schema import settings_of, stored_of
+from worker.spec import Identity, Pause, Settings, Stage, WorkerSpec
 
 Order = dict[str, Any]
 
 
 def change(spec: WorkerSpec) -> Order:
-    """Go on by the identities, settings and stages of `spec`, whose sensors are those that the worker has."""
+    """Go on by the identities, settings, stages and pauses of `spec`, whose sensors are those that the worker has."""
     known: dict[Settings, int] = {}  # the sensors of a pack share theirs
 
     def number(settings: Settings) -> int:
@@ -23,10 +23,11 @@ def change(spec: WorkerSpec) -> Order:
             "identity": asdict(sensor.identity),
             "settings": number(sensor.settings),
             "stages": [(stage.at_us, number(stage.settings)) for stage in sensor.stages],
+            "pauses": [(pause.from_us, pause.until_us) for pause in sensor.pauses],
         }
         for sensor in spec.sensors
     ]
-    settings = [asdict(each) for each in known]
+    settings = [stored_of(each) for each in known]
     return {"order": "change", "log_level": spec.log_level, "settings": settings, "sensors": sensors}
 
 
@@ -39,6 +40,7 @@ def changed(spec: WorkerSpec, order: Order) -> WorkerSpec:
             identity=Identity(**told["identity"]),
             settings=settings[told["settings"]],
             stages=tuple(Stage(at_us, settings[number]) for at_us, number in told["stages"]),
+            pauses=tuple(Pause(from_us, until_us) for from_us, until_us in told["pauses"]),
         )
         for sensor, told in zip(spec.sensors, order["sensors"], strict=True)
     )

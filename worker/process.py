@@ -82,7 +82,7 @@ class Worker:
         try:
             while True:
                 backlog = self._persist(self._step)
-                if self._deadline is None and all(sensor.done for sensor in self._sensors):
+                if self._deadline is None and all(self._over(sensor) for sensor in self._sensors):
                     self._report.state("done")
                     return SETTLED
                 if self._deadline is not None and not backlog:
@@ -139,6 +139,7 @@ class Worker:
             self._report.committed(portions, took, self._now())
         else:
             self._report.alive()
+        self._report.paused([sensor.paused for sensor in self._sensors])
         return any(sensor.due(now) > sensor.next_seq for sensor in self._sensors)
 
     def _persist(self, action: Callable[[], Any]) -> Any:
@@ -209,10 +210,17 @@ class Worker:
         now = run.start_us + (self._clock() - run.origin_ns) // 1000
         return now if self._until_us is None else min(now, self._until_us)
 
+    def _over(self, sensor: Sensor) -> bool:
+        """Whether it has nothing more to write in this run."""
+        end_us = self._spec.run.end_us
+        return sensor.done or (sensor.paused and end_us is not None and self._now() >= end_us)
+
     def _wait(self) -> int:
-        """Microseconds until the next commit is due."""
+        """Microseconds until the next commit is due, or until it is to be seen whether one is."""
         now, run = self._now(), self._spec.run
-        waiting = [sensor for sensor in self._sensors if not sensor.done]
+        waiting = [sensor for sensor in self._sensors if not (sensor.done or sensor.paused)]
+        if not waiting:
+            return BEAT
         next_due = max(now, min(sensor.schedule.time(sensor.next_seq) for sensor in waiting))
         passed = next_due - run.start_us - self._slot
         commit = next_due - passed % self._interval + self._interval

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from worker.board import KINDS, STATE, Board
+from worker.board import COMMIT_BOUNDS_US, KINDS, LAG_BOUNDS_US, STATE, STATES, Board
 from worker.generation import MISSING
 from worker.sinks import Portion
 from worker.spec import WorkerSpec
+
+WAITS = ("pending", "starting", "restarting")
+ILL = (*WAITS, "unready")
 
 
 class Report:
@@ -21,6 +25,7 @@ class Report:
         self._rows = board.rows
         self._indices = np.array(rows, dtype=np.intp)
         self._writers = [board.row(row) for row in rows]
+        self._paused = np.zeros(len(rows), dtype=bool)
 
     def alive(self) -> None:
         self._rows["heartbeat_ns"][self._indices] = time.monotonic_ns()
@@ -30,7 +35,21 @@ class Report:
         self.alive()
 
     def state(self, name: str, reason: str = "") -> None:
-        for writer in self._writers:
+        self._set(name, range(len(self._writers)), reason)
+
+    def paused(self, flags: Sequence[bool]) -> None:
+        """Which sensors are paused: theirs is another state, and they have done what is asked of them."""
+        states = self._rows["state"][self._indices]
+        self._paused = now = np.array(flags)
+        self._set("healthy", np.flatnonzero(~now & (states == STATE["paused"])).tolist())
+        self._set("paused", (asleep := np.flatnonzero(now & (states != STATE["paused"]))).tolist())
+        first = self._rows["first_commit_ns"]
+        for index in self._indices[asleep].tolist():
+            first[index] = first[index] or time.monotonic_ns()
+
+    def _set(self, name: str, indices: Iterable[int], reason: str = "") -> None:
+        for index in indices:
+            writer = self._writers[index]
             with writer as row:
                 row["state"] = STATE[name]
                 writer.reason(reason)
@@ -70,22 +89,32 @@ class Report:
         rows["commits"][indices] += 1
         rows["commit_us"][indices] = took_us
         rows["commit_total_us"][indices] += took_us
+        rows["commit_buckets"][indices, bisect_left(COMMIT_BOUNDS_US, took_us)] += 1
         rows["committed_at_us"][indices] = time.time_ns() // 1000
         for index, portion in reversed(portions):  # a sensor's first portion, its oldest, is written last
             if portion.block:
                 rows["lag_us"][indices[index]] = max(0, now_us - int(portion.block.times[0]))
+        late = indices[sorted({index for index, portion in portions if portion.block})]
+        lags = rows["lag_us"][late]
+        rows["lag_total_us"][late] += lags
+        rows["lag_buckets"][late, np.searchsorted(LAG_BOUNDS_US, lags)] += 1
         first = rows["first_commit_ns"][indices]
         rows["first_commit_ns"][indices] = np.where(first == 0, moment, first)
         rows["heartbeat_ns"][indices] = moment
-        if (rows["state"][indices] != STATE["healthy"]).any():
-            self.state("healthy")
+        changed = ~self._paused & (rows["state"][indices] != STATE["healthy"])
+        if changed.any():
+            self._set("healthy", np.flatnonzero(changed).tolist())
 
 
 def mark(board: Board, spec: WorkerSpec, incarnation: int, state: str, reason: str = "", *, died: bool = False) -> None:
     """Write the rows of a worker that has no process: its supervisor is their writer then."""
-    for sensor in spec.sensors:
+    for place, sensor in enumerate(spec.sensors):
         writer = board.row(sensor.row)
         with writer as row:
+            # Whoever tries again and again without ever committing has been waiting since the first time.
+            if state in WAITS and STATES[row["state"]] not in ILL:
+                row["waiting_ns"] = time.monotonic_ns()
+            row["leads"] = place == 0
             row["state"] = STATE[state]
             row["pid"] = 0
             if state == "starting":

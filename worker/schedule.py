@@ -40,12 +40,13 @@ class Schedule:
 
     def due(self, now_us: int) -> int:
         """The sequence number after the last one that is due at `now_us` (`first_seq` if none is)."""
-        elapsed = now_us - self.start_us
-        if elapsed < 0:
-            return self.first_seq
+        return max(self.first_seq, self.following(now_us))
+
+    def following(self, now_us: int) -> int:
+        """The sequence number that would be the first one due after `now_us`, if the schedule had always been."""
         p, q = self.rate.numerator, self.rate.denominator
         # time(seq) <= now  <=>  2 k SECOND q + p < 2 p (elapsed + 1)
-        return self.first_seq + -((p - 2 * p * (elapsed + 1)) // (2 * SECOND * q))
+        return self.first_seq + -((p - 2 * p * (now_us - self.start_us + 1)) // (2 * SECOND * q))
 
     def count(self, duration_us: int) -> int:
         """How many readings a run of that length has: ceil(duration * rate)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from worker.schedule import Schedule, text
 from worker.sinks import Epoch
-from worker.spec import AnomalySpec, Channel, Identity, Settings, WorkingHours
+from worker.spec import AnomalySpec, Channel, Identity, Injection, Settings, WorkingHours
 
 VERSION = 1
 
@@ -152,7 +152,7 @@ def epoch_values(epoch: Epoch) -> tuple[Any, ...]:
 @lru_cache(maxsize=64)
 def settings_text(settings: Settings) -> str:
     """Settings as JSON. Kept, because the sensors of a pack share theirs and each has an epoch to write."""
-    return json.dumps(asdict(settings), separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(stored_of(settings), separators=(",", ":"), ensure_ascii=False)
 
 
 def epoch_of(first_seq: int, start_us: int, reason: str, run: int, seed: str, identity: str, settings: str) -> Epoch:
@@ -162,17 +162,28 @@ def epoch_of(first_seq: int, start_us: int, reason: str, run: int, seed: str, id
     return Epoch(int(seed), run, reason, who, how, Schedule(first_seq, start_us, how.exact_rate))
 
 
+def stored_of(settings: Settings) -> dict[str, Any]:
+    """Settings as `settings_of` reads them. Most have no injection, and say nothing of it."""
+    stored = asdict(settings)
+    if settings.injection is None:
+        del stored["injection"]
+    return stored
+
+
 def settings_of(stored: dict[str, Any]) -> Settings:
-    anomalies = tuple(
-        AnomalySpec(
-            **{
-                **spec,
-                "parameters": tuple((name, value) for name, value in spec["parameters"]),
-                "channel_odds": tuple((name, value) for name, value in spec["channel_odds"]),
-            }
-        )
-        for spec in stored["anomalies"]
-    )
+    anomalies = tuple(anomaly_of(spec) for spec in stored["anomalies"])
     channels = tuple(Channel(**channel) for channel in stored["channels"])
     hours = WorkingHours(**stored.get("working_hours", {}))  # epochs of older versions have none
-    return Settings(stored["rate"], channels, anomalies, stored["mode"], hours)
+    told = stored.get("injection")
+    injection = Injection(**{**told, "anomaly": anomaly_of(told["anomaly"])}) if told is not None else None
+    return Settings(stored["rate"], channels, anomalies, stored["mode"], hours, injection)
+
+
+def anomaly_of(stored: dict[str, Any]) -> AnomalySpec:
+    return AnomalySpec(
+        **{
+            **stored,
+            "parameters": tuple((name, value) for name, value in stored["parameters"]),
+            "channel_odds": tuple((name, value) for name, value in stored["channel_odds"]),
+        }
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from worker.generation import Block, Plan
 from worker.schedule import Schedule
 from worker.sinks import Epoch, Portion, Position
@@ -42,11 +44,17 @@ class Sensor:
             follow = self._run.start_us if self._run.resume == "skip" else 0
             start = max(follow, stored.schedule.time(self.next_seq))
             self._begin(self._reason(stored, start), start)
+        self._leave_out_pauses()
 
     def change(self, spec: SensorSpec) -> None:
         """Behave by another spec of the same sensor from the next unsettled reading on."""
         self.spec = spec
-        if self._placed:
+        if not self._placed:
+            return
+        if self._stored is not None and self._epoch is None and self._same(self._stored):
+            self._look_ahead()  # what is known of the epoch stays true, and to compile it is most of the work
+            self._leave_out_pauses()
+        else:
             self.resume(Position(self.next_seq, self._stored))
 
     def skip(self, now_us: int) -> None:
@@ -54,14 +62,17 @@ class Sensor:
         as its first readings may be due by now, else until now."""
         until = self._run.start_us if self.overdue(self._run.start_us) else now_us
         self._begin("skip", max(until, self.schedule.time(self.next_seq)))
+        self._leave_out_pauses()
 
     def overdue(self, now_us: int) -> bool:
         """Whether the oldest due reading is older than the run's longest pause."""
         return self.lag(now_us) > self._run.longest_pause_us
 
     def due(self, now_us: int) -> int:
-        """The sequence number after the last reading that is due; those of a later stage are not yet counted."""
-        return min(self.schedule.due(now_us), *(end for end in (self.limit, self._turn) if end is not None), ENDLESS)
+        """The sequence number after the last reading that is due; those of a later stage, and those after a pause, are
+        not yet counted."""
+        ends = (end for end in (self.limit, self._turn, self._halt) if end is not None)
+        return min(self.schedule.due(now_us), *ends, ENDLESS)
 
     def lag(self, now_us: int) -> int:
         """The age of the oldest due reading that is not settled, microseconds; 0 if there is none."""
@@ -70,6 +81,11 @@ class Sensor:
     @property
     def done(self) -> bool:
         return self.limit is not None and self.next_seq >= self.limit
+
+    @property
+    def paused(self) -> bool:
+        """Whether no reading is due until further notice."""
+        return self._halt is not None and self.next_seq >= self._halt
 
     @property
     def end_us(self) -> int | None:
@@ -99,7 +115,7 @@ class Sensor:
         self._stored = portion.epoch or self._stored
         self._epoch = self._previous = None
         self._resumed = False
-        if self.next_seq == self._turn:
+        if self.next_seq in (self._turn, self._halt):
             self.resume(Position(self.next_seq, self._stored))
 
     def _portion(self, first: int, block: Block, *, cut: bool) -> Portion:
@@ -135,11 +151,24 @@ class Sensor:
         catches up.
         """
         spec, schedule = self.spec, stored.schedule
+        left_out = start_us > schedule.time(self.next_seq)
+        injection = injected(stored.settings, spec.settings_at(start_us))
+        if injection and not left_out and stored.identity == spec.identity:
+            return injection
         last_us = schedule.time(max(self.next_seq - 1, schedule.first_seq))
         if stored.identity != spec.identity or stored.settings != spec.settings_at(last_us):
             return "settings"
-        left_out = start_us > schedule.time(self.next_seq)
         return "resume" if left_out or stored.settings == spec.settings_at(start_us) else "scenario"
+
+    def _leave_out_pauses(self) -> None:
+        """Where the next reading is in a pause that is over, it is the first one of the grid that follows."""
+        while True:
+            now = self.schedule.time(self.next_seq)
+            pause = self.spec.pause_after(now)
+            if pause is None or pause.until_us is None or pause.from_us > now:
+                return
+            grid = self._stored.schedule if self._stored else self.schedule
+            self._begin("skip" if self._stored else "start", grid.time(grid.following(pause.until_us - 1)))
 
     def _continue(self, stored: Epoch) -> None:
         self._epoch = self._previous = None
@@ -160,6 +189,22 @@ class Sensor:
         self.plan = Plan(run.seed, self.spec.identity, settings, schedule.first_seq, schedule.start_us)
         self._chunk = None
         self.limit = None if run.duration_us is None else schedule.until(run.start_us + run.duration_us)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """See when the next stage begins, and the next pause."""
+        schedule = self.schedule
         now = schedule.time(self.next_seq)
-        later = [stage for stage in self.spec.stages if stage.at_us > now and stage.settings != settings]
+        later = [stage for stage in self.spec.stages if stage.at_us > now and stage.settings != self.plan.settings]
         self._turn = schedule.due(later[0].at_us - 1) if later else None
+        pause = self.spec.pause_after(now)
+        self._halt = schedule.due(pause.from_us - 1) if pause else None
+
+
+def injected(before: Settings, after: Settings) -> str:
+    """What to say where one differs from the other by an injection alone; nothing where it does not."""
+    if before.injection == after.injection or replace(before, injection=after.injection) != after:
+        return ""
+    if after.injection:
+        return f"injection {after.injection.id}"
+    return f"injection {before.injection.id} ends" if before.injection else ""

@@ -24,6 +24,13 @@ class Sequel:
     blame: Literal["failed", "unsettled", "killed"] | None = None
     died: bool = False
 
+    @property
+    def kind(self) -> str:
+        """Of the event."""
+        if self.blame:
+            return "failure"
+        return "death" if self.died else "trouble"
+
 
 def sequel(slot: Slot, end: int | OSError, *, draining: bool, now: float, policy: Policy, jitter: float) -> Sequel:
     """`end` is the exit code, or the reason if it never ran; `draining` is whether the whole fleet ends; `jitter` is in

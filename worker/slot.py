@@ -38,11 +38,22 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something the operator may want to know. `time` is seconds since 1970."""
+    """Something the operator may want to know. `time` is seconds since 1970, `kind` one word for programs, `effect` what
+    came of it and for which `sensors`, where that is more than the worker's."""
 
     time: float
     worker: str
     text: str
+    kind: str = "note"
+    effect: str = ""
+    sensors: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        return f"{self.text}: {self.effect}" if self.effect else self.text
+
+    def __str__(self) -> str:
+        return f"{self.worker}: {self.told}"
 
 
 @dataclass(slots=True)

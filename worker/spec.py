@@ -94,14 +94,30 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Injection:
+    """One anomaly by order: from `from_us` until `until_us` (simulated time, microseconds since 1970, the end excluded)
+    every reading is in it, and in no other. `channel` is the one that it affects, None for those that the kind chooses;
+    `sized` says that the parameters of `anomaly` are what is wanted, where otherwise the kind draws within them."""
+
+    id: str
+    anomaly: AnomalySpec
+    from_us: int
+    until_us: int
+    channel: str | None = None
+    sized: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """How a sensor behaves until the next epoch. `rate` is readings per second, an exact decimal as text."""
+    """How a sensor behaves until the next epoch. `rate` is readings per second, an exact decimal as text. While there is
+    an `injection`, `anomalies` rest."""
 
     rate: str
     channels: tuple[Channel, ...]
     anomalies: tuple[AnomalySpec, ...] = ()
     mode: Literal["share", "onset"] = "share"
     working_hours: WorkingHours = WorkingHours()
+    injection: Injection | None = None
 
     @property
     def exact_rate(self) -> Fraction:
@@ -117,17 +133,31 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """No reading is due from `from_us` until `until_us` (simulated time, the end excluded); None until further notice."""
+
+    from_us: int
+    until_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SensorSpec:
     """One sensor: its identity, its settings and its row on the board.
 
     `stages`, in the order of their times, are how it will behave later: each begins an epoch at the first reading that
-    is due at its time or after, whoever computes that reading and when.
+    is due at its time or after, whoever computes that reading and when. `pauses`, in order, leave time out: the epoch
+    that follows one begins at its end.
     """
 
     identity: Identity
     settings: Settings
     row: int
     stages: tuple[Stage, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+
+    def pause_after(self, time_us: int) -> Pause | None:
+        """The one that a reading due at that simulated time is in, or the next one."""
+        return next((pause for pause in self.pauses if pause.until_us is None or pause.until_us > time_us), None)
 
     def settings_at(self, time_us: int) -> Settings:
         """Those of a reading that is due at that simulated time."""
@@ -178,6 +208,10 @@ class RunSpec:
     resume: Resume = "skip"
     longest_pause_us: int = 900_000_000
     hang_seconds: float = 20.0
+
+    @property
+    def end_us(self) -> int | None:
+        return None if self.duration_us is None else self.start_us + self.duration_us
 
 
 @dataclass(frozen=True, slots=True)

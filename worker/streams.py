@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     LAYOUT = 1
     EPISODES = 2
     DRAWS = 3
+    INJECTION = 4
 
 
 class Streams:

@@ -1,125 +1,51 @@
-"""`fleet collect` on a terminal: what is swept where, how it goes, and what came of it."""
+"""`fleet collect`: its flags."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fleet.collection.collector import Collector
-from fleet.collection.leases import Leases
-from fleet.collection.report import Progress, summary
-from fleet.collection.state import FOLDER, State
-from fleet.collection.tally import Tally
-from fleet.collection.visit import Round
-from fleet.errors import UserError
-from fleet.targets.named import Circumstances, now, open_target
+from fleet.commands.flags import Duration, Place, Whole
+
+TARGETS = "http(s)://..., sqlite:///FILE, postgresql://... or parquet:DIR"
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """What the command line says."""
+@click.command()
+@click.option(
+    "--data-dir",
+    "--data",
+    type=Place(),
+    metavar="DIR",
+    default=Path("data"),
+    show_default=True,
+    help="Folder whose databases are swept, those in folders below too.",
+)
+@click.option("--to", "--api-url", "target", metavar="TARGET", required=True, help=f"Where to: {TARGETS}.")
+@click.option("--batch-size", type=Whole(1, 100_000), default=1000, show_default=True, help="Readings at a time.")
+@click.option("--once", is_flag=True, help="One sweep; without it, sweep after sweep until stopped.")
+@click.option(
+    "--interval", type=Duration(), default="10s", show_default=True, help="How long to rest between two sweeps."
+)
+@click.option("--max-runtime", type=Duration(), metavar="TIME", help="Stop after so long.")
+@click.option("--workers", type=Whole(1, 64), default=4, show_default=True, help="Databases at the same time.")
+@click.option(
+    "--cursor", is_flag=True, help="Leave `synced` alone, and keep apart how far each database was collected."
+)
+@click.option(
+    "--state", type=Place(), metavar="DIR", help="The collector's own records. Default: .collector in --data-dir."
+)
+@click.option("--retry-dead-letters", is_flag=True, help="Try again what the target refused.")
+@click.option("--gzip", is_flag=True, help="Compress what is sent over HTTP.")
+@click.option("--health-port", type=Whole(0, 65535), metavar="P", help="Serve /health and /metrics on 127.0.0.1.")
+@click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
+def collect(target: str, data_dir: Path, once: bool, interval: float, max_runtime: float | None, **flags: Any) -> int:
+    """Deliver every reading exactly once to a central place, also while the fleet writes.
 
-    directory: Path
-    target: str
-    batch_size: int = 1_000
-    workers: int = 4
-    interval: float | None = None
-    longest: float | None = None
-    state: Path | None = None
-    cursor: bool = False
-    retry_dead: bool = False
-    gzip: bool = False
-    health_port: int | None = None
-    as_json: bool = False
+    Secrets for http(s) targets come from the environment: COLLECT_TOKEN, COLLECT_HEADERS.
+    """
+    from fleet.commands.sweeping import Collection, sweep
 
-
-def collect(given: Collection) -> int:
-    """Sweep until it is time to stop, and print a summary. The exit code is 0 if nothing stood in the way at the end."""
-    if not given.directory.is_dir():
-        raise UserError(f"--data-dir: {given.directory} is not a directory")
-    stop = threading.Event()
-    target = open_target(given.target, Circumstances(gzip=given.gzip, stop=stop))
-    folder = given.state or given.directory / FOLDER
-    with closing(target), closing(State(folder, target.name)) as state, stopped_by_signals(stop):
-        leases = Leases(folder if given.cursor else None)
-        tally = Tally()
-        marking, size = not given.cursor, given.batch_size
-        round_ = Round(target, state, leases, tally, stop, now, size, marking, retry_dead=given.retry_dead)
-        begun = time.monotonic()
-        with Progress(tally, target.name) as progress, health(tally, given.health_port):
-            collector = Collector(given.directory, round_, given.workers, progress.show)
-            with stopped_after(given.longest, stop):
-                run(collector, given.interval)
-        seconds = time.monotonic() - begun
-    failing = tally.failing()
-    if given.as_json:
-        accounts = [asdict(account) for account in tally.accounts.values()]
-        click.echo(json.dumps({"ok": not failing, "seconds": seconds, "databases": accounts}, indent=2))
-    else:
-        for line in summary(tally, target.name, seconds):
-            click.echo(line)
-    code = 1 if failing else 0
-    if collector.abandoned:  # a thread still waits for the target, and would be waited for
-        sys.stdout.flush()
-        os._exit(code)
-    return code
-
-
-def run(collector: Collector, interval: float | None) -> None:
-    try:
-        collector.run(interval)
-    except OSError as error:
-        raise UserError(f"--data-dir: {error.filename}: {error.strerror}") from error
-
-
-@contextmanager
-def health(tally: Tally, port: int | None) -> Iterator[None]:
-    if port is None:
-        yield
-        return
-    from fleet.collection.health import served
-
-    with served(tally, port) as url:
-        click.echo(f"health and metrics on {url}", err=True)
-        yield
-
-
-@contextmanager
-def stopped_after(seconds: float | None, stop: threading.Event) -> Iterator[None]:
-    if seconds is None:
-        yield
-        return
-    timer = threading.Timer(seconds, stop.set)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-@contextmanager
-def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the batch that is under way and then the collector; a second one ends it at once."""
-
-    def on_signal(number: int, _frame: object) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    flags["retry_dead"] = flags.pop("retry_dead_letters")
+    return sweep(Collection(data_dir, target, interval=None if once else interval, longest=max_runtime, **flags))

@@ -107,6 +107,18 @@ class Share(click.ParamType[float]):
         raise UserError(f"{name_of(param)}: {legible(text)!r} is not a share such as 20%, above 0 and at most 100%")
 
 
+class Number(click.ParamType[float]):
+    """A number such as 2.5 or -0.5."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        if re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", text):
+            return float(text)
+        raise UserError(f"{name_of(param)}: {legible(text)!r} is not a number such as 2.5")
+
+
 class Duration(click.ParamType[float]):
     """A time such as 30s, in seconds."""
 
@@ -115,6 +127,15 @@ class Duration(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         return value if isinstance(value, float) else seconds(str(value), name_of(param))
 
+
+DATA = click.option(
+    "--data",
+    type=Place(),
+    metavar="DIR",
+    default=Path("data"),
+    show_default=True,
+    help="The fleet's data directory.",
+)
 
 SETTINGS = (
     click.option("--replicas", metavar="N", help="How many sensors."),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,16 +16,8 @@ import click
 from fleet.errors import UserError
 from fleet.storage.data_directory import DataDirectory
 from fleet.storage.log_files import last_log, older_ones
+from fleet.storage.log_lines import about
 from fleet.storage.roster import Roster
-from worker.log import JSON
-
-FIELD = re.compile(r"%\((\w+)\)[^a-zA-Z]*[a-zA-Z]")
-FIELDS = {
-    "name": r"(?P<name>[^:\s]+)",
-    "message": r"(?P<message>.*)",
-    "asctime": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}",
-}
-"""What stands in a line for a field of its format; for the others, anything."""
 
 
 def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
@@ -80,39 +70,4 @@ def of_worker(directory: DataDirectory, sensor: str, form: str) -> Callable[[str
     workers = [member.worker for member in members if member.sensor_id == sensor]
     if not workers:
         raise UserError(f"{directory.path}: there is no sensor {sensor!r} in this fleet")
-    subject = subject_in_json if form == JSON else subject_in(form)
-    current = ""
-
-    def belongs(line: str) -> bool:
-        nonlocal current
-        current = subject(line) or current  # a traceback follows its line
-        return current == workers[0]
-
-    return belongs
-
-
-def subject_in_json(line: str) -> str | None:
-    try:
-        told = json.loads(line)
-        return subject_of(str(told["logger"]), str(told["message"]))
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
-def subject_in(form: str) -> Callable[[str], str | None]:
-    """Tells the worker that a line in that format is about, None where it is the next line of a message."""
-    parts = FIELD.split(form)
-    written = [FIELDS.get(part, ".*?") if number % 2 else re.escape(part) for number, part in enumerate(parts)]
-    head = re.compile("".join(written))
-
-    def subject(line: str) -> str | None:
-        found = head.match(line)
-        named = found.groupdict() if found else {}
-        return subject_of(named.get("name", ""), named.get("message", "")) if found else None
-
-    return subject
-
-
-def subject_of(logger: str, message: str) -> str:
-    """The supervisor and databases begin their messages with the name of the worker."""
-    return message.partition(":")[0] if logger in ("supervisor", "database", "") else logger
+    return about(workers[0], form)

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from fleet.control.call import call
+from fleet.control.commands import Answer
 from fleet.errors import UserError
-from fleet.running.control import Answer, call
 from fleet.storage.data_directory import DataDirectory
 
 PATIENCE = 30.0

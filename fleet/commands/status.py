@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from fleet.commands.operator import ask, describe_rollout
+from fleet.control.commands import Answer
 from fleet.errors import UserError
-from fleet.running.control import Answer
 from fleet.running.plan import asked_rate
 from fleet.storage.backup_account import read_account
 from fleet.storage.data_directory import DataDirectory
@@ -20,6 +20,8 @@ from fleet.storage.error_classes import error_classes, told
 from fleet.storage.figures import figures, unwell
 from fleet.storage.roster import Roster
 from worker.board import Board
+
+OWN = "with an anomaly probability of their own"
 
 
 def show(data: Path, *, as_json: bool) -> int:
@@ -57,6 +59,7 @@ def report_of(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "backups": read_account(directory.run),
         "reload": answer["reload"],
         "rollout": answer["rollout"],
+        "interventions": answer["interventions"],
         "events": answer["events"],
     }
 
@@ -89,6 +92,10 @@ def describe(report: dict[str, Any]) -> None:
     lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:20])
     if report["rollout"]:
         lines.append(describe_rollout(report["rollout"]))
+    lines.extend(report["interventions"]["injections"])
+    for count, what in ((report["interventions"]["paused"], "paused"), (report["interventions"]["probabilities"], OWN)):
+        if count:
+            lines.append(f"{count} sensor{'s are' if count != 1 else ' is'} {what}")
     lines.extend(f"not reloaded: {problem}" for problem in report["reload"]["problems"][:20])
     lines.extend(f"needs a restart: {difference}" for difference in report["reload"]["needs_restart"][:20])
     if report["events"]:

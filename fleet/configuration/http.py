@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fleet.configuration.scalars import AsText, AsWhole, Flag, Misfit, Section, Text
 
-TAKEN = ("livez", "grid", "workers", "static")
+TAKEN = ("api", "grid", "livez", "metrics", "openapi.json", "sensors", "static", "workers")
 """The first parts of the paths that are not for renaming."""
 
 
@@ -57,9 +57,11 @@ class Endpoints(Section):
 
 
 class Monitoring(Section):
-    """The HTTP side. On by default, but in a version 1 config only if it has this section. Port 0 is any free one."""
+    """The HTTP side. On by default, but in a version 1 config only if it has this section. Port 0 is any free one. It may
+    be asked by localhost, by IP addresses, and by the names in `allowed_hosts`."""
 
     enabled: Flag = True
     host: Text = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535), AsWhole] = 8080
+    allowed_hosts: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     endpoints: Endpoints = Endpoints()

@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 from cheroot.makefile import StreamReader, StreamWriter
-from cheroot.server import HTTPRequest
+from cheroot.server import HTTPConnection, HTTPRequest
 
 from fleet.reception.request_bodies import CHUNK
-from fleet.web.server import TIMEOUT, Connection, Request, Server
+from fleet.web.connections import TIMEOUT
+from fleet.web.server import BoundServer, Request
 
 THREADS = 16
 DRAIN = 10.0
@@ -71,9 +72,12 @@ class PatientReader(StreamReader):
         self.bytes_read = 0
 
 
-class UploadConnection(Connection):
+class UploadConnection(HTTPConnection):
+    """One that knows whether its client has said anything yet."""
+
     RequestHandlerClass = Upload
     rfile: PatientReader
+    spoken = False
 
     def __init__(self, server: UploadServer, sock: socket.socket, makefile: object = None) -> None:
         super().__init__(server, sock, lambda *file: (PatientReader if file[1] == "rb" else StreamWriter)(*file))
@@ -83,7 +87,7 @@ class UploadConnection(Connection):
         self.rfile.patient.deadline = time.monotonic() + seconds
 
 
-class UploadServer(Server):
+class UploadServer(BoundServer):
     """A refused body of up to `most_unread` bytes is read to its end before the answer goes out."""
 
     ConnectionClass = UploadConnection
@@ -96,3 +100,12 @@ class UploadServer(Server):
         self.numthreads = THREADS
         self.timeout = TIMEOUT
         self.shutdown_timeout = DRAIN
+
+    def process_conn(self, conn: UploadConnection) -> None:
+        """Hand a connection to a thread once there is something to read: one that says nothing would hold it until it times
+        out."""
+        if conn.spoken:
+            super().process_conn(conn)
+        else:
+            conn.spoken = True
+            self.put_conn(conn)

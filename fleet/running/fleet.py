@@ -11,27 +11,33 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 
 from fleet.configuration.config import Config
+from fleet.control.control_socket import ControlSocket
 from fleet.errors import UserError
 from fleet.running import open_files
-from fleet.running.control import Answer, AnyCommand, ControlSocket, Down, Restart, Roll, Scale, Status
+from fleet.running.bridge import Bridge
+from fleet.running.hand import Hand
 from fleet.running.helm import Helm
 from fleet.running.places import keeping, log_of
 from fleet.running.plan import Plan, Planner, asked_rate
 from fleet.running.progress import Watch, print_summary, progress_for
 from fleet.running.reload import Reload, Source
 from fleet.running.renewals import Renewals
-from fleet.running.rollout import Rollout, Rollouts
+from fleet.running.rollout import Rollouts
 from fleet.running.troubles import Troubles
+from fleet.storage import token
 from fleet.storage.backup_account import read_account
 from fleet.storage.data_directory import DataDirectory
 from fleet.storage.error_classes import error_classes
+from fleet.storage.event_log import EventLog
 from fleet.storage.figures import Figures, figures, unwell
+from fleet.storage.interventions import read_interventions
 from fleet.storage.keeper import keep
 from fleet.storage.log_files import LogRotation, prepare_log
 from fleet.storage.roster import Roster
@@ -44,7 +50,7 @@ from worker.log import install
 from worker.restarts import Policy
 from worker.schedule import SECOND, Schedule, text
 from worker.sinks import Unavailable
-from worker.slot import Outcome
+from worker.slot import Event, Outcome
 from worker.spec import StoreSpec
 from worker.template import Template
 
@@ -70,7 +76,7 @@ class Fleet:
         self._config, self._directory, self._source = config, directory, source
         self._log = log_of(config, directory)
         directory.log = self._log.path
-        self._planner = Planner(config, directory, identities)
+        self._planner = Planner(config, directory, identities, read_interventions(directory.interventions))
 
     def prepare(self, listener: Listener | None) -> Plan:
         """Everything that can be refused is refused here, before any process starts."""
@@ -113,18 +119,22 @@ class Fleet:
         watch = Watch(progress, self._figures, self._committed, begun)
         supervisor.every(0.25, watch)
         for kind in (Renewals, Troubles):
-            supervisor.every(1.0, kind(self._board, lambda: self._plan.members, supervisor.note))
-        supervisor.tell = lambda event: progress.event(f"{event.worker}: {event.text}")
-        self._helm = Helm(self._planner, plan, supervisor, self._adopt, self._board.capacity // 2)
-        self._reload = Reload(self._source, self._config, self._helm, directory.reload)
+            note = partial(supervisor.note, kind="trouble")
+            supervisor.every(1.0, kind(self._board, lambda: self._plan.members, note))
+        events = self._tell_of_events(supervisor, progress.event)
+        helm = Helm(self._planner, plan, supervisor, self._adopt, self._board.capacity // 2)
+        self._reload = Reload(self._source, self._config, helm, directory.reload)
         if self._config.dynamic_reload.enabled:
             supervisor.every(self._config.dynamic_reload.check_interval_seconds / 2, self._reload)
-        self._rollouts = Rollouts(self._helm, directory.rollout)
-        supervisor.every(0.5, self._rollouts)
-        control = ControlSocket(directory.control, supervisor, self.handle)
+        rollouts, hand = Rollouts(helm, directory.rollout), Hand(helm, self._board, directory.interventions)
+        supervisor.every(0.5, rollouts)
+        supervisor.every(0.5, hand)
+        bridge = Bridge(helm, self._reload, rollouts, hand, events)
+        control = ControlSocket(directory.control, supervisor, bridge.handle)
         gc.freeze()
         try:
             outcome = supervisor.run()
+            events.add(time.time(), "stop", "the fleet has ended")
         finally:
             control.close()
             progress.close()
@@ -132,63 +142,47 @@ class Fleet:
             tidy(plan.workers[0].store.path)
         return self._conclude(outcome)
 
-    # Commands
-
-    def handle(self, command: AnyCommand) -> Answer:
-        match command:
-            case Status():
-                return self._status()
-            case Down():
-                if not self._supervisor.draining:
-                    self._supervisor.drain()
-                return {"pid": os.getpid()}
-            case Scale():
-                before = self._helm.scale(command.count)
-                return {"before": before, "count": len(self._plan.members)}
-            case Restart():
-                return self._restart(command.sensor)
-            case Roll():
-                wanted = Rollout(command.firmware, command.share, command.step, command.every)
-                return dict(self._rollouts.start(wanted))
-
-    def _status(self) -> Answer:
-        events = [{"time": event.time, "worker": event.worker, "text": event.text} for event in self._supervisor.events]
-        return {
-            "pid": os.getpid(),
-            "draining": self._supervisor.draining,
-            "events": events[-20:],
-            "reload": asdict(self._reload.report),
-            "rollout": self._rollouts.progress(),
-        }
-
-    def _restart(self, sensor: str) -> Answer:
-        for member in self._plan.members:
-            if member.sensor_id == sensor:
-                self._supervisor.restart(member.worker)
-                return {"worker": member.worker}
-        raise UserError(f"there is no sensor {sensor} in this fleet")
-
     # Around the run
 
     def _serve(self, listener: Listener) -> None:
         run_directory, http = self._directory.run, listener.socket
-        renamed = self._config.monitoring.endpoints.renamed()
+        monitoring = self._config.monitoring
+        renamed, hosts = monitoring.endpoints.renamed(), (monitoring.host, *monitoring.allowed_hosts)
+        try:
+            token.mint(self._directory.token)
+        except OSError as error:
+            log.warning("no control over HTTP: %s: %s", self._directory.token, error.strerror)
 
         def body(lifeline: socket.socket) -> int:
             # Imported in the process that needs it: Flask is 15 MB that the supervisor can do without.
             from fleet.web.server import serve
 
-            serve(http, run_directory, lifeline, renamed)
+            serve(http, run_directory, lifeline, renamed, hosts)
             return 0
 
         self._supervisor.serve("http", body, keep=(http.fileno(),))
 
     def _adopt(self, plan: Plan) -> None:
         """Another plan of the same run: on record before anybody is told."""
-        with refused(self._directory.path):
-            self._directory.write_record(plan.record)
-            self._publish(plan)
+        if (plan.record, plan.members) != (self._plan.record, self._plan.members):
+            with refused(self._directory.path):
+                self._directory.write_record(plan.record)
+                self._publish(plan)
         self._plan = plan
+
+    def _tell_of_events(self, supervisor: Supervisor, say: Callable[[str], None]) -> EventLog:
+        """From here on what happens is said and kept."""
+        events = EventLog(self._directory.events)
+        events.add(time.time(), "start", f"{len(self._plan.members)} sensors, seed {self._plan.record.seed}")
+
+        def tell(event: Event) -> None:
+            say(str(event))
+            sensors = event.sensors or (() if event.worker == "fleet" else (event.worker,))
+            what = event.text if event.worker == "fleet" else f"{event.worker}: {event.text}"
+            events.add(event.time, event.kind, what, event.effect, sensors)
+
+        supervisor.tell = tell
+        return events
 
     def _publish(self, plan: Plan) -> None:
         run = plan.run

@@ -9,6 +9,7 @@ from fleet.errors import UserError
 from fleet.identity.identities import StoredIdentity
 from fleet.running import free_memory, open_files
 from fleet.running.plan import Plan, Planner
+from fleet.storage.interventions import Interventions
 from supervisor import Supervisor
 from worker.clock import elapsed_ns
 
@@ -32,7 +33,7 @@ class Helm:
         """Grow or shrink to so many sensors. Returns how many there were."""
         before = len(self.plan.members)
         self._go_over(self._sized(self.planner, count))
-        self.supervisor.note("fleet", f"scaled from {before} to {len(self.plan.members)} sensors")
+        self.supervisor.note("fleet", f"scaled from {before} to {len(self.plan.members)} sensors", kind="scale")
         return before
 
     def reload(self, config: Config, count: int | None, edited: Mapping[str, StoredIdentity]) -> None:
@@ -49,6 +50,12 @@ class Helm:
     def identify(self, edited: Mapping[str, StoredIdentity]) -> None:
         """Go on by other identities, by sensor id."""
         self._go_over(self.planner.changed(self.plan, edited))
+
+    def intervene(self, interventions: Interventions) -> None:
+        """Go on with others laid over the config."""
+        planner = self.planner.with_interventions(interventions)
+        self._go_over(planner.changed(self.plan))
+        self.planner = planner
 
     def _sized(self, planner: Planner, count: int) -> Plan:
         if not self.steady:

@@ -38,7 +38,5 @@ def bind(host: str, port: int, advice: str = ADVICE) -> tuple[socket.socket, str
         if number == errno.EADDRNOTAVAIL:
             raise Unbound("host", f"{host} {reason}") from error
         raise Unbound("port", f"{port} on {host} {reason}") from error
-    # Connections inherit it: otherwise the body of an answer waits until its head is acknowledged, 40 ms as a rule.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     shown = f"[{host}]" if ":" in host else {"0.0.0.0": "127.0.0.1"}.get(host, host)
     return listener, f"http://{shown}:{listener.getsockname()[1]}/"

@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from fleet.configuration.catalogue import Catalogue, load_catalogue
 from fleet.configuration.config import Config
-from fleet.configuration.scenario import stages
-from fleet.configuration.settings import fleet_settings, kind_of
+from fleet.configuration.settings import kind_of
 from fleet.errors import UserError
 from fleet.identity.identities import StoredIdentity
 from fleet.identity.mints import mint_of
@@ -23,11 +22,13 @@ from fleet.identity.muster import inspect, minted_seed, muster
 from fleet.identity.strangers import strangers
 from fleet.running import free_memory, open_files
 from fleet.running.beginning import begin, microseconds
+from fleet.running.briefing import brief
 from fleet.storage.data_directory import DataDirectory, FleetRecord, refuse_foreign
+from fleet.storage.interventions import NOTHING, Interventions
 from fleet.storage.roster import Member
 from worker.clock import boot_id
 from worker.schedule import SECOND, Schedule
-from worker.spec import Identity, Layout, RunSpec, SensorSpec, Stage, StoreSpec, WorkerSpec
+from worker.spec import Identity, Layout, RunSpec, SensorSpec, StoreSpec, WorkerSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,18 @@ class Crew(NamedTuple):
 
 
 class Planner:
-    """Plans the runs of one config on one data directory, and its changes of size while it runs."""
+    """Plans the runs of one config, and of what an operator has laid over it, on one data directory; and the changes of
+    size while it runs."""
 
-    def __init__(self, config: Config, directory: DataDirectory, identities: Path | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        directory: DataDirectory,
+        identities: Path | None,
+        interventions: Interventions = NOTHING,
+    ) -> None:
         self._config, self._directory, self._given = config, directory, identities
+        self.interventions = interventions
         self._catalogue: Catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
         self.identities = identities or (
             Path(config.identities.path) if config.identities.path else directory.identities
@@ -64,7 +73,11 @@ class Planner:
 
     def under(self, config: Config) -> Planner:
         """The planner of the same directory under another config."""
-        return Planner(config, self._directory, self._given)
+        return Planner(config, self._directory, self._given, self.interventions)
+
+    def with_interventions(self, interventions: Interventions) -> Planner:
+        """The planner of the same fleet with others laid over it."""
+        return Planner(self._config, self._directory, self._given, interventions)
 
     def inspect(self) -> None:
         """UserError if a run could not be planned. Changes nothing, and takes no lock."""
@@ -117,7 +130,8 @@ class Planner:
             crew.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
         if beginning.warning:
             crew.warnings.append(beginning.warning)
-        return replace(self._plan(record, run, crew), continues=beginning.continues or bool(config.scenario))
+        continues = beginning.continues or bool(config.scenario) or bool(self.interventions.pauses)
+        return replace(self._plan(record, run, crew), continues=continues)
 
     def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
         """The same run with `count` sensors. Those that come in begin on the fleet's own grid of timestamps."""
@@ -157,29 +171,14 @@ class Planner:
 
     def _plan(self, record: FleetRecord, run: RunSpec, crew: Crew) -> Plan:
         identities = [self._known(sensor) for sensor in crew.stored]
-        settings = fleet_settings(self._config, self._catalogue, identities)
-        later = [
-            (record.start_us + after_us, fleet_settings(config, self._catalogue, identities))
-            for after_us, config in stages(self._config)
-        ]
         placed = place(
             record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
         )
         record = replace(record, sensors=placed)
         rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
         homes = dict(placed)
-        sensors = [
-            (
-                homes[identity.sensor_id],
-                SensorSpec(
-                    identity,
-                    setting,
-                    rows[identity.sensor_id],
-                    tuple(Stage(at_us, staged[number]) for at_us, staged in later),
-                ),
-            )
-            for number, (identity, setting) in enumerate(zip(identities, settings, strict=True))
-        ]
+        told = brief(self._config, self._catalogue, identities, rows, record.start_us, self.interventions)
+        sensors = [(homes[sensor.identity.sensor_id], sensor) for sensor in told]
         sensors.sort(key=lambda pair: pair[1].row)
         workers = tuple(
             WorkerSpec(

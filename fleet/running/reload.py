@@ -142,17 +142,17 @@ class Reload:
             told.append(f"and {len(found) - MOST_TOLD} more")
         self.report = replace(self.report, changed=tuple(told), changed_at=time.time())
         for line in told:
-            self._helm.supervisor.note("fleet", f"reloaded: {line}")
+            self._helm.supervisor.note("fleet", f"reloaded: {line}", "reload")
 
     # Telling
 
     def _problem(self, path: Path, reason: str) -> None:
         self._problems[path] = reason
-        self._helm.supervisor.note("fleet", f"not reloaded: {reason}")
+        self._helm.supervisor.note("fleet", f"not reloaded: {reason}", "reload")
 
     def _tell(self, report: ReloadReport) -> None:
         for line in report.needs_restart:
             if line not in self.report.needs_restart:
-                self._helm.supervisor.note("fleet", f"needs a restart: {line}")
+                self._helm.supervisor.note("fleet", f"needs a restart: {line}", "reload")
         self.report = report
         self.report.write(self._file)

@@ -82,7 +82,7 @@ class Rollouts:
             try:
                 self._take_step()
             except UserError as error:
-                self._helm.supervisor.note("fleet", f"roll-out: {error}")
+                self._helm.supervisor.note("fleet", f"roll-out: {error}", "trouble")
 
     def progress(self) -> dict[str, Any] | None:
         """How far it is: how many sensors have the firmware, how many it may have, and how many will."""
@@ -116,7 +116,10 @@ class Rollouts:
         self._rollout = rollout
         self._keep()
         self._helm.supervisor.note(
-            "fleet", f"firmware {rollout.firmware} on {len(edited)} more sensors, {len(chosen)} now"
+            "fleet",
+            f"firmware {rollout.firmware} on {len(edited)} more sensors, {len(chosen)} now",
+            "rollout",
+            sensors=tuple(edited),
         )
 
     def _ranked(self, firmware: str) -> list[StoredIdentity]:

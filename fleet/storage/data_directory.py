@@ -36,6 +36,9 @@ class DataDirectory:
         self.log = self.run / "fleet.log"
         self.identities = path / "identities"
         self.rollout = self.run / "rollout.json"
+        self.interventions = self.run / "interventions.json"
+        self.events = self.run / "events.jsonl"
+        self.token = self.run / "token"
         self._record = path / "fleet.json"
         self._lock = self.run / "lock"
         self._held: IO[str] | None = None

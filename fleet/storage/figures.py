@@ -9,7 +9,7 @@ import numpy as np
 
 from worker.board import KINDS, STATE, STATES, Rows
 
-WELL = ("healthy", "done", "stopped")
+WELL = ("healthy", "done", "stopped", "paused")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,30 @@
-"""The fleet over HTTP: what its files say, as JSON and on one page. A pure reader; no process is asked anything.
+"""The fleet over HTTP: what its files say, as JSON (and, in `fleet.web.dashboard`, on pages). A pure reader; no process is asked anything.
 
 To add a document: a function of an observation in `fleet.web.reports` (or `fleet.web.records`), and one line in `routes`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from fleet.storage.readings import Unreadable
-from fleet.web import pages, records, reports, sensors
+from fleet.web import records, reports, sensors
+from fleet.web.answers import NoSensor, answer, choice, encoded, whole
+from fleet.web.control import Control, Denied, denied
+from fleet.web.dashboard import Dashboard
+from fleet.web.doorman import Doorman
 from fleet.web.endpoint_names import Renamed
 from fleet.web.health import SHOWN
 from fleet.web.memory import MemoryGauge
+from fleet.web.monitoring import Monitoring
 from fleet.web.observation import NoFleet, Observation, Observer
 from fleet.web.sensors import Document
+from fleet.web.shortcut import Shortcut
 
 MOST_ROWS = 1000
 LARGEST = 1_000_000_000
@@ -32,25 +37,34 @@ HEADERS = {
 }
 
 
-class NoSensor(Exception):
-    """Nobody of that name is in the fleet."""
-
-
-def create_app(run_directory: Path, observer: Observer | None = None, renamed: Mapping[str, str] = {}) -> Flask:
+def create_app(
+    run_directory: Path,
+    observer: Observer | None = None,
+    renamed: Mapping[str, str] = {},
+    allowed_hosts: Collection[str] = (),
+) -> Flask:
     """The WSGI application for the fleet whose roster and board are in `run_directory`. `renamed` maps further paths
-    of documents to their usual ones."""
+    of documents to their usual ones; `allowed_hosts` are names that it may be asked by."""
     app = Flask("fleet.web", static_folder="static", template_folder="templates")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    aggregator = Aggregator(observer or Observer(run_directory))
-    for path, view in aggregator.routes().items():
+    observer, memory = observer or Observer(run_directory), MemoryGauge()
+    control = Control(run_directory)
+    views = Aggregator(observer, memory).routes() | Dashboard(observer, memory).routes() | control.routes()
+    views |= Monitoring(observer, memory).routes()
+    for path, view in views.items():
         app.add_url_rule(path, endpoint=path, view_func=view, methods=["GET"])
+    for path, view in control.actions().items():
+        app.add_url_rule(path, endpoint=path, view_func=view, methods=["POST"])
+    app.register_error_handler(Denied, denied)
     app.register_error_handler(HTTPException, refused)
     app.register_error_handler(NoFleet, no_fleet)
     app.register_error_handler(NoSensor, no_sensor)
     app.register_error_handler(Unreadable, unreadable)
     app.after_request(with_headers)
+    app.wsgi_app = Shortcut(app.wsgi_app, observer, "/api/snapshot")  # type: ignore[method-assign]
     if renamed:
         app.wsgi_app = Renamed(app.wsgi_app, renamed)  # type: ignore[method-assign]  # Flask's documented way
+    app.wsgi_app = Doorman(app.wsgi_app, allowed_hosts)  # type: ignore[method-assign]
     return app
 
 
@@ -58,14 +72,13 @@ class Aggregator:
     """The views of one fleet. What the board says of the whole fleet is encoded once for each observation; what is in
     databases is looked up for each request, because a locked one must keep nobody else waiting."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, memory: MemoryGauge | None = None) -> None:
         self._observer = observer
-        self._memory = MemoryGauge()
+        self._memory = memory or MemoryGauge()
         self._data_directory = observer.run_directory.parent
 
     def routes(self) -> dict[str, Callable[..., Response]]:
         return {
-            "/": self.page,
             "/livez": livez,
             "/healthz": self.healthz,
             "/statusz": self.statusz,
@@ -82,15 +95,6 @@ class Aggregator:
             "/workers/<sensor_id>/db_stats": self.sensor_db_stats,
             "/workers/<sensor_id>/episodes": self.sensor_episodes,
         }
-
-    def page(self) -> Response:
-        """The fleet on one page, for people."""
-        try:
-            observation = self._observer.observe()
-        except NoFleet as error:
-            return Response(pages.nothing(str(error)), 503, mimetype="text/html")
-        body = observation.bodies.get("/", lambda: pages.overview(observation).encode())
-        return Response(body, mimetype="text/html")
 
     def healthz(self, sensor_id: str | None = None) -> Response:
         """Whether everything is as it should be: 200, or 503 with the reasons."""
@@ -173,35 +177,8 @@ def livez() -> Response:
     return answer(encoded({"status": "alive"}))
 
 
-def encoded(document: Document) -> bytes:
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # What no UTF-8 can spell, such as a folder whose name is in Latin-1, is spelled as JSON escapes it: \udcff.
-    return text.encode(errors="backslashreplace")
-
-
-def answer(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, mimetype="application/json")
-
-
 def rows_asked_for() -> int:
     return whole("limit", 10, 1, MOST_ROWS) or 10
-
-
-def whole(name: str, default: int | None, least: int, most: int) -> int | None:
-    """A whole number from the query; raises BadRequest, which names what is allowed."""
-    text = request.args.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-        raise BadRequest(f"{name}={text[:40]!r}: allowed is a whole number from {least} to {most}")
-    return int(text)
-
-
-def choice(name: str, allowed: tuple[str, ...]) -> str | None:
-    text = request.args.get(name)
-    if text is not None and text not in allowed:
-        raise BadRequest(f"{name}={text[:40]!r}: allowed is one of {', '.join(allowed)}")
-    return text
 
 
 def refused(error: HTTPException) -> Response:
@@ -209,8 +186,9 @@ def refused(error: HTTPException) -> Response:
     if isinstance(error, NotFound):
         return answer(encoded({"error": "no such path", "path": request.path}), 404)
     if isinstance(error, MethodNotAllowed):
-        response = answer(encoded({"error": f"{request.method}: allowed is GET or HEAD"}), 405)
-        response.headers["Allow"] = "GET, HEAD"
+        allowed = sorted(set(error.valid_methods or ()) - {"OPTIONS"})
+        response = answer(encoded({"error": f"{request.method}: allowed is {' or '.join(allowed)}"}), 405)
+        response.headers["Allow"] = ", ".join(allowed)
         return response
     return answer(encoded({"error": error.description or error.name}), error.code or 500)
 

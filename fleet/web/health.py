@@ -18,9 +18,9 @@ GRACE_NS = 10_000_000_000
 SHOWN = (*STATES, "hung")
 HUNG = SHOWN.index("hung")
 
-ALIVE = [STATE[name] for name in ("starting", "healthy", "unready")]
+ALIVE = [STATE[name] for name in ("starting", "healthy", "unready", "paused")]
 WAITING = [STATE[name] for name in ("absent", "pending", "starting", "restarting")]
-WELL = [STATE[name] for name in ("healthy", "done", "stopped")]
+WELL = [STATE[name] for name in ("healthy", "done", "stopped", "paused")]
 BAD = [STATE["unready"], STATE["failed"], HUNG]
 
 Numbers = npt.NDArray[np.int64]
@@ -47,12 +47,11 @@ def last_beat(observation: Observation) -> Numbers:
 
 
 def overdue(observation: Observation, states: Numbers) -> npt.NDArray[np.bool_]:
-    """Those who have been waiting for more than 10 seconds: for a process, for the end of a backoff (since the last
-    sign of life), or for the first commit (which is due with the first reading: at slow rates that is later)."""
+    """Those who have been waiting for more than 10 seconds, over all attempts: for a process, for the end of a backoff,
+    or for the first commit (which is due with the first reading: at slow rates that is later)."""
     rows = observation.rows
-    since = np.maximum(np.maximum(rows["started_ns"], observation.roster.started_ns), observation.changed_ns)
-    restarting = states == STATE["restarting"]
-    since = np.where(restarting, np.maximum(since, rows["heartbeat_ns"]), since)
+    since = np.where(rows["waiting_ns"] > 0, rows["waiting_ns"], observation.changed_ns)
+    since = np.maximum(since, observation.roster.started_ns)
     interval_ns = np.where(states == STATE["starting"], 1e9 / np.maximum(observation.rates, 1e-9), 0.0)
     late: npt.NDArray[np.bool_] = observation.now_ns - since > GRACE_NS + interval_ns
     return late & np.isin(states, WAITING)

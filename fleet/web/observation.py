@@ -20,8 +20,10 @@ from fleet.errors import UserError
 from fleet.storage.backup_account import read_account
 from fleet.storage.reload_report import read_report
 from fleet.storage.roster import Member, Roster
+from fleet.web.channels import Channels, channels_of
+from fleet.web.history import History
 from fleet.web.pace import Pace
-from worker.board import Board, Rows
+from worker.board import ROW, Board, Rows
 
 # A client that asks for ever new pages of the list must not fill the memory within one tick.
 MOST_BODIES = 32
@@ -53,7 +55,8 @@ class Bodies:
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
     """A fleet at one moment. `rows`, `pace` (readings a second) and `rates` (asked for) are in the order of
-    `roster.members`, `reload` as of `fleet.storage.reload_report`; `now_ns` and `changed_ns` (when the roster last changed) are on the monotonic clock."""
+    `roster.members`, `gone` are the rows of sensors that have left the fleet in this run, `reload` is as of
+    `fleet.storage.reload_report`; `now_ns` and `changed_ns` (when the roster last changed) are on the monotonic clock."""
 
     roster: Roster
     index: dict[str, int]
@@ -64,8 +67,11 @@ class Observation:
     pace_seconds: float
     now_ns: int
     now: datetime
+    gone: Rows = field(default_factory=lambda: np.zeros(0, dtype=ROW))
     reload: Mapping[str, Any] = field(default_factory=dict)
     backups: Mapping[str, Any] = field(default_factory=dict)
+    channels: Channels = field(default_factory=lambda: channels_of(()))
+    history: History = field(default_factory=History)
     bodies: Bodies = field(default_factory=Bodies)
 
     @property
@@ -87,6 +93,7 @@ class Membership:
     index: dict[str, int]
     rates: npt.NDArray[np.float64]
     board_rows: npt.NDArray[np.intp]
+    channels: Channels
     changed_ns: int
 
 
@@ -102,6 +109,7 @@ class Observer:
         self._board: tuple[Stamp, Board] | None = None
         self._pace: Pace | None = None
         self._last: Observation | None = None
+        self.history = History()
 
     def observe(self) -> Observation:
         """The fleet as it is now, or as it was up to one tick ago; raises NoFleet."""
@@ -110,6 +118,7 @@ class Observer:
             if self._last is None or now_ns - self._last.now_ns >= self._tick_ns:
                 self._last = None  # a fleet whose files are gone must not be shown from memory
                 self._last = self._look(now_ns)
+                self.history.note(self._last)
             return self._last
 
     def _look(self, now_ns: int) -> Observation:
@@ -135,8 +144,11 @@ class Observer:
             pace_seconds=self._pace.seconds,
             now_ns=now_ns,
             now=datetime.now(UTC),
+            gone=left_behind(everything, membership.board_rows),
             reload=read_report(self.run_directory / "reload.json"),
             backups=read_account(self.run_directory),
+            channels=membership.channels,
+            history=self.history,
         )
 
     def _read_roster(self, now_ns: int) -> Membership:
@@ -150,6 +162,7 @@ class Observer:
                 index={member.sensor_id: number for number, member in enumerate(roster.members)},
                 rates=np.array([member.rate for member in roster.members], dtype=np.float64),
                 board_rows=np.array([member.row for member in roster.members], dtype=np.intp),
+                channels=channels_of(roster.members),
                 changed_ns=now_ns - max(time.time_ns() - found[1], 0),
             )
         return self._membership
@@ -181,3 +194,10 @@ def picked(everything: npt.NDArray[Scalar], numbers: npt.NDArray[np.intp]) -> np
     found = np.zeros(len(numbers), dtype=everything.dtype)
     found[there] = everything[numbers[there]]
     return found
+
+
+def left_behind(everything: Rows, numbers: npt.NDArray[np.intp]) -> Rows:
+    """The rows that somebody has written to, but for those at `numbers`."""
+    used = everything["incarnation"] > 0
+    used[numbers[numbers < len(used)]] = False
+    return everything[used]

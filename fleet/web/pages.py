@@ -1,21 +1,37 @@
-"""The pages for people, rendered once on the server and kept up to date by `static/overview.js`."""
+"""The pages for people, rendered once on the server and kept up to date by the modules under `static/`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import render_template
 
-from fleet.web import reports
-from fleet.web.health import SHOWN
+from fleet.web import reports, sensors
 from fleet.web.observation import Observation
 from fleet.web.sensors import Document
+from worker.board import KINDS
+from worker.spec import Identity
 
-# As many as a person scrolls through; the list has all of them.
-MOST_ENTRIES = 200
+# What is to be seen before any script runs; the table goes on with all of them.
+FIRST_ENTRIES = 16
 
-# What the page calls a state that programs know by another name.
-MOODS = ("healthy", "anomaly", "starting", "restarting", "unready", "hung", "failed", "done")
+# What a page says of an identity, and what it calls it.
+FACTS = {
+    "serial number": "serial_number",
+    "manufactured": "manufacture_date",
+    "installed": "installation_date",
+    "type": "sensor_type",
+    "deployment": "deployment_type",
+    "latitude": "latitude",
+    "longitude": "longitude",
+    "height": "height_meters",
+    "orientation": "orientation_degrees",
+    "time zone": "timezone",
+    "instance": "instance_id",
+}
+LONG = 14  # characters; such a fact has a line of its own
+UNITS = {"latitude": "°", "longitude": "°", "height": " m", "orientation": "°"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,51 +41,97 @@ class Tile:
     name: str
     label: str
     figure: str
+    unit: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table. `kind` is the class of its cells, which says how wide it is."""
+
+    name: str
+    label: str
+    kind: str
+    unit: str = ""
 
 
 def overview(observation: Observation) -> str:
     metrics = reports.metricz(observation, None)
-    listed = reports.workers(observation, None, 0, MOST_ENTRIES)
+    listed = reports.workers(observation, None, 0, FIRST_ENTRIES)
     return render_template(
         "overview.html",
         roster=observation.roster,
         verdict=reports.healthz(observation),
         tiles=tiles(metrics),
-        cells=cells(reports.grid(observation)),
-        moods=MOODS,
-        channels=channels(observation),
+        kinds=KINDS,
+        channels=observation.channels.units,
+        columns=columns(observation.channels.units),
         listed=listed["workers"],
-        total=listed["total"],
         shown=written,
+    )
+
+
+def sensor(observation: Observation, number: int) -> str:
+    member = observation.members[number]
+    return render_template(
+        "sensor.html",
+        entry=sensors.sensor(observation, number),
+        identity=member.identity,
+        facts=facts(member.identity),
+        channels=member.channels,
+        kinds=KINDS,
     )
 
 
 def nothing(reason: str) -> str:
     """The page where no fleet has started."""
-    return render_template("nothing.html", reason=reason)
+    advice, command = "Start one with", "fleet up --replicas 100"
+    return render_template(
+        "nothing.html", heading="No fleet is running here", reason=reason, advice=advice, command=command
+    )
+
+
+def nobody(sensor_id: str) -> str:
+    """The page of a sensor that is not in the fleet."""
+    reason = f"Nobody of that name is in this fleet: {sensor_id[:100]}"
+    return render_template("nothing.html", heading="No such sensor", reason=reason, advice="", command=None)
+
+
+def facts(identity: Identity) -> list[tuple[str, str]]:
+    found = [(label, getattr(identity, field)) for label, field in FACTS.items()]
+    told = [(label, f"{value}{UNITS.get(label, '')}") for label, value in found if value is not None]
+    return sorted(told, key=lambda fact: len(fact[1]) > LONG)
 
 
 def tiles(metrics: Document) -> tuple[Tile, ...]:
-    """The key figures, in the words that `overview.js` goes on with."""
+    """The key figures, in the words that `tiles.js` goes on with."""
     workers = metrics["workers"]
+    pace, asked = compact(metrics["readings_per_second"]), compact(metrics["readings_per_second_asked"])
+    share = f"{metrics['anomaly_rate']:.2%} of readings"
     return (
-        Tile("healthy", "Workers healthy", f"{workers['healthy']:,}", f"of {workers['total']:,}"),
-        Tile(
-            "pace",
-            "Readings / s",
-            compact(metrics["readings_per_second"]),
-            f"of {compact(metrics['readings_per_second_asked'])} asked for",
-        ),
-        Tile("readings", "Readings", compact(metrics["total_readings"]), "in this run"),
-        Tile(
-            "anomalies",
-            "Anomalies",
-            compact(metrics["total_anomalies"]),
-            f"{metrics['anomaly_rate']:.2%} of readings",
-        ),
-        Tile("errors", "Errors", f"{metrics['error_count']:,}", f"{metrics['restarts']:,} restarts"),
-        Tile("lag", "Lag", f"{metrics['lag_seconds']:.2f} s", "worst sensor"),
+        Tile("healthy", "Workers healthy", f"{workers['healthy']:,}", f"of {workers['total']:,}", "all states"),
+        Tile("pace", "Throughput", pace, "readings/s", f"of {asked} asked for"),
+        Tile("lag", "Lag", f"{metrics['lag_seconds']:.2f}", "s", "worst sensor"),
+        Tile("anomalies", "Anomalies", "–", "readings/s", share),
+        Tile("errors", "Errors", f"{metrics['error_count']:,}", "", f"{metrics['restarts']:,} restarts"),
+        Tile("memory", "Memory", "–", "", "all processes"),
+    )
+
+
+def columns(measured: Sequence[tuple[str, str]]) -> tuple[Column, ...]:
+    """The columns of the table, in the order in which `rows.js` writes them."""
+    return (
+        Column("id", "Sensor", "id"),
+        Column("state", "State", "state"),
+        Column("place", "Place", "place"),
+        Column("firmware", "Firmware", "firmware"),
+        *(Column(f"channel:{name}", name.capitalize(), "number channel", unit) for name, unit in measured),
+        Column("anomaly", "Anomaly", "anomaly"),
+        Column("readings", "Readings", "number count"),
+        Column("anomalies", "Anomalous", "number count"),
+        Column("lag", "Lag", "number lag", "s"),
+        Column("restarts", "Restarts", "number few"),
+        Column("errors", "Errors", "number few"),
     )
 
 
@@ -84,26 +146,9 @@ def compact(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
 
 
-def cells(grid: Document) -> list[str]:
-    """The class of each cell of the health grid."""
-    classes = grid["legend"]
-    return ["anomaly" if letter.isupper() else classes[letter] for letter in grid["cells"]]
-
-
-def channels(observation: Observation) -> list[tuple[str, str]]:
-    """(name, unit) of the columns: every channel that one of the listed sensors has, in the order they come."""
-    found: dict[tuple[str, str], None] = {}
-    for member in observation.members[:MOST_ENTRIES]:
-        found.update(dict.fromkeys(member.channels))
-    return list(found)
-
-
 def written(number: float | None) -> str:
     """A value in a table, to about four digits, so that the points of a column stand below each other."""
     if number is None:
         return "–"
     size = abs(number)
     return f"{number:,.{0 if size >= 1000 else 2 if size >= 10 else 3}f}"
-
-
-assert set(MOODS) - {"anomaly"} <= set(SHOWN)

@@ -7,15 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from fleet.storage import readings
+from fleet.storage import log_lines, readings, stretches
+from fleet.storage.data_directory import DataDirectory
 from fleet.storage.figures import figures
+from fleet.storage.log_files import last_log
 from fleet.storage.readings import Record, Unreadable
 from fleet.web.observation import Observation
 from fleet.web.reports import timestamp, writes
-from fleet.web.sensors import Document
+from fleet.web.sensors import Document, moment
+from worker.sinks import Epoch
 
 # A fleet has thousands of databases; a request opens this many.
 MOST_DATABASES = 10
+
+MOST_EPISODES = 200
 
 
 def fleet_samples(observation: Observation, limit: int) -> Document:
@@ -60,6 +65,55 @@ def sensor_episodes(observation: Observation, sensor_id: str, limit: int) -> Doc
     path = observation.members[observation.index[sensor_id]].database
     found = readings.episodes(path, sensor_id, limit)
     return {"timestamp": timestamp(observation.now), "count": len(found), "episodes": found}
+
+
+def sensor_series(observation: Observation, sensor_id: str, seconds: int, after: int) -> Document:
+    """The readings of the last `seconds` that came after number `after`, by column, with the episodes of the whole
+    time. `healthy` is what would have been measured without anomalies; None stands where no row is."""
+    member = observation.members[observation.index[sensor_id]]
+    neighbours = sum(other.database == member.database for other in observation.members)
+    found = stretches.stretch(member.database, sensor_id, seconds, after, neighbours)
+    episodes = readings.episodes(member.database, sensor_id, MOST_EPISODES)
+    return {
+        "timestamp": timestamp(observation.now),
+        "sensor_id": sensor_id,
+        "first_seq": found.first_seq,
+        "next_seq": found.next_seq,
+        "times_ms": found.times_ms,
+        "channels": [{"name": name, "unit": unit} for name, unit in found.channels],
+        "values": {name: values for (name, _), values in zip(found.channels, found.values, strict=True)},
+        "healthy": {name: values for (name, _), values in zip(found.channels, found.healthy, strict=True)},
+        "episodes": episodes,
+    }
+
+
+def sensor_epochs(observation: Observation, sensor_id: str) -> Document:
+    member = observation.members[observation.index[sensor_id]]
+    found = stretches.epochs(member.database, sensor_id)
+    return {"timestamp": timestamp(observation.now), "epochs": [epoch_entry(epoch) for epoch in reversed(found)]}
+
+
+def epoch_entry(epoch: Epoch) -> Document:
+    settings = epoch.settings
+    injection = settings.injection
+    return {
+        "first_seq": epoch.schedule.first_seq,
+        "start_time": moment(epoch.schedule.start_us),
+        "reason": epoch.reason,
+        "run": epoch.run,
+        "readings_per_second": float(settings.exact_rate),
+        "anomaly_share": round(sum(anomaly.share for anomaly in settings.anomalies), 6),
+        "firmware_version": epoch.identity.firmware_version,
+        "injection": None if injection is None else {"id": injection.id, "type": injection.anomaly.kind},
+    }
+
+
+def sensor_log(observation: Observation, sensor_id: str, lines: int, data_directory: Path) -> Document:
+    """The last lines of the log about the process that writes for a sensor; raises UserError."""
+    member = observation.members[observation.index[sensor_id]]
+    form = last_log(DataDirectory(data_directory)).format
+    found = log_lines.tail(member.log, log_lines.about(member.worker, form), lines)
+    return {"timestamp": timestamp(observation.now), "worker": member.worker, "lines": found}
 
 
 def fleet_db_stats(observation: Observation, data_directory: Path) -> Document:

@@ -24,8 +24,8 @@ from worker.board import KINDS, STATE
 MOST_REASONS = 20
 MOST_ANOMALIES = 100
 
-# These have written all they were asked for, or were told to stop: no more readings are asked of them.
-FINISHED = [STATE[name] for name in ("done", "stopped")]
+# These have written all they were asked for, or were told to stop or to pause: no readings are asked of them.
+FINISHED = [STATE[name] for name in ("done", "stopped", "paused")]
 
 # How the database of a sensor in each state is known to be; what is not listed is not connected.
 CONNECTED = [STATE["healthy"]]

@@ -20,7 +20,9 @@ Document = dict[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # In these states nothing is measured, so the last reading's anomaly is over.
-SILENT = [STATE[name] for name in ("absent", "pending", "starting", "restarting", "done", "stopped", "failed")]
+SILENT = [
+    STATE[name] for name in ("absent", "pending", "starting", "restarting", "done", "stopped", "failed", "paused")
+]
 
 NEEDS_REASON = {"unready", "failed", "hung"}
 

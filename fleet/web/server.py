@@ -13,15 +13,16 @@ import selectors
 import signal
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cheroot import errors, wsgi
-from cheroot.server import HTTPConnection, HTTPRequest
+from cheroot.server import HTTPRequest
 
 from fleet.web.aggregator import create_app
+from fleet.web.connections import BODY_BYTES, HEADER_BYTES, TIMEOUT, Connection, Connections
 from fleet.web.observation import NoFleet, Observer
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 THREADS = 8
 QUEUE = 128
 KEPT_ALIVE = 64
-TIMEOUT = 10
-HEADER_BYTES = 16 * 1024
-BODY_BYTES = 64 * 1024
 
 # A request gets this long to end before the process does.
 DRAIN = 0.4
@@ -52,8 +50,13 @@ class Request(HTTPRequest):
 
     def read_request_headers(self) -> bool:
         understood = bool(super().read_request_headers())  # type: ignore[no-untyped-call]
+        length = self.inheaders.get(b"Content-Length", b"0")
+        if understood and not (length.isdigit() and int(length) <= len(self.conn.rfile.received)):
+            # It was gathered by what it said of its length, and nobody is going to wait for more.
+            self.simple_response("400 Bad Request", "Malformed Content-Length Header")
+            return False
         if self.inheaders.get(b"Content-Length", b"0") != b"0" or self.inheaders.get(b"Transfer-Encoding"):
-            self.close_connection = True  # nobody here reads a body, and what is left would be the next request
+            self.close_connection = True  # not all who answer read a body, and what is left would be the next request
         return understood
 
     def simple_response(self, status: Any, msg: str | bytes = "") -> None:
@@ -71,17 +74,15 @@ class Request(HTTPRequest):
                 raise
 
 
-class Connection(HTTPConnection):
-    """A connection that knows whether its client has said anything yet."""
+class Talk(Connection):
+    """A connection whose refusals are JSON."""
 
     RequestHandlerClass = Request
-    spoken = False
 
 
-class Server(wsgi.Server):
-    """Cheroot on the socket that it is given."""
+class BoundServer(wsgi.Server):
+    """Cheroot on the socket that it is given, with limits."""
 
-    ConnectionClass = Connection
     keep_alive_conn_limit = KEPT_ALIVE
     max_request_header_size = HEADER_BYTES
     max_request_body_size = BODY_BYTES
@@ -103,30 +104,51 @@ class Server(wsgi.Server):
         self._listener = listener
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002
+        # An answer goes out in two parts, and the second would wait 40 ms for the client to confirm the first.
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = self._listener
         return self._listener
-
-    def process_conn(self, conn: Connection) -> None:
-        """Hand a connection to a thread once there is something to read: browsers open some just in case, and each
-        of those would hold a thread until it times out."""
-        if conn.spoken:
-            super().process_conn(conn)
-        else:
-            conn.spoken = True
-            self.put_conn(conn)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         log.log(level, "%s", msg, exc_info=traceback)
 
 
+class Server(BoundServer):
+    """For requests that are small. `answering` are the connections that a thread is busy with."""
+
+    ConnectionClass = Talk
+
+    def __init__(self, listener: socket.socket, app: Any) -> None:
+        super().__init__(listener, app)
+        self.answering: dict[Connection, None] = {}
+
+    def prepare(self) -> None:
+        super().prepare()
+        before: Any = self._connections  # of which the stubs know nothing
+        before.close()
+        self._connections: Any = Connections(self)
+
+    def process_conn(self, conn: Connection) -> None:
+        """Hand a connection to a thread once there is a whole request to read: browsers open some just in case, and
+        each of those would hold a thread until it times out."""
+        if conn.gather():
+            super().process_conn(conn)
+        else:
+            self._connections.wait_for(conn)
+
+
 def serve(
-    listener: socket.socket, run_directory: Path, stop: FileDescriptorLike, renamed: Mapping[str, str] = {}
+    listener: socket.socket,
+    run_directory: Path,
+    stop: FileDescriptorLike,
+    renamed: Mapping[str, str] = {},
+    allowed_hosts: Collection[str] = (),
 ) -> None:
     """Serve the fleet in `run_directory` on `listener` until `stop` becomes readable or ends, or SIGTERM comes; then
-    return within a second. `renamed` maps further paths of documents to their usual ones. For the main thread of a process of its own: SIGINT is ignored from here on."""
+    return within a second. `renamed` and `allowed_hosts` are as of `create_app`. For the main thread of a process of its own: SIGINT is ignored from here on."""
     os.environ.pop("LISTEN_PID", None)  # with it cheroot would serve on descriptor 3, whatever that is here
     observer = Observer(run_directory)
-    server = Server(listener, create_app(run_directory, observer, renamed))
+    server = Server(listener, create_app(run_directory, observer, renamed, allowed_hosts))
     awake, alarm = socket.socketpair()
     with awake, alarm:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides

@@ -113,7 +113,12 @@ BOMB = gzip.compress(bytes(50_000_000))
         (b"{}", {"Content-Encoding": "br"}, 415, "Content-Encoding: 'br'"),
         (b"{}", GZIP, 400, "the body is no gzip"),
         (gzip.compress(b"{}" * 50, mtime=0)[:-9], GZIP, 400, "the body is not one whole gzip file"),
-        (gzip.compress(b"{}", mtime=0) + gzip.compress(b"{}", mtime=0), GZIP, 400, "the body is not one whole gzip file"),
+        (
+            gzip.compress(b"{}", mtime=0) + gzip.compress(b"{}", mtime=0),
+            GZIP,
+            400,
+            "the body is not one whole gzip file",
+        ),
         (b" " * 1_000_001, {}, 413, "the body has 1000001 bytes"),
         (b" " * 5_000_000, {}, 413, None),
         (BOMB, GZIP, 413, "the body has more than 1000000 bytes once it is decompressed"),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fleet.control.call import call
 from fleet.errors import UserError
-from fleet.running.control import call
 from tests.e2e.conftest import Up
 from tests.e2e.evidence import opened
 from tests.e2e.running import Running, fleet, wait_for

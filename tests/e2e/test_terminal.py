@@ -23,14 +23,14 @@ CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """A terminal with a fleet in its foreground. `seen` is all that was written to it so far."""
+    """A terminal with a fleet, or another command, in its foreground. `seen` is all that was written to it so far."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, name: str = "up") -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("COLUMNS", "NO_COLOR")}
         self.process = subprocess.Popen(
-            command("up", *arguments),
+            command(name, *arguments),
             env=environment | {"TERM": "xterm-256color"},
             stdin=theirs,
             stdout=theirs,

@@ -47,6 +47,7 @@ class Staged:
         rows["started_ns"], rows["heartbeat_ns"] = self.started_ns, now
         rows["state"], rows["anomaly"] = STATE["healthy"], -1
         rows["incarnation"] = np.arange(1, len(rows) + 1)  # a process each
+        rows["leads"] = 1
         rows["values"][:, : len(VALUES)] = VALUES
         rows["values"][:, len(VALUES) :] = float("nan")
 
@@ -123,6 +124,7 @@ class Staged:
         with self.board.row(number) as row:
             row["readings"] = row["next_seq"] = readings
             row["commits"], row["commit_total_us"], row["committed_at_us"] = readings, 500 * readings, readings
+            row["commit_buckets"][0] = readings
             row["timestamp_us"] = int(START.timestamp() + readings - 1) * 1_000_000
             row["anomaly"] = KINDS.index(kind) if kind else -1
             if kind:

@@ -274,7 +274,7 @@ def test_page(staged: Staged, client: FlaskClient) -> None:
     assert "text/html" == client.get("/").mimetype
     for text in ("Workers healthy", "of 3 asked for", "101,325", "°C", name(0), "&lt;b&gt;gave up&lt;/b&gt;"):
         assert text in page
-    assert 1 == page.count('class="in-anomaly"')
+    assert 1 == page.count('class="row in-anomaly"')
     assert not re.search(r"<style|style=|<script(?![^>]*src=)|\son\w+=|https?://", page)
     for path in re.findall(r'(?:src|href)="(/[^"]*)"', page):
         with client.get(path) as response:

@@ -71,7 +71,8 @@ def test_a_short_silence_is_no_hang(staged: Staged) -> None:
 
 def test_a_fresh_process_has_not_hung_yet(staged: Staged) -> None:
     """The heartbeat that a dead predecessor left behind is not held against its successor."""
-    staged.set(1, "starting", heartbeat_ns=1, started_ns=time.monotonic_ns())
+    now = time.monotonic_ns()
+    staged.set(1, "starting", heartbeat_ns=1, started_ns=now, waiting_ns=now)
 
     assert 200 == health(staged)[0]
 
@@ -80,17 +81,28 @@ def test_a_fresh_process_has_not_hung_yet(staged: Staged) -> None:
 def test_waiting(staged: Staged, state: str) -> None:
     """Whoever waits counts as healthy for 10 seconds, and is a reason afterwards."""
     now = time.monotonic_ns()
-    staged.set(1, state, started_ns=now, heartbeat_ns=now)
+    staged.set(1, state, waiting_ns=now)
 
     assert 200 == health(staged, later=8)[0]
     status, document = health(staged, later=12)
     assert (503, state) == (status, document["reasons"][0]["state"])
 
 
+@pytest.mark.parametrize("state", ["pending", "starting", "restarting"])
+def test_the_grace_is_not_given_again_for_each_attempt(staged: Staged, state: str) -> None:
+    """A worker that dies over and over before its first commit is a reason 10 seconds after it was last well, however
+    fresh its present process is; and a fleet that is scaled meanwhile makes no difference to that."""
+    now = time.monotonic_ns()
+    staged.set(1, state, started_ns=now, heartbeat_ns=now, waiting_ns=now - 12 * SECOND)
+    staged.write_roster(age=1)
+
+    assert (503, state) == ((answer := health(staged))[0], answer[1]["reasons"][0]["state"])
+
+
 def test_a_slow_sensor_may_start_slowly(staged: Staged) -> None:
     """The first commit of one reading in 10 seconds is due 10 seconds after the start at the latest."""
     now = time.monotonic_ns()
-    staged.set(1, "starting", started_ns=now, heartbeat_ns=now)
+    staged.set(1, "starting", started_ns=now, heartbeat_ns=now, waiting_ns=now)
     staged.members = tuple(replace(member, rate=0.1) for member in staged.members)
     staged.write_roster()
 

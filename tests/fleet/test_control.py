@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from fleet.control.address import short
+from fleet.control.call import call
+from fleet.control.commands import Answer, AnyCommand, Restart, Scale
+from fleet.control.control_socket import ControlSocket
 from fleet.errors import UserError
-from fleet.running.control import Answer, AnyCommand, ControlSocket, Restart, Scale, call, short
 
 
 class Waiting:

@@ -99,7 +99,7 @@ def test_it_serves_on_the_socket_it_is_given(served: Served) -> None:
 def test_it_ends_with_its_supervisor(served: Served) -> None:
     """The end of the lifeline ends the process within a second, also with clients that are in the middle of it."""
     with ExitStack() as clients:
-        for said in (b"", b"GET /work", b"GET /workers HTTP/1.1\r\nHost: x\r\n\r\n" * 50):
+        for said in (b"", b"GET /work", b"GET /workers HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50):
             for _ in range(5):
                 clients.enter_context(served.connect()).sendall(said)
         served.get("/livez")
@@ -116,7 +116,7 @@ def test_a_client_that_does_not_read_cannot_keep_it(tmp_path: Path) -> None:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
             client.connect(served.address)
-            client.sendall(b"GET /workers HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /workers HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.recv(1)  # the rest is far more than what the buffers hold
             served.lifeline.close()
 
@@ -163,13 +163,13 @@ def test_a_server_that_is_replaced_loses_no_client(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 413),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n", 413),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n", 413),
         (b"\x16\x03\x01\x02\x00 nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 505),
-        (b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-        (b"DELETE /workers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
+        (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 505),
+        (b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"DELETE /workers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405),
     ],
 )
 def test_what_is_refused_is_refused_in_json(served: Served, request_: bytes, status: int) -> None:
@@ -183,8 +183,8 @@ def test_what_is_refused_is_refused_in_json(served: Served, request_: bytes, sta
 @pytest.mark.parametrize("header", [b"Content-Length: %d", b"Transfer-Encoding: chunked\r\nX: %d"])
 def test_a_body_is_no_request(served: Served, header: bytes) -> None:
     """Nobody reads it, and none of it is taken for the next request on the connection."""
-    body = b"GET /statusz HTTP/1.1\r\nHost: x\r\n\r\n"
-    head = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + header % len(body) + b"\r\n\r\n"
+    body = b"GET /statusz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + header % len(body) + b"\r\n\r\n"
 
     assert (200, {"status": "alive"}) == served.say(head + body)
 

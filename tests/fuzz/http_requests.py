@@ -14,7 +14,8 @@ def words(text: str) -> tuple[str, ...]:
 
 
 GOOD_PATHS = (
-    *words("/ /livez /healthz /statusz /metricz /samplez /db_stats /grid /workers /static/fleet.css"),
+    *words("/ /livez /healthz /statusz /metricz /samplez /db_stats /grid /workers /static/icon.svg"),
+    *words("/api/control /api/events /api/injections"),
     *(f"/workers/{name(0)}/{page}" for page in words("healthz statusz metricz samplez db_stats episodes")),
     f"/workers/{name(0)}",
 )
@@ -23,11 +24,20 @@ BAD_PATHS = words(r"""
     /static/%2e%2e/server.py /static/%00 /workers/%00 /workers/%2f /workers/%ff /workers/é /WORKERS /workers;a=b
     /workers%3flimit=1 * workers http: http://other/workers http://[::1 //[/workers /workers#x /% /%zz /%u0041 /\workers
 """)
-PATHS = (*GOOD_PATHS, *BAD_PATHS, "", "/a b", "/static/" + "x" * 300, "/workers/" + "x" * 5000)
+PATHS = (
+    *GOOD_PATHS,
+    *BAD_PATHS,
+    "/api/scale",
+    "/api/inject",
+    "",
+    "/a b",
+    "/static/" + "x" * 300,
+    "/workers/" + "x" * 5000,
+)
 
 SHORT_QUERIES = words("""
     limit=1 limit= limit limit=-1 limit=1e3 limit=999999999999 limit=%00 limit=٣ limit=² limit=+1 limit=%31
-    limit=1&limit=x limit=1;offset=2 ?limit=1 offset=5 offset=%ff state=healthy state=hung state=%e2%80%a8
+    after=1 after=-1 after=99999999999999 limit=1&limit=x limit=1;offset=2 ?limit=1 offset=5 offset=%ff state=healthy state=hung state=%e2%80%a8
     &&& = % a[]=1 é=é
 """)
 QUERIES = (*SHORT_QUERIES, "\x1b[31m", "state=" + "x" * 3000, "limit=1" + "&a=b" * 2000)
@@ -110,7 +120,7 @@ targets = st.one_of(
 def requests(draw: st.DrawFn) -> bytes:
     """The bytes of one request, most of them nearly right."""
     words = [draw(st.sampled_from(METHODS)).encode(), draw(targets), draw(st.sampled_from(VERSIONS)).encode()]
-    host = draw(st.sampled_from((["Host: x"], ["Host: x"], ["Host: x"], [], ["Host: x", "Host: y"])))
+    host = draw(st.sampled_from((["Host: localhost"], ["Host: [::1]:80"], ["Host: x"], [], ["Host: x", "Host: y"])))
     headers = [line.encode("latin-1") for line in (*host, *draw(st.lists(st.sampled_from(HEADERS), max_size=3)))]
     headers += draw(st.lists(odd, max_size=1))
     end = draw(st.sampled_from((b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r")))

@@ -1,8 +1,7 @@
-"""The control socket: a closed set of typed commands to the running fleet of a data directory.
+"""The fleet's end of the control socket of a data directory.
 
 One JSON object a line each way: `{"command": "scale", "count": 20}`, answered by `{"ok": true, ...}` or
-`{"error": "..."}`. The socket is 0600 in a directory that is 0700. To add a command: one model here, one method in
-`fleet.running.fleet.Fleet` with its name.
+`{"error": "..."}`. The socket is 0600 in a directory that is 0700. The commands are in `fleet.control.commands`.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ import json
 import logging
 import os
 import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from fleet.control.address import short
+from fleet.control.commands import COMMANDS, Answer, AnyCommand
 from fleet.errors import UserError
 from fleet.quotes import escaped, legible
 
@@ -28,46 +27,6 @@ log = logging.getLogger("control")
 LONGEST = 64 * 1024
 LONGEST_REASON = 1000
 MOST_CLIENTS = 32
-LONGEST_PATH = 100
-"""Bytes that the address of a Unix socket may have everywhere (104 on macOS)."""
-
-
-class Command(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Status(Command):
-    command: Literal["status"]
-
-
-class Down(Command):
-    command: Literal["down"]
-
-
-class Scale(Command):
-    command: Literal["scale"]
-    count: Annotated[int, Field(ge=1, le=100_000)]
-
-
-class Restart(Command):
-    command: Literal["restart"]
-    sensor: str
-
-
-class Roll(Command):
-    """Times are in seconds, shares from 0 to 1."""
-
-    command: Literal["rollout"]
-    firmware: Annotated[str, Field(min_length=1, max_length=200)]
-    share: Annotated[float, Field(gt=0, le=1)]
-    step: Annotated[float, Field(gt=0, le=1)]
-    every: Annotated[float, Field(gt=0, le=1e9)]
-
-
-AnyCommand = Status | Down | Scale | Restart | Roll
-Answer = dict[str, Any]
-ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)
-COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])
 
 
 class Loop(Protocol):
@@ -139,7 +98,7 @@ class ControlSocket:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "command"
-            return refusal(f"{legible(place)}: {first['msg']}")
+            return {**refusal(f"{legible(place)}: {first['msg']}"), "invalid": True}
         except UserError as error:
             return refusal(str(error))
 
@@ -160,48 +119,3 @@ class ControlSocket:
 def refusal(reason: str) -> Answer:
     """What was wrong, without what a terminal would obey, and no longer than a few lines of it."""
     return {"error": escaped(reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 3]}...")}
-
-
-def call(path: Path, timeout: float, **command: Any) -> Answer:
-    """Send a command to the fleet behind the socket at `path` and return its answer.
-
-    UserError if no fleet listens there, if it does not answer within `timeout` seconds, or if it refuses.
-    """
-    directory = path.parent.parent
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(timeout)
-        try:
-            with short(path) as address:
-                connection.connect(address)
-            connection.sendall(json.dumps(command).encode() + b"\n")
-            with connection.makefile("rb") as answers:
-                line = answers.readline()
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise UserError(f"{directory}: no fleet is running here") from error
-        except PermissionError as error:
-            raise UserError(f"{path}: belongs to another user") from error
-        except TimeoutError as error:
-            raise UserError(f"{directory}: the fleet did not answer within {timeout:g} s") from error
-        except (ConnectionResetError, BrokenPipeError) as error:
-            raise UserError(f"{directory}: the fleet ended before it answered") from error
-    if not line.endswith(b"\n"):
-        raise UserError(f"{directory}: the fleet ended before it answered")
-    try:
-        answer: Answer = ANSWERS.validate_json(line)
-    except ValidationError:
-        answer = {}
-    if answer.get("ok") is True:
-        return answer
-    raise UserError(f"{directory}: {escaped(str(answer.get('error', 'what answers there is no fleet')))}")
-
-
-@contextmanager
-def short(path: Path) -> Iterator[str]:
-    """An address for a Unix socket at `path`, through a link where the path is too long for one."""
-    if len(os.fsencode(path)) <= LONGEST_PATH:
-        yield str(path)
-        return
-    with tempfile.TemporaryDirectory(prefix="fleet-") as directory:
-        link = Path(directory, "run")
-        link.symlink_to(path.parent.resolve())
-        yield str(link / path.name)

@@ -1,0 +1,103 @@
+"""The events of a fleet: `run/events.jsonl`, a line each, appended by the process that supervises, read by everybody else.
+
+What is kept is bounded: once there are twice as many lines as are wanted, the older half is left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("events")
+
+KEPT = 1000
+MOST_SENSORS = 20
+LONGEST_TEXT = 500
+LARGEST = 8_000_000
+"""Bytes that are read at most; what is written is far less."""
+
+KEYS = {"id", "time", "kind", "who", "what", "effect", "sensors"}
+SUPERVISOR = "supervisor"
+
+Record = dict[str, Any]
+
+
+class EventLog:
+    """The one writer. Goes on where an earlier run ended. Nobody waits for a disk that is full."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._who = path, SUPERVISOR
+        self._kept: deque[Record] = deque(read_events(path), KEPT)
+        self._last = self._kept[-1]["id"] if self._kept else 0
+        self._lines = KEPT * 2  # whatever is there is written anew first
+
+    @contextmanager
+    def on_behalf_of(self, who: str) -> Iterator[None]:
+        """What happens within was done by that one."""
+        self._who = who
+        try:
+            yield
+        finally:
+            self._who = SUPERVISOR
+
+    def add(self, time: float, kind: str, what: str, effect: str = "", sensors: Sequence[str] = ()) -> None:
+        """`time` is seconds since 1970."""
+        self._last += 1
+        moment = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        record = {
+            "id": self._last,
+            "time": moment,
+            "kind": kind,
+            "who": self._who,
+            "what": what[:LONGEST_TEXT],
+            "effect": effect[:LONGEST_TEXT],
+            "sensors": list(sensors[:MOST_SENSORS]),
+        }
+        self._kept.append(record)
+        try:
+            self._write(record)
+        except OSError as error:
+            self._lines = KEPT * 2
+            log.warning("%s: cannot be written: %s", self._path, error.strerror)
+
+    def _write(self, record: Record) -> None:
+        if self._lines < KEPT * 2:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line(record))
+            self._lines += 1
+            return
+        temporary = self._path.with_suffix(".new")
+        temporary.write_text("".join(map(line, self._kept)), encoding="utf-8")
+        os.replace(temporary, self._path)
+        self._lines = len(self._kept)
+
+
+def line(record: Record) -> str:
+    return json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n"
+
+
+def read_events(path: Path) -> list[Record]:
+    """All that are there, in order; a line that was cut off, or is no event, is left out."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(LARGEST).split(b"\n")
+    except OSError:
+        return []
+    found = []
+    last = 0
+    for text in lines:
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and record.keys() == KEYS and type(record["id"]) is int and record["id"] > last:
+            found.append(record)
+            last = record["id"]
+    return found

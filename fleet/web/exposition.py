@@ -1,0 +1,51 @@
+"""The two formats of `/metrics`, and which of them a client wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+from fleet.web import sensor_metrics
+from fleet.web.observation import Observation
+
+END = b"# EOF\n"
+
+
+class Format(NamedTuple):
+    content_type: str
+    generate: Callable[..., bytes]
+
+
+TEXT = Format(CONTENT_TYPE_PLAIN_0_0_4, generate_latest)
+OPENMETRICS = Format(openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest)
+
+WANTED = {"application/openmetrics-text": OPENMETRICS, "text/plain": TEXT, "text/*": TEXT, "*/*": TEXT}
+
+
+def wanted(accepted: Iterable[tuple[str, float]]) -> Format:
+    """The best of (media type, quality), best first; the text format for whoever knows neither. The versions are not
+    looked at: the text format has one, and a client that knows OpenMetrics at all is told which one it gets."""
+    for media_type, quality in accepted:
+        essence = media_type.partition(";")[0].strip().lower()
+        if essence in WANTED and quality > 0:
+            return WANTED[essence]
+    return TEXT
+
+
+def fleet(format_: Format, collector: Collector) -> bytes:
+    """What `collector` has, in a registry of its own: the process's global one says nothing of a fleet."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    # Every name here is plain ASCII, so that nothing is to be escaped; the other modes look at each letter of it.
+    return format_.generate(registry, escaping=openmetrics.ALLOWUTF8)
+
+
+def with_sensors(format_: Format, fleet_: bytes, observation: Observation) -> bytes:
+    """The same with the families of each sensor."""
+    sensors = sensor_metrics.exposition(observation, openmetrics=format_ is OPENMETRICS)
+    return fleet_.removesuffix(END) + sensors + (END if format_ is OPENMETRICS else b"")

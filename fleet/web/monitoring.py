@@ -1,0 +1,47 @@
+"""What programs that do not know a fleet ask for: its metrics, as Prometheus scrapes them, and what else there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Response, request
+
+from fleet.web import exposition
+from fleet.web.answers import answer, choice
+from fleet.web.description import described
+from fleet.web.memory import MemoryGauge
+from fleet.web.metrics import FleetCollector
+from fleet.web.observation import Observer
+
+YES, NO = "1", "0"
+
+
+class Monitoring:
+    """`memory` is shared with whoever else tells of it."""
+
+    def __init__(self, observer: Observer, memory: MemoryGauge) -> None:
+        self._observer, self._memory = observer, memory
+
+    def routes(self) -> dict[str, Callable[..., Response]]:
+        return {"/metrics": self.metrics, "/openapi.json": openapi}
+
+    def metrics(self) -> Response:
+        """The fleet for Prometheus, in its text format or, if that is accepted rather, as OpenMetrics; with
+        ?per_sensor=1 each sensor as well."""
+        per_sensor = choice("per_sensor", (NO, YES)) == YES
+        wanted = exposition.wanted(request.accept_mimetypes)
+        observation = self._observer.observe()
+
+        def build() -> bytes:
+            data = self._observer.run_directory.parent
+            collector = FleetCollector(observation, self._memory.latest(observation), data)
+            fleet = exposition.fleet(wanted, collector)
+            return exposition.with_sensors(wanted, fleet, observation) if per_sensor else fleet
+
+        body = observation.bodies.get(("/metrics", wanted.content_type, per_sensor), build)
+        return Response(body, content_type=wanted.content_type, headers={"Vary": "Accept"})
+
+
+def openapi() -> Response:
+    """All paths and documents, in OpenAPI's own terms."""
+    return answer(described())

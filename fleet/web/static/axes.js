@@ -1,0 +1,86 @@
+// The frame of a chart over time: grid lines, figures on the left, times below.
+
+import { clock, ticks } from "./format.js";
+import { colour } from "./palette.js";
+
+const STEPS = [5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800].map((seconds) => seconds * 1000);
+
+export class Axes {
+  /** `box` is {left, top, right, bottom} of the drawing area, `time` [from, to] in milliseconds, `range` [low, high]. */
+  constructor(box, time, range) {
+    Object.assign(this, { box, time, range });
+  }
+
+  x(time) {
+    const [from, to] = this.time;
+    return this.box.left + ((time - from) / (to - from || 1)) * (this.box.right - this.box.left);
+  }
+
+  y(value) {
+    const [low, high] = this.range;
+    return this.box.bottom - ((value - low) / (high - low || 1)) * (this.box.bottom - this.box.top);
+  }
+
+  timeAt(x) {
+    const [from, to] = this.time;
+    return from + ((x - this.box.left) / (this.box.right - this.box.left || 1)) * (to - from);
+  }
+
+  draw(context, { times = true, levels = 4 } = {}) {
+    const { left, top, right, bottom } = this.box;
+    context.lineWidth = 1;
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    for (const { value, text } of ticks(this.range[0], this.range[1], levels)) {
+      const y = Math.round(this.y(value)) + 0.5;
+      if (y < top - 1 || y > bottom + 1) continue;
+      line(context, left, y, right, y, colour("grid-line"));
+      context.fillStyle = colour("quiet");
+      context.fillText(text, left - 8, y);
+    }
+    const [from, to] = this.time;
+    const step = STEPS.find((size) => ((right - left) * size) / (to - from || 1) >= 86) ?? 3600000;
+    context.textAlign = "center";
+    for (let time = Math.ceil(from / step) * step; time <= to; time += step) {
+      const x = Math.round(this.x(time)) + 0.5;
+      line(context, x, top, x, bottom, colour("grid-line"));
+      if (!times || x < left + 22 || x > right - 22) continue;
+      context.fillStyle = colour("quiet");
+      context.fillText(clock(time), x, bottom + 12);
+    }
+  }
+}
+
+export function line(context, x1, y1, x2, y2, tone) {
+  context.strokeStyle = tone;
+  context.beginPath();
+  context.moveTo(x1, y1);
+  context.lineTo(x2, y2);
+  context.stroke();
+}
+
+/** A small sign with lines of text beside a point, kept inside of `width`. */
+export function sign(context, x, y, lines, width) {
+  context.font = '11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+  const wide = Math.max(...lines.map(({ text }) => context.measureText(text).width)) + 30;
+  const high = lines.length * 16 + 10;
+  const left = x + 12 + wide > width ? x - 12 - wide : x + 12;
+  context.beginPath();
+  context.roundRect(left, y, wide, high, 7);
+  context.fillStyle = colour("panel", 0.96);
+  context.fill();
+  context.strokeStyle = colour("edge");
+  context.lineWidth = 1;
+  context.stroke();
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  lines.forEach(({ text, tone }, place) => {
+    const middle = y + 13 + place * 16;
+    if (tone) {
+      context.fillStyle = colour(tone);
+      context.fillRect(left + 9, middle - 4, 8, 8);
+    }
+    context.fillStyle = colour(tone ? "text" : "quiet");
+    context.fillText(text, left + (tone ? 22 : 9), middle);
+  });
+}

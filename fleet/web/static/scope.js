@@ -1,0 +1,70 @@
+// Which sensors the controls of the overview mean.
+
+import { element, whole, write } from "./format.js";
+
+const MOST = 1000;
+const COLUMNS = { city: "location", manufacturer: "manufacturer", firmware: "firmware_version" };
+
+export class Scope {
+  constructor(fleet) {
+    Object.assign(this, { fleet, listed: [], picked: new Set() });
+    this.kind = document.getElementById("scope");
+    this.value = document.getElementById("scope-value");
+    this.values = document.getElementById("scope-values");
+    this.meant = document.getElementById("meant");
+    this.kind.addEventListener("change", () => this.change());
+    this.value.addEventListener("input", () => this.show());
+  }
+
+  change() {
+    const kind = this.kind.value;
+    this.value.disabled = !(kind in COLUMNS) && kind !== "share";
+    this.value.value = kind === "share" ? "10%" : "";
+    this.value.placeholder = kind in COLUMNS ? kind : "";
+    const found = kind in COLUMNS ? [...new Set(this.fleet.who[COLUMNS[kind]])].filter(Boolean).sort() : [];
+    this.values.replaceChildren(...found.slice(0, MOST).map((name) => Object.assign(element("option"), { value: name })));
+    this.show();
+  }
+
+  pick(picked) {
+    this.picked = picked;
+    if (picked.size && this.kind.value === "all") this.kind.value = "picked";
+    if (!picked.size && this.kind.value === "picked") this.kind.value = "all";
+    this.change();
+  }
+
+  /** As the server is told: `sensors`, `city`, `manufacturer`, `firmware` or `share`; nothing means all. */
+  selection() {
+    const kind = this.kind.value;
+    if (kind === "all") return {};
+    if (kind === "share") return { share: this.share() };
+    if (kind in COLUMNS) {
+      if (!this.value.value.trim()) throw new RangeError(`which ${kind}?`);
+      return { [kind]: this.value.value.trim() };
+    }
+    const places = kind === "listed" ? this.listed : [...this.picked];
+    if (!places.length) throw new RangeError("no sensor is meant");
+    if (places.length === this.fleet.size) return {};
+    if (places.length > MOST) throw new RangeError(`${whole(places.length)} sensors are listed: at most ${whole(MOST)} can be named`);
+    return { sensors: places.map((place) => this.fleet.ids[place]) };
+  }
+
+  share() {
+    const percent = Number(this.value.value.replace("%", ""));
+    if (!(percent > 0 && percent <= 100)) throw new RangeError("a share is above 0 and at most 100%");
+    return percent / 100;
+  }
+
+  show() {
+    write(this.meant, `means ${this.told()}`);
+  }
+
+  told() {
+    const kind = this.kind.value;
+    const { size } = this.fleet;
+    const typed = this.value.value.trim().toLowerCase();
+    if (kind === "share") return `about ${whole(Math.round((size * (Number.parseFloat(typed) || 0)) / 100))} sensors`;
+    if (kind in COLUMNS) return `${whole(this.fleet.who[COLUMNS[kind]]?.filter((name) => (kind === "city" ? name?.toLowerCase().split(",")[0] === typed || name?.toLowerCase() === typed : name?.toLowerCase() === typed)).length ?? 0)} sensors`;
+    return `${whole({ all: size, listed: this.listed.length, picked: this.picked.size }[kind])} sensors`;
+  }
+}

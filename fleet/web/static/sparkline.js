@@ -1,0 +1,43 @@
+// A line without axes under a key figure: how it went, not how much it was.
+
+import { colour } from "./palette.js";
+import { Surface } from "./surface.js";
+
+const SHOWN = 180;
+
+export class Sparkline {
+  /** `tone` names a colour; with `floor` the scale begins at zero. */
+  constructor(canvas, tone, floor = true) {
+    Object.assign(this, { tone, floor, values: [] });
+    this.surface = new Surface(canvas, (...place) => this.draw(...place));
+  }
+
+  show(values) {
+    this.values = values.slice(-SHOWN).filter((value) => value !== null);
+    this.surface.request();
+  }
+
+  draw(context, width, height) {
+    const { values } = this;
+    if (values.length < 2) return;
+    const most = Math.max(...values);
+    const least = this.floor ? 0 : Math.min(...values);
+    const span = (most - least) * 1.08 || 1;
+    const step = width / (values.length - 1);
+    const y = (value) => height - 1.5 - ((value - least) / span) * (height - 5);
+    context.beginPath();
+    values.forEach((value, place) => context.lineTo(place * step, y(value)));
+    const tone = most > 0 ? this.tone : "faint";
+    context.strokeStyle = colour(tone);
+    context.lineWidth = 1.5;
+    context.lineJoin = "round";
+    context.stroke();
+    context.lineTo(width, height);
+    context.lineTo(0, height);
+    const shade = context.createLinearGradient(0, 0, 0, height);
+    shade.addColorStop(0, colour(tone, 0.26));
+    shade.addColorStop(1, colour(tone, 0.02));
+    context.fillStyle = shade;
+    context.fill();
+  }
+}

@@ -1,0 +1,117 @@
+"""A sensor's page and the controls in a real browser, before a real fleet."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.browser.window import Window
+from tests.e2e.running import Running, wait_for
+
+pytestmark = pytest.mark.browser
+
+
+def token(running: Running) -> str:
+    return (running.data / "run" / "token").read_text().strip()
+
+
+def unlock(running: Running, window: Window) -> None:
+    window.page.fill("#token", token(running))
+    window.page.click("#unlock")
+    window.page.wait_for_selector('#lock[data-state="open"]')
+
+
+def test_the_page_of_a_sensor(running: Running, window: Window) -> None:
+    """Its channels with what they measure, its identity, its epochs, its database, its log."""
+    sensor = running.sensors[2]
+    page = window.open(f"{running.url}/sensors/{sensor}")
+    window.until("[...document.querySelectorAll('.channel .value')].every((node) => /\\d/.test(node.textContent))")
+
+    assert 5 == page.locator("figure.channel").count()
+    assert "mm/s²" == page.text_content("#channel-vibration .unit")
+    window.until("document.querySelectorAll('#epochs tr').length > 0")
+    assert "start" in page.inner_text("#epochs")
+    window.until("/\\d/.test(document.querySelector('[data-figure=records]').textContent)")
+    assert "log" in page.inner_text(".log").lower()
+
+
+def test_a_spike_is_injected_and_seen(running: Running, window: Window) -> None:
+    """On the page as a shaded episode, under events, and in the database with its label."""
+    sensor = running.sensors[11]
+    page = window.open(f"{running.url}/sensors/{sensor}")
+    unlock(running, window)
+    page.select_option('[name="type"]', "spike")
+    page.select_option('[name="channel"]', "humidity")
+    page.fill('[name="size"]', "1.5")
+    page.fill('[name="seconds"]', "3")
+    page.click("text=Inject anomaly")
+    page.wait_for_selector("#outcome.good")
+
+    def found() -> list[dict[str, object]]:
+        episodes = running.get(f"/workers/{sensor}/episodes?limit=50")[1]["episodes"]
+        return [one for one in episodes if one["type"] == "spike" and one["parameters"].get("factor") == 1.5]
+
+    (episode, *_) = wait_for(found, "the spike is on record")
+    assert "humidity" == episode["channel"]
+    window.until("document.querySelector('#channel-humidity canvas').dataset.episodes.includes('spike')")
+    window.until("document.querySelector('#episodes').textContent.includes('humidity')")
+    window.until("document.querySelector('#events').textContent.includes('inject')")
+
+
+def test_pause_and_resume(running: Running, window: Window) -> None:
+    """It is seen on the page, and takes effect."""
+    sensor = running.sensors[12]
+    page = window.open(f"{running.url}/sensors/{sensor}")
+    unlock(running, window)
+    page.click('[data-action="pause"]')
+    window.until("document.querySelector('#state').textContent === 'paused'")
+    page.click('[data-action="resume"]')
+    window.until("document.querySelector('#state').textContent === 'healthy'")
+
+
+def test_without_the_token_nothing_happens(running: Running, window: Window) -> None:
+    """The controls are there to be seen, locked, and the page tells where the token is. Whoever asks anyway is refused."""
+    page = window.open(running.url)
+    window.until("document.querySelector('#lock-how').textContent.includes('token')")
+
+    assert page.is_disabled('[data-action="scale"] button')
+    assert "run/token" in page.inner_text("#lock-how")
+    window.expected = ("401", "403")
+    page.fill("#token", "wrong")
+    page.click("#unlock")
+    window.until("document.querySelector('#lock-how').textContent.startsWith('That is not the token')")
+    page.evaluate("document.querySelector('#actions').disabled = false")
+    page.fill("#scale-count", "3")
+    page.click('[data-action="scale"] button')
+    page.wait_for_selector("#outcome.bad")
+
+    assert 50 == len(running.sensors)
+    assert {401, 403} == {refused(running, {}), refused(running, {"Authorization": "Bearer wrong"})}
+
+
+def refused(running: Running, headers: dict[str, str]) -> int:
+    body = json.dumps({"count": 3}).encode()
+    asked = urllib.request.Request(
+        running.url + "/api/scale", body, {"Content-Type": "application/json", **headers}, method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.urlopen(asked, timeout=10)
+    with answer.value:
+        return answer.value.code
+
+
+def test_the_token_is_kept_for_this_tab_only(running: Running, window: Window) -> None:
+    """A reload keeps it; it is in no cookie, no address and no storage that outlasts the tab."""
+    page = window.open(running.url)
+    unlock(running, window)
+    page.reload()
+    page.wait_for_selector('#lock[data-state="open"]')
+
+    assert "" == page.evaluate("document.cookie")
+    assert token(running) not in page.url + page.evaluate("JSON.stringify({ ...localStorage })")
+    page.click("#unlock")
+    page.wait_for_selector('#lock[data-state="locked"]')
+    assert page.evaluate("sessionStorage.getItem('fleet-token')") is None

@@ -1,0 +1,31 @@
+"""One server for all tests that ask it, each beginning with nothing done and a good token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from fleet.storage import token
+from tests.fleet.sites import Site
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    subject = Site(tmp_path_factory.mktemp("site") / "data")
+    try:
+        with subject.loop:
+            subject.ask("/livez")
+            yield subject
+    finally:
+        subject.close()
+
+
+@pytest.fixture
+def site(server: Site) -> Site:
+    server.done.clear()
+    server.staged.board.rows["heartbeat_ns"] = time.monotonic_ns()
+    token.mint(server.run / "token")
+    server.token = (server.run / "token").read_text().strip()
+    return server

@@ -1,0 +1,129 @@
+"""Control over HTTP: who may, and that nothing comes of it for who may not. A real server before a real control socket."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.fleet.sites import JSON, Site, read
+
+
+def test_who_has_the_token_is_obeyed(site: Site) -> None:
+    """The command goes through the control socket, with who it was; the answer is the fleet's."""
+    assert (200, {"ok": True, "before": 3, "count": 7}) == site.post("/api/scale", {"count": 7})
+    assert (409, {"error": "there is no sensor X"}) == site.post("/api/restart", {"sensor": "X"})
+    assert 200 == site.post("/api/inject", {"type": "spike", "city": "Denver", "seconds": 30})[0]
+    for path in ("pause", "resume", "rollout", "probability", "cancel"):
+        body = {"rollout": {"firmware": "2"}, "probability": {"probability": 0.1}, "cancel": {"id": "x"}}
+        assert 200 == site.post(f"/api/{path}", body.get(path, {"share": 0.5}), Authorization=f"bearer {site.token}")[0]
+
+    assert ["scale", "restart", "inject", "pause", "resume", "rollout", "probability", "cancel"] == [
+        command.command for command in site.done
+    ]
+    assert {"http 127.0.0.1"} == {command.by for command in site.done}
+
+
+REFUSED: dict[str, tuple[int, dict[str, str]]] = {
+    "no token": (401, {"Authorization": ""}),
+    "another scheme": (401, {"Authorization": "Basic eHg6eHg="}),
+    "a token that is wrong": (403, {"Authorization": "Bearer " + "x" * 43}),
+    "an empty one": (401, {"Authorization": "Bearer "}),
+    "one with odd letters": (403, {"Authorization": "Bearer caf\xe9"}),
+    "text": (415, {"Content_Type": "text/plain"}),
+    "a form": (415, {"Content_Type": "application/x-www-form-urlencoded"}),
+    "no type": (415, {"Content_Type": "x"}),
+    "a page of somebody else": (403, {"Origin": "http://evil.example"}),
+    "a file": (403, {"Origin": "null"}),
+    "another port": (403, {"Origin": "http://127.0.0.1:1"}),
+    "what a browser says": (403, {"Sec_Fetch_Site": "cross-site"}),
+    "another name": (421, {"Host": "evil.example"}),
+    "a name that looks like one": (421, {"Host": "127.0.0.1.evil.example"}),
+    "no name": (421, {"Host": "[::1"}),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_who_may_not_does_nothing(site: Site, what: str) -> None:
+    """One line that says why, no token, no cookie, no CORS."""
+    status, headers = REFUSED[what]
+    named = {"Content_Type": JSON, "Authorization": f"Bearer {site.token}", **headers}
+    code, document, told = site.ask("/api/scale", b'{"count": 9}', **{k: v for k, v in named.items() if v})
+
+    assert (status, ["error"], []) == (code, list(document), site.done)
+    assert site.token not in json.dumps(document) + json.dumps(told)
+    assert [] == [name for name in told if name.lower().startswith(("set-cookie", "access-control-"))]
+    assert (status == 401) == ("WWW-Authenticate" in told)
+
+
+def test_a_token_in_the_url_is_none(site: Site) -> None:
+    for query in (f"token={site.token}", f"access_token={site.token}", f"Authorization=Bearer%20{site.token}"):
+        assert 401 == site.post(f"/api/scale?{query}", {"count": 9}, Authorization="")[0]
+    assert [] == site.done
+
+
+def test_a_get_changes_nothing(site: Site) -> None:
+    """Nor do other methods, whatever they bring along."""
+    for path in ("scale", "restart", "pause", "resume", "inject", "cancel", "rollout", "probability"):
+        for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH"):
+            if method != "HEAD":
+                code, document, told = site.ask(
+                    f"/api/{path}?count=9", method=method, Authorization=f"Bearer {site.token}"
+                )
+                assert (405, "POST") == (code, told["Allow"]), document
+    assert [] == site.done
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "the body is not JSON"),
+        (b'{"count":', "the body is not JSON"),
+        (b"\xff\xfe", "the body is not JSON"),
+        (b"[1]", "the body is not a JSON object"),
+        (b"[" * 12_000, "the body is nested too deeply"),
+        (b'{"count": [[[[[[[[1]]]]]]]]}', "the body is nested too deeply"),
+        (b'{"count": NaN}', "NaN is no number"),
+        (b'{"count": 1e999}', "scale.count"),
+        (b'{"count": ' + b"9" * 5000 + b"}", "the body is not JSON"),
+        (b'{"count": "9"}', "scale.count"),
+        (b'{"count": 0}', "scale.count"),
+        (b'{"count": 9, "path": "/x", "timeout": 0}', "scale.path"),
+        (b'{"count": 9, "command": "down"}', "command: is not for the body"),
+        (b'{"count": 9, "by": "root"}', "by: is not for the body"),
+        (b'{"count": 9, "\\ud800": 1}', ""),
+        (b"{}", "scale.count"),
+    ],
+)
+def test_what_is_no_command_is_a_400(site: Site, body: bytes, told: str) -> None:
+    """That names what is wrong; nothing comes of it."""
+    code, document = site.post("/api/scale", body)
+
+    assert (400, True, []) == (code, told in document["error"], site.done), document
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/", "/api/control", "/static/icon.svg", "/nothing"])
+def test_nobody_is_asked_under_another_name(site: Site, path: str) -> None:
+    """Also what anybody may see is not for a page that has made the browser believe that it is its own."""
+    for host in ("evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "a b", "", "localhost:x"):
+        assert 421 == site.ask(path, Host=host)[0] if host else True
+    with site.connect() as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        assert read(client)[9:12] in (b"400", b"421")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8080", "127.0.0.1", "10.1.2.3:80", "[::1]:80", "fleet.example"]
+)
+def test_its_own_names_are_welcome(site: Site, host: str) -> None:
+    assert 200 == site.ask("/livez", Host=host)[0]
+    assert 200 == site.post("/api/scale", {"count": 7}, Host=host, Origin=f"http://{host.lower()}")[0]
+
+
+@pytest.mark.parametrize(
+    "path", ["..%2f..%2fetc%2fpasswd", "../../../etc/passwd", "%2e%2e/fleet.json", "a%00b", "<script>"]
+)
+def test_no_path_leads_out(site: Site, path: str) -> None:
+    """Ids and files of others are not found, and what is said of them is JSON."""
+    for prefix in ("/workers/", "/static/", "/workers/BER_000000/", "/"):
+        assert 404 == site.ask(f"{prefix}{path}".replace("<", "%3C"))[0]

@@ -1,0 +1,173 @@
+"""The documents behind the dashboard, from real files and, where readings matter, from a real run."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from fleet.configuration.catalogue import load_catalogue
+from fleet.configuration.config import load_config
+from fleet.configuration.settings import settings_for
+from fleet.storage import stretches
+from fleet.storage.log_lines import about, tail
+from fleet.web.aggregator import create_app
+from fleet.web.history import INTERVAL_NS, KEPT, History
+from fleet.web.observation import Observer
+from tests.fleet.staged import VALUES, Staged, name
+from worker.anomalies import NAMES
+from worker.database import Database
+from worker.generation import Plan
+from worker.log import DEFAULT_FORMAT
+from worker.sinks import Epoch, Portion
+from worker.spec import AnomalySpec, Identity, StoreSpec
+
+LIVELY = (AnomalySpec("spike", 0.2, 3, "readings"), AnomalySpec("missing_data", 0.1, 4, "readings"))
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Staged:
+    staged = Staged(tmp_path / "data")
+    for number in range(3):
+        staged.write(number, 10 + number, "spike" if number == 1 else None)
+    return staged
+
+
+@pytest.fixture
+def client(staged: Staged) -> FlaskClient:
+    return create_app(staged.run, Observer(staged.run, tick=0)).test_client()
+
+
+def answered(client: FlaskClient, path: str) -> Any:
+    response = client.get(path)
+    assert 200 == response.status_code, response.data
+    return json.loads(response.data)
+
+
+def test_snapshot(staged: Staged, client: FlaskClient) -> None:
+    """Every column is in the order of the list of sensors; letters and scales can be turned back into what they are."""
+    staged.set(2, "failed", "gave up")
+    staged.board.rows[0]["values"][1] = float("inf")
+    who, snapshot = answered(client, "/api/sensors"), answered(client, "/api/snapshot")
+
+    assert [name(0), name(1), name(2)] == who["ids"]
+    assert who["roster"] == snapshot["roster"]
+    assert ["healthy", "healthy", "failed"] == [snapshot["legend"][letter] for letter in snapshot["states"]]
+    assert [None, "spike", None] == [snapshot["kind_legend"].get(letter) for letter in snapshot["kinds"]]
+    assert [10, 11, 12] == snapshot["readings"]
+    assert [0, 1, 0] == snapshot["anomalies"]
+    for channel, value in zip(("temperature", "pressure", "vibration"), (VALUES[0], VALUES[2], VALUES[3]), strict=True):
+        column = snapshot["values"][channel]
+        assert value == pytest.approx(column["values"][1] / column["scale"])
+    assert [None, 6025, 6025] == snapshot["values"]["humidity"]["values"]
+    assert ("unhealthy", "gave up") == (snapshot["status"], snapshot["reasons"][0]["reason"])
+
+
+def test_a_snapshot_is_made_once_a_tick(staged: Staged) -> None:
+    """Gzipped for those who take it, the same bytes for all; 304 for who has it; another one after a tick."""
+    now = [staged.started_ns + 60_000_000_000]
+    client = create_app(staged.run, Observer(staged.run, tick=0.5, clock=lambda: now[0])).test_client()
+    first = client.get("/api/snapshot", headers={"Accept-Encoding": "gzip"})
+    plain = client.get("/api/snapshot")
+
+    assert plain.data == gzip.decompress(first.data)
+    assert "gzip" == first.headers["Content-Encoding"]
+    assert ("Accept-Encoding", "no-cache") == (first.headers["Vary"], first.headers["Cache-Control"])
+    assert first.data == client.get("/api/snapshot", headers={"Accept-Encoding": "gzip"}).data
+    same = client.get("/api/snapshot", headers={"If-None-Match": first.headers["ETag"]})
+    assert (304, b"") == (same.status_code, same.data)
+    now[0] += 600_000_000
+    later = client.get("/api/snapshot", headers={"If-None-Match": first.headers["ETag"]})
+    assert (200, True) == (later.status_code, later.headers["ETag"] != first.headers["ETag"])
+
+
+def test_a_snapshot_of_a_thousand_is_small(tmp_path: Path) -> None:
+    staged = Staged(tmp_path / "data", 1000)
+    staged.board.rows["readings"] = 5
+    packed = create_app(staged.run).test_client().get("/api/snapshot", headers={"Accept-Encoding": "gzip"})
+
+    assert len(packed.data) < 20_000
+
+
+def test_history(staged: Staged) -> None:
+    """A point a second, of the last ten minutes, with anomalies a second by kind."""
+    observer = Observer(staged.run, tick=0)
+    seen, history = observer.observe(), History()
+    history.note(seen)
+    history.note(seen)  # within the same second
+    more = seen.rows.copy()
+    more["anomalies"][0, NAMES.index("noise")] += 4
+    history.note(replace(seen, rows=more, now_ns=seen.now_ns + 2_000_000_000))
+    for second in range(3, KEPT + 20):
+        history.note(replace(seen, rows=more, now_ns=seen.now_ns + second * (INTERVAL_NS + 1_000_000) + 2_000_000_000))
+    last = history.last()
+
+    assert {KEPT} == {len(last["number"]), len(last["pace"]), len(last["anomalies"]["noise"])}
+    assert [True] * (KEPT - 1) == [after - before == 1 for before, after in zip(last["number"], last["number"][1:])]  # noqa: B905
+    assert (3, 3.0) == (last["sensors"][-1], last["asked"][-1])
+
+
+def test_anomalies_a_second(staged: Staged) -> None:
+    seen, history = Observer(staged.run, tick=0).observe(), History()
+    history.note(seen)
+    more = seen.rows.copy()
+    more["anomalies"][0, NAMES.index("noise")] += 4
+    history.note(replace(seen, rows=more, now_ns=seen.now_ns + 2_000_000_000))
+
+    assert [0.0, 2.0] == history.last()["anomalies"]["noise"]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Path, Plan]:
+    """A database with 300 readings, many of them anomalous, and the plan without anomalies."""
+    identity = Identity(name(0), timezone="Europe/Berlin")
+    settings = replace(settings_for(load_config(None), load_catalogue(), identity), anomalies=LIVELY)
+    plan = Plan(7, identity, settings, 0, 1_767_225_600_000_000)
+    database = Database(StoreSpec(tmp_path / "one.db"))
+    database.claim([identity], 1)
+    epoch = Epoch(7, 1, "start", identity, settings, plan.schedule)
+    database.deliver([Portion(identity, settings, plan.schedule, 0, plan.block(0, 300), epoch)])
+    database.close()
+    return tmp_path / "one.db", Plan(7, identity, replace(settings, anomalies=()), 0, 1_767_225_600_000_000)
+
+
+def test_a_stretch_beside_what_it_would_have_been(written: tuple[Path, Plan]) -> None:
+    """Rows as they are, None where there is none, and the values of the same readings without anomalies."""
+    path, clean = written
+    found = stretches.stretch(path, name(0), 100, -1)
+
+    assert (200, 300) == (found.first_seq, found.next_seq)
+    assert clean.block(200, 100).values.tolist() == found.healthy
+    assert [time // 1000 for time in clean.schedule.times(200, 100)] == found.times_ms
+    gaps = [value is None for value in found.values[0]]
+    assert 0 < sum(gaps) < 50
+    differing = sum(value != healthy for value, healthy in zip(found.values[1], found.healthy[1], strict=True))
+    assert sum(gaps) <= differing < 100
+    assert (290, 300) == (stretches.stretch(path, name(0), 100, 289).first_seq, found.next_seq)
+    assert [] == stretches.stretch(path, name(0), 100, 299).times_ms
+    assert [] == stretches.stretch(path, "nobody", 100, -1).times_ms
+
+
+def test_the_tail_of_a_log(tmp_path: Path) -> None:
+    """The last lines about one worker, also of a log that is longer than what is read of it."""
+    log = tmp_path / "fleet.log"
+    line = "2026-01-01 00:00:00,000 INFO {}: said {}\n"
+    log.write_text("".join(line.format(name(number % 3), number) for number in range(30_000)))
+    found = tail(log, about(name(1), DEFAULT_FORMAT), 3)
+
+    assert ["said 29992", "said 29995", "said 29998"] == [text.partition(": ")[2] for text in found]
+    assert [] == tail(tmp_path / "none", about(name(1), DEFAULT_FORMAT), 3)
+
+
+def test_the_page_of_a_sensor(client: FlaskClient) -> None:
+    """It says who the sensor is before any script runs, and what is not there is said on a page."""
+    page = client.get(f"/sensors/{name(1)}").get_data(as_text=True)
+
+    assert all(text in page for text in (name(1), "Berlin", "mm/s²", "Europe/Berlin", "SensorTech"))
+    assert (404, "text/html") == (client.get("/sensors/nobody").status_code, client.get("/sensors/nobody").mimetype)
+    assert "&lt;b&gt;" in client.get("/sensors/<b>").get_data(as_text=True)
