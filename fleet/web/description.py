@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 FOLDER = Path(__file__).with_name("openapi")
 
 
@@ -22,6 +20,8 @@ def described() -> bytes:
 
 
 def description() -> dict[str, Any]:
+    import yaml  # for this document only: the process of the aggregator is small
+
     parts = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yaml"))]
     (whole,) = (part for part in parts if "openapi" in part)
     whole["paths"] = {path: item for part in parts for path, item in part.get("paths", {}).items()}
