@@ -14,7 +14,7 @@ UP_FLAGS = $(call given,CONFIG,--config) $(call given,REPLICAS,--replicas) $(cal
 	$(call given,IDENTITIES,--identities) $(call given,FOR,--for) $(call given,START,--start) $(call given,RESUME,--resume) \
 	$(call given,HOST,--host) $(call given,PORT,--port)
 
-.PHONY: help up install test test-slow test-browser chaos soak fuzz check format bench image clean FORCE
+.PHONY: help up install test test-thorough test-slow test-browser chaos soak fuzz check format bench image clean FORCE
 
 help: ## list these targets
 	@echo "usage: make TARGET [NAME=VALUE ...]"
@@ -31,8 +31,11 @@ up: $(VENV)/.run ## start a fleet; Ctrl-C ends it
 install: $(VENV)/.test ## make .venv with the project in it and what the tests need
 	@echo "installed: $(VENV)/bin/fleet"
 
-test: $(VENV)/.test ## all tests but the slow ones (ARGS="-k name" to choose)
+test: $(VENV)/.test ## all tests but those of the next three targets (ARGS="-k name" to choose)
 	@exec "$(VENV)/bin/python" -m pytest -n $(JOBS) $(ARGS)
+
+test-thorough: $(VENV)/.test ## what takes longer: kills, hangs, broken disks, statistics of millions of readings
+	@exec "$(VENV)/bin/python" -m pytest -n $(JOBS) -m "thorough and not slow" $(ARGS)
 
 test-slow: $(VENV)/.test ## the slow ones, one at a time: they measure
 	@exec "$(VENV)/bin/python" -m pytest -m slow $(ARGS)

@@ -145,6 +145,7 @@ def get(url: str) -> tuple[int, dict[str, Any]]:
             return error.code, json.loads(error.read())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cursor", [(), ("--cursor",)], ids=["marking", "cursor"])
 def test_killed_again_and_again_while_the_fleet_writes(
     cursor: tuple[str, ...], up: Up, lively: Path, tmp_path: Path

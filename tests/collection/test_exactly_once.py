@@ -16,6 +16,8 @@ from tests.e2e.conftest import Up, up
 from tests.e2e.running import fleet, wait_for
 from tests.fleet.damage import ask
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["up"]
 
 MISBEHAVING = ("--fail-rate", "20%", "--drop-ack", "5%", "--delay", "0-200ms")

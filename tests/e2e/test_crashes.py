@@ -7,9 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import LIVELY, Up
 from tests.e2e.evidence import assert_complete, evidence, opened
 from tests.e2e.running import Running, fleet, wait_for
+
+pytestmark = pytest.mark.thorough
 
 
 def health(running: Running, path: str = "/healthz") -> tuple[int, Any]:

@@ -14,6 +14,8 @@ from tests.e2e.conftest import LIVELY, Up
 from tests.e2e.evidence import assert_complete
 from tests.e2e.running import Running, alive, fleet, wait_for
 
+pytestmark = pytest.mark.thorough
+
 
 def healthy(running: Running) -> bool:
     try:

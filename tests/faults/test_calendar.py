@@ -7,9 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from tests.e2e.running import fleet
 from tests.faults.assault import RATE, proven, put_back
 from tests.faults.conftest import Up, Write
+
+pytestmark = pytest.mark.thorough
 
 CHANGES = {
     "Europe/Berlin": ("2026-03-29T01:00:00+00:00", timedelta(hours=1)),

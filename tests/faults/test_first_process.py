@@ -12,6 +12,8 @@ from tests.e2e.running import Running, wait_for
 from tests.faults.assault import proven
 from tests.faults.conftest import Write
 
+pytestmark = pytest.mark.thorough
+
 CONTAINED = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 

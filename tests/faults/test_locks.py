@@ -20,6 +20,8 @@ from tests.faults.sabotage import Sabotage
 from worker.clock import elapsed_ns
 from worker.connection import BUSY_MS, LARGEST_LOG
 
+pytestmark = pytest.mark.thorough
+
 CHECKPOINT_BYTES = 1000 * (4096 + 24)
 """The size at which SQLite copies the write-ahead log into the database, if nobody reads what is older."""
 

@@ -23,6 +23,8 @@ from worker.clock import elapsed_ns
 from worker.database import Database
 from worker.process import SETTLED, Worker
 
+pytestmark = pytest.mark.thorough
+
 SHORT, LONG = 600, 1000
 """Seconds; 900 is the longest pause that is made up for."""
 

@@ -15,6 +15,8 @@ from tests.e2e.running import Running, fleet, wait_for
 from tests.faults.assault import drained, healthy, process
 from tests.faults.conftest import Up, Write, fleets
 
+pytestmark = pytest.mark.thorough
+
 ORDINARY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 """Root without the right to pass over permissions is a user like any other, and one that can reach the interpreter."""
 

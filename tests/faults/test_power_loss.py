@@ -11,6 +11,8 @@ from tests.faults.crash_states import Disk
 from tests.faults.delivery_history import Synchronous, record
 from tests.faults.power_loss import power_losses
 
+pytestmark = pytest.mark.thorough
+
 
 def test_what_is_recorded_is_all_that_happened(tmp_path: Path) -> None:
     """Performed again, the operations give the very files that SQLite wrote."""

@@ -18,6 +18,8 @@ from tests.e2e.running import Running, fleet, wait_for
 from tests.faults.assault import drained, healthy
 from tests.faults.conftest import Up, Write, fleets
 
+pytestmark = pytest.mark.thorough
+
 SIZE = 16 << 20
 """Bytes; three sensors and their fleet take about one."""
 

@@ -9,8 +9,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.running import Running, fleet, wait_for
 from tests.faults.conftest import Up, Write
+
+pytestmark = pytest.mark.thorough
 
 DAMAGES = 6
 

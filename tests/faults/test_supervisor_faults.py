@@ -19,6 +19,8 @@ from tests.faults.assault import RATE, beaten_since, drained, frozen, healthy, l
 from tests.faults.conftest import Up, Write
 from tests.faults.sabotage import Sabotage
 
+pytestmark = pytest.mark.thorough
+
 
 def kill_supervisor(running: Running) -> None:
     os.kill(running.pid, signal.SIGKILL)

@@ -16,6 +16,8 @@ from tests.faults.assault import drained, healthy, kill_at_random, log, proven
 from tests.faults.conftest import Up, Write
 from tests.faults.sabotage import Sabotage
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize(("layout", "kills"), [("own", 100), ("shared", 40)])
 def test_killed_at_random_moments(layout: str, kills: int, up: Up, quick: Write) -> None:

@@ -26,6 +26,8 @@ from worker.generation import Plan
 from worker.spec import Identity, Settings
 from worker.streams import Floats
 
+pytestmark = pytest.mark.thorough
+
 MILLION = 1_000_000
 PROBABILITY = 0.05
 
