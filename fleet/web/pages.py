@@ -30,7 +30,7 @@ FACTS = {
     "time zone": "timezone",
     "instance": "instance_id",
 }
-LONG = 14  # characters; such a fact has a line of its own
+LONG = 12  # characters; such a fact has a line of its own
 UNITS = {"latitude": "°", "longitude": "°", "height": " m", "orientation": "°"}
 
 

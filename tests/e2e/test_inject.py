@@ -193,6 +193,22 @@ def test_what_cannot_be_is_one_line(config: Path, up: Up) -> None:
     assert {("start",)} == {tuple(reasons(running, each)) for each in running.sensors}
 
 
+def test_what_cannot_be_kept_is_not_done(config: Path, up: Up) -> None:
+    """As on a full disk; what is under way ends in time, and is over once that can be kept."""
+    running = up("-c", config).ready()
+    sensor = running.sensors[0]
+    tell(running, "inject", type="spike", sensors=[sensor], seconds=0.5, id="k")
+    (obstacle := running.data / "run" / "interventions.new").mkdir()
+    with pytest.raises(UserError, match=r"interventions\.json: cannot be written: Is a directory"):
+        tell(running, "pause")
+    wait_for_reason(running, sensor, "injection k ends")
+    seq = int(running.row(sensor)["next_seq"])
+    wait_for(lambda: running.row(sensor)["next_seq"] > seq + 20, "it goes on")
+    assert "injection k is over" not in running.output
+    obstacle.rmdir()
+    wait_for(lambda: "injection k is over" in running.output, "it is over")
+
+
 def test_sensors_are_paused_and_resumed(config: Path, up: Up) -> None:
     """They write nothing, are well, stay so when their worker is killed, and go on later, as an epoch on record."""
     running = up("-c", config).ready()

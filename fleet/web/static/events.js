@@ -40,14 +40,23 @@ export class Events {
     moment.title = `${time}, by ${who}`;
     const pill = element("span", `pill ${TONES[kind] ?? ""}`, kind);
     const text = element("div", "text");
-    text.append(element("div", "what", what));
-    if (effect) text.append(element("div", "effect", effect));
-    if (!this.sensor && sensors.length === 1) {
-      const link = element("a", "", sensors[0]);
-      link.href = `/sensors/${encodeURIComponent(sensors[0])}`;
-      text.append(link);
-    }
+    text.append(element("div", "what", short(what)));
+    if (effect) text.append(this.linked(short(effect), sensors));
+    else if (sensors.length === 1 && !what.includes(sensors[0])) text.append(this.linked(sensors[0], sensors));
     node.append(moment, pill, text);
     return node;
   }
+
+  /** The text, in which sensors lead to their pages. */
+  linked(text, sensors) {
+    const node = element("div", "effect");
+    for (const word of text.split(/(\s|,)/)) {
+      if (!sensors.includes(word) || word === this.sensor) node.append(word);
+      else node.append(Object.assign(element("a", "", word), { href: `/sensors/${encodeURIComponent(word)}` }));
+    }
+    return node;
+  }
 }
+
+/** Times of a text without their dates and fractions. */
+const short = (text) => text.replace(/\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)\.\d+\+00:00/g, "$1");

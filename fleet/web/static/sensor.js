@@ -58,9 +58,16 @@ function showEpisodes() {
     const kind = element("td");
     kind.append(element("span", `pill ${type}`, spaced(type)));
     const told = Object.entries(parameters ?? {}).map(([name, value]) => `${spaced(name)} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`);
-    return cells(kind, channel?.replaceAll(",", ", ") ?? "all", clock(from), element("td", "number", whole(last - first + 1)), element("td", "wide", told.join(", ")));
+    return cells(kind, onWhat(channel), clock(from), element("td", "number", whole(last - first + 1)), element("td", "wide", told.join(", ")));
   });
   fill("episodes", rows.length ? rows : [none("No anomaly so far.", 5)], JSON.stringify(shown));
+}
+
+/** Two channels by name, more by their number. */
+function onWhat(channel) {
+  if (!channel) return "all";
+  const names = channel.split(",");
+  return names.length > 2 ? `${names.length} channels` : names.join(", ");
 }
 
 function none(text, columns) {
