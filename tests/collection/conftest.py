@@ -1,4 +1,4 @@
-"""Fixtures that several files of tests share; one PostgreSQL server for all of them, started when the first asks for it."""
+"""Fixtures that several files of tests share; a PostgreSQL server for each module that asks for one."""
 
 from tests.collection.postgres_server import postgres, postgres_target, postgres_url
 

@@ -169,7 +169,7 @@ class PostgresServer:
             return cursor.fetchall() if cursor.description else []
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
     with PostgresServer.made() as server:
         yield server
