@@ -2,7 +2,7 @@
 
 Fixtures, which tests/collection/conftest.py has for all tests beside it:
 
-`postgres` is a server for the whole session, `postgres_url` an empty schema there, `postgres_target` makes targets. A test
+`postgres` is a server for a module, `postgres_url` an empty schema there, `postgres_target` makes targets. A test
 that stops the server takes one of its own (`with PostgresServer.made() as server`), for the processes of the shared one
 must not change under it.
 """
