@@ -2,6 +2,8 @@
 
 import { ask } from "./feed.js";
 
+const SHORTEST = 30_000;
+
 export class Series {
   constructor(sensor, seconds) {
     Object.assign(this, { sensor, seconds });
@@ -43,10 +45,11 @@ export class Series {
     }
   }
 
-  /** The time that the charts show, [from, to] in milliseconds. */
+  /** The time that the charts show, [from, to] in milliseconds: no more than there is, but half a minute at least. */
   get span() {
     const to = this.times[this.times.length - 1] ?? Date.now();
-    return [to - this.seconds * 1000, to];
+    const lived = Math.max(to - (this.times[0] ?? to), SHORTEST);
+    return [to - Math.min(this.seconds * 1000, lived), to];
   }
 
   /** From one reading to the next, milliseconds. */
