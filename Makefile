@@ -52,7 +52,7 @@ soak: $(VENV)/.test ## the same for MINUTES=30, with as many faults as come
 	    $(call given,SENSORS,--sensors) $(call given,SEED,--seed)
 
 fuzz: $(VENV)/.test ## the fuzz tests with many examples (FUZZ_EXAMPLES=1000)
-	@FUZZ_EXAMPLES="$(or $(FUZZ_EXAMPLES),1000)" exec "$(VENV)/bin/python" -m pytest -n $(JOBS) --timeout 3600 tests/fuzz
+	@FUZZ_EXAMPLES="$(or $(FUZZ_EXAMPLES),1000)" exec "$(VENV)/bin/python" -m pytest -n $(JOBS) -m "not slow" --timeout 3600 tests/fuzz
 
 check: $(VENV)/.dev ## ruff, formatting, mypy
 	"$(VENV)/bin/ruff" check .

@@ -6,11 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.collection import foreign
 from tests.collection.collecting import collect
 from tests.collection.receiver_process import receiving
 from tests.e2e.conftest import Up, lively, up
 from tests.fleet.damage import ask
+
+pytestmark = pytest.mark.thorough
 
 __all__ = ["lively", "up"]
 

@@ -16,6 +16,8 @@ import pytest
 from tests.e2e.evidence import opened
 from tests.e2e.running import ENVIRONMENT, ROOT, fleet
 
+pytestmark = pytest.mark.thorough
+
 PAGES = sorted((ROOT / "docs" / "use-cases").glob("*.md"))
 CASES = {
     "anomaly-detection",

@@ -14,6 +14,8 @@ from tests.e2e.conftest import Up
 from tests.e2e.evidence import assert_complete, opened
 from tests.e2e.running import Running, fleet, wait_for
 
+pytestmark = pytest.mark.thorough
+
 CONFIG = """
 version: 2
 replicas: {count: 4}

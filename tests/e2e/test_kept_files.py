@@ -13,6 +13,8 @@ import pytest
 from tests.e2e.conftest import Up
 from tests.e2e.running import fleet, wait_for
 
+pytestmark = pytest.mark.thorough
+
 CONFIG = """
 version: 2
 replicas: {count: 3, prefix: S}

@@ -13,6 +13,8 @@ from tests.e2e.conftest import Up
 from tests.e2e.evidence import opened
 from tests.e2e.running import Running, fleet, wait_for
 
+pytestmark = pytest.mark.thorough
+
 CONFIG = """
 version: 2
 replicas: {count: 5}

@@ -6,9 +6,13 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Up
 from tests.e2e.evidence import assert_complete
 from tests.e2e.running import fleet, wait_for
+
+pytestmark = pytest.mark.thorough
 
 CONFIG = """
 version: 2

@@ -16,6 +16,8 @@ from tests.e2e.conftest import Up
 from tests.e2e.running import ENVIRONMENT, Running, command, fleet, wait_for
 from tests.e2e.test_run import SHAPES, shape_arguments
 
+pytestmark = pytest.mark.thorough
+
 
 def well(data: Path, *, complete: bool = False) -> Verdict:
     verdict = verify(data, complete=complete)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,8 @@ from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.changes import damaged
 from tests.fuzz.sound import assert_every_sound
 from tests.fuzz.yaml_texts import mutated
+
+pytestmark = pytest.mark.thorough
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EXTENSION = """

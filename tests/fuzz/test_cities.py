@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from fleet.identity.minting import Mint
 from fleet.packaged import packaged
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.json_texts import mutated
+
+pytestmark = pytest.mark.thorough
 
 LINES = packaged("cities.tsv").read_text().splitlines()[:6]
 CITY = {"latitude": 52.5, "longitude": 13.4, "population": 3_426_354, "timezone": "Europe/Berlin", "country": "DE"}

@@ -21,6 +21,8 @@ from tests.fuzz.changes import damaged
 from tests.fuzz.sound import assert_works
 from tests.fuzz.yaml_texts import mutated, odd_scalars
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 FILES = tuple(path for path in sorted((ROOT / "configs").glob("*.yaml")) if path.name != "catalogue.yaml")
 FILES += tuple(sorted((ROOT / "configs/source_documents").glob("*.yaml")))

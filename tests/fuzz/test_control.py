@@ -21,6 +21,8 @@ from tests.fleet.test_control import Waiting, handle
 from tests.fuzz.bounds import assert_line, examples
 from tests.fuzz.json_texts import mutated
 
+pytestmark = pytest.mark.thorough
+
 COMMANDS = (
     {"command": "status"},
     {"command": "down"},

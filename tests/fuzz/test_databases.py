@@ -17,6 +17,8 @@ from tests.fleet.staged import Staged, name
 from tests.fuzz.bounds import examples, in_time
 from worker.schema import SCHEMA
 
+pytestmark = pytest.mark.thorough
+
 TABLES = ("sensor_readings", "anomaly_episodes", "checkpoints", "database_info")
 COLUMNS = (
     "id",

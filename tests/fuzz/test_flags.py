@@ -18,6 +18,8 @@ from fleet.cli import main
 from fleet.packaged import packaged
 from tests.fuzz.bounds import LONGEST_LINE, examples, in_time
 
+pytestmark = pytest.mark.thorough
+
 UP = ("--replicas", "--rate", "--seed", "--prefix", "--identities", "--for", "--start", "--host", "--port", "--config")
 MINT = ("--out", "--seed", "--prefix", "--config")
 VALUES = (

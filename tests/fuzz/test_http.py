@@ -16,6 +16,8 @@ from tests.fleet.test_server import Served
 from tests.fuzz.bounds import examples
 from tests.fuzz.http_requests import GOOD_PATHS, QUERIES, requests
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

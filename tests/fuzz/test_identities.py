@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 
 from fleet.configuration.catalogue import load_catalogue
@@ -19,6 +20,8 @@ from tests.fuzz.changes import damaged
 from tests.fuzz.json_texts import mutated
 from tests.fuzz.sound import assert_works
 from worker.schema import identity_values
+
+pytestmark = pytest.mark.thorough
 
 FILES = tuple(sorted((Path(__file__).parents[2] / "identities").glob("example-*.json")))
 MINTED = {"id": "X", "metadata": {"minted": {"seed": 1, "index": 2, "settings": "abc"}}}

@@ -24,6 +24,8 @@ from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.json_texts import mutated
 from worker.spec import Layout
 
+pytestmark = pytest.mark.thorough
+
 MOMENT = 1_767_225_600_000_000
 SENSORS = (("A", "A"), ("B", "B"), ("C", "C"))
 LAYOUTS: tuple[tuple[Layout, int, tuple[tuple[str, str], ...]], ...] = (
