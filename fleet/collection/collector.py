@@ -49,13 +49,15 @@ class Collector:
         """One sweep: every database is visited until nothing is left in it, or something stands in the way."""
         self.failure = None
         names = {path: path.relative_to(self._directory).as_posix() for path in find(self._directory)}
-        self._round.tally.forget_vanished(set(names.values()))
+        tally = self._round.tally
+        tally.forget_vanished(set(names.values()))
+        tally.visited, tally.to_visit = 0, len(names)
         executor = ThreadPoolExecutor(self._workers, thread_name_prefix="collect")
         try:
             self._visit_all(executor, names)
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
-        self._round.tally.sweeps += 1
+        tally.sweeps += 1
         self._told()
 
     def _visit_all(self, executor: ThreadPoolExecutor, names: dict[Path, str]) -> None:
@@ -74,6 +76,8 @@ class Collector:
                 path = running.pop(future)
                 if future.result():
                     waiting.insert(0, path)
+                else:
+                    self._round.tally.visited += 1
             self._told()
             if running and time.monotonic() > end:
                 self.abandoned = True

@@ -12,7 +12,7 @@ import click
 from fleet.collection.tally import Account, Tally
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from rich.progress import Progress as Bar
 
 MOST_LINES = 20
 EVERY = 10.0
@@ -20,12 +20,12 @@ EVERY = 10.0
 
 
 class Progress:
-    """Shows a tally: on a terminal as one line that moves, elsewhere as a line now and then. Troubles are told as they
-    begin and as they end, once each, on stderr."""
+    """Shows a tally: on a terminal as a bar, the databases of a sweep that are done, elsewhere as a line now and then.
+    Troubles are told as they begin and as they end, once each. All of it on stderr."""
 
     def __init__(self, tally: Tally, target: str) -> None:
         self._tally, self._target = tally, target
-        self._status: Status | None = None
+        self._bar: Bar | None = None
         self._told: dict[str, str] = {}
         self._begun = self._spoke = time.monotonic()
         self._delivered = 0
@@ -33,30 +33,40 @@ class Progress:
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
 
-            self._status = Console(stderr=True).status("collecting", spinner="dots")
-            self._status.start()
+            columns = (
+                BarColumn(20),
+                TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+                TextColumn("{task.description}"),
+            )
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._bar.add_task("", total=0)
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._troubles()
-        if self._status:
-            self._status.stop()
+        if self._bar:
+            self._bar.stop()
 
     def show(self) -> None:
         self._troubles()
         now, delivered = time.monotonic(), self._tally.totals().delivered
-        if self._status:
-            self._status.update(self._line(now, delivered))
+        if self._bar:
+            tally, (task,) = self._tally, self._bar.task_ids
+            line = self._line(now, delivered)
+            self._bar.update(task, completed=tally.visited, total=tally.to_visit, description=line)
         elif now - self._spoke >= EVERY and delivered > self._delivered:
             click.echo(self._line(now, delivered), err=True)
             self._spoke, self._delivered = now, delivered
 
     def _line(self, now: float, delivered: int) -> str:
         rate = delivered / max(now - self._begun, 1e-3)
-        return f"{delivered:,} readings of {len(self._tally.accounts):,} databases delivered, {rate:,.0f}/s"
+        return f"{delivered:,} readings delivered, {rate:,.0f}/s"
 
     def _troubles(self) -> None:
         failing = {account.name: account.error or "" for account in self._tally.failing()}

@@ -40,6 +40,10 @@ class Tally:
 
     accounts: dict[str, Account] = field(default_factory=dict)
     sweeps: int = 0
+    visited: int = 0
+    """Databases that this sweep is done with, of `to_visit`."""
+
+    to_visit: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """Failed visits by kind: database, target."""
 

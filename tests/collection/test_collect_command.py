@@ -89,6 +89,37 @@ def test_it_goes_on_and_finds_new_databases_until_it_is_stopped(data: Path, tmp_
     assert count(data) == delivered(summary) == central_count(central)[0]
 
 
+def test_sigterm_in_the_middle_of_a_batch(data: Path, tmp_path: Path) -> None:
+    """The batch is ended: what has arrived is marked, and what is marked has arrived."""
+    central = tmp_path / "central.db"
+    with receiving(central, "--delay", "400ms") as receiver:
+        collecting = Collecting(data, f"http://127.0.0.1:{receiver.port}", "--batch-size", 100)
+        try:
+            wait_for(lambda: count(data, "synced = 1") > 0, "the first batch")
+            code, summary, said = collecting.terminate()
+        finally:
+            collecting.kill()
+
+    assert (0, "") == (code, said)
+    assert 0 < count(data, "synced = 1") < count(data)
+    assert count(data, "synced = 1") == delivered(summary) == central_count(central)[0]
+
+
+def test_a_wrong_token_marks_nothing(data: Path, tmp_path: Path) -> None:
+    """It is told once for all databases, without the token, and the exit code is 1."""
+    with receiving(tmp_path / "central.db", token="right") as receiver:
+        url = f"http://127.0.0.1:{receiver.port}"
+        wrong = collect(data, url, COLLECT_TOKEN="not-this-one")
+        marked = count(data, "synced = 1")
+        right = collect(data, url, COLLECT_TOKEN="right")
+
+    assert (1, 0, 0) == (wrong[0], delivered(wrong[1]), marked)
+    assert "401" in wrong[2]
+    assert 1 == wrong[2].count("\n")
+    assert "not-this-one" not in str(wrong)
+    assert (0, count(data)) == (right[0], delivered(right[1]))
+
+
 def test_a_longest_run(data: Path, tmp_path: Path) -> None:
     begun = time.monotonic()
 
