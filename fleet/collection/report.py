@@ -69,17 +69,21 @@ class Progress:
         return f"{delivered:,} readings delivered, {rate:,.0f}/s"
 
     def _troubles(self) -> None:
-        failing = {account.name: account.error or "" for account in self._tally.failing()}
-        new = {name: error for name, error in failing.items() if self._told.get(name) != error}
+        failing = {self._subject(account): account.error or "" for account in self._tally.failing()}
+        new = {subject: error for subject, error in failing.items() if self._told.get(subject) != error}
         for error, names in grouped(new).items():
             click.echo(f"fleet collect: {several(names)}: {error}", err=True)
-        for name in self._told.keys() - failing.keys():
-            click.echo(f"fleet collect: {name}: well again", err=True)
+        for subject in self._told.keys() - failing.keys():
+            click.echo(f"fleet collect: {subject}: well again", err=True)
         self._told = failing
+
+    def _subject(self, account: Account) -> str:
+        """A target that is down is one trouble, not one of each database."""
+        return "the target" if account.blame == "target" else account.name
 
 
 def grouped(troubles: dict[str, str]) -> dict[str, list[str]]:
-    """The names by what is wrong with them: a target that is down is one trouble, not a thousand."""
+    """The names by what is wrong with them."""
     groups: dict[str, list[str]] = {}
     for name, error in troubles.items():
         groups.setdefault(error, []).append(name)

@@ -13,7 +13,8 @@ class Account:
     """What became of one database so far. `found` are readings that were to be delivered when they were seen, `delivered`
     those that the target has for sure, `duplicates` those of them that it had already, `dead` those it will never take.
 
-    `skipped` says why it is none of the collector's, `error` what stands in the way now. `last_us` is the clock when
+    `skipped` says why it is none of the collector's, `error` what stands in the way now, `blame` whose error that is, the
+    database's or the target's. `last_us` is the clock when
     something was delivered last, microseconds since 1970; 0 for never.
     """
 
@@ -26,6 +27,7 @@ class Account:
     seconds: float = 0.0
     skipped: str | None = None
     error: str | None = None
+    blame: str = "database"
     last_us: int = 0
 
     @property
@@ -62,7 +64,7 @@ class Tally:
     ) -> None:
         """Say how the last visit ended."""
         with self._lock:
-            self.accounts[name] = replace(self._of(name), skipped=skipped, error=error)
+            self.accounts[name] = replace(self._of(name), skipped=skipped, error=error, blame=kind)
             if error:
                 self.errors[kind] += 1
 
