@@ -16,7 +16,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic_core import from_json
 
 from fleet.collection.batch import NOTHING, Batch, Row, Source, Table
@@ -141,7 +140,7 @@ def unpack(body: bytes) -> Unpacked:
 def parsed(body: bytes) -> Any:
     """Not a number comes as a text, so that whoever looks at types sees it."""
     try:
-        return orjson.loads(body)
+        return from_json(body, allow_inf_nan=False)
     except ValueError:  # which only some of what it refuses deserves
         pass
     try:

@@ -110,7 +110,9 @@ def by_column(readings: list[Document], size: int) -> dict[str, list[Value]]:
     if len(names) > MOST_COLUMNS or len(names) * len(readings) > max(size, 10_000):
         raise Oversized(f"{len(readings)} readings have {len(names)} columns between them")
     if len(shapes) == 1:
-        return {name: list(map(itemgetter(name), readings)) for name in names}
+        (shape,) = shapes
+        columns = zip(shape, zip(*map(dict.values, readings), strict=True), strict=True)
+        return {name: list(values) for name, values in columns if name not in OF_THE_SENDER}
     return {name: [reading.get(name) for reading in readings] for name in names}
 
 
