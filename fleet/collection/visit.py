@@ -191,7 +191,7 @@ class Visit:
         if round_.marking:
             with self._beside.in_place():
                 mark(self._opened, receipt.accepted)
-        if fresh.marks:
+        if fresh.marks and round_.handover.takes_history:
             round_.state.set_marks(source.key, fresh.marks)
             self._marks |= fresh.marks
         account = Account(

@@ -61,6 +61,8 @@ def sweep(given: Collection) -> int:
             with stopped_after(given.longest, stop):
                 run(collector, given.interval)
         seconds = time.monotonic() - begun
+    if not round_.handover.takes_history:
+        click.echo("fleet collect: the target refuses episodes and epochs, and got readings alone", err=True)
     failing = tally.failing()
     if given.as_json:
         accounts = [asdict(account) for account in tally.accounts.values()]

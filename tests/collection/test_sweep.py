@@ -12,7 +12,7 @@ import pytest
 
 from fleet.collection.batch import Batch
 from fleet.collection.state import DEAD, FOLDER
-from fleet.collection.target import Receipt
+from fleet.collection.target import Indigestible, Receipt
 from fleet.storage.backups import back_up
 from tests.collection import foreign
 from tests.collection.swept import sweep, sweep_into, swept
@@ -280,3 +280,21 @@ def test_episodes_and_epochs_go_along(tmp_path: Path) -> None:
     (total,) = ask(path, "SELECT count(*) FROM anomaly_episodes")[0]
     assert total <= sum(sent) <= total + 2
     assert 0 == sweep(data, central).totals().episodes
+
+
+def test_a_target_that_knows_only_readings(data: Path) -> None:
+    """Gets all of them; the episodes and epochs are for one that takes them."""
+
+    def only_readings(batch: Batch) -> Receipt:
+        if batch.episodes.rows or batch.epochs.rows:
+            raise Indigestible("422: episodes: extra inputs are not permitted")
+        return Receipt(frozenset(batch.ids))
+
+    first, second = Listening(only_readings), Listening()
+    sweep_into(first, data)
+    sweep_into(second, data)
+
+    assert (len(readings(data)), 0) == (len(first.ids), unmarked(data))
+    expected = sum(len(ask(path, "SELECT 1 FROM anomaly_episodes")) for path in data.rglob("*.db"))
+    assert expected == sum(len(batch.episodes.rows) for batch in second.batches)
+    assert [] == second.ids
