@@ -15,6 +15,8 @@ from fleet.web.connections import HEADER_BYTES, MOST_CONNECTIONS, TIMEOUT
 from fleet.web.server import THREADS
 from tests.fleet.sites import JSON, Site, read
 
+pytestmark = pytest.mark.thorough
+
 LARGE = 100_000_000
 
 

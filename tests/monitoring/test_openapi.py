@@ -224,6 +224,7 @@ def test_every_command_is_as_described(changing: Running) -> None:
         assert_described(path, "get", asked(changing.url + path))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("authorized", [False, True])
 def test_whatever_is_asked_no_answer_is_a_failure(running: Running, authorized: bool) -> None:
     """Requests made up from the description, right ones and wrong ones: no answer is a 5xx, each is as described, and

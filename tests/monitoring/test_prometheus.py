@@ -20,9 +20,12 @@ __all__ = ["lively", "up"]
 SUMS = "^fleet_.*(_total|_bucket|_count|_sum)$"
 P99 = "histogram_quantile(0.99, rate(fleet_commit_seconds_bucket[{window}s]))"
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="prometheus is not installed (Debian: apt-get install prometheus)"
-)
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None, reason="prometheus is not installed (Debian: apt-get install prometheus)"
+    ),
+]
 
 
 @pytest.fixture
