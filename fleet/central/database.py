@@ -17,6 +17,7 @@ from fleet.central.schema import ROLE, VERSION, schema
 from fleet.collection.batch import Batch
 from fleet.collection.target import Receipt
 from fleet.errors import UserError
+from worker.connection import Transaction
 from worker.database_files import alone
 
 BUSY_MS = 5_000
@@ -48,7 +49,7 @@ class CentralDatabase:
 
     def take(self, batch: Batch, received_at: datetime) -> Receipt:
         """Put a batch in. When this returns, it is on disk. apsw.Error if it could not be; then nothing of it is there."""
-        with self._lock, attached(self._connection, batch) as beside, immediate(self._connection):
+        with self._lock, attached(self._connection, batch) as beside, Transaction(self._connection):
             return Delivery(self._connection, batch, received_at, beside).run()
 
     def cursor(self, source: str) -> int:
@@ -78,7 +79,7 @@ def opened(path: Path) -> apsw.Connection:
         # What was acknowledged is marked in the sensors' databases, and would not be sent again after a power failure.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        with immediate(connection):
+        with Transaction(connection):
             refuse_foreign(connection, path)
             connection.execute(schema("sqlite"))
             if not connection.execute("SELECT 1 FROM database_info").get:
@@ -97,24 +98,6 @@ def refuse_foreign(connection: apsw.Connection, path: Path) -> None:
             raise UserError(f"{path}: is a sensor's database (role {role}): a central one is a file of its own")
     elif tables:
         raise UserError(f"{path}: has tables of something else ({', '.join(sorted(tables)[:3])}): give a new file")
-
-
-class immediate:  # noqa: N801 - used as contextlib's are
-    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK when anything is raised."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._connection.execute("COMMIT")
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
 
 
 @contextmanager
