@@ -22,6 +22,7 @@ from cheroot import errors, wsgi
 from cheroot.server import HTTPRequest
 
 from fleet.web.aggregator import create_app
+from fleet.web.arena import share_one_heap
 from fleet.web.connections import BODY_BYTES, HEADER_BYTES, TIMEOUT, Connection, Connections
 from fleet.web.observation import NoFleet, Observer
 
@@ -146,6 +147,7 @@ def serve(
 ) -> None:
     """Serve the fleet in `run_directory` on `listener` until `stop` becomes readable or ends, or SIGTERM comes; then
     return within a second. `renamed` and `allowed_hosts` are as of `create_app`. For the main thread of a process of its own: SIGINT is ignored from here on."""
+    share_one_heap()
     os.environ.pop("LISTEN_PID", None)  # with it cheroot would serve on descriptor 3, whatever that is here
     observer = Observer(run_directory)
     server = Server(listener, create_app(run_directory, observer, renamed, allowed_hosts))
