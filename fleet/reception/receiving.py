@@ -19,7 +19,6 @@ from fleet.reception.metrics import ReceiverMetrics
 from fleet.reception.receiver import Terms, create_app
 from fleet.reception.upload_server import DRAIN, UploadServer
 from fleet.running.http_port import Unbound, bind
-from fleet.web.arena import share_one_heap
 from fleet.web.server import run
 from worker.wakeup import Wakeup
 
@@ -40,7 +39,6 @@ class Place:
 def receive(place: Place, terms: Terms, say: Say, warn: Say) -> int:
     """Take deliveries until SIGTERM or Ctrl-C; requests that have begun are ended first. A second signal ends it at once.
     For the main thread. UserError if the port or the file cannot be had."""
-    share_one_heap()
     try:
         listener, url = bind(place.host, place.port, ADVICE)
     except Unbound as error:
