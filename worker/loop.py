@@ -26,13 +26,15 @@ class Timer:
 
 class Loop:
     """Turns of waiting and calling back. `now` is in seconds on a clock that moves between two turns only, and stands
-    still while this process does: nobody is late for what went by while nobody was awake to see it."""
+    still while this process does: nobody is late for what went by while nobody was awake to see it. A timer that came due
+    meanwhile waits once more, until all others have woken as well."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seen = self.now = clock()
         self._selector = selectors.DefaultSelector()
         self._timers: list[Timer] = []
+        self._slept = False
 
     def watch(self, source: socket.socket, ready: Callable[[], None], *, writable: bool = False) -> None:
         """Call `ready` whenever `source` can be read, or `writable`, also when it can be written. The last word holds."""
@@ -54,11 +56,15 @@ class Loop:
         passed = self._clock() - self._seen
         ready = self._selector.select(max(0.0, soonest - self.now - passed))
         seen = self._clock()
+        long = seen - self._seen > NAP
+        woken, self._slept = long and not self._slept, long
         self.now += min(seen - self._seen, NAP)
         self._seen = seen
         for key, _ in ready:
             key.data()
         for timer in self._timers:
-            if self.now >= timer.due:
+            if woken:
+                timer.due = max(timer.due, self.now + timer.seconds)
+            elif self.now >= timer.due:
                 timer.due = self.now + timer.seconds
                 timer.action()

@@ -233,8 +233,8 @@ class Worker:
         while True:
             left = max(0, end - self._clock()) // 1_000_000
             ready = self._poll.poll(min(left, BEAT // 1000))
-            self._report.alive()
             self._beat()
+            self._report.alive()
             if ready:
                 self._receive()
                 return

@@ -74,3 +74,15 @@ def test_the_clock_stands_still_while_the_process_does() -> None:
         loop.turn(loop.now)
 
     assert 100.0 + 11 * NAP == loop.now
+
+
+def test_timers_wait_once_more_after_the_process_stood_still() -> None:
+    """Whoever a timer would look at has just woken as well. If all turns take that long, timers go on nevertheless."""
+    moments, calls = [100.0], []
+    loop = Loop(lambda: moments[-1])
+    loop.every(1.0, lambda: calls.append(moments[-1]))
+    for step in (3600.0, 0.5, 0.5, 3600.0, 3600.0):
+        moments.append(moments[-1] + step)
+        loop.turn(loop.now)
+
+    assert [3701.0, 10901.0] == calls
