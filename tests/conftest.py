@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import psutil
 import pytest
+
+# A shell that starts this in the background has Ctrl-C ignored, and what is ignored stays so in all processes below.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The standard library's own helpers live as long as the interpreter that started them.
 LASTING = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
