@@ -39,6 +39,15 @@ def inodes(path: Path) -> tuple[Inode, Inode]:
     return inode(path), inode(companion(path, LOG))
 
 
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def companion(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 

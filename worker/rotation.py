@@ -26,7 +26,7 @@ from pathlib import Path
 
 import apsw
 
-from worker.database_files import inode
+from worker.database_files import inode, sync_folder
 from worker.schema import SCHEMA, VERSION
 
 ROTATED = re.compile(r"\.rotated-(\d{4,})$")
@@ -118,7 +118,7 @@ def carry_on(connection: apsw.Connection, path: Path) -> Path | None:
         following.unlink()
         return None
     os.replace(following, path)
-    sync(path.parent)
+    sync_folder(path.parent)
     connection.execute("ROLLBACK")
     return aside
 
@@ -166,12 +166,3 @@ def name_for(path: Path) -> Path:
                 return other
             numbers.append(int(found[1]))
     return path.with_name(f"{path.stem}.rotated-{max(numbers) + 1:04d}{path.suffix}")
-
-
-def sync(folder: Path) -> None:
-    """Have the names in a folder on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

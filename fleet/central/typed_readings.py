@@ -13,12 +13,12 @@ from itertools import compress
 from fleet.central.delivery import NOT_OURS, extra
 from fleet.central.schema import READING, REALS, TEXTS, WHOLES
 from fleet.collection.batch import Batch, Value
+from fleet.quotes import spelled
 
 COLUMNS = (*READING, "source_id", "extra")
 
 REQUIRED = ("timestamp", "sensor_id")
 
-MOST_SHOWN = 40
 """Characters of a value in a reason."""
 
 
@@ -90,17 +90,17 @@ def regular(name: str, values: Sequence[Value], nul: bool) -> bool:
 def real(value: Value, _nul: bool) -> float:
     if isinstance(value, float) or (isinstance(value, int) and int(float(value)) == value):
         return float(value)
-    raise ValueError(f"{quoted(value)} is no real number")
+    raise ValueError(f"{spelled(value)} is no real number")
 
 
 def whole(value: Value, _nul: bool) -> int:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 2**63):
         return int(value)
-    raise ValueError(f"{quoted(value)} is no whole number")
+    raise ValueError(f"{spelled(value)} is no whole number")
 
 
 def text(value: Value, nul: bool) -> str:
-    wrong = fault(value, nul) if isinstance(value, str) else f"{quoted(value)} is no text"
+    wrong = fault(value, nul) if isinstance(value, str) else f"{spelled(value)} is no text"
     if wrong is not None:
         raise ValueError(wrong)
     return str(value)
@@ -109,17 +109,12 @@ def text(value: Value, nul: bool) -> str:
 def fault(value: str, nul: bool) -> str | None:
     """Why a text cannot be stored."""
     if not nul and "\0" in value:
-        return f"{quoted(value)} has the character NUL in it"
+        return f"{spelled(value)} has the character NUL in it"
     try:
         value.encode()
     except UnicodeEncodeError:
-        return f"{quoted(value)} is not Unicode"
+        return f"{spelled(value)} is not Unicode"
     return None
-
-
-def quoted(value: Value) -> str:
-    shown = ascii(value)
-    return shown if len(shown) <= MOST_SHOWN else shown[:MOST_SHOWN] + "..."
 
 
 TYPES: dict[str, tuple[type, Callable[[Value, bool], Value]]] = {

@@ -23,8 +23,8 @@ class Progress:
     """Shows a tally: on a terminal as a bar, the databases of a sweep that are done, elsewhere as a line now and then.
     Troubles are told as they begin and as they end, once each. All of it on stderr."""
 
-    def __init__(self, tally: Tally, target: str) -> None:
-        self._tally, self._target = tally, target
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
         self._bar: Bar | None = None
         self._told: dict[str, str] = {}
         self._begun = self._spoke = time.monotonic()

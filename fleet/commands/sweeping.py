@@ -56,7 +56,7 @@ def sweep(given: Collection) -> int:
         marking, size = not given.cursor, given.batch_size
         round_ = Round(target, state, leases, tally, stop, now, size, marking, retry_dead=given.retry_dead)
         begun = time.monotonic()
-        with Progress(tally, target.name) as progress, health(tally, given.health_port):
+        with Progress(tally) as progress, health(tally, given.health_port):
             collector = Collector(given.directory, round_, given.workers, progress.show)
             with stopped_after(given.longest, stop):
                 run(collector, given.interval)

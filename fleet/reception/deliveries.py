@@ -20,7 +20,8 @@ from pydantic_core import from_json
 
 from fleet.collection.batch import NOTHING, Batch, Row, Source, Table
 from fleet.collection.history import EPISODE, EPOCH
-from fleet.reception.json_columns import quoted, taken
+from fleet.quotes import spelled
+from fleet.reception.json_columns import taken
 from fleet.reception.sent_readings import Document, Oversized, Refused, SentReadings, apart, by_column, forbid_floods
 
 PATH = "path-"
@@ -88,7 +89,7 @@ class Unpacking:
             try:
                 rows[key].append(tuple(taken(name, item.get(name)) for name in columns))
             except ValueError as error:
-                name = f"{what} {key}/{quoted(item.get('sensor_id'))}/{quoted(item.get('first_seq'))}"
+                name = f"{what} {key}/{spelled(item.get('sensor_id'))}/{spelled(item.get('first_seq'))}"
                 self.refused.append(Refused(name, None, str(error)))
 
     def _key_of(self, item: Document) -> str | None:
@@ -153,7 +154,7 @@ def parsed(body: bytes) -> Any:
 def sender(document: Mapping[str, Any]) -> Sender:
     name, generation = document.get("source_db"), document.get("generation")
     if name is not None and not (type(name) is str and len(name) <= LONGEST_NAME):
-        raise Malformed(f"source_db: {quoted(name)} is no text of at most {LONGEST_NAME} letters")
+        raise Malformed(f"source_db: {spelled(name)} is no text of at most {LONGEST_NAME} letters")
     if generation is not None and not sound(generation):
         raise Malformed(wrong_generation(document))
     digest = hashlib.blake2b((name or "").encode(), digest_size=8).hexdigest()
@@ -176,7 +177,7 @@ def sound(generation: object) -> bool:
 
 
 def wrong_generation(item: Mapping[str, Any]) -> str:
-    return f"generation: {quoted(item['generation'])} is no text of 1 to {LONGEST_GENERATION} letters"
+    return f"generation: {spelled(item['generation'])} is no text of 1 to {LONGEST_GENERATION} letters"
 
 
 def table(columns: tuple[str, ...], rows: list[Row] | None) -> Table:

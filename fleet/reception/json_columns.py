@@ -14,14 +14,13 @@ from typing import Any
 from fleet.central.schema import REALS, TEXTS, WHOLES
 from fleet.collection.batch import Value
 from fleet.collection.history import EPISODE, EPOCH
+from fleet.quotes import spelled
 
 NONE = type(None)
 LEAST, MOST = -(2**63), 2**63 - 1
 """What SQLite takes for an integer."""
 
 MOST_WRONG = 10_000
-
-MOST_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def real(value: object) -> float:
             number = math.nan
         if number == value:
             return number
-    raise ValueError(f"{quoted(value)} is no real number")
+    raise ValueError(f"{spelled(value)} is no real number")
 
 
 def regular_wholes(values: list[Any]) -> bool:
@@ -93,7 +92,7 @@ def whole(value: object) -> int:
         number = int(value)
         if LEAST <= number <= MOST:
             return number
-    raise ValueError(f"{quoted(value)} is no whole number of 64 bits")
+    raise ValueError(f"{spelled(value)} is no whole number of 64 bits")
 
 
 def regular_texts(values: list[Any]) -> bool:
@@ -103,7 +102,7 @@ def regular_texts(values: list[Any]) -> bool:
 def text(value: object) -> str:
     if isinstance(value, str):
         return value
-    raise ValueError(f"{quoted(value)} is no text")
+    raise ValueError(f"{spelled(value)} is no text")
 
 
 def regular_anything(values: list[Any]) -> bool:
@@ -117,11 +116,6 @@ def anything(value: object) -> Value:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return value if isinstance(value, str | int) else None
-
-
-def quoted(value: object) -> str:
-    shown = ascii(value)
-    return shown if len(shown) <= MOST_SHOWN else shown[:MOST_SHOWN] + "..."
 
 
 REAL = Kind(regular_reals, real)

@@ -20,6 +20,7 @@ import apsw
 from fleet.storage.beside import beside
 from fleet.storage.readings import Unreadable, sizes
 from worker.connection import BEYOND
+from worker.database_files import sync_folder
 
 NAME = re.compile(r"\.backup-\d{8}T\d{6}Z$")
 """What the stem of a backup's name ends with."""
@@ -59,7 +60,7 @@ def back_up(source: Path, folder: Path, keep: int, pause: Callable[[], None] = l
             copy(source, unfinished, pause)
             examine(unfinished)
             os.replace(unfinished, finished)
-            sync(folder)
+            sync_folder(folder)
         finally:
             discard(unfinished)
         for old in of(source, folder)[:-keep]:
@@ -136,12 +137,3 @@ def examine(path: Path) -> None:
 def discard(path: Path) -> None:
     for ending in ("", "-journal", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
-
-
-def sync(folder: Path) -> None:
-    """Have the names in a folder on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

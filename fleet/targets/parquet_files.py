@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from fleet.collection.batch import Source
 from fleet.targets.patience import Again
+from worker.database_files import sync_folder
 
 NO_TIME = "date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__"
 """Where readings go whose timestamp is none."""
@@ -100,14 +101,6 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from fleet.errors import UserError
 from fleet.storage.data_directory import DataDirectory
 from fleet.storage.fleet_record import FleetRecord
+from fleet.storage.readings import size
 from fleet.verification.audit import Account, Scope, Standing, audit
 from fleet.verification.completeness import LastRun, check_complete, read_last_run
 from fleet.verification.findings import Finding, Ledger, Verdict
@@ -138,13 +139,6 @@ def measured(paths: list[Path], told: Told) -> Iterator[tuple[Path, Callable[[fl
         yield path, progress
         done += bytes_
         told(done, total)
-
-
-def size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 @contextmanager

@@ -179,7 +179,6 @@ def test_a_fleet_that_sleeps(up: Up, quick: Write) -> None:
     assert workers == [running.worker(sensor) for sensor in running.sensors]
     assert set(everybody) == set(running.processes())
     drained(running, 3)
-    assert not re.search("no heartbeat|template|stopped for|died", running.output), running.output
 
 
 def answers(running: Running) -> bool:

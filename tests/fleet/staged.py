@@ -12,8 +12,11 @@ from typing import Any
 
 import apsw
 import numpy as np
+from flask.testing import FlaskClient
 
 from fleet.storage.roster import Member, Roster
+from fleet.web.aggregator import create_app
+from fleet.web.observation import Observer
 from worker.board import KINDS, STATE, Board
 from worker.schema import READING_COLUMNS, SCHEMA, identity_values, insert
 from worker.spec import Identity, Layout
@@ -129,3 +132,16 @@ class Staged:
             row["anomaly"] = KINDS.index(kind) if kind else -1
             if kind:
                 row["anomalies"][KINDS.index(kind)] += 1
+
+
+def lively(data: Path) -> Staged:
+    """One of three sensors with readings: 10, 11 and 12 of them, the last of the second sensor a spike."""
+    staged = Staged(data)
+    for number in range(3):
+        staged.write(number, 10 + number, "spike" if number == 1 else None)
+    return staged
+
+
+def client_of(staged: Staged) -> FlaskClient:
+    """A client of an aggregator that looks anew for every request."""
+    return create_app(staged.run, Observer(staged.run, tick=0)).test_client()

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from fleet.web.aggregator import create_app
 from fleet.web.health import SHOWN
 from fleet.web.observation import Observer
-from tests.fleet.staged import SECOND, VALUES, Staged, name
+from tests.fleet.staged import SECOND, VALUES, Staged, client_of, lively, name
 from worker.board import KINDS, STATE, Board
 
 FLEET = ("/healthz", "/livez", "/statusz", "/metricz", "/samplez", "/db_stats", "/workers", "/grid")
@@ -23,20 +23,12 @@ SENSOR = ("", "/healthz", "/statusz", "/metricz", "/samplez", "/db_stats", "/epi
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Staged:
-    staged = Staged(tmp_path / "data")
-    for number in range(3):
-        staged.write(number, 10 + number, "spike" if number == 1 else None)
-    return staged
+    return lively(tmp_path / "data")
 
 
 @pytest.fixture
 def client(staged: Staged) -> FlaskClient:
     return client_of(staged)
-
-
-def client_of(staged: Staged) -> FlaskClient:
-    """A client of an aggregator that looks anew for every request."""
-    return create_app(staged.run, Observer(staged.run, tick=0)).test_client()
 
 
 def answered(client: FlaskClient, path: str, status: int = 200) -> Any:

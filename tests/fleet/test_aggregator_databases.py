@@ -12,9 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from fleet.storage import readings
-from fleet.web.aggregator import create_app
-from fleet.web.observation import Observer
-from tests.fleet.staged import Staged, at, name
+from tests.fleet.staged import Staged, at, client_of, name
 
 COLUMNS = (
     "id timestamp sensor_id temperature humidity pressure vibration voltage status_code anomaly_flag anomaly_type"
@@ -32,10 +30,6 @@ def staged(tmp_path: Path) -> Staged:
 @pytest.fixture
 def client(staged: Staged) -> FlaskClient:
     return client_of(staged)
-
-
-def client_of(staged: Staged) -> FlaskClient:
-    return create_app(staged.run, Observer(staged.run, tick=0)).test_client()
 
 
 def answered(client: FlaskClient, path: str, status: int = 200) -> Any:

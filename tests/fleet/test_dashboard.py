@@ -19,7 +19,7 @@ from fleet.storage.log_lines import about, tail
 from fleet.web.aggregator import create_app
 from fleet.web.history import INTERVAL_NS, KEPT, History
 from fleet.web.observation import Observer
-from tests.fleet.staged import VALUES, Staged, name
+from tests.fleet.staged import VALUES, Staged, client_of, lively, name
 from worker.anomalies import NAMES
 from worker.database import Database
 from worker.generation import Plan
@@ -32,15 +32,12 @@ LIVELY = (AnomalySpec("spike", 0.2, 3, "readings"), AnomalySpec("missing_data", 
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Staged:
-    staged = Staged(tmp_path / "data")
-    for number in range(3):
-        staged.write(number, 10 + number, "spike" if number == 1 else None)
-    return staged
+    return lively(tmp_path / "data")
 
 
 @pytest.fixture
 def client(staged: Staged) -> FlaskClient:
-    return create_app(staged.run, Observer(staged.run, tick=0)).test_client()
+    return client_of(staged)
 
 
 def answered(client: FlaskClient, path: str) -> Any:

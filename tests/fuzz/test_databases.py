@@ -11,9 +11,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.web.aggregator import create_app
-from fleet.web.observation import Observer
-from tests.fleet.staged import Staged, name
+from tests.fleet.staged import Staged, client_of, name
 from tests.fuzz.bounds import examples, in_time
 from worker.schema import SCHEMA
 
@@ -111,7 +109,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Staged:
 
 @pytest.fixture(scope="module")
 def client(staged: Staged) -> FlaskClient:
-    return create_app(staged.run, Observer(staged.run, tick=0)).test_client()
+    return client_of(staged)
 
 
 def assert_json(client: FlaskClient) -> None:

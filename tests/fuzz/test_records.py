@@ -17,9 +17,7 @@ from fleet.errors import UserError
 from fleet.running.plan import Planner
 from fleet.storage.data_directory import DataDirectory
 from fleet.storage.fleet_record import FleetRecord, read_record, write_record
-from fleet.web.aggregator import create_app
-from fleet.web.observation import Observer
-from tests.fleet.staged import Staged, name
+from tests.fleet.staged import Staged, client_of, name
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.json_texts import mutated
 from worker.spec import Layout
@@ -95,7 +93,7 @@ def test_an_odd_roster(staged: Staged, data: st.DataObject) -> None:
     path.write_bytes(
         data.draw(mutated((original,), ("members", "identity", "rate", "row"))).encode(errors="surrogatepass")
     )
-    client = create_app(staged.run, Observer(staged.run, tick=0)).test_client()
+    client = client_of(staged)
     with in_time():
         for page in PATHS:
             response = client.get(page)

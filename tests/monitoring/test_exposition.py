@@ -20,7 +20,7 @@ from fleet.web.health import SHOWN
 from fleet.web.memory import AGE_NS, MemoryGauge
 from fleet.web.observation import Observer
 from tests.e2e.running import wait_for
-from tests.fleet.staged import CHANNELS, VALUES, Staged, name
+from tests.fleet.staged import CHANNELS, VALUES, Staged, client_of, lively, name
 from worker.board import KINDS
 
 OPENMETRICS = "application/openmetrics-text"
@@ -34,15 +34,12 @@ def parse_openmetrics(text: str) -> Iterable[Metric]:
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Staged:
-    staged = Staged(tmp_path / "data")
-    for number in range(3):
-        staged.write(number, 10 + number, "spike" if number == 1 else None)
-    return staged
+    return lively(tmp_path / "data")
 
 
 @pytest.fixture
 def client(staged: Staged) -> FlaskClient:
-    return create_app(staged.run, Observer(staged.run, tick=0)).test_client()
+    return client_of(staged)
 
 
 def scraped(client: FlaskClient, accept: str = "", path: str = "/metrics") -> tuple[str, str]:
