@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from fleet.collection.sources import find
-from fleet.collection.target import Failed
+from fleet.collection.target import Failed, Unavailable
 from fleet.collection.visit import Round, visit
 
 LOOK = 0.1
@@ -81,6 +81,10 @@ class Collector:
             self._told()
             if running and time.monotonic() > end:
                 self.abandoned = True
+                for path in running.values():
+                    self._round.tally.settle(
+                        names[path], error=f"still busy {GRACE:.0f} s after the collector was to stop"
+                    )
                 return
 
     def _visit(self, path: Path, name: str) -> bool:
@@ -91,7 +95,13 @@ class Collector:
         try:
             return visit(path, name, self._round)
         except Failed as error:
-            if not self._round.stop.is_set():
-                self.failure = str(error)
-            self._round.tally.settle(name, error=str(error), kind="target")
+            self._round.tally.settle(name, error=self._trouble(error), kind="target")
             return False
+
+    def _trouble(self, error: Failed) -> str:
+        """What is told of it. How often several have tried the same in vain is one trouble."""
+        if self.failure is not None and isinstance(error, Unavailable):
+            return self.failure
+        if not self._round.stop.is_set():
+            self.failure = str(error)
+        return str(error)

@@ -10,16 +10,17 @@ from functools import reduce
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of one database so far. `found` are readings that were to be delivered when they were seen, `delivered`
-    those that the target has for sure, `duplicates` those of them that it had already, `dead` those it will never take.
+    """What became of one database so far. `delivered` are readings that the target has for sure, `duplicates` those of them
+    that it had already, `dead` those it will never take, `left` those of the batch that was offered last which it has not
+    settled.
 
     `skipped` says why it is none of the collector's, `error` what stands in the way now, `blame` whose error that is, the
-    database's or the target's. `last_us` is the clock when
-    something was delivered last, microseconds since 1970; 0 for never.
+    database's or the target's. `last_us` is the clock when something was delivered last, microseconds since 1970; 0 for
+    never.
     """
 
     name: str
-    found: int = 0
+    left: int = 0
     delivered: int = 0
     duplicates: int = 0
     dead: int = 0
@@ -29,6 +30,11 @@ class Account:
     error: str | None = None
     blame: str = "database"
     last_us: int = 0
+
+    @property
+    def found(self) -> int:
+        """Readings that were to be delivered when they were seen."""
+        return self.delivered + self.dead + self.left
 
     @property
     def rate(self) -> float:
@@ -52,9 +58,9 @@ class Tally:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, more: Account) -> None:
-        """Add the numbers of an account to that of the same name."""
+        """Add the numbers of an account to that of the same name. What is left is what is left now."""
         with self._lock:
-            self.accounts[more.name] = together(self._of(more.name), more)
+            self.accounts[more.name] = replace(together(self._of(more.name), more), left=more.left)
 
     def _of(self, name: str) -> Account:
         return self.accounts.get(name) or Account(name)
@@ -88,7 +94,7 @@ def together(one: Account, other: Account) -> Account:
     """The numbers of both; the rest is the first one's."""
     return replace(
         one,
-        found=one.found + other.found,
+        left=one.left + other.left,
         delivered=one.delivered + other.delivered,
         duplicates=one.duplicates + other.duplicates,
         dead=one.dead + other.dead,

@@ -81,7 +81,7 @@ class Passed(Exception):
 
 
 def visit(path: Path, name: str, round_: Round) -> bool:
-    """Deliver what is new in a database. Returns whether there is more. Raises Failed for a trouble with the target; one
+    """Deliver what is new in a database. Returns whether there may be more. Raises Failed for a trouble with the target; one
     with the database is on the tally."""
     more = False
     try:
@@ -131,7 +131,7 @@ class Visit:
             self._retry_dead()
         for _ in range(BATCHES):
             if self._round.stop.is_set():
-                return False
+                return True
             begun = time.monotonic()
             fresh = self._news()
             ids = self._next_ids(place, until)
@@ -182,6 +182,7 @@ class Visit:
         round_, source = self._round, self._source
         alive = tuple(number for number in ids if number not in self._dead) if self._dead else ids
         batch = Batch(source, stored(self._opened, source, alive), fresh.episodes, fresh.epochs)
+        round_.tally.add(Account(source.name, left=len(batch.ids)))
         receipt = round_.handover.deliver(batch)
         if receipt.rejected:
             round_.state.bury(batch, receipt.rejected, round_.now())
@@ -194,9 +195,10 @@ class Visit:
         if fresh.marks and round_.handover.takes_history:
             round_.state.set_marks(source.key, fresh.marks)
             self._marks |= fresh.marks
+        left = [number for number in batch.ids if number not in receipt.accepted and number not in receipt.rejected]
         account = Account(
             source.name,
-            found=len(batch.ids),
+            left=len(left),
             delivered=len(receipt.accepted),
             duplicates=receipt.duplicates,
             dead=len(receipt.rejected),
@@ -204,7 +206,6 @@ class Visit:
             last_us=round(round_.now().timestamp() * 1e6) if receipt.accepted else 0,
         )
         round_.tally.add(account)
-        left = [number for number in batch.ids if number not in receipt.accepted and number not in receipt.rejected]
         if left:
             self._move(place, left[0] - 1)
             raise Unacknowledged(f"{round_.target.name} did not acknowledge {len(left)} of {len(batch.ids)} readings")

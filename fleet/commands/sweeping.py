@@ -65,7 +65,7 @@ def sweep(given: Collection) -> int:
         click.echo("fleet collect: the target refuses episodes and epochs, and got readings alone", err=True)
     failing = tally.failing()
     if given.as_json:
-        accounts = [asdict(account) for account in tally.accounts.values()]
+        accounts = [{**asdict(account), "found": account.found} for account in tally.accounts.values()]
         click.echo(json.dumps({"ok": not failing, "seconds": seconds, "databases": accounts}, indent=2))
     else:
         for line in summary(tally, target.name, seconds):

@@ -14,6 +14,7 @@ import pytest
 from tests.collection import foreign
 from tests.collection.collecting import Collecting, collect, delivered, duplicates
 from tests.collection.receiver_process import receiving
+from tests.collection.scripted import Scripted, ScriptedServer
 from tests.e2e.conftest import Up, lively, up
 from tests.e2e.running import fleet, wait_for
 from tests.fleet.damage import crew, write
@@ -127,6 +128,21 @@ def test_a_longest_run(data: Path, tmp_path: Path) -> None:
 
     assert (0, count(data)) == (code, delivered(summary))
     assert time.monotonic() - begun >= 1
+
+
+@pytest.mark.thorough
+def test_a_request_that_is_never_answered(data: Path) -> None:
+    """Does not keep the collector from stopping, which is then told as what it is: readings that were not delivered."""
+    with ScriptedServer(Scripted(hangs=True)) as server:
+        done = fleet("collect", "--data-dir", data, "--to", server.url, "--max-runtime", "0.5s", "--workers", 2)
+
+    assert 1 == done.returncode
+    assert 0 == count(data, "synced = 1")
+    lines = done.stdout.splitlines()
+    assert [["1,000", "0"]] * 2 == [line.split()[1:3] for line in lines[1:3]]
+    assert lines[-3].endswith(" and 1 more: still busy 10 s after the collector was to stop")
+    assert "stopped before 6 of 6 databases were swept to their end" == lines[-2]
+    assert lines[-1].startswith("0 of 2,000 readings delivered to ")
 
 
 def test_two_collectors_share_the_work(data: Path, tmp_path: Path) -> None:

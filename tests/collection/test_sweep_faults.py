@@ -146,3 +146,5 @@ def test_a_target_that_fails_ends_the_sweep(data: Path) -> None:
     assert 1 == len(asked)
     assert 3 == len(tally.failing())
     assert {"listening: connection refused"} == {account.error for account in tally.failing()}
+    ((rows,),) = ask(data / asked[0], "SELECT count(*) FROM sensor_readings")
+    assert (rows, 0) == (tally.totals().found, tally.totals().delivered)
