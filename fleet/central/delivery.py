@@ -11,17 +11,11 @@ from itertools import chain
 import apsw
 
 from fleet.central.schema import READING
+from fleet.central.typed_readings import COLUMNS, NOT_OURS, shown, typed
 from fleet.collection.batch import Batch, Row, StoredRows, Table, Value
 from fleet.collection.history import EPISODE, EPOCH
 from fleet.collection.source_database import stretches
 from fleet.collection.target import Receipt
-
-NOT_OURS = {"id": "source_id", "synced": None}
-"""Columns of a source that say nothing of the reading: where the row lies, and whether it was fetched; and what becomes
-of them here."""
-
-COLUMNS = (*READING, "source_id", "extra")
-"""What differs from row to row."""
 
 ROWS_PER_STATEMENT = 50
 
@@ -73,12 +67,12 @@ class Delivery:
         connection.execute("INSERT INTO batches (source, received_at, readings, token) VALUES (?,?,?,?)", values)
         number = connection.last_insert_rowid()
         before = connection.total_changes()
-        if self._beside:
-            self._copy((source, number))
-        else:
-            self._insert((source, number))
+        rejected = self._copy((source, number)) if self._beside else self._insert((source, number))
         come = connection.total_changes() - before
-        duplicates, rejected = (0, {}) if come == len(batch.rows) else self._compare((source, number))
+        duplicates = 0
+        if come < len(batch.rows) - len(rejected):
+            duplicates, others = self._compare((source, number))
+            rejected |= others
         along(connection, UPSERT_EPISODE, EPISODE, batch.episodes, source)
         along(connection, UPSERT_EPOCH, EPOCH, batch.epochs, source)
         moved = "UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?"
@@ -94,12 +88,14 @@ class Delivery:
             found = self._connection.last_insert_rowid()
         return found
 
-    def _copy(self, same: tuple[int, int]) -> None:
+    def _copy(self, same: tuple[int, int]) -> dict[int, str]:
         for first, last in stretches(self._batch.ids, len(self._batch.ids)):
             self._connection.execute(COPY, (*same, first, last))
+        return {}
 
-    def _insert(self, same: tuple[int, int]) -> None:
-        names, rows = arranged(self._batch)
+    def _insert(self, same: tuple[int, int]) -> dict[int, str]:
+        """Returns what cannot be put in, and why."""
+        names, rows, rejected = arranged(self._batch)
         execute = self._connection.execute
         whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
         for begin in range(0, whole, ROWS_PER_STATEMENT):
@@ -107,13 +103,14 @@ class Delivery:
             execute(insert(names, ROWS_PER_STATEMENT), (*same, *chain.from_iterable(some)))
         for row in rows[whole:]:
             execute(insert(names, 1), (*same, *row))
+        return rejected
 
     def _compare(self, same: tuple[int, int]) -> tuple[int, dict[int, str]]:
         """How many of the rows were here already, and of which ids with other content."""
-        names, rows = arranged(self._batch)
+        names, rows, unfit = arranged(self._batch)
         duplicates, rejected = 0, dict[int, str]()
         source, number = same
-        for own, row in zip(self._batch.ids, rows, strict=True):
+        for own, row in zip((own for own in self._batch.ids if own not in unfit), rows, strict=True):
             came = dict.fromkeys(COLUMNS) | {name: value for name, value in zip(names, row, strict=True) if name}
             key = (source, came["sensor_id"], came["seq"])
             batch, *values = self._connection.execute(EXISTING, key).fetchall()[0]
@@ -141,31 +138,13 @@ def straight(batch: Batch) -> bool:
     return not batch.source.foreign and set(READING) <= columns <= set(READING) | NOT_OURS.keys()
 
 
-def arranged(batch: Batch) -> tuple[tuple[str | None, ...], Sequence[Row]]:
-    """The rows of a batch, and the column of the central table for each value in them."""
-    columns = batch.source.columns
+def arranged(batch: Batch) -> tuple[tuple[str | None, ...], Sequence[Row], dict[int, str]]:
+    """The rows of a batch, the column of the central table for each value in them, and the ids of those that cannot be put
+    in, with the reason."""
     if straight(batch):
-        return tuple(NOT_OURS.get(name, name) for name in columns), batch.rows
-    known = {name: columns.index(name) for name in READING if name in columns and name != "seq"}
-    rest = [(name, place) for place, name in enumerate(columns) if name not in known and name not in NOT_OURS]
-    if not batch.source.foreign:
-        rest = [(name, place) for name, place in rest if name != "seq"]
-    rows = [
-        (*(row[place] for place in known.values()), number, own, extra(row, rest))
-        for row, number, own in zip(batch.rows, batch.numbers, batch.ids, strict=True)
-    ]
-    return (*known, "seq", "source_id", "extra"), rows
-
-
-def extra(row: Row, rest: list[tuple[str, int]]) -> str | None:
-    """As JSON what the central table has no column for."""
-    found = {name: shown(row[place]) for name, place in rest if row[place] is not None}
-    return json.dumps(found, ensure_ascii=False, sort_keys=True) if found else None
-
-
-def shown(value: Value) -> Value:
-    """As JSON can say it."""
-    return value.hex() if isinstance(value, bytes) else value
+        return tuple(NOT_OURS.get(name, name) for name in batch.source.columns), batch.rows, {}
+    readings = typed(batch, nul=True)
+    return COLUMNS, list(zip(*(readings.columns[name] for name in COLUMNS), strict=True)), readings.rejected
 
 
 def along(connection: apsw.Connection, statement: str, columns: tuple[str, ...], table: Table, source: int) -> None:

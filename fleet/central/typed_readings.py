@@ -6,20 +6,23 @@ can be converted without loss is; a reading with a value that cannot be is rejec
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-from fleet.central.delivery import NOT_OURS, extra
 from fleet.central.schema import READING, REALS, TEXTS, WHOLES
-from fleet.collection.batch import Batch, Value
+from fleet.collection.batch import Batch, Row, Value
 from fleet.quotes import spelled
 
+NOT_OURS = {"id": "source_id", "synced": None}
+"""Columns of a source that say nothing of the reading: where the row lies, and whether it was fetched; and what becomes
+of them in the central tables."""
+
 COLUMNS = (*READING, "source_id", "extra")
+"""What differs from row to row in the central tables."""
 
 REQUIRED = ("timestamp", "sensor_id")
-
-"""Characters of a value in a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,17 @@ def arranged(batch: Batch) -> dict[str, Sequence[Value]]:
     columns["seq"], columns["source_id"] = batch.numbers, batch.ids
     columns["extra"] = [extra(row, rest) for row in batch.rows] if rest else absent
     return columns
+
+
+def extra(row: Row, rest: list[tuple[str, int]]) -> str | None:
+    """As JSON what the central table has no column for."""
+    found = {name: shown(row[place]) for name, place in rest if row[place] is not None}
+    return json.dumps(found, ensure_ascii=False, sort_keys=True) if found else None
+
+
+def shown(value: Value) -> Value:
+    """As JSON can say it."""
+    return value.hex() if isinstance(value, bytes) else value
 
 
 def converted(name: str, values: Sequence[Value], nul: bool) -> tuple[Sequence[Value], dict[int, str]]:

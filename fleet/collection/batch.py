@@ -44,6 +44,9 @@ class Table:
     def documents(self) -> list[dict[str, Value]]:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
+    def part(self, first: int, end: int) -> Table:
+        return Table(self.columns, self.rows[first:end])
+
 
 NOTHING = Table()
 

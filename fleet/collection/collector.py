@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from fleet.collection.sources import find
+from fleet.collection.sources import find, name_of
 from fleet.collection.target import Failed, Unavailable
 from fleet.collection.visit import Round, visit
 
@@ -48,7 +48,7 @@ class Collector:
     def sweep(self) -> None:
         """One sweep: every database is visited until nothing is left in it, or something stands in the way."""
         self.failure = None
-        names = {path: path.relative_to(self._directory).as_posix() for path in find(self._directory)}
+        names = {path: name_of(path, self._directory) for path in find(self._directory)}
         tally = self._round.tally
         tally.forget_vanished(set(names.values()))
         tally.visited, tally.to_visit = 0, len(names)

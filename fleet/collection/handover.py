@@ -6,13 +6,13 @@ the target takes others: one that refuses everything is broken itself.
 
 from __future__ import annotations
 
-from fleet.collection.batch import Batch
+from fleet.collection.batch import Batch, Source, Table
 from fleet.collection.target import Indigestible, Receipt, Target, Unusable
 
 NONE = Receipt(frozenset())
 
 MOST_IN_A_ROW = 10
-"""Readings that are given up one after the other without any that is taken."""
+"""Readings, or rows of the history, that are given up one after the other without any that is taken."""
 
 
 class Handover:
@@ -22,15 +22,20 @@ class Handover:
         self._target = target
         self._refused_in_a_row = 0
         self._tasted = False
+        self._refused_history = 0
         self.takes_history = True
         """Whether episodes and epochs are taken; some servers know only readings."""
+
+        self.left_out: dict[str, str] = {}
+        """The episodes and epochs that were refused by themselves, with the reason."""
 
     def deliver(self, batch: Batch) -> Receipt:
         """What became of the batch, all its parts together. Raises Failed; then what did arrive will arrive again."""
         if not self.takes_history:
             batch = batch.readings_alone()
         if not batch.rows:
-            return self._deliver_history(batch)
+            self._deliver_history(batch.source, batch.episodes, batch.epochs)
+            return NONE
         suspects: dict[int, str] = {}
         receipt = self._deliver(batch, suspects)
         self._judge(receipt, suspects)
@@ -53,7 +58,7 @@ class Handover:
         except Indigestible as error:
             if batch.episodes.rows or batch.epochs.rows:
                 receipt = self._deliver(batch.readings_alone(), suspects)
-                self._deliver_history(batch)
+                self._deliver_history(batch.source, batch.episodes, batch.epochs)
                 return receipt
             if len(batch.rows) == 1:
                 suspects[batch.ids[0]] = str(error)
@@ -62,13 +67,29 @@ class Handover:
         parts = (batch.part(0, half), batch.part(half, len(batch.rows)))
         return together(*(self._deliver(part, suspects) for part in parts))
 
-    def _deliver_history(self, batch: Batch) -> Receipt:
-        if batch.episodes.rows or batch.epochs.rows:
-            try:
-                return self._target.deliver(Batch(batch.source, (), batch.episodes, batch.epochs))
-            except Indigestible:
-                self.takes_history = False
-        return NONE
+    def _deliver_history(self, source: Source, episodes: Table, epochs: Table) -> None:
+        """Halved likewise; a row that is refused by itself is left out, and after many in a row all of them are."""
+        count = len(episodes.rows) + len(epochs.rows)
+        if not count or not self.takes_history:
+            return
+        try:
+            self._target.deliver(Batch(source, (), episodes, epochs))
+            self._refused_history = 0
+        except Indigestible as error:
+            if count == 1:
+                self._leave_out(source, episodes, epochs, str(error))
+                return
+            half = count // 2
+            first = len(episodes.rows[:half])
+            self._deliver_history(source, episodes.part(0, first), epochs.part(0, half - first))
+            self._deliver_history(source, episodes.part(first, count), epochs.part(half - first, count))
+
+    def _leave_out(self, source: Source, episodes: Table, epochs: Table, reason: str) -> None:
+        kind, table = ("episode", episodes) if episodes.rows else ("epoch", epochs)
+        (document,) = table.documents()
+        self.left_out[f"{kind} {source.name}/{document['sensor_id']!s}/{document['first_seq']!s}"] = reason
+        self._refused_history += 1
+        self.takes_history = self._refused_history < MOST_IN_A_ROW
 
 
 def together(one: Receipt, other: Receipt) -> Receipt:

@@ -20,7 +20,10 @@ from worker.database_files import LOG, companion
 MARKED = 1_000
 """Rows that are marked in one transaction."""
 
-BUSY_MS = 5_000
+
+def first_id(opened: apsw.Connection) -> int:
+    found = opened.execute("SELECT min(id) FROM sensor_readings").get
+    return found if isinstance(found, int) else 0
 
 
 def last_id(opened: apsw.Connection) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 
 from fleet.collection.batch import FOREIGN, Source
+from fleet.quotes import escaped
 from worker.database_files import Inode, inode
 
 NEEDED = ("id", "timestamp", "sensor_id")
@@ -19,6 +20,11 @@ SKIPPED_ROLES = {
     "quarantined": "is quarantined",
 }
 
+# Texts are greater than any number. Two questions, for SQLite answers only one of them at a time from the ends of a table.
+ODD_ID = """
+SELECT (SELECT typeof(min(id)) FROM sensor_readings) NOT IN ('integer', 'null')
+    OR (SELECT typeof(max(id)) FROM sensor_readings) NOT IN ('integer', 'null')
+"""
 FIRST = "SELECT * FROM sensor_readings ORDER BY id LIMIT 1"
 
 
@@ -43,6 +49,11 @@ def find(directory: Path) -> list[Path]:
     return found
 
 
+def name_of(path: Path, directory: Path) -> str:
+    """What a database under a directory is called: its path there, which need not be text."""
+    return escaped(path.relative_to(directory).as_posix())
+
+
 def hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
@@ -61,6 +72,8 @@ def examine(opened: apsw.Connection, path: Path, name: str) -> Source | Skipped:
         return Skipped("has no table sensor_readings")
     if missing := [column for column in NEEDED if column not in columns]:
         return Skipped(f"its sensor_readings has no column {missing[0]}")
+    if opened.execute(ODD_ID).get:
+        return Skipped("its sensor_readings has an id that is no whole number")
     generation = None
     if columns_of(opened, "database_info"):
         found = opened.execute("SELECT role, generation FROM database_info").fetchall()

@@ -7,16 +7,20 @@ what says how far each source was delivered.
 from __future__ import annotations
 
 import json
+import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import apsw
 
-from fleet.collection.batch import Batch
+from fleet.collection.batch import Batch, Value
 from fleet.collection.history import Mark, Marks
+from fleet.collection.target import Failed
 from fleet.errors import UserError
+from worker.connection import meaning
 
 FOLDER = ".collector"
 FILE = "collector.sqlite"
@@ -41,16 +45,17 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 
 
 class State:
-    """The collector's own records in a folder. Safe for several threads, and for several collectors on one folder."""
+    """The collector's own records in a folder. Safe for several threads, and for several collectors on one folder. Failed,
+    from any of the methods, if they cannot be read or written."""
 
-    def __init__(self, folder: Path, target: str) -> None:
-        """UserError if the folder cannot be used."""
+    def __init__(self, folder: Path, target: str, patience_ms: int = 10_000) -> None:
+        """`patience_ms` is how long to wait for another collector that writes into them. UserError if the folder cannot be used."""
         self.folder, self._target = folder, target
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._connection = apsw.Connection(str(folder / FILE))
-            self._connection.set_busy_timeout(10_000)
+            self._connection.set_busy_timeout(patience_ms)
             self._connection.pragma("journal_mode", "WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute(SCHEMA)
@@ -58,36 +63,44 @@ class State:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UserError(f"--state: {folder} cannot hold the collector's records: {reason}") from error
 
-    def place(self, source: str) -> int:
+    @contextmanager
+    def _records(self) -> Iterator[apsw.Connection]:
         with self._lock:
-            found = self._connection.execute(
+            try:
+                yield self._connection
+            except apsw.Error as error:
+                raise Failed(f"--state: {self.folder / FILE}: {meaning(error)}") from error
+
+    def place(self, source: str) -> int:
+        with self._records() as records:
+            found = records.execute(
                 "SELECT last_id FROM places WHERE target = ? AND source = ?", (self._target, source)
             ).get
         return found if isinstance(found, int) else 0
 
     def move(self, source: str, last_id: int) -> None:
-        with self._lock:
-            self._connection.execute(
+        with self._records() as records:
+            records.execute(
                 "INSERT INTO places VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET last_id = max(last_id, ?3)",
                 (self._target, source, last_id),
             )
 
     def marks(self, source: str) -> Marks:
         query = "SELECT kind, sensor_id, first_seq, digest FROM histories WHERE target = ? AND source = ?"
-        with self._lock:
-            rows = self._connection.execute(query, (self._target, source)).fetchall()
+        with self._records() as records:
+            rows = records.execute(query, (self._target, source)).fetchall()
         return {(str(kind), str(sensor)): (int(first or 0), str(digest)) for kind, sensor, first, digest in rows}
 
     def set_marks(self, source: str, marks: Mapping[tuple[str, str], Mark]) -> None:
         rows = [(self._target, source, *who, *mark) for who, mark in marks.items()]
-        with self._lock, self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO histories VALUES (?,?,?,?,?,?)", rows)
+        with self._records() as records, records:
+            records.executemany("INSERT OR REPLACE INTO histories VALUES (?,?,?,?,?,?)", rows)
 
     def dead(self, source: str) -> frozenset[int]:
         """The ids of a source's readings that have been given up."""
         query = "SELECT id FROM dead_letters WHERE target = ? AND source = ?"
-        with self._lock:
-            rows = self._connection.execute(query, (self._target, source)).fetchall()
+        with self._records() as records:
+            rows = records.execute(query, (self._target, source)).fetchall()
         return frozenset(number for (number,) in rows if isinstance(number, int))
 
     def bury(self, batch: Batch, reasons: Mapping[int, str], at: datetime) -> None:
@@ -101,24 +114,31 @@ class State:
                 "target": self._target,
                 "source_db": batch.source.name,
                 "reason": why,
-                "reading": documents[number],
+                "reading": {name: sayable(value) for name, value in documents[number].items()},
             }
             for number, why in reasons.items()
         ]
-        text = "".join(json.dumps(letter, ensure_ascii=False, default=bytes.hex) + "\n" for letter in letters)
+        text = "".join(json.dumps(letter, ensure_ascii=False, allow_nan=False) + "\n" for letter in letters)
         values = [(self._target, batch.source.key, number, why, when) for number, why in reasons.items()]
-        with self._lock:
+        with self._records() as records:
             with (self.folder / DEAD).open("a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
-            with self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO dead_letters VALUES (?,?,?,?,?)", values)
+            with records:
+                records.executemany("INSERT OR REPLACE INTO dead_letters VALUES (?,?,?,?,?)", values)
 
     def exhume(self, source: str, ids: frozenset[int]) -> None:
         """Take readings off the record of those that were given up: they have arrived after all."""
         rows = [(self._target, source, number) for number in ids]
-        with self._lock, self._connection:
-            self._connection.executemany("DELETE FROM dead_letters WHERE target = ? AND source = ? AND id = ?", rows)
+        with self._records() as records, records:
+            records.executemany("DELETE FROM dead_letters WHERE target = ? AND source = ? AND id = ?", rows)
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def sayable(value: Value) -> Value:
+    """As JSON can say it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value.hex() if isinstance(value, bytes) else value

@@ -62,6 +62,11 @@ class Tally:
         with self._lock:
             self.accounts[more.name] = replace(together(self._of(more.name), more), left=more.left)
 
+    def worked(self, name: str, seconds: float) -> None:
+        with self._lock:
+            account = self._of(name)
+            self.accounts[name] = replace(account, seconds=account.seconds + seconds)
+
     def _of(self, name: str) -> Account:
         return self.accounts.get(name) or Account(name)
 

@@ -16,7 +16,7 @@ from fleet.collection.batch import NOTHING, Batch, Source
 from fleet.collection.handover import Handover
 from fleet.collection.history import Marks, News, news
 from fleet.collection.leases import Leases
-from fleet.collection.source_database import existing, harden, last_id, mark, next_ids, stored
+from fleet.collection.source_database import existing, first_id, harden, last_id, mark, next_ids, stored
 from fleet.collection.sources import Skipped, examine
 from fleet.collection.state import State
 from fleet.collection.tally import Account, Tally
@@ -138,17 +138,21 @@ class Visit:
             if not ids and not fresh.marks:
                 self._move(place, until)
                 return False
-            before, place = place, self._deliver(ids, fresh, place)
-            self._move(before, place)
-            self._round.tally.add(Account(self._source.name, seconds=time.monotonic() - begun))
+            try:
+                self._deliver(ids, fresh, place)
+            finally:
+                self._round.tally.worked(self._source.name, time.monotonic() - begun)
+            if ids:
+                self._move(place, ids[-1])
+                place = ids[-1]
         return True
 
     def _retry_dead(self) -> None:
-        self._round.retried.add(self._source.key)
         again = existing(self._opened, sorted(self._dead))
         self._dead = frozenset()
         for begin in range(0, len(again), self._round.batch_size):
-            self._deliver(again[begin : begin + self._round.batch_size], NO_NEWS, 0)
+            self._deliver(again[begin : begin + self._round.batch_size], NO_NEWS, None)
+        self._round.retried.add(self._source.key)
 
     def _news(self) -> News:
         """What the target has not got of the history. All that is looked at afterwards is on disk from here on."""
@@ -160,11 +164,14 @@ class Visit:
         return fresh
 
     def _place(self) -> int:
+        """The id up to which all is settled; of a database of which nothing is, below its first."""
         round_, key = self._round, self._source.key
         if round_.marking:
-            return round_.places.get(key, 0)
-        kept = round_.target.cursor(key)
-        return round_.state.place(key) if kept is None else kept
+            kept: int | None = round_.places.get(key, 0)
+        else:
+            kept = round_.target.cursor(key)
+            kept = round_.state.place(key) if kept is None else kept
+        return kept or min(0, first_id(self._opened) - 1)
 
     def _move(self, before: int, place: int) -> None:
         if place > before:
@@ -177,8 +184,8 @@ class Visit:
         round_ = self._round
         return next_ids(self._opened, place, until, round_.batch_size, unsynced=round_.marking)
 
-    def _deliver(self, ids: tuple[int, ...], fresh: News, place: int) -> int:
-        """Returns the id up to which all is settled now."""
+    def _deliver(self, ids: tuple[int, ...], fresh: News, place: int | None) -> None:
+        """`place` is the id up to which all was settled, None if these are not the next ones after it."""
         round_, source = self._round, self._source
         alive = tuple(number for number in ids if number not in self._dead) if self._dead else ids
         batch = Batch(source, stored(self._opened, source, alive), fresh.episodes, fresh.epochs)
@@ -192,9 +199,6 @@ class Visit:
         if round_.marking:
             with self._beside.in_place():
                 mark(self._opened, receipt.accepted)
-        if fresh.marks and round_.handover.takes_history:
-            round_.state.set_marks(source.key, fresh.marks)
-            self._marks |= fresh.marks
         left = [number for number in batch.ids if number not in receipt.accepted and number not in receipt.rejected]
         account = Account(
             source.name,
@@ -202,11 +206,14 @@ class Visit:
             delivered=len(receipt.accepted),
             duplicates=receipt.duplicates,
             dead=len(receipt.rejected),
-            episodes=len(fresh.episodes.rows),
+            episodes=len(fresh.episodes.rows) if round_.handover.takes_history else 0,
             last_us=round(round_.now().timestamp() * 1e6) if receipt.accepted else 0,
         )
         round_.tally.add(account)
+        if fresh.marks and round_.handover.takes_history:
+            round_.state.set_marks(source.key, fresh.marks)
+            self._marks |= fresh.marks
         if left:
-            self._move(place, left[0] - 1)
+            if place is not None:
+                self._move(place, left[0] - 1)
             raise Unacknowledged(f"{round_.target.name} did not acknowledge {len(left)} of {len(batch.ids)} readings")
-        return ids[-1] if ids else place

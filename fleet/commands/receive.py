@@ -57,10 +57,16 @@ def receive(central: Path, host: str, port: int, max_body: int, **misbehaviour: 
 
 
 def token() -> str | None:
+    from fleet.targets.credentials import BEARER
+
     given = os.environ.get(TOKEN)
-    if given is not None and not given.strip():
+    if given is None:
+        return None
+    if not given.strip():
         raise UserError(f"{TOKEN}: is empty; unset it to ask for no token")
-    return given.strip() if given else None
+    if not BEARER.fullmatch(given.strip()):
+        raise UserError(f"{TOKEN}: wanted the token alone, without spaces, in ASCII")
+    return given.strip()
 
 
 def say(line: str) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 import click
 
 from fleet.collection.collector import Collector
+from fleet.collection.handover import Handover
 from fleet.collection.leases import Leases
-from fleet.collection.report import Progress, summary
+from fleet.collection.report import Progress, grouped, several, summary
 from fleet.collection.state import FOLDER, State
 from fleet.collection.tally import Tally
 from fleet.collection.visit import Round
@@ -61,8 +62,7 @@ def sweep(given: Collection) -> int:
             with stopped_after(given.longest, stop):
                 run(collector, given.interval)
         seconds = time.monotonic() - begun
-    if not round_.handover.takes_history:
-        click.echo("fleet collect: the target refuses episodes and epochs, and got readings alone", err=True)
+    refusals(round_.handover)
     failing = tally.failing()
     if given.as_json:
         accounts = [{**asdict(account), "found": account.found} for account in tally.accounts.values()]
@@ -75,6 +75,15 @@ def sweep(given: Collection) -> int:
         sys.stdout.flush()
         os._exit(code)
     return code
+
+
+def refusals(handover: Handover) -> None:
+    """Tell of the history that the target would not take: the readings are there, but not all that belongs to them."""
+    if not handover.takes_history:
+        click.echo("fleet collect: the target refuses episodes and epochs, and got readings alone", err=True)
+        return
+    for error, names in grouped(handover.left_out).items():
+        click.echo(f"fleet collect: left out: {several(names)}: {error}", err=True)
 
 
 def run(collector: Collector, interval: float | None) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import apsw
 
-from fleet.central.delivery import extra
+from fleet.central.typed_readings import extra
 from fleet.collection.batch import Row, Source
 from fleet.collection.source_database import quoted
-from fleet.collection.sources import Skipped, examine, find
+from fleet.collection.sources import Skipped, examine, find, name_of
 from fleet.comparison.id_set import IdSet, consecutive
 from fleet.comparison.reading_columns import EXTRA, ID, LEAD, SENSOR
 from fleet.comparison.source_columns import ends, expression, others, sensors
@@ -72,13 +72,14 @@ class Originals:
         for path in find(self._directory):
             if self._besides is not None and path.exists() and path.samefile(self._besides):
                 continue
-            name = path.relative_to(self._directory).as_posix()
+            name = name_of(path, self._directory)
             try:
                 with connection(path) as opened:
                     opened.set_busy_timeout(PATIENCE_MS)
                     found = examine(opened, path, name)
                     if isinstance(found, Source):
                         self._enter(opened, found, new=new)
+                self.unreadable.pop(name, None)
             except Unreadable as error:
                 self.unreadable[name] = str(error).removeprefix(f"{path}: ")
 

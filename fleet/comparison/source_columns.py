@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import apsw
 
-from fleet.central.delivery import NOT_OURS
 from fleet.central.schema import READING
+from fleet.central.typed_readings import NOT_OURS
 from fleet.collection.batch import Source
 from fleet.collection.source_database import quoted
 from fleet.comparison.reading_columns import EXTRA, IDENTITY, who

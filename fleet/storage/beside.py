@@ -69,7 +69,9 @@ def opened_beside(path: Path) -> Beside:
     try:
         with alone(path.parent):
             file = inode(path)
-            connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+            # As a URI, for a name need not be text.
+            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
+            connection = apsw.Connection(f"{path.absolute().as_uri()}?mode=rw", flags=flags)
             try:
                 connection.set_busy_timeout(OPENING_MS)
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # opens the log too

@@ -6,9 +6,10 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPSConnectionPool, Timeout
 from urllib3.exceptions import (
@@ -25,6 +26,7 @@ from urllib3.response import BaseHTTPResponse
 from fleet.collection.target import Failed, Unusable
 from fleet.targets.address import Address
 from fleet.targets.answers import Answer
+from fleet.targets.line import Line, SecureLine
 from fleet.targets.patience import Again
 
 GULP = 64 * 1024
@@ -36,18 +38,26 @@ INTERRUPTED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds: for a connection, and for an answer: its first byte, any pause, all of its body."""
+    """Seconds: for a connection, and for an answer, all of it; sending the request may take as long."""
 
     connect: float = 5.0
     read: float = 30.0
+
+
+class Lines(HTTPConnectionPool):
+    ConnectionCls = Line
+
+
+class SecureLines(HTTPSConnectionPool):
+    ConnectionCls = SecureLine
 
 
 class Exchange:
     """Posts to one address, from several threads; each holds one of `connections` until its answer is read. No redirect is
     followed, no proxy used."""
 
-    def __init__(self, to: Address, deadlines: Deadlines, connections: int, clock: Callable[[], float]) -> None:
-        self._to, self._deadlines, self._clock = to, deadlines, clock
+    def __init__(self, to: Address, deadlines: Deadlines, connections: int) -> None:
+        self._to, self._deadlines = to, deadlines
         self._pool = pool(to, deadlines, connections)
 
     def post(self, body: bytes, headers: HTTPHeaderDict, most: int) -> Answer:
@@ -65,13 +75,13 @@ class Exchange:
         self._pool.close()
 
     def _read(self, response: BaseHTTPResponse, most: int) -> bytes:
-        latest, body, whole = self._clock() + self._deadlines.read, b"", False
+        body, whole = b"", False
         try:
             while len(body) <= most and not whole:
                 gulp = response.read1(GULP)
                 body, whole = body + gulp, not gulp
-                if not whole and self._clock() > latest:
-                    raise Again(f"no whole answer within {self._deadlines.read:g} s")
+        except ReadTimeoutError as error:
+            raise Again(f"no whole answer within {self._deadlines.read:g} s") from error
         finally:
             if not whole:
                 response.close()  # nobody waits for the rest
@@ -85,10 +95,10 @@ def pool(to: Address, deadlines: Deadlines, connections: int) -> HTTPConnectionP
     # At lower levels urllib3 tells paths with their queries, which may hold a key.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     timeout = Timeout(connect=deadlines.connect, read=deadlines.read)
+    given: dict[str, Any] = {"timeout": timeout, "maxsize": connections, "block": True, "seconds": deadlines.read}
     if to.scheme == "http":
-        return HTTPConnectionPool(to.host, to.port, timeout=timeout, maxsize=connections, block=True)
-    context = ssl.create_default_context()
-    return HTTPSConnectionPool(to.host, to.port, timeout=timeout, maxsize=connections, block=True, ssl_context=context)
+        return Lines(to.host, to.port, **given)
+    return SecureLines(to.host, to.port, ssl_context=ssl.create_default_context(), **given)
 
 
 def answer(response: BaseHTTPResponse, body: bytes) -> Answer:
@@ -127,6 +137,8 @@ def meaning(error: HTTPError, deadlines: Deadlines) -> Failed:
     """What it means for the batch that urllib3 gave up."""
     if isinstance(error, SSLError):
         return tls_meaning(error)
+    if isinstance(error, ProtocolError) and isinstance(error.args[-1], TimeoutError):
+        return Again(f"it did not take the request within {deadlines.read:g} s")
     again = {
         NameResolutionError: "the name of the host is not known",
         NewConnectionError: f"no connection: {getattr(error.__cause__, 'strerror', None) or error.__cause__}",

@@ -47,7 +47,7 @@ class HttpTarget:
         self._address = address(url)
         self._credentials, self._gzip = credentials, gzip
         self._patience = patience or Patience()
-        self._exchange = Exchange(self._address, deadlines, connections, self._patience.clock)
+        self._exchange = Exchange(self._address, deadlines, connections)
 
     @property
     def name(self) -> str:

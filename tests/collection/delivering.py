@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
 import threading
@@ -52,7 +53,9 @@ def talking(talk: Callable[[socket.socket], object]) -> Iterator[str]:
 
 
 def request(connection: socket.socket) -> None:
-    """Reads one to its end, which for a batch is its last brace."""
-    got = b""
-    while not got.endswith(b"}"):
-        got += connection.recv(65536)
+    """Reads one to its end."""
+    with connection.makefile("rb") as file:
+        head = http.client.parse_headers(file) if file.readline() else None
+        assert head is not None
+        length = int(head["Content-Length"])
+        assert length == len(file.read(length))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,10 +50,27 @@ def swept(
     patience_ms: int = 5_000,
 ) -> Tally:
     """One sweep, whatever comes of it."""
+    with collecting(
+        target, data, batch_size=batch_size, marking=marking, retry_dead=retry_dead, patience_ms=patience_ms
+    ) as (collector, round_):
+        collector.sweep()
+    return round_.tally
+
+
+@contextmanager
+def collecting(
+    target: Target,
+    data: Path,
+    *,
+    batch_size: int = 1000,
+    marking: bool = True,
+    retry_dead: bool = False,
+    patience_ms: int = 5_000,
+) -> Iterator[tuple[Collector, Round]]:
+    """A collector with one thread, to sweep with, and what its sweeps share."""
     folder = data / FOLDER
-    with closing(target), closing(State(folder, target.name)) as state:
+    with closing(target), closing(State(folder, target.name, patience_ms)) as state:
         leases = Leases(None if marking else folder)
         tally, stop = Tally(), threading.Event()
         round_ = Round(target, state, leases, tally, stop, now, batch_size, marking, patience_ms, retry_dead)
-        Collector(data, round_, 1).sweep()
-    return tally
+        yield Collector(data, round_, 1), round_

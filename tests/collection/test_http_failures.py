@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from contextlib import closing
 
 import pytest
 
@@ -65,13 +67,20 @@ def test_a_server_that_hangs_is_given_up_in_time() -> None:
         assert "no answer within 0.3 s (tried 2 times)" == failure(server.url, Unavailable, 2, QUICK)
 
 
-def test_a_server_that_answers_for_ever_is_given_up_in_time() -> None:
-    """Each byte comes in time, but the whole answer does not."""
+@pytest.mark.parametrize(
+    ("begin", "told"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", "no whole answer within 0.7 s (tried once)"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type:", "no answer within 0.7 s (tried once)"),
+    ],
+)
+def test_a_server_that_answers_for_ever_is_given_up_in_time(begin: bytes, told: str) -> None:
+    """Each byte comes in time, but the whole answer, or the whole of its head, does not."""
     over = threading.Event()
 
     def trickle(connection: socket.socket) -> None:
         request(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+        connection.sendall(begin)
         try:
             while not over.wait(0.02):
                 connection.sendall(b" ")
@@ -80,11 +89,30 @@ def test_a_server_that_answers_for_ever_is_given_up_in_time() -> None:
 
     with talking(trickle) as url:
         try:
-            told = failure(url, Unavailable, attempts=1, deadlines=Deadlines(read=0.7))
+            assert told == failure(url, Unavailable, attempts=1, deadlines=Deadlines(read=0.7))
         finally:
             over.set()
 
-    assert "no whole answer within 0.7 s (tried once)" == told
+
+def test_a_request_may_take_longer_than_a_connection() -> None:
+    """A large batch on a slow line; the limit for connecting is none for sending. There is one for that, too."""
+
+    def patient(connection: socket.socket) -> None:
+        time.sleep(1.0)  # so long nothing of the body gets through
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    large = batch(*range(1, 20_001))
+    with talking(patient) as url:
+        receipt = HttpTarget(url, patience=brief(1), deadlines=Deadlines(connect=0.3, read=20)).deliver(large)
+    assert frozenset(large.ids) == receipt.accepted
+
+    over = threading.Event()
+    with talking(lambda _: over.wait(20)) as url:
+        target = HttpTarget(url, patience=brief(1), deadlines=Deadlines(read=0.5))
+        with closing(target), pytest.raises(Unavailable, match=r"it did not take the request within 0.5 s"):
+            target.deliver(large)
+        over.set()
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,9 @@ def test_an_empty_token_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("RECEIVE_TOKEN", " ")
 
     assert refused("--to", str(tmp_path / "central.db")).startswith("RECEIVE_TOKEN: is empty")
+    monkeypatch.setenv("RECEIVE_TOKEN", "caf\udce9")
+
+    assert refused("--to", str(tmp_path / "central.db")).startswith("RECEIVE_TOKEN: wanted the token alone")
 
 
 def test_an_open_door_is_warned_of(tmp_path: Path) -> None:
