@@ -108,9 +108,9 @@ def summary(tally: Tally, target: str, seconds: float) -> list[str]:
         lines.append(f"skipped: {several(names)}: {reason}")
     for reason, names in grouped({a.name: a.error for a in accounts if a.error}).items():
         lines.append(f"FAILED: {several(names)}: {reason}")
-    whole, unvisited = tally.totals(), tally.to_visit - tally.visited
-    if unvisited:
-        lines.append(f"stopped before {unvisited:,} of {tally.to_visit:,} databases were swept to their end")
+    whole = tally.totals()
+    if tally.unfinished:
+        lines.append(f"stopped before {tally.unfinished:,} of {tally.to_visit:,} databases were swept to their end")
     parts = [f"{whole.delivered:,} of {whole.found:,} readings delivered to {target}"]
     if whole.duplicates:
         parts.append(f"{whole.duplicates:,} were there already")

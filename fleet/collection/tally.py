@@ -57,6 +57,11 @@ class Tally:
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def unfinished(self) -> int:
+        """Databases that the last sweep was not done with when the collector was stopped."""
+        return self.to_visit - self.visited
+
     def add(self, more: Account) -> None:
         """Add the numbers of an account to that of the same name. What is left is what is left now."""
         with self._lock:

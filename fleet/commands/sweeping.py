@@ -66,7 +66,11 @@ def sweep(given: Collection) -> int:
     failing = tally.failing()
     if given.as_json:
         accounts = [{**asdict(account), "found": account.found} for account in tally.accounts.values()]
-        click.echo(json.dumps({"ok": not failing, "seconds": seconds, "databases": accounts}, indent=2))
+        click.echo(
+            json.dumps(
+                {"ok": not failing, "seconds": seconds, "unfinished": tally.unfinished, "databases": accounts}, indent=2
+            )
+        )
     else:
         for line in summary(tally, target.name, seconds):
             click.echo(line)
