@@ -55,7 +55,11 @@ def snapshot(observation: Observation) -> Document:
         "status": health["status"],
         "unhealthy": health["unhealthy"],
         "reasons": health.get("reasons", [])[:MOST_REASONS],
-        "run": {"seed": str(observation.roster.seed), "layout": observation.roster.layout},
+        "run": {
+            "seed": str(observation.roster.seed),
+            "layout": observation.roster.layout,
+            "started_at": observation.roster.started_at,
+        },
         "total_readings": int(rows["readings"].sum()),
         "total_anomalies": int(rows["anomalies"].sum()),
         "recent": observation.history.last(RECENT),
