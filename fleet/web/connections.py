@@ -26,7 +26,7 @@ else:
     from cheroot.server import HTTPConnection
 
 HEADER_BYTES = 16 * 1024
-BODY_BYTES = 16 * 1024
+BODY_BYTES = 64 * 1024  # room for the ids of a thousand sensors
 ROOM = HEADER_BYTES + BODY_BYTES
 
 TIMEOUT = 10
