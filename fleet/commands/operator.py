@@ -8,13 +8,10 @@ from typing import Any
 
 import click
 
-from fleet.control.call import call
+from fleet.control.call import PATIENCE, call
 from fleet.control.commands import Answer
 from fleet.errors import UserError
 from fleet.storage.data_directory import DataDirectory
-
-PATIENCE = 30.0
-"""Seconds to wait for an answer: minting a thousand identities takes one or two."""
 
 
 def ask(data: Path, **command: Any) -> Answer:
@@ -36,11 +33,7 @@ def stop(data: Path, timeout: float) -> int:
 
 def roll_out(data: Path, firmware: str, share: float, step: float | None, every: float | None) -> int:
     """Begin a roll-out, and say how far its first step went."""
-    if (step is None) != (every is None):
-        raise UserError("--step and --every belong together: so many sensors at a time, and how long that lasts")
-    if step is not None and step > share:
-        raise UserError(f"--step: {step:.4g} is more than the share of {share:.4g}")
-    answer = ask(data, command="rollout", firmware=firmware, share=share, step=step or share, every=every or 1.0)
+    answer = ask(data, command="rollout", firmware=firmware, share=share, step=step, every=every)
     click.echo(describe_rollout(answer))
     return 0
 

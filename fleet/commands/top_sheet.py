@@ -13,9 +13,8 @@ import numpy as np
 from rich.cells import set_cell_size
 
 from fleet.quotes import escaped
-from fleet.web.health import SHOWN, shown_states
+from fleet.web.health import FINISHED, SHOWN, shown_states
 from fleet.web.observation import Observation
-from fleet.web.reports import FINISHED
 from fleet.web.sensors import current_anomalies
 from worker.board import KINDS
 

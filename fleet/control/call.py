@@ -14,6 +14,9 @@ from fleet.control.address import short
 from fleet.errors import UserError
 from fleet.quotes import escaped
 
+PATIENCE = 30.0
+"""Seconds to wait for the fleet's answer: minting a thousand identities takes one or two."""
+
 
 class Refused(UserError):
     """The fleet is there and does not do it, for a `reason`; `invalid` says that it is no command at all."""

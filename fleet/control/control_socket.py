@@ -24,7 +24,7 @@ from fleet.quotes import escaped, legible
 
 log = logging.getLogger("control")
 
-LONGEST = 64 * 1024
+LONGEST = 256 * 1024  # four times what HTTP takes: a body may be written out longer than it came
 LONGEST_REASON = 1000
 MOST_CLIENTS = 32
 
@@ -98,7 +98,7 @@ class ControlSocket:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "command"
-            return {**refusal(f"{legible(place)}: {first['msg']}"), "invalid": True}
+            return {**refusal(f"{legible(place)}: {first['msg'].removeprefix('Value error, ')}"), "invalid": True}
         except UserError as error:
             return refusal(str(error))
 

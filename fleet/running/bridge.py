@@ -68,6 +68,7 @@ class Bridge:
         return dict(self._rollouts.start(Rollout(command.firmware, command.share, step, every)))
 
     def _restart(self, command: Restart) -> Answer:
+        self._helm.check_steady()
         for member in self._helm.plan.members:
             if member.sensor_id == command.sensor:
                 self._helm.supervisor.restart(member.worker)
@@ -75,7 +76,7 @@ class Bridge:
         raise UserError(f"there is no sensor {legible(command.sensor)} in this fleet")
 
     def _status(self, _: Status) -> Answer:
-        supervisor, laid = self._helm.supervisor, self._hand.laid
+        supervisor, members = self._helm.supervisor, self._helm.plan.members
         events = [{"time": event.time, "worker": event.worker, "text": event.told} for event in supervisor.events]
         return {
             "pid": os.getpid(),
@@ -85,7 +86,6 @@ class Bridge:
             "rollout": self._rollouts.progress(),
             "interventions": {
                 "injections": self._hand.under_way(),
-                "paused": sum(map(laid.paused, laid.pauses)),
-                "probabilities": len(laid.probabilities),
+                **self._hand.laid.counts({member.sensor_id for member in members}),
             },
         }

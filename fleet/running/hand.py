@@ -51,7 +51,7 @@ class Hand:
 
     def inject(self, command: Inject) -> Answer:
         """The same id again changes nothing. UserError where it cannot be done."""
-        self._check_steady()
+        self._helm.check_steady()
         asked = command.model_dump_json(exclude={"id", "by"})
         there = self.laid.injection(command.id) if command.id is not None else None
         if there is not None:
@@ -82,7 +82,7 @@ class Hand:
 
     def cancel(self, command: Cancel) -> Answer:
         """End an injection now, or take it back; one that is over stays as it was."""
-        self._check_steady()
+        self._helm.check_steady()
         injection = self.laid.injection(command.id)
         if injection is None:
             there = listed(each.id for each in self.laid.injections)
@@ -95,7 +95,7 @@ class Hand:
         return told(cancelled, new=True)
 
     def pause(self, command: Pause) -> Answer:
-        self._check_steady()
+        self._helm.check_steady()
         chosen = choose(self._helm.plan.members, command)
         sensors = [member.sensor_id for member in chosen if not self.laid.paused(member.sensor_id)]
         begun = {
@@ -104,14 +104,14 @@ class Hand:
         return self._change("pause", replace(self.laid, pauses={**self.laid.pauses, **begun}), chosen, sensors)
 
     def resume(self, command: Resume) -> Answer:
-        self._check_steady()
+        self._helm.check_steady()
         chosen = choose(self._helm.plan.members, command)
         sensors = [member.sensor_id for member in chosen if self.laid.paused(member.sensor_id)]
         ended = {sensor: ended_now(self.laid.pauses[sensor], self._now()) for sensor in sensors}
         return self._change("resume", replace(self.laid, pauses={**self.laid.pauses, **ended}), chosen, sensors)
 
     def set_probability(self, command: Probability) -> Answer:
-        self._check_steady()
+        self._helm.check_steady()
         chosen = choose(self._helm.plan.members, command)
         wanted = command.probability
         sensors = [m.sensor_id for m in chosen if self.laid.probabilities.get(m.sensor_id) != wanted]
@@ -185,10 +185,6 @@ class Hand:
     def _with(self, injection: Injected) -> Interventions:
         injections = (injection if each.id == injection.id else each for each in self.laid.injections)
         return replace(self.laid, injections=tuple(injections))
-
-    def _check_steady(self) -> None:
-        if not self._helm.steady:
-            raise UserError("the fleet is stopping")
 
     def _begin(self, at: str | None) -> int:
         now, end = self._now(), self._helm.plan.run.end_us

@@ -29,6 +29,11 @@ class Helm:
         """Whether it can be changed: it is not about to end."""
         return not self.supervisor.draining
 
+    def check_steady(self) -> None:
+        """UserError where nothing is changed any more."""
+        if not self.steady:
+            raise UserError("the fleet is stopping")
+
     def scale(self, count: int) -> int:
         """Grow or shrink to so many sensors. Returns how many there were."""
         before = len(self.plan.members)
@@ -58,8 +63,7 @@ class Helm:
         self.planner = planner
 
     def _sized(self, planner: Planner, count: int) -> Plan:
-        if not self.steady:
-            raise UserError("the fleet is stopping")
+        self.check_steady()
         if count > self._most:
             raise UserError(f"{count} sensors are more than this run has room for; at most {self._most}")
         plan = planner.scaled(self.plan, count, elapsed_ns())

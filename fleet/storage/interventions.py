@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,11 @@ class Interventions:
 
     def paused(self, sensor: str) -> bool:
         return any(pause.until_us is None for pause in self.pauses.get(sensor, ()))
+
+    def counts(self, sensors: Collection[str]) -> dict[str, int]:
+        """How many of these sensors are paused, and how many have a probability of their own."""
+        paused = sum(self.paused(sensor) for sensor in self.pauses if sensor in sensors)
+        return {"paused": paused, "probabilities": sum(sensor in sensors for sensor in self.probabilities)}
 
     def bounded(self) -> Interventions:
         """Without the oldest of the injections that are over."""

@@ -48,7 +48,7 @@ def create_app(
     app = Flask("fleet.web", static_folder="static", template_folder="templates")
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     observer, memory = observer or Observer(run_directory), MemoryGauge()
-    control = Control(run_directory)
+    control = Control(observer)
     views = Aggregator(observer, memory).routes() | Dashboard(observer, memory).routes() | control.routes()
     views |= Monitoring(observer, memory).routes()
     for path, view in views.items():

@@ -1,5 +1,6 @@
 """Connections of the HTTP server: a request is gathered by the one thread that waits for all of them, and handed to a
-thread of its own only when it is whole, so that those who are slow, or say nothing, keep nobody waiting.
+thread of its own only when it is whole; what a client does not take at once of the answer is sent by the one that waits
+again. So those who are slow, or say nothing, keep nobody waiting.
 
 Reaches into cheroot, whose version is pinned: its buffers, its selector, how it accepts.
 """
@@ -11,21 +12,21 @@ import re
 import selectors
 import socket
 import time
-from contextlib import suppress
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # its stubs know nothing of what begins with an underscore
     ConnectionManager: Any
     HTTPConnection: Any
     StreamReader: Any
-    StreamWriter: Any
 else:
     from cheroot.connections import ConnectionManager
-    from cheroot.makefile import StreamReader, StreamWriter
+    from cheroot.makefile import StreamReader
     from cheroot.server import HTTPConnection
 
 HEADER_BYTES = 16 * 1024
-BODY_BYTES = 16 * 1024
+BODY_BYTES = 64 * 1024  # room for the ids of a thousand sensors
 ROOM = HEADER_BYTES + BODY_BYTES
 
 TIMEOUT = 10
@@ -33,6 +34,12 @@ TIMEOUT = 10
 
 MOST_CONNECTIONS = 512
 FEWEST_CONNECTIONS = 16
+
+MOST_UNSENT = 32 * 1024 * 1024
+"""Bytes of answers that may wait for their clients to take them."""
+
+AT_ONCE = 64
+"""Pieces of an answer that are handed to the kernel together; it takes 1024."""
 
 END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
@@ -64,20 +71,35 @@ class Reader(StreamReader):  # type: ignore[misc]
         return whole(self.received) if self.received else False
 
 
-class Writer(StreamWriter):  # type: ignore[misc]
-    """An answer. `since` is when it was begun, None as long as there is none."""
+class Answer:
+    """What a client is told, kept until it goes out: whoever makes it waits for nobody. The pieces are not copied, since
+    many may be told the same."""
 
-    since: float | None = None
+    bytes_written = 0
 
-    def write(self, val: bytes, *args: Any, **kwargs: Any) -> int:
-        self.since = self.since or time.monotonic()
-        return int(super().write(val, *args, **kwargs))
+    def __init__(self) -> None:
+        self.unsent: deque[memoryview] = deque()
+
+    def write(self, val: bytes) -> int:
+        self.unsent.append(memoryview(val))
+        return len(val)
+
+    def send(self, sock: socket.socket) -> None:
+        """Send what the client takes without waiting; BlockingIOError if that is not all, another OSError if it is gone."""
+        while self.unsent:
+            sent = sock.sendmsg(islice(self.unsent, AT_ONCE))
+            while self.unsent and sent >= len(self.unsent[0]):
+                sent -= len(self.unsent.popleft())
+            if self.unsent:
+                self.unsent[0] = self.unsent[0][sent:]
 
 
 class Connection(HTTPConnection):  # type: ignore[misc]
-    """A connection whose `rfile` fills up while nobody is waiting for it. `since` is when its request began."""
+    """A connection whose `rfile` fills up, and whose `wfile` empties, while nobody is waiting for it. `since` is when its
+    request, or the answer to it, began; `last` says that no other may follow."""
 
     since: float | None = None
+    last = False
 
     def __init__(self, server: Any, sock: socket.socket, _makefile: Any = None) -> None:
         super().__init__(server, sock, make)
@@ -109,32 +131,52 @@ class Connection(HTTPConnection):  # type: ignore[misc]
             self.socket.settimeout(TIMEOUT)
 
     def communicate(self) -> bool:
-        """Answer the request that was gathered. Whether there may be another one."""
-        self.since = self.wfile.since = None
-        self.server.answering[self] = None
+        """Answer the request that was gathered. It goes back to those that are waited for even if it is the last."""
+        self.last = not super().communicate()
+        self.since = time.time()
+        return True
+
+    def send(self) -> bool:
+        """Send what the client takes now of the answer. Whether that is all, or it is gone."""
+        self.socket.settimeout(0)
         try:
-            return bool(super().communicate())
+            self.wfile.send(self.socket)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.last = True
         finally:
-            del self.server.answering[self]
+            self.socket.settimeout(TIMEOUT)
+        return True
 
-    def cut(self) -> None:
-        """Nobody takes its answer: whoever is sending it has to stop."""
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+    def close(self) -> None:
+        if self.wfile.unsent:  # the server is stopping or has too much to do, and says so
+            self.send()
+        super().close()
 
 
-def make(sock: socket.socket, mode: str, _size: int) -> Reader | Writer:
-    return Reader(sock) if "r" in mode else Writer(sock, mode)
+def make(sock: socket.socket, mode: str, _size: int) -> Reader | Answer:
+    return Reader(sock) if "r" in mode else Answer()
 
 
 class Connections(ConnectionManager):  # type: ignore[misc]
-    """Those that are waited for. Of too many the one that has been silent longest goes, and one whose client does not
-    take its answer is cut off."""
+    """Those that are waited for. Of too many the one that has been waited for longest goes, and of too much that nobody
+    takes the oldest answer."""
 
-    def wait_for(self, connection: Connection) -> None:
-        """Its request is not whole yet; it has TIMEOUT from when it began."""
+    def wait_for(self, connection: Connection, event: int) -> None:
+        """Its request is not whole yet, or its answer not sent; it has TIMEOUT from when that began."""
         connection.last_used = connection.since
-        self._selector.register(connection.socket.fileno(), selectors.EVENT_READ, data=connection)
+        self._selector.register(connection.socket.fileno(), event, data=connection)
+
+    def put(self, connection: Connection) -> None:
+        """It was answered: wait until the client has taken that, and then for its next request."""
+        if not connection.send():
+            self.wait_for(connection, selectors.EVENT_WRITE)
+        elif connection.last:
+            connection.close()
+        else:
+            connection.since = None
+            super().put(connection)
 
     def _from_server_socket(self, server_socket: socket.socket) -> Any:
         while self._num_connections >= MOST_CONNECTIONS and self._let_go():
@@ -147,9 +189,13 @@ class Connections(ConnectionManager):  # type: ignore[misc]
             self._let_go()
             return None
 
-    def _let_go(self) -> bool:
-        """Close the one that has been waited for longest, if there is any."""
-        waiting = [(each.last_used, number, each) for number, each in self._selector.connections if each != self.server]
+    def _let_go(self, unsent: bool = False) -> bool:
+        """Close the one that has been waited for longest, if there is any; `unsent` asks for one with an answer."""
+        waiting = [
+            (each.last_used, number, each)
+            for number, each in self._selector.connections
+            if each != self.server and (each.wfile.unsent or not unsent)
+        ]
         if not waiting:
             return False
         _, number, connection = min(waiting)
@@ -159,8 +205,10 @@ class Connections(ConnectionManager):  # type: ignore[misc]
 
     def _expire(self, threshold: float) -> None:
         super()._expire(threshold)
-        late = time.monotonic() - TIMEOUT
-        for connection in list(self.server.answering):
-            since = connection.wfile.since
-            if since is not None and since < late:
-                connection.cut()
+        while self._unsent() > MOST_UNSENT and self._let_go(unsent=True):
+            pass
+
+    def _unsent(self) -> int:
+        """Bytes that are kept for clients to take; what many are told is kept once."""
+        answers = [each.wfile for _, each in self._selector.connections if each != self.server]
+        return sum({id(piece.obj): len(piece.obj) for answer in answers for piece in answer.unsent}.values())

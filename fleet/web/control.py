@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from flask import Response, request
 
-from fleet.control.call import Refused, call
+from fleet.control.call import PATIENCE, Refused, call
 from fleet.documents import deeper
 from fleet.errors import UserError
 from fleet.storage import token
@@ -21,14 +20,11 @@ from fleet.storage.event_log import KEPT, read_events
 from fleet.storage.interventions import FIRST, read_interventions
 from fleet.web.answers import answer, encoded, whole
 from fleet.web.connections import BODY_BYTES
-from fleet.web.observation import Stamp, stamp
+from fleet.web.observation import NoFleet, Observer, Stamp, stamp
 from worker.clock import elapsed_ns
 from worker.schedule import text
 
 COMMANDS = ("scale", "restart", "pause", "resume", "inject", "cancel", "rollout", "probability")
-
-PATIENCE = 30.0
-"""Seconds to wait for the fleet's answer: minting a thousand identities takes one or two."""
 
 AT_ONCE = 2
 """Commands that may wait for an answer: each holds a thread, and there are to be some for those who only look."""
@@ -49,8 +45,8 @@ class Denied(Exception):
 class Control:
     """The views of control, and of what came of it."""
 
-    def __init__(self, run_directory: Path) -> None:
-        self._run = run_directory
+    def __init__(self, observer: Observer) -> None:
+        self._run, self._observer = observer.run_directory, observer
         self._turns = threading.BoundedSemaphore(AT_ONCE)
         self._events: tuple[Stamp, list[dict[str, Any]]] | None = None
 
@@ -86,7 +82,8 @@ class Control:
         return answer(encoded({"events": some, "last": found[-1]["id"] if found else 0}))
 
     def injections(self) -> Response:
-        """Those that run or will, and the last ones that are over, newest first."""
+        """Those that run or will, and the last ones that are over, newest first; ?sensor= those that concern it."""
+        sensor = request.args.get("sensor")
         laid = read_interventions(self._run / "interventions.json")
         now = laid.now_us(elapsed_ns())
         listed = [
@@ -102,9 +99,13 @@ class Control:
                 "until": text(each.end_us),
             }
             for each in reversed(laid.injections)
+            if sensor is None or sensor in each.sensors
         ]
-        paused = sum(map(laid.paused, laid.pauses))
-        return answer(encoded({"injections": listed, "paused": paused, "probabilities": len(laid.probabilities)}))
+        try:
+            there = self._observer.observe().index
+        except NoFleet:
+            there = {}
+        return answer(encoded({"injections": listed, **laid.counts(there)}))
 
     def _action(self, command: str) -> Callable[..., Response]:
         def act() -> Response:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fleet.web.observation import Observation
 from worker.board import STATE, STATES
+
+if TYPE_CHECKING:  # which keeps a history of this
+    from fleet.web.observation import Observation
 
 HUNG_NS = 20_000_000_000
 GRACE_NS = 10_000_000_000
@@ -18,9 +20,12 @@ GRACE_NS = 10_000_000_000
 SHOWN = (*STATES, "hung")
 HUNG = SHOWN.index("hung")
 
+# These have written all they were asked for, or were told to stop or to pause: no readings are asked of them.
+FINISHED = [STATE[name] for name in ("done", "stopped", "paused")]
+
 ALIVE = [STATE[name] for name in ("starting", "healthy", "unready", "paused")]
 WAITING = [STATE[name] for name in ("absent", "pending", "starting", "restarting")]
-WELL = [STATE[name] for name in ("healthy", "done", "stopped", "paused")]
+WELL = [STATE["healthy"], *FINISHED]
 BAD = [STATE["unready"], STATE["failed"], HUNG]
 
 Numbers = npt.NDArray[np.int64]

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fleet.storage.figures import figures
-from worker.board import KINDS, STATE
+from fleet.web.health import FINISHED, WELL, shown_states
+from worker.board import KINDS
 
 if TYPE_CHECKING:
     from fleet.web.observation import Observation
 
 KEPT = 600
 INTERVAL_NS = 900_000_000  # a second, seen by somebody who looks about once a second
-
-RESTING = [STATE[name] for name in ("done", "stopped", "paused")]
 
 
 class Point(NamedTuple):
@@ -47,7 +46,7 @@ class History:
         self._lock = threading.Lock()
         self._points: deque[Point] = deque(maxlen=KEPT)
         self._noted_ns = 0
-        self._counted: dict[str, int] = {}
+        self._counted: list[int] = []
         self._number = 0
         self.memory: int | None = None
 
@@ -57,18 +56,22 @@ class History:
             passed = observation.now_ns - self._noted_ns
             if passed < INTERVAL_NS:
                 return
-            sums = figures(observation.rows)
-            before = self._counted or sums.anomalies
-            new = tuple(max(sums.anomalies[kind] - before[kind], 0) / (passed / 1e9) for kind in KINDS)
-            self._noted_ns, self._counted = observation.now_ns, sums.anomalies
+            sums, states = figures(observation.rows), shown_states(observation)
+            # A sensor that comes back to the fleet goes on counting: it has to be counted while it is away.
+            counted: list[int] = observation.everyone["anomalies"].sum(axis=0).tolist()
+            new = [
+                max(now - before, 0) / (passed / 1e9)
+                for now, before in zip(counted, self._counted or counted, strict=True)
+            ]
+            self._noted_ns, self._counted = observation.now_ns, counted
             self._number += 1
-            asked = observation.rates[~np.isin(observation.rows["state"], RESTING)].sum()
+            asked = observation.rates[~np.isin(states, FINISHED)].sum()
             self._points.append(
                 Point(
                     number=self._number,
                     time_ms=int(observation.now.timestamp() * 1000),
                     sensors=sums.sensors,
-                    healthy=sums.healthy,
+                    healthy=int(np.isin(states, WELL).sum()),
                     pace=round(float(observation.pace.sum()), 2),
                     asked=round(float(asked), 2),
                     lag=round(sums.lag, 3),

@@ -25,10 +25,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from fleet.web.health import SHOWN, shown_states, unwell
+from fleet.web.health import FINISHED, SHOWN, shown_states, unwell
 from fleet.web.memory import Memory
 from fleet.web.observation import Observation
-from fleet.web.reports import FINISHED, by_state, version
+from fleet.web.reports import by_state, version
 from fleet.web.sensors import current_anomalies
 from worker.board import COMMIT_BOUNDS_US, KINDS, LAG_BOUNDS_US, Rows
 
@@ -77,7 +77,7 @@ def states(observation: Observation) -> Families:
 
 
 def readings(observation: Observation) -> Families:
-    rows = everyone(observation)
+    rows = observation.everyone
     yield counter("fleet_readings", "Readings written to databases.", rows["readings"])
     anomalies = rows["anomalies"].sum(axis=0)
     missing = int(anomalies[KINDS.index("missing_data")])
@@ -111,7 +111,7 @@ def timing(observation: Observation) -> Families:
     rows = leading(observation)
     text = "How long transactions took: readings, checkpoint and episodes."
     yield histogram("fleet_commit", text, COMMIT_BOUNDS_US, rows["commit_buckets"], rows["commit_total_us"])
-    rows = everyone(observation)
+    rows = observation.everyone
     text = "How old a sensor's oldest reading was when it was committed, for each commit."
     yield histogram("fleet_lag", text, LAG_BOUNDS_US, rows["lag_buckets"], rows["lag_total_us"])
     worst = int(observation.rows["lag_us"].max(initial=0)) / 1e6
@@ -139,16 +139,9 @@ def machine(memory: Memory, data: Path) -> Families:
 FAMILIES: tuple[Callable[[Observation], Families], ...] = (about, states, readings, processes, timing, files)
 
 
-def everyone(observation: Observation) -> Rows:
-    """The rows of all who are or have been in the fleet in this run, so that no sum ever gets smaller."""
-    if not len(observation.gone):
-        return observation.rows
-    return np.concatenate((observation.rows, observation.gone))
-
-
 def leading(observation: Observation) -> Rows:
     """One row for each process: sensors that share one have its counts in each of their rows."""
-    rows = everyone(observation)
+    rows = observation.everyone
     leading_ones: Rows = rows[rows["leads"] == 1]
     return leading_ones
 

@@ -79,6 +79,11 @@ class Observation:
         return self.roster.members
 
     @property
+    def everyone(self) -> Rows:
+        """The rows of all who are or have been in the fleet in this run, so that no sum ever gets smaller."""
+        return np.concatenate((self.rows, self.gone)) if len(self.gone) else self.rows
+
+    @property
     def uptime(self) -> float:
         """Seconds since the fleet started."""
         return max(self.now_ns - self.roster.started_ns, 0) / 1e9

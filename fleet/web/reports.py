@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fleet.storage.error_classes import error_classes
 from fleet.storage.figures import Figures, figures
-from fleet.web.health import SHOWN, WELL, Reason, reason_for, shown_states, unwell
+from fleet.web.health import FINISHED, SHOWN, WELL, Reason, reason_for, shown_states, unwell
 from fleet.web.memory import Memory
 from fleet.web.observation import Observation
 from fleet.web.sensors import Document, current_anomalies, entries
@@ -23,9 +23,6 @@ from worker.board import KINDS, STATE
 
 MOST_REASONS = 20
 MOST_ANOMALIES = 100
-
-# These have written all they were asked for, or were told to stop or to pause: no readings are asked of them.
-FINISHED = [STATE[name] for name in ("done", "stopped", "paused")]
 
 # How the database of a sensor in each state is known to be; what is not listed is not connected.
 CONNECTED = [STATE["healthy"]]

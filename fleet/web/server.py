@@ -115,13 +115,9 @@ class BoundServer(wsgi.Server):
 
 
 class Server(BoundServer):
-    """For requests that are small. `answering` are the connections that a thread is busy with."""
+    """For requests that are small."""
 
     ConnectionClass = Talk
-
-    def __init__(self, listener: socket.socket, app: Any) -> None:
-        super().__init__(listener, app)
-        self.answering: dict[Connection, None] = {}
 
     def prepare(self) -> None:
         super().prepare()
@@ -132,10 +128,12 @@ class Server(BoundServer):
     def process_conn(self, conn: Connection) -> None:
         """Hand a connection to a thread once there is a whole request to read: browsers open some just in case, and
         each of those would hold a thread until it times out."""
-        if conn.gather():
+        if conn.wfile.unsent:
+            self._connections.put(conn)
+        elif conn.gather():
             super().process_conn(conn)
         else:
-            self._connections.wait_for(conn)
+            self._connections.wait_for(conn, selectors.EVENT_READ)
 
 
 def serve(
@@ -155,7 +153,7 @@ def serve(
     with awake, alarm:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         signal.signal(signal.SIGTERM, lambda *_: alarm.send(b"x"))
-        # Threads inherit being daemons, so a client that does not read its answer cannot keep the process.
+        # Threads inherit being daemons, so a database that does not answer cannot keep the process.
         ended = threading.Event()
         threading.Thread(target=run, args=(server, alarm, ended), name="http", daemon=True).start()
         wait(observer, (stop, awake))

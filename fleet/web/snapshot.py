@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fleet.storage.figures import figures
 from fleet.web import reports
 from fleet.web.health import SHOWN, shown_states
 from fleet.web.observation import Observation
@@ -47,7 +48,7 @@ def roster(observation: Observation) -> Document:
 def snapshot(observation: Observation) -> Document:
     """How all sensors are. `states` and `kinds` have a letter for each sensor, which the legends explain; a channel's
     values are whole numbers, to be divided by its `scale`; lags are in hundredths of a second."""
-    rows, states = observation.rows, shown_states(observation)
+    rows, states, sums = observation.rows, shown_states(observation), figures(observation.rows)
     health = reports.healthz(observation)
     return {
         "timestamp": health["timestamp"],
@@ -55,9 +56,14 @@ def snapshot(observation: Observation) -> Document:
         "status": health["status"],
         "unhealthy": health["unhealthy"],
         "reasons": health.get("reasons", [])[:MOST_REASONS],
-        "run": {"seed": str(observation.roster.seed), "layout": observation.roster.layout},
-        "total_readings": int(rows["readings"].sum()),
-        "total_anomalies": int(rows["anomalies"].sum()),
+        "run": {
+            "seed": str(observation.roster.seed),
+            "layout": observation.roster.layout,
+            "started_at": observation.roster.started_at,
+        },
+        "total_readings": sums.readings,
+        "scheduled_readings": sums.scheduled,
+        "total_anomalies": sum(sums.anomalies.values()),
         "recent": observation.history.last(RECENT),
         "legend": dict(zip(LETTERS, SHOWN, strict=False)),
         "kind_legend": dict(zip(LETTERS, KINDS, strict=False)),

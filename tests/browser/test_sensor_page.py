@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from typing import TYPE_CHECKING
 
 import pytest
 
+from fleet.control.call import call
 from tests.browser.window import Window
 from tests.e2e.running import Running, wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Dialog
 
 pytestmark = pytest.mark.browser
 
@@ -70,6 +75,28 @@ def test_pause_and_resume(running: Running, window: Window) -> None:
     window.until("document.querySelector('#state').textContent === 'paused'")
     page.click('[data-action="resume"]')
     window.until("document.querySelector('#state').textContent === 'healthy'")
+
+
+def test_an_injection_into_all_is_taken_back(running: Running, window: Window) -> None:
+    """On the page of one that no list of the first twenty names: its events tell of it, and the page asks before it ends
+    for all of them. After that there is nothing left to take back."""
+    page = window.open(f"{running.url}/sensors/{running.sensors[30]}")
+    unlock(running, window)
+    call(running.data / "run" / "control.sock", 10, command="inject", type="noise", seconds=300.0, id="for-all")
+    window.until("document.querySelector('#events').textContent.includes('for-all')")
+    asked: list[str] = []
+
+    def agree(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", agree)
+    page.click('[data-action="cancel"]')
+    window.until("document.querySelector('#outcome').textContent === 'noise in 50 sensors is taken back (for-all)'")
+    assert ["Take back noise in all of its 50 sensors (for-all)?"] == asked
+    page.click('[data-action="cancel"]')
+
+    window.until("document.querySelector('#outcome').textContent === 'no injection is running or planned'")
 
 
 def test_without_the_token_nothing_happens(running: Running, window: Window) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fleet.control.call import call
 from tests.e2e.conftest import LIVELY, Up
 from tests.e2e.evidence import assert_complete
 from tests.e2e.running import ENVIRONMENT, PATIENCE, alive, command, fleet, session, wait_for
@@ -54,6 +55,21 @@ def test_status_tells_of_a_healthy_fleet(up: Up, lively: Path, tmp_path: Path) -
     assert ({"healthy": 3}, [], False) == (report["states"], report["unwell"], report["draining"])
     assert 0 < report["readings"] <= report["scheduled"]
     assert 0 <= report["lag"] < 2
+
+
+def test_a_fleet_that_stops_restarts_nobody(up: Up, lively: Path, tmp_path: Path) -> None:
+    """It says so, instead of that it was done."""
+    running = up("-c", lively).ready()
+    sensor = running.sensors[0]
+    worker = running.worker(sensor)
+    worker.suspend()  # which the drain waits for
+    try:
+        call(running.data / "run" / "control.sock", PATIENCE, command="down")
+
+        assert refusal("restart", sensor, "--data", running.data).endswith(": the fleet is stopping")
+    finally:
+        worker.resume()
+    assert 0 == running.wait()
 
 
 def test_down_drains(up: Up, lively: Path, tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def test_a_share_of_the_sensors_gets_another_firmware(tmp_path: Path, up: Up) ->
     running = up("-c", path).ready()
     assert "is not a firmware of these sensors: 1.0, 1.2.0, 1.4," in refused(running, "--firmware", "9", "--share", "1")
     assert "--share: '0%' is not a share such as 20%" in refused(running, "--firmware", BETA, "--share", "0%")
-    assert "--step and --every belong together" in refused(running, "--firmware", BETA, "--share", "1", "--step", "1%")
+    assert "rollout: step and every belong together" in refused(
+        running, "--firmware", BETA, "--share", "1", "--step", "1%"
+    )
     begun = fleet("rollout", "--data", running.data, "--firmware", BETA, "--share=40%", "--step=20%", "--every=3s")
     assert f"roll-out: firmware {BETA} on 1 of 5 sensors, to be 2; next step in 3 s\n" == begun.stdout
     with pytest.raises(UserError, match=f"the roll-out of {BETA} is under way, next step in"):

@@ -13,6 +13,8 @@ from fleet.storage import token
 from fleet.storage.event_log import EventLog
 from fleet.storage.interventions import Injected, Interventions
 from tests.fleet.sites import Site
+from tests.fleet.staged import name
+from worker.spec import Pause
 
 
 def test_how_control_is_come_by(site: Site) -> None:
@@ -69,11 +71,18 @@ def test_events_are_read_on_from_where_one_was(site: Site) -> None:
 
 
 def test_injections_are_listed(site: Site) -> None:
-    spike = Injected("a", "spike", None, 2.0, ("S",), 1, 0, 10, "{}")
-    Interventions((spike,), {}, {"S": 0.5}).write(site.run / "interventions.json")
+    """With how many of those who are in the fleet are paused: some have left it, and are paused when they come back."""
+    spike = Injected("a", "spike", None, 2.0, (name(0),), 1, 0, 10, "{}")
+    pauses = {sensor: (Pause(0),) for sensor in (name(1), name(2), "GONE")}
+    noise = Injected("b", "noise", None, None, tuple(map(name, range(3, 40))), 37, 0, 10, "{}")
+    laid = Interventions((noise, spike), pauses, {name(0): 0.5, "GONE": 0.5})
+    laid.write(site.run / "interventions.json")
 
     document = site.ask("/api/injections")[1]
-    assert (0, 1, 1) == (document["paused"], document["probabilities"], len(document["injections"]))
+    assert (2, 1, 2) == (document["paused"], document["probabilities"], len(document["injections"]))
+    for sensor, known in ((name(0), ["a"]), (name(35), ["b"]), (name(1), [])):
+        found = site.ask(f"/api/injections?sensor={sensor}")[1]["injections"]
+        assert known == [injection["id"] for injection in found]
     assert {"id": "a", "state": "over", "until": "1970-01-01T00:00:00.000010+00:00"}.items() <= document["injections"][
         0
     ].items()

@@ -24,6 +24,17 @@ def test_who_has_the_token_is_obeyed(site: Site) -> None:
     assert {"http 127.0.0.1"} == {command.by for command in site.done}
 
 
+def test_a_thousand_sensors_can_be_named(site: Site) -> None:
+    """By ids of thirty letters, some of which take several bytes; and what is larger than a body may be is refused."""
+    for letter in ("x", "ü"):
+        sensors = [f"SENSOR_{number:04d}_{letter * 18}" for number in range(1000)]
+        body = json.dumps({"sensors": sensors}, ensure_ascii=False).encode()
+        assert (200, {"ok": True}) == site.post("/api/pause", body)
+    code, document = site.post("/api/pause", {"sensors": ["x" * 200] * 330})
+
+    assert (413, ["error"], 2) == (code, list(document), len(site.done))
+
+
 REFUSED: dict[str, tuple[int, dict[str, str]]] = {
     "no token": (401, {"Authorization": ""}),
     "another scheme": (401, {"Authorization": "Basic eHg6eHg="}),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
@@ -21,6 +22,7 @@ from fleet.web.history import INTERVAL_NS, KEPT, History
 from fleet.web.observation import Observer
 from tests.fleet.staged import VALUES, Staged, client_of, lively, name
 from worker.anomalies import NAMES
+from worker.board import KINDS
 from worker.database import Database
 from worker.generation import Plan
 from worker.log import DEFAULT_FORMAT
@@ -117,6 +119,41 @@ def test_anomalies_a_second(staged: Staged) -> None:
     history.note(replace(seen, rows=more, now_ns=seen.now_ns + 2_000_000_000))
 
     assert [0.0, 2.0] == history.last()["anomalies"]["noise"]
+
+
+def test_a_sensor_that_comes_back_is_no_burst_of_anomalies(staged: Staged) -> None:
+    """It goes on counting where it left off, and was anomalous before."""
+    seen, history = Observer(staged.run, tick=0).observe(), History()
+    seen.rows["anomalies"][2, NAMES.index("noise")] = 500
+    history.note(seen)
+    two = replace(seen, rows=seen.rows[:2], gone=seen.rows[2:], rates=seen.rates[:2], pace=seen.pace[:2])
+    two = replace(two, roster=replace(seen.roster, members=seen.members[:2]), now_ns=seen.now_ns + 1_000_000_000)
+    history.note(two)
+    history.note(replace(seen, now_ns=seen.now_ns + 2_000_000_000))
+
+    assert [3, 2, 3] == history.last()["sensors"]
+    assert [0.0, 0.0, 0.0] == history.last()["anomalies"]["noise"]
+
+
+def test_who_hangs_is_not_healthy_in_the_history(staged: Staged) -> None:
+    """As in the grid: a board that says "healthy" says so of whoever has stopped beating as well."""
+    with staged.board.row(1) as row:
+        row["heartbeat_ns"] = staged.started_ns
+        row["started_ns"] = staged.started_ns
+    snapshot = answered(client_of(staged), "/api/snapshot")
+
+    assert (1, [2]) == (snapshot["unhealthy"], snapshot["recent"]["healthy"])
+
+
+def test_missing_readings_are_scheduled(staged: Staged) -> None:
+    """The share of anomalies is of what was scheduled, or it might be more than all."""
+    staged.set(0, anomalies=np.array([0, 0, 0, 70, 0]))
+    snapshot = answered(client_of(staged), "/api/snapshot")
+
+    assert "missing_data" == KINDS[3]
+    assert (33, 103, 71) == tuple(
+        snapshot[name] for name in ("total_readings", "scheduled_readings", "total_anomalies")
+    )
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_it_ends_with_its_supervisor(served: Served) -> None:
 
 
 def test_a_client_that_does_not_read_cannot_keep_it(tmp_path: Path) -> None:
-    """A thread that is stuck in sending is left behind."""
+    """What it has not taken is left behind."""
     served = Served(Staged(tmp_path / "data", 2000))
     served.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # handed on to every connection
     try:

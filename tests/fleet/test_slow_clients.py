@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from fleet.control.commands import Scale
-from fleet.web.connections import HEADER_BYTES, MOST_CONNECTIONS, TIMEOUT
+from fleet.web.connections import HEADER_BYTES, MOST_CONNECTIONS, MOST_UNSENT, TIMEOUT
 from fleet.web.server import THREADS
 from tests.fleet.sites import JSON, Site, read
 
@@ -93,33 +94,87 @@ def test_a_head_without_end_is_refused(site: Site) -> None:
         assert b"413" == read(client)[9:12]
 
 
-def sip(clients: list[socket.socket], over: threading.Event) -> None:
-    while not over.wait(0.5):
-        for client in clients:
-            with suppress(ConnectionError, BlockingIOError):
-                client.recv(4000, socket.MSG_DONTWAIT)
+LIGHTS = b"GET /static/lights.bin.gz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-@pytest.mark.slow
-def test_who_does_not_take_an_answer_is_cut_off(tmp_path: Path) -> None:
-    """More of them than there are threads, each taking a little now and then, hold these for a while, and not for as long
-    as they like."""
+@pytest.fixture
+def large(tmp_path: Path) -> Iterator[Site]:
+    """A site whose answers are more than what its sockets hold."""
     site = Site(tmp_path / "data", sensors=2000)
     site.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # handed on to every connection
     try:
-        with ExitStack() as clients:
-            taking = [clients.enter_context(socket.socket()) for _ in range(THREADS + 2)]
-            for client in taking:
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-                client.connect(site.listener.getsockname())
-                client.sendall(b"GET /workers HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            over = threading.Event()
-            sipping = threading.Thread(target=sip, args=(taking, over))
-            sipping.start()
-            try:
-                assert site.healthy() < 2 * TIMEOUT
-            finally:
-                over.set()
-                sipping.join()
+        yield site
     finally:
         site.close()
+
+
+def narrow(site: Site, said: bytes, buffer: int = 16384) -> socket.socket:
+    """A client that has said something, and has room for little of the answer."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    client.settimeout(20)
+    client.connect(site.listener.getsockname())
+    client.sendall(said)
+    return client
+
+
+def workers(offset: int = 0) -> bytes:
+    return f"GET /workers?offset={offset} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+
+
+def rest(client: socket.socket) -> bytes:
+    return b"".join(iter(lambda: read(client), b""))
+
+
+def listed(answer: bytes) -> int | None:
+    """The sensors in an answer, None if that was cut off."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.splitlines() if line.startswith(b"Content-Length:"))
+    return len(json.loads(body)["workers"]) if len(body) == length else None
+
+
+def test_who_does_not_read_keeps_nobody_waiting(site: Site) -> None:
+    """Three times as many as there are threads, each asking again and again and taking nothing: health is told within a
+    second throughout."""
+    with ExitStack() as clients:
+        for _ in range(3 * THREADS):
+            clients.enter_context(narrow(site, LIGHTS * 200, buffer=1024))
+        for _ in range(30):
+            assert site.healthy() < 1
+            time.sleep(0.05)
+
+
+def test_who_reads_slowly_gets_it_all(large: Site) -> None:
+    """An answer that takes a client two seconds to read arrives whole."""
+    with narrow(large, workers()) as client:
+        pieces = []
+        while piece := client.recv(16384):
+            pieces.append(piece)
+            time.sleep(0.03)
+    assert 2000 == listed(b"".join(pieces))
+
+
+def test_of_too_much_that_nobody_takes_the_oldest_goes(large: Site) -> None:
+    """So that those who do not read cannot fill the memory; who asked last still gets all of it."""
+    with narrow(large, workers()) as client:
+        size = len(rest(client))
+    with ExitStack() as clients:
+        waiting = []
+        for number in range(MOST_UNSENT // size + 20):
+            client = clients.enter_context(narrow(large, workers(number)))
+            waiting.append(client)
+            assert client.recv(1)
+        first, last = (b"H" + rest(client) for client in (waiting[0], waiting[-1]))
+    assert (None, 2001 - len(waiting)) == (listed(first), listed(last))
+
+
+@pytest.mark.slow
+def test_who_does_not_take_an_answer_is_cut_off(large: Site) -> None:
+    """One that takes a little now and then may do so for a while, and not for as long as it likes."""
+    with narrow(large, workers()) as client:
+        begun, answer = time.monotonic(), client.recv(4000)
+        while more := client.recv(4000):
+            answer += more
+            time.sleep(0.5)
+    assert listed(answer) is None
+    assert TIMEOUT - 1 < time.monotonic() - begun < 3 * TIMEOUT

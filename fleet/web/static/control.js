@@ -25,7 +25,7 @@ const sensors = (count) => (count === 1 ? "1 sensor" : `${whole(count)} sensors`
 
 const TOLD = {
   inject: ({ type, sensors: count, until, id }) => `${spaced(type)} in ${sensors(count)} until ${clock(Date.parse(until))} (${id})`,
-  cancel: ({ id, new: fresh }) => (fresh ? `${id} is taken back` : `${id} was over already`),
+  cancel: ({ id, type, sensors: count, new: fresh }) => `${spaced(type)} in ${sensors(count)} ${fresh ? "is taken back" : "was over already"} (${id})`,
   pause: ({ changed }) => `${sensors(changed)} paused`,
   resume: ({ changed }) => `${sensors(changed)} resumed`,
   restart: ({ worker }) => `${worker} restarts`,
@@ -37,7 +37,7 @@ const TOLD = {
 export class Control {
   /** `selection()` says which sensors are meant; `sensor` is the one of a sensor's page. */
   constructor(token, selection, sensor = null) {
-    Object.assign(this, { token, selection, sensor, last: null });
+    Object.assign(this, { token, selection, sensor });
     this.outcome = document.getElementById("outcome");
     for (const node of document.querySelectorAll("[data-action]")) {
       const event = node.tagName === "FORM" ? "submit" : "click";
@@ -51,9 +51,7 @@ export class Control {
   async act(action, form) {
     this.say("", "…");
     try {
-      const told = await this.send(action, await this.body(action, form));
-      if (action === "inject") this.last = told.id;
-      this.say("good", TOLD[action](told));
+      this.say("good", TOLD[action](await this.send(action, await this.body(action, form))));
     } catch (error) {
       this.say("bad", error.message);
       if (error.status === 401 || error.status === 403) this.token.attempt(this.token.value);
@@ -61,17 +59,19 @@ export class Control {
   }
 
   async body(action, form) {
-    if (action === "cancel") return { id: this.last ?? (await this.running()) };
+    if (action === "cancel") return { id: await this.running() };
     if (action === "restart") return { sensor: this.sensor };
     return { ...BODIES[action]?.(form), ...(SELECTING.includes(action) ? this.selection() : {}) };
   }
 
-  /** The newest injection that is not over yet. */
+  /** The newest injection that is not over yet; on a sensor's page of those into it, which may end for others as well. */
   async running() {
-    const { injections } = await ask("/api/injections");
-    const found = injections.find(({ state, ids }) => ["planned", "running"].includes(state) && (!this.sensor || ids.includes(this.sensor)));
+    const { injections } = await ask(`/api/injections${this.sensor ? `?sensor=${encodeURIComponent(this.sensor)}` : ""}`);
+    const found = injections.find(({ state }) => ["planned", "running"].includes(state));
     if (!found) throw new RangeError("no injection is running or planned");
-    return found.id;
+    const { id, type, sensors: count } = found;
+    if (this.sensor && count > 1 && !window.confirm(`Take back ${spaced(type)} in all of its ${sensors(count)} (${id})?`)) throw new RangeError("nothing is taken back");
+    return id;
   }
 
   send(action, body) {

@@ -4,17 +4,18 @@ import { element, write } from "./format.js";
 import { Feed } from "./feed.js";
 
 const SHOWN = 200;
+const NAMED = 20; // an event names no more sensors than these (event_log.py): whoever is not among them may be concerned
 const TONES = {
   inject: "injected", cancel: "injected", pause: "paused", resume: "healthy", restart: "restarting", scale: "starting", rollout: "pattern",
   probability: "pattern", reload: "starting", start: "healthy", stop: "paused", death: "failed", failure: "failed", hang: "hung", trouble: "caution", note: "paused",
 };
 
 export class Events {
-  /** All events, or, with the id of a sensor, those that are about it or about the whole fleet. */
+  /** All events, or, with the id of a sensor, those that are or may be about it, or about the whole fleet. */
   constructor(sensor = null) {
     Object.assign(this, { sensor, last: -1, list: document.getElementById("events"), count: document.getElementById("events-count") });
     this.list.append(element("li", "empty", "Nothing has happened yet."));
-    this.feed = new Feed(() => (this.last < 0 ? "/api/events?limit=200" : `/api/events?after=${this.last}`), 1000, (answer) => this.take(answer));
+    this.feed = new Feed(() => (this.last < 0 ? "/api/events?limit=200" : `/api/events?limit=1000&after=${this.last}`), 1000, (answer) => this.take(answer));
   }
 
   take({ events, last }) {
@@ -23,8 +24,8 @@ export class Events {
       this.last = -1;
       return;
     }
-    this.last = last;
-    const ours = events.filter(({ sensors }) => !this.sensor || !sensors.length || sensors.includes(this.sensor));
+    this.last = events.length ? events[events.length - 1].id : last;
+    const ours = events.filter(({ sensors }) => !this.sensor || !sensors.length || sensors.length >= NAMED || sensors.includes(this.sensor));
     if (!ours.length) return;
     this.list.querySelector(".empty")?.remove();
     for (const event of ours) this.list.prepend(this.entry(event));

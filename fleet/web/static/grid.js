@@ -20,7 +20,8 @@ export function layout(count, width, height) {
 }
 
 export class Grid {
-  /** `tell(place)` hears whom the pointer or the cursor is at, -1 for nobody; `open(place)` who is to be opened. */
+  /** `tell(place)` hears whom the pointer or the cursor is at, -1 for nobody; `open(place)` who is to be opened;
+   * `pick(ids)` who is picked. */
   constructor(canvas, fleet, { tell, open, pick }) {
     Object.assign(this, { canvas, fleet, tell, open, pick, measure: "state", at: -1, scale: null, picked: new Set(), shape: layout(1, 1, 1) });
     this.surface = new Surface(canvas, (...place) => this.draw(...place));
@@ -37,7 +38,9 @@ export class Grid {
     this.canvas.dataset.cells = fleet.size;
     const told = [...fleet.moods()].map(([mood, count]) => `${count} ${mood.replace("-", " ")}`).join(", ");
     this.canvas.setAttribute("aria-label", `Health of ${fleet.size} sensors: ${told}`);
-    for (const place of this.picked) if (place >= fleet.size) this.picked.delete(place);
+    const gone = [...this.picked].filter((id) => !fleet.places.has(id));
+    for (const id of gone) this.picked.delete(id);
+    if (gone.length) this.pick(this.picked);
     this.surface.request();
   }
 
@@ -62,7 +65,8 @@ export class Grid {
     if (place < 0) return;
     if (!picking) this.open(place);
     else {
-      if (!this.picked.delete(place)) this.picked.add(place);
+      const id = this.fleet.ids[place];
+      if (!this.picked.delete(id)) this.picked.add(id);
       this.pick(this.picked);
       this.surface.request();
     }
@@ -95,7 +99,7 @@ export class Grid {
       if (labelled) this.card(context, place, x, y, box);
       else this.spot(context, place, x, y, box);
       if (fleet.justRestarted(place)) outline(context, x, y, box, colour("restarting"));
-      if (this.picked.has(place)) outline(context, x, y, box, colour("accent"));
+      if (this.picked.has(fleet.ids[place])) outline(context, x, y, box, colour("accent"));
       if (place === this.at) outline(context, x, y, box, colour("text"));
     }
   }

@@ -68,7 +68,16 @@ function showGrid() {
   legend.show(fleet, grid);
 }
 
+const columns = [...document.querySelectorAll('[data-sort^="channel:"]')].map((button) => button.dataset.sort.slice(8));
+
+/** Whether it is the fleet that the server wrote this page for: the same run, with the same channels. */
+const same = ({ run, values }) => run.started_at === element("main").dataset.run && Object.keys(values).sort().join() === columns.sort().join();
+
 async function take(snapshot) {
+  if (!same(snapshot)) {
+    window.location.reload();
+    return;
+  }
   await fleet.take(snapshot);
   await past.take(snapshot.recent);
   if (!fleet.snapshot) return;

@@ -42,11 +42,11 @@ export class Scope {
       if (!this.value.value.trim()) throw new RangeError(`which ${kind}?`);
       return { [kind]: this.value.value.trim() };
     }
-    const places = kind === "listed" ? this.listed : [...this.picked];
-    if (!places.length) throw new RangeError("no sensor is meant");
-    if (places.length === this.fleet.size) return {};
-    if (places.length > MOST) throw new RangeError(`${whole(places.length)} sensors are listed: at most ${whole(MOST)} can be named`);
-    return { sensors: places.map((place) => this.fleet.ids[place]) };
+    const ids = kind === "listed" ? this.listed.map((place) => this.fleet.ids[place]) : [...this.picked];
+    if (!ids.length) throw new RangeError("no sensor is meant");
+    if (ids.length === this.fleet.size) return {};
+    if (ids.length > MOST) throw new RangeError(`${whole(ids.length)} sensors are listed: at most ${whole(MOST)} can be named`);
+    return { sensors: ids };
   }
 
   share() {

@@ -105,7 +105,15 @@ function showDatabase(stats) {
   figure("retries", whole(stats.writes.retries));
 }
 
+let who = "";
+
 async function take(entry) {
+  const now = JSON.stringify([entry.identity, entry.channels]);
+  if (who && now !== who) {
+    window.location.reload(); // with other facts than the server wrote: after a roll-out, or in another run
+    return;
+  }
+  who = now;
   write(document.getElementById("clock"), `${clock(Date.now())} UTC`);
   const state = document.getElementById("state");
   write(state, entry.state);

@@ -6,9 +6,9 @@ import { Surface } from "./surface.js";
 const SHOWN = 180;
 
 export class Sparkline {
-  /** `tone` names a colour; with `floor` the scale begins at zero. */
-  constructor(canvas, tone, floor = true) {
-    Object.assign(this, { tone, floor, values: [] });
+  /** `tone` names a colour. */
+  constructor(canvas, tone) {
+    Object.assign(this, { tone, values: [] });
     this.surface = new Surface(canvas, (...place) => this.draw(...place));
   }
 
@@ -21,10 +21,9 @@ export class Sparkline {
     const { values } = this;
     if (values.length < 2) return;
     const most = Math.max(...values);
-    const least = this.floor ? 0 : Math.min(...values);
-    const span = (most - least) * 1.08 || 1;
+    const span = most * 1.08 || 1;
     const step = width / (values.length - 1);
-    const y = (value) => height - 1.5 - ((value - least) / span) * (height - 5);
+    const y = (value) => height - 1.5 - (value / span) * (height - 5);
     context.beginPath();
     values.forEach((value, place) => context.lineTo(place * step, y(value)));
     const tone = most > 0 ? this.tone : "faint";

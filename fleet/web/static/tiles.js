@@ -34,7 +34,7 @@ export class Tiles {
     this.set("pace", compact(points.pace[now]), "readings/s", `of ${compact(points.asked[now])} asked for`, points.pace);
     this.set("lag", points.lag[now].toFixed(2), "s", "worst sensor", points.lag);
     const anomalous = past.anomalies();
-    const share = snapshot.total_readings ? (100 * snapshot.total_anomalies) / snapshot.total_readings : 0;
+    const share = snapshot.scheduled_readings ? (100 * snapshot.total_anomalies) / snapshot.scheduled_readings : 0;
     this.set("anomalies", compact(mean(anomalous.slice(-10))), "readings/s", `${share.toFixed(2)}% of readings`, smooth(anomalous));
     this.set("errors", whole(points.errors[now]), "", `${whole(points.restarts[now])} restarts`, points.errors);
     const memory = points.memory[now];
