@@ -123,7 +123,7 @@ class Fleet:
             supervisor.every(1.0, kind(self._board, lambda: self._plan.members, note))
         events = self._tell_of_events(supervisor, progress.event)
         helm = Helm(self._planner, plan, supervisor, self._adopt, self._board.capacity // 2)
-        self._reload = Reload(self._source, self._config, helm, directory.reload)
+        self._reload = Reload(self._source, helm, directory.reload)
         if self._config.dynamic_reload.enabled:
             supervisor.every(self._config.dynamic_reload.check_interval_seconds / 2, self._reload)
         rollouts, hand = Rollouts(helm, directory.rollout), Hand(helm, self._board, directory.interventions)

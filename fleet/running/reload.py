@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.configuration.config import Config, load_config
-from fleet.configuration.differences import Difference, differences, of_identities, taken
+from fleet.configuration.differences import differences, of_identities, taken
 from fleet.errors import UserError
 from fleet.identity.identities import StoredIdentity, identity_files, read_identity
 from fleet.running.helm import Helm
+from fleet.running.plan import Planner
 from fleet.running.watched_files import WatchedFiles
 from fleet.storage.reload_report import ReloadReport
 
@@ -44,15 +45,16 @@ class Source:
 class Reload:
     """To be called by the supervisor's loop twice per check interval. `report_file` is for those who read along."""
 
-    def __init__(self, source: Source, config: Config, helm: Helm, report_file: Path) -> None:
-        self._source, self._config, self._loaded, self._helm = source, config, config, helm
-        self._file = report_file
+    def __init__(self, source: Source, helm: Helm, report_file: Path) -> None:
+        self._source, self._helm, self._file = source, helm, report_file
+        self._loaded = helm.planner.config
         self._problems: dict[Path, str] = {}
+        self._refused: set[Path] = set()
         self.report = ReloadReport()
-        watch = config.dynamic_reload
-        paths = [source.path] if watch.watch_config and source.path else []
+        watch = self._loaded.dynamic_reload
+        self._paths = [source.path] if watch.watch_config and source.path else []
         # It was read a while ago, before all that there is to prepare: it is read once more.
-        self._configs = WatchedFiles(lambda: paths, anew=True)
+        self._configs = WatchedFiles(lambda: self._paths, anew=True)
         self._folder = helm.planner.identities
         self._seen: Sequence[Path] = ()
         self._identities = WatchedFiles(lambda: self._listed() if watch.watch_identity else [])
@@ -62,53 +64,68 @@ class Reload:
         configs, identities = self._configs.changed(), self._identities.changed()
         if not self._helm.steady or not (configs or identities):
             return
-        config = self._read_config(configs[0]) if configs else self._config
-        edited: dict[str, StoredIdentity] = {}
-        for path in identities:
-            edited |= self._read_identity(path)
-        found = [*differences(self._config, config), *self._edits(edited)]
-        if found:
-            self._take(config, edited, found, [*configs, *identities])
-        pending = tuple(str(difference) for difference in differences(taken(self._config, self._loaded), self._loaded))
-        self._tell(replace(self.report, needs_restart=pending, problems=tuple(self._problems.values())))
+        # What could not be taken is tried again with what came after it: it may go now, and is not lost.
+        configs.extend(self._refused.intersection(self._paths))
+        identities.extend(self._refused.difference(self._paths, identities))
+        self._refused = set()
+        self._problems.pop(self._folder, None)
+        planner = self._read_config(configs[0]) if configs else self._helm.planner
+        edited = self._read_identities(identities, planner)
+        self._take(planner, edited, [*configs, *identities])
+        config = self._helm.planner.config
+        pending = tuple(str(difference) for difference in differences(taken(config, self._loaded), self._loaded))
+        problems = tuple(dict.fromkeys(self._problems.values()))
+        self._tell(replace(self.report, needs_restart=pending, problems=problems))
 
     # Reading
 
-    def _read_config(self, path: Path) -> Config:
-        """What of the file can be taken; the config in force where it cannot be read."""
+    def _read_config(self, path: Path) -> Planner:
+        """By what of the file can be taken; by the config in force where it cannot be read."""
+        planner = self._helm.planner
         self._problems.pop(path, None)
-        if not path.exists():
-            self._problem(path, f"{path}: is gone; the fleet goes on as it was")
-            return self._config
-        try:
-            self._loaded = self._source.load()
-        except UserError as error:
-            self._problem(path, str(error))
-            return self._config
-        return taken(self._config, self._loaded)
-
-    def _read_identity(self, path: Path) -> dict[str, StoredIdentity]:
-        """What the file says now, by the sensor's id. None if it says nothing that can be taken."""
-        self._problems.pop(path, None)
-        known = {sensor.sensor_id: sensor for sensor in self._helm.plan.stored}
         try:
             if not path.exists():
-                if path.stem in known:
-                    raise UserError(f"{path}: is gone; {path.stem} goes on as it was")
-                return {}
-            sensor = read_identity(path)
-            if sensor.sensor_id not in known:
-                raise UserError(
-                    f"{path}: {sensor.sensor_id} takes no part in this fleet; "
-                    "sensors are renamed by a restart, and added by `fleet scale`"
-                )
-            namesake = path.with_stem(sensor.sensor_id)
-            if namesake != path and namesake.exists():
-                raise UserError(f"{path}: sensor_id {sensor.sensor_id!r} is already that of {namesake}")
-            return {sensor.sensor_id: replace(sensor, minted=known[sensor.sensor_id].minted)}
+                raise UserError(f"{path}: is gone; the fleet goes on as it was")
+            self._loaded = self._source.load()
+            config = taken(planner.config, self._loaded)
+            return planner if config == planner.config else planner.under(config)
         except UserError as error:
             self._problem(path, str(error))
-            return {}
+            return planner
+
+    def _read_identities(self, paths: Sequence[Path], planner: Planner) -> dict[str, StoredIdentity]:
+        """What the files say that is new and can be taken, by sensor id."""
+        known = {sensor.sensor_id: sensor for sensor in self._helm.plan.stored}
+        edited = {}
+        for path in paths:
+            self._problems.pop(path, None)
+            try:
+                sensor = self._read_identity(path, known)
+                if sensor is not None:
+                    planner.check(sensor)
+            except UserError as error:
+                self._problem(path, str(error))
+                continue
+            if sensor is not None and sensor != known[sensor.sensor_id]:
+                edited[sensor.sensor_id] = sensor
+        return edited
+
+    def _read_identity(self, path: Path, known: Mapping[str, StoredIdentity]) -> StoredIdentity | None:
+        """None where there is no file, and there was none of a sensor of this fleet."""
+        if not path.exists():
+            if path.stem in known:
+                raise UserError(f"{path}: is gone; {path.stem} goes on as it was")
+            return None
+        sensor = read_identity(path)
+        if sensor.sensor_id not in known:
+            raise UserError(
+                f"{path}: {sensor.sensor_id} takes no part in this fleet; "
+                "sensors are renamed by a restart, and added by `fleet scale`"
+            )
+        namesake = path.with_stem(sensor.sensor_id)
+        if namesake != path and namesake.exists():
+            raise UserError(f"{path}: sensor_id {sensor.sensor_id!r} is already that of {namesake}")
+        return replace(sensor, minted=known[sensor.sensor_id].minted)
 
     def _listed(self) -> Sequence[Path]:
         try:
@@ -119,24 +136,31 @@ class Reload:
 
     # Taking
 
-    def _edits(self, edited: Mapping[str, StoredIdentity]) -> list[Difference]:
-        found = []
-        for sensor in self._helm.plan.stored:
-            if sensor.sensor_id in edited:
-                found.extend(of_identities(sensor.identity, edited[sensor.sensor_id].identity))
-        return found
-
-    def _take(
-        self, config: Config, edited: Mapping[str, StoredIdentity], found: list[Difference], paths: list[Path]
-    ) -> None:
-        resized = any(difference.key == "replicas.count" for difference in found)
+    def _take(self, planner: Planner, edited: Mapping[str, StoredIdentity], paths: Sequence[Path]) -> None:
+        """Go on by the planner and by what was edited; where that is refused, by what was edited alone."""
         try:
-            self._helm.reload(config, config.replicas.count if resized else None, edited)
+            self._go_on(planner, edited)
         except UserError as error:
-            self._problem(paths[0], str(error))
+            self._refused.update(paths)
+            if planner is self._helm.planner:
+                self._problem(self._folder, str(error))
+            else:
+                self._problem(self._paths[0], str(error))
+                self._take(self._helm.planner, edited, paths)
+
+    def _go_on(self, planner: Planner, edited: Mapping[str, StoredIdentity]) -> None:
+        if planner is self._helm.planner and not edited:
             return
-        logging.getLogger().setLevel(config.logging.level)
-        self._config = config
+        before, after = self._helm.planner.config, planner.config
+        found = differences(before, after)
+        for sensor in self._helm.plan.stored:
+            if sensor.sensor_id in edited:  # and what it says may be overridden
+                found.extend(of_identities(planner.known(sensor), planner.known(edited[sensor.sensor_id])))
+        count = after.replicas.count
+        self._helm.reload(planner, count if count != before.replicas.count else None, edited)
+        logging.getLogger().setLevel(after.logging.level)
+        if not found:
+            return
         told = [str(difference) for difference in found[:MOST_TOLD]]
         if len(found) > MOST_TOLD:
             told.append(f"and {len(found) - MOST_TOLD} more")

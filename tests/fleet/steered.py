@@ -11,6 +11,7 @@ from fleet.configuration.config import load_config
 from fleet.errors import UserError
 from fleet.running.helm import Helm
 from fleet.running.plan import Planner
+from fleet.running.reload import Reload, Source
 from fleet.running.rollout import Rollouts
 from fleet.storage.data_directory import DataDirectory
 from supervisor import Supervisor
@@ -44,12 +45,25 @@ class Steered:
         self.supervisor.add(self.plan.workers)
         self.helm = Helm(self.planner, self.plan, self.supervisor, self._adopt, most=8)
         self.now = 0.0
+        self.reload = Reload(Source(self.file, self.environment, {}), self.helm, self.directory.reload)
         self.rollouts = Rollouts(self.helm, self.directory.rollout, lambda: self.now)
 
     def _adopt(self, plan: object) -> None:
         """The disk is full where a test has taken the folder of the run away."""
         if not self.directory.run.exists():
             raise UserError("the data directory cannot be written")
+
+    def look(self) -> list[str]:
+        """What is told of the changes since the last time."""
+        before = len(self.told)
+        for _ in range(2):  # a change is taken once it has come to rest
+            self.reload()
+        return self.told[before:]
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps files from being taken."""
+        return list(self.reload.report.problems)
 
     @property
     def sensors(self) -> dict[str, SensorSpec]:
