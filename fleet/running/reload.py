@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.configuration.config import Config, load_config
 from fleet.configuration.differences import differences, of_identities, taken
+from fleet.configuration.sections import DynamicReload
 from fleet.errors import UserError
 from fleet.identity.identities import StoredIdentity, identity_files, read_identity
 from fleet.running.helm import Helm
@@ -42,22 +43,34 @@ class Source:
         return str(self.path or "the packaged fleet.yaml")
 
 
-class Reload:
-    """To be called by the supervisor's loop twice per check interval. `report_file` is for those who read along."""
+def watched_identities(folder: Path, asked: DynamicReload) -> WatchedFiles:
+    """The identity files if they are to be watched. To be called before they are read, or an edit meanwhile is missed."""
+    seen: list[Path] = []
 
-    def __init__(self, source: Source, helm: Helm, report_file: Path) -> None:
-        self._source, self._helm, self._file = source, helm, report_file
+    def listed() -> Iterable[Path]:
+        try:
+            seen[:] = identity_files(folder)
+        except UserError as error:  # they are not gone: they cannot be seen for now
+            log.warning("%s", error)
+        return seen
+
+    return WatchedFiles(listed if asked.enabled and asked.watch_identity else tuple)
+
+
+class Reload:
+    """To be called by the supervisor's loop twice per check interval. `identities` are as of `watched_identities`;
+    `report_file` is for those who read along."""
+
+    def __init__(self, source: Source, helm: Helm, identities: WatchedFiles, report_file: Path) -> None:
+        self._source, self._helm, self._identities, self._file = source, helm, identities, report_file
         self._loaded = helm.planner.config
         self._problems: dict[Path, str] = {}
         self._refused: set[Path] = set()
         self.report = ReloadReport()
-        watch = self._loaded.dynamic_reload
-        self._paths = [source.path] if watch.watch_config and source.path else []
+        self._paths = [source.path] if self._loaded.dynamic_reload.watch_config and source.path else []
         # It was read a while ago, before all that there is to prepare: it is read once more.
         self._configs = WatchedFiles(lambda: self._paths, anew=True)
         self._folder = helm.planner.identities
-        self._seen: Sequence[Path] = ()
-        self._identities = WatchedFiles(lambda: self._listed() if watch.watch_identity else [])
         self.report.write(self._file)
 
     def __call__(self) -> None:
@@ -126,13 +139,6 @@ class Reload:
         if namesake != path and namesake.exists():
             raise UserError(f"{path}: sensor_id {sensor.sensor_id!r} is already that of {namesake}")
         return replace(sensor, minted=known[sensor.sensor_id].minted)
-
-    def _listed(self) -> Sequence[Path]:
-        try:
-            self._seen = identity_files(self._folder)
-        except UserError as error:  # they are not gone: they cannot be seen for now
-            log.warning("%s", error)
-        return self._seen
 
     # Taking
 

@@ -11,7 +11,7 @@ from fleet.configuration.config import load_config
 from fleet.errors import UserError
 from fleet.running.helm import Helm
 from fleet.running.plan import Planner
-from fleet.running.reload import Reload, Source
+from fleet.running.reload import Reload, Source, watched_identities
 from fleet.running.rollout import Rollouts
 from fleet.storage.data_directory import DataDirectory
 from supervisor import Supervisor
@@ -38,14 +38,16 @@ class Steered:
         self.directory = DataDirectory(folder / "data")
         self.directory.run.mkdir(parents=True)
         self.planner = Planner(config, self.directory, identities)
+        watched = watched_identities(self.planner.identities, config.dynamic_reload)
         self.plan = self.planner.first()
+        watched.welcome()
         self.supervisor = Supervisor(Board.create(self.directory.board, 16), Policy(), 1, no_process)
         self.told: list[str] = []
         self.supervisor.tell = lambda event: self.told.append(event.told)
         self.supervisor.add(self.plan.workers)
         self.helm = Helm(self.planner, self.plan, self.supervisor, self._adopt, most=8)
         self.now = 0.0
-        self.reload = Reload(Source(self.file, self.environment, {}), self.helm, self.directory.reload)
+        self.reload = Reload(Source(self.file, self.environment, {}), self.helm, watched, self.directory.reload)
         self.rollouts = Rollouts(self.helm, self.directory.rollout, lambda: self.now)
 
     def _adopt(self, plan: object) -> None:
