@@ -63,21 +63,22 @@ class Planner:
         directory: DataDirectory,
         identities: Path | None,
         interventions: Interventions = NOTHING,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self.config, self._directory, self._given = config, directory, identities
         self.interventions = interventions
-        self._catalogue: Catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
+        self.catalogue = catalogue or load_catalogue(Path(config.catalogue) if config.catalogue else None)
         self.identities = identities or (
             Path(config.identities.path) if config.identities.path else directory.identities
         )
 
     def under(self, config: Config) -> Planner:
-        """The planner of the same directory under another config."""
+        """The planner of the same directory under another config, and by what its catalogue says now."""
         return Planner(config, self._directory, self._given, self.interventions)
 
     def with_interventions(self, interventions: Interventions) -> Planner:
         """The planner of the same fleet with others laid over it."""
-        return Planner(self.config, self._directory, self._given, interventions)
+        return Planner(self.config, self._directory, self._given, interventions, self.catalogue)
 
     def inspect(self) -> None:
         """UserError if a run could not be planned. Changes nothing, and takes no lock."""
@@ -88,7 +89,7 @@ class Planner:
         workers = -(-replicas.count // replicas.sensors_per_worker)
         open_files.allow(workers)
         free_memory.allow(workers, replicas.count)
-        mint = mint_of(self.config, self._catalogue, self._choose_seed(old))
+        mint = mint_of(self.config, self.catalogue, self._choose_seed(old))
         # An error in the identities of a directory that is in use is found in time by `first`: it reads them all
         # before it writes any, and reading ten thousand twice takes seconds.
         inspect(self.identities, None if self._directory.used else mint.seed)
@@ -148,16 +149,16 @@ class Planner:
     def changed(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
         """The same run with the same sensors under this planner's config; `edited` are new identities by sensor id."""
         stored = [edited.get(sensor.sensor_id, sensor) for sensor in plan.stored]
-        warnings = strangers(self.config, self._catalogue, map(self.known, edited.values()))
+        warnings = strangers(self.config, self.catalogue, map(self.known, edited.values()))
         return self._following(plan, self._plan(plan.record, plan.run, Crew(stored, warnings)))
 
     def check(self, sensor: StoredIdentity) -> None:
         """UserError if it has hardware that the catalogue does not know, and the config is strict about that."""
-        strangers(self.config, self._catalogue, [self.known(sensor)])
+        strangers(self.config, self.catalogue, [self.known(sensor)])
 
     def firmware_of(self, sensor: StoredIdentity) -> tuple[str, ...]:
         """All that the catalogue has for that kind of sensor."""
-        return kind_of(self.config, self._catalogue, self.known(sensor).sensor_type).firmware
+        return kind_of(self.config, self.catalogue, self.known(sensor).sensor_type).firmware
 
     @property
     def overridden_firmware(self) -> str | None:
@@ -181,7 +182,7 @@ class Planner:
         record = replace(record, sensors=placed)
         rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
         homes = dict(placed)
-        told = brief(self.config, self._catalogue, identities, rows, record.start_us, self.interventions)
+        told = brief(self.config, self.catalogue, identities, rows, record.start_us, self.interventions)
         sensors = [(homes[sensor.identity.sensor_id], sensor) for sensor in told]
         sensors.sort(key=lambda pair: pair[1].row)
         workers = tuple(
@@ -198,10 +199,10 @@ class Planner:
         return Plan(record, run, workers, members, tuple(crew.warnings), tuple(crew.stored))
 
     def _muster(self, seed: int, count: int) -> Crew:
-        mint = mint_of(self.config, self._catalogue, seed)
+        mint = mint_of(self.config, self.catalogue, seed)
         stored, warnings = muster(self.identities, mint, count, self.config.replicas.start_index)
         identities = map(self.known, stored)
-        return Crew(stored, [*warnings, *strangers(self.config, self._catalogue, identities)])
+        return Crew(stored, [*warnings, *strangers(self.config, self.catalogue, identities)])
 
     def known(self, sensor: StoredIdentity) -> Identity:
         """The identity under what the config says of all sensors, with a type by which its behaviour is found."""

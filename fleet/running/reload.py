@@ -1,4 +1,4 @@
-"""Hot reload: the config and the identity files are watched, and what changed in them is taken while the fleet runs.
+"""Hot reload: config, catalogue and identity files are watched, and what changed in them is taken while the fleet runs.
 
 A file is read as at a start before anything follows from it: one that is wrong changes nothing and is reported with its
 place until it is mended.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.configuration.config import Config, load_config
-from fleet.configuration.differences import differences, of_identities, taken
+from fleet.configuration.differences import differences, of_catalogues, of_identities, taken
 from fleet.configuration.sections import DynamicReload
 from fleet.errors import UserError
 from fleet.identity.identities import StoredIdentity, identity_files, read_identity
@@ -23,6 +23,9 @@ from fleet.running.watched_files import WatchedFiles
 from fleet.storage.reload_report import ReloadReport
 
 log = logging.getLogger("reload")
+
+CONFIG = None
+"""Stands for the config and its catalogue among the files that cannot be taken."""
 
 MOST_TOLD = 20
 """Changes of one moment that are told one by one."""
@@ -64,12 +67,11 @@ class Reload:
     def __init__(self, source: Source, helm: Helm, identities: WatchedFiles, report_file: Path) -> None:
         self._source, self._helm, self._identities, self._file = source, helm, identities, report_file
         self._loaded = helm.planner.config
-        self._problems: dict[Path, str] = {}
-        self._refused: set[Path] = set()
+        self._problems: dict[Path | None, str] = {}
+        self._refused: set[Path | None] = set()
         self.report = ReloadReport()
-        self._paths = [source.path] if self._loaded.dynamic_reload.watch_config and source.path else []
-        # It was read a while ago, before all that there is to prepare: it is read once more.
-        self._configs = WatchedFiles(lambda: self._paths, anew=True)
+        # They were read a while ago, before all that there is to prepare: they are read once more.
+        self._configs = WatchedFiles(self._config_files, anew=True)
         self._folder = helm.planner.identities
         self.report.write(self._file)
 
@@ -78,13 +80,12 @@ class Reload:
         if not self._helm.steady or not (configs or identities):
             return
         # What could not be taken is tried again with what came after it: it may go now, and is not lost.
-        configs.extend(self._refused.intersection(self._paths))
-        identities.extend(self._refused.difference(self._paths, identities))
-        self._refused = set()
+        again, self._refused = self._refused, set()
         self._problems.pop(self._folder, None)
-        planner = self._read_config(configs[0]) if configs else self._helm.planner
-        edited = self._read_identities(identities, planner)
-        self._take(planner, edited, [*configs, *identities])
+        planner = self._read_config() if configs or CONFIG in again else self._helm.planner
+        paths = sorted({*identities, *(path for path in again if path is not CONFIG)})
+        edited = self._read_identities(paths, planner)
+        self._take(planner, edited, paths)
         config = self._helm.planner.config
         pending = tuple(str(difference) for difference in differences(taken(config, self._loaded), self._loaded))
         problems = tuple(dict.fromkeys(self._problems.values()))
@@ -92,19 +93,27 @@ class Reload:
 
     # Reading
 
-    def _read_config(self, path: Path) -> Planner:
-        """By what of the file can be taken; by the config in force where it cannot be read."""
-        planner = self._helm.planner
-        self._problems.pop(path, None)
+    def _config_files(self) -> list[Path]:
+        """The config, and the catalogue that it names."""
+        config = self._helm.planner.config
+        if self._source.path is None or not config.dynamic_reload.watch_config:
+            return []
+        return [self._source.path, *([Path(config.catalogue)] if config.catalogue else [])]
+
+    def _read_config(self) -> Planner:
+        """By what of the files can be taken; by the config in force where they cannot be read."""
+        planner, path = self._helm.planner, self._source.path
+        self._problems.pop(CONFIG, None)
         try:
-            if not path.exists():
+            if path and not path.exists():
                 raise UserError(f"{path}: is gone; the fleet goes on as it was")
             self._loaded = self._source.load()
-            config = taken(planner.config, self._loaded)
-            return planner if config == planner.config else planner.under(config)
+            other = planner.under(taken(planner.config, self._loaded))
         except UserError as error:
-            self._problem(path, str(error))
+            self._problem(CONFIG, str(error))
             return planner
+        same = (other.config, other.catalogue) == (planner.config, planner.catalogue)
+        return planner if same else other
 
     def _read_identities(self, paths: Sequence[Path], planner: Planner) -> dict[str, StoredIdentity]:
         """What the files say that is new and can be taken, by sensor id."""
@@ -151,14 +160,15 @@ class Reload:
             if planner is self._helm.planner:
                 self._problem(self._folder, str(error))
             else:
-                self._problem(self._paths[0], str(error))
+                self._refused.add(CONFIG)
+                self._problem(CONFIG, str(error))
                 self._take(self._helm.planner, edited, paths)
 
     def _go_on(self, planner: Planner, edited: Mapping[str, StoredIdentity]) -> None:
         if planner is self._helm.planner and not edited:
             return
         before, after = self._helm.planner.config, planner.config
-        found = differences(before, after)
+        found = differences(before, after) + of_catalogues(self._helm.planner.catalogue, planner.catalogue)
         for sensor in self._helm.plan.stored:
             if sensor.sensor_id in edited:  # and what it says may be overridden
                 found.extend(of_identities(planner.known(sensor), planner.known(edited[sensor.sensor_id])))
@@ -176,7 +186,7 @@ class Reload:
 
     # Telling
 
-    def _problem(self, path: Path, reason: str) -> None:
+    def _problem(self, path: Path | None, reason: str) -> None:
         self._problems[path] = reason
         self._helm.supervisor.note("fleet", f"not reloaded: {reason}", "reload")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.storage.interventions import Interventions
 from tests.fleet.steered import Steered
 
 TWO = """
@@ -121,4 +122,59 @@ def test_a_single_identity_that_is_wrong_is_told_until_it_is_mended(tmp_path: Pa
     given.write_text('{"id": "OWN", "timezone": "UTC", "location": "Rome"}')
 
     assert ["reloaded: OWN: location: nothing -> 'Rome'"] == steered.look()
+    assert [] == steered.problems
+
+
+CATALOGUE = "environmental: {firmware: {'1.4': {std_dev: {temperature: %s}}}}\n"
+
+
+def deviations(steered: Steered) -> set[float]:
+    return {sensor.settings.channels[0].std_dev for sensor in steered.sensors.values()}
+
+
+def test_the_catalogue_is_taken_as_the_config_is(tmp_path: Path) -> None:
+    """For all sensors at once, and it is told; not with the next command that comes along."""
+    catalogue = tmp_path / "mine.yaml"
+    catalogue.write_text(CATALOGUE % 1)
+    steered = started(tmp_path, TWO + "catalogue: mine.yaml\n")
+    (before,) = deviations(steered)
+    catalogue.write_text(CATALOGUE % 3)
+    steered.helm.intervene(Interventions(probabilities={ONE: 0.5}))
+    assert {before} == deviations(steered)
+
+    assert ["reloaded: catalogue.environmental.firmware.1.4.std_dev.temperature: 1 -> 3"] == steered.look()
+    assert {3 * before} == deviations(steered)
+
+
+def test_a_catalogue_that_is_wrong_or_gone_changes_nothing(tmp_path: Path) -> None:
+    """It is told until it is mended, and commands go on by the one that was read."""
+    catalogue = tmp_path / "mine.yaml"
+    catalogue.write_text(CATALOGUE % 1)
+    steered = started(tmp_path, TWO + "catalogue: mine.yaml\n")
+    before = deviations(steered)
+    catalogue.write_text(CATALOGUE % "much")
+    (line,) = steered.look()
+    assert (
+        f"not reloaded: {catalogue}:1:59: environmental.firmware.1.4.std_dev.temperature: much is not a number" in line
+    )
+    catalogue.unlink()
+    (line,) = steered.look()
+    assert line.startswith(f"not reloaded: {steered.file}:5:12: catalogue: mine.yaml does not exist")
+    steered.helm.intervene(Interventions(probabilities={ONE: 0.5}))
+    assert before == deviations(steered)
+    catalogue.write_text(CATALOGUE % 1)
+
+    assert ([], []) == (steered.look(), steered.problems)
+
+
+def test_identities_and_catalogue_are_taken_together(tmp_path: Path) -> None:
+    """A firmware that a strict config would not allow otherwise."""
+    strict = TWO + "identities: {strict: true}\ncatalogue: mine.yaml\n"
+    catalogue = tmp_path / "mine.yaml"
+    catalogue.write_text(CATALOGUE % 1)
+    steered = started(tmp_path, strict)
+    catalogue.write_text((CATALOGUE % 1).replace("'1.4'", "'77': {multiplier: 2}, '1.4'"))
+    edit(steered.identity(ONE), "device_info", firmware_version="77")
+
+    assert f"reloaded: {ONE}: firmware_version: '1.4' -> '77'" == steered.look()[-1]
     assert [] == steered.problems
