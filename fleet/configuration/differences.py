@@ -26,6 +26,10 @@ RELOADED = (
 )
 """The keys, or whole sections, that a running fleet takes; all others need a restart."""
 
+OF_A_TYPE = frozenset({"normal_parameters", "surroundings", "anomalies", "scenario", "catalogue"})
+"""Those that were completed from and checked against each other and the profile of `sensor.type`: while that waits for
+a restart, so do they."""
+
 
 class Difference(NamedTuple):
     """A value that is another: of a config or a catalogue by its dotted key, of an identity by sensor id and field."""
@@ -76,8 +80,8 @@ def taken(before: Config, after: Config) -> Config:
     result = before
     for name in RELOADED:
         section, _, key = name.partition(".")
-        if section == "normal_parameters" and before.sensor.type != after.sensor.type:
-            continue  # they were completed from the profile of another type
+        if section in OF_A_TYPE and before.sensor.type != after.sensor.type:
+            continue
         value = getattr(after, section)
         if key:
             value = getattr(result, section).model_copy(update={key: getattr(value, key)})
