@@ -201,10 +201,10 @@ def read_identities(directory: Path) -> dict[str, StoredIdentity]:
 
 
 def identity_files(directory: Path) -> list[Path]:
-    """The identity files of the directory, sorted by name; of an identity file, that one."""
-    if directory.suffix == ".json" and directory.is_file():
-        return [directory]
+    """The identity files of the directory, sorted by name; of a file, which may have any name, that one."""
     try:
+        if directory.is_file():
+            return [directory]
         paths = sorted(directory.iterdir(), key=lambda path: path.name)
     except FileNotFoundError:
         return []
