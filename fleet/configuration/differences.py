@@ -71,6 +71,10 @@ def leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
     for key, value in section.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{above}{key}.")
+        elif isinstance(value, tuple):
+            for number, entry in enumerate(value):
+                name = f"{above}{key}[{number}]"
+                yield from leaves(entry, f"{name}.") if isinstance(entry, Mapping) else [(name, entry)]
         else:
             yield f"{above}{key}", value
 

@@ -29,6 +29,23 @@ def test_every_difference_has_its_key_and_both_values() -> None:
     assert [] == told(config(), config())
 
 
+def test_what_differs_in_a_list_is_named(tmp_path: Path) -> None:
+    """As it is in an error."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text("scenario: [{at: 60, anomalies: {probability: 0.1}}]")
+    before = load_config(path)
+    path.write_text("scenario: [{at: 60, anomalies: {probability: 0.2}}, {at: 90, daily_pattern: false}]")
+
+    assert [
+        "scenario[0].anomalies.probability: 0.1 -> 0.2",
+        "scenario[1].at: nothing -> 90.0",
+        "scenario[1].daily_pattern: nothing -> false",
+    ] == told(before, load_config(path))
+    assert ["random_location.include_countries[0]: nothing -> 'DE'"] == told(
+        config(), config(random_location__include_countries=["DE"])
+    )
+
+
 def test_what_is_taken_and_what_needs_a_restart() -> None:
     """Settings of sensors, their number, the level of the log; not where data is, nor seed, start and duration."""
     now = {
