@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from fleet import whole_files
 from fleet.errors import UserError
 from fleet.identity.files import set_firmware
 from fleet.identity.identities import StoredIdentity
@@ -148,13 +148,11 @@ class Rollouts:
 
     def _keep(self) -> None:
         assert self._rollout
-        temporary = self._file.with_suffix(".new")
         try:
             if self._rollout.over:
                 self._file.unlink(missing_ok=True)
-                return
-            temporary.write_text(json.dumps(asdict(self._rollout)))
-            os.replace(temporary, self._file)
+            else:
+                whole_files.replace(self._file, json.dumps(asdict(self._rollout)))
         except OSError as error:
             log.warning("%s: cannot be written: %s", self._file, error.strerror)
 
