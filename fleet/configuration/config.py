@@ -1,7 +1,7 @@
 """The config: one YAML file in any of its dialects in, one frozen tree of settings out.
 
 Flags beat the environment, the environment beats the file, the file beats the defaults. The sections are in
-`config_sections` and `config_anomalies`, their other spellings in `dialects`.
+`sections` and `anomalies`, their other spellings in `dialects`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from fleet.configuration.yaml_source import read_yaml
 from fleet.errors import UserError
 from fleet.packaged import packaged
 
-__all__ = ["Config", "Given", "complaint", "json_schema", "load_config", "packaged", "to_yaml"]
+__all__ = ["Config", "Given", "complaint", "json_schema", "load_config", "to_yaml"]
 
 
 SINCE_VERSION_2 = ("monitoring", "dynamic_reload")

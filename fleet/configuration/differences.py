@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from fleet.configuration.catalogue import SURROUNDINGS, Catalogue
 from fleet.configuration.config import Config
 from fleet.configuration.faults import shown
 from worker.spec import Identity
@@ -25,9 +26,13 @@ RELOADED = (
 )
 """The keys, or whole sections, that a running fleet takes; all others need a restart."""
 
+OF_A_TYPE = frozenset({"normal_parameters", "surroundings", "anomalies", "scenario", "catalogue"})
+"""Those that were completed from and checked against each other and the profile of `sensor.type`: while that waits for
+a restart, so do they."""
+
 
 class Difference(NamedTuple):
-    """A value that is another: of a config by its dotted key, of an identity by sensor id and field."""
+    """A value that is another: of a config or a catalogue by its dotted key, of an identity by sensor id and field."""
 
     key: str
     before: object
@@ -39,15 +44,37 @@ class Difference(NamedTuple):
 
 def differences(before: Config, after: Config) -> list[Difference]:
     """In the order of the keys."""
-    old, new = (dict(leaves(config.model_dump())) for config in (before, after))
-    keys = sorted(old.keys() | new.keys())
-    return [Difference(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
+    return list(between(before.model_dump(), after.model_dump()))
+
+
+def of_catalogues(before: Catalogue, after: Catalogue) -> list[Difference]:
+    """In the order of the keys, of which each begins with `catalogue`."""
+    if before == after:
+        return []
+    return list(between(*({"catalogue": entries(catalogue)} for catalogue in (before, after))))
+
+
+def entries(catalogue: Catalogue) -> dict[str, Any]:
+    kinds = {name: kind.entry.model_dump() for name, kind in catalogue.types.items()}
+    places = {name: place.model_dump() for name, place in catalogue.surroundings.items()}
+    return {**kinds, SURROUNDINGS: places}
+
+
+def between(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+    old, new = dict(leaves(before)), dict(leaves(after))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield Difference(key, old.get(key), new.get(key))
 
 
 def leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{above}{key}.")
+        elif isinstance(value, tuple):
+            for number, entry in enumerate(value):
+                name = f"{above}{key}[{number}]"
+                yield from leaves(entry, f"{name}.") if isinstance(entry, Mapping) else [(name, entry)]
         else:
             yield f"{above}{key}", value
 
@@ -57,8 +84,8 @@ def taken(before: Config, after: Config) -> Config:
     result = before
     for name in RELOADED:
         section, _, key = name.partition(".")
-        if section == "normal_parameters" and before.sensor.type != after.sensor.type:
-            continue  # they were completed from the profile of another type
+        if section in OF_A_TYPE and before.sensor.type != after.sensor.type:
+            continue
         value = getattr(after, section)
         if key:
             value = getattr(result, section).model_copy(update={key: getattr(value, key)})

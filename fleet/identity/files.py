@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,26 @@ from fleet.identity.identities import identity_files, read_identity
 FIRMWARE = "firmware_version"
 
 
-def set_firmware(directory: Path, sensor_id: str, firmware: str) -> None:
+def set_firmware(directory: Path, sensor_id: str, firmware: str | None) -> None:
     """Write another firmware into the file of a sensor, whole or not at all; UserError if it cannot be done."""
     path = file_of(directory, sensor_id)
     document = parse_json(read_text(path), path)
     *sections, key = place_of_firmware(document)
     section = document
     for name in sections:
-        section = section.setdefault(name, {})
+        section[name] = section.get(name) or {}  # null is a section that was left out
+        section = section[name]
     section[key] = firmware
     temporary = path.with_name(f".{path.stem}.new")
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     try:
-        temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # Half of a surrogate pair, in a field that was passed over, is spelled as JSON spells it.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
 

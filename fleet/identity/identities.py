@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fleet import whole_files
 from fleet.documents import parse_json, quoted, read_text, refuse
 from fleet.errors import UserError
 from fleet.identity.fields import PLACES, SECTIONS, Fields, allowed, leaves
@@ -171,11 +171,8 @@ def known(**fields: Any) -> dict[str, Any]:
 def write_identity(directory: Path, sensor: StoredIdentity) -> Path:
     """Write the identity as `<sensor id>.json` in the nested format, whole or not at all; UserError if it cannot be."""
     path = directory / f"{sensor.sensor_id}.json"
-    temporary = directory / f".{sensor.sensor_id}.new"
-    text = json.dumps(nested(sensor), indent=2, ensure_ascii=False) + "\n"
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        whole_files.replace(path, json.dumps(nested(sensor), indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
     return path
@@ -201,10 +198,10 @@ def read_identities(directory: Path) -> dict[str, StoredIdentity]:
 
 
 def identity_files(directory: Path) -> list[Path]:
-    """The identity files of the directory, sorted by name; of an identity file, that one."""
-    if directory.suffix == ".json" and directory.is_file():
-        return [directory]
+    """The identity files of the directory, sorted by name; of a file, which may have any name, that one."""
     try:
+        if directory.is_file():
+            return [directory]
         paths = sorted(directory.iterdir(), key=lambda path: path.name)
     except FileNotFoundError:
         return []

@@ -27,7 +27,7 @@ from fleet.running.helm import Helm
 from fleet.running.places import keeping, log_of
 from fleet.running.plan import Plan, Planner, asked_rate
 from fleet.running.progress import Watch, print_summary, progress_for
-from fleet.running.reload import Reload, Source
+from fleet.running.reload import Reload, Source, watched_identities
 from fleet.running.renewals import Renewals
 from fleet.running.rollout import Rollouts
 from fleet.running.troubles import Troubles
@@ -82,7 +82,9 @@ class Fleet:
         """Everything that can be refused is refused here, before any process starts."""
         self._listener = listener
         self._started_at = datetime.now(UTC)
+        self._identities = watched_identities(self._planner.identities, self._config.dynamic_reload)
         plan = self._plan = self._planner.first()
+        self._identities.welcome()
         self._begun_ns = max(plan.run.origin_ns, elapsed_ns())
         self._started_ns = time.monotonic_ns() + self._begun_ns - elapsed_ns()
         open_files.allow(len(plan.workers))
@@ -123,7 +125,7 @@ class Fleet:
             supervisor.every(1.0, kind(self._board, lambda: self._plan.members, note))
         events = self._tell_of_events(supervisor, progress.event)
         helm = Helm(self._planner, plan, supervisor, self._adopt, self._board.capacity // 2)
-        self._reload = Reload(self._source, self._config, helm, directory.reload)
+        self._reload = Reload(self._source, helm, self._identities, directory.reload)
         if self._config.dynamic_reload.enabled:
             supervisor.every(self._config.dynamic_reload.check_interval_seconds / 2, self._reload)
         rollouts, hand = Rollouts(helm, directory.rollout), Hand(helm, self._board, directory.interventions)

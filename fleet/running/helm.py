@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fleet.configuration.config import Config
 from fleet.errors import UserError
 from fleet.identity.identities import StoredIdentity
 from fleet.running import free_memory, open_files
@@ -41,10 +40,9 @@ class Helm:
         self.supervisor.note("fleet", f"scaled from {before} to {len(self.plan.members)} sensors", kind="scale")
         return before
 
-    def reload(self, config: Config, count: int | None, edited: Mapping[str, StoredIdentity]) -> None:
+    def reload(self, planner: Planner, count: int | None, edited: Mapping[str, StoredIdentity]) -> None:
         """Go on by another config, by identities that were edited (by sensor id), and with another number of sensors
         if one is given."""
-        planner = self.planner.under(config)
         if count is not None:
             plan = self._sized(planner, count)
         else:

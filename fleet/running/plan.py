@@ -63,32 +63,33 @@ class Planner:
         directory: DataDirectory,
         identities: Path | None,
         interventions: Interventions = NOTHING,
+        catalogue: Catalogue | None = None,
     ) -> None:
-        self._config, self._directory, self._given = config, directory, identities
+        self.config, self._directory, self._given = config, directory, identities
         self.interventions = interventions
-        self._catalogue: Catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
+        self.catalogue = catalogue or load_catalogue(Path(config.catalogue) if config.catalogue else None)
         self.identities = identities or (
             Path(config.identities.path) if config.identities.path else directory.identities
         )
 
     def under(self, config: Config) -> Planner:
-        """The planner of the same directory under another config."""
+        """The planner of the same directory under another config, and by what its catalogue says now."""
         return Planner(config, self._directory, self._given, self.interventions)
 
     def with_interventions(self, interventions: Interventions) -> Planner:
         """The planner of the same fleet with others laid over it."""
-        return Planner(self._config, self._directory, self._given, interventions)
+        return Planner(self.config, self._directory, self._given, interventions, self.catalogue)
 
     def inspect(self) -> None:
         """UserError if a run could not be planned. Changes nothing, and takes no lock."""
         old = self._directory.read_record()
         if old:
             self._contradicted(old)
-        replicas = self._config.replicas
+        replicas = self.config.replicas
         workers = -(-replicas.count // replicas.sensors_per_worker)
         open_files.allow(workers)
         free_memory.allow(workers, replicas.count)
-        mint = mint_of(self._config, self._catalogue, self._choose_seed(old))
+        mint = mint_of(self.config, self.catalogue, self._choose_seed(old))
         # An error in the identities of a directory that is in use is found in time by `first`: it reads them all
         # before it writes any, and reading ten thousand twice takes seconds.
         inspect(self.identities, None if self._directory.used else mint.seed)
@@ -97,7 +98,7 @@ class Planner:
 
     def first(self) -> Plan:
         """The plan of a run that starts now: the clocks are read last, when all that takes time is done."""
-        config, old = self._config, self._directory.read_record()
+        config, old = self.config, self._directory.read_record()
         if old:
             self._contradicted(old)
         seed = self._choose_seed(old)
@@ -135,7 +136,7 @@ class Planner:
 
     def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
         """The same run with `count` sensors. Those that come in begin on the fleet's own grid of timestamps."""
-        rate = Fraction(self._config.simulation.readings_per_second)
+        rate = Fraction(self.config.simulation.readings_per_second)
         run = plan.run
         grid = Schedule(0, run.start_us, rate)
         now_us = run.start_us + (now_ns - run.origin_ns) // 1000
@@ -148,17 +149,21 @@ class Planner:
     def changed(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
         """The same run with the same sensors under this planner's config; `edited` are new identities by sensor id."""
         stored = [edited.get(sensor.sensor_id, sensor) for sensor in plan.stored]
-        warnings = strangers(self._config, self._catalogue, map(self._known, edited.values()))
+        warnings = strangers(self.config, self.catalogue, map(self.known, edited.values()))
         return self._following(plan, self._plan(plan.record, plan.run, Crew(stored, warnings)))
+
+    def check(self, sensor: StoredIdentity) -> None:
+        """UserError if it has hardware that the catalogue does not know, and the config is strict about that."""
+        strangers(self.config, self.catalogue, [self.known(sensor)])
 
     def firmware_of(self, sensor: StoredIdentity) -> tuple[str, ...]:
         """All that the catalogue has for that kind of sensor."""
-        return kind_of(self._config, self._catalogue, self._known(sensor).sensor_type).firmware
+        return kind_of(self.config, self.catalogue, self.known(sensor).sensor_type).firmware
 
     @property
     def overridden_firmware(self) -> str | None:
         """What all sensors have, whatever their files say."""
-        return self._config.identities.override.firmware_version
+        return self.config.identities.override.firmware_version
 
     def _following(self, plan: Plan, next_: Plan) -> Plan:
         """`next_` with the workers of `plan` that go on as they began, whatever their sensors are told now."""
@@ -170,14 +175,14 @@ class Planner:
         return replace(next_, run=plan.run, workers=workers, continues=True)
 
     def _plan(self, record: FleetRecord, run: RunSpec, crew: Crew) -> Plan:
-        identities = [self._known(sensor) for sensor in crew.stored]
+        identities = [self.known(sensor) for sensor in crew.stored]
         placed = place(
             record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
         )
         record = replace(record, sensors=placed)
         rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
         homes = dict(placed)
-        told = brief(self._config, self._catalogue, identities, rows, record.start_us, self.interventions)
+        told = brief(self.config, self.catalogue, identities, rows, record.start_us, self.interventions)
         sensors = [(homes[sensor.identity.sensor_id], sensor) for sensor in told]
         sensors.sort(key=lambda pair: pair[1].row)
         workers = tuple(
@@ -186,7 +191,7 @@ class Planner:
                 tuple(sensor for _, sensor in group),
                 self._store(name),
                 run,
-                log_level=self._config.logging.level,
+                log_level=self.config.logging.level,
             )
             for name, group in groupby(sensors, key=lambda pair: pair[0])
         )
@@ -194,14 +199,14 @@ class Planner:
         return Plan(record, run, workers, members, tuple(crew.warnings), tuple(crew.stored))
 
     def _muster(self, seed: int, count: int) -> Crew:
-        mint = mint_of(self._config, self._catalogue, seed)
-        stored, warnings = muster(self.identities, mint, count, self._config.replicas.start_index)
-        identities = map(self._known, stored)
-        return Crew(stored, [*warnings, *strangers(self._config, self._catalogue, identities)])
+        mint = mint_of(self.config, self.catalogue, seed)
+        stored, warnings = muster(self.identities, mint, count, self.config.replicas.start_index)
+        identities = map(self.known, stored)
+        return Crew(stored, [*warnings, *strangers(self.config, self.catalogue, identities)])
 
-    def _known(self, sensor: StoredIdentity) -> Identity:
+    def known(self, sensor: StoredIdentity) -> Identity:
         """The identity under what the config says of all sensors, with a type by which its behaviour is found."""
-        told, over, identity = self._config.sensor, self._config.identities.override, sensor.identity
+        told, over, identity = self.config.sensor, self.config.identities.override, sensor.identity
         return replace(
             identity,
             sensor_id=told.id or identity.sensor_id,
@@ -214,11 +219,11 @@ class Planner:
 
     @property
     def _layout(self) -> Layout:
-        replicas = self._config.replicas
+        replicas = self.config.replicas
         return "packed" if replicas.sensors_per_worker > 1 else replicas.database
 
     def _store(self, worker: str) -> StoreSpec:
-        database = self._config.database
+        database = self.config.database
         name = Path(database.path).name if self._layout == "shared" else f"{worker}.db"
         return StoreSpec(
             path=self._directory.databases / name,
@@ -241,7 +246,7 @@ class Planner:
 
     def _contradicted(self, old: FleetRecord) -> None:
         """UserError if the config does not go with what is in the data directory."""
-        config, where = self._config, self._directory.path
+        config, where = self.config, self._directory.path
         asked = (self._layout, config.replicas.sensors_per_worker)
         if asked != (old.layout, old.sensors_per_worker):
             was = (
@@ -263,7 +268,7 @@ class Planner:
     def _choose_seed(self, old: FleetRecord | None) -> int:
         if old:
             return old.seed
-        given = self._config.simulation.seed
+        given = self.config.simulation.seed
         if given is None and self.identities.is_dir():
             given = minted_seed(self.identities)
         return secrets.randbelow(1 << 32) if given is None else given

@@ -1,4 +1,4 @@
-"""Hot reload: the config and the identity files are watched, and what changed in them is taken while the fleet runs.
+"""Hot reload: config, catalogue and identity files are watched, and what changed in them is taken while the fleet runs.
 
 A file is read as at a start before anything follows from it: one that is wrong changes nothing and is reported with its
 place until it is mended.
@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.configuration.config import Config, load_config
-from fleet.configuration.differences import Difference, differences, of_identities, taken
+from fleet.configuration.differences import differences, of_catalogues, of_identities, taken
+from fleet.configuration.sections import DynamicReload
 from fleet.errors import UserError
 from fleet.identity.identities import StoredIdentity, identity_files, read_identity
 from fleet.running.helm import Helm
+from fleet.running.plan import Planner
 from fleet.running.watched_files import WatchedFiles
 from fleet.storage.reload_report import ReloadReport
 
 log = logging.getLogger("reload")
+
+CONFIG = None
+"""Stands for the config and its catalogue among the files that cannot be taken."""
 
 MOST_TOLD = 20
 """Changes of one moment that are told one by one."""
@@ -41,102 +46,137 @@ class Source:
         return str(self.path or "the packaged fleet.yaml")
 
 
-class Reload:
-    """To be called by the supervisor's loop twice per check interval. `report_file` is for those who read along."""
+def watched_identities(folder: Path, asked: DynamicReload) -> WatchedFiles:
+    """The identity files if they are to be watched. To be called before they are read, or an edit meanwhile is missed."""
+    seen: list[Path] = []
 
-    def __init__(self, source: Source, config: Config, helm: Helm, report_file: Path) -> None:
-        self._source, self._config, self._loaded, self._helm = source, config, config, helm
-        self._file = report_file
-        self._problems: dict[Path, str] = {}
+    def listed() -> Iterable[Path]:
+        try:
+            seen[:] = identity_files(folder)
+        except UserError as error:  # they are not gone: they cannot be seen for now
+            log.warning("%s", error)
+        return seen
+
+    return WatchedFiles(listed if asked.enabled and asked.watch_identity else tuple)
+
+
+class Reload:
+    """To be called by the supervisor's loop twice per check interval. `identities` are as of `watched_identities`;
+    `report_file` is for those who read along."""
+
+    def __init__(self, source: Source, helm: Helm, identities: WatchedFiles, report_file: Path) -> None:
+        self._source, self._helm, self._identities, self._file = source, helm, identities, report_file
+        self._loaded = helm.planner.config
+        self._problems: dict[Path | None, str] = {}
+        self._refused: set[Path | None] = set()
         self.report = ReloadReport()
-        watch = config.dynamic_reload
-        paths = [source.path] if watch.watch_config and source.path else []
-        # It was read a while ago, before all that there is to prepare: it is read once more.
-        self._configs = WatchedFiles(lambda: paths, anew=True)
+        # They were read a while ago, before all that there is to prepare: they are read once more.
+        self._configs = WatchedFiles(self._config_files, anew=True)
         self._folder = helm.planner.identities
-        self._seen: Sequence[Path] = ()
-        self._identities = WatchedFiles(lambda: self._listed() if watch.watch_identity else [])
         self.report.write(self._file)
 
     def __call__(self) -> None:
         configs, identities = self._configs.changed(), self._identities.changed()
         if not self._helm.steady or not (configs or identities):
             return
-        config = self._read_config(configs[0]) if configs else self._config
-        edited: dict[str, StoredIdentity] = {}
-        for path in identities:
-            edited |= self._read_identity(path)
-        found = [*differences(self._config, config), *self._edits(edited)]
-        if found:
-            self._take(config, edited, found, [*configs, *identities])
-        pending = tuple(str(difference) for difference in differences(taken(self._config, self._loaded), self._loaded))
-        self._tell(replace(self.report, needs_restart=pending, problems=tuple(self._problems.values())))
+        # What could not be taken is tried again with what came after it: it may go now, and is not lost.
+        again, self._refused = self._refused, set()
+        self._problems.pop(self._folder, None)
+        planner = self._read_config() if configs or CONFIG in again else self._helm.planner
+        paths = sorted({*identities, *(path for path in again if path is not CONFIG)})
+        edited = self._read_identities(paths, planner)
+        self._take(planner, edited, paths)
+        config = self._helm.planner.config
+        pending = tuple(str(difference) for difference in differences(taken(config, self._loaded), self._loaded))
+        problems = tuple(dict.fromkeys(self._problems.values()))
+        self._tell(replace(self.report, needs_restart=pending, problems=problems))
 
     # Reading
 
-    def _read_config(self, path: Path) -> Config:
-        """What of the file can be taken; the config in force where it cannot be read."""
-        self._problems.pop(path, None)
-        if not path.exists():
-            self._problem(path, f"{path}: is gone; the fleet goes on as it was")
-            return self._config
+    def _config_files(self) -> list[Path]:
+        """The config, and the catalogue that it names."""
+        config = self._helm.planner.config
+        if self._source.path is None or not config.dynamic_reload.watch_config:
+            return []
+        return [self._source.path, *([Path(config.catalogue)] if config.catalogue else [])]
+
+    def _read_config(self) -> Planner:
+        """By what of the files can be taken; by the config in force where they cannot be read."""
+        planner, path = self._helm.planner, self._source.path
+        self._problems.pop(CONFIG, None)
         try:
+            if path and not path.exists():
+                raise UserError(f"{path}: is gone; the fleet goes on as it was")
             self._loaded = self._source.load()
+            other = planner.under(taken(planner.config, self._loaded))
         except UserError as error:
-            self._problem(path, str(error))
-            return self._config
-        return taken(self._config, self._loaded)
+            self._problem(CONFIG, str(error))
+            return planner
+        same = (other.config, other.catalogue) == (planner.config, planner.catalogue)
+        return planner if same else other
 
-    def _read_identity(self, path: Path) -> dict[str, StoredIdentity]:
-        """What the file says now, by the sensor's id. None if it says nothing that can be taken."""
-        self._problems.pop(path, None)
+    def _read_identities(self, paths: Sequence[Path], planner: Planner) -> dict[str, StoredIdentity]:
+        """What the files say that is new and can be taken, by sensor id."""
         known = {sensor.sensor_id: sensor for sensor in self._helm.plan.stored}
-        try:
-            if not path.exists():
-                if path.stem in known:
-                    raise UserError(f"{path}: is gone; {path.stem} goes on as it was")
-                return {}
-            sensor = read_identity(path)
-            if sensor.sensor_id not in known:
-                raise UserError(
-                    f"{path}: {sensor.sensor_id} takes no part in this fleet; "
-                    "sensors are renamed by a restart, and added by `fleet scale`"
-                )
-            namesake = path.with_stem(sensor.sensor_id)
-            if namesake != path and namesake.exists():
-                raise UserError(f"{path}: sensor_id {sensor.sensor_id!r} is already that of {namesake}")
-            return {sensor.sensor_id: replace(sensor, minted=known[sensor.sensor_id].minted)}
-        except UserError as error:
-            self._problem(path, str(error))
-            return {}
+        edited = {}
+        for path in paths:
+            self._problems.pop(path, None)
+            try:
+                sensor = self._read_identity(path, known)
+                if sensor is not None:
+                    planner.check(sensor)
+            except UserError as error:
+                self._problem(path, str(error))
+                continue
+            if sensor is not None and sensor != known[sensor.sensor_id]:
+                edited[sensor.sensor_id] = sensor
+        return edited
 
-    def _listed(self) -> Sequence[Path]:
-        try:
-            self._seen = identity_files(self._folder)
-        except UserError as error:  # they are not gone: they cannot be seen for now
-            log.warning("%s", error)
-        return self._seen
+    def _read_identity(self, path: Path, known: Mapping[str, StoredIdentity]) -> StoredIdentity | None:
+        """None where there is no file, and there was none of a sensor of this fleet."""
+        if not path.exists():
+            if path.stem in known:
+                raise UserError(f"{path}: is gone; {path.stem} goes on as it was")
+            return None
+        sensor = read_identity(path)
+        if sensor.sensor_id not in known:
+            raise UserError(
+                f"{path}: {sensor.sensor_id} takes no part in this fleet; "
+                "sensors are renamed by a restart, and added by `fleet scale`"
+            )
+        namesake = path.with_stem(sensor.sensor_id)
+        if namesake != path and namesake.exists():
+            raise UserError(f"{path}: sensor_id {sensor.sensor_id!r} is already that of {namesake}")
+        return replace(sensor, minted=known[sensor.sensor_id].minted)
 
     # Taking
 
-    def _edits(self, edited: Mapping[str, StoredIdentity]) -> list[Difference]:
-        found = []
-        for sensor in self._helm.plan.stored:
-            if sensor.sensor_id in edited:
-                found.extend(of_identities(sensor.identity, edited[sensor.sensor_id].identity))
-        return found
-
-    def _take(
-        self, config: Config, edited: Mapping[str, StoredIdentity], found: list[Difference], paths: list[Path]
-    ) -> None:
-        resized = any(difference.key == "replicas.count" for difference in found)
+    def _take(self, planner: Planner, edited: Mapping[str, StoredIdentity], paths: Sequence[Path]) -> None:
+        """Go on by the planner and by what was edited; where that is refused, by what was edited alone."""
         try:
-            self._helm.reload(config, config.replicas.count if resized else None, edited)
+            self._go_on(planner, edited)
         except UserError as error:
-            self._problem(paths[0], str(error))
+            self._refused.update(paths)
+            if planner is self._helm.planner:
+                self._problem(self._folder, str(error))
+            else:
+                self._refused.add(CONFIG)
+                self._problem(CONFIG, str(error))
+                self._take(self._helm.planner, edited, paths)
+
+    def _go_on(self, planner: Planner, edited: Mapping[str, StoredIdentity]) -> None:
+        if planner is self._helm.planner and not edited:
             return
-        logging.getLogger().setLevel(config.logging.level)
-        self._config = config
+        before, after = self._helm.planner.config, planner.config
+        found = differences(before, after) + of_catalogues(self._helm.planner.catalogue, planner.catalogue)
+        for sensor in self._helm.plan.stored:
+            if sensor.sensor_id in edited:  # and what it says may be overridden
+                found.extend(of_identities(planner.known(sensor), planner.known(edited[sensor.sensor_id])))
+        count = after.replicas.count
+        self._helm.reload(planner, count if count != before.replicas.count else None, edited)
+        logging.getLogger().setLevel(after.logging.level)
+        if not found:
+            return
         told = [str(difference) for difference in found[:MOST_TOLD]]
         if len(found) > MOST_TOLD:
             told.append(f"and {len(found) - MOST_TOLD} more")
@@ -146,7 +186,7 @@ class Reload:
 
     # Telling
 
-    def _problem(self, path: Path, reason: str) -> None:
+    def _problem(self, path: Path | None, reason: str) -> None:
         self._problems[path] = reason
         self._helm.supervisor.note("fleet", f"not reloaded: {reason}", "reload")
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+from fleet import whole_files
 from fleet.errors import UserError
 from fleet.identity.files import set_firmware
 from fleet.identity.identities import StoredIdentity
@@ -73,14 +74,16 @@ class Rollouts:
                 {name for sensor in self._helm.plan.stored for name in self._helm.planner.firmware_of(sensor)}
             )
             raise UserError(f"{legible(rollout.firmware)} is not a firmware of these sensors: {', '.join(known)}")
-        self._rollout = rollout
-        self._take_step()
+        self._take_step(rollout)
+        self._next = self._clock() + rollout.every
         return self.progress() or {}
 
     def __call__(self) -> None:
-        if self._rollout and not self._rollout.over and self._helm.steady and self._clock() >= self._next:
+        rollout = self._rollout
+        if rollout and not rollout.over and self._helm.steady and self._clock() >= self._next:
+            self._next = self._clock() + rollout.every
             try:
-                self._take_step()
+                self._take_step(rollout)
             except UserError as error:
                 self._helm.supervisor.note("fleet", f"roll-out: {error}", "trouble")
 
@@ -98,29 +101,41 @@ class Rollouts:
             "next_in": None if rollout.over else round(self._left(), 1),
         }
 
-    def _take_step(self) -> None:
-        assert self._rollout
-        rollout = replace(self._rollout, steps=self._rollout.steps + 1)
-        self._next = self._clock() + rollout.every
+    def _take_step(self, rollout: Rollout) -> None:
+        """All of it or nothing: after a UserError it is as if it had not been tried."""
+        rollout = replace(rollout, steps=rollout.steps + 1)
         ranked = self._ranked(rollout.firmware)
         chosen = ranked[: ceil(rollout.reached(rollout.steps) * len(ranked))]
-        edited = {}
-        for sensor in chosen:
-            if sensor.identity.firmware_version != rollout.firmware:
-                # The file first: what it says is what a start goes by.
-                set_firmware(self._helm.planner.identities, sensor.sensor_id, rollout.firmware)
-                identity = replace(sensor.identity, firmware_version=rollout.firmware)
-                edited[sensor.sensor_id] = replace(sensor, identity=identity)
-        if edited:
-            self._helm.identify(edited)
+        behind = [sensor for sensor in chosen if sensor.identity.firmware_version != rollout.firmware]
+        if behind:
+            self._renew(behind, rollout.firmware)
         self._rollout = rollout
         self._keep()
         self._helm.supervisor.note(
             "fleet",
-            f"firmware {rollout.firmware} on {len(edited)} more sensors, {len(chosen)} now",
+            f"firmware {rollout.firmware} on {len(behind)} more sensors, {len(chosen)} now",
             "rollout",
-            sensors=tuple(edited),
+            sensors=tuple(sensor.sensor_id for sensor in behind),
         )
+
+    def _renew(self, sensors: Sequence[StoredIdentity], firmware: str) -> None:
+        folder = self._helm.planner.identities
+        written = []
+        try:
+            for sensor in sensors:  # the files first: what they say is what a start goes by
+                set_firmware(folder, sensor.sensor_id, firmware)
+                written.append(sensor)
+            self._helm.identify(
+                {
+                    sensor.sensor_id: replace(sensor, identity=replace(sensor.identity, firmware_version=firmware))
+                    for sensor in sensors
+                }
+            )
+        except UserError:
+            for sensor in written:
+                with suppress(UserError):
+                    set_firmware(folder, sensor.sensor_id, sensor.identity.firmware_version)
+            raise
 
     def _ranked(self, firmware: str) -> list[StoredIdentity]:
         """The sensors of kinds that have the firmware, in the order in which they get it."""
@@ -133,13 +148,11 @@ class Rollouts:
 
     def _keep(self) -> None:
         assert self._rollout
-        if self._rollout.over:
-            self._file.unlink(missing_ok=True)
-            return
-        temporary = self._file.with_suffix(".new")
         try:
-            temporary.write_text(json.dumps(asdict(self._rollout)))
-            os.replace(temporary, self._file)
+            if self._rollout.over:
+                self._file.unlink(missing_ok=True)
+            else:
+                whole_files.replace(self._file, json.dumps(asdict(self._rollout)))
         except OSError as error:
             log.warning("%s: cannot be written: %s", self._file, error.strerror)
 

@@ -22,6 +22,11 @@ class WatchedFiles:
         self._last = self._look()
         self._known = {} if anew else self._last
 
+    def welcome(self) -> None:
+        """Take those that came since the last look as known: whoever watches has made them."""
+        self._last = self._look()
+        self._known = self._last | self._known
+
     def changed(self) -> list[Path]:
         """The files that came, changed or went away since this was last told, and have come to rest. In order."""
         before, now = self._last, self._look()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from fleet import whole_files
 
 FILE = "backups.json"
 
@@ -25,9 +26,7 @@ class Account:
     failures: tuple[tuple[str, str], ...] = ()
 
     def write(self, path: Path) -> None:
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(self)))
-        os.replace(temporary, path)
+        whole_files.replace(path, json.dumps(asdict(self)))
 
 
 def read_account(run_directory: Path) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from fleet import whole_files
 from fleet.documents import parse_json, read_text, refuse
 from fleet.errors import UserError
 from worker.spec import Layout
@@ -106,9 +106,4 @@ def is_name(value: object) -> bool:
 
 def write_record(path: Path, record: FleetRecord) -> None:
     """Write it to disk, whole or not at all. OSError if it cannot be."""
-    temporary = path.with_suffix(".new")
-    with temporary.open("w") as file:
-        json.dump(asdict(record), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    whole_files.replace(path, json.dumps(asdict(record)), sync=True)

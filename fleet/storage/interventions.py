@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from fleet import whole_files
 from worker.spec import Pause
 
 log = logging.getLogger("interventions")
@@ -107,9 +107,7 @@ class Interventions:
             "probabilities": dict(self.probabilities),
             "clock": self.clock,
         }
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(document))
-        os.replace(temporary, path)
+        whole_files.replace(path, json.dumps(document))
 
 
 NOTHING = Interventions()

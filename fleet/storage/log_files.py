@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from fleet import whole_files
 from fleet.errors import UserError
 from fleet.storage.data_directory import DataDirectory
 from worker.log import LogSpec
@@ -56,10 +57,7 @@ def prepare_log(log: LogSpec, directory: DataDirectory) -> None:
     """Make what the log needs, and say where it is. OSError if it cannot be written."""
     log.path.parent.mkdir(parents=True, exist_ok=True)
     log.path.open("a").close()
-    note = directory.run / LOG
-    temporary = note.with_suffix(".new")
-    temporary.write_text(log.dumped())
-    os.replace(temporary, note)
+    whole_files.replace(directory.run / LOG, log.dumped())
 
 
 def last_log(directory: DataDirectory) -> LogSpec:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from fleet import whole_files
 
 log = logging.getLogger("reload")
 
@@ -24,10 +25,8 @@ class ReloadReport:
 
     def write(self, path: Path) -> None:
         """Put it where readers find it; nobody waits for a disk that is full."""
-        temporary = path.with_suffix(".new")
         try:
-            temporary.write_text(json.dumps(asdict(self)))
-            os.replace(temporary, path)
+            whole_files.replace(path, json.dumps(asdict(self)))
         except OSError as error:
             log.warning("%s: cannot be written: %s", path, error.strerror)
 

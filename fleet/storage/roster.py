@@ -7,12 +7,12 @@ everybody else (aggregator, `fleet status`, `fleet logs`). Together with the boa
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from fleet import whole_files
 from fleet.errors import UserError
 from fleet.quotes import legible
 from worker.spec import Identity, Layout
@@ -57,9 +57,7 @@ class Roster:
     members: tuple[Member, ...]
 
     def write(self, path: Path) -> None:
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(self), default=str))
-        os.replace(temporary, path)
+        whole_files.replace(path, json.dumps(asdict(self), default=str))
 
     @classmethod
     def read(cls, path: Path) -> Roster:

@@ -33,7 +33,7 @@ def test_a_killed_worker_is_replaced(shape: str, up: Up, lively: Path, tmp_path:
     for _ in range(2):
         old = running.worker(victim)
         old.kill()
-        running.replaced(victim, old, seconds=4.0)
+        running.replaced(victim, old, seconds=8.0)
 
     assert 2 == running.row(victim)["restarts"]
     assert bystanders == [running.worker(sensor).pid for sensor in others]
@@ -73,7 +73,7 @@ def test_the_fleet_goes_on_without_its_template(up: Up, lively: Path, tmp_path: 
     old = running.worker(victim)
     old.kill()
 
-    running.replaced(victim, old, seconds=5.0)
+    running.replaced(victim, old, seconds=15.0)
     assert bystanders == [running.worker(sensor).pid for sensor in others]
     assert running.beside()["template"].pid != template.pid
     assert 0 == running.wait()
@@ -133,7 +133,7 @@ def test_a_worker_that_is_stuck_is_replaced(up: Up, tmp_path: Path) -> None:
     stuck = running.worker(victim)
     stuck.suspend()
 
-    running.replaced(victim, stuck, seconds=7.0)
+    running.replaced(victim, stuck, seconds=15.0)
     assert not alive(stuck)
     assert "no heartbeat" in running.output
     assert 0 == running.wait()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Up
 from tests.e2e.evidence import databases, opened
-from tests.e2e.running import Running, fleet, wait_for
+from tests.e2e.running import ENVIRONMENT, Running, fleet, wait_for
 
 CONFIG = """\
 version: 2
@@ -163,3 +165,35 @@ def test_a_worker_that_was_not_there_begins_with_what_it_missed(tmp_path: Path, 
     running.worker(stopped).resume()
     wait_for(lambda: {2} == {len(found) for found in epochs(running.data).values()}, "an epoch each")
     verified(running)
+
+
+STARTS_SLOWLY = """
+import sys
+from pathlib import Path
+
+from fleet.configuration.config import load_config
+from fleet.running.fleet import Fleet
+from fleet.running.reload import Source
+from fleet.storage.data_directory import DataDirectory
+
+config, data, identity = map(Path, sys.argv[1:])
+directory = DataDirectory(data)
+directory.hold()
+subject = Fleet(load_config(config), directory, Source(config, {}, {}), identity)
+subject.prepare(None)
+identity.write_text(identity.read_text().replace("Paris", "Rome"))
+sys.exit(subject.run())
+"""
+
+
+def test_an_identity_that_is_edited_during_the_start_is_taken(tmp_path: Path) -> None:
+    """After it was read, and before anybody looked for changes."""
+    path, identity = tmp_path / "fleet.yaml", tmp_path / "given.json"
+    path.write_text(config(1).replace("second: 10", "second: 10, duration_seconds: 2"))
+    identity.write_text('{"id": "S", "timezone": "UTC", "location": "Paris"}')
+    command = (sys.executable, "-c", STARTS_SLOWLY, path, tmp_path / "data", identity)
+    done = subprocess.run(
+        tuple(map(str, command)), env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (0, True) == (done.returncode, "reloaded: S: location: 'Paris' -> 'Rome'" in done.stdout), done

@@ -36,7 +36,7 @@ def test_a_worker_that_outlived_its_fleet_is_fenced(up: Up, quick: Write, tmp_pa
     with frozen(old, data / "S_000002.db"):
         first.beside()["template"].kill()
         kill_supervisor(first)
-        wait_for(lambda: session(first.pid) == [old], "the others are gone", 2.5)
+        wait_for(lambda: session(first.pid) == [old], "the others are gone", 6.0)
         second = up("-c", quick(), "--no-http").ready()
         new = second.worker("S_000002")
         before = second.row("S_000002")["next_seq"]
@@ -66,7 +66,7 @@ def test_no_orphan_stays(obstacle: str, up: Up, quick: Write, tmp_path: Path) ->
             (victim if obstacle == "stopped" else running.beside()["template"]).suspend()
 
         kill_supervisor(running)
-        running.none_left(2.5)
+        running.none_left(6.0)
     proven(data, 3, drained=False)
 
 
@@ -196,7 +196,7 @@ def test_a_supervisor_killed_again_and_again(up: Up, quick: Write, tmp_path: Pat
         running = up("-c", quick())
         time.sleep(dice.uniform(0.2, 1.5))  # nothing is waited for: this is the moment at random
         kill_supervisor(running)
-        running.none_left(2.5)
+        running.none_left(6.0)
 
     running = up("-c", quick(), "--for", "1s", "--no-http")
     assert 0 == running.wait()

@@ -45,7 +45,7 @@ IN_THE_WAY = {
         "--data: data cannot be the data directory: data/run/control.sock is a directory, not a file"
     ),
     "data/fleet.json/x": "--data: data cannot be the data directory: data/fleet.json is a directory, not a file",
-    "data/identities": "data/identities: is not a folder of identity files",
+    "data/identities": "data/identities:1:1: invalid JSON: Expecting value",
     "data/sensor_data.db": "data/sensor_data.db: is not an SQLite database",
     "data/sensor_data.db/x": "data/sensor_data.db: is a directory, not a database",
 }

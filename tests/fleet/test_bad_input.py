@@ -249,7 +249,7 @@ COMMANDS = {
     ("down", "--timeout", "nan"): "--timeout: 'nan' is not a duration such as 30s, 5m, 1h30m or 2d",
     ("identities", "mint", "0", "--out", "o"): "COUNT: '0' is not a whole number between 1 and 100000",
     ("identities", "mint", "5", "--out", ""): "--out: '' is not the name of a file or a folder",
-    ("identities", "mint", "5", "--out", "f"): "f: is not a folder of identity files",
+    ("identities", "mint", "5", "--out", "f"): "f:1:1: invalid JSON: Expecting value",
     ("config", "check", "none.yaml"): "none.yaml: cannot be read: no such file or directory",
 }
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fleet.configuration.config import Config, Given, json_schema, load_config, packaged, to_yaml
+from fleet.configuration.config import Config, Given, json_schema, load_config, to_yaml
 from fleet.errors import UserError
+from fleet.packaged import packaged
 
 DOCUMENTED = sorted((packaged("fleet.yaml").parent / "source_documents").glob("*.yaml"))
 EXAMPLES = sorted(path for path in packaged("fleet.yaml").parent.glob("*.yaml") if path.name != "catalogue.yaml")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.configuration.config import Given, load_config, packaged
+from fleet.configuration.config import Given, load_config
 from fleet.errors import UserError
+from fleet.packaged import packaged
 
 FIRMWARE = "1.0, 1.2.0, 1.4, 2.1, 2.3.5, 2.5, 3.0.0-beta, 3.1.2-alpha, 3.2-rc1"
 WRONG = {
@@ -282,8 +283,7 @@ def test_an_alias_repeats_what_it_names(tmp_path: Path) -> None:
 
 def test_no_bytes_make_it_fail_in_another_way(tmp_path: Path) -> None:
     """The packaged config with a few of its bytes changed loads, or is refused in one line."""
-    original, dice = packaged("single-sensor.yaml").read_bytes(), random.Random(1)
-    path = tmp_path / "fleet.yaml"
+    original, path, dice = packaged("single-sensor.yaml").read_bytes(), tmp_path / "fleet.yaml", random.Random(1)
     refusals = []
     for _ in range(300):
         data = bytearray(original)

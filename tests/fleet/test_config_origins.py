@@ -9,8 +9,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from fleet.cli import cli
-from fleet.configuration.config import Given, load_config, packaged
+from fleet.configuration.config import Given, load_config
 from fleet.configuration.origins import with_origins
+from fleet.packaged import packaged
 
 TEXT = """\
 version: 1

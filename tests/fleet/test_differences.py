@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from fleet.configuration.config import Config, Given, load_config
 from fleet.configuration.differences import differences, of_identities, taken
@@ -28,6 +29,23 @@ def test_every_difference_has_its_key_and_both_values() -> None:
     assert [] == told(config(), config())
 
 
+def test_what_differs_in_a_list_is_named(tmp_path: Path) -> None:
+    """As it is in an error."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text("scenario: [{at: 60, anomalies: {probability: 0.1}}]")
+    before = load_config(path)
+    path.write_text("scenario: [{at: 60, anomalies: {probability: 0.2}}, {at: 90, daily_pattern: false}]")
+
+    assert [
+        "scenario[0].anomalies.probability: 0.1 -> 0.2",
+        "scenario[1].at: nothing -> 90.0",
+        "scenario[1].daily_pattern: nothing -> false",
+    ] == told(before, load_config(path))
+    assert ["random_location.include_countries[0]: nothing -> 'DE'"] == told(
+        config(), config(random_location__include_countries=["DE"])
+    )
+
+
 def test_what_is_taken_and_what_needs_a_restart() -> None:
     """Settings of sensors, their number, the level of the log; not where data is, nor seed, start and duration."""
     now = {
@@ -48,12 +66,27 @@ def test_what_is_taken_and_what_needs_a_restart() -> None:
     ]
 
 
-def test_parameters_of_another_type_of_sensor_are_not_taken() -> None:
-    """They were made complete by the profile of a type that needs a restart."""
-    before = config(normal_parameters__temperature__mean=20)
-    after = config(sensor__type="temperature_vibration", normal_parameters__temperature__mean=40)
+def test_what_goes_with_another_type_of_sensor_waits_for_it(tmp_path: Path) -> None:
+    """It was completed and checked by the profile of a type that needs a restart; what has to do with no type is taken."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text("sensor: {type: environmental}\nnormal_parameters: {temperature: {mean: 20}}\n")
+    before = load_config(path)
+    (tmp_path / "mine.yaml").write_text("temperature_vibration: {firmware: {'9': {multiplier: 2}}}\n")
+    path.write_text(
+        "sensor: {type: temperature_vibration}\n"
+        "normal_parameters: {temperature: {mean: 30}}\n"
+        "anomalies: {probability: 0.5}\n"
+        "surroundings: none\n"
+        "catalogue: mine.yaml\n"
+        "scenario: [{at: 1h, normal_parameters: {temperature: {mean: 40}}}]\n"
+        "simulation: {readings_per_second: 7}\n"
+    )
+    after = load_config(path)
+    result = taken(before, after)
 
-    assert before == taken(before, after)
+    assert ["simulation.readings_per_second: 1 -> 7"] == told(before, result)
+    waiting = {difference.key.partition(".")[0].partition("[")[0] for difference in differences(result, after)}
+    assert {"sensor", "normal_parameters", "anomalies", "surroundings", "catalogue", "scenario"} == waiting
 
 
 def test_differences_of_identities_name_sensor_and_field() -> None:

@@ -274,17 +274,15 @@ def test_two_files_with_one_id_are_both_named(tmp_path: Path) -> None:
     assert str(caught.value) == f'{tmp_path / "b.json"}: sensor_id "A" is already that of {tmp_path / "a.json"}'
 
 
-def test_a_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "identities"
-    path.write_text("{}")
-
-    with pytest.raises(UserError, match=r"identities: is not a folder of identity files$"):
-        read_identities(path)
+def test_what_is_neither_file_nor_directory_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^/dev/null: is not a folder of identity files$"):
+        read_identities(Path("/dev/null"))
 
 
-def test_an_identity_file_in_place_of_a_directory_is_the_one_identity(tmp_path: Path) -> None:
-    """Also one that was minted for a fleet: on its own it was given, whatever seed that fleet had."""
-    path = tmp_path / "mine.json"
+@pytest.mark.parametrize("name", ["mine.json", "mine"])
+def test_an_identity_file_in_place_of_a_directory_is_the_one_identity(tmp_path: Path, name: str) -> None:
+    """Whatever its name; also one that was minted for a fleet: on its own it was given, whatever seed that fleet had."""
+    path = tmp_path / name
     minted = {"seed": 1, "index": 7, "settings": "x"}
     path.write_text(json.dumps({"sensor_id": "A", "location": {"timezone": "UTC"}, "metadata": {"minted": minted}}))
     (tmp_path / "other.json").write_text(json.dumps({"id": "B", "timezone": "UTC"}))

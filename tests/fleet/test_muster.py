@@ -164,7 +164,7 @@ def test_a_start_that_was_cut_short_is_finished(tmp_path: Path) -> None:
     """Files that are missing, and a temporary one that was left, make no difference."""
     sensors, _ = muster(tmp_path, MINT, 5)
     lost = tmp_path / f"{sensors[3].sensor_id}.json"
-    os.replace(lost, tmp_path / f".{sensors[3].sensor_id}.new")
+    os.replace(lost, tmp_path / f"{sensors[3].sensor_id}.new")
 
     assert muster(tmp_path, MINT, 5) == (sensors, [])
     assert len(read_identities(tmp_path)) == len(list(tmp_path.iterdir())) == 5

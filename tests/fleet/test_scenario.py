@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.config import Config, load_config, packaged, to_yaml
+from fleet.configuration.config import Config, load_config, to_yaml
 from fleet.configuration.scenario import stages
 from fleet.configuration.settings import settings_for
 from fleet.errors import UserError
+from fleet.packaged import packaged
 from fleet.running.plan import Planner
 from fleet.storage.data_directory import DataDirectory
 from tests.worker.samples import IDENTITY

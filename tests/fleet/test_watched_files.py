@@ -78,3 +78,13 @@ def test_files_come_and_go(tmp_path: Path, file: Path) -> None:
 def test_a_file_that_was_read_a_while_ago_is_told_at_once(file: Path) -> None:
     """It may have changed since."""
     assert [[file], []] == looks(WatchedFiles(lambda: [file], anew=True), 2)
+
+
+def test_those_that_are_made_meanwhile_are_known(tmp_path: Path, file: Path) -> None:
+    """Those that were there are not, if they changed."""
+    subject = WatchedFiles(lambda: sorted(tmp_path.iterdir()))
+    (tmp_path / "made.json").write_text("{}")
+    file.write_text("version: 1\n")
+    subject.welcome()
+
+    assert [[file], []] == looks(subject, 2)

@@ -11,9 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.configuration.config import Given, json_schema, load_config, packaged, to_yaml
+from fleet.configuration.config import Given, json_schema, load_config, to_yaml
 from fleet.configuration.faults import at, keys
 from fleet.errors import UserError
+from fleet.packaged import packaged
 from fleet.running.plan import Planner
 from fleet.storage.data_directory import DataDirectory
 from tests.fuzz.bounds import assert_line, examples, in_time

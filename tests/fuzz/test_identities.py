@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 
 from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.config import Config, load_config, packaged
+from fleet.configuration.config import Config, load_config
 from fleet.documents import writable
 from fleet.errors import UserError
 from fleet.identity.fields import PLACES
 from fleet.identity.identities import read_identity, write_identity
 from fleet.identity.mints import mint_of
 from fleet.identity.muster import minted_seed, muster
+from fleet.packaged import packaged
 from tests.fuzz.bounds import assert_line, examples, in_time
 from tests.fuzz.changes import damaged
 from tests.fuzz.json_texts import mutated
