@@ -17,6 +17,7 @@ from fleet.control.commands import Answer, AnyCommand, Restart, Scale
 from fleet.control.control_socket import ControlSocket
 from fleet.errors import UserError
 from fleet.storage import token
+from fleet.web.connections import TIMEOUT
 from tests.fleet.staged import Staged
 from tests.fleet.test_control import Waiting
 
@@ -85,7 +86,12 @@ class Site:
         return socket.create_connection(self.listener.getsockname(), timeout=20)
 
     def healthy(self) -> float:
-        """Seconds that it takes to say so."""
+        """Seconds that it takes to say so: the lesser of two times where the first was about a second, for a busy machine
+        may stall. Whoever is held up by another is so for TIMEOUT."""
+        seconds = self._asking()
+        return seconds if not 0.8 < seconds < TIMEOUT / 3 else min(seconds, self._asking())
+
+    def _asking(self) -> float:
         begun = time.monotonic()
         assert 200 == self.ask("/healthz")[0]
         return time.monotonic() - begun
