@@ -27,7 +27,7 @@ class Timer:
 class Loop:
     """Turns of waiting and calling back. `now` is in seconds on a clock that moves between two turns only, and stands
     still while this process does: nobody is late for what went by while nobody was awake to see it. A timer that came due
-    meanwhile waits once more, until all others have woken as well."""
+    meanwhile waits for another moment, until all others have woken as well."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -53,10 +53,10 @@ class Loop:
     def turn(self, until: float) -> None:
         """Wait until `until`, a second at most, or until something comes up, and call back whom it concerns."""
         soonest = min(until, *(timer.due for timer in self._timers), self.now + LONGEST_WAIT)
-        passed = self._clock() - self._seen
-        ready = self._selector.select(max(0.0, soonest - self.now - passed))
+        begun = self._clock()
+        ready = self._selector.select(max(0.0, soonest - self.now - (begun - self._seen)))
         seen = self._clock()
-        long = seen - self._seen > NAP
+        long = seen - begun > NAP
         woken, self._slept = long and not self._slept, long
         self.now += min(seen - self._seen, NAP)
         self._seen = seen
@@ -64,7 +64,7 @@ class Loop:
             key.data()
         for timer in self._timers:
             if woken:
-                timer.due = max(timer.due, self.now + timer.seconds)
+                timer.due = max(timer.due, self.now + min(timer.seconds, LONGEST_WAIT))
             elif self.now >= timer.due:
                 timer.due = self.now + timer.seconds
                 timer.action()

@@ -1,12 +1,13 @@
 """The readings of a batch by column, each value of the type that its column has in a store that keeps to types.
 
 SQLite takes text in a REAL column and a float in an INTEGER one, and other simulators' databases may have such rows. What
-can be converted without loss is; a reading with a value that cannot be is rejected with the reason, and the others go on.
+means the same in the type of its column is converted; a reading with a value that cannot be is rejected with the reason, and the others go on.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -21,6 +22,9 @@ of them in the central tables."""
 
 COLUMNS = (*READING, "source_id", "extra")
 """What differs from row to row in the central tables."""
+
+NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,2})?", re.ASCII)
+"""A number as text, as it may stand in a column that has no type."""
 
 REQUIRED = ("timestamp", "sensor_id")
 
@@ -92,6 +96,16 @@ def converted(name: str, values: Sequence[Value], nul: bool) -> tuple[Sequence[V
     return result, wrong
 
 
+def fitted(name: str, value: Value) -> Value:
+    """A value as it stands in a central table's column; one that cannot stand there, and any of another column, as it is."""
+    if value is None or name not in TYPES:
+        return value
+    try:
+        return TYPES[name][1](value, True)
+    except ValueError:
+        return value
+
+
 def regular(name: str, values: Sequence[Value], nul: bool) -> bool:
     """Whether nothing is to be converted or rejected, which is the rule; found out without a look at each value."""
     kind = TYPES[name][0]
@@ -104,16 +118,22 @@ def regular(name: str, values: Sequence[Value], nul: bool) -> bool:
 def real(value: Value, _nul: bool) -> float:
     if isinstance(value, float) or (isinstance(value, int) and int(float(value)) == value):
         return float(value)
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value)
     raise ValueError(f"{spelled(value)} is no real number")
 
 
 def whole(value: Value, _nul: bool) -> int:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 2**63):
         return int(value)
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return whole(float(value) if set(value) & set(".eE") else int(value), _nul)
     raise ValueError(f"{spelled(value)} is no whole number")
 
 
 def text(value: Value, nul: bool) -> str:
+    if isinstance(value, int | float):
+        return str(value)
     wrong = fault(value, nul) if isinstance(value, str) else f"{spelled(value)} is no text"
     if wrong is not None:
         raise ValueError(wrong)

@@ -23,14 +23,21 @@ class Handover:
         self._refused_in_a_row = 0
         self._tasted = False
         self._refused_history = 0
+        self._tasted_history = False
         self.takes_history = True
-        """Whether episodes and epochs are taken; some servers know only readings."""
+        """Whether episodes and epochs are worth trying; some servers know only readings."""
 
         self.left_out: dict[str, str] = {}
         """The episodes and epochs that were refused by themselves, with the reason."""
 
-    def deliver(self, batch: Batch) -> Receipt:
-        """What became of the batch, all its parts together. Raises Failed; then what did arrive will arrive again."""
+    @property
+    def history_taken(self) -> bool:
+        """Whether episodes and epochs that were handed over need not be again."""
+        return self.takes_history and self._tasted_history
+
+    def deliver(self, batch: Batch, *, doubtful: bool = False) -> Receipt:
+        """What became of the batch, all its parts together. Raises Failed; then what did arrive will arrive again. That
+        `doubtful` readings, given up once, are refused says nothing of the target."""
         if not self.takes_history:
             batch = batch.readings_alone()
         if not batch.rows:
@@ -38,7 +45,8 @@ class Handover:
             return NONE
         suspects: dict[int, str] = {}
         receipt = self._deliver(batch, suspects)
-        self._judge(receipt, suspects)
+        if not doubtful:
+            self._judge(receipt, suspects)
         return Receipt(receipt.accepted, receipt.duplicates, {**receipt.rejected, **suspects})
 
     def _judge(self, receipt: Receipt, suspects: dict[int, str]) -> None:
@@ -54,7 +62,9 @@ class Handover:
     def _deliver(self, batch: Batch, suspects: dict[int, str]) -> Receipt:
         """`suspects` is told of the readings that no batch may have in it."""
         try:
-            return self._target.deliver(batch)
+            receipt = self._target.deliver(batch)
+            self._tasted_history |= bool(batch.episodes.rows or batch.epochs.rows)
+            return receipt
         except Indigestible as error:
             if batch.episodes.rows or batch.epochs.rows:
                 receipt = self._deliver(batch.readings_alone(), suspects)
@@ -74,7 +84,7 @@ class Handover:
             return
         try:
             self._target.deliver(Batch(source, (), episodes, epochs))
-            self._refused_history = 0
+            self._refused_history, self._tasted_history = 0, True
         except Indigestible as error:
             if count == 1:
                 self._leave_out(source, episodes, epochs, str(error))

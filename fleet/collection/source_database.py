@@ -22,8 +22,9 @@ MARKED = 1_000
 
 
 def first_id(opened: apsw.Connection) -> int:
+    """1 if there is none."""
     found = opened.execute("SELECT min(id) FROM sensor_readings").get
-    return found if isinstance(found, int) else 0
+    return found if isinstance(found, int) else 1
 
 
 def last_id(opened: apsw.Connection) -> int:

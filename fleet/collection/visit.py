@@ -26,6 +26,8 @@ from fleet.storage.readings import Unreadable, connection
 
 NO_NEWS = News(NOTHING, NOTHING, {}, more=False)
 
+LEAST = -(2**63)
+
 BATCHES = 20
 """So many batches of one database, then it is the next one's turn."""
 
@@ -171,7 +173,7 @@ class Visit:
         else:
             kept = round_.target.cursor(key)
             kept = round_.state.place(key) if kept is None else kept
-        return kept or min(0, first_id(self._opened) - 1)
+        return kept or min(0, max(first_id(self._opened) - 1, LEAST))
 
     def _move(self, before: int, place: int) -> None:
         if place > before:
@@ -190,7 +192,7 @@ class Visit:
         alive = tuple(number for number in ids if number not in self._dead) if self._dead else ids
         batch = Batch(source, stored(self._opened, source, alive), fresh.episodes, fresh.epochs)
         round_.tally.add(Account(source.name, left=len(batch.ids)))
-        receipt = round_.handover.deliver(batch)
+        receipt = round_.handover.deliver(batch, doubtful=place is None)
         if receipt.rejected:
             round_.state.bury(batch, receipt.rejected, round_.now())
             self._dead |= receipt.rejected.keys()
@@ -206,11 +208,11 @@ class Visit:
             delivered=len(receipt.accepted),
             duplicates=receipt.duplicates,
             dead=len(receipt.rejected),
-            episodes=len(fresh.episodes.rows) if round_.handover.takes_history else 0,
+            episodes=len(fresh.episodes.rows) if round_.handover.history_taken else 0,
             last_us=round(round_.now().timestamp() * 1e6) if receipt.accepted else 0,
         )
         round_.tally.add(account)
-        if fresh.marks and round_.handover.takes_history:
+        if fresh.marks and round_.handover.history_taken:
             round_.state.set_marks(source.key, fresh.marks)
             self._marks |= fresh.marks
         if left:

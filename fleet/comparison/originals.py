@@ -11,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from fleet.central.typed_readings import extra
+from fleet.central.typed_readings import extra, fitted
 from fleet.collection.batch import Row, Source
 from fleet.collection.source_database import quoted
 from fleet.collection.sources import Skipped, examine, find, name_of
@@ -162,6 +162,9 @@ class Originals:
         if rest:
             end = 1 + len(self._columns)
             rows = [(*row[: end - 1], extra(row, rest)) for row in rows]
+        if original.source.foreign:
+            names = ("id", *self._columns)
+            rows = [tuple(map(fitted, names, row)) for row in rows]
         return rows
 
     def _query(self, source: Source) -> tuple[str, list[tuple[str, int]]]:

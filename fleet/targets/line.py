@@ -6,6 +6,7 @@ The timeout of a socket is for each read only, and one byte at a time would neve
 from __future__ import annotations
 
 import io
+import socket
 import time
 from functools import partial
 from http.client import HTTPResponse
@@ -15,17 +16,19 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class Punctual(io.RawIOBase):
-    """Reads until `latest` on the monotonic clock, then raises TimeoutError."""
+    """Reads from a socket until `latest` on the monotonic clock, then raises TimeoutError."""
 
-    def __init__(self, raw: io.RawIOBase, latest: float) -> None:
-        self._raw, self._latest = raw, latest
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, latest: float) -> None:
+        self._raw, self._socket, self._latest = raw, sock, latest
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if time.monotonic() > self._latest:
+        left = self._latest - time.monotonic()
+        if left <= 0:
             raise TimeoutError("timed out")
+        self._socket.settimeout(left)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -36,9 +39,9 @@ class Punctual(io.RawIOBase):
 class PunctualResponse(HTTPResponse):
     """An answer that is to be there, whole, within so many seconds."""
 
-    def __init__(self, *arguments: Any, seconds: float, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.fp = io.BufferedReader(Punctual(self.fp.detach(), time.monotonic() + seconds))
+    def __init__(self, sock: socket.socket, *arguments: Any, seconds: float, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        self.fp = io.BufferedReader(Punctual(self.fp.detach(), sock, time.monotonic() + seconds))
 
 
 class _Line:
@@ -55,6 +58,11 @@ class _Line:
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]  # of the connection that this is mixed into
         self.sock.settimeout(self._seconds)  # until now it was the one for connecting
+
+    def request(self, *arguments: Any, **named: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(self._seconds)  # until now it was what was left for the answer before
+        super().request(*arguments, **named)  # type: ignore[misc]
 
 
 class Line(_Line, HTTPConnection):

@@ -10,7 +10,8 @@ import pytest
 from tests.collection import foreign
 from tests.collection.swept import sweep, sweep_into
 from tests.collection.targets import Listening
-from tests.fleet.damage import ask, damage
+from tests.e2e.running import fleet
+from tests.fleet.damage import ask, crew, damage, write
 
 LOOSE = """
 CREATE TABLE sensor_readings (
@@ -32,9 +33,9 @@ def data(tmp_path: Path) -> Path:
     [
         ("timestamp = NULL", "timestamp: is missing"),
         ("sensor_id = NULL", "sensor_id: is missing"),
-        ("sensor_id = 17", "sensor_id: 17 is no text"),
-        ("timestamp = 1714521600", "timestamp: 1714521600 is no text"),
-        ("temperature = '21.5'", "temperature: '21.5' is no real number"),
+        ("temperature = '21.5 C'", "temperature: '21.5 C' is no real number"),
+        ("temperature = x'00'", "temperature: b'\\x00' is no real number"),
+        ("timestamp = x'00'", "timestamp: b'\\x00' is no text"),
     ],
 )
 def test_a_value_of_another_type(data: Path, tmp_path: Path, change: str, reason: str) -> None:
@@ -52,17 +53,33 @@ def test_a_value_of_another_type(data: Path, tmp_path: Path, change: str, reason
     assert [(4, reason)] == letters
 
 
-def test_numbers_that_mean_the_same_are_no_conflict(data: Path, tmp_path: Path) -> None:
-    damage(data / "a.db", "UPDATE sensor_readings SET temperature = 20, status_code = 200.0")
-    for _ in range(2):
-        sweep(data, tmp_path / "central.db")
-        damage(data / "a.db", "UPDATE sensor_readings SET synced = 0")
-
-    found = ask(
-        tmp_path / "central.db", "SELECT DISTINCT temperature, status_code FROM sensor_readings WHERE sensor_id = 'A'"
+def test_what_means_the_same_is_no_conflict(data: Path, tmp_path: Path) -> None:
+    """Neither when it comes again nor for who compares the two."""
+    central = tmp_path / "central.db"
+    write(data / "S_000000.db", 20, sensors=crew(1))  # who compares wants a database of a fleet
+    damage(
+        data / "a.db",
+        """UPDATE sensor_readings SET sensor_id = 7, timestamp = 1714521600 + id, temperature = 20, humidity = '60.5',
+           status_code = 200.0""",
     )
-    assert "[(20.0, 200)]" == repr(found)
-    assert [] == ask(tmp_path / "central.db", "SELECT * FROM conflicts")
+    for _ in range(2):
+        assert 0 == sweep(data, central).totals().dead
+        damage(data / "a.db", "UPDATE sensor_readings SET synced = 0")
+    sweep(data, central)
+
+    columns = "sensor_id, timestamp, temperature, humidity, status_code"
+    found = ask(central, f"SELECT {columns} FROM sensor_readings WHERE sensor_id = '7' ORDER BY id LIMIT 1")
+    assert "[('7', '1714521601', 20.0, 60.5, 200)]" == repr(found)
+    assert [] == ask(central, "SELECT * FROM conflicts")
+    done = fleet("verify", "--data", data, "--against", f"sqlite:///{central}")
+    assert 0 == done.returncode, done.stdout
+
+
+def test_the_least_of_all_ids(data: Path) -> None:
+    """Is passed over, but keeps nobody from the others."""
+    damage(data / "a.db", f"UPDATE sensor_readings SET id = {-(2**63)} WHERE id = 3")
+
+    assert 19 == sweep_into(Listening(), data).totals().delivered
 
 
 @pytest.mark.parametrize("marking", [True, False], ids=["marking", "cursor"])

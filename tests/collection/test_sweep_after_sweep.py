@@ -69,6 +69,39 @@ def test_letters_are_tried_again_until_somebody_was_there(data: Path) -> None:
     assert [] == unmarked(data)
 
 
+def test_letters_that_are_refused_again_hold_nothing_back(data: Path) -> None:
+    """They say nothing of the target, and are tried once; what else there is arrives."""
+    swept(Listening(poisoned(20)), data)
+    damage(data / NAME, "UPDATE sensor_readings SET synced = 0 WHERE id IN (3, 4)")
+    target = Listening(poisoned(20))
+    with collecting(target, data, retry_dead=True) as (collector, round_):
+        collector.sweep()
+        collector.sweep()
+
+    assert not round_.tally.failing()
+    assert [3, 4] == target.ids
+    assert [(20,)] == unmarked(data)
+
+
+def test_history_that_nobody_has_taken_is_not_given_up(data: Path) -> None:
+    """Two rows are too few to tell a server that knows only readings from one that has a bad day."""
+    damage(data / NAME, "DELETE FROM anomaly_episodes WHERE first_seq > (SELECT min(first_seq) FROM anomaly_episodes)")
+
+    def answer(batch: Batch) -> Receipt:
+        if bad and (batch.episodes.rows or batch.epochs.rows):
+            raise Indigestible("422: extra inputs are not permitted")
+        return Receipt(frozenset(batch.ids))
+
+    bad, target = True, Listening(answer)
+    for _ in range(2):
+        with collecting(target, data) as (collector, _round):
+            collector.sweep()
+        bad = False
+
+    assert 1 == sum(len(batch.episodes.rows) for batch in target.batches)
+    assert 1 == sum(len(batch.epochs.rows) for batch in target.batches)
+
+
 def test_history_is_left_out_by_the_row(data: Path) -> None:
     """One episode that the target does not take keeps none of the others from it, nor those of other databases."""
     write(data / "S_000001.db", 99, sensors=crew(2)[1:])

@@ -76,13 +76,51 @@ def test_the_clock_stands_still_while_the_process_does() -> None:
     assert 100.0 + 11 * NAP == loop.now
 
 
-def test_timers_wait_once_more_after_the_process_stood_still() -> None:
-    """Whoever a timer would look at has just woken as well. If all turns take that long, timers go on nevertheless."""
-    moments, calls = [100.0], []
-    loop = Loop(lambda: moments[-1])
+def sleepy(*asleep: float) -> tuple[Loop, list[float]]:
+    """A loop whose turns wait that long, one after the other, and the moments of its clock."""
+    waits, moments = iter(asleep), [100.0]
+
+    def clock() -> float:
+        # It is read when the loop is made, and before and after each wait.
+        moments.append(moments[-1] + (next(waits) if len(moments) > 1 and len(moments) % 2 else 0.0))
+        return moments[-1]
+
+    return Loop(clock), moments
+
+
+def test_timers_wait_for_others_after_the_process_stood_still() -> None:
+    """Whoever a timer would look at has just woken as well; but where each turn is a nap, it is not put off for ever."""
+    loop, moments = sleepy(0.5, 3600.0, 0.5, 0.5, 3600.0, 3600.0)
+    calls: list[float] = []
     loop.every(1.0, lambda: calls.append(moments[-1]))
-    for step in (3600.0, 0.5, 0.5, 3600.0, 3600.0):
-        moments.append(moments[-1] + step)
+    for _ in range(6):
         loop.turn(loop.now)
 
-    assert [3701.0, 10901.0] == calls
+    assert [3701.5, 10901.5] == calls
+
+
+def test_rare_timers_are_put_off_for_a_moment_only() -> None:
+    loop, moments = sleepy(*(10 * (3600.0, *(10 * (0.5,)))))
+    calls: list[float] = []
+    loop.every(15.0, lambda: calls.append(moments[-1]))
+    for _ in range(110):
+        loop.turn(loop.now)
+
+    assert len(calls) >= 3  # 70 seconds by the loop's clock
+
+
+def test_long_calls_are_no_sleep() -> None:
+    now, calls = [100.0], 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+        now[0] += 2.5
+
+    loop = Loop(lambda: now[0])
+    loop.every(1.0, count)
+    now[0] += 1.0
+    for _ in range(10):
+        loop.turn(loop.now)
+
+    assert 10 == calls
