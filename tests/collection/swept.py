@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fleet.collection.collector import Collector
 from fleet.collection.leases import Leases
@@ -40,19 +41,9 @@ def sweep_into(target: Target, data: Path, *, batch_size: int = 1000, marking: b
     return tally
 
 
-def swept(
-    target: Target,
-    data: Path,
-    *,
-    batch_size: int = 1000,
-    marking: bool = True,
-    retry_dead: bool = False,
-    patience_ms: int = 5_000,
-) -> Tally:
-    """One sweep, whatever comes of it."""
-    with collecting(
-        target, data, batch_size=batch_size, marking=marking, retry_dead=retry_dead, patience_ms=patience_ms
-    ) as (collector, round_):
+def swept(target: Target, data: Path, **given: Any) -> Tally:
+    """One sweep, whatever comes of it; `given` as for `collecting`."""
+    with collecting(target, data, **given) as (collector, round_):
         collector.sweep()
     return round_.tally
 
