@@ -15,24 +15,24 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from worker.board import Board
-from worker.child import LOST, Body
-from worker.fate import fate
-from worker.hangs import PERIOD, Hangs
-from worker.loop import Loop
-from worker.nursery import Nursery
-from worker.report import mark
-from worker.restarts import Bucket, Policy
-from worker.sequel import sequel
+from worker.board import Scoreboard
+from worker.child import EXIT_UNKNOWN, ProcessMain
+from worker.fate import exit_status
+from worker.hangs import WATCHDOG_INTERVAL_SECONDS, Watchdog
+from worker.loop import EventLoop
+from worker.nursery import Spawner
+from worker.report import record_state
+from worker.restarts import RestartPolicy, TokenBucket
+from worker.sequel import decide_restart
 from worker.services import Services
 from worker.slot import Event, Outcome, Slot
 from worker.spec import WorkerSpec
-from worker.template import Template
-from worker.wakeup import Wakeup
+from worker.template import ForkServer
+from worker.wakeup import SignalSocket
 
 log = logging.getLogger("supervisor")
 
-SPAWNS_PER_TURN = 20
+MAX_SPAWNS_PER_TURN = 20
 """Forks between two looks at signals and control messages."""
 
 
@@ -41,39 +41,39 @@ class Supervisor:
 
     def __init__(
         self,
-        board: Board,
-        policy: Policy,
+        scoreboard: Scoreboard,
+        policy: RestartPolicy,
         run_number: int,
-        make_template: Callable[[int], Template],
+        make_forkserver: Callable[[int], ForkServer],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.board, self.policy = board, policy
+        self.scoreboard, self.policy = scoreboard, policy
         self.slots: dict[str, Slot] = {}
-        self.tell: Callable[[Event], None] = lambda _: None
+        self.on_event: Callable[[Event], None] = lambda _: None
         self.events: list[Event] = []
-        self._loop = loop = Loop(clock)
-        self._nursery = Nursery(make_template, loop, policy, self._reap, self.note)
-        self._services = Services(policy, self.note)
+        self._loop = loop = EventLoop(clock)
+        self._spawner = Spawner(make_forkserver, loop, policy, self._reap, self.record_event)
+        self._services = Services(policy, self.record_event)
         self._incarnation = run_number << 24
         self.draining = False
-        self._bucket = Bucket(policy, policy.fleet_burst, loop.now)
-        self._hangs = Hangs(board, policy.hang)
+        self._restart_tokens = TokenBucket(policy, policy.fleet_burst, loop.now)
+        self._watchdog = Watchdog(scoreboard, policy.hang_seconds)
         self._outcome = Outcome()
-        self.every(PERIOD, self._look)
+        self.every(WATCHDOG_INTERVAL_SECONDS, self._poll)
 
     # What others ask for
 
     def add(self, specs: Sequence[WorkerSpec]) -> None:
-        self._nursery.teach(specs)
+        self._spawner.register(specs)
         for spec in specs:
             leaving = self.slots.get(spec.name)
             if leaving is not None and leaving.child is not None:  # removed a moment ago, and still draining
-                leaving.spec, leaving.after = spec, "restart"
+                leaving.spec, leaving.after_exit = spec, "restart"
                 continue
             self.slots[spec.name] = Slot(spec, due=self._loop.now)
-            self._mark(self.slots[spec.name], "pending")
+            self._record_state(self.slots[spec.name], "pending")
 
-    def serve(self, name: str, body: Body, keep: tuple[int, ...] = ()) -> None:
+    def add_service(self, name: str, body: ProcessMain, keep: tuple[int, ...] = ()) -> None:
         """Keep a process running beside the workers, with the open descriptors `keep`."""
         self._services.add(name, body, keep)
 
@@ -95,17 +95,17 @@ class Supervisor:
         slot.deaths = ()
         self._outcome.failed = [other for other in self._outcome.failed if other != name]
         slot.spec = spec or slot.spec
-        self._nursery.teach([slot.spec])
+        self._spawner.register([slot.spec])
         if slot.phase == "running":
-            slot.after = "restart"
+            slot.after_exit = "restart"
             self._drain_slot(slot)
         else:
             self._schedule(slot, 0.0)
-        self.note(name, "restart asked for", "restart")
+        self.record_event(name, "restart asked for", "restart")
 
     def change(self, specs: Sequence[WorkerSpec]) -> None:
         """Have workers go on by new specs of the same sensors; those that do not run start by them."""
-        self._nursery.teach(specs)
+        self._spawner.register(specs)
         for spec in specs:
             self.slots[spec.name].change(spec)
 
@@ -113,7 +113,7 @@ class Supervisor:
         """Drain workers and forget them."""
         for name in names:
             slot = self.slots[name]
-            slot.after = "remove"
+            slot.after_exit = "remove"
             if slot.phase == "running":
                 self._drain_slot(slot)
             else:
@@ -122,35 +122,37 @@ class Supervisor:
     def drain(self) -> None:
         """Have everything that is due committed, then end. Asked for a second time: kill at once."""
         if self.draining:
-            self.note("fleet", "killed on request", "stop")
+            self.record_event("fleet", "killed on request", "stop")
             self._outcome.killed_by_request = True
             for slot in self.slots.values():
                 slot.kill_at = self._loop.now
             return
         self.draining = True
-        self.note("fleet", "draining", "stop")
-        self._nursery.leave()
+        self.record_event("fleet", "draining", "stop")
+        self._spawner.begin_drain()
         for slot in list(self.slots.values()):
             if slot.phase == "running":
                 self._drain_slot(slot)
             elif slot.phase == "waiting":
                 self._give_up(slot)
 
-    def note(self, worker: str, text: str, kind: str = "note", effect: str = "", sensors: tuple[str, ...] = ()) -> None:
+    def record_event(
+        self, worker: str, text: str, kind: str = "note", effect: str = "", sensors: tuple[str, ...] = ()
+    ) -> None:
         event = Event(time.time(), worker, text, kind, effect, sensors)
         self.events = [*self.events[-199:], event]
-        self.tell(event)
+        self.on_event(event)
         log.info("%s", event)
 
     # The loop
 
     def run(self) -> Outcome:
         """Supervise until every worker has ended. Must be called on the main thread."""
-        with Wakeup(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD) as wakeup:
-            self.watch(wakeup.socket, lambda: self._signalled(wakeup.numbers()))
+        with SignalSocket(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD) as wakeup:
+            self.watch(wakeup.socket, lambda: self._signalled(wakeup.received()))
             try:
                 while not self._finished():
-                    self._loop.turn(self._act())
+                    self._loop.run_once(self._act())
                 return self._outcome
             finally:
                 self._close()
@@ -168,43 +170,43 @@ class Supervisor:
         self._check_deadlines(now)
         return min((slot.due for slot in self._waiting()), default=math.inf)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """What has to be found out, for nobody tells."""
         self._reap()  # nothing wakes this process when a worker ends that an earlier template has forked
-        for slot in self._hangs.look(self.slots.values()):
-            self.note(slot.spec.name, f"no heartbeat for {self.policy.hang:.0f} s, killing it", "hang")
+        for slot in self._watchdog.check(self.slots.values()):
+            self.record_event(slot.spec.name, f"no heartbeat for {self.policy.hang_seconds:.0f} s, killing it", "hang")
             assert slot.child
             slot.child.signal(signal.SIGABRT, signal.SIGCONT)  # first for a stack dump, then for good
             slot.kill_at = self._loop.now + 1.0
-        self._services.look()
-        self._nursery.look()
+        self._services.check()
+        self._spawner.check()
 
     def _finished(self) -> bool:
         return all(slot.phase == "ended" for slot in self.slots.values())
 
     # Starting
     def _start_due(self, now: float) -> None:
-        due = [slot for slot in self._waiting() if slot.due <= now][:SPAWNS_PER_TURN]
-        allowed = [slot for slot in due if not slot.deaths or self._bucket.take(now)]
+        due = [slot for slot in self._waiting() if slot.due <= now][:MAX_SPAWNS_PER_TURN]
+        allowed = [slot for slot in due if not slot.deaths or self._restart_tokens.take(now)]
         for slot in due:
             if slot not in allowed:
                 slot.due = now + 1 / self.policy.fleet_rate
         if allowed:
             self._start(allowed)
-        elif not self._nursery.busy:
+        elif not self._spawner.busy:
             self._services.start_due(now)
 
     def _waiting(self) -> list[Slot]:
         """Those that are started when they are due; as long as others are being started, that is nobody."""
-        return [] if self._nursery.busy else [slot for slot in self.slots.values() if slot.phase == "waiting"]
+        return [] if self._spawner.busy else [slot for slot in self.slots.values() if slot.phase == "waiting"]
 
     def _start(self, slots: list[Slot]) -> None:
         for slot in slots:
             self._incarnation += 1
-            self._mark(slot, "starting")
-            slot.phase, slot.after, slot.kill_at, slot.incarnation = "running", "end", None, self._incarnation
-            slot.begun = slot.spec
-        children = self._nursery.spawn([(slot.spec.name, slot.incarnation) for slot in slots])
+            self._record_state(slot, "starting")
+            slot.phase, slot.after_exit, slot.kill_at, slot.incarnation = "running", "end", None, self._incarnation
+            slot.running_spec = slot.spec
+        children = self._spawner.spawn([(slot.spec.name, slot.incarnation) for slot in slots])
         for slot, child in zip(slots, children, strict=True):
             if isinstance(child, OSError):
                 self._ended(slot, child)
@@ -217,13 +219,13 @@ class Supervisor:
     # Ending
     def _drain_slot(self, slot: Slot) -> None:
         assert slot.child
-        slot.child.order(order="drain", seconds=self.policy.drain)
-        slot.kill_at = self._loop.now + self.policy.drain + 2
+        slot.child.send_message(order="drain", seconds=self.policy.drain_seconds)
+        slot.kill_at = self._loop.now + self.policy.drain_seconds + 2
 
     def _reap(self) -> None:
         for slot in list(self.slots.values()):
             if slot.child is not None:
-                end = fate(self.board, slot, told=self.draining or slot.after != "end")
+                end = exit_status(self.scoreboard, slot, asked_to_end=self.draining or slot.after_exit != "end")
                 if end is not None:
                     self._ended(slot, end)
         self._services.reap(self._loop.now)
@@ -231,44 +233,46 @@ class Supervisor:
     def _ended(self, slot: Slot, end: int | OSError) -> None:
         """A worker is gone: by order, because its run is over, or by accident; or it never was."""
         if slot.child is not None:
-            slot.child.release()
+            slot.child.close_lifeline()
             slot.child = None
         now = self._loop.now
-        then = sequel(slot, end, draining=self.draining, now=now, policy=self.policy, jitter=random.random())
-        if then.died:
+        decision = decide_restart(
+            slot, end, draining=self.draining, now=now, policy=self.policy, jitter=random.random()
+        )
+        if decision.died:
             slot.deaths = (*slot.deaths, now)[-self.policy.budget - 1 :]
-        slot.trouble = then.reason if isinstance(end, OSError) else ""
-        if then.blame:
-            getattr(self._outcome, then.blame).append(slot.spec.name)
-        if then.delay is None:
-            self._end(slot, then.state, then.reason)
+        slot.spawn_error = decision.reason if isinstance(end, OSError) else ""
+        if decision.outcome_list:
+            getattr(self._outcome, decision.outcome_list).append(slot.spec.name)
+        if decision.delay is None:
+            self._end(slot, decision.state, decision.reason)
         else:
-            self._schedule(slot, then.delay)
-            self._mark(slot, then.state, then.reason, died=then.died)
-        if then.told:
-            self.note(slot.spec.name, then.told, then.kind)
+            self._schedule(slot, decision.delay)
+            self._record_state(slot, decision.state, decision.reason, died=decision.died)
+        if decision.message:
+            self.record_event(slot.spec.name, decision.message, decision.kind)
 
     def _end(self, slot: Slot, state: str, reason: str = "") -> None:
         slot.phase = "ended"
         if state:
-            self._mark(slot, state, reason)
-        if slot.after == "remove":
+            self._record_state(slot, state, reason)
+        if slot.after_exit == "remove":
             del self.slots[slot.spec.name]
 
     def _give_up(self, slot: Slot) -> None:
         """Of one that has died and is not started again, something may be due that nobody has committed."""
         if slot.deaths:
-            self._outcome.unsettled.append(slot.spec.name)
-            self.note(slot.spec.name, "was waiting for its restart: what is due is left to the next run")
+            self._outcome.pending.append(slot.spec.name)
+            self.record_event(slot.spec.name, "was waiting for its restart: what is due is left to the next run")
         self._end(slot, "stopped")
 
     def _check_deadlines(self, now: float) -> None:
         for slot in list(self.slots.values()):
             child = slot.child
-            if child is None or slot.kill_at is None or now < slot.kill_at or child.awaited:
+            if child is None or slot.kill_at is None or now < slot.kill_at or child.spawn_pending:
                 continue
             if child.pid is None:  # it runs, but nobody can say which process it is: its successor fences it
-                self._ended(slot, LOST)
+                self._ended(slot, EXIT_UNKNOWN)
             else:
                 child.signal(signal.SIGKILL)
                 slot.kill_at = now + 5.0
@@ -278,9 +282,9 @@ class Supervisor:
         for slot in self.slots.values():
             if slot.child is not None:
                 slot.child.signal(signal.SIGKILL)
-                slot.child.release()
+                slot.child.close_lifeline()
         self._services.close()
-        self._nursery.close()
+        self._spawner.close()
 
-    def _mark(self, slot: Slot, state: str, reason: str = "", *, died: bool = False) -> None:
-        mark(self.board, slot.spec, self._incarnation, state, reason, died=died)
+    def _record_state(self, slot: Slot, state: str, reason: str = "", *, died: bool = False) -> None:
+        record_state(self.scoreboard, slot.spec, self._incarnation, state, reason, died=died)

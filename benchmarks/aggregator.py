@@ -11,17 +11,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.fleet.staged import Staged  # noqa: E402
+from tests.fleet.staged import StagedFleet  # noqa: E402
 from tests.fleet.test_aggregator import client_of  # noqa: E402
-from worker.board import STATE  # noqa: E402
+from worker.board import STATE_INDEX  # noqa: E402
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        staged = Staged(Path(folder, "data"), 10_000)
+        staged = StagedFleet(Path(folder, "data"), 10_000)
         client = client_of(staged)
         for state in ("healthy", "failed"):
-            staged.board.rows["state"] = STATE[state]
+            staged.scoreboard.rows["state"] = STATE_INDEX[state]
             for path in ("/healthz", "/metricz"):
                 took = []
                 for _ in range(20):

@@ -22,7 +22,7 @@ from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import load_config
 from fleet.configuration.settings import settings_for
 from worker.database import Database
-from worker.generation import Plan
+from worker.generation import SignalGenerator
 from worker.sinks import Epoch, Portion
 from worker.spec import Identity, StoreSpec
 
@@ -52,13 +52,13 @@ def main() -> None:
 def store(folder: Path, number: int) -> None:
     identity = Identity(f"BENCH_{number:06d}", model="M", timezone="America/Denver")
     settings = settings_for(load_config(None), load_catalogue(), identity)
-    plan = Plan(1, identity, settings, 0, 0)
+    generator = SignalGenerator(1, identity, settings, 0, 0)
     database = Database(StoreSpec(folder / f"{identity.sensor_id}.db"))
     database.claim([identity], 1)
     for first in range(0, READINGS, 1000):
-        epoch = None if first else Epoch(1, 1, "start", identity, settings, plan.schedule)
-        block = plan.block(first, min(1000, READINGS - first))
-        database.deliver([Portion(identity, settings, plan.schedule, first, block, epoch)])
+        epoch = None if first else Epoch(1, 1, "start", identity, settings, generator.schedule)
+        block = generator.block(first, min(1000, READINGS - first))
+        database.deliver([Portion(identity, settings, generator.schedule, first, block, epoch)])
     database.close()
 
 

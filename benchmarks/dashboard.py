@@ -19,7 +19,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.fleet.staged import Staged  # noqa: E402
+from tests.fleet.staged import StagedFleet  # noqa: E402
 
 SENSORS = 1000
 SERVE = """
@@ -35,7 +35,7 @@ OPEN = 15
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        staged = Staged(Path(folder, "data"), SENSORS)
+        staged = StagedFleet(Path(folder, "data"), SENSORS)
         chance = np.random.default_rng(1)
         advance(staged, chance)
         with server(staged) as (address, process):
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 @contextmanager
-def server(staged: Staged) -> Iterator[tuple[tuple[str, int], psutil.Process]]:
+def server(staged: StagedFleet) -> Iterator[tuple[tuple[str, int], psutil.Process]]:
     lifeline, theirs = socket.socketpair()
     with socket.create_server(("127.0.0.1", 0)) as listener, lifeline, theirs:
         numbers = listener.fileno(), theirs.fileno()
@@ -74,9 +74,9 @@ def server(staged: Staged) -> Iterator[tuple[tuple[str, int], psutil.Process]]:
             child.wait(10)
 
 
-def advance(staged: Staged, chance: np.random.Generator) -> None:
+def advance(staged: StagedFleet, chance: np.random.Generator) -> None:
     """A second later: other values, more readings."""
-    rows = staged.board.rows
+    rows = staged.scoreboard.rows
     rows["heartbeat_ns"] = time.monotonic_ns()
     rows["readings"] += 1 if rows["readings"].any() else 5000 + chance.integers(0, 300, SENSORS)
     rows["anomalies"] += chance.integers(0, 100, (SENSORS, 5)) == 0
@@ -120,7 +120,9 @@ def used(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def open_page(staged: Staged, chance: np.random.Generator, client: socket.socket, process: psutil.Process) -> float:
+def open_page(
+    staged: StagedFleet, chance: np.random.Generator, client: socket.socket, process: psutil.Process
+) -> float:
     """As a browser does it: snapshot and events every second."""
     before, begun = used(process), time.perf_counter()
     for _ in range(OPEN):

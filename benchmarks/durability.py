@@ -20,8 +20,8 @@ from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import load_config
 from fleet.configuration.settings import settings_for
 from worker.database import Database
-from worker.generation import Plan
-from worker.process import GOLDEN
+from worker.generation import SignalGenerator
+from worker.process import GOLDEN_RATIO_CONJUGATE
 from worker.sinks import Portion
 from worker.spec import Identity, Settings, StoreSpec, Synchronous
 
@@ -69,8 +69,8 @@ class Deliveries:
 
     def __init__(self, store: StoreSpec, settings: Settings, rows: int) -> None:
         self._identity, self._settings, self._rows = Identity("BENCH_000001"), settings, rows
-        self._plan = Plan(1, self._identity, settings, 0, 0)
-        self._chunk, self._next = self._plan.block(0, CHUNK), 0
+        self._generator = SignalGenerator(1, self._identity, settings, 0, 0)
+        self._chunk, self._next = self._generator.block(0, CHUNK), 0
         self.database = Database(store)
         self.database.claim([self._identity], 1)
 
@@ -78,10 +78,10 @@ class Deliveries:
         """Seconds for the commit alone."""
         first, end = self._next, self._next + self._rows
         if end > self._chunk.end:
-            self._chunk = self._plan.block(first, CHUNK)
+            self._chunk = self._generator.block(first, CHUNK)
         block = self._chunk.between(first, end)
         begun = time.perf_counter()
-        self.database.deliver([Portion(self._identity, self._settings, self._plan.schedule, first, block)])
+        self.database.deliver([Portion(self._identity, self._settings, self._generator.schedule, first, block)])
         self._next = end
         return time.perf_counter() - begun
 
@@ -133,7 +133,7 @@ def lived(store: StoreSpec, settings: Settings, begin: float, number: int, pace:
     with SyncCounter() as counter:
         deliveries = Deliveries(store, settings, ROWS)
         counter.syncs = 0
-        due, commits = begin + number * GOLDEN % 1 * pace, []
+        due, commits = begin + number * GOLDEN_RATIO_CONJUGATE % 1 * pace, []
         while due < begin + SECONDS[pace]:
             time.sleep(max(0.0, due - time.monotonic()))
             commits.append(deliveries.deliver())

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from fleet.storage.figures import figures
+from fleet.storage.figures import fleet_stats
 from fleet.storage.roster import Roster
-from worker.board import Board
+from worker.board import Scoreboard
 
 QUIET = 4.0
 """Seconds before the end in which nothing is measured: looking at a thousand processes takes one or two."""
@@ -74,27 +74,27 @@ def watched(case: Case, data: Path, process: subprocess.Popen[bytes]) -> str:
         if process.poll() is not None:
             raise SystemExit(f"{case.name}: the fleet ended with exit code {process.returncode}")
         time.sleep(0.05)
-    roster, board = Roster.read(roster_file), Board(board_file, writable=False)
+    roster, scoreboard = Roster.read(roster_file), Scoreboard(board_file, writable=False)
     rows = [member.row for member in roster.members]
     end = roster.started_ns / 1e9 + case.seconds
-    await_first_rows(board, rows, end)
-    first = (int(board.rows["first_commit_ns"][rows].max()) - roster.started_ns) / 1e9
+    await_first_rows(scoreboard, rows, end)
+    first = (int(scoreboard.rows["first_commit_ns"][rows].max()) - roster.started_ns) / 1e9
     time.sleep(min(5.0, max(0.0, end - time.monotonic() - 5)))  # what start-up left behind is caught up with
     memory = proportional(process.pid)
     begun, used, lag = time.monotonic(), processor(process.pid), 0.0
     while time.monotonic() < end - QUIET:
         time.sleep(0.25)
-        lag = max(lag, figures(board.snapshot()[rows]).lag)
+        lag = max(lag, fleet_stats(scoreboard.snapshot()[rows]).lag)
     share = (processor(process.pid) - used) / (time.monotonic() - begun)
     code = process.wait(timeout=120)
-    total = figures(board.rows[rows])
+    total = fleet_stats(scoreboard.rows[rows])
     due = int(sum(member.rate for member in roster.members) * case.seconds)
     settled = f"{total.scheduled:,}/{due:,}"
     return f"{case.name:36} {settled:>17} {first:7.1f} s {lag:7.2f} s {share:6.0%} {memory:5.0f} MB {code:4}"
 
 
-def await_first_rows(board: Board, rows: list[int], end: float) -> None:
-    while (board.rows["first_commit_ns"][rows] == 0).any() and time.monotonic() < end:
+def await_first_rows(scoreboard: Scoreboard, rows: list[int], end: float) -> None:
+    while (scoreboard.rows["first_commit_ns"][rows] == 0).any() and time.monotonic() < end:
         time.sleep(0.05)
 
 

@@ -12,7 +12,7 @@ from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import load_config
 from fleet.configuration.settings import settings_for
 from worker.database import Database
-from worker.generation import Plan
+from worker.generation import SignalGenerator
 from worker.sinks import Portion
 from worker.spec import Identity, Settings, StoreSpec
 
@@ -29,17 +29,17 @@ def main() -> None:
 
 
 def generate(identity: Identity, settings: Settings) -> None:
-    Plan(1, identity, settings, 0, 0).block(0, COUNT)
+    SignalGenerator(1, identity, settings, 0, 0).block(0, COUNT)
 
 
 def store(identity: Identity, settings: Settings) -> None:
-    plan = Plan(1, identity, settings, 0, 0)
+    generator = SignalGenerator(1, identity, settings, 0, 0)
     with tempfile.TemporaryDirectory() as folder:
         database = Database(StoreSpec(Path(folder, "bench.db")))
         database.claim([identity], 1)
         for first in range(0, COUNT, BATCH):
-            block = plan.block(first, BATCH)
-            database.deliver([Portion(identity, settings, plan.schedule, first, block)])
+            block = generator.block(first, BATCH)
+            database.deliver([Portion(identity, settings, generator.schedule, first, block)])
         database.close()
 
 

@@ -16,7 +16,7 @@ import apsw
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.e2e.running import Running, fleet, session, wait_for  # noqa: E402
+from tests.e2e.running import FleetProcess, fleet, session, wait_for  # noqa: E402
 
 CONFIG = """
 version: 2
@@ -29,7 +29,7 @@ TIMES = 3
 
 
 class Took(NamedTuple):
-    """Seconds from the fault until the board shows it, and until the sensor has settled what was due meanwhile."""
+    """Seconds from the fault until the scoreboard shows it, and until the sensor has settled what was due meanwhile."""
 
     seen: float
     recovered: float
@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.yaml")
         config.write_text(CONFIG)
-        running = Running(Path(folder, "data"), Path(folder, "output"), "-c", config).ready()
+        running = FleetProcess(Path(folder, "data"), Path(folder, "output"), "-c", config).ready()
         try:
             print(f"{'fault':44} seen after  committing after")
             for name, fault in FAULTS.items():
@@ -52,7 +52,7 @@ def main() -> None:
             running.end()
 
 
-def measured(running: Running, fault: Callable[[Running, Path], None]) -> Took:
+def measured(running: FleetProcess, fault: Callable[[FleetProcess, Path], None]) -> Took:
     database = running.data / f"{VICTIM}.db"
     wait_for(lambda: running.state(VICTIM) == "healthy", "it is healthy")
     before = running.row(VICTIM).copy()
@@ -64,25 +64,25 @@ def measured(running: Running, fault: Callable[[Running, Path], None]) -> Took:
     return Took(seen, time.monotonic() - begun)
 
 
-def noticed(running: Running, before: object) -> bool:
+def noticed(running: FleetProcess, before: object) -> bool:
     row = running.row(VICTIM)
     return any(row[name] != before[name] for name in ("restarts", "renewals", "retries"))  # type: ignore[index]
 
 
-def caught_up(running: Running, before: object) -> bool:
+def caught_up(running: FleetProcess, before: object) -> bool:
     row = running.row(VICTIM)
     return bool(running.state(VICTIM) == "healthy" and row["next_seq"] > before["next_seq"] + 20)  # type: ignore[index]
 
 
-def kill(running: Running, database: Path) -> None:
+def kill(running: FleetProcess, database: Path) -> None:
     running.worker(VICTIM).kill()
 
 
-def stop(running: Running, database: Path) -> None:
+def stop(running: FleetProcess, database: Path) -> None:
     running.worker(VICTIM).suspend()
 
 
-def lock(running: Running, database: Path) -> None:
+def lock(running: FleetProcess, database: Path) -> None:
     connection = apsw.Connection(str(database))
     connection.execute("BEGIN IMMEDIATE")
     wait_for(lambda: running.state(VICTIM) == "unready", "it says that it waits", 60)
@@ -90,18 +90,18 @@ def lock(running: Running, database: Path) -> None:
     connection.close()
 
 
-def delete(running: Running, database: Path) -> None:
+def delete(running: FleetProcess, database: Path) -> None:
     database.unlink()
 
 
-def spoil(running: Running, database: Path) -> None:
+def spoil(running: FleetProcess, database: Path) -> None:
     worker = running.worker(VICTIM)
     worker.suspend()
     database.write_bytes(b"garbage" * 1000)
     worker.kill()
 
 
-def orphans(running: Running) -> float:
+def orphans(running: FleetProcess) -> float:
     begun = time.monotonic()
     running.process.kill()
     running.process.wait()
@@ -109,7 +109,7 @@ def orphans(running: Running) -> float:
     return time.monotonic() - begun
 
 
-FAULTS: dict[str, Callable[[Running, Path], None]] = {
+FAULTS: dict[str, Callable[[FleetProcess, Path], None]] = {
     "worker killed (SIGKILL)": kill,
     "worker stopped (SIGSTOP), hang limit 2 s": stop,
     "database locked until the worker is unready": lock,

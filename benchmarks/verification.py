@@ -15,7 +15,7 @@ from fleet.configuration.config import load_config
 from fleet.configuration.settings import settings_for
 from fleet.verification.verification import verify
 from worker.database import Database
-from worker.generation import Plan
+from worker.generation import SignalGenerator
 from worker.sinks import Epoch, Portion
 from worker.spec import Identity, Settings, StoreSpec
 
@@ -54,15 +54,15 @@ def measure(sensors: int) -> tuple[float, float]:
 
 
 def store(path: Path, identities: Sequence[Identity], settings: Settings) -> None:
-    plans = [Plan(1, identity, settings, 0, 0) for identity in identities]
-    size = ROUND if len(plans) > 1 else 1000
+    generators = [SignalGenerator(1, identity, settings, 0, 0) for identity in identities]
+    size = ROUND if len(generators) > 1 else 1000
     database = Database(StoreSpec(path))
     database.claim(identities, 1)
-    for first in range(0, COUNT // len(plans), size):
+    for first in range(0, COUNT // len(generators), size):
         portions = []
-        for identity, plan in zip(identities, plans, strict=True):
-            epoch = None if first else Epoch(1, 1, "start", identity, settings, plan.schedule)
-            portions.append(Portion(identity, settings, plan.schedule, first, plan.block(first, size), epoch))
+        for identity, generator in zip(identities, generators, strict=True):
+            epoch = None if first else Epoch(1, 1, "start", identity, settings, generator.schedule)
+            portions.append(Portion(identity, settings, generator.schedule, first, generator.block(first, size), epoch))
         database.deliver(portions)
     database.close()
 

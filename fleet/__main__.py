@@ -9,10 +9,10 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    begin("fleet.cli")
+    run_program("fleet.cli")
 
 
-def begin(program: str) -> NoReturn:
+def run_program(program: str) -> NoReturn:
     """Import a program and run its `main`. Ctrl-C in between ends this process as it ends any other, without a
     traceback."""
     interrupted = signal.getsignal(signal.SIGINT)

@@ -15,21 +15,29 @@ import click
 
 from fleet.commands.collect import collect
 from fleet.commands.config import config
-from fleet.commands.entry import enter, program_version
-from fleet.commands.flags import DATA, SETTINGS, Duration, Place, Share, Whole, overrides
+from fleet.commands.entry import program_version, run_command_line
+from fleet.commands.flags import (
+    CONFIG_OPTIONS,
+    DATA_OPTION,
+    DurationParam,
+    IntegerParam,
+    PathParam,
+    ShareParam,
+    config_overrides,
+)
 from fleet.commands.intervening import inject, pause, resume
 from fleet.commands.receive import receive
 from fleet.commands.top import top
 
-CONFIG = click.option(
+CONFIG_OPTION = click.option(
     "-c",
     "--config",
-    type=Place(),
+    type=PathParam(),
     metavar="FILE",
     envvar="CONFIG_FILE",
     help="YAML config. Default: $CONFIG_FILE, or a hundred sensors at one reading/s.",
 )
-MOST_SENSORS = 100_000
+MAX_SENSORS = 100_000
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,15 +46,15 @@ def cli() -> None:
     """Simulate a fleet of industrial sensors: readings with labelled anomalies, in SQLite, provably complete."""
 
 
-def options(command: Callable[..., int]) -> Callable[..., int]:
+def up_options(command: Callable[..., int]) -> Callable[..., int]:
     """The options of `fleet up`. A value is checked together with the config, so that all errors look alike."""
     for option in reversed(
         (
-            CONFIG,
-            *SETTINGS,
-            DATA,
+            CONFIG_OPTION,
+            *CONFIG_OPTIONS,
+            DATA_OPTION,
             click.option(
-                "--identities", type=Place(), metavar="DIR", help="Folder of identity files. Default: in --data."
+                "--identities", type=PathParam(), metavar="DIR", help="Folder of identity files. Default: in --data."
             ),
             click.option("-d", "--detach", is_flag=True, help="Return as soon as all workers have committed."),
         )
@@ -56,7 +64,7 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
 
 
 @cli.command()
-@options
+@up_options
 def up(config: Path | None, data: Path, identities: Path | None, detach: bool, **flags: Any) -> int:
     """Start a fleet and run it until it is stopped.
 
@@ -65,11 +73,11 @@ def up(config: Path | None, data: Path, identities: Path | None, detach: bool, *
     from fleet.running.launch import launch
     from fleet.storage.data_directory import DataDirectory
 
-    return launch(config, overrides(flags), DataDirectory(data), identities, detach=detach)
+    return launch(config, config_overrides(flags), DataDirectory(data), identities, detach=detach)
 
 
 @cli.command()
-@DATA
+@DATA_OPTION
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(data: Path, as_json: bool) -> int:
     """Show how the running fleet is."""
@@ -79,8 +87,10 @@ def status(data: Path, as_json: bool) -> int:
 
 
 @cli.command()
-@DATA
-@click.option("--timeout", type=Duration(), default="60s", show_default=True, help="How long to wait for it to end.")
+@DATA_OPTION
+@click.option(
+    "--timeout", type=DurationParam(), default="60s", show_default=True, help="How long to wait for it to end."
+)
 def down(data: Path, timeout: float) -> int:
     """Stop the running fleet, all that is due committed."""
     from fleet.commands.operator import stop
@@ -89,50 +99,50 @@ def down(data: Path, timeout: float) -> int:
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})  # -1 is a count, though a bad one
-@click.argument("count", type=Whole(1, MOST_SENSORS))
-@DATA
+@click.argument("count", type=IntegerParam(1, MAX_SENSORS))
+@DATA_OPTION
 def scale(count: int, data: Path) -> int:
     """Grow or shrink the running fleet to COUNT sensors."""
-    from fleet.commands.operator import ask
+    from fleet.commands.operator import ask_fleet
 
-    answer = ask(data, command="scale", count=count)
+    answer = ask_fleet(data, command="scale", count=count)
     click.echo(f"scaled from {answer['before']} to {answer['count']} sensors")
     return 0
 
 
 @cli.command()
 @click.argument("sensor")
-@DATA
+@DATA_OPTION
 def restart(sensor: str, data: Path) -> int:
     """Restart the worker of a sensor, also one that has failed."""
-    from fleet.commands.operator import ask
+    from fleet.commands.operator import ask_fleet
 
-    answer = ask(data, command="restart", sensor=sensor)
+    answer = ask_fleet(data, command="restart", sensor=sensor)
     click.echo(f"restarting {answer['worker']}")
     return 0
 
 
 @cli.command()
 @click.option("--firmware", metavar="V", required=True, help="The version that they get.")
-@click.option("--share", type=Share(), required=True, metavar="P", help="How many of the sensors, such as 20%.")
-@click.option("--step", type=Share(), metavar="P", help="Not all at once, but so many at a time.")
-@click.option("--every", type=Duration(), metavar="TIME", help="With --step: how long one step lasts, such as 5m.")
-@DATA
+@click.option("--share", type=ShareParam(), required=True, metavar="P", help="How many of the sensors, such as 20%.")
+@click.option("--step", type=ShareParam(), metavar="P", help="Not all at once, but so many at a time.")
+@click.option("--every", type=DurationParam(), metavar="TIME", help="With --step: how long one step lasts, such as 5m.")
+@DATA_OPTION
 def rollout(firmware: str, share: float, step: float | None, every: float | None, data: Path) -> int:
     """Give a share of the running fleet's sensors another firmware, which stays theirs.
 
     The same share of the same fleet is always the same sensors, and a larger one has all of a smaller one.
     """
-    from fleet.commands.operator import roll_out
+    from fleet.commands.operator import start_rollout
 
-    return roll_out(data, firmware, share, step, every)
+    return start_rollout(data, firmware, share, step, every)
 
 
 @cli.command()
 @click.argument("sensor", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added.")
-@click.option("-n", "--lines", type=Whole(0, 10**9), default=100, show_default=True, help="How many lines back.")
-@DATA
+@click.option("-n", "--lines", type=IntegerParam(0, 10**9), default=100, show_default=True, help="How many lines back.")
+@DATA_OPTION
 def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
     """Show the log of the fleet or of one sensor."""
     from fleet.commands.logs import show
@@ -141,7 +151,7 @@ def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
 
 
 @cli.command()
-@DATA
+@DATA_OPTION
 @click.option("--sensor", metavar="ID", help="Only this sensor.")
 @click.option("--complete", is_flag=True, help="Every sensor of the last run must have all that was due in it.")
 @click.option("--against", metavar="TARGET", help="Compare with what arrived there, named as in `fleet collect --to`.")
@@ -154,9 +164,9 @@ def verify(
 ) -> int:
     """Prove that no reading was lost, doubled or altered: compute each again and compare."""
     from fleet.commands.verdict_report import show
-    from fleet.comparison.against import given
+    from fleet.comparison.against import comparison_options
 
-    target = given(against, table, sensor, complete=complete)
+    target = comparison_options(against, table, sensor, complete=complete)
     return show(data, sensor=sensor, complete=complete, as_json=as_json, against=target)
 
 
@@ -180,19 +190,19 @@ def identities() -> None:
 
 
 @identities.command("mint")
-@click.argument("count", type=Whole(1, MOST_SENSORS))
-@click.option("--out", type=Place(), metavar="DIR", required=True, help="Folder to write them to.")
-@CONFIG
+@click.argument("count", type=IntegerParam(1, MAX_SENSORS))
+@click.option("--out", type=PathParam(), metavar="DIR", required=True, help="Folder to write them to.")
+@CONFIG_OPTION
 @click.option("--seed", metavar="S", help="The same seed gives the same identities.")
 @click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city.")
 def identities_mint(count: int, out: Path, config: Path | None, seed: str | None, prefix: str | None) -> int:
     """Write COUNT new identities, one file each, to a folder."""
-    from fleet.configuration.config import Given, load_config
-    from fleet.identity.mints import mint_into
+    from fleet.configuration.config import SourcedValue, load_config
+    from fleet.identity.mints import write_generated_identities
 
-    flags = {"simulation.seed": Given(seed, "--seed"), "replicas.prefix": Given(prefix, "--prefix")}
+    flags = {"simulation.seed": SourcedValue(seed, "--seed"), "replicas.prefix": SourcedValue(prefix, "--prefix")}
     given = {key: value for key, value in flags.items() if value.value is not None}
-    chosen, warnings = mint_into(out, load_config(config, os.environ, given), count)
+    chosen, warnings = write_generated_identities(out, load_config(config, os.environ, given), count)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"{count} identities in {out}, seed {chosen}")
@@ -200,4 +210,4 @@ def identities_mint(count: int, out: Path, config: Path | None, seed: str | None
 
 
 def main() -> NoReturn:
-    enter(cli, "fleet")
+    run_command_line(cli, "fleet")

@@ -13,30 +13,30 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fleet.errors import UserError
-from fleet.quotes import legible
+from fleet.quotes import escape_short
 
-LARGEST_FILE = 64_000_000
-DEEPEST = 100
-UNWRITABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
-SPACE = re.compile(r"[ \t\n\r]*")
+MAX_FILE_BYTES = 64_000_000
+MAX_JSON_DEPTH = 100
+CONTROL_CHARACTERS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
+JSON_WHITESPACE = re.compile(r"[ \t\n\r]*")
 TRAILING_COMMA = re.compile(r",[ \t\n\r]*[]}]")
 DECODER = json.JSONDecoder()
 
 
-class RepeatedKey(ValueError):
+class DuplicateKey(ValueError):
     """An object that gives one key twice."""
 
 
-def read_text(path: Path) -> str:
+def read_text_file(path: Path) -> str:
     """The whole file, without a byte order mark, its lines ended by newlines; UserError if there is no such text file
     of at most 64 MB."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would keep us waiting
             raise UserError(f"{path}: is not a file")
         with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise UserError(f"{path}: is larger than {LARGEST_FILE // 1_000_000} MB")
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise UserError(f"{path}: is larger than {MAX_FILE_BYTES // 1_000_000} MB")
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -54,14 +54,14 @@ def read_text(path: Path) -> str:
 def parse_json(text: str, path: Path) -> Any:
     """The value that `text` spells; UserError with line and column of `path` if it spells none."""
     try:
-        document = json.loads(text, object_pairs_hook=distinct)
-        if deeper(document, DEEPEST):
+        document = json.loads(text, object_pairs_hook=reject_duplicate_keys)
+        if is_nested_deeper(document, MAX_JSON_DEPTH):
             raise UserError(f"{path}: invalid JSON: nested too deeply")
         return document
     except json.JSONDecodeError as error:
-        line, column, reason = what_is_wrong(error)
+        line, column, reason = describe_error(error)
         raise UserError(f"{path}:{line}:{column}: invalid JSON: {reason}") from None
-    except RepeatedKey as error:
+    except DuplicateKey as error:
         raise UserError(f"{path}: invalid JSON: {error}") from None
     except RecursionError:
         raise UserError(f"{path}: invalid JSON: nested too deeply") from None
@@ -69,24 +69,24 @@ def parse_json(text: str, path: Path) -> Any:
         raise UserError(f"{path}: invalid JSON: a number of thousands of digits") from None
 
 
-def deeper(document: Any, levels: int) -> bool:
+def is_nested_deeper(document: Any, levels: int) -> bool:
     """Whether values are nested in more levels than that. Those that are not can be compared and written out without
     regard to the limit of recursion."""
     level = [document]
     for _ in range(levels):
-        level = [inner for value in level for inner in inside(value)]
+        level = [inner for value in level for inner in child_values(value)]
         if not level:
             return False
     return True
 
 
-def inside(value: Any) -> Iterable[Any]:
+def child_values(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
 
 
-def what_is_wrong(error: json.JSONDecodeError) -> tuple[int, int, str]:
+def describe_error(error: json.JSONDecodeError) -> tuple[int, int, str]:
     """Line, column and reason, the same on all versions of Python: before 3.13 a comma too many was blamed on what
     follows it."""
     comma = TRAILING_COMMA.search(error.doc, len(error.doc[: error.pos].rstrip(" \t\n\r,")))
@@ -96,45 +96,45 @@ def what_is_wrong(error: json.JSONDecodeError) -> tuple[int, int, str]:
     return error.doc.count("\n", 0, at) + 1, at - error.doc.rfind("\n", 0, at), "a comma after the last element"
 
 
-def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise RepeatedKey(f"the key {quoted(repeated)} is given twice in one object")
+        raise DuplicateKey(f"the key {short_json(repeated)} is given twice in one object")
     return fields
 
 
-def refuse(path: Path, text: str, keys: Sequence[str | int], value: object, allowed: str) -> NoReturn:
+def raise_json_error(path: Path, text: str, keys: Sequence[str | int], value: object, allowed: str) -> NoReturn:
     """Raise the one line about a value of a JSON file: file, line, column, key, value, what is allowed."""
-    line, column = position(text, keys)
-    name = "".join(f"[{key}]" if isinstance(key, int) else f".{legible(key)}" for key in keys).lstrip(".")
-    raise UserError(f"{path}:{line}:{column}: {name}: {quoted(value)} {allowed}")
+    line, column = locate(text, keys)
+    name = "".join(f"[{key}]" if isinstance(key, int) else f".{escape_short(key)}" for key in keys).lstrip(".")
+    raise UserError(f"{path}:{line}:{column}: {name}: {short_json(value)} {allowed}")
 
 
-def quoted(value: object) -> str:
+def short_json(value: object) -> str:
     """`value` as JSON spells it, shortened."""
-    return legible(json.dumps(value, ensure_ascii=False))
+    return escape_short(json.dumps(value, ensure_ascii=False))
 
 
-def writable(text: str) -> bool:
+def is_one_line(text: str) -> bool:
     """Whether `text` can stand in one line of a file, a log and a database: no control characters, no line ends, no
     half of a surrogate pair (which JSON can spell and UTF-8 cannot)."""
-    return not UNWRITABLE.search(text)
+    return not CONTROL_CHARACTERS.search(text)
 
 
-def position(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
+def locate(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
     """Line and column, from 1, of the value under `keys` in valid JSON; of the innermost one that is there."""
     at = skip_space(text, 0)
     for key in keys:
-        inner = enter_list(text, at, key) if isinstance(key, int) else enter_object(text, at, key)
+        inner = find_element(text, at, key) if isinstance(key, int) else find_member(text, at, key)
         if inner is None:
             break
         at = inner
     return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
 
 
-def enter_object(text: str, at: int, wanted: str) -> int | None:
+def find_member(text: str, at: int, wanted: str) -> int | None:
     """Where the value of the member `wanted` of the object at `at` begins, None if it has none."""
     while text[at] in "{,":
         at = skip_space(text, at + 1)
@@ -148,7 +148,7 @@ def enter_object(text: str, at: int, wanted: str) -> int | None:
     return None
 
 
-def enter_list(text: str, at: int, wanted: int) -> int | None:
+def find_element(text: str, at: int, wanted: int) -> int | None:
     """Where the element number `wanted` of the list at `at` begins."""
     if text[at] != "[":
         return None
@@ -164,5 +164,5 @@ def skip_value(text: str, at: int) -> int:
 
 
 def skip_space(text: str, at: int) -> int:
-    found = SPACE.match(text, at)
+    found = JSON_WHITESPACE.match(text, at)
     return found.end() if found else at

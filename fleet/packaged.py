@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE_DIR = Path(__file__).resolve().parent
 
 
-def packaged(name: str) -> Path:
+def resource_path(name: str) -> Path:
     """Where `name` (as in `packaged("fleet.yaml")`) is: inside the installed package, else in a source tree's configs/."""
-    installed = PACKAGE / "configs" / name
-    return installed if installed.exists() else PACKAGE.parent / "configs" / name
+    installed = PACKAGE_DIR / "configs" / name
+    return installed if installed.exists() else PACKAGE_DIR.parent / "configs" / name

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-SHOWN = 60
+MAX_QUOTED_CHARACTERS = 60
 
 
-def legible(text: str) -> str:
+def escape_short(text: str) -> str:
     """The beginning of a text, escaped."""
-    return escaped(text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}...")
+    return escape(text if len(text) <= MAX_QUOTED_CHARACTERS else f"{text[: MAX_QUOTED_CHARACTERS - 3]}...")
 
 
-def spelled(value: object) -> str:
+def repr_short(value: object) -> str:
     """The beginning of a value as Python spells it."""
-    return legible(ascii(value))
+    return escape_short(ascii(value))
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """A text with escapes for what a terminal would obey, hide or break the line at."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def replace(path: Path, text: str, *, sync: bool = False) -> None:
+def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
     """Write it beside the file and move it into place; with `sync` once it is on the disk. After an OSError the file is
     as it was, and what was written is gone."""
     temporary = path.with_suffix(".new")

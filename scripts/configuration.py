@@ -12,19 +12,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fleet.commands.flags import KEYS
-from fleet.configuration.anomalies import KINDS as TYPES
+from fleet.commands.flags import CONFIG_KEYS
+from fleet.configuration.anomalies import ANOMALY_TYPES as TYPES
 from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import Config, json_schema
-from fleet.configuration.dialects import SPELLINGS
-from fleet.configuration.faults import at, misfit, resolved
-from fleet.configuration.sources import VARIABLES
+from fleet.configuration.dialects import KEY_ALIASES
+from fleet.configuration.faults import resolve_schema, schema_violation, subschema
+from fleet.configuration.sources import ENVIRONMENT_VARIABLES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 TABLE = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- end -->", re.DOTALL)
 ROW = re.compile(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$", re.MULTILINE)
 FLAGS = {
-    **dict(KEYS.values()),
+    **dict(CONFIG_KEYS.values()),
     "replicas.database": "--shared-db",
     "monitoring.enabled": "--no-http",
     "simulation.duration_seconds": "--for",
@@ -37,7 +37,7 @@ Keys = tuple[str, ...]
 
 def keys(schema: Mapping[str, Any], path: Keys) -> Iterator[Keys]:
     """The path of every value below a section; `*` stands for the keys of a mapping."""
-    here = at(schema, path)
+    here = subschema(schema, path)
     inner = [*here.get("properties", {})] or (["*"] if isinstance(here.get("additionalProperties"), Mapping) else [])
     for name in inner:
         yield from keys(schema, (*path, name))
@@ -47,15 +47,15 @@ def keys(schema: Mapping[str, Any], path: Keys) -> Iterator[Keys]:
 
 def kind(schema: Mapping[str, Any], path: Keys) -> str:
     """What is allowed, in the words of the error for anything else."""
-    found = at(schema, path)
+    found = subschema(schema, path)
     if found.get("type") == "array":
-        inner = resolved(found["items"], schema)
+        inner = resolve_schema(found["items"], schema)
         if inner.get("type") == "object":
             return "a list of sections"
         return f"a list of {inner.get('description', 'text').removeprefix('a ')}"
     if found.get("type") == "string" and "enum" not in found and "description" not in found:
         return "text"
-    return misfit(None, found).removeprefix("is not ").removeprefix("one of ")
+    return schema_violation(None, found).removeprefix("is not ").removeprefix("one of ")
 
 
 def default(path: Keys) -> str:
@@ -66,7 +66,7 @@ def default(path: Keys) -> str:
     for name in path:
         here = getattr(here, name)
     if here is None and path[:2] == ("anomalies", "types"):
-        here = TYPES[path[2]].DEFAULTS.get(path[3])
+        here = TYPES[path[2]].DEFAULT_PARAMETERS.get(path[3])
     if here is None:
         return "–"
     if isinstance(here, bool):
@@ -79,7 +79,7 @@ def default(path: Keys) -> str:
 def section(schema: Mapping[str, Any], name: str, meanings: Mapping[str, str]) -> Iterator[str]:
     yield "| key | value | default | variable | flag | meaning |"
     yield "|---|---|---|---|---|---|"
-    named = [(key, variable) for variable, all_keys in VARIABLES.items() for key in all_keys]
+    named = [(key, variable) for variable, all_keys in ENVIRONMENT_VARIABLES.items() for key in all_keys]
     for path in keys(schema, tuple(name.split("."))):
         key = ".".join(path)
         variables = ", ".join(f"`{variable}`" for known, variable in named if known == key)
@@ -91,7 +91,7 @@ def section(schema: Mapping[str, Any], name: str, meanings: Mapping[str, str]) -
 def spellings(meanings: Mapping[str, str]) -> Iterator[str]:
     yield "| spelling | means | remark |"
     yield "|---|---|---|"
-    for spelling, (key, _) in SPELLINGS.items():
+    for spelling, (key, _) in KEY_ALIASES.items():
         yield f"| `{spelling}` | `{key}` | {meanings.get(spelling, '')} |"
 
 
@@ -132,7 +132,7 @@ def missing(page: str) -> list[str]:
     schema = json_schema()
     known = dict(ROW.findall(page))
     every = [".".join(path) for name in schema["properties"] for path in keys(schema, (name,))]
-    absent = [f"{key} is in no table" for key in (*every, *SPELLINGS) if key not in known]
+    absent = [f"{key} is in no table" for key in (*every, *KEY_ALIASES) if key not in known]
     return absent + [f"{key} has no meaning" for key in every if known.get(key) == ""]
 
 

@@ -13,19 +13,19 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The standard library's own helpers live as long as the interpreter that started them.
-LASTING = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+PERSISTENT_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
 def children() -> set[psutil.Process]:
     return set(psutil.Process(os.getpid()).children(recursive=True))
 
 
-def lives(process: psutil.Process) -> bool:
+def is_running(process: psutil.Process) -> bool:
     """Whether it still runs and is nobody's to keep; a zombie has ended, and its parent may yet reap it."""
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        return not any(name in argument for argument in process.cmdline() for name in LASTING)
+        return not any(name in argument for argument in process.cmdline() for name in PERSISTENT_HELPERS)
     except psutil.NoSuchProcess:
         return False
 
@@ -35,7 +35,7 @@ def _no_child_is_left() -> Iterator[None]:
     """Processes of wider fixtures are there before the test begins and may stay."""
     before = children()
     yield
-    left = [process for process in children() - before if lives(process)]
+    left = [process for process in children() - before if is_running(process)]
     _, left = psutil.wait_procs(left, timeout=2.0) if left else ([], [])
     names = [f"{process.pid} {process.name()}" for process in left if process.is_running()]
     for process in left:

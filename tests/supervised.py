@@ -14,46 +14,46 @@ import psutil
 
 from supervisor import Supervisor
 from tests.worker.samples import TEMPERATURE
-from worker.board import STATES, Board
+from worker.board import STATES, Scoreboard
 from worker.clock import elapsed_ns
 from worker.log import LogSpec
-from worker.restarts import Policy
+from worker.restarts import RestartPolicy
 from worker.spec import Identity, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
-from worker.template import Template
+from worker.template import ForkServer
 
-SECOND = 1_000_000
-QUICK = Policy(backoff_min=0.05, backoff_max=0.1, budget=3, drain=3.0)
+SECOND_US = 1_000_000
+QUICK_POLICY = RestartPolicy(backoff_min=0.05, backoff_max=0.1, budget=3, drain_seconds=3.0)
 
 
-class Fleet:
-    """A supervisor on a directory, whose loop is steered by a script of (condition, action) steps. `looks` counts how
+class ScriptedFleet:
+    """A supervisor on a directory, whose loop is steered by a script of (condition, action) steps. clock_reads counts how
     often it has looked at the clock."""
 
-    def __init__(self, path: Path, policy: Policy = QUICK, mapped: str = "board") -> None:
+    def __init__(self, path: Path, policy: RestartPolicy = QUICK_POLICY, mapped: str = "board") -> None:
         self.path = path
-        self.board = Board.create(path / "board", 16)
-        self.looks = 0
+        self.scoreboard = Scoreboard.create(path / "board", 16)
+        self.clock_reads = 0
         log = LogSpec(path / "log")
         self.supervisor = Supervisor(
-            self.board, policy, 1, lambda group: Template(path / mapped, log, group), self._clock
+            self.scoreboard, policy, 1, lambda group: ForkServer(path / mapped, log, group), self._clock
         )
-        self.told: list[str] = []
-        self.supervisor.tell = lambda event: self.told.append(f"{event.worker}: {event.text}")
+        self.events: list[str] = []
+        self.supervisor.on_event = lambda event: self.events.append(f"{event.worker}: {event.text}")
         self._origin = elapsed_ns()
         self._killed: set[int] = set()
 
     def _clock(self) -> float:
-        self.looks += 1
+        self.clock_reads += 1
         return time.monotonic()
 
     def spec(self, row: int, seconds: float | None = None, store: Path | None = None) -> WorkerSpec:
         name = f"S_{row}"
-        duration = None if seconds is None else int(seconds * SECOND)
+        duration = None if seconds is None else int(seconds * SECOND_US)
         run = RunSpec(seed=1, number=1, start_us=0, origin_ns=self._origin, duration_us=duration)
         sensor = SensorSpec(Identity(name), Settings("20", (TEMPERATURE,)), row)
         return WorkerSpec(name, (sensor,), StoreSpec(store or self.path / f"{name}.db", batch_interval=0.1), run)
 
-    def follow(self, *steps: tuple[Callable[[], Any], Callable[[], Any]]) -> None:
+    def run_steps(self, *steps: tuple[Callable[[], Any], Callable[[], Any]]) -> None:
         """In the loop: when a step's condition holds, do its action and go on to the next."""
         left = list(steps)
 
@@ -64,7 +64,7 @@ class Fleet:
         end = time.monotonic() + 20
 
         def give_up() -> None:
-            assert time.monotonic() < end, f"{len(left)} steps left, {self.told}"
+            assert time.monotonic() < end, f"{len(left)} steps left, {self.events}"
 
         self.supervisor.every(0.02, look)
         self.supervisor.every(0.5, give_up)
@@ -75,10 +75,10 @@ class Fleet:
         return template
 
     def state(self, row: int) -> str:
-        return STATES[self.board.rows[row]["state"]]
+        return STATES[self.scoreboard.rows[row]["state"]]
 
     def pid(self, row: int) -> int:
-        return int(self.board.rows[row]["pid"])
+        return int(self.scoreboard.rows[row]["pid"])
 
     def healthy(self, *rows: int) -> Callable[[], bool]:
         """Whether they are, those that were killed in another process."""

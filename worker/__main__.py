@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet.__main__ import begin
+from fleet.__main__ import run_program
 
 if __name__ == "__main__":
-    begin("fleet.commands.single_worker")
+    run_program("fleet.commands.single_worker")

@@ -1,6 +1,6 @@
 """The kinds of anomaly: one class each, its parameters and its effect in one place.
 
-To add a kind: one class with `name`, `draw` and `apply`, and one entry in `KINDS`.
+To add a kind: one class with `name`, `draw` and `apply`, and one entry in `ANOMALY_CLASSES`.
 
 `draw` turns four addressed uniforms into the episode's channels and parameters, which go on record; `apply` changes
 values by those parameters alone. Values that `apply` leaves are then clipped to the channel's physical limits and
@@ -17,7 +17,7 @@ import numpy as np
 
 from worker.daily import sine
 from worker.spec import AnomalySpec, Channel
-from worker.streams import Floats
+from worker.streams import FloatArray
 
 Parameters = dict[str, float]
 
@@ -31,7 +31,7 @@ class Draws(NamedTuple):
     phase: float
 
 
-class Target(NamedTuple):
+class EligibleChannels(NamedTuple):
     """What a kind may change: the channels and the odds with which a one-channel kind picks among them. `only` is the
     index of the one channel that is left to any kind, None for all."""
 
@@ -39,7 +39,7 @@ class Target(NamedTuple):
     odds: tuple[float, ...]
     only: int | None = None
 
-    def narrowed(self, chosen: tuple[int, ...]) -> tuple[int, ...]:
+    def restrict(self, chosen: tuple[int, ...]) -> tuple[int, ...]:
         """The indices of channels that a kind has chosen, or of the only one."""
         return chosen if self.only is None else (self.only,)
 
@@ -47,7 +47,7 @@ class Target(NamedTuple):
         """The index of a channel, by the odds."""
         if self.only is not None:
             return self.only
-        position = draw * total(self.odds)
+        position = draw * sum_in_order(self.odds)
         for index, odds in enumerate(self.odds):
             position -= odds
             if position < 0:
@@ -55,7 +55,7 @@ class Target(NamedTuple):
         return len(self.odds) - 1
 
 
-def total(numbers: Iterable[float]) -> float:
+def sum_in_order(numbers: Iterable[float]) -> float:
     """The sum from left to right. Not `sum`: since Python 3.12 it compensates, and the last bit would depend on
     the version."""
     result = 0.0
@@ -64,7 +64,7 @@ def total(numbers: Iterable[float]) -> float:
     return result
 
 
-class Stretch(NamedTuple):
+class EpisodeSegment(NamedTuple):
     """The part of an episode that lies in a block. The arrays have shape (channels, readings).
 
     `base` is the healthy mean (with the daily pattern), `deviation` the healthy noise around it, `values` the
@@ -72,22 +72,24 @@ class Stretch(NamedTuple):
     episode's, `rate` readings per second.
     """
 
-    base: Floats
-    deviation: Floats
-    values: Floats
-    offset: Floats
+    base: FloatArray
+    deviation: FloatArray
+    values: FloatArray
+    offset: FloatArray
     length: int
     rate: float
 
 
-class Kind(Protocol):
+class AnomalyType(Protocol):
     name: ClassVar[str]
 
-    def draw(self, draws: Draws, target: Target) -> tuple[tuple[int, ...], Parameters]:
+    def draw(self, draws: Draws, eligible: EligibleChannels) -> tuple[tuple[int, ...], Parameters]:
         """The indices of the channels that the episode affects, and its parameters."""
 
-    def apply(self, stretch: Stretch, channels: tuple[int, ...], parameters: Parameters, target: Target) -> None:
-        """Change `stretch.values` in place."""
+    def apply(
+        self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
+    ) -> None:
+        """Change `segment.values` in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,15 @@ class Spike:
     multiplier_min: float = 1.5
     multiplier_max: float = 3.0
 
-    def draw(self, draws: Draws, target: Target) -> tuple[tuple[int, ...], Parameters]:
+    def draw(self, draws: Draws, eligible: EligibleChannels) -> tuple[tuple[int, ...], Parameters]:
         factor = self.multiplier_min + draws.size * (self.multiplier_max - self.multiplier_min)
         factor = factor if draws.sign < 0.5 else 1 / factor
-        return (target.pick(draws.channel),), {"factor": round(factor, 6)}
+        return (eligible.pick(draws.channel),), {"factor": round(factor, 6)}
 
-    def apply(self, stretch: Stretch, channels: tuple[int, ...], parameters: Parameters, target: Target) -> None:
-        stretch.values[channels[0]] *= parameters["factor"]
+    def apply(
+        self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
+    ) -> None:
+        segment.values[channels[0]] *= parameters["factor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +121,15 @@ class Trend:
     name: ClassVar[str] = "trend"
     max_change: float = 0.5
 
-    def draw(self, draws: Draws, target: Target) -> tuple[tuple[int, ...], Parameters]:
+    def draw(self, draws: Draws, eligible: EligibleChannels) -> tuple[tuple[int, ...], Parameters]:
         change = self.max_change * (0.5 + 0.5 * draws.size)
-        return (target.pick(draws.channel),), {"change": round(change if draws.sign < 0.5 else -change, 6)}
+        return (eligible.pick(draws.channel),), {"change": round(change if draws.sign < 0.5 else -change, 6)}
 
-    def apply(self, stretch: Stretch, channels: tuple[int, ...], parameters: Parameters, target: Target) -> None:
-        progress = (stretch.offset + 1) / stretch.length
-        stretch.values[channels[0]] *= 1 + parameters["change"] * progress
+    def apply(
+        self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
+    ) -> None:
+        progress = (segment.offset + 1) / segment.length
+        segment.values[channels[0]] *= 1 + parameters["change"] * progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,27 +146,29 @@ class Pattern:
     frequency: float = 0.1
     opposed: ClassVar[tuple[str, str]] = ("temperature", "vibration")
 
-    def draw(self, draws: Draws, target: Target) -> tuple[tuple[int, ...], Parameters]:
-        names = [channel.name for channel in target.channels]
+    def draw(self, draws: Draws, eligible: EligibleChannels) -> tuple[tuple[int, ...], Parameters]:
+        names = [channel.name for channel in eligible.channels]
         chosen = tuple(names.index(name) for name in self.opposed if name in names)
         channels = chosen or tuple(range(min(2, len(names))))
         size = {"amplitude": self.amplitude} if self.amplitude else {"amplitude_percent": self.amplitude_percent}
-        return target.narrowed(tuple(sorted(channels))), {
+        return eligible.restrict(tuple(sorted(channels))), {
             **size,
             "frequency": self.frequency,
             "phase": round(draws.phase, 6),
         }
 
-    def apply(self, stretch: Stretch, channels: tuple[int, ...], parameters: Parameters, target: Target) -> None:
-        frequency = min(parameters["frequency"], stretch.rate / 8)
-        wave = sine(stretch.offset * (frequency / stretch.rate) + parameters["phase"])
+    def apply(
+        self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
+    ) -> None:
+        frequency = min(parameters["frequency"], segment.rate / 8)
+        wave = sine(segment.offset * (frequency / segment.rate) + parameters["phase"])
         for direction, index in zip((1.0, -1.0), channels, strict=False):
-            channel = target.channels[index]
+            channel = eligible.channels[index]
             if "amplitude" in parameters:
                 amplitude = parameters["amplitude"] * channel.std_dev
             else:
                 amplitude = parameters["amplitude_percent"] / 100 * abs(channel.mean)
-            stretch.values[index] += direction * amplitude * wave
+            segment.values[index] += direction * amplitude * wave
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +177,12 @@ class MissingData:
 
     name: ClassVar[str] = "missing_data"
 
-    def draw(self, draws: Draws, target: Target) -> tuple[tuple[int, ...], Parameters]:
+    def draw(self, draws: Draws, eligible: EligibleChannels) -> tuple[tuple[int, ...], Parameters]:
         return (), {}
 
-    def apply(self, stretch: Stretch, channels: tuple[int, ...], parameters: Parameters, target: Target) -> None:
+    def apply(
+        self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
+    ) -> None:
         """Nothing to change: generation leaves the rows out."""
 
 
@@ -188,14 +198,16 @@ class Noise:
     factor: float = 0.1
     vibration_gain: float = 1.0
 
-    def draw(self, draws: Draws, target: Target) -> tuple[tuple[int, ...], Parameters]:
+    def draw(self, draws: Draws, eligible: EligibleChannels) -> tuple[tuple[int, ...], Parameters]:
         gain = {"vibration_gain": self.vibration_gain} if self.vibration_gain != 1.0 else {}
-        chosen = target.narrowed(tuple(range(len(target.channels))))
+        chosen = eligible.restrict(tuple(range(len(eligible.channels))))
         return chosen, {"noise_factor": round(self.factor, 6), **gain}
 
-    def apply(self, stretch: Stretch, channels: tuple[int, ...], parameters: Parameters, target: Target) -> None:
+    def apply(
+        self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
+    ) -> None:
         for index in channels:
-            channel = target.channels[index]
+            channel = eligible.channels[index]
             if channel.std_dev == 0:
                 continue
             factor = parameters["noise_factor"]
@@ -203,18 +215,18 @@ class Noise:
                 factor *= parameters.get("vibration_gain", 1.0)
             ratio = max(factor * abs(channel.mean) / channel.std_dev, 0.5)
             gain = float(np.sqrt(1 + ratio * ratio))
-            stretch.values[index] = stretch.base[index] + stretch.deviation[index] * gain
+            segment.values[index] = segment.base[index] + segment.deviation[index] * gain
 
 
-KINDS: tuple[type[Kind], ...] = (Spike, Trend, Pattern, MissingData, Noise)
-NAMES = tuple(kind.name for kind in KINDS)
+ANOMALY_CLASSES: tuple[type[AnomalyType], ...] = (Spike, Trend, Pattern, MissingData, Noise)
+ANOMALY_TYPES = tuple(kind.name for kind in ANOMALY_CLASSES)
 
 
-def build(spec: AnomalySpec) -> Kind:
+def build_anomaly(spec: AnomalySpec) -> AnomalyType:
     """The kind that `spec` names, with its parameters. Raises KeyError or TypeError for what it does not know."""
-    return dict(zip(NAMES, KINDS, strict=True))[spec.kind](**dict(spec.parameters))
+    return dict(zip(ANOMALY_TYPES, ANOMALY_CLASSES, strict=True))[spec.kind](**dict(spec.parameters))
 
 
-def target(spec: AnomalySpec, channels: tuple[Channel, ...]) -> Target:
+def eligible_channels(spec: AnomalySpec, channels: tuple[Channel, ...]) -> EligibleChannels:
     odds = dict(spec.channel_odds)
-    return Target(channels, tuple(odds.get(channel.name, 1.0) for channel in channels))
+    return EligibleChannels(channels, tuple(odds.get(channel.name, 1.0) for channel in channels))

@@ -1,11 +1,11 @@
-"""The metrics board: one fixed row per sensor in a file-backed shared mapping.
+"""The metrics scoreboard: one fixed row per sensor in a file-backed shared mapping.
 
-The file is `capacity` rows of `ROW.itemsize` bytes, little to say about it: no header, the row index is the
+The file is `capacity` rows of `ROW_DTYPE.itemsize` bytes, little to say about it: no header, the row index is the
 sensor's `SensorSpec.row`. The supervisor creates it, full size reserved on disk, before it is mapped (a sparse or
 truncated mapping is a SIGBUS). Each row has one writer at a time; all fields are 8-byte aligned stores except the
 two texts. `version` is a sequence lock: odd while the row is being written.
 
-To add a metric: one field in `ROW`, one store where it is counted (`worker.process`).
+To add a metric: one field in `ROW_DTYPE`, one store where it is counted (`worker.process`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from worker.anomalies import NAMES
+from worker.anomalies import ANOMALY_TYPES
 
 MAX_CHANNELS = 8
 
@@ -35,9 +35,9 @@ STATES = (
     "failed",  # restart budget used up, or refused for good; `reason` says why
     "paused",  # on request: no readings are due until it is resumed
 )
-STATE = {name: number for number, name in enumerate(STATES)}
+STATE_INDEX = {name: number for number, name in enumerate(STATES)}
 
-KINDS = NAMES
+SCOREBOARD_ANOMALIES = ANOMALY_TYPES
 
 COMMIT_BOUNDS_US = (500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000)
 """Upper bounds of the buckets that transactions are counted in by duration; one more bucket has the longer ones."""
@@ -45,7 +45,7 @@ COMMIT_BOUNDS_US = (500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 2
 LAG_BOUNDS_US = tuple(int(seconds * 1_000_000) for seconds in (0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 30, 60, 300))
 """The same for the lag of each commit of each sensor: commits are usually a second apart."""
 
-ROW = np.dtype(
+ROW_DTYPE = np.dtype(
     [
         ("version", "<i8"),
         ("state", "<i8"),  # index into STATES
@@ -57,7 +57,11 @@ ROW = np.dtype(
         ("leads", "<i8"),  # 1: the first sensor of its process, whose counts of that process are the ones to add up
         ("next_seq", "<i8"),  # scheduled readings settled so far (the checkpoint)
         ("readings", "<i8"),  # rows written in this run, all incarnations
-        ("anomalies", "<i8", (len(KINDS),)),  # anomalous readings of this run by kind, missing ones included
+        (
+            "anomalies",
+            "<i8",
+            (len(SCOREBOARD_ANOMALIES),),
+        ),  # anomalous readings of this run by kind, missing ones included
         ("commits", "<i8"),
         ("retries", "<i8"),  # transactions tried again
         ("errors", "<i8"),  # transactions given up on for now, crashes
@@ -71,7 +75,7 @@ ROW = np.dtype(
         ("committed_at_us", "<i8"),  # wall clock of the last commit, microseconds since 1970
         ("first_commit_ns", "<i8"),  # monotonic clock of the first commit of the run
         ("timestamp_us", "<i8"),  # simulated time of the last reading written
-        ("anomaly", "<i8"),  # kind of the last scheduled reading: index into KINDS, -1 healthy
+        ("anomaly", "<i8"),  # kind of the last scheduled reading: index into SCOREBOARD_ANOMALIES, -1 healthy
         ("values", "<f8", (MAX_CHANNELS,)),  # last values in the order of the channels, NaN where none
         ("database_bytes", "<i8"),
         ("renewals", "<i8"),  # its database was damaged, deleted or replaced, and begun anew
@@ -84,8 +88,8 @@ ROW = np.dtype(
 Rows = npt.NDArray[np.void]
 
 
-class Board:
-    """A mapped board. `rows` is a structured array view: `board.rows[7]["readings"] += 3` writes through."""
+class Scoreboard:
+    """A mapped scoreboard. `rows` is a structured array view: `scoreboard.rows[7]["readings"] += 3` writes through."""
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         flags = os.O_RDWR if writable else os.O_RDONLY
@@ -96,15 +100,15 @@ class Board:
             self._mapping = mmap.mmap(descriptor, size, access=access)
         finally:
             os.close(descriptor)
-        self.rows: Rows = np.frombuffer(self._mapping, dtype=ROW)
+        self.rows: Rows = np.frombuffer(self._mapping, dtype=ROW_DTYPE)
 
     @classmethod
-    def create(cls, path: Path, capacity: int) -> Board:
-        """A new zeroed board under a temporary name, moved into place, mapped for writing."""
+    def create(cls, path: Path, capacity: int) -> Scoreboard:
+        """A new zeroed scoreboard under a temporary name, moved into place, mapped for writing."""
         temporary = path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            reserve(descriptor, capacity * ROW.itemsize)
+            reserve_disk_space(descriptor, capacity * ROW_DTYPE.itemsize)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
@@ -159,7 +163,7 @@ class RowWriter:
         self._row["reason"] = text.encode()[:192]
 
 
-def reserve(descriptor: int, size: int) -> None:
+def reserve_disk_space(descriptor: int, size: int) -> None:
     """Reserve `size` bytes of real disk space for an empty file; raises OSError (ENOSPC) if there is none."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)

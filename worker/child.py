@@ -14,54 +14,54 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-BUG = 70
+EXIT_BUG = 70
 """Exit code of a child that met an unexpected exception."""
 
-OUT_OF_MEMORY = 72
+EXIT_OUT_OF_MEMORY = 72
 """Exit code of a child that was refused memory: another one may fare better."""
 
-LOST = 71
+EXIT_UNKNOWN = 71
 """Stands for the exit code of a child that is gone without anybody having seen how."""
 
-PARENTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+PARENT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 """The signals that a parent waits for, and that are none of its children's business."""
 
-ENDING = (signal.SIGABRT, signal.SIGKILL)
+LETHAL_SIGNALS = (signal.SIGABRT, signal.SIGKILL)
 
-MEANINGS = {
-    4: "readings that it could not write",  # UNSETTLED of worker.process
-    BUG: "a bug (see the log)",
-    OUT_OF_MEMORY: "want of memory",
-    LOST: "nobody knows what",
+EXIT_CODE_TEXTS = {
+    4: "readings that it could not write",  # EXIT_PENDING of worker.process
+    EXIT_BUG: "a bug (see the log)",
+    EXIT_OUT_OF_MEMORY: "want of memory",
+    EXIT_UNKNOWN: "nobody knows what",
 }
 
-Body = Callable[[socket.socket], int]
+ProcessMain = Callable[[socket.socket], int]
 """What runs in a child: takes its end of the lifeline, returns the exit code."""
 
 
 class Child:
-    """One child process. `pid` is None as long as nobody has told it, `awaited` whether somebody is to. `refusal` is why
-    the system would not start it; then it never ran. `killed` is the signal that it was sent to end it, `stopped` whether
+    """One child process. `pid` is None as long as nobody has told it, `spawn_pending` whether somebody is to. `spawn_error` is why
+    the system would not start it; then it never ran. `kill_signal` is the signal that it was sent to end it, `stopped` whether
     it stands still by a signal, as far as its parent is told."""
 
     def __init__(
         self, name: str, pid: int | None, lifeline: socket.socket, exit_code: Callable[[Child], int | None]
     ) -> None:
         self.name, self.pid, self._lifeline, self._exit_code = name, pid, lifeline, exit_code
-        self.awaited = pid is None
-        self.refusal: OSError | None = None
-        self.killed: signal.Signals | None = None
+        self.spawn_pending = pid is None
+        self.spawn_error: OSError | None = None
+        self.kill_signal: signal.Signals | None = None
         self.stopped = False
         self._outbox = b""
         lifeline.setblocking(False)
 
     def exit_code(self) -> int | None:
-        """How it ended: None while it runs, minus the signal if it was killed, LOST if nobody knows. Asked again and
+        """How it ended: None while it runs, minus the signal if it was killed, EXIT_UNKNOWN if nobody knows. Asked again and
         again, so that what did not fit into the inbox is sent on this way."""
         self._send()
         return self._exit_code(self)
 
-    def order(self, **order: Any) -> None:
+    def send_message(self, **order: Any) -> None:
         """Send an order; one that does not read its inbox, being stopped, gets it when it wakes. One that is dead gets
         none; its end is seen elsewhere."""
         self._outbox += json.dumps(order).encode() + b"\n"
@@ -79,17 +79,17 @@ class Child:
 
     def signal(self, *numbers: signal.Signals) -> None:
         """Send signals, unless it is gone: its process id may be a stranger's by then."""
-        if self.pid is None or self.hung_up():
+        if self.pid is None or self.lifeline_closed():
             return
         for number in numbers:
             try:
                 os.kill(self.pid, number)
             except ProcessLookupError:
                 return
-            if number in ENDING:
-                self.killed = number
+            if number in LETHAL_SIGNALS:
+                self.kill_signal = number
 
-    def hung_up(self) -> bool:
+    def lifeline_closed(self) -> bool:
         """Whether the child's end of the lifeline is closed, as it is once the child is gone."""
         try:
             return self._lifeline.recv(1, socket.MSG_PEEK) == b""
@@ -98,98 +98,100 @@ class Child:
         except OSError:  # nothing to read, which is what a living child has to say; or it was released
             return False
 
-    def release(self) -> None:
+    def close_lifeline(self) -> None:
         """Let go of the lifeline: the child ends by itself, soon."""
         self._lifeline.close()
 
 
-def fork(name: str, body: Body, keep: tuple[int, ...] = ()) -> Child:
+def fork_child(name: str, body: ProcessMain, keep: tuple[int, ...] = ()) -> Child:
     """Run `body` in a fork of this process, with the descriptors `keep`. Only for a parent with one thread. OSError if
     the system has no room for it."""
     ours, theirs = socket.socketpair()
     # A signal in between would find its way into our own wakeup through the child, and there count twice.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_SIGNALS)
     try:
         pid = os.fork()
         if pid == 0:
-            live(name, lambda lifeline: _detached(body, lifeline, keep, before), theirs)
+            run_and_exit(name, lambda lifeline: _run_detached(body, lifeline, keep, before), theirs)
     except OSError:
         ours.close()
         raise
     finally:
         theirs.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return Child(name, pid, ours, reaped)
+    return Child(name, pid, ours, poll_exit_code)
 
 
-def _detached(body: Body, lifeline: socket.socket, keep: tuple[int, ...], mask: set[int | signal.Signals]) -> int:
-    detach(lifeline.fileno(), *keep)
+def _run_detached(
+    body: ProcessMain, lifeline: socket.socket, keep: tuple[int, ...], mask: set[int | signal.Signals]
+) -> int:
+    drop_inherited_state(lifeline.fileno(), *keep)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return body(lifeline)
 
 
-def live(name: str, body: Body, lifeline: socket.socket) -> NoReturn:
+def run_and_exit(name: str, body: ProcessMain, lifeline: socket.socket) -> NoReturn:
     """The life of a process that was just forked: whatever becomes of it, it does not go on as its parent."""
-    code = BUG
+    code = EXIT_BUG
     try:
-        code = guarded(name, body, lifeline)
+        code = run_logged(name, body, lifeline)
     finally:
         os._exit(code)
 
 
-def reaped(child: Child) -> int | None:
-    """The exit code of a child of this process, LOST if that is no child of this process any more."""
+def poll_exit_code(child: Child) -> int | None:
+    """The exit code of a child of this process, EXIT_UNKNOWN if that is no child of this process any more."""
     assert child.pid is not None
     try:
         pid, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
     except ChildProcessError:
-        return LOST
+        return EXIT_UNKNOWN
     if not pid:
         return None
     child.stopped = os.WIFSTOPPED(status)
     return None if child.stopped or os.WIFCONTINUED(status) else os.waitstatus_to_exitcode(status)
 
 
-def guarded(name: str, body: Body, lifeline: socket.socket) -> int:
+def run_logged(name: str, body: ProcessMain, lifeline: socket.socket) -> int:
     """The exit code of `body`; what it did not expect goes into the log."""
     try:
         return body(lifeline)
     except MemoryError as error:
         logging.getLogger(name).error("out of memory: %s", error)
-        return OUT_OF_MEMORY
+        return EXIT_OUT_OF_MEMORY
     except Exception:  # the top of a process: a bug is logged with its traceback and ends it
         logging.getLogger(name).exception("bug")
-        return BUG
+        return EXIT_BUG
 
 
-def detach(*keep: int) -> None:
+def drop_inherited_state(*keep: int) -> None:
     """Give up all of the parent that came along with the fork: its signals, its terminal, its descriptors.
 
     Descriptors matter: a copy of another child's lifeline would keep that child from noticing that the supervisor
     died, and a copy of the fleet's lock would keep the next fleet out.
     """
     signal.set_wakeup_fd(-1)
-    for number in PARENTS:
+    for number in PARENT_SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides, and says so through the lifeline
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
     streams = (handler.stream for handler in root.handlers if isinstance(handler, logging.FileHandler))
     logs = [stream for stream in streams if stream]
-    close_all_but(0, 1, 2, *keep, *(log.fileno() for log in logs))
+    close_fds_except(0, 1, 2, *keep, *(log.fileno() for log in logs))
     if logs:
         faulthandler.enable(logs[0])
 
 
-def close_all_but(*keep: int) -> None:
+def close_fds_except(*keep: int) -> None:
     kept = sorted(set(keep))
     for before, after in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
         if before + 1 < after:
             os.closerange(before + 1, after)
 
 
-def meaning(code: int) -> str:
+def describe_exit_code(code: int) -> str:
     """An exit code in words."""
     if code < 0:
         return signal.Signals(-code).name
-    return MEANINGS.get(code, f"exit code {code}")
+    return EXIT_CODE_TEXTS.get(code, f"exit code {code}")

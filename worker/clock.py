@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+CLOCK_ID = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed_ns() -> int:
     """Nanoseconds since some moment before any process of this machine."""
-    return time.clock_gettime_ns(CLOCK)
+    return time.clock_gettime_ns(CLOCK_ID)
 
 
 def boot_id() -> str:

@@ -14,12 +14,12 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from worker.schedule import SECOND, Ints
-from worker.streams import Floats
+from worker.schedule import SECOND_US, IntArray
+from worker.streams import FloatArray
 
-DAY = 86_400 * SECOND
-PEAK = 15 * 3600 * SECOND
-BIN = 900 * SECOND
+DAY_US = 86_400 * SECOND_US
+DAILY_PEAK_US = 15 * 3600 * SECOND_US
+OFFSET_BIN_US = 900 * SECOND_US
 """Offsets from UTC change only at multiples of a quarter of an hour (but for Liberia's of 1972)."""
 
 # Taylor coefficients of sin(2 pi x) around 0; the error on [0, 1/4] is below 1e-9.
@@ -28,7 +28,7 @@ _TERMS = [
 ]
 
 
-def sine(turns: Floats) -> Floats:
+def sine(turns: FloatArray) -> FloatArray:
     """sin(2 pi turns), to 1e-9, with the same bits on every machine."""
     x = turns - np.rint(turns)
     magnitude = np.abs(x)
@@ -40,31 +40,31 @@ def sine(turns: Floats) -> Floats:
     return np.where(x < 0, -result * folded, result * folded)
 
 
-def daily_pattern(times: Ints, timezone: str) -> Floats:
+def daily_pattern(times: IntArray, timezone: str) -> FloatArray:
     """The pattern at each time, from -1 (03:00 local) to +1 (15:00 local)."""
-    local = (times + offsets(times, timezone) - PEAK) % DAY
-    return sine(local.astype(np.float64) / DAY + 0.25)
+    local = (times + utc_offsets(times, timezone) - DAILY_PEAK_US) % DAY_US
+    return sine(local.astype(np.float64) / DAY_US + 0.25)
 
 
-def offsets(times: Ints, timezone: str) -> Ints:
+def utc_offsets(times: IntArray, timezone: str) -> IntArray:
     """Local time minus UTC at each time, microseconds."""
-    bins = times // BIN
+    bins = times // OFFSET_BIN_US
     if bins[0] == bins[-1]:
-        return np.full(len(times), _offset(timezone, int(bins[0])), dtype=np.int64)
+        return np.full(len(times), _utc_offset(timezone, int(bins[0])), dtype=np.int64)
     distinct, inverse = np.unique(bins, return_inverse=True)
-    return np.array([_offset(timezone, int(b)) for b in distinct], dtype=np.int64)[inverse]
+    return np.array([_utc_offset(timezone, int(b)) for b in distinct], dtype=np.int64)[inverse]
 
 
 @lru_cache(maxsize=4096)
-def _offset(timezone: str, quarter: int) -> int:
+def _utc_offset(timezone: str, quarter: int) -> int:
     moment = datetime.fromtimestamp(quarter * 900, UTC)
-    offset = moment.astimezone(zone(timezone)).utcoffset()
+    offset = moment.astimezone(load_timezone(timezone)).utcoffset()
     assert offset is not None
-    return round(offset.total_seconds()) * SECOND
+    return round(offset.total_seconds()) * SECOND_US
 
 
 @lru_cache(maxsize=512)
-def zone(name: str) -> ZoneInfo:
+def load_timezone(name: str) -> ZoneInfo:
     """The time zone of that name from the `tzdata` package; raises ValueError for an unknown one."""
     parts = name.split("/")
     if not all(part and part.replace("_", "").replace("-", "").replace("+", "").isalnum() for part in parts):

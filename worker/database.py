@@ -13,21 +13,30 @@ from collections.abc import Sequence
 
 import apsw
 
-from worker.connection import Transaction, check, connect, meaning, prepare
-from worker.database_files import Inode, alone, inode, inodes, make_room, quarantine, recognised, set_log_aside
-from worker.diagnosis import describe
-from worker.ledger import claim, write
-from worker.rotation import NEVER, Limit, carry_on, close_off, is_closed_off
+from worker.connection import Transaction, check_integrity, configure_connection, connect, describe_sqlite_error
+from worker.database_files import (
+    Inode,
+    ensure_database_file,
+    folder_lock,
+    inode,
+    inodes,
+    is_sqlite_file,
+    move_orphaned_wal,
+    quarantine,
+)
+from worker.diagnosis import debug_lines
+from worker.ledger import claim_sensor, write_portion
+from worker.rotation import NO_RETRY, RotationLimit, finish_rotation, is_marked_rotated, mark_rotated
 from worker.sinks import Portion, Position, Unavailable
 from worker.spec import Identity, StoreSpec
-from worker.wal_index import cut_short
+from worker.wal_index import is_wal_truncated
 
 log = logging.getLogger("database")
 
-MEMORY = ":memory:"
+IN_MEMORY_PATH = ":memory:"
 """The path of a database that is no file."""
 
-DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+DAMAGE_ERRORS = (apsw.CorruptError, apsw.NotADBError)
 
 
 class Database:
@@ -36,41 +45,41 @@ class Database:
     def __init__(self, store: StoreSpec) -> None:
         self._store, self._path = store, store.path
         self._connection: apsw.Connection | None = None
-        self._opened: Inode = None
+        self._opened_inode: Inode = None
         self._inodes: tuple[Inode, Inode] = (None, None)
         self._incarnation = 0
-        self._mistrusted = False
-        self._limit = Limit(None if store.shared else store.most_bytes)
+        self._suspect = False
+        self._limit = RotationLimit(None if store.shared else store.max_bytes)
 
     def claim(self, sensors: Sequence[Identity], incarnation: int) -> list[Position]:
         self._incarnation = incarnation
         try:
             connection = self._connection or self._open()
             with Transaction(connection):
-                positions = [claim(connection, sensor.sensor_id, incarnation) for sensor in sensors]
+                positions = [claim_sensor(connection, sensor.sensor_id, incarnation) for sensor in sensors]
         except apsw.Error as error:
-            raise self._refused(error) from error
-        self._check_place()
+            raise self._translate_error(error) from error
+        self._check_still_in_place()
         return positions
 
     def deliver(self, portions: Sequence[Portion]) -> None:
         if self._connection is None:
-            raise Unavailable(f"{self._path.name} is not open", lost=True)
+            raise Unavailable(f"{self._path.name} is not open", outcome_unknown=True)
         try:
             with Transaction(self._connection):
                 for portion in portions:
-                    write(self._connection, portion, self._incarnation)
+                    write_portion(self._connection, portion, self._incarnation)
         except apsw.Error as error:
-            raise self._refused(error) from error
-        self._check_place()
+            raise self._translate_error(error) from error
+        self._check_still_in_place()
         self._rotate()
 
     def close(self) -> None:
         """In good order: what is in the log goes into the database, and the log goes. Not where others may have it open,
         or another by its name: SQLite would delete that one."""
-        self._let_go(tidy=not self._store.shared and self._in_place())
+        self._disconnect(tidy=not self._store.shared and self._in_place())
 
-    def _let_go(self, *, tidy: bool = False) -> None:
+    def _disconnect(self, *, tidy: bool = False) -> None:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
@@ -80,59 +89,59 @@ class Database:
 
     def _in_place(self) -> bool:
         try:
-            return inode(self._path) == self._opened
+            return inode(self._path) == self._opened_inode
         except OSError:
             return False
 
     def _open(self) -> apsw.Connection:
         # Where many write, the fleet has looked before they began, and those look again that have met an error.
-        doubtful = self._mistrusted or not self._store.shared
+        doubtful = self._suspect or not self._store.shared
         try:
-            if self._path.name == MEMORY:
+            if self._path.name == IN_MEMORY_PATH:
                 self._connection = self._connect(doubtful=False)
             elif self._store.shared:
                 # The database and its log are opened one after the other, by name: nobody may move them in between.
-                with alone(self._path.parent):
-                    make_room(self._path)
+                with folder_lock(self._path.parent):
+                    ensure_database_file(self._path)
                     self._connection = self._connect(doubtful=doubtful)
             else:
                 if not self._path.exists():
-                    with alone(self._path.parent):
-                        make_room(self._path)
+                    with folder_lock(self._path.parent):
+                        ensure_database_file(self._path)
                 self._connection = self._connect(doubtful=doubtful)
         except OSError as error:
             raise apsw.CantOpenError(f"unable to open database file: {error.strerror}") from error
         if doubtful:
-            check(self._connection)
-        if log.isEnabledFor(logging.DEBUG) and self._path.name != MEMORY:
-            for line in describe(self._path, self._connection, os.environ):
+            check_integrity(self._connection)
+        if log.isEnabledFor(logging.DEBUG) and self._path.name != IN_MEMORY_PATH:
+            for line in debug_lines(self._path, self._connection, os.environ):
                 log.debug("%s: %s", self._path.stem, line)
-        self._mistrusted = False
+        self._suspect = False
         return self._connection
 
     def _connect(self, *, doubtful: bool) -> apsw.Connection:
-        self._opened = inode(self._path)
-        if not recognised(self._path):  # SQLite would find out as well, but first delete a log that does not fit
+        self._opened_inode = inode(self._path)
+        if not is_sqlite_file(self._path):  # SQLite would find out as well, but first delete a log that does not fit
             raise apsw.NotADBError("file is not a database")
-        if doubtful and cut_short(self._path):
+        if doubtful and is_wal_truncated(self._path):
             raise apsw.CorruptError("its write-ahead log was cut short")
-        connection = self._live()
+        connection = self._connect_to_live()
         self._inodes = inodes(self._path)
         return connection
 
-    def _live(self) -> apsw.Connection:
+    def _connect_to_live(self) -> apsw.Connection:
         """A connection to the live database, also where a rotation was interrupted."""
         told = self._store
         connection = connect(self._path, wal=told.wal, synchronous=told.synchronous)
-        if not is_closed_off(connection):
+        if not is_marked_rotated(connection):
             return connection
         try:
             if self._store.shared:  # then the folder is this one's already
-                carry_on(connection, self._path)
+                finish_rotation(connection, self._path)
             else:
-                with alone(self._path.parent):
-                    carry_on(connection, self._path)
-            self._opened = inode(self._path)
+                with folder_lock(self._path.parent):
+                    finish_rotation(connection, self._path)
+            self._opened_inode = inode(self._path)
         except OSError as error:
             raise apsw.CantOpenError(f"it cannot be rotated: {error.strerror}") from error
         finally:
@@ -147,67 +156,69 @@ class Database:
         try:
             if not self._limit.reached(connection):
                 return
-            if close_off(connection, self._incarnation):
-                with alone(self._path.parent):
-                    aside = carry_on(connection, self._path)
-                self._let_go()
+            if mark_rotated(connection, self._incarnation):
+                with folder_lock(self._path.parent):
+                    aside = finish_rotation(connection, self._path)
+                self._disconnect()
                 self._open()
                 log.info("%s: %s", self._path.stem, f"kept as {aside.name}" if aside else "cannot be rotated here")
-                self._limit.postpone(0.0 if aside else NEVER)
+                self._limit.postpone(0.0 if aside else NO_RETRY)
             else:
                 log.debug("%s: full, but others have it open: rotated later", self._path.stem)
                 self._limit.postpone()
-                prepare(connection, wal=self._store.wal, synchronous=self._store.synchronous)
+                configure_connection(connection, wal=self._store.wal, synchronous=self._store.synchronous)
                 self._inodes = inodes(self._path)
         except (apsw.Error, OSError) as error:
             log.warning("%s: not rotated yet: %s", self._path.stem, error)
             self._limit.postpone()
-            self._let_go()
+            self._disconnect()
 
-    def _check_place(self) -> None:
+    def _check_still_in_place(self) -> None:
         """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""
-        now = self._seen()
-        if now == self._inodes and now[0] == self._opened:
+        now = self._current_inodes()
+        if now == self._inodes and now[0] == self._opened_inode:
             return
-        if now[0] == self._opened and self._store.shared:
+        if now[0] == self._opened_inode and self._store.shared:
             # Only the log is gone. Some write into the lost one while others begin a new one: a mixture.
             raise self._quarantine(f"the log of {self._path.name} was deleted while it was written to")
-        self._let_go()
+        self._disconnect()
         try:
-            set_log_aside(self._path, self._opened, self._inodes[1])
+            move_orphaned_wal(self._path, self._opened_inode, self._inodes[1])
         except OSError as error:
-            raise Unavailable(f"{self._path.name}: {error.strerror}", lost=True) from error
+            raise Unavailable(f"{self._path.name}: {error.strerror}", outcome_unknown=True) from error
         reason = f"{self._path.name} was deleted or replaced while it was written to; it is begun anew"
-        raise Unavailable(reason, lost=True, renewed=True)
+        raise Unavailable(reason, outcome_unknown=True, recreated=True)
 
-    def _seen(self) -> tuple[Inode, Inode]:
+    def _current_inodes(self) -> tuple[Inode, Inode]:
         """The files that are there. Raises Unavailable where one may not look: what is in them will be read later."""
         try:
             return inodes(self._path)
         except OSError as error:
-            self._let_go()
-            raise Unavailable(f"{self._path.name}: {error.strerror}", lost=True) from error
+            self._disconnect()
+            raise Unavailable(f"{self._path.name}: {error.strerror}", outcome_unknown=True) from error
 
-    def _refused(self, error: apsw.Error) -> Unavailable:
+    def _translate_error(self, error: apsw.Error) -> Unavailable:
         """What to make of an error of SQLite. Raises MemoryError where only another process can help."""
-        reason = f"{self._path.name}: {meaning(error)}"
+        reason = f"{self._path.name}: {describe_sqlite_error(error)}"
         if isinstance(error, apsw.NoMemError):
             raise MemoryError(reason) from error
         if isinstance(error, (apsw.BusyError, apsw.LockedError)):
-            return Unavailable(reason, lost=False)
+            return Unavailable(reason, outcome_unknown=False)
         # After an I/O error it is unknown what the commit did: start over from what the file says.
-        self._mistrusted = True
-        if isinstance(error, DAMAGE):
+        self._suspect = True
+        if isinstance(error, DAMAGE_ERRORS):
             return self._quarantine(reason)
-        self._let_go()
-        return Unavailable(reason, lost=True)
+        self._disconnect()
+        return Unavailable(reason, outcome_unknown=True)
 
     def _quarantine(self, reason: str) -> Unavailable:
         try:
-            aside = quarantine(self._path, self._opened)
+            aside = quarantine(self._path, self._opened_inode)
         except OSError as error:
-            return Unavailable(f"{reason}; it cannot be moved aside: {error.strerror}", lost=True)
+            return Unavailable(f"{reason}; it cannot be moved aside: {error.strerror}", outcome_unknown=True)
         finally:
-            self._let_go()
+            self._disconnect()
         where = f"moved aside as {aside.name}" if aside else "replaced by another worker"
-        return Unavailable(f"{reason}; the damaged database was {where} and is begun anew", lost=True, renewed=True)
+        return Unavailable(
+            f"{reason}; the damaged database was {where} and is begun anew", outcome_unknown=True, recreated=True
+        )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import apsw
 
-PRAGMAS = (
+DEBUG_PRAGMAS = (
     "journal_mode",
     "busy_timeout",
     "synchronous",
@@ -25,42 +25,42 @@ PRAGMAS = (
     "page_count",
     "journal_size_limit",
 )
-MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+CONTAINER_MARKERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 """Files that Docker and Podman put into their containers."""
 
-LOCKS = Path("/proc/locks")
+PROC_LOCKS = Path("/proc/locks")
 
 
-def describe(path: Path, connection: apsw.Connection, environment: Mapping[str, str]) -> Iterator[str]:
+def debug_lines(path: Path, connection: apsw.Connection, environment: Mapping[str, str]) -> Iterator[str]:
     """The block, line by line."""
     yield "=== Database Debug Information ==="
-    yield f"Running in container: {in_container(environment)}"
+    yield f"FleetProcess in container: {in_container(environment)}"
     yield f"SQLITE_TMPDIR: {environment.get('SQLITE_TMPDIR', 'not set')}"
     yield f"SQLite version: {apsw.sqlite_lib_version()}"
     yield f"Database absolute path: {path.absolute()}"
     yield f"Directory writable: {os.access(path.absolute().parent, os.W_OK | os.X_OK)}"
-    yield f"Disk free: {free(path)}"
-    yield from files(path)
-    for name in PRAGMAS:
+    yield f"Disk free: {free_space(path)}"
+    yield from file_lines(path)
+    for name in DEBUG_PRAGMAS:
         yield f"PRAGMA {name}: {connection.pragma(name)}"
     yield f"Process ID: {os.getpid()}, parent {os.getppid()}, thread {threading.get_ident()}"
-    yield from locks(path)
+    yield from lock_lines(path)
 
 
 def in_container(environment: Mapping[str, str]) -> bool:
-    return any(mark.exists() for mark in MARKS) or bool(
+    return any(mark.exists() for mark in CONTAINER_MARKERS) or bool(
         environment.get("container") or environment.get("KUBERNETES_SERVICE_HOST")
     )
 
 
-def free(path: Path) -> str:
+def free_space(path: Path) -> str:
     try:
         return f"{shutil.disk_usage(path.absolute().parent).free / 1e9:.2f} GB"
     except OSError as error:
         return f"unknown: {error.strerror}"
 
 
-def files(path: Path) -> Iterator[str]:
+def file_lines(path: Path) -> Iterator[str]:
     for name, file in (("Database", path), ("WAL", path.with_name(path.name + "-wal"))):
         try:
             found = file.stat()
@@ -70,11 +70,11 @@ def files(path: Path) -> Iterator[str]:
             yield f"{name} file exists, size: {found.st_size} bytes, mode {found.st_mode & 0o777:o}, owner {found.st_uid}"
 
 
-def locks(path: Path) -> Iterator[str]:
+def lock_lines(path: Path) -> Iterator[str]:
     """Who holds a lock on the file, where the system tells (Linux): see proc(5)."""
     try:
         number = path.stat().st_ino
-        held = [line.split() for line in LOCKS.read_text().splitlines()]
+        held = [line.split() for line in PROC_LOCKS.read_text().splitlines()]
     except OSError:
         yield "File locks: not known on this system"
         return

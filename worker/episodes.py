@@ -3,7 +3,7 @@
 The readings of an epoch, counted from its first, are cut into pages; a sensor's own phase shifts the cuts. Each page
 holds a deck of episodes and none crosses a page, so whatever is asked for is found from the page alone.
 
-`Shares` (the default) makes the anomalous share come out as asked for. `Onsets` begins an episode at each healthy
+`ShareLayout` (the default) makes the anomalous share come out as asked for. `OnsetLayout` begins an episode at each healthy
 reading with the given probability, and the share is what comes of it.
 """
 
@@ -16,26 +16,26 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from worker.anomalies import Draws, total
-from worker.schedule import Ints
-from worker.streams import Purpose, Streams
+from worker.anomalies import Draws, sum_in_order
+from worker.schedule import IntArray
+from worker.streams import RandomStreams, StreamPurpose
 
-LONGEST = 100_000
+MAX_EPISODE_READINGS = 100_000
 """An episode is at most this many readings long, which bounds the size of a page."""
 
 
-GROUP = 16
+EPISODES_PER_STREAM = 16
 """Episodes whose draws come from one stream."""
 
 
-class Page(NamedTuple):
+class EpisodePage(NamedTuple):
     """The episodes of a page in order: `starts` counted from the page's first reading, `kinds` index the specs."""
 
-    starts: Ints
+    starts: IntArray
     kinds: npt.NDArray[np.uint8]
 
 
-class Found(NamedTuple):
+class PlacedEpisode(NamedTuple):
     """One episode: `kind` indexes the specs, the sequence numbers are inclusive."""
 
     kind: int
@@ -44,15 +44,15 @@ class Found(NamedTuple):
     draws: Draws
 
 
-class Deal(Protocol):
-    """How the episodes of a page are dealt. `size` is the page's length in readings."""
+class EpisodeLayout(Protocol):
+    """How the episodes of a page are laid out. `size` is the page's length in readings."""
 
     size: int
 
-    def deal(self, streams: Streams, epoch: int, page: int) -> Page: ...
+    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage: ...
 
 
-class Shares:
+class ShareLayout:
     """Each kind covers its share of the readings.
 
     A page's number of episodes of a kind comes from systematic rounding (Madow 1949): the cumulative expectation plus
@@ -64,22 +64,22 @@ class Shares:
 
     def __init__(self, shares: tuple[float, ...], lengths: tuple[int, ...]) -> None:
         self._shares, self._lengths = shares, np.array(lengths, dtype=np.int64)
-        self._share = total(shares)
+        self._share = sum_in_order(shares)
         self._densest = max(range(len(shares)), key=lambda kind: shares[kind] / lengths[kind])
-        others = total(length for kind, length in enumerate(lengths) if kind != self._densest)
+        others = sum_in_order(length for kind, length in enumerate(lengths) if kind != self._densest)
         longest = max(lengths)
         # Room for a few of the longest, and for the densest kind to make up for one more of every other.
         needed = max(16 * longest, 4 * longest / self._share, others / shares[self._densest], 1024)
         self.size = ceil(needed)
 
-    def deal(self, streams: Streams, epoch: int, page: int) -> Page:
-        starts = streams.generator(Purpose.LAYOUT, 1 << 62, epoch).random(len(self._shares)).tolist()
-        before, after = (self._dealt(page + step, starts) for step in (0, 1))
+    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage:
+        starts = streams.generator(StreamPurpose.LAYOUT, 1 << 62, epoch).random(len(self._shares)).tolist()
+        before, after = (self._cumulative_counts(page + step, starts) for step in (0, 1))
         counts = [max(0, after[kind] - before[kind]) for kind in range(len(before))]
         kinds = np.repeat(np.arange(len(counts), dtype=np.uint8), counts)
         if not len(kinds):
-            return Page(np.empty(0, dtype=np.int64), kinds)
-        stream = streams.generator(Purpose.EPISODES, page, epoch)
+            return EpisodePage(np.empty(0, dtype=np.int64), kinds)
+        stream = streams.generator(StreamPurpose.EPISODES, page, epoch)
         kinds = kinds[np.argsort(stream.random(len(kinds)), kind="stable")]
         lengths = self._lengths[kinds]
         # Every episode owns a stretch of the page in proportion to its length and lies anywhere in it.
@@ -87,9 +87,9 @@ class Shares:
         ends = np.minimum((np.cumsum(lengths) * scale).astype(np.int64), self.size)
         begins = np.concatenate((ends[:1] * 0, ends[:-1]))
         free = np.maximum(ends - begins - lengths + 1, 0)
-        return Page(begins + (stream.random(len(kinds)) * free).astype(np.int64), kinds)
+        return EpisodePage(begins + (stream.random(len(kinds)) * free).astype(np.int64), kinds)
 
-    def _dealt(self, page: int, starts: list[float]) -> list[int]:
+    def _cumulative_counts(self, page: int, starts: list[float]) -> list[int]:
         """How many episodes of each kind the pages before `page` hold."""
         readings = page * self.size
         counts = [
@@ -102,15 +102,15 @@ class Shares:
         return counts
 
 
-class Onsets:
+class OnsetLayout:
     """At each healthy reading an episode of a kind begins with that kind's probability."""
 
     def __init__(self, probabilities: tuple[float, ...], lengths: tuple[int, ...]) -> None:
         self._probabilities, self._lengths = probabilities, lengths
         self.size = max(16 * max(lengths), 1024)
 
-    def deal(self, streams: Streams, epoch: int, page: int) -> Page:
-        draws = streams.generator(Purpose.EPISODES, page, epoch).random(self.size)
+    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage:
+        draws = streams.generator(StreamPurpose.EPISODES, page, epoch).random(self.size)
         bounds = np.cumsum(self._probabilities)
         candidates = np.flatnonzero(draws < bounds[-1])
         chosen = np.searchsorted(bounds, draws[candidates], side="right")
@@ -122,25 +122,27 @@ class Onsets:
                 starts.append(start)
                 kinds.append(kind)
             position = int(np.searchsorted(candidates, end))
-        return Page(np.array(starts, dtype=np.int64), np.array(kinds, dtype=np.uint8))
+        return EpisodePage(np.array(starts, dtype=np.int64), np.array(kinds, dtype=np.uint8))
 
 
-class Episodes:
-    """The natural episodes of one sensor in one epoch. `lengths` are readings, one per kind that `deal` deals."""
+class NaturalEpisodes:
+    """The natural episodes of one sensor in one epoch. `lengths` are readings, one per kind that `layout` lays out."""
 
-    def __init__(self, streams: Streams, epoch_first_seq: int, deal: Deal, lengths: tuple[int, ...]) -> None:
-        self._streams, self._epoch, self._deal, self._lengths = streams, epoch_first_seq, deal, lengths
-        self._phase = int(streams.generator(Purpose.LAYOUT, 0, epoch_first_seq).random() * deal.size)
-        self._pages: OrderedDict[int, Page] = OrderedDict()
+    def __init__(
+        self, streams: RandomStreams, epoch_first_seq: int, layout: EpisodeLayout, lengths: tuple[int, ...]
+    ) -> None:
+        self._streams, self._epoch, self._layout, self._lengths = streams, epoch_first_seq, layout, lengths
+        self._phase = int(streams.generator(StreamPurpose.LAYOUT, 0, epoch_first_seq).random() * layout.size)
+        self._pages: OrderedDict[int, EpisodePage] = OrderedDict()
         self._group: tuple[tuple[int, int], list[list[float]]] = ((-1, -1), [])
 
-    def between(self, first: int, end: int) -> list[Found]:
+    def between(self, first: int, end: int) -> list[PlacedEpisode]:
         """The episodes that have a reading in `first` .. `end - 1`, in order.
 
         The first may have begun before the epoch: an epoch starts in the middle of things, else long episodes
         would be too rare in its beginning.
         """
-        size = self._deal.size
+        size = self._layout.size
         shift = self._phase - self._epoch
         found = []
         for number in range((first + shift) // size, (end - 1 + shift) // size + 1):
@@ -154,20 +156,20 @@ class Episodes:
                 kind = int(page.kinds[index])
                 last = start + self._lengths[kind] - 1
                 if last >= first:
-                    found.append(Found(kind, start, last, self._draws(number, index)))
+                    found.append(PlacedEpisode(kind, start, last, self._draws(number, index)))
         return found
 
-    def _page(self, number: int) -> Page:
+    def _page(self, number: int) -> EpisodePage:
         if number not in self._pages:
-            self._pages[number] = self._deal.deal(self._streams, self._epoch, number)
+            self._pages[number] = self._layout.lay_out(self._streams, self._epoch, number)
             if len(self._pages) > 2:
                 self._pages.popitem(last=False)
         return self._pages[number]
 
     def _draws(self, page: int, index: int) -> Draws:
         """The draws of an episode, by its address: only the groups that are looked at are ever drawn."""
-        group, place = divmod(index, GROUP)
+        group, place = divmod(index, EPISODES_PER_STREAM)
         if self._group[0] != (page, group):
-            stream = self._streams.generator(Purpose.DRAWS + (group << 8), page, self._epoch)
-            self._group = (page, group), stream.random((GROUP, 4)).tolist()
+            stream = self._streams.generator(StreamPurpose.DRAWS + (group << 8), page, self._epoch)
+            self._group = (page, group), stream.random((EPISODES_PER_STREAM, 4)).tolist()
         return Draws(*self._group[1][place])

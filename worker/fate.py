@@ -1,48 +1,52 @@
-"""What became of a worker: its exit code, or what the board says where nobody has seen that."""
+"""What became of a worker: its exit code, or what the scoreboard says where nobody has seen that."""
 
 from __future__ import annotations
 
 import errno
 
-from worker.board import STATES, Board
-from worker.child import LOST
-from worker.process import SETTLED, UNSETTLED
+from worker.board import STATES, Scoreboard
+from worker.child import EXIT_UNKNOWN
+from worker.process import EXIT_COMMITTED, EXIT_PENDING
 from worker.slot import Slot
 from worker.spec import WorkerSpec
 
-ENDS = {frozenset({"done"}): SETTLED, frozenset({"stopped"}): SETTLED, frozenset({"unready"}): UNSETTLED}
+EXIT_CODE_BY_STATES = {
+    frozenset({"done"}): EXIT_COMMITTED,
+    frozenset({"stopped"}): EXIT_COMMITTED,
+    frozenset({"unready"}): EXIT_PENDING,
+}
 """By the states that all of its sensors were left in: the exit code of a worker that came to an end by itself."""
 
 
-def fate(board: Board, slot: Slot, *, told: bool) -> int | OSError | None:
-    """The exit code of a slot's worker, LOST if nobody knows; the reason if it never ran; None while it runs. `told` is
-    whether it was told to end."""
-    child, spec = slot.child, slot.begun
+def exit_status(scoreboard: Scoreboard, slot: Slot, *, asked_to_end: bool) -> int | OSError | None:
+    """The exit code of a slot's worker, EXIT_UNKNOWN if nobody knows; the reason if it never ran; None while it runs. `asked_to_end` is
+    whether it was asked_to_end to end."""
+    child, spec = slot.child, slot.running_spec
     assert child is not None
     assert spec is not None
-    if child.refusal is not None:
-        return child.refusal
-    if child.pid is None and not child.awaited:  # its template died before it could say
-        child.pid = process_id(board, spec, slot.incarnation)
+    if child.spawn_error is not None:
+        return child.spawn_error
+    if child.pid is None and not child.spawn_pending:  # its template died before it could say
+        child.pid = pid_on_scoreboard(scoreboard, spec, slot.incarnation)
     code = child.exit_code()
-    if code != LOST:
+    if code != EXIT_UNKNOWN:
         return code
     if child.pid is None:
         return ChildProcessError(errno.ECHILD, "the template died")
-    code = last_word(board, spec, slot.incarnation)
-    # Who is paused is unready as well, but goes on unless it was told to end.
-    return code if told or code == SETTLED else LOST
+    code = exit_code_on_scoreboard(scoreboard, spec, slot.incarnation)
+    # Who is paused is unready as well, but goes on unless it was asked_to_end to end.
+    return code if asked_to_end or code == EXIT_COMMITTED else EXIT_UNKNOWN
 
 
-def process_id(board: Board, spec: WorkerSpec, incarnation: int) -> int | None:
+def pid_on_scoreboard(scoreboard: Scoreboard, spec: WorkerSpec, incarnation: int) -> int | None:
     """Of that incarnation; None as long as it has not said so."""
-    row = board.rows[spec.sensors[0].row]
+    row = scoreboard.rows[spec.sensors[0].row]
     return int(row["pid"]) or None if row["incarnation"] == incarnation else None
 
 
-def last_word(board: Board, spec: WorkerSpec, incarnation: int) -> int:
-    """The exit code that goes with what that incarnation said last; LOST where it did not get so far as to end."""
-    rows = board.rows[[sensor.row for sensor in spec.sensors]]
+def exit_code_on_scoreboard(scoreboard: Scoreboard, spec: WorkerSpec, incarnation: int) -> int:
+    """The exit code that goes with what that incarnation said last; EXIT_UNKNOWN where it did not get so far as to end."""
+    rows = scoreboard.rows[[sensor.row for sensor in spec.sensors]]
     if (rows["incarnation"] != incarnation).any():
-        return LOST
-    return ENDS.get(frozenset(STATES[state] for state in rows["state"]), LOST)
+        return EXIT_UNKNOWN
+    return EXIT_CODE_BY_STATES.get(frozenset(STATES[state] for state in rows["state"]), EXIT_UNKNOWN)

@@ -1,6 +1,6 @@
 """The signal: a reading is a pure function of the seed, the sensor, the settings in force and its sequence number.
 
-`Plan.block(first, count)` gives any stretch of readings; blocks of any sizes join bit for bit. There is no clock and
+`SignalGenerator.block(first, count)` gives any stretch of readings; blocks of any sizes join bit for bit. There is no clock and
 no I/O in here, and one code path for live readings, for backfill and for checking what was written.
 """
 
@@ -13,17 +13,34 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from worker.anomalies import NAMES, Draws, Kind, MissingData, Parameters, Stretch, Target, build, target
+from worker.anomalies import (
+    ANOMALY_TYPES,
+    AnomalyType,
+    Draws,
+    EligibleChannels,
+    EpisodeSegment,
+    MissingData,
+    Parameters,
+    build_anomaly,
+    eligible_channels,
+)
 from worker.daily import daily_pattern
-from worker.episodes import LONGEST, Deal, Episodes, Found, Onsets, Shares
-from worker.schedule import Ints, Schedule
+from worker.episodes import (
+    MAX_EPISODE_READINGS,
+    EpisodeLayout,
+    NaturalEpisodes,
+    OnsetLayout,
+    PlacedEpisode,
+    ShareLayout,
+)
+from worker.schedule import IntArray, Schedule
 from worker.seasons import yearly_pattern
 from worker.spec import AnomalySpec, Identity, Injection, Settings
-from worker.streams import Floats, Purpose, Streams
-from worker.working_hours import at_work
+from worker.streams import FloatArray, RandomStreams, StreamPurpose
+from worker.working_hours import working_hours_level
 
-HEALTHY = -1
-MISSING = NAMES.index(MissingData.name)
+HEALTHY_INDEX = -1
+MISSING_DATA_INDEX = ANOMALY_TYPES.index(MissingData.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +57,15 @@ class Episode:
 class Block(NamedTuple):
     """Consecutive scheduled readings `first` .. `first + count - 1`.
 
-    `times` (microseconds since 1970, UTC) and `kinds` (index into `worker.anomalies.NAMES`, -1 healthy) have shape
+    `times` (microseconds since 1970, UTC) and `kinds` (index into `worker.anomalies.ANOMALY_TYPES`, -1 healthy) have shape
     (count,), `values` (channels, count). Missing readings are in here too, marked by their kind.
     `episodes` are those that begin in the block.
     """
 
     first: int
-    times: Ints
+    times: IntArray
     kinds: npt.NDArray[np.int8]
-    values: Floats
+    values: FloatArray
     episodes: tuple[Episode, ...]
 
     @property
@@ -66,24 +83,33 @@ class Block(NamedTuple):
         return Block(first, self.times[cut], self.kinds[cut], self.values[:, cut], episodes)
 
 
-class Plan:
+class SignalGenerator:
     """All that decides the readings of one sensor in one epoch, compiled."""
 
     def __init__(self, seed: int, identity: Identity, settings: Settings, first_seq: int, start_us: int) -> None:
         self.settings = settings
         self.schedule = Schedule(first_seq, start_us, settings.exact_rate)
         self._timezone = identity.timezone
-        self._streams = Streams(seed, identity.sensor_id)
+        self._streams = RandomStreams(seed, identity.sensor_id)
         self._rate = float(settings.exact_rate)
         specs = tuple(spec for spec in settings.anomalies if spec.share > 0)
-        self._kinds = tuple((NAMES.index(spec.kind), build(spec), target(spec, settings.channels)) for spec in specs)
+        self._kinds = tuple(
+            (ANOMALY_TYPES.index(spec.kind), build_anomaly(spec), eligible_channels(spec, settings.channels))
+            for spec in specs
+        )
         self._episodes = self._lay_out(specs) if specs else None
         self._injected = self._inject(settings.injection) if settings.injection else None
-        self._ends = column([c.minimum for c in settings.channels]), column([c.maximum for c in settings.channels])
-        self._physical = column([c.lowest for c in settings.channels]), column([c.highest for c in settings.channels])
-        self._scales = column([10.0**c.decimals for c in settings.channels])
+        self._ends = (
+            column_vector([c.minimum for c in settings.channels]),
+            column_vector([c.maximum for c in settings.channels]),
+        )
+        self._physical = (
+            column_vector([c.lowest for c in settings.channels]),
+            column_vector([c.highest for c in settings.channels]),
+        )
+        self._scales = column_vector([10.0**c.decimals for c in settings.channels])
         swings = [c.yearly_amplitude for c in settings.channels]
-        self._seasons = column(swings) if any(swings) else None
+        self._seasons = column_vector(swings) if any(swings) else None
 
     def block(self, first: int, count: int) -> Block:
         """Readings `first` .. `first + count - 1`; `first` is not before the epoch's first, `count` at least 1."""
@@ -93,18 +119,18 @@ class Plan:
         if self._seasons is not None:  # after clipping: the bounds go with the seasons
             season = self._seasons * yearly_pattern(times)
             base, values = base + season, values + season
-        kinds = np.full(count, HEALTHY, dtype=np.int8)
+        kinds = np.full(count, HEALTHY_INDEX, dtype=np.int8)
         begun = []
-        for found, kind, number, goal in self._found(first, first + count):
-            channels, parameters = kind.draw(found.draws, goal)
-            low, high = max(found.first_seq, first), min(found.last_seq + 1, first + count)
+        for placed, kind, number, eligible in self._placed(first, first + count):
+            channels, parameters = kind.draw(placed.draws, eligible)
+            low, high = max(placed.first_seq, first), min(placed.last_seq + 1, first + count)
             cut = slice(low - first, high - first)
-            offset = np.arange(low - found.first_seq, high - found.first_seq, dtype=np.float64)
-            length = found.last_seq - found.first_seq + 1
-            stretch = Stretch(base[:, cut], deviation[:, cut], values[:, cut], offset, length, self._rate)
-            kind.apply(stretch, channels, parameters, goal)
+            offset = np.arange(low - placed.first_seq, high - placed.first_seq, dtype=np.float64)
+            length = placed.last_seq - placed.first_seq + 1
+            segment = EpisodeSegment(base[:, cut], deviation[:, cut], values[:, cut], offset, length, self._rate)
+            kind.apply(segment, channels, parameters, eligible)
             kinds[cut] = number
-            episode = self._record(found, kind.name, channels, parameters)
+            episode = self._record(placed, kind.name, channels, parameters)
             if low == episode.first_seq:
                 begun.append(episode)
         values = np.minimum(np.maximum(values, self._physical[0]), self._physical[1])
@@ -113,36 +139,36 @@ class Plan:
     def episodes(self, first: int, end: int) -> list[Episode]:
         """The episodes that have a reading in `first` .. `end - 1`."""
         result = []
-        for found, kind, _, goal in self._found(first, end):
-            channels, parameters = kind.draw(found.draws, goal)
-            result.append(self._record(found, kind.name, channels, parameters))
+        for placed, kind, _, eligible in self._placed(first, end):
+            channels, parameters = kind.draw(placed.draws, eligible)
+            result.append(self._record(placed, kind.name, channels, parameters))
         return result
 
-    def _record(self, found: Found, kind: str, channels: tuple[int, ...], parameters: Parameters) -> Episode:
+    def _record(self, placed: PlacedEpisode, kind: str, channels: tuple[int, ...], parameters: Parameters) -> Episode:
         names = tuple(self.settings.channels[index].name for index in channels)
-        return Episode(kind, names, max(found.first_seq, self.schedule.first_seq), found.last_seq, parameters)
+        return Episode(kind, names, max(placed.first_seq, self.schedule.first_seq), placed.last_seq, parameters)
 
-    def _found(self, first: int, end: int) -> Iterator[tuple[Found, Kind, int, Target]]:
+    def _placed(self, first: int, end: int) -> Iterator[tuple[PlacedEpisode, AnomalyType, int, EligibleChannels]]:
         if self._injected:
-            found = self._injected[0]
-            if found.first_seq < end and first <= found.last_seq:
+            placed = self._injected[0]
+            if placed.first_seq < end and first <= placed.last_seq:
                 yield self._injected
         elif self._episodes:
-            for found in self._episodes.between(first, end):
-                number, kind, goal = self._kinds[found.kind]
+            for placed in self._episodes.between(first, end):
+                number, kind, eligible = self._kinds[placed.kind]
                 # An epoch's first reading is always delivered, so that a sensor that starts is seen to start.
-                if not (number == MISSING and found.first_seq <= self.schedule.first_seq):
-                    yield found, kind, number, goal
+                if not (number == MISSING_DATA_INDEX and placed.first_seq <= self.schedule.first_seq):
+                    yield placed, kind, number, eligible
 
-    def _healthy(self, first: int, times: Ints) -> tuple[Floats, Floats]:
+    def _healthy(self, first: int, times: IntArray) -> tuple[FloatArray, FloatArray]:
         """The mean (with the daily pattern and the working hours) and the noise around it, both of shape
         (channels, readings)."""
         channels = self.settings.channels
-        base = np.repeat(column([c.mean for c in channels]), len(times), axis=1)
+        base = np.repeat(column_vector([c.mean for c in channels]), len(times), axis=1)
         deviation = np.empty_like(base)
         daily = daily_pattern(times, self._timezone) if any(c.daily_amplitude for c in channels) else None
         hours = self.settings.working_hours
-        work = at_work(times, self._timezone, hours) if any(c.working_hours for c in channels) else None
+        work = working_hours_level(times, self._timezone, hours) if any(c.working_hours for c in channels) else None
         for index, channel in enumerate(channels):
             deviation[index] = self._streams.normals(channel.name, first, len(times)) * channel.std_dev
             if daily is not None and channel.daily_amplitude:
@@ -151,32 +177,34 @@ class Plan:
                 base[index] += work * channel.working_hours
         return base, deviation
 
-    def _inject(self, injection: Injection) -> tuple[Found, Kind, int, Target]:
+    def _inject(self, injection: Injection) -> tuple[PlacedEpisode, AnomalyType, int, EligibleChannels]:
         """The one episode of an injection. Where it began before the epoch it has the same draws and runs on."""
-        first = self.schedule.following(injection.from_us - 1)
-        last = self.schedule.following(injection.until_us - 1) - 1
-        draws = Draws(*self._streams.generator(Purpose.INJECTION, injection.from_us).random(4).tolist())
+        first = self.schedule.seq_after(injection.from_us - 1)
+        last = self.schedule.seq_after(injection.until_us - 1) - 1
+        draws = Draws(*self._streams.generator(StreamPurpose.INJECTION, injection.from_us).random(4).tolist())
         if injection.sized:
             draws = draws._replace(size=1.0, sign=0.0)
-        goal = target(injection.anomaly, self.settings.channels)
+        eligible = eligible_channels(injection.anomaly, self.settings.channels)
         if injection.channel is not None:
             names = [channel.name for channel in self.settings.channels]
-            goal = goal._replace(only=names.index(injection.channel))
-        kind = NAMES.index(injection.anomaly.kind)
-        return Found(kind, first, last, draws), build(injection.anomaly), kind, goal
+            eligible = eligible._replace(only=names.index(injection.channel))
+        kind = ANOMALY_TYPES.index(injection.anomaly.kind)
+        return PlacedEpisode(kind, first, last, draws), build_anomaly(injection.anomaly), kind, eligible
 
-    def _lay_out(self, specs: tuple[AnomalySpec, ...]) -> Episodes:
-        lengths = tuple(readings(spec, self._rate) for spec in specs)
+    def _lay_out(self, specs: tuple[AnomalySpec, ...]) -> NaturalEpisodes:
+        lengths = tuple(episode_readings(spec, self._rate) for spec in specs)
         shares = tuple(spec.share for spec in specs)
-        deal: Deal = Shares(shares, lengths) if self.settings.mode == "share" else Onsets(shares, lengths)
-        return Episodes(self._streams, self.schedule.first_seq, deal, lengths)
+        layout: EpisodeLayout = (
+            ShareLayout(shares, lengths) if self.settings.mode == "share" else OnsetLayout(shares, lengths)
+        )
+        return NaturalEpisodes(self._streams, self.schedule.first_seq, layout, lengths)
 
 
-def readings(spec: AnomalySpec, rate: float) -> int:
+def episode_readings(spec: AnomalySpec, rate: float) -> int:
     """How many readings an episode of that kind has."""
     length = spec.duration * rate if spec.unit == "seconds" else spec.duration
-    return max(1, min(round(length), LONGEST))
+    return max(1, min(round(length), MAX_EPISODE_READINGS))
 
 
-def column(numbers: list[float]) -> Floats:
+def column_vector(numbers: list[float]) -> FloatArray:
     return np.array(numbers, dtype=np.float64).reshape(-1, 1)

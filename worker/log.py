@@ -18,24 +18,24 @@ from pathlib import Path
 from typing import IO
 
 DEFAULT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-JSON = "json"
+JSON_FORMAT = "json"
 """Stands for a format of one JSON object a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogSpec:
-    """Where the log is, from which level on, and in which format: one of `logging`, or JSON."""
+    """Where the log is, from which level on, and in which format: one of `logging`, or JSON_FORMAT."""
 
     path: Path
     level: str = "INFO"
     format: str = DEFAULT_FORMAT
 
-    def dumped(self) -> str:
+    def to_json(self) -> str:
         return json.dumps([str(self.path), self.level, self.format])
 
     @classmethod
-    def loaded(cls, text: str) -> LogSpec:
-        """What was dumped. ValueError or TypeError if it was not."""
+    def from_json(cls, text: str) -> LogSpec:
+        """What was to_json. ValueError or TypeError if it was not."""
         path, level, form = json.loads(text)
         return cls(Path(path), str(level), str(form))
 
@@ -69,7 +69,7 @@ class LogFile(logging.FileHandler):
         return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One object a line: time (UTC), level, logger, message, pid, and a traceback where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -85,25 +85,25 @@ class JsonLines(logging.Formatter):
         return json.dumps(told, ensure_ascii=False)
 
 
-def formatter(form: str) -> logging.Formatter:
+def make_formatter(form: str) -> logging.Formatter:
     """ValueError if it is no format."""
-    return JsonLines() if form == JSON else logging.Formatter(form)
+    return JsonFormatter() if form == JSON_FORMAT else logging.Formatter(form)
 
 
-def render(form: str) -> str:
+def format_sample_line(form: str) -> str:
     """A line in that format. ValueError, KeyError or TypeError if it is none."""
     record = logging.LogRecord("supervisor", logging.INFO, "", 0, "%s", ("a message",), None)
-    return formatter(form).format(record)
+    return make_formatter(form).format(record)
 
 
-def install(spec: LogSpec) -> None:
+def configure_logging(spec: LogSpec) -> None:
     """Have this process log there, and nowhere else. OSError if the file cannot be opened."""
     handler = LogFile(spec.path, encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(formatter(spec.format))
+    handler.setFormatter(make_formatter(spec.format))
     logging.basicConfig(level=spec.level, handlers=[handler], force=True)
 
 
-def streams() -> Sequence[IO[str]]:
+def log_streams() -> Sequence[IO[str]]:
     """The open files of the log of this process."""
     return [
         handler.stream

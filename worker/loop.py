@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-LONGEST_WAIT = 1.0
+MAX_WAIT_SECONDS = 1.0
 
-NAP = 2.0
+MAX_TURN_SECONDS = 2.0
 """Seconds that a turn counts for at most. One that took longer has not waited, this process stood still (a laptop lid, a
 container that was paused), and all others most likely with it."""
 
@@ -24,7 +24,7 @@ class Timer:
     action: Callable[[], None]
 
 
-class Loop:
+class EventLoop:
     """Turns of waiting and calling back. `now` is in seconds on a clock that moves between two turns only, and stands
     still while this process does: nobody is late for what went by while nobody was awake to see it. A timer that came due
     meanwhile waits for another moment, until all others have woken as well."""
@@ -50,21 +50,21 @@ class Loop:
     def every(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(Timer(self.now + seconds, seconds, action))
 
-    def turn(self, until: float) -> None:
+    def run_once(self, until: float) -> None:
         """Wait until `until`, a second at most, or until something comes up, and call back whom it concerns."""
-        soonest = min(until, *(timer.due for timer in self._timers), self.now + LONGEST_WAIT)
+        soonest = min(until, *(timer.due for timer in self._timers), self.now + MAX_WAIT_SECONDS)
         begun = self._clock()
         ready = self._selector.select(max(0.0, soonest - self.now - (begun - self._seen)))
         seen = self._clock()
-        long = seen - begun > NAP
+        long = seen - begun > MAX_TURN_SECONDS
         woken, self._slept = long and not self._slept, long
-        self.now += min(seen - self._seen, NAP)
+        self.now += min(seen - self._seen, MAX_TURN_SECONDS)
         self._seen = seen
         for key, _ in ready:
             key.data()
         for timer in self._timers:
             if woken:
-                timer.due = max(timer.due, self.now + min(timer.seconds, LONGEST_WAIT))
+                timer.due = max(timer.due, self.now + min(timer.seconds, MAX_WAIT_SECONDS))
             elif self.now >= timer.due:
                 timer.due = self.now + timer.seconds
                 timer.action()

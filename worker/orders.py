@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from worker.schema import settings_of, stored_of
+from worker.schema import settings_from_json, settings_to_json
 from worker.spec import Identity, Pause, Settings, Stage, WorkerSpec
 
-Order = dict[str, Any]
+Message = dict[str, Any]
 
 
-def change(spec: WorkerSpec) -> Order:
+def change_message(spec: WorkerSpec) -> Message:
     """Go on by the identities, settings, stages and pauses of `spec`, whose sensors are those that the worker has."""
     known: dict[Settings, int] = {}  # the sensors of a pack share theirs
 
@@ -27,13 +27,13 @@ def change(spec: WorkerSpec) -> Order:
         }
         for sensor in spec.sensors
     ]
-    settings = [stored_of(each) for each in known]
+    settings = [settings_to_json(each) for each in known]
     return {"order": "change", "log_level": spec.log_level, "settings": settings, "sensors": sensors}
 
 
-def changed(spec: WorkerSpec, order: Order) -> WorkerSpec:
+def apply_change(spec: WorkerSpec, order: Message) -> WorkerSpec:
     """`spec` as a change orders it."""
-    settings = [settings_of(each) for each in order["settings"]]
+    settings = [settings_from_json(each) for each in order["settings"]]
     sensors = tuple(
         replace(
             sensor,

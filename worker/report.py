@@ -1,4 +1,4 @@
-"""What a worker tells the world about its sensors, on the board."""
+"""What a worker tells the world about its sensors, on the scoreboard."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from worker.board import COMMIT_BOUNDS_US, KINDS, LAG_BOUNDS_US, STATE, STATES, Board
-from worker.generation import MISSING
+from worker.board import COMMIT_BOUNDS_US, LAG_BOUNDS_US, SCOREBOARD_ANOMALIES, STATE_INDEX, STATES, Scoreboard
+from worker.generation import MISSING_DATA_INDEX
 from worker.sinks import Portion
 from worker.spec import WorkerSpec
 
-WAITS = ("pending", "starting", "restarting")
-ILL = (*WAITS, "unready")
+WAITING_STATES = ("pending", "starting", "restarting")
+UNREADY_STATES = (*WAITING_STATES, "unready")
 
 
-class Report:
+class MetricsWriter:
     """The writer of the rows of one worker's sensors, in the order of the sensors."""
 
-    def __init__(self, board: Board, rows: Sequence[int]) -> None:
-        self._rows = board.rows
+    def __init__(self, scoreboard: Scoreboard, rows: Sequence[int]) -> None:
+        self._rows = scoreboard.rows
         self._indices = np.array(rows, dtype=np.intp)
-        self._writers = [board.row(row) for row in rows]
+        self._writers = [scoreboard.row(row) for row in rows]
         self._paused = np.zeros(len(rows), dtype=bool)
 
-    def alive(self) -> None:
+    def heartbeat(self) -> None:
         self._rows["heartbeat_ns"][self._indices] = time.monotonic_ns()
 
-    def started(self) -> None:
+    def set_started(self) -> None:
         self._rows["pid"][self._indices] = os.getpid()
-        self.alive()
+        self.heartbeat()
 
-    def state(self, name: str, reason: str = "") -> None:
+    def set_state(self, name: str, reason: str = "") -> None:
         self._set(name, range(len(self._writers)), reason)
 
-    def paused(self, flags: Sequence[bool]) -> None:
+    def set_paused(self, flags: Sequence[bool]) -> None:
         """Which sensors are paused: theirs is another state, and they have done what is asked of them."""
         states = self._rows["state"][self._indices]
         self._paused = now = np.array(flags)
-        self._set("healthy", np.flatnonzero(~now & (states == STATE["paused"])).tolist())
-        self._set("paused", (asleep := np.flatnonzero(now & (states != STATE["paused"]))).tolist())
+        self._set("healthy", np.flatnonzero(~now & (states == STATE_INDEX["paused"])).tolist())
+        self._set("paused", (asleep := np.flatnonzero(now & (states != STATE_INDEX["paused"]))).tolist())
         first = self._rows["first_commit_ns"]
         for index in self._indices[asleep].tolist():
             first[index] = first[index] or time.monotonic_ns()
@@ -51,38 +51,38 @@ class Report:
         for index in indices:
             writer = self._writers[index]
             with writer as row:
-                row["state"] = STATE[name]
+                row["state"] = STATE_INDEX[name]
                 writer.reason(reason)
 
-    def waiting(self, lags_us: Sequence[int]) -> None:
+    def set_lags(self, lags_us: Sequence[int]) -> None:
         """While nothing can be committed: the age of each sensor's oldest due reading."""
         self._rows["lag_us"][self._indices] = lags_us
 
-    def retried(self, *, given_up: bool) -> None:
+    def count_retry(self, *, given_up: bool) -> None:
         self._rows["retries"][self._indices] += 1
         self._rows["errors"][self._indices] += given_up
 
-    def renewed(self) -> None:
+    def count_recreation(self) -> None:
         self._rows["renewals"][self._indices] += 1
 
-    def settled(self, index: int, portion: Portion) -> None:
+    def count_portion(self, index: int, portion: Portion) -> None:
         """Count a portion of sensor number `index` that was committed."""
         block = portion.block
         with self._writers[index] as row:
             row["next_seq"] = portion.end
             if block is None:
                 return
-            counts = np.bincount(block.kinds + 1, minlength=len(KINDS) + 1)[1:]
+            counts = np.bincount(block.kinds + 1, minlength=len(SCOREBOARD_ANOMALIES) + 1)[1:]
             row["anomalies"] += counts
-            row["readings"] += block.size - counts[MISSING]
+            row["readings"] += block.size - counts[MISSING_DATA_INDEX]
             row["anomaly"] = block.kinds[-1]
-            delivered = np.flatnonzero(block.kinds != MISSING)
+            delivered = np.flatnonzero(block.kinds != MISSING_DATA_INDEX)
             if len(delivered):
                 last = delivered[-1]
                 row["timestamp_us"] = block.times[last]
                 row["values"][: len(block.values)] = block.values[:, last]
 
-    def committed(self, portions: Sequence[tuple[int, Portion]], took_us: int, now_us: int) -> None:
+    def count_commit(self, portions: Sequence[tuple[int, Portion]], took_us: int, now_us: int) -> None:
         """Count a commit of (sensor number, portion) pairs that took `took_us`; `now_us` is simulated time."""
         rows, indices = self._rows, self._indices
         moment = time.monotonic_ns()
@@ -101,21 +101,23 @@ class Report:
         first = rows["first_commit_ns"][indices]
         rows["first_commit_ns"][indices] = np.where(first == 0, moment, first)
         rows["heartbeat_ns"][indices] = moment
-        changed = ~self._paused & (rows["state"][indices] != STATE["healthy"])
+        changed = ~self._paused & (rows["state"][indices] != STATE_INDEX["healthy"])
         if changed.any():
             self._set("healthy", np.flatnonzero(changed).tolist())
 
 
-def mark(board: Board, spec: WorkerSpec, incarnation: int, state: str, reason: str = "", *, died: bool = False) -> None:
+def record_state(
+    scoreboard: Scoreboard, spec: WorkerSpec, incarnation: int, state: str, reason: str = "", *, died: bool = False
+) -> None:
     """Write the rows of a worker that has no process: its supervisor is their writer then."""
     for place, sensor in enumerate(spec.sensors):
-        writer = board.row(sensor.row)
+        writer = scoreboard.row(sensor.row)
         with writer as row:
             # Whoever tries again and again without ever committing has been waiting since the first time.
-            if state in WAITS and STATES[row["state"]] not in ILL:
+            if state in WAITING_STATES and STATES[row["state"]] not in UNREADY_STATES:
                 row["waiting_ns"] = time.monotonic_ns()
             row["leads"] = place == 0
-            row["state"] = STATE[state]
+            row["state"] = STATE_INDEX[state]
             row["pid"] = 0
             if state == "starting":
                 row["incarnation"] = incarnation

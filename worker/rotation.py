@@ -26,29 +26,29 @@ from pathlib import Path
 
 import apsw
 
-from worker.database_files import inode, sync_folder
-from worker.schema import SCHEMA, VERSION
+from worker.database_files import fsync_directory, inode
+from worker.schema import SCHEMA, SCHEMA_VERSION
 
-ROTATED = re.compile(r"\.rotated-(\d{4,})$")
+ROTATED_SUFFIX = re.compile(r"\.rotated-(\d{4,})$")
 """What the stem of a rotated database's name ends with."""
 
-NEXT = ".next"
+NEXT_SUFFIX = ".next"
 
-BUSY_MS = 50
+ROTATION_BUSY_TIMEOUT_MS = 50
 """How long the first step waits for others; there will be another occasion."""
 
-PATIENCE = 5.0
+ROTATION_RETRY_SECONDS = 5.0
 """Seconds until the next attempt to rotate a database that somebody else had open."""
 
-NEVER = float("inf")
+NO_RETRY = float("inf")
 
-LEAST_ROWS = 200
+MIN_ROWS_TO_ROTATE = 200
 """Readings that a database has at least before it is rotated: what is carried over may have more than the limit."""
 
 # Two questions, for SQLite answers only one of them at a time from the ends of the table.
-ROW_COUNT = "SELECT (SELECT max(id) FROM sensor_readings) - (SELECT min(id) FROM sensor_readings) + 1"
+SELECT_ROW_COUNT = "SELECT (SELECT max(id) FROM sensor_readings) - (SELECT min(id) FROM sensor_readings) + 1"
 
-ORIGINS = """
+CREATE_ORIGINS = """
 CREATE TABLE origins (
     sensor_id TEXT PRIMARY KEY,
     first_seq INTEGER NOT NULL,
@@ -57,26 +57,26 @@ CREATE TABLE origins (
 """
 
 
-class Limit:
-    """Says when it is time to rotate a database: it has more than `most` bytes, and the last attempt was a while ago."""
+class RotationLimit:
+    """Says when it is time to rotate a database: it has more than `max_bytes` bytes, and the last attempt was a while ago."""
 
-    def __init__(self, most: int | None) -> None:
-        self._most, self._not_before = most, 0.0
+    def __init__(self, max_bytes: int | None) -> None:
+        self._max_bytes, self._not_before = max_bytes, 0.0
 
     def reached(self, connection: apsw.Connection) -> bool:
-        if self._most is None or time.monotonic() < self._not_before:
+        if self._max_bytes is None or time.monotonic() < self._not_before:
             return False
-        if connection.pragma("page_count") * connection.pragma("page_size") <= self._most:
+        if connection.pragma("page_count") * connection.pragma("page_size") <= self._max_bytes:
             return False
-        return (connection.execute(ROW_COUNT).get or 0) >= LEAST_ROWS
+        return (connection.execute(SELECT_ROW_COUNT).get or 0) >= MIN_ROWS_TO_ROTATE
 
     def postpone(self, seconds: float | None = None) -> None:
-        self._not_before = time.monotonic() + (PATIENCE if seconds is None else seconds)
+        self._not_before = time.monotonic() + (ROTATION_RETRY_SECONDS if seconds is None else seconds)
 
 
-def close_off(connection: apsw.Connection, incarnation: int) -> bool:
+def mark_rotated(connection: apsw.Connection, incarnation: int) -> bool:
     """Steps 1 and 2, unless somebody else has the database open or has taken a sensor over. Raises apsw.Error."""
-    connection.set_busy_timeout(BUSY_MS)
+    connection.set_busy_timeout(ROTATION_BUSY_TIMEOUT_MS)
     try:
         if connection.pragma("journal_mode", "DELETE") != "delete":
             return False
@@ -92,11 +92,11 @@ def close_off(connection: apsw.Connection, incarnation: int) -> bool:
     return True
 
 
-def is_closed_off(connection: apsw.Connection) -> bool:
+def is_marked_rotated(connection: apsw.Connection) -> bool:
     return bool(connection.execute("SELECT role FROM database_info").get == "rotated")
 
 
-def carry_on(connection: apsw.Connection, path: Path) -> Path | None:
+def finish_rotation(connection: apsw.Connection, path: Path) -> Path | None:
     """Steps 3 and 4, for the database at `path` that `connection` has open. Returns its new name; the connection is of
     no use any more. None if it can have no second name on this file system: it is the live one again then.
 
@@ -104,26 +104,26 @@ def carry_on(connection: apsw.Connection, path: Path) -> Path | None:
     connection.pragma("journal_mode", "DELETE")
     # Without a write there is no journal, whose name would be the new database's by the end.
     connection.execute("BEGIN EXCLUSIVE")
-    aside = name_for(path)
-    following = path.with_name(path.name + NEXT)
+    aside = rotated_path(path)
+    following = path.with_name(path.name + NEXT_SUFFIX)
     for ending in ("", "-journal"):
         following.with_name(following.name + ending).unlink(missing_ok=True)
     with closing(apsw.Connection(str(following))) as new:
         new.execute("PRAGMA synchronous = FULL")
         with new:
-            fill(new, connection, aside.name)
-    if not aside.exists() and not linked(path, aside):
+            copy_carried_state(new, connection, aside.name)
+    if not aside.exists() and not hard_link(path, aside):
         connection.execute("ROLLBACK")
         connection.execute("UPDATE database_info SET role = 'live'")
         following.unlink()
         return None
     os.replace(following, path)
-    sync_folder(path.parent)
+    fsync_directory(path.parent)
     connection.execute("ROLLBACK")
     return aside
 
 
-def linked(path: Path, aside: Path) -> bool:
+def hard_link(path: Path, aside: Path) -> bool:
     """Give a file a second name, if its file system knows of such. Raises OSError."""
     try:
         os.link(path, aside)
@@ -134,34 +134,34 @@ def linked(path: Path, aside: Path) -> bool:
     return True
 
 
-def fill(new: apsw.Connection, old: apsw.Connection, file: str) -> None:
+def copy_carried_state(new: apsw.Connection, old: apsw.Connection, file: str) -> None:
     """What a new database takes over from the one before."""
     new.execute(SCHEMA)
-    new.execute(ORIGINS)
-    new.execute("INSERT INTO database_info VALUES ('live', ?, ?)", (str(uuid.uuid4()), VERSION))
-    take_over(new, old, "checkpoints", "SELECT * FROM checkpoints")
-    take_over(new, old, "epochs", "SELECT * FROM epochs")
+    new.execute(CREATE_ORIGINS)
+    new.execute("INSERT INTO database_info VALUES ('live', ?, ?)", (str(uuid.uuid4()), SCHEMA_VERSION))
+    copy_rows(new, old, "checkpoints", "SELECT * FROM checkpoints")
+    copy_rows(new, old, "epochs", "SELECT * FROM epochs")
     running = "SELECT e.* FROM anomaly_episodes e JOIN checkpoints USING (sensor_id) WHERE last_seq >= next_seq"
-    take_over(new, old, "anomaly_episodes", running)
+    copy_rows(new, old, "anomaly_episodes", running)
     # Row ids go on, for those who page by them.
-    take_over(new, old, "sqlite_sequence", "SELECT name, seq FROM sqlite_sequence")
+    copy_rows(new, old, "sqlite_sequence", "SELECT name, seq FROM sqlite_sequence")
     begun = "SELECT sensor_id, next_seq, ? FROM checkpoints WHERE next_seq > 0"
     new.executemany("INSERT INTO origins VALUES (?,?,?)", old.execute(begun, (file,)).fetchall())
-    new.pragma("user_version", VERSION)
+    new.pragma("user_version", SCHEMA_VERSION)
 
 
-def take_over(new: apsw.Connection, old: apsw.Connection, table: str, query: str) -> None:
+def copy_rows(new: apsw.Connection, old: apsw.Connection, table: str, query: str) -> None:
     rows = old.execute(query).fetchall()
     if rows:
         new.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows)
 
 
-def name_for(path: Path) -> Path:
+def rotated_path(path: Path) -> Path:
     """The name that a database will have when it is rotated; the one that it has already if it was interrupted."""
     numbers = [0]
     for other in path.parent.glob(f"{glob.escape(path.stem)}.rotated-*{glob.escape(path.suffix)}"):
-        found = ROTATED.search(other.stem)
-        if found and ROTATED.sub("", other.stem) == path.stem:
+        found = ROTATED_SUFFIX.search(other.stem)
+        if found and ROTATED_SUFFIX.sub("", other.stem) == path.stem:
             if inode(other) == inode(path):
                 return other
             numbers.append(int(found[1]))

@@ -12,9 +12,9 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.int64]
 
-SECOND = 1_000_000
+SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +28,31 @@ class Schedule:
     def time(self, seq: int) -> int:
         """When `seq` is due."""
         p, q = self.rate.numerator, self.rate.denominator
-        return self.start_us + (2 * (seq - self.first_seq) * SECOND * q + p) // (2 * p)
+        return self.start_us + (2 * (seq - self.first_seq) * SECOND_US * q + p) // (2 * p)
 
-    def times(self, first: int, count: int) -> Ints:
+    def times(self, first: int, count: int) -> IntArray:
         """When `first` .. `first + count - 1` are due, int64, shape (count,)."""
         p, q = self.rate.numerator, self.rate.denominator
         # The large part in Python's integers, so that int64 holds the rest: 2e6 * q * count < 2**63.
-        quotient, remainder = divmod(2 * (first - self.first_seq) * SECOND * q + p, 2 * p)
-        steps = np.arange(count, dtype=np.int64) * (2 * SECOND * q) + remainder
+        quotient, remainder = divmod(2 * (first - self.first_seq) * SECOND_US * q + p, 2 * p)
+        steps = np.arange(count, dtype=np.int64) * (2 * SECOND_US * q) + remainder
         return steps // (2 * p) + (self.start_us + quotient)
 
     def due(self, now_us: int) -> int:
         """The sequence number after the last one that is due at `now_us` (`first_seq` if none is)."""
-        return max(self.first_seq, self.following(now_us))
+        return max(self.first_seq, self.seq_after(now_us))
 
-    def following(self, now_us: int) -> int:
+    def seq_after(self, now_us: int) -> int:
         """The sequence number that would be the first one due after `now_us`, if the schedule had always been."""
         p, q = self.rate.numerator, self.rate.denominator
-        # time(seq) <= now  <=>  2 k SECOND q + p < 2 p (elapsed + 1)
-        return self.first_seq + -((p - 2 * p * (now_us - self.start_us + 1)) // (2 * SECOND * q))
+        # time(seq) <= now  <=>  2 k SECOND_US q + p < 2 p (elapsed + 1)
+        return self.first_seq + -((p - 2 * p * (now_us - self.start_us + 1)) // (2 * SECOND_US * q))
 
     def count(self, duration_us: int) -> int:
         """How many readings a run of that length has: ceil(duration * rate)."""
-        return -(-duration_us * self.rate.numerator // (self.rate.denominator * SECOND))
+        return -(-duration_us * self.rate.numerator // (self.rate.denominator * SECOND_US))
 
-    def until(self, end_us: int) -> int:
+    def end_seq(self, end_us: int) -> int:
         """The sequence number after the last reading of a run that ends at `end_us`.
 
         An epoch that follows another begins at a time that was rounded, by half a microsecond at most: without that
@@ -60,14 +60,14 @@ class Schedule:
         """
         p, q = self.rate.numerator, self.rate.denominator
         halves = 2 * (end_us - self.start_us) - (self.first_seq > 0)
-        return self.first_seq + max(0, -(-halves * p // (2 * q * SECOND)))
+        return self.first_seq + max(0, -(-halves * p // (2 * q * SECOND_US)))
 
 
-def texts(times: Ints) -> list[str]:
+def format_times(times: IntArray) -> list[str]:
     """Times as `2026-01-01T00:00:00.000000+00:00`: fixed width, so text order is time order."""
     plain: list[str] = np.datetime_as_string(times.view("datetime64[us]")).tolist()
     return [text + "+00:00" for text in plain]
 
 
-def text(time_us: int) -> str:
-    return texts(np.array([time_us], dtype=np.int64))[0]
+def format_time(time_us: int) -> str:
+    return format_times(np.array([time_us], dtype=np.int64))[0]

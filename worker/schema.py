@@ -11,11 +11,11 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-from worker.schedule import Schedule, text
+from worker.schedule import Schedule, format_time
 from worker.sinks import Epoch
 from worker.spec import AnomalySpec, Channel, Identity, Injection, Settings, WorkingHours
 
-VERSION = 1
+SCHEMA_VERSION = 1
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sensor_readings (
@@ -87,7 +87,7 @@ CREATE TABLE IF NOT EXISTS database_info (
 );
 """
 
-CHANNELS = ("temperature", "humidity", "pressure", "vibration", "voltage")
+CHANNEL_COLUMNS = ("temperature", "humidity", "pressure", "vibration", "voltage")
 
 # The columns that stay the same for a sensor, and the field of its Identity that each holds.
 IDENTITY_COLUMNS = {
@@ -110,10 +110,10 @@ IDENTITY_COLUMNS = {
 }
 
 # The columns that are new in every row, in the order in which rows are bound.
-READING_COLUMNS = ("timestamp", *CHANNELS, "status_code", "anomaly_flag", "anomaly_type", "seq")
+READING_COLUMNS = ("timestamp", *CHANNEL_COLUMNS, "status_code", "anomaly_flag", "anomaly_type", "seq")
 
 
-def insert(rows: int) -> str:
+def insert_readings_sql(rows: int) -> str:
     """An INSERT of that many readings of one sensor.
 
     The identity is bound once as ?1 .. ?16, each row's own columns after it: binding the identity again for every
@@ -139,7 +139,7 @@ def epoch_values(epoch: Epoch) -> tuple[Any, ...]:
     return (
         epoch.identity.sensor_id,
         schedule.first_seq,
-        text(schedule.start_us),
+        format_time(schedule.start_us),
         schedule.start_us,
         epoch.reason,
         epoch.run,
@@ -152,34 +152,36 @@ def epoch_values(epoch: Epoch) -> tuple[Any, ...]:
 @lru_cache(maxsize=64)
 def settings_text(settings: Settings) -> str:
     """Settings as JSON. Kept, because the sensors of a pack share theirs and each has an epoch to write."""
-    return json.dumps(stored_of(settings), separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(settings_to_json(settings), separators=(",", ":"), ensure_ascii=False)
 
 
-def epoch_of(first_seq: int, start_us: int, reason: str, run: int, seed: str, identity: str, settings: str) -> Epoch:
+def epoch_from_row(
+    first_seq: int, start_us: int, reason: str, run: int, seed: str, identity: str, settings: str
+) -> Epoch:
     """The epoch that was written as such a row."""
     who = Identity(**json.loads(identity))
-    how = settings_of(json.loads(settings))
+    how = settings_from_json(json.loads(settings))
     return Epoch(int(seed), run, reason, who, how, Schedule(first_seq, start_us, how.exact_rate))
 
 
-def stored_of(settings: Settings) -> dict[str, Any]:
-    """Settings as `settings_of` reads them. Most have no injection, and say nothing of it."""
+def settings_to_json(settings: Settings) -> dict[str, Any]:
+    """Settings as `settings_from_json` reads them. Most have no injection, and say nothing of it."""
     stored = asdict(settings)
     if settings.injection is None:
         del stored["injection"]
     return stored
 
 
-def settings_of(stored: dict[str, Any]) -> Settings:
-    anomalies = tuple(anomaly_of(spec) for spec in stored["anomalies"])
+def settings_from_json(stored: dict[str, Any]) -> Settings:
+    anomalies = tuple(anomaly_from_json(spec) for spec in stored["anomalies"])
     channels = tuple(Channel(**channel) for channel in stored["channels"])
     hours = WorkingHours(**stored.get("working_hours", {}))  # epochs of older versions have none
     told = stored.get("injection")
-    injection = Injection(**{**told, "anomaly": anomaly_of(told["anomaly"])}) if told is not None else None
+    injection = Injection(**{**told, "anomaly": anomaly_from_json(told["anomaly"])}) if told is not None else None
     return Settings(stored["rate"], channels, anomalies, stored["mode"], hours, injection)
 
 
-def anomaly_of(stored: dict[str, Any]) -> AnomalySpec:
+def anomaly_from_json(stored: dict[str, Any]) -> AnomalySpec:
     return AnomalySpec(
         **{
             **stored,

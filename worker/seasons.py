@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from worker.daily import sine
-from worker.schedule import SECOND, Ints
-from worker.streams import Floats
+from worker.schedule import SECOND_US, IntArray
+from worker.streams import FloatArray
 
-YEAR = 31_556_952 * SECOND
+YEAR_US = 31_556_952 * SECOND_US
 """The mean Gregorian year of 365.2425 days."""
-PEAK = 963_705_600 * SECOND
+YEARLY_PEAK_US = 963_705_600 * SECOND_US
 """2000-07-16T00:00:00Z: half of July in a year that begins 400 of them, so the phase moves by a day or two at most."""
 
 
-def yearly_pattern(times: Ints) -> Floats:
+def yearly_pattern(times: IntArray) -> FloatArray:
     """The pattern at each time (microseconds since 1970, UTC), from -1 (mid-January) to +1 (mid-July)."""
-    return sine(((times - PEAK) % YEAR).astype(np.float64) / YEAR + 0.25)
+    return sine(((times - YEARLY_PEAK_US) % YEAR_US).astype(np.float64) / YEAR_US + 0.25)

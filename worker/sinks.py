@@ -18,13 +18,13 @@ from worker.spec import Identity, Settings
 class Unavailable(Exception):
     """The sink does not take data now. `str(error)` is the reason, for people.
 
-    `lost` says that it is unknown whether the last transaction took place: claim again before delivering again.
-    `renewed` says that what the sink held is gone, damaged, deleted or replaced, and that it begins anew.
+    `outcome_unknown` says that it is unknown whether the last transaction took place: claim again before delivering again.
+    `recreated` says that what the sink held is gone, damaged, deleted or replaced, and that it begins anew.
     """
 
-    def __init__(self, reason: str, *, lost: bool, renewed: bool = False) -> None:
+    def __init__(self, reason: str, *, outcome_unknown: bool, recreated: bool = False) -> None:
         super().__init__(reason)
-        self.lost, self.renewed = lost, renewed
+        self.outcome_unknown, self.recreated = outcome_unknown, recreated
 
 
 class Fenced(Exception):
@@ -55,7 +55,7 @@ class Portion:
     """What one transaction settles of one sensor.
 
     `epoch` is new if given and begins at the portion's first reading; `previous` is the schedule that it ends.
-    `running` are episodes that began before and go on. `cut` shortens the record of an episode that outlasts the portion to the portion's end.
+    `running` are episodes that began before and go on. `truncate` shortens the record of an episode that outlasts the portion to the portion's end.
     An empty portion (`block` None) stays at `next_seq`.
     """
 
@@ -67,7 +67,7 @@ class Portion:
     epoch: Epoch | None = None
     previous: Schedule | None = None
     running: tuple[Episode, ...] = ()
-    cut: bool = False
+    truncate: bool = False
 
     @property
     def end(self) -> int:

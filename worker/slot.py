@@ -14,26 +14,26 @@ Phase = Literal["waiting", "running", "ended"]
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One worker over all its incarnations. `begun` is the spec that the present one was started with, `spec` the next
-    one's. `due` is when it may start, `kill_at` when it has to be gone, `after` what its orderly end means, `trouble` why
+    """One worker over all its incarnations. `running_spec` is the spec that the present one was started with, `spec` the next
+    one's. `due` is when it may start, `kill_at` when it has to be gone, `after_exit` what its orderly end means, `spawn_error` why
     it could not be started lately."""
 
     spec: WorkerSpec
-    begun: WorkerSpec | None = None
+    running_spec: WorkerSpec | None = None
     incarnation: int = 0
     child: Child | None = None
     phase: Phase = "waiting"
     due: float = 0.0
     deaths: tuple[float, ...] = ()
-    after: Literal["end", "restart", "remove"] = "end"
+    after_exit: Literal["end", "restart", "remove"] = "end"
     kill_at: float | None = None
-    trouble: str = ""
+    spawn_error: str = ""
 
     def change(self, spec: WorkerSpec) -> None:
         """Go on by another spec of the same sensors, without a restart."""
         self.spec = spec
         if self.child is not None:
-            self.child.order(**orders.change(spec))
+            self.child.send_message(**orders.change_message(spec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,11 @@ class Event:
     sensors: tuple[str, ...] = ()
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         return f"{self.text}: {self.effect}" if self.effect else self.text
 
     def __str__(self) -> str:
-        return f"{self.worker}: {self.told}"
+        return f"{self.worker}: {self.message}"
 
 
 @dataclass(slots=True)
@@ -61,10 +61,10 @@ class Outcome:
     """How a run ended."""
 
     failed: list[str] = field(default_factory=list)
-    unsettled: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     killed_by_request: bool = False
 
     @property
     def clean(self) -> bool:
-        return not (self.failed or self.unsettled or self.killed)
+        return not (self.failed or self.pending or self.killed)

@@ -142,7 +142,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class SensorSpec:
-    """One sensor: its identity, its settings and its row on the board.
+    """One sensor: its identity, its settings and its row on the scoreboard.
 
     `stages`, in the order of their times, are how it will behave later: each begins an epoch at the first reading that
     is due at its time or after, whoever computes that reading and when. `pauses`, in order, leave time out: the epoch
@@ -165,7 +165,7 @@ class SensorSpec:
         return begun[-1] if begun else self.settings
 
     @property
-    def fastest(self) -> Fraction:
+    def max_rate(self) -> Fraction:
         """The highest rate that it will ever have."""
         return max(self.settings.exact_rate, *(stage.settings.exact_rate for stage in self.stages), Fraction(0))
 
@@ -174,7 +174,7 @@ class SensorSpec:
 class StoreSpec:
     """Where readings go and how hard to try. Intervals and delays are seconds. `shared`: other workers write there too.
     `synchronous` is what a power failure may take: "normal" the last commits, "full" nothing. After `error_limit`
-    failures in a row the worker ends instead of trying again. Of more than `most_bytes` the database is rotated.
+    failures in a row the worker ends instead of trying again. Of more than `max_bytes` the database is rotated.
     """
 
     path: Path
@@ -186,7 +186,7 @@ class StoreSpec:
     synchronous: Synchronous = "normal"
     shared: bool = False
     error_limit: int | None = None
-    most_bytes: int | None = None
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator, Philox  # here, or every forked worker would import 3 MB of its own
 
-Floats = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
-PAGE = 256
+NORMALS_PER_PAGE = 256
 """Readings per page of normals: 10 us to draw, so a worker that wants ten readings wastes little."""
 
 
-class Purpose(IntEnum):
+class StreamPurpose(IntEnum):
     """What a stream is for. A channel's own stream is addressed by its name, so leaving a channel out of a
     config does not change the others."""
 
@@ -31,11 +31,11 @@ class Purpose(IntEnum):
     INJECTION = 4
 
 
-class Streams:
+class RandomStreams:
     """All random streams of one sensor."""
 
     def __init__(self, seed: int, sensor_id: str) -> None:
-        digest = fingerprint(seed, sensor_id)
+        digest = sensor_digest(seed, sensor_id)
         self._counter = np.zeros(4, dtype=np.uint64)
         key = np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
         self._philox = Philox(0)  # any seed: it is moved to its key before each use
@@ -48,7 +48,7 @@ class Streams:
             "has_uint32": 0,
             "uinteger": 0,
         }
-        self.phase = phase(seed, sensor_id)
+        self.phase = page_phase(seed, sensor_id)
         self._channels: dict[str, int] = {}
 
     def generator(self, purpose: int, page: int, epoch: int = 0) -> Generator:
@@ -61,17 +61,17 @@ class Streams:
         self._philox.state = self._state
         return self._generator
 
-    def normals(self, channel: str, first: int, count: int) -> Floats:
+    def normals(self, channel: str, first: int, count: int) -> FloatArray:
         """Standard normals number `first` .. `first + count - 1` of a channel, shape (count,).
 
         Pages begin at a phase of the sensor's own, so that the sensors of a fleet do not all turn a page at once.
         """
         purpose = self._purpose(channel)
         begin, end = first + self.phase, first + self.phase + count
-        pages = range(begin // PAGE, -(-end // PAGE))
-        drawn = [self.generator(purpose, page).standard_normal(PAGE) for page in pages]
+        pages = range(begin // NORMALS_PER_PAGE, -(-end // NORMALS_PER_PAGE))
+        drawn = [self.generator(purpose, page).standard_normal(NORMALS_PER_PAGE) for page in pages]
         whole = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
-        offset = begin - pages.start * PAGE
+        offset = begin - pages.start * NORMALS_PER_PAGE
         return whole[offset : offset + count]
 
     def _purpose(self, channel: str) -> int:
@@ -81,11 +81,11 @@ class Streams:
         return self._channels[channel]
 
 
-def fingerprint(seed: int, sensor_id: str) -> bytes:
+def sensor_digest(seed: int, sensor_id: str) -> bytes:
     """24 bytes that belong to a sensor: 16 for its key, 2 for its phase."""
     return blake2b(f"{seed}/{sensor_id}".encode(), digest_size=24, person=b"fleet-sensor").digest()
 
 
-def phase(seed: int, sensor_id: str) -> int:
-    """Where in a page the sensor's first reading lies, in 0 .. PAGE - 1."""
-    return int.from_bytes(fingerprint(seed, sensor_id)[16:18], "little") % PAGE
+def page_phase(seed: int, sensor_id: str) -> int:
+    """Where in a page the sensor's first reading lies, in 0 .. NORMALS_PER_PAGE - 1."""
+    return int.from_bytes(sensor_digest(seed, sensor_id)[16:18], "little") % NORMALS_PER_PAGE

@@ -24,19 +24,19 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from worker.child import LOST, Child, reaped
+from worker.child import EXIT_UNKNOWN, Child, poll_exit_code
 from worker.log import LogSpec
 from worker.spec import WorkerSpec
 
-REQUEST = struct.Struct("<qq")
-"""Length of what follows, and the incarnation to start or TEACH or PING."""
+REQUEST_HEADER = struct.Struct("<qq")
+"""Length of what follows, and the incarnation to start or REGISTER_REQUEST or PING_REQUEST."""
 
-TEACH, PING = -1, -2
+REGISTER_REQUEST, PING_REQUEST = -1, -2
 
-IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The supervisor decides, and says so."""
 
-START = """
+FORKSERVER_SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 try:
@@ -46,26 +46,26 @@ except (ImportError, MemoryError, OSError) as error:  # no descriptor or memory 
 main(*sys.argv[2:])
 """
 
-DYING = 2.0
+KILL_TIMEOUT_SECONDS = 2.0
 """Seconds that somebody killed is waited for."""
 
 
-class Template:
-    """The supervisor's handle, which waits for no answer. `board` is the path that every worker opens, `log` where every
-    worker logs, `group` is the process group to join, 0 for one of its own. `fit` is whether it can be talked to,
-    `answers` counts what it has said."""
+class ForkServer:
+    """The supervisor's handle, which waits for no answer. `scoreboard` is the path that every worker opens, `log` where every
+    worker logs, `group` is the process group to join, 0 for one of its own. `connected` is whether it can be talked to,
+    `answer_count` counts what it has said."""
 
-    def __init__(self, board: Path, log: LogSpec | None, group: int = 0) -> None:
+    def __init__(self, scoreboard: Path, log: LogSpec | None, group: int = 0) -> None:
         self.socket, theirs = socket.socketpair()
         self.socket.setblocking(False)
         root = Path(__file__).resolve().parent.parent
-        arguments = [str(root), str(theirs.fileno()), str(board), log.dumped() if log else ""]
+        arguments = [str(root), str(theirs.fileno()), str(scoreboard), log.to_json() if log else ""]
         # One thread of the linear algebra library, which nobody uses, would cost every worker its stack.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", START, *arguments]
+        command = [sys.executable, "-c", FORKSERVER_SCRIPT, *arguments]
         try:
             # Not the supervisor's process group: Ctrl-C is for that one, and must not hit a half-started interpreter.
-            with held_back():
+            with signals_blocked():
                 self._process = subprocess.Popen(
                     command, pass_fds=[theirs.fileno()], env=environment, process_group=group
                 )
@@ -75,12 +75,12 @@ class Template:
         finally:
             theirs.close()
         self.group = group or self._process.pid
-        self.fit, self.answers = True, 0
+        self.connected, self.answer_count = True, 0
         self._alive = True
         self._outbox: deque[tuple[memoryview, socket.socket | None]] = deque()
         self._inbox = b""
-        self._unborn: deque[Child] = deque()
-        self._asked = False
+        self._pending_spawns: deque[Child] = deque()
+        self._ping_pending = False
         self._codes: dict[int, int] = {}
 
     @property
@@ -91,22 +91,22 @@ class Template:
     @property
     def busy(self) -> bool:
         """Whether it has yet to answer which processes it has started."""
-        return bool(self._unborn)
+        return bool(self._pending_spawns)
 
-    def teach(self, specs: Sequence[WorkerSpec]) -> None:
+    def register(self, specs: Sequence[WorkerSpec]) -> None:
         """Make workers known by their names, or known anew."""
-        self._say(TEACH, pickle.dumps(list(specs), protocol=pickle.HIGHEST_PROTOCOL))
+        self._enqueue(REGISTER_REQUEST, pickle.dumps(list(specs), protocol=pickle.HIGHEST_PROTOCOL))
 
     def spawn(self, wanted: Sequence[tuple[str, int]]) -> list[Child | OSError]:
         """New processes for the (worker, incarnation) pairs, in order, or why not even their lifelines can be had. Their
         process ids, or what the system refused them with, are told by the template later on."""
         return [self._spawn(name, incarnation) for name, incarnation in wanted]
 
-    def ask(self) -> None:
+    def ping(self) -> None:
         """Ask for a sign of life, unless one is due already."""
-        if not self._asked:
-            self._asked = True
-            self._say(PING)
+        if not self._ping_pending:
+            self._ping_pending = True
+            self._enqueue(PING_REQUEST)
 
     def receive(self) -> bool:
         """Take in what has arrived, and send what is left. Whether some worker ended, or was refused."""
@@ -120,10 +120,10 @@ class Template:
             except ConnectionResetError:
                 received = b""
             if not received:
-                self._died()
+                self._mark_dead()
             *lines, self._inbox = (self._inbox + received).split(b"\n")
             for line in lines:
-                news |= self._hear(json.loads(line))
+                news |= self._handle_answer(json.loads(line))
         return news
 
     def kill(self) -> None:
@@ -131,7 +131,7 @@ class Template:
         self._process.kill()
         self._wait()
         self.receive()
-        self._died()
+        self._mark_dead()
         self.socket.close()
 
     def close(self) -> None:
@@ -139,12 +139,12 @@ class Template:
         if self._process.poll() is None:
             os.killpg(self.group, signal.SIGKILL)
         self._wait()
-        self._died()
+        self._mark_dead()
         self.socket.close()
 
     def _wait(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel may have a reason to keep it (a stuck disk)
-            self._process.wait(DYING)
+            self._process.wait(KILL_TIMEOUT_SECONDS)
 
     def _spawn(self, name: str, incarnation: int) -> Child | OSError:
         try:
@@ -152,12 +152,12 @@ class Template:
         except OSError as error:
             return error
         child = Child(name, None, ours, self._exit_code)
-        self._unborn.append(child)
-        self._say(incarnation, name.encode(), theirs)
+        self._pending_spawns.append(child)
+        self._enqueue(incarnation, name.encode(), theirs)
         return child
 
-    def _say(self, number: int, content: bytes = b"", lifeline: socket.socket | None = None) -> None:
-        self._outbox.append((memoryview(REQUEST.pack(len(content), number) + content), lifeline))
+    def _enqueue(self, number: int, content: bytes = b"", lifeline: socket.socket | None = None) -> None:
+        self._outbox.append((memoryview(REQUEST_HEADER.pack(len(content), number) + content), lifeline))
         self._send()
 
     def _send(self) -> None:
@@ -175,48 +175,48 @@ class Template:
         except OSError:  # there is no room for it yet; or nobody reads it any more, as `receive` will see
             self._outbox.appendleft((content, lifeline))
 
-    def _hear(self, answer: dict[str, int]) -> bool:
-        self.answers += 1
+    def _handle_answer(self, answer: dict[str, int]) -> bool:
+        self.answer_count += 1
         if "ended" in answer:
             self._codes[answer["ended"]] = answer["code"]
             return True
         if "started" not in answer:
-            self._asked = False
+            self._ping_pending = False
             return False
-        child, pid = self._unborn.popleft(), answer["started"]
-        child.awaited = False
+        child, pid = self._pending_spawns.popleft(), answer["started"]
+        child.spawn_pending = False
         if pid < 0:
-            child.refusal = OSError(-pid, os.strerror(-pid))
+            child.spawn_error = OSError(-pid, os.strerror(-pid))
             return True
         child.pid = pid
         self._codes.pop(pid, None)  # of somebody nobody asked about, long ago
         return False
 
-    def _died(self) -> None:
+    def _mark_dead(self) -> None:
         """It says nothing any more, and takes nothing: nobody awaits those that it has not started by now."""
-        self._alive = self.fit = False
+        self._alive = self.connected = False
         for _, lifeline in self._outbox:
             if lifeline is not None:
                 lifeline.close()
         self._outbox.clear()
-        while self._unborn:
-            self._unborn.popleft().awaited = False
+        while self._pending_spawns:
+            self._pending_spawns.popleft().spawn_pending = False
 
     def _exit_code(self, child: Child) -> int | None:
         if child.pid in self._codes:
             return self._codes.pop(child.pid)
-        if self._alive or not child.hung_up():
+        if self._alive or not child.lifeline_closed():
             return None
         if child.pid is not None and os.getpid() == 1:  # in a container: the first process is given all orphans
-            return reaped(child)
-        return LOST if child.killed is None else -child.killed
+            return poll_exit_code(child)
+        return EXIT_UNKNOWN if child.kill_signal is None else -child.kill_signal
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Have a process that is started in here begin with IGNORED blocked, until it can ignore them: when a supervisor dies,
+def signals_blocked() -> Iterator[None]:
+    """Have a process that is started in here begin with IGNORED_SIGNALS blocked, until it can ignore them: when a supervisor dies,
     the kernel sends SIGHUP to a group in which a worker is stopped."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
     try:
         yield
     finally:

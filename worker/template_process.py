@@ -22,102 +22,104 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from worker.board import Board
-from worker.child import OUT_OF_MEMORY, close_all_but, live
-from worker.log import LogSpec, install, streams
+from worker.board import Scoreboard
+from worker.child import EXIT_OUT_OF_MEMORY, close_fds_except, run_and_exit
+from worker.log import LogSpec, configure_logging, log_streams
 from worker.process import main as work
 from worker.spec import WorkerSpec
-from worker.template import IGNORED, PING, REQUEST, TEACH
-from worker.wakeup import Wakeup
+from worker.template import IGNORED_SIGNALS, PING_REQUEST, REGISTER_REQUEST, REQUEST_HEADER
+from worker.wakeup import SignalSocket
 from worker.warmup import warm_up
 
-PARTING = 2.0
+WORKER_EXIT_TIMEOUT_SECONDS = 2.0
 """Seconds that workers have to end after the supervisor did."""
 
 
-def main(descriptor: str, board: str, log: str) -> NoReturn:
+def main(descriptor: str, scoreboard: str, log: str) -> NoReturn:
     """Fork workers on request until the supervisor is gone."""
-    for number in IGNORED:
+    for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)
     living: set[int] = set()
     try:
-        log_to(log)
-        mapped = Board(Path(board), writable=True)
+        start_logging(log)
+        mapped = Scoreboard(Path(scoreboard), writable=True)
         supervisor = socket.socket(fileno=int(descriptor))
-        with Wakeup(signal.SIGCHLD) as children:
-            serve(supervisor, children, living, mapped)
-    except (Alone, BrokenPipeError, ConnectionResetError):
-        part(living)
+        with SignalSocket(signal.SIGCHLD) as children:
+            serve_requests(supervisor, children, living, mapped)
+    except (SupervisorGone, BrokenPipeError, ConnectionResetError):
+        end_workers(living)
     except MemoryError as error:  # another one may fare better; the workers go on
         logging.getLogger("template").error("out of memory: %s", error)
-        os._exit(OUT_OF_MEMORY)
+        os._exit(EXIT_OUT_OF_MEMORY)
     except OSError as error:
         sys.exit(f"template: {error}")
 
 
-def log_to(log: str) -> None:
+def start_logging(log: str) -> None:
     """Have everything that is logged written to the log that was dumped, nothing where that is empty."""
     logging.raiseExceptions = False  # a log that cannot be written (a full disk) is no reason to fill the terminal
     if log:
-        install(LogSpec.loaded(log))
-    for stream in streams():
+        configure_logging(LogSpec.from_json(log))
+    for stream in log_streams():
         faulthandler.enable(stream)
 
 
-class Alone(Exception):
+class SupervisorGone(Exception):
     """The supervisor is gone."""
 
 
-def part(living: set[int]) -> NoReturn:
+def end_workers(living: set[int]) -> NoReturn:
     """Workers end by themselves when the supervisor is gone; not so one that hangs, and it may hold a lock. Those that
     an earlier template has left are in the group too, and nobody tells when they end."""
     heir = os.getpgrp() != os.getpid()
-    end = time.monotonic() + PARTING
+    end = time.monotonic() + WORKER_EXIT_TIMEOUT_SECONDS
     while (living or heir) and time.monotonic() < end:
-        living -= {pid for pid, _ in ended()}
+        living -= {pid for pid, _ in reap_workers()}
         time.sleep(0.02)
     while True:
         os.killpg(0, signal.SIGKILL)
 
 
-def serve(supervisor: socket.socket, children: Wakeup, living: set[int], board: Board) -> NoReturn:
-    """Answer requests. Raises Alone; `living` are the workers then."""
+def serve_requests(
+    supervisor: socket.socket, children: SignalSocket, living: set[int], scoreboard: Scoreboard
+) -> NoReturn:
+    """Answer requests. Raises SupervisorGone; `living` are the workers then."""
     known: dict[str, WorkerSpec] = {}
     while True:
         ready, _, _ = select.select([supervisor, children.socket], [], [])
         if children.socket in ready:
-            children.numbers()
-            for pid, code in ended():
+            children.received()
+            for pid, code in reap_workers():
                 living.discard(pid)
-                answer(supervisor, ended=pid, code=code)
+                send_answer(supervisor, ended=pid, code=code)
         if supervisor in ready:
-            request, number, descriptors = take(supervisor)
-            if number == TEACH:
-                learn(known, request)
-            elif number == PING:
-                answer(supervisor, here=os.getpid())
+            request, number, descriptors = receive_request(supervisor)
+            if number == REGISTER_REQUEST:
+                register_specs(known, request)
+            elif number == PING_REQUEST:
+                send_answer(supervisor, here=os.getpid())
             else:
                 spec = known[request.decode()]
-                pid = fork() if descriptors else -errno.EMFILE
+                pid = fork_or_errno() if descriptors else -errno.EMFILE
                 if pid == 0:
-                    begin(spec, number, descriptors[0], board)
+                    run_worker(spec, number, descriptors[0], scoreboard)
                 for descriptor in descriptors:
                     os.close(descriptor)
                 if pid > 0:
                     living.add(pid)
-                answer(supervisor, started=pid)
+                send_answer(supervisor, started=pid)
 
 
-def learn(known: dict[str, WorkerSpec], lesson: bytes) -> None:
-    specs: list[WorkerSpec] = pickle.loads(lesson)
+def register_specs(known: dict[str, WorkerSpec], pickled_specs: bytes) -> None:
+    specs: list[WorkerSpec] = pickle.loads(pickled_specs)
     if not known:
         warm_up(specs[0].sensors[0])
     known |= {spec.name: spec for spec in specs}
     gc.freeze()  # a collection in a worker would write into every object that it looks at
 
 
-def fork() -> int:
+def fork_or_errno() -> int:
     """As os.fork, but minus the error number where the system has no room for another process."""
     try:
         return os.fork()
@@ -125,40 +127,40 @@ def fork() -> int:
         return -(error.errno or errno.EAGAIN)
 
 
-def take(supervisor: socket.socket) -> tuple[bytes, int, list[int]]:
-    """The next request, its number and what came with it. Raises Alone."""
-    header, descriptors, _, _ = socket.recv_fds(supervisor, REQUEST.size, 1)
+def receive_request(supervisor: socket.socket) -> tuple[bytes, int, list[int]]:
+    """The next request, its number and what came with it. Raises SupervisorGone."""
+    header, descriptors, _, _ = socket.recv_fds(supervisor, REQUEST_HEADER.size, 1)
     if not header:
-        raise Alone
-    header += rest(supervisor, REQUEST.size - len(header))
-    size, number = REQUEST.unpack(header)
-    return rest(supervisor, size), number, descriptors
+        raise SupervisorGone
+    header += receive_exactly(supervisor, REQUEST_HEADER.size - len(header))
+    size, number = REQUEST_HEADER.unpack(header)
+    return receive_exactly(supervisor, size), number, descriptors
 
 
-def rest(supervisor: socket.socket, size: int) -> bytes:
-    """So many bytes. Raises Alone."""
+def receive_exactly(supervisor: socket.socket, size: int) -> bytes:
+    """So many bytes. Raises SupervisorGone."""
     received = bytearray()
     while len(received) < size:
         some = supervisor.recv(min(size - len(received), 1 << 20))
         if not some:
-            raise Alone
+            raise SupervisorGone
         received += some
     return bytes(received)
 
 
-def begin(spec: WorkerSpec, incarnation: int, descriptor: int, board: Board) -> NoReturn:
+def run_worker(spec: WorkerSpec, incarnation: int, descriptor: int, scoreboard: Scoreboard) -> NoReturn:
     """The life of one worker, in the fork."""
 
     def body(lifeline: socket.socket) -> int:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        close_all_but(0, 1, 2, descriptor, *(stream.fileno() for stream in streams()))
-        return work(spec, incarnation, board, lifeline)
+        close_fds_except(0, 1, 2, descriptor, *(stream.fileno() for stream in log_streams()))
+        return work(spec, incarnation, scoreboard, lifeline)
 
-    live(spec.name, body, socket.socket(fileno=descriptor))
+    run_and_exit(spec.name, body, socket.socket(fileno=descriptor))
 
 
-def ended() -> list[tuple[int, int]]:
+def reap_workers() -> list[tuple[int, int]]:
     """The process ids and exit codes of workers that have ended since the last look."""
     found = []
     with contextlib.suppress(ChildProcessError):
@@ -170,8 +172,8 @@ def ended() -> list[tuple[int, int]]:
     return found
 
 
-def answer(supervisor: socket.socket, **answer: int) -> None:
+def send_answer(supervisor: socket.socket, **answer: int) -> None:
     try:
         supervisor.sendall(json.dumps(answer).encode() + b"\n")
     except (BrokenPipeError, ConnectionResetError) as error:
-        raise Alone from error
+        raise SupervisorGone from error

@@ -7,7 +7,7 @@ import socket
 from types import TracebackType
 
 
-class Wakeup:
+class SignalSocket:
     """While entered, the given signals do nothing but arrive at `socket`. For the main thread."""
 
     def __init__(self, *handled: signal.Signals) -> None:
@@ -16,7 +16,7 @@ class Wakeup:
         self.socket.setblocking(False)
         self._sender.setblocking(False)
 
-    def __enter__(self) -> Wakeup:
+    def __enter__(self) -> SignalSocket:
         self._before = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         # The handlers do nothing: the number arrives through the socket, between two actions of the loop.
         self._handlers = {number: signal.signal(number, _nothing) for number in self._handled}
@@ -29,7 +29,7 @@ class Wakeup:
         self.socket.close()
         self._sender.close()
 
-    def numbers(self) -> list[int]:
+    def received(self) -> list[int]:
         """The signals that have arrived since the last call, in order."""
         try:
             return list(self.socket.recv(4096))

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import apsw
 
-from fleet.central.delivery import Delivery, copyable
-from fleet.central.schema import ROLE, VERSION, schema
+from fleet.central.delivery import SqliteDelivery, copyable
+from fleet.central.schema import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, central_schema
 from fleet.collection.batch import Batch
 from fleet.collection.target import Receipt
 from fleet.errors import UserError
 from worker.connection import Transaction
-from worker.database_files import alone
+from worker.database_files import folder_lock
 
 BUSY_MS = 5_000
 
@@ -27,7 +27,7 @@ CACHE_KIB = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class RowCounts:
     """What a central database holds, in rows."""
 
     readings: int
@@ -43,14 +43,14 @@ class CentralDatabase:
         self.path = path
         self._lock = threading.Lock()
         try:
-            self._connection = opened(path)
+            self._connection = open_central(path)
         except apsw.Error as error:
             raise UserError(f"{path}: cannot be the central database: {error}") from error
 
-    def take(self, batch: Batch, received_at: datetime) -> Receipt:
+    def insert_batch(self, batch: Batch, received_at: datetime) -> Receipt:
         """Put a batch in. When this returns, it is on disk. apsw.Error if it could not be; then nothing of it is there."""
-        with self._lock, attached(self._connection, batch) as beside, Transaction(self._connection):
-            return Delivery(self._connection, batch, received_at, beside).run()
+        with self._lock, attach_source(self._connection, batch) as beside, Transaction(self._connection):
+            return SqliteDelivery(self._connection, batch, received_at, beside).run()
 
     def cursor(self, source: str) -> int:
         """The last row id of that source which has arrived, 0 for an unknown one. Raises apsw.Error."""
@@ -58,19 +58,21 @@ class CentralDatabase:
             found = self._connection.execute("SELECT cursor FROM sources WHERE generation = ?", (source,)).get
         return found if isinstance(found, int) else 0
 
-    def counts(self) -> Counts:
+    def counts(self) -> RowCounts:
         """Raises apsw.Error."""
         with self._lock:
             one = self._connection.execute
             readings = one("SELECT coalesce(max(id) - min(id) + 1, 0) FROM sensor_readings").get
-            return Counts(readings, one("SELECT count(*) FROM sources").get, one("SELECT count(*) FROM conflicts").get)
+            return RowCounts(
+                readings, one("SELECT count(*) FROM sources").get, one("SELECT count(*) FROM conflicts").get
+            )
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
 
 
-def opened(path: Path) -> apsw.Connection:
+def open_central(path: Path) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(str(path.absolute()), flags=flags)
     try:
@@ -80,28 +82,31 @@ def opened(path: Path) -> apsw.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         with Transaction(connection):
-            refuse_foreign(connection, path)
-            connection.execute(schema("sqlite"))
+            check_is_sqlite(connection, path)
+            connection.execute(central_schema("sqlite"))
             if not connection.execute("SELECT 1 FROM database_info").get:
-                connection.execute("INSERT INTO database_info VALUES (?,?,?)", (ROLE, str(uuid.uuid4()), VERSION))
+                connection.execute(
+                    "INSERT INTO database_info VALUES (?,?,?)",
+                    (CENTRAL_ROLE, str(uuid.uuid4()), CENTRAL_SCHEMA_VERSION),
+                )
     except (apsw.Error, UserError):
         connection.close(True)
         raise
     return connection
 
 
-def refuse_foreign(connection: apsw.Connection, path: Path) -> None:
+def check_is_sqlite(connection: apsw.Connection, path: Path) -> None:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "database_info" in tables:
         role = connection.execute("SELECT role FROM database_info").get
-        if role not in (None, ROLE):
+        if role not in (None, CENTRAL_ROLE):
             raise UserError(f"{path}: is a sensor's database (role {role}): a central one is a file of its own")
     elif tables:
         raise UserError(f"{path}: has tables of something else ({', '.join(sorted(tables)[:3])}): give a new file")
 
 
 @contextmanager
-def attached(connection: apsw.Connection, batch: Batch) -> Iterator[bool]:
+def attach_source(connection: apsw.Connection, batch: Batch) -> Iterator[bool]:
     """Whether the database that the batch's rows lie in can be read from here, as `source`: then SQLite copies them, which
     is twice as fast as carrying them through this program."""
     if not copyable(batch):
@@ -109,7 +114,7 @@ def attached(connection: apsw.Connection, batch: Batch) -> Iterator[bool]:
         return
     path = batch.source.path.absolute()
     try:
-        with alone(path.parent):  # the database and its log are opened by name, one after the other
+        with folder_lock(path.parent):  # the database and its log are opened by name, one after the other
             # Read-only, or BEGIN IMMEDIATE would keep its writer waiting.
             connection.execute("ATTACH ? AS source", (f"{path.as_uri()}?mode=ro",))
             same = connection.execute("SELECT generation FROM source.database_info").get == batch.source.key

@@ -7,11 +7,11 @@ row id stands there.
 
 from __future__ import annotations
 
-from worker.schema import CHANNELS, IDENTITY_COLUMNS, READING_COLUMNS
+from worker.schema import CHANNEL_COLUMNS, IDENTITY_COLUMNS, READING_COLUMNS
 
-VERSION = 1
+CENTRAL_SCHEMA_VERSION = 1
 
-ROLE = "central"
+CENTRAL_ROLE = "central"
 
 SERIAL = {"sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT", "postgres": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"}
 REAL = {"sqlite": "REAL", "postgres": "DOUBLE PRECISION"}
@@ -19,12 +19,12 @@ INTEGER = {"sqlite": "INTEGER", "postgres": "BIGINT"}
 # An index of PostgreSQL takes no text of more than 2.7 kB.
 DIGEST = {"sqlite": "reading", "postgres": "hashtextextended(reading, 0)"}
 
-READING = (*READING_COLUMNS, *IDENTITY_COLUMNS)
+DELIVERED_COLUMNS = (*READING_COLUMNS, *IDENTITY_COLUMNS)
 """What is known of a reading. `synced` stays behind: it is the source's own note."""
 
-REALS = (*CHANNELS, "latitude", "longitude", "height_meters", "orientation_degrees")
-WHOLES = ("status_code", "anomaly_flag", "seq")
-TEXTS = tuple(column for column in READING if column not in (*REALS, *WHOLES))
+REAL_COLUMNS = (*CHANNEL_COLUMNS, "latitude", "longitude", "height_meters", "orientation_degrees")
+INTEGER_COLUMNS = ("status_code", "anomaly_flag", "seq")
+TEXT_COLUMNS = tuple(column for column in DELIVERED_COLUMNS if column not in (*REAL_COLUMNS, *INTEGER_COLUMNS))
 
 
 STATEMENTS = """
@@ -123,7 +123,7 @@ CREATE TABLE IF NOT EXISTS database_info (
 """
 
 
-def schema(dialect: str) -> str:
+def central_schema(dialect: str) -> str:
     """The statements for `sqlite` or `postgres`."""
     return STATEMENTS.format(
         serial=SERIAL[dialect], real=REAL[dialect], integer=INTEGER[dialect], digest=DIGEST[dialect]

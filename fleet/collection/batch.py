@@ -12,15 +12,15 @@ from typing import overload
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 
-FOREIGN = "foreign-"
+FOREIGN_KEY_PREFIX = "foreign-"
 """What the key of a database begins with that no generation names: one that another simulator wrote."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceDatabase:
     """A database that is swept. `name` is its path below the swept directory, as it is told to the target.
 
-    `key` names its content in the world: the generation, or FOREIGN and a fingerprint. `columns` are those of its
+    `key` names its content in the world: the generation, or FOREIGN_KEY_PREFIX and a fingerprint. `columns` are those of its
     `sensor_readings`, in their order; `id` and `synced` are among them.
     """
 
@@ -31,11 +31,11 @@ class Source:
 
     @property
     def foreign(self) -> bool:
-        return self.key.startswith(FOREIGN)
+        return self.key.startswith(FOREIGN_KEY_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableRows:
     """Rows of one of a sensor database's other tables, the names of its columns beside them."""
 
     columns: tuple[str, ...] = ()
@@ -44,11 +44,11 @@ class Table:
     def documents(self) -> list[dict[str, Value]]:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
-    def part(self, first: int, end: int) -> Table:
-        return Table(self.columns, self.rows[first:end])
+    def part(self, first: int, end: int) -> TableRows:
+        return TableRows(self.columns, self.rows[first:end])
 
 
-NOTHING = Table()
+NO_ROWS = TableRows()
 
 
 class StoredRows(Sequence[Row]):
@@ -89,24 +89,24 @@ class Batch:
     (source, sensor, first_seq). There may be no rows at all: missing readings have none, only an episode.
     """
 
-    source: Source
+    source: SourceDatabase
     rows: Sequence[Row]
-    episodes: Table = NOTHING
-    epochs: Table = NOTHING
+    episodes: TableRows = NO_ROWS
+    epochs: TableRows = NO_ROWS
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
-        return self.rows.ids if isinstance(self.rows, StoredRows) else self._whole("id")
+        return self.rows.ids if isinstance(self.rows, StoredRows) else self._int_column("id")
 
     @cached_property
-    def numbers(self) -> tuple[int, ...]:
+    def key_numbers(self) -> tuple[int, ...]:
         """With the source's key and the sensor id, the key of each reading: its seq, or where there is none its id."""
-        return self.ids if self.source.foreign else self._whole("seq")
+        return self.ids if self.source.foreign else self._int_column("seq")
 
     def keys(self) -> Iterator[str]:
         """The key of each reading as text: GENERATION/SENSOR/SEQ."""
-        place = self._place("sensor_id")
-        for row, number in zip(self.rows, self.numbers, strict=True):
+        place = self._column_index("sensor_id")
+        for row, number in zip(self.rows, self.key_numbers, strict=True):
             yield f"{self.source.key}/{row[place]!s}/{number}"
 
     @property
@@ -129,15 +129,15 @@ class Batch:
 
     def part(self, first: int, end: int) -> Batch:
         """The readings from number `first` up to `end` in this batch; episodes and epochs go with the beginning."""
-        along = (self.episodes, self.epochs) if first == 0 else (NOTHING, NOTHING)
+        along = (self.episodes, self.epochs) if first == 0 else (NO_ROWS, NO_ROWS)
         return Batch(self.source, self.rows[first:end], *along)
 
-    def readings_alone(self) -> Batch:
+    def without_history(self) -> Batch:
         return Batch(self.source, self.rows)
 
-    def _place(self, column: str) -> int:
+    def _column_index(self, column: str) -> int:
         return self.source.columns.index(column)
 
-    def _whole(self, column: str) -> tuple[int, ...]:
-        place = self._place(column)
+    def _int_column(self, column: str) -> tuple[int, ...]:
+        place = self._column_index(column)
         return tuple(row[place] for row in self.rows)  # type: ignore[misc]  # the schema says INTEGER NOT NULL

@@ -7,24 +7,26 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from fleet.collection.sources import find, name_of
-from fleet.collection.target import Failed, Unavailable
-from fleet.collection.visit import Round, visit
+from fleet.collection.sources import database_name, find_databases
+from fleet.collection.target import DeliveryFailed, TargetUnavailable
+from fleet.collection.visit import SweepContext, sweep_database
 
-LOOK = 0.1
+POLL_SECONDS = 0.1
 """Seconds between two looks at whether to stop."""
 
-GRACE = 10.0
+STOP_GRACE_SECONDS = 10.0
 """Seconds that visits get to end their batch once the collector is to stop."""
 
-Told = Callable[[], None]
+OnProgress = Callable[[], None]
 
 
 class Collector:
-    """Sweeps `directory` with a number of threads. `told` is called a few times a second, to show how it goes."""
+    """Sweeps `directory` with a number of threads. `on_progress` is called a few times a second, to show how it goes."""
 
-    def __init__(self, directory: Path, round_: Round, workers: int, told: Told = lambda: None) -> None:
-        self._directory, self._round, self._workers, self._told = directory, round_, workers, told
+    def __init__(
+        self, directory: Path, context: SweepContext, workers: int, on_progress: OnProgress = lambda: None
+    ) -> None:
+        self._directory, self._context, self._workers, self._on_progress = directory, context, workers, on_progress
         self.failure: str | None = None
         """What made the target fail in the last sweep."""
 
@@ -35,73 +37,73 @@ class Collector:
         """Sweep once (None), or again so many seconds after each sweep until it is to stop. OSError if the directory cannot
         be listed."""
         self.sweep()
-        while interval is not None and not self._rest(interval):
+        while interval is not None and not self._wait(interval):
             self.sweep()
 
-    def _rest(self, seconds: float) -> bool:
+    def _wait(self, seconds: float) -> bool:
         """Whether it is to stop."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not self._round.stop.wait(min(LOOK, seconds)):
-            self._told()
-        return self._round.stop.is_set()
+        while time.monotonic() < end and not self._context.stop.wait(min(POLL_SECONDS, seconds)):
+            self._on_progress()
+        return self._context.stop.is_set()
 
     def sweep(self) -> None:
-        """One sweep: every database is visited until nothing is left in it, or something stands in the way."""
+        """One sweep: every database is databases_done until nothing is left in it, or something stands in the way."""
         self.failure = None
-        names = {path: name_of(path, self._directory) for path in find(self._directory)}
-        tally = self._round.tally
-        tally.forget_vanished(set(names.values()))
-        tally.visited, tally.to_visit = 0, len(names)
+        names = {path: database_name(path, self._directory) for path in find_databases(self._directory)}
+        stats = self._context.stats
+        stats.forget_vanished(set(names.values()))
+        stats.databases_done, stats.databases_total = 0, len(names)
         executor = ThreadPoolExecutor(self._workers, thread_name_prefix="collect")
         try:
-            self._visit_all(executor, names)
+            self._sweep_all(executor, names)
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
-        tally.sweeps += 1
-        self._told()
+        stats.sweeps += 1
+        self._on_progress()
 
-    def _visit_all(self, executor: ThreadPoolExecutor, names: dict[Path, str]) -> None:
+    def _sweep_all(self, executor: ThreadPoolExecutor, names: dict[Path, str]) -> None:
         waiting = list(reversed(names))
         running: dict[Future[bool], Path] = {}
         end = float("inf")
         while waiting or running:
-            if self._round.stop.is_set():
+            if self._context.stop.is_set():
                 waiting.clear()
-                end = min(end, time.monotonic() + GRACE)
+                end = min(end, time.monotonic() + STOP_GRACE_SECONDS)
             while waiting and len(running) < self._workers:
                 path = waiting.pop()
-                running[executor.submit(self._visit, path, names[path])] = path
-            done, _ = wait(running, LOOK, FIRST_COMPLETED)
+                running[executor.submit(self._sweep_database, path, names[path])] = path
+            done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
             for future in done:
                 path = running.pop(future)
                 if future.result():
                     waiting.insert(0, path)
                 else:
-                    self._round.tally.visited += 1
-            self._told()
+                    self._context.stats.databases_done += 1
+            self._on_progress()
             if running and time.monotonic() > end:
                 self.abandoned = True
                 for path in running.values():
-                    self._round.tally.settle(
-                        names[path], error=f"still busy {GRACE:.0f} s after the collector was to stop"
+                    self._context.stats.record_outcome(
+                        names[path], error=f"still busy {STOP_GRACE_SECONDS:.0f} s after the collector was to stop"
                     )
                 return
 
-    def _visit(self, path: Path, name: str) -> bool:
+    def _sweep_database(self, path: Path, name: str) -> bool:
         """Once the target has failed, nothing is tried any more until the next sweep."""
         if self.failure is not None:
-            self._round.tally.settle(name, error=self.failure, kind="target")
+            self._context.stats.record_outcome(name, error=self.failure, kind="target")
             return False
         try:
-            return visit(path, name, self._round)
-        except Failed as error:
-            self._round.tally.settle(name, error=self._trouble(error), kind="target")
+            return sweep_database(path, name, self._context)
+        except DeliveryFailed as error:
+            self._context.stats.record_outcome(name, error=self._record_failure(error), kind="target")
             return False
 
-    def _trouble(self, error: Failed) -> str:
+    def _record_failure(self, error: DeliveryFailed) -> str:
         """What is told of it. How often several have tried the same in vain is one trouble."""
-        if self.failure is not None and isinstance(error, Unavailable):
+        if self.failure is not None and isinstance(error, TargetUnavailable):
             return self.failure
-        if not self._round.stop.is_set():
+        if not self._context.stop.is_set():
             self.failure = str(error)
         return str(error)

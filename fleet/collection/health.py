@@ -13,23 +13,23 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector as MetricCollector
 
-from fleet.collection.tally import Tally
+from fleet.collection.tally import CollectorStats
 from fleet.errors import UserError
-from fleet.running.http_port import Unbound, bind
-from fleet.web.server import DRAIN, Server
+from fleet.running.http_port import BindError, bind_http
+from fleet.web.server import DRAIN_SECONDS, FleetServer
 
 HOST = "127.0.0.1"
-MOST_REASONS = 20
+MAX_REASONS = 20
 
 
-class TallyMetrics(MetricCollector):
-    """A tally as Prometheus has it."""
+class CollectorMetrics(MetricCollector):
+    """A stats as Prometheus has it."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, stats: CollectorStats) -> None:
+        self._stats = stats
 
     def collect(self) -> Iterable[Metric]:
-        tally, whole = self._tally, self._tally.totals()
+        stats, whole = self._stats, self._stats.totals()
         for name, meaning, value in (
             ("found", "Readings that were to be delivered when they were seen.", whole.found),
             ("delivered", "Readings that the target has for sure.", whole.delivered),
@@ -38,38 +38,38 @@ class TallyMetrics(MetricCollector):
         ):
             yield CounterMetricFamily(f"fleet_collector_{name}_readings", meaning, value)
         yield CounterMetricFamily("fleet_collector_episodes", "Episodes that went along.", whole.episodes)
-        yield CounterMetricFamily("fleet_collector_sweeps", "Sweeps that have ended.", tally.sweeps)
+        yield CounterMetricFamily("fleet_collector_sweeps", "Sweeps that have ended.", stats.sweeps)
         failures = CounterMetricFamily(
             "fleet_collector_failures", "Visits to a database that failed, by what failed.", labels=["what"]
         )
         for kind in ("database", "target"):
-            failures.add_metric([kind], tally.errors[kind])
+            failures.add_metric([kind], stats.errors[kind])
         yield failures
-        yield GaugeMetricFamily("fleet_collector_databases", "Databases that were seen.", len(tally.accounts))
+        yield GaugeMetricFamily("fleet_collector_databases", "Databases that were seen.", len(stats.databases))
         yield GaugeMetricFamily(
-            "fleet_collector_failing_databases", "Databases that something stands in the way of.", len(tally.failing())
+            "fleet_collector_failing_databases", "Databases that something stands in the way of.", len(stats.failing())
         )
         yield GaugeMetricFamily(
             "fleet_collector_last_delivery_timestamp_seconds", "When something was delivered last.", whole.last_us / 1e6
         )
 
 
-def create_app(tally: Tally) -> Flask:
+def create_app(stats: CollectorStats) -> Flask:
     app = Flask("fleet.collection", static_folder=None)
     registry = CollectorRegistry()
-    registry.register(TallyMetrics(tally))
+    registry.register(CollectorMetrics(stats))
     begun = time.time()
 
     def health() -> tuple[Response, int]:
         """200, or 503 with the reasons if the last visit to some database failed."""
-        failing, whole = tally.failing(), tally.totals()
+        failing, whole = stats.failing(), stats.totals()
         document = {
             "status": "unhealthy" if failing else "healthy",
-            "reasons": [f"{account.name}: {account.error}" for account in failing[:MOST_REASONS]],
+            "reasons": [f"{database.name}: {database.error}" for database in failing[:MAX_REASONS]],
             "collector": {
                 "running": True,
-                "sweeps": tally.sweeps,
-                "databases": len(tally.accounts),
+                "sweeps": stats.sweeps,
+                "databases": len(stats.databases),
                 "total_synced": whole.delivered,
                 "dead_letters": whole.dead,
                 "uptime_seconds": round(time.time() - begun, 1),
@@ -86,14 +86,14 @@ def create_app(tally: Tally) -> Flask:
 
 
 @contextmanager
-def served(tally: Tally, port: int) -> Iterator[str]:
-    """Serve a tally on the loopback address while it is wanted; yields the URL. UserError if the port cannot be had."""
+def serve_health(stats: CollectorStats, port: int) -> Iterator[str]:
+    """Serve a stats on the loopback address while it is wanted; yields the URL. UserError if the port cannot be had."""
     try:
-        listener, url = bind(HOST, port, "take another, or 0 for any free one")
-    except Unbound as error:
+        listener, url = bind_http(HOST, port, "take another, or 0 for any free one")
+    except BindError as error:
         raise UserError(f"--health-port: {error}") from error
     with listener:
-        server = Server(listener, create_app(tally))
+        server = FleetServer(listener, create_app(stats))
         thread = threading.Thread(target=server.start, name="health", daemon=True)
         thread.start()
         try:
@@ -101,4 +101,4 @@ def served(tally: Tally, port: int) -> Iterator[str]:
         finally:
             ending = threading.Thread(target=server.stop, name="health-stop", daemon=True)
             ending.start()
-            ending.join(2 * DRAIN)
+            ending.join(2 * DRAIN_SECONDS)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-FILE = ".collecting"
+LEASE_FILE = ".collecting"
 
 
 class Leases:
@@ -33,21 +33,21 @@ class Leases:
     @contextmanager
     def lease(self, database: Path, key: str) -> Iterator[bool]:
         """Whether it could be had; it is given back at the end. OSError if there can be none in that folder."""
-        had = self._take(self._folder or database.parent, key)
+        had = self._acquire(self._folder or database.parent, key)
         try:
             yield had
         finally:
             if had:
-                self._give_back(self._folder or database.parent, key)
+                self._release(self._folder or database.parent, key)
 
-    def _take(self, folder: Path, key: str) -> bool:
+    def _acquire(self, folder: Path, key: str) -> bool:
         with self._lock:
             if key in self._held:
                 return False
             if folder not in self._files:
-                self._files[folder] = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                self._files[folder] = os.open(folder / LEASE_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
-                fcntl.lockf(self._files[folder], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place(key))
+                fcntl.lockf(self._files[folder], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, lock_offset(key))
             except OSError as error:
                 if error.errno in (errno.EACCES, errno.EAGAIN):
                     return False
@@ -55,12 +55,12 @@ class Leases:
             self._held.add(key)
             return True
 
-    def _give_back(self, folder: Path, key: str) -> None:
+    def _release(self, folder: Path, key: str) -> None:
         with self._lock:
             self._held.discard(key)
-            fcntl.lockf(self._files[folder], fcntl.LOCK_UN, 1, place(key))
+            fcntl.lockf(self._files[folder], fcntl.LOCK_UN, 1, lock_offset(key))
 
 
-def place(key: str) -> int:
+def lock_offset(key: str) -> int:
     """The byte that stands for a key, one of 2^62."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) >> 2

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from fleet.collection.tally import Account, Tally
+from fleet.collection.tally import CollectorStats, DatabaseStats
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-MOST_LINES = 20
-EVERY = 10.0
+MAX_SUMMARY_DATABASES = 20
+PROGRESS_INTERVAL_SECONDS = 10.0
 """Seconds between two lines where nobody watches."""
 
 
-class Progress:
-    """Shows a tally: on a terminal as a bar, the databases of a sweep that are done, elsewhere as a line now and then.
+class ProgressReporter:
+    """Shows a stats: on a terminal as a bar, the databases of a sweep that are done, elsewhere as a line now and then.
     Troubles are told as they begin and as they end, once each. All of it on stderr."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, stats: CollectorStats) -> None:
+        self._stats = stats
         self._bar: Bar | None = None
-        self._told: dict[str, str] = {}
-        self._begun = self._spoke = time.monotonic()
+        self._reported_errors: dict[str, str] = {}
+        self._started_at = self._last_line_at = time.monotonic()
         self._delivered = 0
 
     def __enter__(self) -> Self:
@@ -49,40 +49,40 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._troubles()
+        self._report_errors()
         if self._bar:
             self._bar.stop()
 
     def show(self) -> None:
-        self._troubles()
-        now, delivered = time.monotonic(), self._tally.totals().delivered
+        self._report_errors()
+        now, delivered = time.monotonic(), self._stats.totals().delivered
         if self._bar:
-            tally, (task,) = self._tally, self._bar.task_ids
+            stats, (task,) = self._stats, self._bar.task_ids
             line = self._line(now, delivered)
-            self._bar.update(task, completed=tally.visited, total=tally.to_visit, description=line)
-        elif now - self._spoke >= EVERY and delivered > self._delivered:
+            self._bar.update(task, completed=stats.databases_done, total=stats.databases_total, description=line)
+        elif now - self._last_line_at >= PROGRESS_INTERVAL_SECONDS and delivered > self._delivered:
             click.echo(self._line(now, delivered), err=True)
-            self._spoke, self._delivered = now, delivered
+            self._last_line_at, self._delivered = now, delivered
 
     def _line(self, now: float, delivered: int) -> str:
-        rate = delivered / max(now - self._begun, 1e-3)
+        rate = delivered / max(now - self._started_at, 1e-3)
         return f"{delivered:,} readings delivered, {rate:,.0f}/s"
 
-    def _troubles(self) -> None:
-        failing = {self._subject(account): account.error or "" for account in self._tally.failing()}
-        new = {subject: error for subject, error in failing.items() if self._told.get(subject) != error}
-        for error, names in grouped(new).items():
-            click.echo(f"fleet collect: {several(names)}: {error}", err=True)
-        for subject in self._told.keys() - failing.keys():
+    def _report_errors(self) -> None:
+        failing = {self._subject(database): database.error or "" for database in self._stats.failing()}
+        new = {subject: error for subject, error in failing.items() if self._reported_errors.get(subject) != error}
+        for error, names in group_by_error(new).items():
+            click.echo(f"fleet collect: {shorten_names(names)}: {error}", err=True)
+        for subject in self._reported_errors.keys() - failing.keys():
             click.echo(f"fleet collect: {subject}: well again", err=True)
-        self._told = failing
+        self._reported_errors = failing
 
-    def _subject(self, account: Account) -> str:
+    def _subject(self, database: DatabaseStats) -> str:
         """A target that is down is one trouble, not one of each database."""
-        return "the target" if account.blame == "target" else account.name
+        return "the target" if database.blame == "target" else database.name
 
 
-def grouped(troubles: dict[str, str]) -> dict[str, list[str]]:
+def group_by_error(troubles: dict[str, str]) -> dict[str, list[str]]:
     """The names by what is wrong with them."""
     groups: dict[str, list[str]] = {}
     for name, error in troubles.items():
@@ -90,27 +90,29 @@ def grouped(troubles: dict[str, str]) -> dict[str, list[str]]:
     return groups
 
 
-def several(names: list[str]) -> str:
+def shorten_names(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def summary(tally: Tally, target: str, seconds: float) -> list[str]:
+def summary_lines(stats: CollectorStats, target: str, seconds: float) -> list[str]:
     """The lines of a summary: the databases (those with something to tell first), then all together."""
-    accounts = list(tally.accounts.values())
+    databases = list(stats.databases.values())
     shown = sorted(
-        (account for account in accounts if account.found or account.error),
-        key=lambda account: (account.error is None, not account.dead, -account.found, account.name),
+        (database for database in databases if database.found or database.error),
+        key=lambda database: (database.error is None, not database.dead, -database.found, database.name),
     )
-    lines = table(shown[:MOST_LINES])
-    if len(shown) > MOST_LINES:
-        lines.append(f"  and {len(shown) - MOST_LINES:,} more (--json has them all)")
-    for reason, names in grouped({a.name: a.skipped for a in accounts if a.skipped}).items():
-        lines.append(f"skipped: {several(names)}: {reason}")
-    for reason, names in grouped({a.name: a.error for a in accounts if a.error}).items():
-        lines.append(f"FAILED: {several(names)}: {reason}")
-    whole = tally.totals()
-    if tally.unfinished:
-        lines.append(f"stopped before {tally.unfinished:,} of {tally.to_visit:,} databases were swept to their end")
+    lines = table_lines(shown[:MAX_SUMMARY_DATABASES])
+    if len(shown) > MAX_SUMMARY_DATABASES:
+        lines.append(f"  and {len(shown) - MAX_SUMMARY_DATABASES:,} more (--json has them all)")
+    for reason, names in group_by_error({a.name: a.skipped for a in databases if a.skipped}).items():
+        lines.append(f"skipped: {shorten_names(names)}: {reason}")
+    for reason, names in group_by_error({a.name: a.error for a in databases if a.error}).items():
+        lines.append(f"FAILED: {shorten_names(names)}: {reason}")
+    whole = stats.totals()
+    if stats.unfinished:
+        lines.append(
+            f"stopped before {stats.unfinished:,} of {stats.databases_total:,} databases were swept to their end"
+        )
     parts = [f"{whole.delivered:,} of {whole.found:,} readings delivered to {target}"]
     if whole.duplicates:
         parts.append(f"{whole.duplicates:,} were there already")
@@ -121,13 +123,13 @@ def summary(tally: Tally, target: str, seconds: float) -> list[str]:
     return [*lines, "; ".join(parts)]
 
 
-def table(accounts: list[Account]) -> list[str]:
-    if not accounts:
+def table_lines(databases: list[DatabaseStats]) -> list[str]:
+    if not databases:
         return []
     head = ("database", "found", "delivered", "duplicates", "dead", "readings/s")
     rows = [
         (a.name, f"{a.found:,}", f"{a.delivered:,}", f"{a.duplicates:,}", f"{a.dead:,}", f"{a.rate:,.0f}")
-        for a in accounts
+        for a in databases
     ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     return [

@@ -17,14 +17,14 @@ from pathlib import Path
 import apsw
 
 from fleet.collection.batch import Batch, Value
-from fleet.collection.history import Mark, Marks
-from fleet.collection.target import Failed
+from fleet.collection.history import Watermark, Watermarks
+from fleet.collection.target import DeliveryFailed
 from fleet.errors import UserError
-from worker.connection import meaning
+from worker.connection import describe_sqlite_error
 
-FOLDER = ".collector"
-FILE = "collector.sqlite"
-DEAD = "dead-letters.jsonl"
+STATE_FOLDER = ".collector"
+STATE_FILE = "collector.sqlite"
+DEAD_LETTER_FILE = "dead-letters.jsonl"
 
 SCHEMA = """
 -- With --cursor: the readings of a source up to last_id are settled.
@@ -44,18 +44,18 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 """
 
 
-class State:
-    """The collector's own records in a folder. Safe for several threads, and for several collectors on one folder. Failed,
+class CollectorState:
+    """The collector's own records in a folder. Safe for several threads, and for several collectors on one folder. DeliveryFailed,
     from any of the methods, if they cannot be read or written."""
 
-    def __init__(self, folder: Path, target: str, patience_ms: int = 10_000) -> None:
-        """`patience_ms` is how long to wait for another collector that writes into them. UserError if the folder cannot be used."""
+    def __init__(self, folder: Path, target: str, busy_timeout_ms: int = 10_000) -> None:
+        """`busy_timeout_ms` is how long to wait for another collector that writes into them. UserError if the folder cannot be used."""
         self.folder, self._target = folder, target
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._connection = apsw.Connection(str(folder / FILE))
-            self._connection.set_busy_timeout(patience_ms)
+            self._connection = apsw.Connection(str(folder / STATE_FILE))
+            self._connection.set_busy_timeout(busy_timeout_ms)
             self._connection.pragma("journal_mode", "WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute(SCHEMA)
@@ -69,41 +69,41 @@ class State:
             try:
                 yield self._connection
             except apsw.Error as error:
-                raise Failed(f"--state: {self.folder / FILE}: {meaning(error)}") from error
+                raise DeliveryFailed(f"--state: {self.folder / STATE_FILE}: {describe_sqlite_error(error)}") from error
 
-    def place(self, source: str) -> int:
+    def cursor(self, source: str) -> int:
         with self._records() as records:
             found = records.execute(
                 "SELECT last_id FROM places WHERE target = ? AND source = ?", (self._target, source)
             ).get
         return found if isinstance(found, int) else 0
 
-    def move(self, source: str, last_id: int) -> None:
+    def advance_cursor(self, source: str, last_id: int) -> None:
         with self._records() as records:
             records.execute(
                 "INSERT INTO places VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET last_id = max(last_id, ?3)",
                 (self._target, source, last_id),
             )
 
-    def marks(self, source: str) -> Marks:
+    def watermarks(self, source: str) -> Watermarks:
         query = "SELECT kind, sensor_id, first_seq, digest FROM histories WHERE target = ? AND source = ?"
         with self._records() as records:
             rows = records.execute(query, (self._target, source)).fetchall()
         return {(str(kind), str(sensor)): (int(first or 0), str(digest)) for kind, sensor, first, digest in rows}
 
-    def set_marks(self, source: str, marks: Mapping[tuple[str, str], Mark]) -> None:
-        rows = [(self._target, source, *who, *mark) for who, mark in marks.items()]
+    def set_watermarks(self, source: str, watermarks: Mapping[tuple[str, str], Watermark]) -> None:
+        rows = [(self._target, source, *who, *watermark) for who, watermark in watermarks.items()]
         with self._records() as records, records:
             records.executemany("INSERT OR REPLACE INTO histories VALUES (?,?,?,?,?,?)", rows)
 
-    def dead(self, source: str) -> frozenset[int]:
+    def dead_letter_ids(self, source: str) -> frozenset[int]:
         """The ids of a source's readings that have been given up."""
         query = "SELECT id FROM dead_letters WHERE target = ? AND source = ?"
         with self._records() as records:
             rows = records.execute(query, (self._target, source)).fetchall()
         return frozenset(number for (number,) in rows if isinstance(number, int))
 
-    def bury(self, batch: Batch, reasons: Mapping[int, str], at: datetime) -> None:
+    def add_dead_letters(self, batch: Batch, reasons: Mapping[int, str], at: datetime) -> None:
         """Give readings up: into the file first, then on record. A letter may stand in the file twice, but never not at all.
         OSError if the file cannot be written."""
         documents = dict(zip(batch.ids, batch.documents(), strict=True))
@@ -114,19 +114,19 @@ class State:
                 "target": self._target,
                 "source_db": batch.source.name,
                 "reason": why,
-                "reading": {name: sayable(value) for name, value in documents[number].items()},
+                "reading": {name: json_value(value) for name, value in documents[number].items()},
             }
             for number, why in reasons.items()
         ]
         text = "".join(json.dumps(letter, ensure_ascii=False, allow_nan=False) + "\n" for letter in letters)
         values = [(self._target, batch.source.key, number, why, when) for number, why in reasons.items()]
         with self._records() as records:
-            with (self.folder / DEAD).open("a", encoding="utf-8", errors="surrogateescape") as file:
+            with (self.folder / DEAD_LETTER_FILE).open("a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
             with records:
                 records.executemany("INSERT OR REPLACE INTO dead_letters VALUES (?,?,?,?,?)", values)
 
-    def exhume(self, source: str, ids: frozenset[int]) -> None:
+    def remove_dead_letters(self, source: str, ids: frozenset[int]) -> None:
         """Take readings off the record of those that were given up: they have arrived after all."""
         rows = [(self._target, source, number) for number in ids]
         with self._records() as records, records:
@@ -137,7 +137,7 @@ class State:
             self._connection.close()
 
 
-def sayable(value: Value) -> Value:
+def json_value(value: Value) -> Value:
     """As JSON can say it."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)

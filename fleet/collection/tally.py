@@ -1,4 +1,4 @@
-"""The tally of a collector: what it found, delivered and could not, per database and in all."""
+"""The stats of a collector: what it found, delivered and could not, per database and in all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import reduce
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class DatabaseStats:
     """What became of one database so far. `delivered` are readings that the target has for sure, `duplicates` those of them
     that it had already, `dead` those it will never take, `left` those of the batch that was offered last which it has not
     settled.
@@ -43,64 +43,64 @@ class Account:
 
 
 @dataclass(slots=True)
-class Tally:
+class CollectorStats:
     """Accounts by the name of the database; several threads add to them."""
 
-    accounts: dict[str, Account] = field(default_factory=dict)
+    databases: dict[str, DatabaseStats] = field(default_factory=dict)
     sweeps: int = 0
-    visited: int = 0
-    """Databases that this sweep is done with, of `to_visit`."""
+    databases_done: int = 0
+    """Databases that this sweep is done with, of `databases_total`."""
 
-    to_visit: int = 0
+    databases_total: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    """Failed visits by kind: database, target."""
+    """Failed sweeps by kind: database, target."""
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def unfinished(self) -> int:
         """Databases that the last sweep was not done with when the collector was stopped."""
-        return self.to_visit - self.visited
+        return self.databases_total - self.databases_done
 
-    def add(self, more: Account) -> None:
-        """Add the numbers of an account to that of the same name. What is left is what is left now."""
+    def add(self, more: DatabaseStats) -> None:
+        """Add the numbers of an database to that of the same name. What is left is what is left now."""
         with self._lock:
-            self.accounts[more.name] = replace(together(self._of(more.name), more), left=more.left)
+            self.databases[more.name] = replace(merge_stats(self._of(more.name), more), left=more.left)
 
-    def worked(self, name: str, seconds: float) -> None:
+    def add_seconds(self, name: str, seconds: float) -> None:
         with self._lock:
-            account = self._of(name)
-            self.accounts[name] = replace(account, seconds=account.seconds + seconds)
+            database = self._of(name)
+            self.databases[name] = replace(database, seconds=database.seconds + seconds)
 
-    def _of(self, name: str) -> Account:
-        return self.accounts.get(name) or Account(name)
+    def _of(self, name: str) -> DatabaseStats:
+        return self.databases.get(name) or DatabaseStats(name)
 
-    def settle(
+    def record_outcome(
         self, name: str, *, skipped: str | None = None, error: str | None = None, kind: str = "database"
     ) -> None:
         """Say how the last visit ended."""
         with self._lock:
-            self.accounts[name] = replace(self._of(name), skipped=skipped, error=error, blame=kind)
+            self.databases[name] = replace(self._of(name), skipped=skipped, error=error, blame=kind)
             if error:
                 self.errors[kind] += 1
 
     def forget_vanished(self, names: set[str]) -> None:
         """Databases that are not there any more keep their numbers, but no trouble."""
         with self._lock:
-            for name in self.accounts.keys() - names:
-                self.accounts[name] = replace(self.accounts[name], error=None, skipped="is gone")
+            for name in self.databases.keys() - names:
+                self.databases[name] = replace(self.databases[name], error=None, skipped="is gone")
 
-    def totals(self) -> Account:
+    def totals(self) -> DatabaseStats:
         with self._lock:
-            return reduce(together, self.accounts.values(), Account("in all"))
+            return reduce(merge_stats, self.databases.values(), DatabaseStats("in all"))
 
-    def failing(self) -> list[Account]:
+    def failing(self) -> list[DatabaseStats]:
         """Those that something stands in the way of."""
         with self._lock:
-            return [account for account in self.accounts.values() if account.error]
+            return [database for database in self.databases.values() if database.error]
 
 
-def together(one: Account, other: Account) -> Account:
+def merge_stats(one: DatabaseStats, other: DatabaseStats) -> DatabaseStats:
     """The numbers of both; the rest is the first one's."""
     return replace(
         one,

@@ -23,7 +23,7 @@ class Receipt:
     rejected: Mapping[int, str] = field(default_factory=dict)
 
 
-class Failed(Exception):
+class DeliveryFailed(Exception):
     """The batch did not arrive, or nobody knows whether it did; it is to be delivered again. `str(error)` is one line that
     says what and why, and holds no secret."""
 
@@ -31,15 +31,15 @@ class Failed(Exception):
         super().__init__(" ".join(message.split()))
 
 
-class Unavailable(Failed):
+class TargetUnavailable(DeliveryFailed):
     """The target takes nothing now, but may later: unreachable, overloaded, hanging. It has been tried several times."""
 
 
-class Unusable(Failed):
+class TargetMisconfigured(DeliveryFailed):
     """The target will take nothing until somebody mends it: a wrong token, a certificate, an answer that is none."""
 
 
-class Indigestible(Failed):
+class BatchRejected(DeliveryFailed):
     """The target will not take this batch, whole as it is: too large, or a reading in it is refused. Parts may do."""
 
 
@@ -53,12 +53,12 @@ class Target(Protocol):
 
     def deliver(self, batch: Batch) -> Receipt:
         """Hand over a batch; when this returns, what was accepted is on the target's disk. Its rows can be read only until
-        then. Raises Failed."""
+        then. Raises DeliveryFailed."""
         ...
 
     def cursor(self, source: str) -> int | None:
         """The largest id of that source's readings which the target has on record, 0 for an unknown source; None if it keeps
-        no such record, so that the collector must. Raises Failed."""
+        no such record, so that the collector must. Raises DeliveryFailed."""
         ...
 
     def close(self) -> None: ...

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fleet.commands.flags import SETTINGS, Place, overrides
+from fleet.commands.flags import CONFIG_OPTIONS, PathParam, config_overrides
 
 
 @click.group()
@@ -19,7 +19,7 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", type=Place())
+@click.argument("file", type=PathParam())
 def check(file: Path) -> int:
     """Say whether FILE is a valid config."""
     from fleet.configuration.config import load_config
@@ -29,26 +29,26 @@ def check(file: Path) -> int:
     return 0
 
 
-def settings(command: Callable[..., int]) -> Callable[..., int]:
-    for option in reversed(SETTINGS):
+def config_options(command: Callable[..., int]) -> Callable[..., int]:
+    for option in reversed(CONFIG_OPTIONS):
         command = option(command)
     return command
 
 
 @config.command()
-@click.argument("file", required=False, type=Place(), envvar="CONFIG_FILE")
+@click.argument("file", required=False, type=PathParam(), envvar="CONFIG_FILE")
 @click.option("--origins", is_flag=True, help="Say behind each value where it comes from.")
-@settings
+@config_options
 def show(file: Path | None, origins: bool, **flags: Any) -> int:
     """Print the config in force, with defaults, environment and the flags of `fleet up`.
 
     FILE is $CONFIG_FILE if it is left out, or the packaged fleet.yaml.
     """
     from fleet.configuration.config import load_config, to_yaml
-    from fleet.configuration.origins import with_origins
+    from fleet.configuration.origins import yaml_with_origins
 
-    given = overrides(flags)
-    text = with_origins(file, os.environ, given) if origins else to_yaml(load_config(file, os.environ, given))
+    given = config_overrides(flags)
+    text = yaml_with_origins(file, os.environ, given) if origins else to_yaml(load_config(file, os.environ, given))
     click.echo(text, nl=False)
     return 0
 

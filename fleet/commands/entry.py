@@ -20,7 +20,7 @@ def program_version() -> str:
         return "source"
 
 
-def enter(command: click.Command, name: str) -> NoReturn:
+def run_command_line(command: click.Command, name: str) -> NoReturn:
     """Run a command line. Returns to the shell with the exit codes above."""
     try:
         code = command.main(prog_name=name, standalone_mode=False)

@@ -15,11 +15,11 @@ from typing import Any
 
 import click
 
-from fleet.durations import seconds
+from fleet.durations import parse_duration
 from fleet.errors import UserError
-from fleet.quotes import legible
+from fleet.quotes import escape_short
 
-KEYS = {
+CONFIG_KEYS = {
     "replicas": ("replicas.count", "--replicas"),
     "rate": ("simulation.readings_per_second", "--rate"),
     "seed": ("simulation.seed", "--seed"),
@@ -31,68 +31,72 @@ KEYS = {
 }
 
 
-def overrides(flags: Mapping[str, Any]) -> dict[str, object]:
+def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
     """Dotted keys of the config and the values given for them. UserError for a duration that is none."""
-    from fleet.configuration.config import Given
+    from fleet.configuration.config import SourcedValue
 
     given: dict[str, object] = {
-        key: Given(flags[name], flag) for name, (key, flag) in KEYS.items() if flags[name] is not None
+        key: SourcedValue(flags[name], flag) for name, (key, flag) in CONFIG_KEYS.items() if flags[name] is not None
     }
     if flags["shared_db"]:
-        given["replicas.database"] = Given("shared", "--shared-db")
+        given["replicas.database"] = SourcedValue("shared", "--shared-db")
     if flags["no_http"]:
-        given["monitoring.enabled"] = Given(False, "--no-http")
+        given["monitoring.enabled"] = SourcedValue(False, "--no-http")
     if flags["duration"] is not None:
-        given["simulation.duration_seconds"] = Given(seconds(flags["duration"], "--for"), "--for")
+        given["simulation.duration_seconds"] = SourcedValue(parse_duration(flags["duration"], "--for"), "--for")
     return given
 
 
-def name_of(param: click.Parameter | None) -> str:
+def parameter_name(param: click.Parameter | None) -> str:
     """As the user wrote it: `--data`, or `COUNT`."""
     if param is None:
         return "value"
-    return max(param.opts, key=len) if isinstance(param, click.Option) else param.make_metavar(click.Context(NOTHING))
+    return (
+        max(param.opts, key=len)
+        if isinstance(param, click.Option)
+        else param.make_metavar(click.Context(EMPTY_COMMAND))
+    )
 
 
-NOTHING = click.Command("fleet")
+EMPTY_COMMAND = click.Command("fleet")
 
 
-class Place(click.ParamType[Path]):
+class PathParam(click.ParamType[Path]):
     """The name of a file or a folder, whether it is there or not."""
 
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if not str(value).strip():
-            raise UserError(f"{name_of(param)}: '{value}' is not the name of a file or a folder")
+            raise UserError(f"{parameter_name(param)}: '{value}' is not the name of a file or a folder")
         try:
             str(value).encode()
             os.lstat(value)
         except UnicodeEncodeError:  # SQLite, JSON and terminals want UTF-8
-            raise UserError(f"{name_of(param)}: {value!a} is a name that is not UTF-8") from None
+            raise UserError(f"{parameter_name(param)}: {value!a} is a name that is not UTF-8") from None
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                raise UserError(f"{name_of(param)}: {legible(str(value))} is too long a name") from None
+                raise UserError(f"{parameter_name(param)}: {escape_short(str(value))} is too long a name") from None
         return Path(value)
 
 
-class Whole(click.ParamType[int]):
-    """A whole number from `least` to `most`."""
+class IntegerParam(click.ParamType[int]):
+    """A whole number from `minimum` to `maximum`."""
 
     name = "integer"
 
-    def __init__(self, least: int, most: int) -> None:
-        self._least, self._most = least, most
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self._minimum, self._maximum = minimum, maximum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         text = str(value)
-        if text.removeprefix("-").isdecimal() and len(text) < 20 and self._least <= int(text) <= self._most:
+        if text.removeprefix("-").isdecimal() and len(text) < 20 and self._minimum <= int(text) <= self._maximum:
             return int(text)
-        allowed = f"a whole number between {self._least} and {self._most}"
-        raise UserError(f"{name_of(param)}: {text!r} is not {allowed}")
+        allowed = f"a whole number between {self._minimum} and {self._maximum}"
+        raise UserError(f"{parameter_name(param)}: {text!r} is not {allowed}")
 
 
-class Share(click.ParamType[float]):
+class ShareParam(click.ParamType[float]):
     """A part of a whole, such as 20% or 0.2; not 0."""
 
     name = "share"
@@ -104,10 +108,12 @@ class Share(click.ParamType[float]):
             part = Fraction(number) / (100 if text.endswith("%") else 1)
             if 0 < part <= 1:
                 return float(part)
-        raise UserError(f"{name_of(param)}: {legible(text)!r} is not a share such as 20%, above 0 and at most 100%")
+        raise UserError(
+            f"{parameter_name(param)}: {escape_short(text)!r} is not a share such as 20%, above 0 and at most 100%"
+        )
 
 
-class Number(click.ParamType[float]):
+class NumberParam(click.ParamType[float]):
     """A number such as 2.5 or -0.5."""
 
     name = "number"
@@ -116,28 +122,28 @@ class Number(click.ParamType[float]):
         text = str(value).strip()
         if re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", text):
             return float(text)
-        raise UserError(f"{name_of(param)}: {legible(text)!r} is not a number such as 2.5")
+        raise UserError(f"{parameter_name(param)}: {escape_short(text)!r} is not a number such as 2.5")
 
 
-class Duration(click.ParamType[float]):
+class DurationParam(click.ParamType[float]):
     """A time such as 30s, in seconds."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        return value if isinstance(value, float) else seconds(str(value), name_of(param))
+        return value if isinstance(value, float) else parse_duration(str(value), parameter_name(param))
 
 
-DATA = click.option(
+DATA_OPTION = click.option(
     "--data",
-    type=Place(),
+    type=PathParam(),
     metavar="DIR",
     default=Path("data"),
     show_default=True,
     help="The fleet's data directory.",
 )
 
-SETTINGS = (
+CONFIG_OPTIONS = (
     click.option("--replicas", metavar="N", help="How many sensors."),
     click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
     click.option("--seed", metavar="S", help="The same seed gives the same data. Drawn if left out."),

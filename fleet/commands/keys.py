@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 # One key: a control sequence, a character of UTF-8, or a single byte.
-KEY = re.compile(
+KEY_SEQUENCE = re.compile(
     rb"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z])|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|.",
     re.DOTALL,
 )
-CUT = re.compile(rb"\x1b(?:\[[0-9;]*|O)?|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2}")
+PARTIAL_KEY = re.compile(rb"\x1b(?:\[[0-9;]*|O)?|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2}")
 
-NAMES = {
+KEY_NAMES = {
     **{b"\x1b" + start + letter: name for start in (b"[", b"O") for letter, name in (
         (b"A", "up"), (b"B", "down"), (b"H", "home"), (b"F", "end"),
     )},
@@ -34,28 +34,28 @@ NAMES = {
 }  # fmt: skip
 
 
-def keys(received: bytes) -> tuple[list[str], bytes]:
+def parse_keys(received: bytes) -> tuple[list[str], bytes]:
     """The names of the keys in what was received, characters as they are, and the beginning of one that was cut off."""
     names: list[str] = []
     place = 0
     while place < len(received):
-        if CUT.fullmatch(received, place):
+        if PARTIAL_KEY.fullmatch(received, place):
             break
-        found = KEY.match(received, place)
+        found = KEY_SEQUENCE.match(received, place)
         assert found is not None  # it matches any byte
         place = found.end()
-        names.append(name_of(found[0]))
+        names.append(key_name(found[0]))
     return [name for name in names if name], received[place:]
 
 
-def name_of(key: bytes) -> str:
+def key_name(key: bytes) -> str:
     """The empty text for what nobody asks about."""
-    text = NAMES.get(key) or key.decode(errors="replace")
-    return text if text in NAMES.values() or (text.isprintable() and len(text) == 1) else ""
+    text = KEY_NAMES.get(key) or key.decode(errors="replace")
+    return text if text in KEY_NAMES.values() or (text.isprintable() and len(text) == 1) else ""
 
 
 @contextmanager
-def unbuffered(terminal: int) -> Iterator[None]:
+def cbreak_mode(terminal: int) -> Iterator[None]:
     """Each key at once and unseen, also Ctrl-Z, which would leave the screen as it is. Ctrl-C is still a signal."""
     before = termios.tcgetattr(terminal)
     tty.setcbreak(terminal)

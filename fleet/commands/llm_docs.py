@@ -19,28 +19,28 @@ from fleet import cli
 from fleet.commands import single_worker
 from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import json_schema
-from fleet.configuration.dialects import SPELLINGS
-from fleet.configuration.sources import VARIABLES
-from fleet.identity.fields import PLACES
-from fleet.packaged import packaged
+from fleet.configuration.dialects import KEY_ALIASES
+from fleet.configuration.sources import ENVIRONMENT_VARIABLES
+from fleet.identity.fields import FIELD_PATHS
+from fleet.packaged import resource_path
 from fleet.web.aggregator import Aggregator
 from fleet.web.observation import Observer
-from worker.anomalies import KINDS
+from worker.anomalies import ANOMALY_CLASSES
 from worker.schema import SCHEMA
 
 Schema = Mapping[str, Any]
 
-BOUNDS = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "to {}", "exclusiveMaximum": "below {}"}
+BOUND_TEXTS = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "to {}", "exclusiveMaximum": "below {}"}
 
 
 def llm_docs() -> str:
-    lines = ["# Sensor fleet", "", *told(cli.cli), ""]
+    lines = ["# Sensor fleet", "", *docstring_lines(cli.cli), ""]
     for title, chapter in CHAPTERS.items():
         lines += [f"## {title}", "", *chapter(), ""]
     return "\n".join(lines)
 
 
-def told(of: object) -> list[str]:
+def docstring_lines(of: object) -> list[str]:
     """The docstring of something, or the help of a command."""
     text = of.help or "" if isinstance(of, click.Command) else inspect.getdoc(of) or ""
     return text.splitlines()
@@ -59,17 +59,17 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
 
 
 def commands() -> Iterator[str]:
-    yield from [*told(cli)[1:], ""]
-    for name, command in [*walked("fleet", cli.cli), ("python -m worker", single_worker.worker)]:
+    yield from [*docstring_lines(cli)[1:], ""]
+    for name, command in [*walk_commands("fleet", cli.cli), ("python -m worker", single_worker.worker)]:
         with click.Context(command, info_name=name, max_content_width=120, terminal_width=120) as context:
             yield from [f"### {name}", "", *code("text", command.get_help(context)), ""]
 
 
-def walked(name: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+def walk_commands(name: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
     """The commands below a group with their whole names."""
     for own, command in group.commands.items():
         if isinstance(command, click.Group):
-            yield from walked(f"{name} {own}", command)
+            yield from walk_commands(f"{name} {own}", command)
         else:
             yield f"{name} {own}", command
 
@@ -88,11 +88,11 @@ def options(section: Schema, definitions: Schema, above: tuple[str, ...]) -> Ite
     for key, option in section.get("properties", {}).items():
         inner = section_of(option, definitions)
         if inner is None:
-            yield f"`{'.'.join((*above, key))}`", allowed(option), default(option)
+            yield f"`{'.'.join((*above, key))}`", allowed_values(option), default(option)
         elif "properties" in inner:
             yield from options(inner, definitions, (*above, key))
         else:
-            yield from options(definitions[of(inner)], definitions, (*above, key, "NAME"))
+            yield from options(definitions[definition_name(inner)], definitions, (*above, key, "NAME"))
 
 
 def section_of(option: Schema, definitions: Schema) -> Schema | None:
@@ -107,22 +107,22 @@ def section_of(option: Schema, definitions: Schema) -> Schema | None:
     return None
 
 
-def of(mapping: Schema) -> str:
+def definition_name(mapping: Schema) -> str:
     return str(mapping["additionalProperties"]["$ref"]).rpartition("/")[2]
 
 
-def allowed(option: Schema) -> str:
+def allowed_values(option: Schema) -> str:
     choices = [choice for choice in option.get("anyOf", (option,)) if choice.get("type") != "null"]
-    return " or ".join(map(one_allowed, choices))
+    return " or ".join(map(allowed_value, choices))
 
 
-def one_allowed(choice: Schema) -> str:
+def allowed_value(choice: Schema) -> str:
     values = choice.get("enum") or ([choice["const"]] if "const" in choice else None)
     if values:
         return ", ".join(map(str, values))
     if choice.get("type") == "array":
-        return f"list of {one_allowed(choice['items'])}" if "items" in choice else "list"
-    bounds = [text.format(f"{choice[name]:g}") for name, text in BOUNDS.items() if name in choice]
+        return f"list of {allowed_value(choice['items'])}" if "items" in choice else "list"
+    bounds = [text.format(f"{choice[name]:g}") for name, text in BOUND_TEXTS.items() if name in choice]
     return " ".join([str(choice.get("description") or choice.get("type", "mapping")), *bounds])
 
 
@@ -133,19 +133,22 @@ def default(option: Schema) -> str:
 
 
 def spellings() -> Iterator[str]:
-    rows = ((f"`{old}`", f"`{new}`" + (f", {named(convert)}" if convert else "")) for old, (new, convert) in PAIRS)
+    rows = (
+        (f"`{old}`", f"`{new}`" + (f", {function_title(convert)}" if convert else ""))
+        for old, (new, convert) in SPELLING_PAIRS
+    )
     yield from table(("also understood", "means"), rows)
 
 
-PAIRS = SPELLINGS.items()
+SPELLING_PAIRS = KEY_ALIASES.items()
 
 
-def named(function: Callable[..., Any]) -> str:
+def function_title(function: Callable[..., Any]) -> str:
     return function.__name__.replace("_", " ")
 
 
 def environment() -> Iterator[str]:
-    rows = {name: f"`{'.'.join(path)}`" for name, path in VARIABLES.items()}
+    rows = {name: f"`{'.'.join(path)}`" for name, path in ENVIRONMENT_VARIABLES.items()}
     for command in (cli.up, single_worker.worker):
         for option in command.params:
             if isinstance(option.envvar, str):
@@ -154,7 +157,9 @@ def environment() -> Iterator[str]:
 
 
 def identities() -> Iterator[str]:
-    yield from table(("path in the file", "field"), ((f"`{'.'.join(path)}`", name) for path, name in PLACES.items()))
+    yield from table(
+        ("path in the file", "field"), ((f"`{'.'.join(path)}`", name) for path, name in FIELD_PATHS.items())
+    )
 
 
 def database() -> list[str]:
@@ -162,23 +167,23 @@ def database() -> list[str]:
 
 
 def anomalies() -> Iterator[str]:
-    for kind in KINDS:
-        yield f"- {kind.name}: {' '.join(told(kind))}"
+    for kind in ANOMALY_CLASSES:
+        yield f"- {kind.name}: {' '.join(docstring_lines(kind))}"
 
 
 def catalogue() -> Iterator[str]:
-    yield from code("yaml", packaged("catalogue.yaml").read_text(encoding="utf-8"))
+    yield from code("yaml", resource_path("catalogue.yaml").read_text(encoding="utf-8"))
     for kind in load_catalogue().types:
-        yield from ["", *code("yaml", packaged(f"profiles/{kind}.yaml").read_text(encoding="utf-8"))]
+        yield from ["", *code("yaml", resource_path(f"profiles/{kind}.yaml").read_text(encoding="utf-8"))]
 
 
 def endpoints() -> Iterator[str]:
     routes = Aggregator(Observer(Path())).routes().items()
-    yield from table(("GET", "answer"), ((f"`{path}`", " ".join(told(view))) for path, view in routes))
+    yield from table(("GET", "answer"), ((f"`{path}`", " ".join(docstring_lines(view))) for path, view in routes))
 
 
 def example() -> list[str]:
-    return code("yaml", packaged("fleet.yaml").read_text(encoding="utf-8"))
+    return code("yaml", resource_path("fleet.yaml").read_text(encoding="utf-8"))
 
 
 CHAPTERS: Mapping[str, Callable[[], Iterator[str] | list[str]]] = {

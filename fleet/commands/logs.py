@@ -15,19 +15,19 @@ import click
 
 from fleet.errors import UserError
 from fleet.storage.data_directory import DataDirectory
-from fleet.storage.log_files import last_log, older_ones
-from fleet.storage.log_lines import about
+from fleet.storage.log_files import read_log_spec, rotated_files
+from fleet.storage.log_lines import lines_of_worker
 from fleet.storage.roster import Roster
 
 
 def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
     """Print the last `lines` lines, and with `follow` those that are added until Ctrl-C."""
     directory = DataDirectory(data)
-    spec = last_log(directory)
-    wanted = of_worker(directory, sensor, spec.format) if sensor else lambda _: True
+    spec = read_log_spec(directory)
+    wanted = worker_line_filter(directory, sensor, spec.format) if sensor else lambda _: True
     try:
         log: TextIO = spec.path.open(encoding="utf-8", errors="replace")
-        earlier = (line for path in older_ones(spec.path) for line in lines_of(path))
+        earlier = (line for path in rotated_files(spec.path) for line in read_lines(path))
         for line in deque((line for line in chain(earlier, log) if wanted(line)), maxlen=lines):
             click.echo(line, nl=False)
         while follow:
@@ -36,7 +36,7 @@ def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
                 click.echo(line, nl=False)
             elif not line:
                 time.sleep(0.2)
-                log = current(log, spec.path)
+                log = reopen_if_rotated(log, spec.path)
         log.close()
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{data}: no fleet has run here") from None
@@ -47,12 +47,12 @@ def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
     return 0
 
 
-def lines_of(path: Path) -> Iterator[str]:
+def read_lines(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8", errors="replace") as log:
         yield from log
 
 
-def current(log: TextIO, path: Path) -> TextIO:
+def reopen_if_rotated(log: TextIO, path: Path) -> TextIO:
     """The open log, or the one that has its place since it was rotated. What was read so far was its end."""
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_ino != os.fstat(log.fileno()).st_ino:
@@ -61,7 +61,7 @@ def current(log: TextIO, path: Path) -> TextIO:
     return log
 
 
-def of_worker(directory: DataDirectory, sensor: str, form: str) -> Callable[[str], bool]:
+def worker_line_filter(directory: DataDirectory, sensor: str, form: str) -> Callable[[str], bool]:
     """Says of each line in turn whether it belongs to the sensor's worker. UserError if there is no such sensor."""
     try:
         members = Roster.read(directory.roster).members
@@ -70,4 +70,4 @@ def of_worker(directory: DataDirectory, sensor: str, form: str) -> Callable[[str
     workers = [member.worker for member in members if member.sensor_id == sensor]
     if not workers:
         raise UserError(f"{directory.path}: there is no sensor {sensor!r} in this fleet")
-    return about(workers[0], form)
+    return lines_of_worker(workers[0], form)

@@ -8,20 +8,20 @@ from typing import Any
 
 import click
 
-from fleet.control.call import PATIENCE, call
+from fleet.control.call import ANSWER_TIMEOUT_SECONDS, send_command
 from fleet.control.commands import Answer
 from fleet.errors import UserError
 from fleet.storage.data_directory import DataDirectory
 
 
-def ask(data: Path, **command: Any) -> Answer:
-    return call(DataDirectory(data).control, PATIENCE, **command)
+def ask_fleet(data: Path, **command: Any) -> Answer:
+    return send_command(DataDirectory(data).control, ANSWER_TIMEOUT_SECONDS, **command)
 
 
 def stop(data: Path, timeout: float) -> int:
     """Have the fleet drain, and wait until it has ended."""
     directory = DataDirectory(data)
-    pid = ask(data, command="down")["pid"]
+    pid = ask_fleet(data, command="down")["pid"]
     end = time.monotonic() + timeout
     while directory.holder() is not None:
         if time.monotonic() > end:
@@ -31,9 +31,9 @@ def stop(data: Path, timeout: float) -> int:
     return 0
 
 
-def roll_out(data: Path, firmware: str, share: float, step: float | None, every: float | None) -> int:
+def start_rollout(data: Path, firmware: str, share: float, step: float | None, every: float | None) -> int:
     """Begin a roll-out, and say how far its first step went."""
-    answer = ask(data, command="rollout", firmware=firmware, share=share, step=step, every=every)
+    answer = ask_fleet(data, command="rollout", firmware=firmware, share=share, step=step, every=every)
     click.echo(describe_rollout(answer))
     return 0
 

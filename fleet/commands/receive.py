@@ -8,32 +8,44 @@ from typing import Any
 
 import click
 
-from fleet.commands.flags import Place, Share, Whole
+from fleet.commands.flags import IntegerParam, PathParam, ShareParam
 from fleet.errors import UserError
 
-TOKEN = "RECEIVE_TOKEN"
+TOKEN_VARIABLE = "RECEIVE_TOKEN"
 
-MEGABYTE = 1_000_000
+BYTES_PER_MEGABYTE = 1_000_000
 
 
 @click.command()
 @click.option(
-    "--to", "central", type=Place(), metavar="FILE", default=Path("central.db"), show_default=True,
+    "--to", "central", type=PathParam(), metavar="FILE", default=Path("central.db"), show_default=True,
     help="The central database; made if it is not there.",
 )  # fmt: skip
 @click.option("--host", metavar="H", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=Whole(0, 65535), metavar="P", default=8090, show_default=True, help="Port; 0 takes any free one."
+    "--port",
+    type=IntegerParam(0, 65535),
+    metavar="P",
+    default=8090,
+    show_default=True,
+    help="Port; 0 takes any free one.",
 )
 @click.option(
-    "--max-body", type=Whole(1, 1024), metavar="MB", default=32, show_default=True,
+    "--max-body", type=IntegerParam(1, 1024), metavar="MB", default=32, show_default=True,
     help="Limit of a request, also after it is decompressed.",
 )  # fmt: skip
-@click.option("--fail-rate", type=Share(), metavar="P", help="Misbehave: answer 503 to so many requests, such as 20%.")
-@click.option("--drop-ack", type=Share(), metavar="P", help="Misbehave: take so many, but close without an answer.")
+@click.option(
+    "--fail-rate", type=ShareParam(), metavar="P", help="Misbehave: answer 503 to so many requests, such as 20%."
+)
+@click.option(
+    "--drop-ack", type=ShareParam(), metavar="P", help="Misbehave: take so many, but close without an answer."
+)
 @click.option("--delay", metavar="TIME", help="Misbehave: wait before each, 200ms, or 0-200ms at random.")
 @click.option(
-    "--misbehave-seed", type=Whole(0, 2**63 - 1), metavar="S", help="The same seed misbehaves at the same requests."
+    "--misbehave-seed",
+    type=IntegerParam(0, 2**63 - 1),
+    metavar="S",
+    help="The same seed misbehaves at the same requests.",
 )
 def receive(central: Path, host: str, port: int, max_body: int, **misbehaviour: Any) -> int:
     """Take the batches that collectors POST, each reading once, into a central SQLite database.
@@ -42,30 +54,30 @@ def receive(central: Path, host: str, port: int, max_body: int, **misbehaviour: 
     senders must have then (Authorization: Bearer). It ends on SIGTERM and Ctrl-C.
     """
     from fleet.reception import receiving
-    from fleet.reception.misbehaviour import Delay, Manners, delay_of
-    from fleet.reception.receiver import Terms
+    from fleet.reception.misbehaviour import DelayRange, FaultConfig, parse_delay
+    from fleet.reception.receiver import ReceiverConfig
 
     delay = misbehaviour["delay"]
-    manners = Manners(
+    faults = FaultConfig(
         misbehaviour["fail_rate"] or 0.0,
         misbehaviour["drop_ack"] or 0.0,
-        Delay() if delay is None else delay_of(delay, "--delay"),
+        DelayRange() if delay is None else parse_delay(delay, "--delay"),
         misbehaviour["misbehave_seed"],
     )
-    terms = Terms(max_body * MEGABYTE, token(), manners)
-    return receiving.receive(receiving.Place(central, host, port), terms, say, warn)
+    config = ReceiverConfig(max_body * BYTES_PER_MEGABYTE, token_from_environment(), faults)
+    return receiving.receive(receiving.ReceiverAddress(central, host, port), config, say, warn)
 
 
-def token() -> str | None:
-    from fleet.targets.credentials import BEARER
+def token_from_environment() -> str | None:
+    from fleet.targets.credentials import BEARER_TOKEN
 
-    given = os.environ.get(TOKEN)
+    given = os.environ.get(TOKEN_VARIABLE)
     if given is None:
         return None
     if not given.strip():
-        raise UserError(f"{TOKEN}: is empty; unset it to ask for no token")
-    if not BEARER.fullmatch(given.strip()):
-        raise UserError(f"{TOKEN}: wanted the token alone, without spaces, in ASCII")
+        raise UserError(f"{TOKEN_VARIABLE}: is empty; unset it to ask for no token")
+    if not BEARER_TOKEN.fullmatch(given.strip()):
+        raise UserError(f"{TOKEN_VARIABLE}: wanted the token alone, without spaces, in ASCII")
     return given.strip()
 
 

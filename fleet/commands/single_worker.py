@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from fleet.commands.entry import enter, program_version
-from fleet.commands.flags import Place
+from fleet.commands.entry import program_version, run_command_line
+from fleet.commands.flags import PathParam
 from fleet.errors import UserError
 
 if TYPE_CHECKING:
     from fleet.configuration.config import Config
 
-CONFIGS = ("config.yaml", "config/config.yaml")
-IDENTITIES = ("node_identity.json", "config/node_identity.json", "config/identity.json")
+CONFIG_FILES = ("config.yaml", "config/config.yaml")
+IDENTITY_FILES = ("node_identity.json", "config/node_identity.json", "config/identity.json")
 """Where the two files are looked for if nobody says."""
 
-DATA = "data"
-NAMELESS = "unnamed"
+DEFAULT_DATA_DIRECTORY = "data"
+UNNAMED_DIRECTORY = "unnamed"
 """The folder of a worker whose sensor is minted: it keeps there who it is."""
 
 STDOUT = "-"
@@ -38,20 +38,20 @@ STDOUT = "-"
 @click.option(
     "-c",
     "--config",
-    type=Place(),
+    type=PathParam(),
     metavar="FILE",
     envvar="CONFIG_FILE",
-    help=f"YAML config. Default: $CONFIG_FILE, else {' or '.join(CONFIGS)} if it is there, else one reading/s.",
+    help=f"YAML config. Default: $CONFIG_FILE, else {' or '.join(CONFIG_FILES)} if it is there, else one reading/s.",
 )
 @click.option(
     "--identity",
-    type=Place(),
+    type=PathParam(),
     metavar="FILE",
     envvar="IDENTITY_FILE",
-    help=f"Who the sensor is. Default: $IDENTITY_FILE, else {', '.join(IDENTITIES)} if there, else it is minted.",
+    help=f"Who the sensor is. Default: $IDENTITY_FILE, else {', '.join(IDENTITY_FILES)} if there, else it is minted.",
 )
 @click.option(
-    "--data", type=Place(), metavar="DIR", help="Folder for the database and all else, in place of database.path's."
+    "--data", type=PathParam(), metavar="DIR", help="Folder for the database and all else, in place of database.path's."
 )
 @click.option(
     "--generate-identity",
@@ -82,84 +82,84 @@ def worker(
 
         click.echo(text(), nl=False)
         return 0
-    config = config or first_of(CONFIGS)
+    config = config or first_existing(CONFIG_FILES)
     if template is not None:
-        return generate(config, template)
-    return run(config, identity or first_of(IDENTITIES), data)
+        return generate_identity(config, template)
+    return run(config, identity or first_existing(IDENTITY_FILES), data)
 
 
 def run(config: Path | None, identity: Path | None, data: Path | None) -> int:
     from fleet.running.launch import launch
     from fleet.storage.data_directory import DataDirectory
 
-    for warning in passed_over(config):
+    for warning in replica_warnings(config):
         click.echo(f"warning: {warning}", err=True)
-    one = alone()
-    settings = load(config)
-    folder = data or folder_of(settings.database.path)
-    directory = DataDirectory(folder / "workers" / name(settings, identity), folder)
+    one = single_sensor_overrides()
+    settings = load_settings(config)
+    folder = data or database_folder(settings.database.path)
+    directory = DataDirectory(folder / "workers" / directory_name(settings, identity), folder)
     return launch(config, one, directory, identity)
 
 
-def alone() -> dict[str, object]:
+def single_sensor_overrides() -> dict[str, object]:
     """What makes a fleet of one out of any config. The layout is that in which `database.path` names the database."""
-    from fleet.configuration.config import Given
+    from fleet.configuration.config import SourcedValue
 
     one = {"replicas.count": 1, "replicas.sensors_per_worker": 1, "replicas.database": "shared"}
-    return {key: Given(value, "python -m worker") for key, value in one.items()}
+    return {key: SourcedValue(value, "python -m worker") for key, value in one.items()}
 
 
-def load(config: Path | None) -> Config:
+def load_settings(config: Path | None) -> Config:
     from fleet.configuration.config import load_config
 
-    return load_config(config, os.environ, alone())
+    return load_config(config, os.environ, single_sensor_overrides())
 
 
-def first_of(names: tuple[str, ...]) -> Path | None:
+def first_existing(names: tuple[str, ...]) -> Path | None:
     return next((path for path in map(Path, names) if path.is_file()), None)
 
 
-def folder_of(database: str) -> Path:
+def database_folder(database: str) -> Path:
     """The folder of `database.path`; of a bare name, the same that a fleet has by default."""
     folder = Path(database).parent
-    return Path(DATA) if folder == Path() else folder
+    return Path(DEFAULT_DATA_DIRECTORY) if folder == Path() else folder
 
 
-def name(settings: Config, identity: Path | None) -> str:
-    """The sensor's id where it is known before there is a sensor, else NAMELESS."""
+def directory_name(settings: Config, identity: Path | None) -> str:
+    """The sensor's id where it is known before there is a sensor, else UNNAMED_DIRECTORY."""
     from fleet.identity.identities import read_identity
 
     given = read_identity(identity).sensor_id if identity else None  # a bad file is an error also where nobody needs it
     prefix, number = settings.replicas.prefix, settings.replicas.start_index
-    return settings.sensor.id or given or (f"{prefix}_{number:06d}" if prefix else NAMELESS)
+    return settings.sensor.id or given or (f"{prefix}_{number:06d}" if prefix else UNNAMED_DIRECTORY)
 
 
-def passed_over(config: Path | None) -> Iterator[str]:
+def replica_warnings(config: Path | None) -> Iterator[str]:
     """What a config asks for that only a fleet does."""
-    from fleet.configuration.config import written
+    from fleet.configuration.config import read_draft
 
     if config is not None:
-        count = written(config, {}, {}).get(("replicas", "count"))
+        count = read_draft(config, {}, {}).get(("replicas", "count"))
         if str(count or "1") != "1":
             yield f"{config}: replicas.count is {count}, and this runs one sensor; `fleet up -c {config}` runs them all"
 
 
-def generate(config: Path | None, target: str) -> int:
+def generate_identity(config: Path | None, target: str) -> int:
     """An identity in the nested format, everything in it, of a sensor that has never been. UserError if FILE exists."""
     import secrets
 
     from fleet.configuration.catalogue import load_catalogue
-    from fleet.identity.identities import nested
-    from fleet.identity.mints import mint_of
+    from fleet.identity.identities import identity_document
+    from fleet.identity.mints import generator_for
 
-    settings = load(config)
+    settings = load_settings(config)
     seed = secrets.randbelow(1 << 32) if settings.simulation.seed is None else settings.simulation.seed
     catalogue = load_catalogue(Path(settings.catalogue) if settings.catalogue else None)
-    minted = mint_of(settings, catalogue, seed).identity(settings.replicas.start_index)
+    minted = generator_for(settings, catalogue, seed).generate(settings.replicas.start_index)
     told, drawn = settings.sensor, minted.identity
     who = replace(drawn, sensor_id=told.id or drawn.sensor_id, location=told.location or drawn.location)
     sensor = replace(minted, identity=who, minted=None)
-    text = json.dumps(nested(sensor), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(identity_document(sensor), indent=2, ensure_ascii=False) + "\n"
     if target == STDOUT:
         click.echo(text, nl=False)
         return 0
@@ -173,4 +173,4 @@ def generate(config: Path | None, target: str) -> int:
 
 
 def main() -> NoReturn:
-    enter(worker, "worker")
+    run_command_line(worker, "worker")

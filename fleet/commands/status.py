@@ -1,4 +1,4 @@
-"""`fleet status`: how the fleet of a data directory is, from its board and its roster."""
+"""`fleet status`: how the fleet of a data directory is, from its scoreboard and its roster."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 import click
 
-from fleet.commands.operator import ask, describe_rollout
+from fleet.commands.operator import ask_fleet, describe_rollout
 from fleet.control.commands import Answer
 from fleet.errors import UserError
-from fleet.running.plan import asked_rate
-from fleet.storage.backup_account import read_account
+from fleet.running.plan import target_rate
+from fleet.storage.backup_account import read_backup_status
 from fleet.storage.data_directory import DataDirectory
-from fleet.storage.error_classes import error_classes, told
-from fleet.storage.figures import figures, unwell
+from fleet.storage.error_classes import error_classes, format_error_classes
+from fleet.storage.figures import fleet_stats, unhealthy_sensors
 from fleet.storage.roster import Roster
-from worker.board import Board
+from worker.board import Scoreboard
 
-OWN = "with an anomaly probability of their own"
+OWN_PROBABILITY_TEXT = "with an anomaly probability of their own"
 
 
 def show(data: Path, *, as_json: bool) -> int:
@@ -29,21 +29,24 @@ def show(data: Path, *, as_json: bool) -> int:
     directory = DataDirectory(data)
     if directory.holder() is None:
         raise UserError(f"{data}: no fleet is running here")
-    answer = ask(data, command="status")
-    report = report_of(directory, answer)
+    answer = ask_fleet(data, command="status")
+    report = build_report(directory, answer)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
-        describe(report)
+        print_status(report)
     return 0 if not report["unwell"] else 1
 
 
-def report_of(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
+def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     roster = Roster.read(directory.roster)
-    rows = Board(directory.board, writable=False).snapshot()[[member.row for member in roster.members]]
-    total = figures(rows)
+    rows = Scoreboard(directory.scoreboard, writable=False).snapshot()[[member.row for member in roster.members]]
+    total = fleet_stats(rows)
     names = [member.sensor_id for member in roster.members]
-    bad = [{"sensor_id": sensor, "state": state, "reason": reason} for sensor, state, reason in unwell(rows, names)]
+    bad = [
+        {"sensor_id": sensor, "state": state, "reason": reason}
+        for sensor, state, reason in unhealthy_sensors(rows, names)
+    ]
     return {
         "pid": answer["pid"],
         "draining": answer["draining"],
@@ -51,12 +54,12 @@ def report_of(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "seed": roster.seed,
         "layout": roster.layout,
         "url": roster.url,
-        "asked_readings_per_second": asked_rate(roster.members),
+        "asked_readings_per_second": target_rate(roster.members),
         **asdict(total),
         "healthy": total.healthy,
         "unwell": bad,
-        "errors_by_class": error_classes(total, answer.get("reload", {}), read_account(directory.run)),
-        "backups": read_account(directory.run),
+        "errors_by_class": error_classes(total, answer.get("reload", {}), read_backup_status(directory.run)),
+        "backups": read_backup_status(directory.run),
         "reload": answer["reload"],
         "rollout": answer["rollout"],
         "interventions": answer["interventions"],
@@ -64,7 +67,7 @@ def report_of(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     }
 
 
-def describe(report: dict[str, Any]) -> None:
+def print_status(report: dict[str, Any]) -> None:
     states = ", ".join(f"{count} {state}" for state, count in report["states"].items())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in report["anomalies"].items())
     lines = [
@@ -81,7 +84,7 @@ def describe(report: dict[str, Any]) -> None:
         ),
     ]
     if any(report["errors_by_class"].values()):
-        lines.append(f"errors by class: {told(report['errors_by_class'])}")
+        lines.append(f"errors by class: {format_error_classes(report['errors_by_class'])}")
     if report["renewals"]:
         found = f"{report['renewals']} times a worker found its database damaged, deleted or replaced"
         lines.append(f"{found}; it was begun anew, see `fleet logs`")
@@ -93,23 +96,28 @@ def describe(report: dict[str, Any]) -> None:
     if report["rollout"]:
         lines.append(describe_rollout(report["rollout"]))
     lines.extend(report["interventions"]["injections"])
-    for count, what in ((report["interventions"]["paused"], "paused"), (report["interventions"]["probabilities"], OWN)):
+    for count, what in (
+        (report["interventions"]["paused"], "paused"),
+        (report["interventions"]["probabilities"], OWN_PROBABILITY_TEXT),
+    ):
         if count:
             lines.append(f"{count} sensor{'s are' if count != 1 else ' is'} {what}")
     lines.extend(f"not reloaded: {problem}" for problem in report["reload"]["problems"][:20])
     lines.extend(f"needs a restart: {difference}" for difference in report["reload"]["needs_restart"][:20])
     if report["events"]:
         lines.append("last events:")
-        lines.extend(f"  {moment(event['time'])} {event['worker']}: {event['text']}" for event in report["events"][-5:])
+        lines.extend(
+            f"  {local_time(event['time'])} {event['worker']}: {event['text']}" for event in report["events"][-5:]
+        )
     click.echo("\n".join(lines))
 
 
 def describe_backups(account: dict[str, Any]) -> list[str]:
-    last = f", the last at {moment(account['last_at'])}" if account["last_at"] else ""
+    last = f", the last at {local_time(account['last_at'])}" if account["last_at"] else ""
     failed = f", {account['failed']} backups failed" if account["failed"] else ""
     head = f"{account['made']} backups made in {account['folder']}{last}, {account['keep']} of each kept{failed}"
     return [head, *(f"no backup: {reason}" for _, reason in account["failures"])]
 
 
-def moment(seconds: float) -> str:
+def local_time(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%H:%M:%S}"

@@ -16,18 +16,18 @@ from pathlib import Path
 import click
 
 from fleet.collection.collector import Collector
-from fleet.collection.handover import Handover
+from fleet.collection.handover import BisectingDelivery
 from fleet.collection.leases import Leases
-from fleet.collection.report import Progress, grouped, several, summary
-from fleet.collection.state import FOLDER, State
-from fleet.collection.tally import Tally
-from fleet.collection.visit import Round
+from fleet.collection.report import ProgressReporter, group_by_error, shorten_names, summary_lines
+from fleet.collection.state import STATE_FOLDER, CollectorState
+from fleet.collection.tally import CollectorStats
+from fleet.collection.visit import SweepContext
 from fleet.errors import UserError
-from fleet.targets.named import Circumstances, now, open_target
+from fleet.targets.named import TargetOptions, open_target, utc_now
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class CollectOptions:
     """What the command line says."""
 
     directory: Path
@@ -35,7 +35,7 @@ class Collection:
     batch_size: int = 1_000
     workers: int = 4
     interval: float | None = None
-    longest: float | None = None
+    max_runtime: float | None = None
     state: Path | None = None
     cursor: bool = False
     retry_dead: bool = False
@@ -44,35 +44,35 @@ class Collection:
     as_json: bool = False
 
 
-def sweep(given: Collection) -> int:
+def collect_readings(given: CollectOptions) -> int:
     """Sweep until it is time to stop, and print a summary. The exit code is 0 if nothing stood in the way at the end."""
     if not given.directory.is_dir():
         raise UserError(f"--data-dir: {given.directory} is not a directory")
     stop = threading.Event()
-    target = open_target(given.target, Circumstances(gzip=given.gzip, stop=stop))
-    folder = given.state or given.directory / FOLDER
-    with closing(target), closing(State(folder, target.name)) as state, stopped_by_signals(stop):
+    target = open_target(given.target, TargetOptions(gzip=given.gzip, stop=stop))
+    folder = given.state or given.directory / STATE_FOLDER
+    with closing(target), closing(CollectorState(folder, target.name)) as state, stopped_by_signals(stop):
         leases = Leases(folder if given.cursor else None)
-        tally = Tally()
+        stats = CollectorStats()
         marking, size = not given.cursor, given.batch_size
-        round_ = Round(target, state, leases, tally, stop, now, size, marking, retry_dead=given.retry_dead)
+        context = SweepContext(target, state, leases, stats, stop, utc_now, size, marking, retry_dead=given.retry_dead)
         begun = time.monotonic()
-        with Progress(tally) as progress, health(tally, given.health_port):
-            collector = Collector(given.directory, round_, given.workers, progress.show)
-            with stopped_after(given.longest, stop):
-                run(collector, given.interval)
+        with ProgressReporter(stats) as progress, health_server(stats, given.health_port):
+            collector = Collector(given.directory, context, given.workers, progress.show)
+            with stopped_after(given.max_runtime, stop):
+                run_collector(collector, given.interval)
         seconds = time.monotonic() - begun
-    refusals(round_.handover)
-    failing = tally.failing()
+    report_refused_history(context.delivery)
+    failing = stats.failing()
     if given.as_json:
-        accounts = [{**asdict(account), "found": account.found} for account in tally.accounts.values()]
+        accounts = [{**asdict(database), "found": database.found} for database in stats.databases.values()]
         click.echo(
             json.dumps(
-                {"ok": not failing, "seconds": seconds, "unfinished": tally.unfinished, "databases": accounts}, indent=2
+                {"ok": not failing, "seconds": seconds, "unfinished": stats.unfinished, "databases": accounts}, indent=2
             )
         )
     else:
-        for line in summary(tally, target.name, seconds):
+        for line in summary_lines(stats, target.name, seconds):
             click.echo(line)
     code = 1 if failing else 0
     if collector.abandoned:  # a thread still waits for the target, and would be waited for
@@ -81,16 +81,16 @@ def sweep(given: Collection) -> int:
     return code
 
 
-def refusals(handover: Handover) -> None:
+def report_refused_history(delivery: BisectingDelivery) -> None:
     """Tell of the history that the target would not take: the readings are there, but not all that belongs to them."""
-    if not handover.takes_history:
+    if not delivery.history_supported:
         click.echo("fleet collect: the target refuses episodes and epochs, and got readings alone", err=True)
         return
-    for error, names in grouped(handover.left_out).items():
-        click.echo(f"fleet collect: left out: {several(names)}: {error}", err=True)
+    for error, names in group_by_error(delivery.rejected_history).items():
+        click.echo(f"fleet collect: left out: {shorten_names(names)}: {error}", err=True)
 
 
-def run(collector: Collector, interval: float | None) -> None:
+def run_collector(collector: Collector, interval: float | None) -> None:
     try:
         collector.run(interval)
     except OSError as error:
@@ -98,13 +98,13 @@ def run(collector: Collector, interval: float | None) -> None:
 
 
 @contextmanager
-def health(tally: Tally, port: int | None) -> Iterator[None]:
+def health_server(stats: CollectorStats, port: int | None) -> Iterator[None]:
     if port is None:
         yield
         return
-    from fleet.collection.health import served
+    from fleet.collection.health import serve_health
 
-    with served(tally, port) as url:
+    with serve_health(stats, port) as url:
         click.echo(f"health and metrics on {url}", err=True)
         yield
 

@@ -8,48 +8,50 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleet.commands.flags import DATA
+from fleet.commands.flags import DATA_OPTION
 from fleet.errors import UserError
-from fleet.quotes import legible
+from fleet.quotes import escape_short
 
 if TYPE_CHECKING:
     from fleet.storage.data_directory import DataDirectory
 
-WIDTH = 132
+DEFAULT_WIDTH_CELLS = 132
 """Cells of a line where nobody says how wide it may be."""
 
 
 @click.command()
 @click.option("--sort", metavar="COLUMN", default="sensor", help="The column to begin with, such as state or `lag s`.")
-@click.option("--filter", "wanted", metavar="TEXT", default="", help="Only sensors with this in one of their texts.")
-@DATA
-def top(sort: str, wanted: str, data: Path) -> int:
+@click.option(
+    "--filter", "filter_text", metavar="TEXT", default="", help="Only sensors with this in one of their texts."
+)
+@DATA_OPTION
+def top(sort: str, filter_text: str, data: Path) -> int:
     """Show the sensors of the running fleet, once a second; on something that is no terminal, once.
 
     Keys: q ends it, arrows, page up and down, home and end move, s sorts by the next column, S the other way round,
     / filters (escape takes it back), p pauses the sensor under the cursor, r resumes it, i injects an anomaly into it.
     """
-    from fleet.commands.top_sheet import NAMES
+    from fleet.commands.top_sheet import COLUMN_NAMES
     from fleet.storage.data_directory import DataDirectory
-    from fleet.web.observation import NoFleet
+    from fleet.web.observation import FleetUnavailable
 
-    if sort not in NAMES:
-        raise UserError(f"--sort: {legible(sort)} is not one of {', '.join(NAMES)}")
+    if sort not in COLUMN_NAMES:
+        raise UserError(f"--sort: {escape_short(sort)} is not one of {', '.join(COLUMN_NAMES)}")
     directory = DataDirectory(data)
     if directory.holder() is None:
         raise UserError(f"{data}: no fleet is running here")
     try:
-        return show(directory, NAMES.index(sort), wanted)
-    except NoFleet as error:
+        return show(directory, COLUMN_NAMES.index(sort), filter_text)
+    except FleetUnavailable as error:
         raise UserError(str(error)) from error
 
 
-def show(directory: DataDirectory, sort: int, wanted: str) -> int:
+def show(directory: DataDirectory, sort: int, filter_text: str) -> int:
     from fleet.commands.top_screen import Screen
-    from fleet.commands.top_view import View
+    from fleet.commands.top_view import ViewState
 
-    screen = Screen(directory, View(sort=sort, wanted=wanted))
-    if sys.stdout.isatty() and screen.capable:
+    screen = Screen(directory, ViewState(sort=sort, filter_text=filter_text))
+    if sys.stdout.isatty() and screen.supports_drawing:
         return screen.run()
-    screen.print(WIDTH)
+    screen.print(DEFAULT_WIDTH_CELLS)
     return 0

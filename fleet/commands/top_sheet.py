@@ -1,6 +1,6 @@
 """The table of `fleet top`: a column for each thing that is told of a sensor, sorted, filtered and cut to lines.
 
-To add a column: one entry in `COLUMNS`.
+To add a column: one entry in `SHEET_COLUMNS`.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.cells import set_cell_size
 
-from fleet.quotes import escaped
-from fleet.web.health import FINISHED, SHOWN, shown_states
+from fleet.quotes import escape
+from fleet.web.health import DISPLAY_STATES, IDLE_STATES, display_states
 from fleet.web.observation import Observation
 from fleet.web.sensors import current_anomalies
-from worker.board import KINDS
+from worker.board import SCOREBOARD_ANOMALIES
 
-GAP = 1
+COLUMN_GAP_CELLS = 1
 
 
-class Column(NamedTuple):
-    """`values` has one for each sensor, to sort by; `told` is how one is shown. A text column is sorted from a to z, a
+class SheetColumn(NamedTuple):
+    """`values` has one for each sensor, to sort by; `format` is how one is shown. A text column is sorted from a to z, a
     number from the largest down."""
 
     name: str
     width: int
     values: Callable[[Observation], list[Any]]
-    told: Callable[[Any], str] = str
+    format: Callable[[Any], str] = str
     is_text: bool = False
 
 
-def field(name: str) -> Callable[[Observation], list[Any]]:
+def row_field(name: str) -> Callable[[Observation], list[Any]]:
     return lambda seen: list(seen.rows[name].tolist())
 
 
-def identity(name: str) -> Callable[[Observation], list[Any]]:
-    return lambda seen: [escaped(getattr(member.identity, name) or "") for member in seen.members]
+def identity_field(name: str) -> Callable[[Observation], list[Any]]:
+    return lambda seen: [escape(getattr(member.identity, name) or "") for member in seen.members]
 
 
 def states(seen: Observation) -> list[Any]:
-    return [SHOWN[state] for state in shown_states(seen).tolist()]
+    return [DISPLAY_STATES[state] for state in display_states(seen).tolist()]
 
 
 def anomalies(seen: Observation) -> list[Any]:
-    return [KINDS[kind] if kind >= 0 else "" for kind in current_anomalies(seen).tolist()]
+    return [SCOREBOARD_ANOMALIES[kind] if kind >= 0 else "" for kind in current_anomalies(seen).tolist()]
 
 
-def compact(number: float) -> str:
+def compact_cell(number: float) -> str:
     """A number in at most six letters."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if number >= size:
@@ -57,20 +57,20 @@ def compact(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
 
 
-COLUMNS = (
-    Column("sensor", 16, lambda seen: [member.sensor_id for member in seen.members], is_text=True),
-    Column("state", 10, states, is_text=True),
-    Column("anomaly", 12, anomalies, is_text=True),
-    Column("per s", 7, lambda seen: list(seen.pace.tolist()), compact),
-    Column("readings", 8, field("readings"), compact),
-    Column("anomalous", 9, lambda seen: list(seen.rows["anomalies"].sum(axis=1).tolist()), compact),
-    Column("lag s", 6, lambda seen: list((seen.rows["lag_us"] / 1e6).tolist()), lambda lag: f"{lag:.1f}"),
-    Column("deaths", 6, field("restarts"), compact),
-    Column("errors", 6, field("errors"), compact),
-    Column("firmware", 12, identity("firmware_version"), is_text=True),
-    Column("location", 30, identity("location"), is_text=True),
+SHEET_COLUMNS = (
+    SheetColumn("sensor", 16, lambda seen: [member.sensor_id for member in seen.members], is_text=True),
+    SheetColumn("state", 10, states, is_text=True),
+    SheetColumn("anomaly", 12, anomalies, is_text=True),
+    SheetColumn("per s", 7, lambda seen: list(seen.measured_rates.tolist()), compact_cell),
+    SheetColumn("readings", 8, row_field("readings"), compact_cell),
+    SheetColumn("anomalous", 9, lambda seen: list(seen.rows["anomalies"].sum(axis=1).tolist()), compact_cell),
+    SheetColumn("lag s", 6, lambda seen: list((seen.rows["lag_us"] / 1e6).tolist()), lambda lag: f"{lag:.1f}"),
+    SheetColumn("deaths", 6, row_field("restarts"), compact_cell),
+    SheetColumn("errors", 6, row_field("errors"), compact_cell),
+    SheetColumn("firmware", 12, identity_field("firmware_version"), is_text=True),
+    SheetColumn("location", 30, identity_field("location"), is_text=True),
 )
-NAMES = tuple(column.name for column in COLUMNS)
+COLUMN_NAMES = tuple(column.name for column in SHEET_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,45 +93,49 @@ class Sheet:
     def line(self, number: int, width: int) -> str:
         """One sensor in so many cells of a terminal."""
         place = self.order[number]
-        told = (column.told(cells[place]) for column, cells in zip(COLUMNS, self.cells, strict=True))
-        return laid_out(tuple(told), width)
+        told = (column.format(cells[place]) for column, cells in zip(SHEET_COLUMNS, self.cells, strict=True))
+        return format_line(tuple(told), width)
 
 
-def sheet(observation: Observation, sort: int = 0, wanted: str = "", *, backwards: bool = False) -> Sheet:
-    """`wanted` is a part of any text of a sensor, in upper or lower case."""
-    cells = tuple(column.values(observation) for column in COLUMNS)
-    texts = [found for column, found in zip(COLUMNS, cells, strict=True) if column.is_text]
-    wanted = wanted.casefold()
+def build_sheet(observation: Observation, sort: int = 0, filter_text: str = "", *, backwards: bool = False) -> Sheet:
+    """`filter_text` is a part of any text of a sensor, in upper or lower case."""
+    cells = tuple(column.values(observation) for column in SHEET_COLUMNS)
+    texts = [found for column, found in zip(SHEET_COLUMNS, cells, strict=True) if column.is_text]
+    filter_text = filter_text.casefold()
     places = range(len(observation.members))
-    left = [place for place in places if any(wanted in text[place].casefold() for text in texts)] if wanted else places
-    downwards = backwards if COLUMNS[sort].is_text else not backwards
+    left = (
+        [place for place in places if any(filter_text in text[place].casefold() for text in texts)]
+        if filter_text
+        else places
+    )
+    downwards = backwards if SHEET_COLUMNS[sort].is_text else not backwards
     keys = cells[sort]
     return Sheet(cells, tuple(sorted(left, key=lambda place: keys[place], reverse=downwards)))
 
 
 def heading(width: int) -> str:
-    return laid_out(NAMES, width)
+    return format_line(COLUMN_NAMES, width)
 
 
-def laid_out(texts: Sequence[str], width: int) -> str:
+def format_line(texts: Sequence[str], width: int) -> str:
     """Texts at the left of their columns, numbers at the right; columns that there is no room for are left out."""
     parts: list[str] = []
     left = width
-    for column, text in zip(COLUMNS, texts, strict=True):
+    for column, text in zip(SHEET_COLUMNS, texts, strict=True):
         room = min(column.width, left) if column.is_text else column.width
         if left < min(room, 6) or room > left:
             break
         parts.append(set_cell_size(text, room) if column.is_text else text[:room].rjust(room))
-        left -= room + GAP
-    return set_cell_size((" " * GAP).join(parts), width)
+        left -= room + COLUMN_GAP_CELLS
+    return set_cell_size((" " * COLUMN_GAP_CELLS).join(parts), width)
 
 
-def summary(observation: Observation, well: int) -> str:
+def fleet_summary(observation: Observation, well: int) -> str:
     """The fleet in a line that fits 80 columns."""
     worst = int(observation.rows["lag_us"].max(initial=0)) / 1e6
-    asked = float(observation.rates[~np.isin(shown_states(observation), FINISHED)].sum())
+    asked = float(observation.target_rates[~np.isin(display_states(observation), IDLE_STATES)].sum())
     anomalous = int(np.count_nonzero(current_anomalies(observation) >= 0))
     return (
-        f"{well:,}/{len(observation.members):,} healthy  {compact(float(observation.pace.sum()))} of "
-        f"{compact(asked)} readings/s  {anomalous:,} in an anomaly  lag {worst:.1f} s"
+        f"{well:,}/{len(observation.members):,} healthy  {compact_cell(float(observation.measured_rates.sum()))} of "
+        f"{compact_cell(asked)} readings/s  {anomalous:,} in an anomaly  lag {worst:.1f} s"
     )

@@ -13,29 +13,31 @@ from typing import Any
 import click
 
 from fleet.commands import comparison_report
-from fleet.comparison.against import Against, arrivals, compare
+from fleet.comparison.against import ComparisonOptions, compare, open_delivered
 from fleet.comparison.delivery_verdict import DeliveryVerdict
-from fleet.verification.findings import KINDS, Finding, Verdict
-from fleet.verification.verification import Told, verify
+from fleet.verification.findings import FINDING_TITLES, Finding, Verdict
+from fleet.verification.verification import ProgressCallback, verify
 
-MOST_LINES = 20
+MAX_FINDING_LINES = 20
 
 
-def show(data: Path, *, sensor: str | None, complete: bool, as_json: bool, against: Against | None = None) -> int:
+def show(
+    data: Path, *, sensor: str | None, complete: bool, as_json: bool, against: ComparisonOptions | None = None
+) -> int:
     """Verify, compare with what arrived `against` a target, and print. The exit code is 0 if all is as it must be,
     1 otherwise."""
     if against is not None:
-        arrivals(against).close()  # one that cannot be read is told of before the work
-    with bar("verifying") as told:
-        verdict = verify(data, sensor=sensor, complete=complete, told=told)
+        open_delivered(against).close()  # one that cannot be read is told of before the work
+    with progress_bar("verifying") as on_progress:
+        verdict = verify(data, sensor=sensor, complete=complete, on_progress=on_progress)
     delivery = None
     if against is not None:
-        with bar("comparing") as told:
-            delivery = compare(data, against, told)
+        with progress_bar("comparing") as on_progress:
+            delivery = compare(data, against, on_progress)
     if as_json:
-        click.echo(json.dumps(document(verdict, delivery), indent=2))
+        click.echo(json.dumps(verdict_document(verdict, delivery), indent=2))
     else:
-        report(verdict, delivery)
+        print_verdict(verdict, delivery)
     return 0 if ok(verdict, delivery) else 1
 
 
@@ -43,40 +45,40 @@ def ok(verdict: Verdict, delivery: DeliveryVerdict | None) -> bool:
     return verdict.ok and (delivery is None or delivery.ok)
 
 
-def document(verdict: Verdict, delivery: DeliveryVerdict | None) -> dict[str, Any]:
-    compared = {} if delivery is None else {"against": comparison_report.document(delivery)}
+def verdict_document(verdict: Verdict, delivery: DeliveryVerdict | None) -> dict[str, Any]:
+    compared = {} if delivery is None else {"against": comparison_report.delivery_document(delivery)}
     return {"ok": ok(verdict, delivery), **asdict(verdict), **compared}
 
 
-def report(verdict: Verdict, delivery: DeliveryVerdict | None) -> None:
-    tell(verdict.counts, verdict.findings)
+def print_verdict(verdict: Verdict, delivery: DeliveryVerdict | None) -> None:
+    print_findings(verdict.counts, verdict.findings)
     for name in verdict.skipped:
         click.echo(f"skipped: {name}")
     for name in verdict.quarantined:
         click.echo(f"not verified, moved aside by the fleet because it was damaged: {name}")
-    click.echo(summary(verdict))
+    click.echo(verdict_summary(verdict))
     if delivery is not None:
         click.echo()
-        tell(delivery.counts, delivery.findings)
-        for line in comparison_report.lines(delivery):
+        print_findings(delivery.counts, delivery.findings)
+        for line in comparison_report.summary_lines(delivery):
             click.echo(line)
 
 
-def tell(counts: Mapping[str, int], all_findings: Sequence[Finding]) -> None:
+def print_findings(counts: Mapping[str, int], all_findings: Sequence[Finding]) -> None:
     """A table for each kind."""
-    for kind, title in KINDS.items():
+    for kind, title in FINDING_TITLES.items():
         if kind in counts:
             findings = [finding for finding in all_findings if finding.kind == kind]
             click.echo(f"{title}: {counts[kind]:,}")
-            for line in table(findings[:MOST_LINES]):
+            for line in table(findings[:MAX_FINDING_LINES]):
                 click.echo(line)
-            if len(findings) > MOST_LINES:
-                click.echo(f"  and {len(findings) - MOST_LINES:,} more")
+            if len(findings) > MAX_FINDING_LINES:
+                click.echo(f"  and {len(findings) - MAX_FINDING_LINES:,} more")
             click.echo()
 
 
 def table(findings: list[Finding]) -> list[str]:
-    rows = [(finding.sensor_id or "", place(finding), finding.detail, finding.database) for finding in findings]
+    rows = [(finding.sensor_id or "", seq_range(finding), finding.detail, finding.database) for finding in findings]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return [
         "  " + "  ".join((row[0].ljust(widths[0]), row[1].rjust(widths[1]), f"{row[2]}  ({row[3]})")).strip()
@@ -84,7 +86,7 @@ def table(findings: list[Finding]) -> list[str]:
     ]
 
 
-def place(finding: Finding) -> str:
+def seq_range(finding: Finding) -> str:
     if finding.first_seq is None:
         return ""
     if finding.last_seq in (None, finding.first_seq):
@@ -92,22 +94,22 @@ def place(finding: Finding) -> str:
     return f"{finding.first_seq}..{finding.last_seq}"
 
 
-def summary(verdict: Verdict) -> str:
+def verdict_summary(verdict: Verdict) -> str:
     counted = (
-        f"{many(verdict.sensors, 'sensor')}, {many(verdict.readings, 'reading')}, "
-        f"{many(verdict.episodes, 'episode')} in {many(verdict.databases, 'database')}"
+        f"{pluralize(verdict.sensors, 'sensor')}, {pluralize(verdict.readings, 'reading')}, "
+        f"{pluralize(verdict.episodes, 'episode')} in {pluralize(verdict.databases, 'database')}"
     )
     wrong = sum(verdict.counts.values())
-    told = "all as they must be" if verdict.ok else f"{wrong:,} findings"
-    return f"{counted}: {told}, {verdict.seconds:.1f} s"
+    result = "all as they must be" if verdict.ok else f"{wrong:,} findings"
+    return f"{counted}: {result}, {verdict.seconds:.1f} s"
 
 
-def many(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 @contextmanager
-def bar(doing: str) -> Iterator[Told]:
+def progress_bar(doing: str) -> Iterator[ProgressCallback]:
     """A bar on stderr if a person is looking, gone when it is done."""
     if not sys.stdout.isatty():
         yield lambda _done, _total: None
@@ -119,7 +121,7 @@ def bar(doing: str) -> Iterator[Told]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(doing, total=None)
 
-        def told(done: int, total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        yield told
+        yield on_progress

@@ -1,6 +1,6 @@
 """What can be named after `--against`: each kind of target by the beginning of its name.
 
-To add a kind: its class (`fleet.comparison.arrivals.Arrivals`), a function that makes one here, and its line in KINDS.
+To add a kind: its class (`fleet.comparison.arrivals.DeliveredReadings`), a function that makes one here, and its line in OPEN_BY_SCHEME.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.central.schema import ROLE
-from fleet.collection.sources import columns_of
-from fleet.comparison.arrivals import Arrivals, unreadable
-from fleet.comparison.central_arrivals import CentralArrivals
-from fleet.comparison.comparison import Comparison, Told
+from fleet.central.schema import CENTRAL_ROLE
+from fleet.collection.sources import table_columns
+from fleet.comparison.arrivals import DeliveredReadings, unreadable_error
+from fleet.comparison.central_arrivals import CentralSqliteReadings
+from fleet.comparison.comparison import Comparison, ProgressCallback
 from fleet.comparison.delivery_verdict import DeliveryVerdict
-from fleet.comparison.matching import MatchedArrivals
-from fleet.comparison.originals import Originals
-from fleet.comparison.sqlite_table import SqliteTable
+from fleet.comparison.matching import MatchedReadings
+from fleet.comparison.originals import GeneratedReadings
+from fleet.comparison.sqlite_table import SqliteUserTable
 from fleet.errors import UserError
-from fleet.quotes import legible
+from fleet.quotes import escape_short
 from fleet.storage.data_directory import DataDirectory
-from fleet.storage.readings import Unreadable, connection
+from fleet.storage.readings import DatabaseUnreadable, read_only_connection
 
-READINGS = "sensor_readings"
+DEFAULT_TABLE = "sensor_readings"
 """The table of a user who names none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
+class ComparisonOptions:
     """What the command line says. `table` is the user's own, None for the tables of a collector where there are such."""
 
     target: str
@@ -38,54 +38,61 @@ class Against:
     complete: bool = False
 
 
-def given(target: str | None, table: str | None, sensor: str | None, *, complete: bool) -> Against | None:
+def comparison_options(
+    target: str | None, table: str | None, sensor: str | None, *, complete: bool
+) -> ComparisonOptions | None:
     """None if there is nothing to compare with."""
     if target is None and table is not None:
         raise UserError("--table: goes with --against, which says where the table is")
-    return None if target is None else Against(target, table, sensor, complete)
+    return None if target is None else ComparisonOptions(target, table, sensor, complete)
 
 
-def compare(data: Path, against: Against, told: Told = lambda _done, _total: None) -> DeliveryVerdict:
+def compare(
+    data: Path, against: ComparisonOptions, on_progress: ProgressCallback = lambda _done, _total: None
+) -> DeliveryVerdict:
     """What arrived at the target, compared with the databases under `data`. UserError if it cannot be read."""
-    record = DataDirectory(data).read_record()
-    besides = sqlite_file(against.target)
+    record = DataDirectory(data).read_manifest()
+    excluded = sqlite_file(against.target)
     # The databases first: whatever was marked as delivered by then must be found in a target that is looked at later.
-    with closing(Originals(data, against.sensor, besides)) as originals, closing(arrivals(against)) as arrived:
+    with (
+        closing(GeneratedReadings(data, against.sensor, excluded)) as generated,
+        closing(open_delivered(against)) as arrived,
+    ):
         shift = record.wall_us - record.start_us if record else 0
-        return Comparison(originals, arrived, complete=against.complete, shift_us=shift).run(told)
+        return Comparison(generated, arrived, complete=against.complete, shift_us=shift).run(on_progress)
 
 
-def arrivals(given: Against) -> Arrivals:
+def open_delivered(options: ComparisonOptions) -> DeliveredReadings:
     """What is at the target now. UserError if it is none, or cannot be read."""
-    for beginning, kind in KINDS.items():
-        if given.target.startswith(beginning):
-            return kind(given)
-    raise UserError(f"--against: {legible(given.target)!r} is no target: allowed is {EXAMPLES}")
+    for beginning, kind in OPEN_BY_SCHEME.items():
+        if options.target.startswith(beginning):
+            return kind(options)
+    raise UserError(f"--against: {escape_short(options.target)!r} is no target: allowed is {EXAMPLES}")
 
 
-def sqlite(given: Against) -> Arrivals:
-    path = sqlite_file(given.target)
+def open_sqlite(options: ComparisonOptions) -> DeliveredReadings:
+    path = sqlite_file(options.target)
     if path is None:
-        raise UserError(f"--against: {legible(given.target)!r} names no file: {SQLITE_EXAMPLES}")
+        raise UserError(f"--against: {escape_short(options.target)!r} names no file: {SQLITE_EXAMPLES}")
     if path.is_dir():
         raise UserError(f"--against: {path} is a directory, not a database")
-    if given.table is None and role(path) == ROLE:
-        return CentralArrivals(path, given.sensor)
-    return MatchedArrivals(SqliteTable(path, given.table or READINGS, given.sensor))
+    if options.table is None and database_role(path) == CENTRAL_ROLE:
+        return CentralSqliteReadings(path, options.sensor)
+    return MatchedReadings(SqliteUserTable(path, options.table or DEFAULT_TABLE, options.sensor))
 
 
-def postgres(given: Against) -> Arrivals:
-    from fleet.comparison.postgres_arrivals import postgres_arrivals
+def open_postgres(options: ComparisonOptions) -> DeliveredReadings:
+    from fleet.comparison.postgres_arrivals import open_postgres_readings
 
-    return postgres_arrivals(given.target, given.table, given.sensor)
+    return open_postgres_readings(options.target, options.table, options.sensor)
 
 
-def parquet(given: Against) -> Arrivals:
-    from fleet.comparison.parquet_arrivals import ParquetArrivals
+def open_parquet(options: ComparisonOptions) -> DeliveredReadings:
+    from fleet.comparison.parquet_arrivals import ParquetReadings
 
-    if given.table is not None:
+    if options.table is not None:
         raise UserError("--table: a directory of Parquet files has no tables; sqlite: and postgresql: have")
-    return ParquetArrivals(Path(given.target.removeprefix("parquet:")), given.sensor)
+    return ParquetReadings(Path(options.target.removeprefix("parquet:")), options.sensor)
 
 
 def sqlite_file(target: str) -> Path | None:
@@ -93,17 +100,17 @@ def sqlite_file(target: str) -> Path | None:
     return Path(path) if path != target and path.strip("/") else None
 
 
-def role(path: Path) -> str | None:
+def database_role(path: Path) -> str | None:
     """What a database says it is. UserError if it cannot be read."""
     try:
-        with connection(path) as opened:
-            known = columns_of(opened, "database_info")
+        with read_only_connection(path) as opened:
+            known = table_columns(opened, "database_info")
             return str(opened.execute("SELECT role FROM database_info").get) if "role" in known else None
-    except Unreadable as error:
-        raise unreadable(path, error) from error
+    except DatabaseUnreadable as error:
+        raise unreadable_error(path, error) from error
 
 
-def receiver(_: Against) -> Arrivals:
+def refuse_receiver(_: ComparisonOptions) -> DeliveredReadings:
     """Not repeated in the message: a URL may have secrets in it."""
     raise UserError(
         "--against: a server that takes readings over HTTP cannot be asked what it holds: name the database that it "
@@ -111,13 +118,13 @@ def receiver(_: Against) -> Arrivals:
     )
 
 
-KINDS: dict[str, Callable[[Against], Arrivals]] = {
-    "sqlite:": sqlite,
-    "postgresql:": postgres,
-    "postgres:": postgres,
-    "parquet:": parquet,
-    "http:": receiver,
-    "https:": receiver,
+OPEN_BY_SCHEME: dict[str, Callable[[ComparisonOptions], DeliveredReadings]] = {
+    "sqlite:": open_sqlite,
+    "postgresql:": open_postgres,
+    "postgres:": open_postgres,
+    "parquet:": open_parquet,
+    "http:": refuse_receiver,
+    "https:": refuse_receiver,
 }
 
 SQLITE_EXAMPLES = "sqlite:///central.db, or sqlite:////srv/central.db"

@@ -34,7 +34,7 @@ class DeliveryVerdict:
         return not self.counts
 
 
-class Gaps:
+class GapMerger:
     """Missing readings, sensor by sensor, put together where they are consecutive."""
 
     def __init__(self) -> None:
@@ -48,6 +48,6 @@ class Gaps:
             first = seq
         self._open[sensor] = first, seq
 
-    def rest(self) -> Iterator[tuple[str, int, int]]:
+    def flush(self) -> Iterator[tuple[str, int, int]]:
         for sensor, (first, last) in self._open.items():
             yield sensor, first, last

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STEP = 1.01
-LEAST = 1e-3
-BINS = 2500
-"""Up to LEAST * STEP ** BINS seconds: two years."""
+BIN_RATIO = 1.01
+MIN_LATENCY_SECONDS = 1e-3
+BIN_COUNT = 2500
+"""Up to MIN_LATENCY_SECONDS * BIN_RATIO ** BIN_COUNT seconds: two years."""
 
-SKEW = -1.0
+EARLIEST_LATENCY_SECONDS = -1.0
 """Seconds by which two clocks may differ."""
 
-TOLERATED = 0.01
+MAX_EARLY_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Latency:
     max: float
 
 
-class Stopwatch:
+class LatencyHistogram:
     """Counts latencies. `shift_us` is what wall time was ahead of simulated time."""
 
     def __init__(self, shift_us: int = 0) -> None:
         self._shift = np.timedelta64(shift_us, "us")
-        self._bins = np.zeros(BINS + 1, dtype=np.int64)
+        self._bins = np.zeros(BIN_COUNT + 1, dtype=np.int64)
         self._count = self._early = 0
         self._most = 0.0
 
@@ -42,18 +42,18 @@ class Stopwatch:
         sent = np.array([text[:26] for text in timestamps], dtype="datetime64[us]") + self._shift
         seconds = (np.array(received_us, dtype=np.int64) - sent.astype(np.int64)) / 1e6
         self._count += len(seconds)
-        self._early += int((seconds < SKEW).sum())
+        self._early += int((seconds < EARLIEST_LATENCY_SECONDS).sum())
         self._most = max(self._most, float(seconds.max()))
-        places = np.log(np.maximum(seconds, LEAST) / LEAST) / np.log(STEP)
-        self._bins += np.bincount(np.minimum(places, BINS).astype(np.int64), minlength=BINS + 1)
+        places = np.log(np.maximum(seconds, MIN_LATENCY_SECONDS) / MIN_LATENCY_SECONDS) / np.log(BIN_RATIO)
+        self._bins += np.bincount(np.minimum(places, BIN_COUNT).astype(np.int64), minlength=BIN_COUNT + 1)
 
     def latency(self) -> Latency | None:
         """None if there were none, or the readings are of other times than those they were made at (from the future)."""
-        if not self._count or self._early > TOLERATED * self._count:
+        if not self._count or self._early > MAX_EARLY_SHARE * self._count:
             return None
         reached = np.cumsum(self._bins) / self._count
         p50, p95, p99 = (self._at(int(np.searchsorted(reached, share))) for share in (0.5, 0.95, 0.99))
         return Latency(p50, p95, p99, round(self._most, 3))
 
     def _at(self, place: int) -> float:
-        return round(min(LEAST * STEP ** (place + 1), max(self._most, LEAST)), 3)
+        return round(min(MIN_LATENCY_SECONDS * BIN_RATIO ** (place + 1), max(self._most, MIN_LATENCY_SECONDS)), 3)

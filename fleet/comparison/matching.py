@@ -1,6 +1,6 @@
 """A table of the user's own, at the far end of his pipeline: its rows are matched with readings by sensor and timestamp.
 
-To add a place where such tables are: a class with the methods of `OwnTable`, and a line in `fleet.comparison.against`.
+To add a place where such tables are: a class with the methods of `UserTable`, and a line in `fleet.comparison.against`.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any, Protocol
 
 import apsw
 
-from fleet.central.schema import READING
+from fleet.central.schema import DELIVERED_COLUMNS
 from fleet.collection.batch import Row
-from fleet.comparison.arrivals import UNKNOWN, Portion, microseconds
-from fleet.comparison.originals import Original, Originals
+from fleet.comparison.arrivals import UNKNOWN_TIME_US, DeliveredChunk, unix_microseconds
+from fleet.comparison.originals import GeneratedDatabase, GeneratedReadings
 from fleet.errors import UserError
 
-MATCHED = ("sensor_id", "timestamp")
-RECEIVED = "received_at"
+MATCH_COLUMNS = ("sensor_id", "timestamp")
+RECEIVED_COLUMN = "received_at"
 
-INDEX = """
-CREATE TABLE places (sensor, timestamp, source, id, PRIMARY KEY (sensor, timestamp, source, id)) WITHOUT ROWID
+CREATE_INDEX = """
+CREATE TABLE locations (sensor, timestamp, source, id, PRIMARY KEY (sensor, timestamp, source, id)) WITHOUT ROWID
 """
-ENTER = "INSERT OR IGNORE INTO places VALUES (?, ?, ?, ?)"
-LOOK_UP = "SELECT ?3, source, id FROM places WHERE sensor = ?1 AND timestamp = ?2 ORDER BY source, id"
+INSERT_LOCATION = "INSERT OR IGNORE INTO locations VALUES (?, ?, ?, ?)"
+SELECT_LOCATIONS = "SELECT ?3, source, id FROM locations WHERE sensor = ?1 AND timestamp = ?2 ORDER BY source, id"
 
-Place = tuple[int, int]
+RowLocation = tuple[int, int]
 """The number of a source, and the id of a row there."""
 
 
-class OwnTable(Protocol):
+class UserTable(Protocol):
     """As of the moment when this was made."""
 
     @property
@@ -56,30 +56,30 @@ class OwnTable(Protocol):
     def close(self) -> None: ...
 
 
-class MatchedArrivals:
-    """The rows of such a table as `fleet.comparison.arrivals.Arrivals`."""
+class MatchedReadings:
+    """The rows of such a table as `fleet.comparison.arrivals.DeliveredReadings`."""
 
-    keyed = False
+    has_reading_keys = False
 
-    def __init__(self, table: OwnTable) -> None:
+    def __init__(self, table: UserTable) -> None:
         """UserError if it has no columns to match by."""
         self._table = table
-        for name in MATCHED:
+        for name in MATCH_COLUMNS:
             if name not in table.columns:
                 table.close()
                 raise UserError(f"--against: {table.name} has no column {name}, by which its rows could be matched")
         self.name, self.ordered = table.name, table.ordered
-        self.columns = tuple(name for name in READING if name in table.columns and name not in MATCHED)
-        self._told = RECEIVED in table.columns
+        self.columns = tuple(name for name in DELIVERED_COLUMNS if name in table.columns and name not in MATCH_COLUMNS)
+        self._has_received_at = RECEIVED_COLUMN in table.columns
 
-    def portions(self, originals: Originals) -> Iterator[Portion]:
-        names = (*MATCHED, *([RECEIVED] if self._told else []), *self.columns)
-        with closing(Places()) as places:
-            sources = originals.current()
-            for number, original in enumerate(sources):
-                places.enter(number, originals.places(original))
+    def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
+        names = (*MATCH_COLUMNS, *([RECEIVED_COLUMN] if self._has_received_at else []), *self.columns)
+        with closing(LocationIndex()) as locations:
+            sources = generated.current()
+            for number, database in enumerate(sources):
+                locations.add(number, generated.reading_locations(database))
             for rows in self._table.rows(names):
-                yield from self._matched(places, sources, [tuple(map(plain, row)) for row in rows])
+                yield from self._matched(locations, sources, [tuple(map(sqlite_value, row)) for row in rows])
 
     def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> None:
         """Nobody knows where a user has them."""
@@ -90,57 +90,59 @@ class MatchedArrivals:
     def close(self) -> None:
         self._table.close()
 
-    def _matched(self, places: Places, sources: Sequence[Original], rows: Sequence[Row]) -> Iterator[Portion]:
-        keys: list[tuple[Any, Any]] = [(row[0], canonical(row[1])) for row in rows]
-        begin = len(MATCHED) + self._told
+    def _matched(
+        self, locations: LocationIndex, sources: Sequence[GeneratedDatabase], rows: Sequence[Row]
+    ) -> Iterator[DeliveredChunk]:
+        keys: list[tuple[Any, Any]] = [(row[0], canonical_timestamp(row[1])) for row in rows]
+        begin = len(MATCH_COLUMNS) + self._has_received_at
         by_source: dict[int | None, list[tuple[Row, int]]] = {}
-        for row, (sensor, timestamp), place in zip(rows, keys, places.find(keys), strict=True):
+        for row, (sensor, timestamp), place in zip(rows, keys, locations.find(keys), strict=True):
             number, own = place or (None, None)
             arranged: Row = (own, sensor, None, timestamp, *row[begin:])
-            received = microseconds(row[begin - 1]) if self._told else UNKNOWN
+            received = unix_microseconds(row[begin - 1]) if self._has_received_at else UNKNOWN_TIME_US
             by_source.setdefault(number, []).append((arranged, received))
         for number, some in by_source.items():
             key = None if number is None else sources[number].source.key
             received_us = [us for _, us in some]
-            known = received_us if UNKNOWN not in received_us else ()
-            yield Portion(key, self.name, [row for row, _ in some], known)
+            known = received_us if UNKNOWN_TIME_US not in received_us else ()
+            yield DeliveredChunk(key, self.name, [row for row, _ in some], known)
 
 
-class Places:
+class LocationIndex:
     """Where the readings lie, by sensor and timestamp: on disk, for there may be any number of them."""
 
     def __init__(self) -> None:
         self._index = apsw.Connection("")
         for pragma in ("journal_mode = OFF", "synchronous = OFF"):
             self._index.execute(f"PRAGMA {pragma}").fetchall()
-        self._index.execute(INDEX)
+        self._index.execute(CREATE_INDEX)
         self._taken: Counter[tuple[object, object]] = Counter()
 
-    def enter(self, source: int, readings: Iterable[tuple[object, object, int]]) -> None:
-        rows = ((sensor, canonical(timestamp), source, own) for timestamp, sensor, own in readings)
+    def add(self, source: int, readings: Iterable[tuple[object, object, int]]) -> None:
+        rows = ((sensor, canonical_timestamp(timestamp), source, own) for timestamp, sensor, own in readings)
         with self._index:
-            self._index.executemany(ENTER, rows)
+            self._index.executemany(INSERT_LOCATION, rows)
 
-    def find(self, keys: Sequence[tuple[Any, Any]]) -> list[Place | None]:
+    def find(self, keys: Sequence[tuple[Any, Any]]) -> list[RowLocation | None]:
         """For each sensor and timestamp the place of such a reading. Where several databases have one, as after a second
         start at the same simulated time, each in turn."""
         asked = ((sensor, timestamp, number) for number, (sensor, timestamp) in enumerate(keys))
-        found: list[list[Place]] = [[] for _ in keys]
-        for number, source, own in self._index.executemany(LOOK_UP, asked):
+        found: list[list[RowLocation]] = [[] for _ in keys]
+        for number, source, own in self._index.executemany(SELECT_LOCATIONS, asked):
             found[number].append((source, own))
-        return [self._next(key, places) for key, places in zip(keys, found, strict=True)]
+        return [self._next(key, locations) for key, locations in zip(keys, found, strict=True)]
 
-    def _next(self, key: tuple[object, object], places: list[Place]) -> Place | None:
-        if len(places) < 2:
-            return places[0] if places else None
+    def _next(self, key: tuple[object, object], locations: list[RowLocation]) -> RowLocation | None:
+        if len(locations) < 2:
+            return locations[0] if locations else None
         self._taken[key] += 1
-        return places[min(self._taken[key], len(places)) - 1]
+        return locations[min(self._taken[key], len(locations)) - 1]
 
     def close(self) -> None:
         self._index.close()
 
 
-def canonical(timestamp: object) -> object:
+def canonical_timestamp(timestamp: object) -> object:
     """A time as the fleet writes it, however else it is written; anything else as it is."""
     if isinstance(timestamp, str):
         if len(timestamp) == 32 and timestamp.endswith("+00:00") and timestamp[10] == "T":
@@ -155,10 +157,10 @@ def canonical(timestamp: object) -> object:
     return moment.isoformat(timespec="microseconds")
 
 
-def plain(value: Any) -> Any:
+def sqlite_value(value: Any) -> Any:
     """As SQLite would have it; other databases have more types."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, datetime):
-        return canonical(value)
+        return canonical_timestamp(value)
     return value.isoformat() if isinstance(value, date) else value

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import apsw
 
-from fleet.central.schema import READING
-from fleet.central.typed_readings import NOT_OURS
-from fleet.collection.batch import Source
-from fleet.collection.source_database import quoted
-from fleet.comparison.reading_columns import EXTRA, IDENTITY, who
+from fleet.central.schema import DELIVERED_COLUMNS
+from fleet.central.typed_readings import SOURCE_ONLY_COLUMNS
+from fleet.collection.batch import SourceDatabase
+from fleet.collection.source_database import quote_identifier
+from fleet.comparison.reading_columns import EXTRA_COLUMN, IDENTITY_COLUMN, identity_sql
 
 
-def sensors(opened: apsw.Connection) -> frozenset[str]:
+def read_sensor_ids(opened: apsw.Connection) -> frozenset[str]:
     """Who is in a database of a fleet."""
     if not opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'checkpoints'").get:
         return frozenset(name for (name,) in opened.execute("SELECT DISTINCT sensor_id FROM sensor_readings"))
     return frozenset(name for (name,) in opened.execute("SELECT sensor_id FROM checkpoints"))
 
 
-def ends(opened: apsw.Connection) -> tuple[int, int]:
+def id_bounds(opened: apsw.Connection) -> tuple[int, int]:
     """The first and the last row id; of an empty table, the last is below the first."""
     first, last = (opened.execute(f"SELECT {which}(id) FROM sensor_readings").get for which in ("min", "max"))
     return (first, last) if isinstance(first, int) and isinstance(last, int) else (0, -1)
 
 
-def others(source: Source) -> list[str]:
+def extra_columns(source: SourceDatabase) -> list[str]:
     """The columns that the central tables have no place for."""
-    known = {name for name in READING if name != "seq" or not source.foreign} | NOT_OURS.keys()
+    known = {name for name in DELIVERED_COLUMNS if name != "seq" or not source.foreign} | SOURCE_ONLY_COLUMNS.keys()
     return [name for name in source.columns if name not in known]
 
 
-def expression(source: Source, name: str) -> str:
+def column_sql(source: SourceDatabase, name: str) -> str:
     """A column of a source in SQL."""
-    if name == IDENTITY:
-        return who(lambda own: quoted(own) if own in source.columns else "NULL")
+    if name == IDENTITY_COLUMN:
+        return identity_sql(lambda own: quote_identifier(own) if own in source.columns else "NULL")
     if name == "seq" and source.foreign:
         return "id"
-    return quoted(name) if name in source.columns and name != EXTRA else "NULL"
+    return quote_identifier(name) if name in source.columns and name != EXTRA_COLUMN else "NULL"

@@ -8,42 +8,42 @@ from pathlib import Path
 import apsw
 
 from fleet.collection.batch import Row
-from fleet.collection.source_database import quoted
-from fleet.collection.sources import columns_of
-from fleet.comparison.arrivals import CHUNK, PATIENCE_MS, pieces, unreadable
+from fleet.collection.source_database import quote_identifier
+from fleet.collection.sources import table_columns
+from fleet.comparison.arrivals import BUSY_TIMEOUT_MS, CHUNK_ROWS, chunked, unreadable_error
 from fleet.errors import UserError
-from fleet.storage.readings import Unreadable, connection
-from fleet.verification.row_scan import LOWEST, RAW, readable
+from fleet.storage.readings import DatabaseUnreadable, read_only_connection
+from fleet.verification.row_scan import MIN_ROW_ID, RAW_COLUMN_SQL, decode_row
 
 
-class SqliteTable:
+class SqliteUserTable:
     """A table, or a view: of that the order of arrival is not known, and it is read in one go."""
 
     def __init__(self, path: Path, table: str, sensor: str | None) -> None:
         """UserError if it cannot be read."""
         self.name = f"{path}: {table}"
-        self._path, self._table, self._sensor = path, quoted(table), sensor
-        self._door = connection(path)
+        self._path, self._table, self._sensor = path, quote_identifier(table), sensor
+        self._context = read_only_connection(path)
         try:
-            self._opened = self._door.__enter__()
-            self._opened.set_busy_timeout(PATIENCE_MS)
-            self.columns = columns_of(self._opened, table)
+            self._opened = self._context.__enter__()
+            self._opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self.columns = table_columns(self._opened, table)
             if not self.columns:
                 self.close()
                 raise UserError(f"--against: {path} has no table {table}")
             self._last = self._last_row()
-        except (Unreadable, apsw.Error) as error:
-            raise unreadable(path, error) from error
+        except (DatabaseUnreadable, apsw.Error) as error:
+            raise unreadable_error(path, error) from error
         self.ordered = self._last is not None
 
     def rows(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
         try:
             yield from self._chunks(columns) if self.ordered else self._whole(columns)
         except apsw.Error as error:
-            raise unreadable(self._path, error) from error
+            raise unreadable_error(self._path, error) from error
 
     def close(self) -> None:
-        self._door.__exit__(None, None, None)
+        self._context.__exit__(None, None, None)
 
     def _last_row(self) -> int | None:
         """The last row id, 0 if there are none; None if it has no such ids."""
@@ -54,21 +54,25 @@ class SqliteTable:
         return found if isinstance(found, int) else 0
 
     def _chunks(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
-        condition = f"AND rowid > ?2 AND rowid <= ?3 ORDER BY rowid LIMIT {CHUNK}"
-        after = LOWEST
-        while rows := self._fetch(("rowid", *map(quoted, columns)), condition, (self._sensor, after, self._last)):
+        condition = f"AND rowid > ?2 AND rowid <= ?3 ORDER BY rowid LIMIT {CHUNK_ROWS}"
+        after = MIN_ROW_ID
+        while rows := self._fetch(
+            ("rowid", *map(quote_identifier, columns)), condition, (self._sensor, after, self._last)
+        ):
             after = rows[-1][0]  # type: ignore[assignment]
             yield [row[1:] for row in rows]
 
     def _whole(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
-        yield from pieces(self._opened.execute(self._query(tuple(map(quoted, columns)), ""), (self._sensor,)))
+        yield from chunked(
+            self._opened.execute(self._query(tuple(map(quote_identifier, columns)), ""), (self._sensor,))
+        )
 
     def _fetch(self, names: Sequence[str], condition: str, bindings: tuple[int | str | None, ...]) -> list[Row]:
         try:
             return self._opened.execute(self._query(names, condition), bindings).fetchall()
         except UnicodeDecodeError:
-            raw = self._query([RAW.format(name) for name in names], condition)
-            return [readable(row) for row in self._opened.execute(raw, bindings)]
+            raw = self._query([RAW_COLUMN_SQL.format(name) for name in names], condition)
+            return [decode_row(row) for row in self._opened.execute(raw, bindings)]
 
     def _query(self, names: Sequence[str], condition: str) -> str:
         return f"SELECT {','.join(names)} FROM {self._table} WHERE (?1 IS NULL OR sensor_id = ?1) {condition}"

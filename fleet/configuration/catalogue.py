@@ -16,22 +16,22 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from fleet.configuration.catalogue_entries import AUTO, NONE, ChannelProfile, Effect, Kind, Surroundings
-from fleet.configuration.faults import Fault, Index, model_faults, refuse
-from fleet.configuration.scalars import LONGEST_NAME, Section
+from fleet.configuration.catalogue_entries import AUTO, NONE, ChannelProfile, Effect, SensorTypeEntry, Surroundings
+from fleet.configuration.faults import ConfigIssue, SourceMap, model_issues, raise_first_issue
+from fleet.configuration.scalars import MAX_CATALOGUE_NAME_LENGTH, Section
 from fleet.configuration.yaml_source import read_yaml
-from fleet.configuration.yaml_tree import Mark, Node
+from fleet.configuration.yaml_tree import Node, SourceMark
 from fleet.errors import UserError
-from fleet.packaged import packaged
+from fleet.packaged import resource_path
 
-HIGHEST_SHARE = Fraction(9, 10)
-HIGHEST_ODDS = Fraction(10**12)
+MAX_ANOMALY_SHARE = Fraction(9, 10)
+MAX_CHANNEL_ODDS = Fraction(10**12)
 """As good as always, and a float."""
-SURROUNDINGS = "surroundings"
+SURROUNDINGS_KEY = "surroundings"
 """The key beside the kinds of sensor; no kind can have that name."""
 
-Entry = TypeVar("Entry", bound=Section)
-Keys = tuple[str, ...]
+EntryModel = TypeVar("EntryModel", bound=Section)
+SectionPath = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Effects:
 
     parts: tuple[Effect, ...]
 
-    def share(self, probability: float) -> Fraction:
+    def anomaly_share(self, probability: float) -> Fraction:
         """The effective share of anomalous readings: exactly probability x multipliers, at most 0.9."""
         share = Fraction(Decimal(repr(probability)))
         for part in self.parts:
             share *= Fraction(part.multiplier)
-        return min(share, HIGHEST_SHARE)
+        return min(share, MAX_ANOMALY_SHARE)
 
     def weight(self, kind: str, weight: float) -> Fraction:
         """The adjusted weight of a type of anomaly, before the weights are normalised."""
@@ -71,7 +71,7 @@ class Effects:
             factor *= Fraction(part.std_dev.get(channel, Decimal(1)))
         return factor
 
-    def odds(self, channels: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    def channel_odds(self, channels: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
         """The odds of the channels that have a share of their own, where each of the others has odds 1."""
         shares = {
             name: Fraction(share)
@@ -81,7 +81,7 @@ class Effects:
         }
         others, left = len(channels) - len(shares), 1 - sum(shares.values())
         unit = left / others if others and left > 0 else Fraction(1)
-        return tuple((name, float(min(share / unit, HIGHEST_ODDS))) for name, share in shares.items())
+        return tuple((name, float(min(share / unit, MAX_CHANNEL_ODDS))) for name, share in shares.items())
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class SensorType:
     """One kind of sensor."""
 
     name: str
-    entry: Kind
+    entry: SensorTypeEntry
 
     @cached_property
     def models(self) -> Mapping[str, tuple[str, ...]]:
@@ -122,12 +122,12 @@ class Catalogue:
     aliases: Mapping[str, str]
     surroundings: Mapping[str, Surroundings]
 
-    def knows(self, name: str) -> bool:
+    def has_sensor_type(self, name: str) -> bool:
         return self.aliases.get(name, name) in self.types
 
     def sensor_type(self, name: str) -> SensorType:
         """The kind of that name or alias; UserError lists the valid ones."""
-        if not self.knows(name):
+        if not self.has_sensor_type(name):
             raise UserError(f"'{name}' is not a sensor type; there are {', '.join(self.types)}")
         return self.types[self.aliases.get(name, name)]
 
@@ -135,58 +135,61 @@ class Catalogue:
 def load_catalogue(path: Path | None = None) -> Catalogue:
     """The packaged catalogue, extended by the file at `path`; UserError if a file is not one."""
     values: dict[str, Any] = {}
-    index = Index(Node(None, Mark(str(path or packaged("catalogue.yaml"))), Mark(""), ""))
-    for name, source in sources(path):
-        merge(values, entries(name, source, index))
-    faults: list[Fault] = []
-    places = values.pop(SURROUNDINGS, None) or {}
-    types = {name: SensorType(name, entry) for name, entry in checked(Kind, values, (), index, faults)}
-    surroundings = dict(checked(Surroundings, places, (SURROUNDINGS,), index, faults))
-    refuse(faults)
+    source_map = SourceMap(Node(None, SourceMark(str(path or resource_path("catalogue.yaml"))), SourceMark(""), ""))
+    for name, source in catalogue_files(path):
+        deep_merge(values, read_entries(name, source, source_map))
+    issues: list[ConfigIssue] = []
+    places = values.pop(SURROUNDINGS_KEY, None) or {}
+    types = {
+        name: SensorType(name, entry)
+        for name, entry in validate_entries(SensorTypeEntry, values, (), source_map, issues)
+    }
+    surroundings = dict(validate_entries(Surroundings, places, (SURROUNDINGS_KEY,), source_map, issues))
+    raise_first_issue(issues)
     aliases = {alias: name for name, kind in types.items() for alias in kind.entry.aliases}
     return Catalogue(types, aliases, surroundings)
 
 
-def sources(path: Path | None) -> Iterator[tuple[str | None, Path]]:
+def catalogue_files(path: Path | None) -> Iterator[tuple[str | None, Path]]:
     """The files in the order in which they extend each other, with the kind that a file is all about."""
-    for profile in sorted(packaged("profiles").glob("*.yaml")):
+    for profile in sorted(resource_path("profiles").glob("*.yaml")):
         yield profile.stem, profile
-    yield None, packaged("catalogue.yaml")
+    yield None, resource_path("catalogue.yaml")
     if path is not None:
         yield None, path
 
 
-def entries(name: str | None, source: Path, index: Index) -> dict[str, Any]:
+def read_entries(name: str | None, source: Path, source_map: SourceMap) -> dict[str, Any]:
     """The entries of one file by kind."""
     root = read_yaml(source)
     if not isinstance(root.value, dict):
         raise UserError(f"{root.mark}: not a catalogue: it holds no kinds of sensor")
     if name is not None:
-        return {name: index.plain(root, (name,))}
-    return {key: index.plain(node, (key,)) for key, node in root.value.items()}
+        return {name: source_map.record(root, (name,))}
+    return {key: source_map.record(node, (key,)) for key, node in root.value.items()}
 
 
-def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+def deep_merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
-            merge(into[key], value)
+            deep_merge(into[key], value)
         else:
             into[key] = value
 
 
-def checked(
-    model: type[Entry], values: object, path: Keys, index: Index, faults: list[Fault]
-) -> Iterator[tuple[str, Entry]]:
+def validate_entries(
+    model: type[EntryModel], values: object, path: SectionPath, source_map: SourceMap, issues: list[ConfigIssue]
+) -> Iterator[tuple[str, EntryModel]]:
     """The entries of the section at `path` by name."""
     if not isinstance(values, dict):
-        faults.append(index.fault(path, "is not a mapping of names"))
+        issues.append(source_map.issue(path, "is not a mapping of names"))
         return
     for name, value in values.items():
-        if name in (AUTO, NONE) or not (name.strip() and name.isprintable() and len(name) <= LONGEST_NAME):
-            message = f"is not a name of 1 to {LONGEST_NAME} characters on one line (nor {AUTO} or {NONE})"
-            faults.append(index.fault((*path, name), message, at_key=True))
+        if name in (AUTO, NONE) or not (name.strip() and name.isprintable() and len(name) <= MAX_CATALOGUE_NAME_LENGTH):
+            message = f"is not a name of 1 to {MAX_CATALOGUE_NAME_LENGTH} characters on one line (nor {AUTO} or {NONE})"
+            issues.append(source_map.issue((*path, name), message, at_key=True))
             continue
         try:
             yield name, model.model_validate(value)
         except ValidationError as error:
-            faults.extend(model_faults(error, index, model.model_json_schema(), (*path, name)))
+            issues.extend(model_issues(error, source_map, model.model_json_schema(), (*path, name)))

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
 
-from fleet.configuration.anomalies import KINDS
-from fleet.configuration.faults import at, misfit
+from fleet.configuration.anomalies import ANOMALY_TYPES
+from fleet.configuration.faults import schema_violation, subschema
 from fleet.configuration.scalars import (
     AsExact,
     AsReal,
     AsText,
     AsWhole,
-    Misfit,
+    FieldError,
     Name,
     Quantity,
     Section,
@@ -25,7 +25,9 @@ from fleet.configuration.scalars import (
 
 AUTO, NONE = "auto", "none"
 """What a config may say of surroundings besides their name."""
-MOST_CHANNELS = 8  # as many as a row of the board has; said again because importing numpy takes longer than all of this
+MAX_CHANNELS_PER_TYPE = (
+    8  # as many as a row of the scoreboard has; said again because importing numpy takes longer than all of this
+)
 
 Multiplier = Annotated[
     Decimal,
@@ -41,13 +43,13 @@ ChannelShare = Annotated[
 ]
 
 
-def known_kind(value: str) -> str:
-    if value not in KINDS:
-        raise ValueError(f"is not one of {', '.join(KINDS)}")
+def known_anomaly_type(value: str) -> str:
+    if value not in ANOMALY_TYPES:
+        raise ValueError(f"is not one of {', '.join(ANOMALY_TYPES)}")
     return value
 
 
-KindName = Annotated[str, AsText, AfterValidator(known_kind)]
+AnomalyTypeName = Annotated[str, AsText, AfterValidator(known_anomaly_type)]
 
 
 class ChannelProfile(Section):
@@ -67,7 +69,7 @@ class ChannelProfile(Section):
     @model_validator(mode="after")
     def in_order(self) -> ChannelProfile:
         if not self.lowest <= self.min <= self.mean <= self.max <= self.highest:
-            raise Misfit(
+            raise FieldError(
                 "mean", f"lowest {self.lowest:g} <= min <= mean <= max <= highest {self.highest:g} does not hold"
             )
         return self
@@ -78,8 +80,8 @@ class Effect(Section):
 
     multiplier: Multiplier = Decimal(1)
     severity: Annotated[float, Field(ge=0, le=100), AsReal] = 1.0
-    weights: Mapping[KindName, Multiplier] = Field(default_factory=dict)
-    parameters: Mapping[KindName, Mapping[Name, Quantity]] = Field(default_factory=dict)
+    weights: Mapping[AnomalyTypeName, Multiplier] = Field(default_factory=dict)
+    parameters: Mapping[AnomalyTypeName, Mapping[Name, Quantity]] = Field(default_factory=dict)
     channel_shares: Mapping[Name, ChannelShare] = Field(default_factory=dict)
     std_dev: Mapping[Name, Multiplier] = Field(default_factory=dict)
 
@@ -87,50 +89,52 @@ class Effect(Section):
     def known_parameters(self) -> Effect:
         """Those that a config could state of the type."""
         for kind, values in self.parameters.items():
-            names = KINDS[kind].parameter_names()
+            names = ANOMALY_TYPES[kind].parameter_names()
             for name in values:
                 if name not in names:
-                    raise Misfit(
+                    raise FieldError(
                         f"parameters.{kind}.{name}", f"unknown parameter; {kind} has {', '.join(names) or 'none'}"
                     )
             try:
-                KINDS[kind].model_validate(values)
+                ANOMALY_TYPES[kind].model_validate(values)
             except ValidationError as error:
-                name, reason = first_fault(error, KINDS[kind].model_json_schema())
-                raise Misfit(f"parameters.{kind}.{name}", reason) from None
+                name, reason = first_issue(error, ANOMALY_TYPES[kind].model_json_schema())
+                raise FieldError(f"parameters.{kind}.{name}", reason) from None
         return self
 
     @model_validator(mode="after")
     def shares_of_one(self) -> Effect:
         if sum(self.channel_shares.values()) > 1:
-            raise Misfit("channel_shares", "the shares add up to more than 1")
+            raise FieldError("channel_shares", "the shares add up to more than 1")
         return self
 
 
-def first_fault(error: ValidationError, schema: Mapping[str, Any]) -> tuple[str, str]:
+def first_issue(error: ValidationError, schema: Mapping[str, Any]) -> tuple[str, str]:
     """The name of a parameter and what is wrong with it."""
     found = error.errors(include_url=False)[0]
     reason = found.get("ctx", {}).get("error")
-    if isinstance(reason, Misfit):
+    if isinstance(reason, FieldError):
         return reason.key, str(reason)
-    return str(found["loc"][0]), f"{found['input']:g} {misfit(found['input'], at(schema, found['loc']))}"
+    return str(
+        found["loc"][0]
+    ), f"{found['input']:g} {schema_violation(found['input'], subschema(schema, found['loc']))}"
 
 
 class Manufacturer(Effect):
     models: tuple[Name, ...] = Field(min_length=1, strict=False)
 
 
-class Kind(Section):
+class SensorTypeEntry(Section):
     """One kind of sensor."""
 
     aliases: tuple[Name, ...] = Field(default=(), strict=False)
-    channels: Mapping[Name, ChannelProfile] = Field(min_length=1, max_length=MOST_CHANNELS)
+    channels: Mapping[Name, ChannelProfile] = Field(min_length=1, max_length=MAX_CHANNELS_PER_TYPE)
     manufacturers: Mapping[Name, Manufacturer] = Field(min_length=1)
     models: Mapping[Name, Effect] = Field(default_factory=dict)
     firmware: Mapping[Name, Effect] = Field(min_length=1)
 
 
-class Influence(Section):
+class SurroundingsEffect(Section):
     """What surroundings do to the healthy signal of a channel: factors, and standard deviations added at work."""
 
     std_dev: Multiplier = Decimal(1)
@@ -141,7 +145,7 @@ class Influence(Section):
 Hour = Annotated[int, Field(ge=0, le=23), AsWhole]
 
 
-class Hours(Section):
+class WorkHours(Section):
     """When people work, by the local clock; `days` counts from Monday."""
 
     begin: Hour = 8
@@ -149,9 +153,9 @@ class Hours(Section):
     days: Annotated[int, Field(ge=0, le=7), AsWhole] = 5
 
     @model_validator(mode="after")
-    def in_order(self) -> Hours:
+    def in_order(self) -> WorkHours:
         if self.end <= self.begin:
-            raise Misfit("end", f"{self.end} is not after begin {self.begin}")
+            raise FieldError("end", f"{self.end} is not after begin {self.begin}")
         return self
 
 
@@ -159,5 +163,5 @@ class Surroundings(Section):
     """A kind of place, the words by which it is known, and what it does to the channels of whatever stands there."""
 
     words: tuple[Name, ...] = Field(default=(), strict=False)
-    hours: Hours = Hours()
-    channels: Mapping[Name, Influence] = Field(default_factory=dict)
+    hours: WorkHours = WorkHours()
+    channels: Mapping[Name, SurroundingsEffect] = Field(default_factory=dict)

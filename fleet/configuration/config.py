@@ -16,17 +16,17 @@ from pydantic import Field, ValidationError
 
 from fleet.configuration.anomalies import Anomalies
 from fleet.configuration.catalogue import Catalogue, load_catalogue
-from fleet.configuration.dialects import Draft, canonical, spellings
-from fleet.configuration.faults import model_faults, refuse
+from fleet.configuration.dialects import Draft, canonical_draft, key_aliases
+from fleet.configuration.faults import model_issues, raise_first_issue
 from fleet.configuration.http import Monitoring
 from fleet.configuration.kinds import (
-    city_faults,
+    city_issues,
     complete_channels,
-    fleet_faults,
-    limit_faults,
+    limit_issues,
+    replica_issues,
     resolve_files,
-    sensor_faults,
-    surroundings_faults,
+    sensor_issues,
+    surroundings_issues,
 )
 from fleet.configuration.scalars import AsWhole, Flag, Section, Text
 from fleet.configuration.sections import (
@@ -41,13 +41,13 @@ from fleet.configuration.sections import (
     Simulation,
     Supervision,
 )
-from fleet.configuration.sources import Given, environment_values, override_values
-from fleet.configuration.timeline import Step, settle_steps, step_faults
+from fleet.configuration.sources import SourcedValue, apply_environment, apply_overrides
+from fleet.configuration.timeline import Step, canonicalise_steps, step_issues
 from fleet.configuration.yaml_source import read_yaml
 from fleet.errors import UserError
-from fleet.packaged import packaged
+from fleet.packaged import resource_path
 
-__all__ = ["Config", "Given", "complaint", "json_schema", "load_config", "to_yaml"]
+__all__ = ["Config", "SourcedValue", "complaint", "json_schema", "load_config", "to_yaml"]
 
 
 SINCE_VERSION_2 = ("monitoring", "dynamic_reload")
@@ -80,70 +80,72 @@ class Config(Section):
 def load_config(path: Path | None, environment: Mapping[str, str] = {}, overrides: Mapping[str, object] = {}) -> Config:
     """The config in the file at `path` (None: the packaged fleet.yaml) under the environment and the overrides.
 
-    `overrides` maps dotted canonical keys to values; one from a flag is `Given(value, "--rate")`, so that errors
+    `overrides` maps dotted canonical keys to values; one from a flag is `SourcedValue(value, "--rate")`, so that errors
     name the flag, and one that is None was not given. Raises UserError, one line, if anything is wrong.
     """
-    return checked(*completed(path, environment, overrides))
+    return validate_config(*load_draft(path, environment, overrides))
 
 
-def completed(
+def load_draft(
     path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]
 ) -> tuple[Draft, Catalogue]:
     """All that was given, with what the version and the profile add to it, and the catalogue that it is about."""
-    source = path or packaged("fleet.yaml")
-    draft = written(source, environment, overrides)
-    refuse(draft.faults)
-    draft.faults.extend(resolve_files(draft, source.resolve().parent))
-    refuse(draft.faults)
+    source = path or resource_path("fleet.yaml")
+    draft = read_draft(source, environment, overrides)
+    raise_first_issue(draft.issues)
+    draft.issues.extend(resolve_files(draft, source.resolve().parent))
+    raise_first_issue(draft.issues)
     if str(draft.get(("version",))) == "1":
         for section in SINCE_VERSION_2:
             if draft.get((section,)) is None:
                 draft.complete((section, "enabled"), False, "default of version 1")
     extension = draft.get(("catalogue",))
     catalogue = load_catalogue(Path(extension) if isinstance(extension, str) else None)
-    draft.faults.extend(sensor_faults(draft, catalogue))
-    refuse(draft.faults)
-    draft.faults.extend(complete_channels(draft, catalogue))
+    draft.issues.extend(sensor_issues(draft, catalogue))
+    raise_first_issue(draft.issues)
+    draft.issues.extend(complete_channels(draft, catalogue))
     return draft, catalogue
 
 
-def written(source: Path, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Draft:
+def read_draft(source: Path, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Draft:
     """All that was given, and where."""
-    draft = canonical(read_yaml(source))
-    settle_steps(draft)
-    environment_values(draft, environment)
-    override_values(draft, overrides)
+    draft = canonical_draft(read_yaml(source))
+    canonicalise_steps(draft)
+    apply_environment(draft, environment)
+    apply_overrides(draft, overrides)
     return draft
 
 
-def complaint(
+def located_error(
     path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object], key: str, message: str
 ) -> UserError:
     """What turned out only later to be wrong with a value of a config that was loaded from these, with its place."""
     keys = tuple(key.split("."))
-    draft = written(path or packaged("fleet.yaml"), environment, overrides)
-    return UserError(f"{key}: {message}" if draft.get(keys) is None else str(draft.index.fault(keys, message)))
+    draft = read_draft(path or resource_path("fleet.yaml"), environment, overrides)
+    return UserError(f"{key}: {message}" if draft.get(keys) is None else str(draft.source_map.issue(keys, message)))
 
 
-def checked(draft: Draft, catalogue: Catalogue) -> Config:
+def validate_config(draft: Draft, catalogue: Catalogue) -> Config:
     try:
         config = Config.model_validate(draft.values)
     except ValidationError as error:
-        refuse([*draft.faults, *model_faults(error, draft.index, json_schema(), spellings=spellings)])
+        raise_first_issue([*draft.issues, *model_issues(error, draft.source_map, json_schema(), spellings=key_aliases)])
         raise  # not reached: there was a fault
-    refuse(draft.faults)
+    raise_first_issue(draft.issues)
     kind = catalogue.sensor_type(config.sensor.type)
-    refuse([*limit_faults(config.normal_parameters or {}, draft, kind)])
-    refuse([*surroundings_faults(config.surroundings, draft, catalogue)])
-    refuse([*step_faults(config.anomalies, config.normal_parameters or {}, config.scenario, draft, kind)])
-    refuse([*fleet_faults(config.sensor, config.replicas, draft), *city_faults(config.random_location, draft)])
+    raise_first_issue([*limit_issues(config.normal_parameters or {}, draft, kind)])
+    raise_first_issue([*surroundings_issues(config.surroundings, draft, catalogue)])
+    raise_first_issue([*step_issues(config.anomalies, config.normal_parameters or {}, config.scenario, draft, kind)])
+    raise_first_issue(
+        [*replica_issues(config.sensor, config.replicas, draft), *city_issues(config.random_location, draft)]
+    )
     return config
 
 
-def to_yaml(config: Config, longest_line: float = 120) -> str:
+def to_yaml(config: Config, max_line_width: float = 120) -> str:
     """The config in its canonical shape; loading it gives an equal config."""
     values = config.model_dump(exclude_none=True)
-    text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=longest_line)
+    text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=max_line_width)
     return text
 
 

@@ -1,6 +1,6 @@
 """The spellings of the config: every name a key has had, and the one it has here.
 
-To accept another spelling, add a line to `SPELLINGS`. A `*` stands for any one key; a spelling may sit in another
+To accept another spelling, add a line to `KEY_ALIASES`. A `*` stands for any one key; a spelling may sit in another
 section than the key it means, and may need its number converted.
 """
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from fleet.configuration.faults import Fault, Index, Path, shown
+from fleet.configuration.faults import ConfigIssue, KeyPath, SourceMap, format_value
 from fleet.configuration.scalars import NUMBER
-from fleet.configuration.yaml_tree import Node, Plain
+from fleet.configuration.yaml_tree import Node, PlainScalar
 
-Convert = Callable[[Decimal], Decimal]
+NumberConverter = Callable[[Decimal], Decimal]
 
 METRES_PER_DEGREE = Decimal(111_195)  # of latitude, on a sphere of 6371.0 km
 
@@ -28,7 +28,7 @@ def degrees_to_metres(number: Decimal) -> Decimal:
     return number * METRES_PER_DEGREE
 
 
-SPELLINGS: Mapping[str, tuple[str, Convert | None]] = {
+KEY_ALIASES: Mapping[str, tuple[str, NumberConverter | None]] = {
     "config_reload": ("dynamic_reload", None),
     "dynamic_reloading": ("dynamic_reload", None),
     "dynamic_reload.check_interval": ("dynamic_reload.check_interval_seconds", None),
@@ -59,16 +59,16 @@ class Draft:
     """A config under way: plain values in the canonical shape, and where each of them was written. `completions` are
     the values that nobody wrote and that are no defaults either, and where they come from."""
 
-    index: Index
+    source_map: SourceMap
     values: dict[str, Any] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
-    completions: dict[Path, str] = field(default_factory=dict)
+    issues: list[ConfigIssue] = field(default_factory=list)
+    completions: dict[KeyPath, str] = field(default_factory=dict)
 
-    def put(self, path: Path, node: Node) -> None:
+    def set_node(self, path: KeyPath, node: Node) -> None:
         """Set the value at a path, making the sections above it, in place of what is there."""
-        self.place(path, self.index.plain(node, path))
+        self.set_value(path, self.source_map.record(node, path))
 
-    def place(self, path: Path, value: object) -> None:
+    def set_value(self, path: KeyPath, value: object) -> None:
         here = self.values
         for key in path[:-1]:
             if here.get(str(key)) is None:
@@ -78,12 +78,12 @@ class Draft:
                 return  # the model says that this is no section
         here[str(path[-1])] = value
 
-    def complete(self, path: Path, value: object, origin: str) -> None:
+    def complete(self, path: KeyPath, value: object, origin: str) -> None:
         """Set a value that nobody wrote."""
-        self.place(path, value)
+        self.set_value(path, value)
         self.completions[path] = origin
 
-    def get(self, path: Path) -> Any:
+    def get(self, path: KeyPath) -> Any:
         """The value at a path, None if there is none."""
         here: Any = self.values
         for key in path:
@@ -91,45 +91,45 @@ class Draft:
         return here
 
 
-def canonical(root: Node) -> Draft:
+def canonical_draft(root: Node) -> Draft:
     """The file in the canonical shape; a key that is there in two spellings is a fault."""
-    draft = Draft(Index(root))
+    draft = Draft(SourceMap(root))
     if isinstance(root.value, dict):
-        settle(root.value, (), draft)
+        apply_aliases(root.value, (), draft)
     else:
-        value = shown(draft.index.plain(root, ()))
-        draft.faults.append(Fault(root.mark, "", f"{value} is not a mapping of sections, such as `simulation:`"))
+        value = format_value(draft.source_map.record(root, ()))
+        draft.issues.append(ConfigIssue(root.mark, "", f"{value} is not a mapping of sections, such as `simulation:`"))
     return draft
 
 
-def settle(section: Mapping[str, Node], path: Path, draft: Draft) -> None:
+def apply_aliases(section: Mapping[str, Node], path: KeyPath, draft: Draft) -> None:
     """Put the entries of one section where they belong; `path` is the section's canonical one."""
     for key, node in section.items():
-        target, convert = meaning((*path, key))
-        first = draft.index.nodes.get(target)
+        target, convert = canonical_path((*path, key))
+        first = draft.source_map.nodes.get(target)
         if first is not None:
             message = f"says the same as {first.key} on line {first.key_mark.line}; keep one"
-            draft.faults.append(Fault(node.key_mark, node.key, message))
+            draft.issues.append(ConfigIssue(node.key_mark, node.key, message))
         elif isinstance(node.value, dict):
-            draft.index.nodes[target] = node
+            draft.source_map.nodes[target] = node
             if not isinstance(draft.get(target), dict):
-                draft.place(target, {})
-            settle(node.value, target, draft)
+                draft.set_value(target, {})
+            apply_aliases(node.value, target, draft)
         else:
-            draft.put(target, node)
-            draft.place(target, converted(draft.get(target), convert))
+            draft.set_node(target, node)
+            draft.set_value(target, convert_number(draft.get(target), convert))
 
 
-def meaning(path: Path) -> tuple[Path, Convert | None]:
+def canonical_path(path: KeyPath) -> tuple[KeyPath, NumberConverter | None]:
     """The canonical path of a key, and how its number is converted."""
-    for pattern in patterns(path):
-        if pattern in SPELLINGS:
-            name, convert = SPELLINGS[pattern]
+    for pattern in wildcard_patterns(path):
+        if pattern in KEY_ALIASES:
+            name, convert = KEY_ALIASES[pattern]
             return tuple(path[at] if part == "*" else part for at, part in enumerate(name.split("."))), convert
     return path, None
 
 
-def patterns(path: Path) -> Iterator[str]:
+def wildcard_patterns(path: KeyPath) -> Iterator[str]:
     """The dotted path, and the same with a `*` for each inner key."""
     parts = [str(part) for part in path]
     yield ".".join(parts)
@@ -137,13 +137,13 @@ def patterns(path: Path) -> Iterator[str]:
         yield ".".join((*parts[:at], "*", *parts[at + 1 :]))
 
 
-def spellings(path: Path) -> list[str]:
+def key_aliases(path: KeyPath) -> list[str]:
     """The further names that keys of the section at `path` have."""
-    sections = {pattern.rpartition(".")[0] for pattern in patterns((*path, ""))}
-    return [key for section, _, key in (name.rpartition(".") for name in SPELLINGS) if section in sections]
+    sections = {pattern.rpartition(".")[0] for pattern in wildcard_patterns((*path, ""))}
+    return [key for section, _, key in (name.rpartition(".") for name in KEY_ALIASES) if section in sections]
 
 
-def converted(value: object, convert: Convert | None) -> object:
-    if convert is not None and isinstance(value, Plain) and NUMBER.match(value):
-        return Plain(convert(Decimal(value)))
+def convert_number(value: object, convert: NumberConverter | None) -> object:
+    if convert is not None and isinstance(value, PlainScalar) and NUMBER.match(value):
+        return PlainScalar(convert(Decimal(value)))
     return value

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from fleet.configuration.catalogue import SURROUNDINGS, Catalogue
+from fleet.configuration.catalogue import SURROUNDINGS_KEY, Catalogue
 from fleet.configuration.config import Config
-from fleet.configuration.faults import shown
+from fleet.configuration.faults import format_value
 from worker.spec import Identity
 
-RELOADED = (
+RELOADABLE_KEYS = (
     "normal_parameters",
     "daily_pattern",
     "surroundings",
@@ -26,7 +26,7 @@ RELOADED = (
 )
 """The keys, or whole sections, that a running fleet takes; all others need a restart."""
 
-OF_A_TYPE = frozenset({"normal_parameters", "surroundings", "anomalies", "scenario", "catalogue"})
+TYPE_DEPENDENT_SECTIONS = frozenset({"normal_parameters", "surroundings", "anomalies", "scenario", "catalogue"})
 """Those that were completed from and checked against each other and the profile of `sensor.type`: while that waits for
 a restart, so do they."""
 
@@ -39,52 +39,52 @@ class Difference(NamedTuple):
     after: object
 
     def __str__(self) -> str:
-        return f"{self.key}: {shown(self.before)} -> {shown(self.after)}"
+        return f"{self.key}: {format_value(self.before)} -> {format_value(self.after)}"
 
 
-def differences(before: Config, after: Config) -> list[Difference]:
+def config_differences(before: Config, after: Config) -> list[Difference]:
     """In the order of the keys."""
-    return list(between(before.model_dump(), after.model_dump()))
+    return list(mapping_differences(before.model_dump(), after.model_dump()))
 
 
-def of_catalogues(before: Catalogue, after: Catalogue) -> list[Difference]:
+def catalogue_differences(before: Catalogue, after: Catalogue) -> list[Difference]:
     """In the order of the keys, of which each begins with `catalogue`."""
     if before == after:
         return []
-    return list(between(*({"catalogue": entries(catalogue)} for catalogue in (before, after))))
+    return list(mapping_differences(*({"catalogue": catalogue_values(catalogue)} for catalogue in (before, after))))
 
 
-def entries(catalogue: Catalogue) -> dict[str, Any]:
+def catalogue_values(catalogue: Catalogue) -> dict[str, Any]:
     kinds = {name: kind.entry.model_dump() for name, kind in catalogue.types.items()}
     places = {name: place.model_dump() for name, place in catalogue.surroundings.items()}
-    return {**kinds, SURROUNDINGS: places}
+    return {**kinds, SURROUNDINGS_KEY: places}
 
 
-def between(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
-    old, new = dict(leaves(before)), dict(leaves(after))
+def mapping_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+    old, new = dict(flatten(before)), dict(flatten(after))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             yield Difference(key, old.get(key), new.get(key))
 
 
-def leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
         if isinstance(value, Mapping):
-            yield from leaves(value, f"{above}{key}.")
+            yield from flatten(value, f"{above}{key}.")
         elif isinstance(value, tuple):
             for number, entry in enumerate(value):
                 name = f"{above}{key}[{number}]"
-                yield from leaves(entry, f"{name}.") if isinstance(entry, Mapping) else [(name, entry)]
+                yield from flatten(entry, f"{name}.") if isinstance(entry, Mapping) else [(name, entry)]
         else:
             yield f"{above}{key}", value
 
 
-def taken(before: Config, after: Config) -> Config:
+def apply_reloadable(before: Config, after: Config) -> Config:
     """`before` with all of `after` that a running fleet takes."""
     result = before
-    for name in RELOADED:
+    for name in RELOADABLE_KEYS:
         section, _, key = name.partition(".")
-        if section in OF_A_TYPE and before.sensor.type != after.sensor.type:
+        if section in TYPE_DEPENDENT_SECTIONS and before.sensor.type != after.sensor.type:
             continue
         value = getattr(after, section)
         if key:
@@ -93,7 +93,7 @@ def taken(before: Config, after: Config) -> Config:
     return result
 
 
-def of_identities(before: Identity, after: Identity) -> list[Difference]:
+def identity_differences(before: Identity, after: Identity) -> list[Difference]:
     return [
         Difference(f"{after.sensor_id}: {field.name}", was, now)
         for field in fields(Identity)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from worker.log import render
+from worker.log import format_sample_line
 
-OTHER_FILES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
+RESERVED_FILE_NAMES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
 
 
 def file_path(value: str) -> str:
@@ -23,22 +23,22 @@ def file_path(value: str) -> str:
 def database_file(value: str) -> str:
     """A path whose last part can be the name of a database among the files of a fleet."""
     name = Path(value).name
-    if not name or name in OTHER_FILES:
+    if not name or name in RESERVED_FILE_NAMES:
         raise ValueError("does not end in the name of a database, such as data/sensor_data.db")
     return file_path(value)
 
 
-def file_beside(value: str) -> str:
+def unreserved_file(value: str) -> str:
     """A path whose last part can be the name of a file or folder of another kind among the files of a fleet."""
     name = Path(value).name
-    if not name or name in OTHER_FILES or name.endswith(".db"):
+    if not name or name in RESERVED_FILE_NAMES or name.endswith(".db"):
         raise ValueError("does not end in a name that is free among the files of a fleet")
     return file_path(value)
 
 
 def log_format(value: str) -> str:
     try:
-        render(value)
+        format_sample_line(value)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"is no format of log lines, such as %(asctime)s %(levelname)s %(message)s: {error}") from None
     return value

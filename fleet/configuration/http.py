@@ -7,17 +7,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from fleet.configuration.scalars import AsText, AsWhole, Flag, Misfit, Section, Text
+from fleet.configuration.scalars import AsText, AsWhole, FieldError, Flag, Section, Text
 
-TAKEN = ("api", "grid", "livez", "metrics", "openapi.json", "sensors", "static", "workers")
+RESERVED_PATHS = ("api", "grid", "livez", "metrics", "openapi.json", "sensors", "static", "workers")
 """The first parts of the paths that are not for renaming."""
 
 
-def free_path(value: str) -> str:
+def unreserved_path(value: str) -> str:
     if len(value) > 200:
         raise ValueError("is longer than 200 characters")
-    if value.split("/")[1] in TAKEN:
-        raise ValueError(f"is taken by what is below {', '.join(f'/{name}' for name in TAKEN)}")
+    if value.split("/")[1] in RESERVED_PATHS:
+        raise ValueError(f"is taken by what is below {', '.join(f'/{name}' for name in RESERVED_PATHS)}")
     return value
 
 
@@ -25,7 +25,7 @@ UrlPath = Annotated[
     str,
     Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+$", description="a path such as /healthz"),
     AsText,
-    AfterValidator(free_path),
+    AfterValidator(unreserved_path),
 ]
 
 
@@ -47,7 +47,7 @@ class Endpoints(Section):
             path = getattr(self, name)
             other = seen.setdefault(path, name) if usual.get(path, name) == name else usual[path]
             if other != name:
-                raise Misfit(name, f"{path} is the path of {other}")
+                raise FieldError(name, f"{path} is the path of {other}")
         return self
 
     def renamed(self) -> Mapping[str, str]:

@@ -8,29 +8,29 @@ from pathlib import Path
 from fleet.configuration.catalogue import Catalogue, SensorType
 from fleet.configuration.catalogue_entries import AUTO, NONE
 from fleet.configuration.dialects import Draft
-from fleet.configuration.faults import Fault, shown
+from fleet.configuration.faults import ConfigIssue, format_value
 from fleet.configuration.sections import ChannelParameters, RandomLocation, Replicas, Sensor
 from fleet.errors import UserError
-from fleet.geography.cities import Filters, choose_from, read_cities
+from fleet.geography.cities import CityFilters, filter_cities, read_cities
 
-HEALTHY = ("mean", "std_dev", "min", "max")
+SIGNAL_KEYS = ("mean", "std_dev", "min", "max")
 
 
-def resolve_files(draft: Draft, folder: Path) -> Iterator[Fault]:
+def resolve_files(draft: Draft, folder: Path) -> Iterator[ConfigIssue]:
     """Take the files that a config names from its own folder, those that a flag names from the current one."""
     for path in (("catalogue",), ("random_location", "cities_file")):
         name = draft.get(path)
         if not isinstance(name, str) or not name.isprintable():
             continue  # the model says what is wrong with it
-        node, _ = draft.index.nearest(path)
+        node, _ = draft.source_map.nearest(path)
         file = (folder if node.mark.line else Path.cwd()) / name
-        draft.place(path, str(file))
-        reason = unfit(file)
+        draft.set_value(path, str(file))
+        reason = file_problem(file)
         if reason:
-            yield draft.index.fault(path, f"{shown(name)} {reason} (looked for {file})")
+            yield draft.source_map.issue(path, f"{format_value(name)} {reason} (looked for {file})")
 
 
-def unfit(file: Path) -> str:
+def file_problem(file: Path) -> str:
     """Why there is no file to be read at a path; empty if there is one."""
     try:
         if file.is_file():
@@ -40,63 +40,67 @@ def unfit(file: Path) -> str:
         return f"cannot be looked for: {error.strerror}"
 
 
-def kind_of(draft: Draft, catalogue: Catalogue) -> SensorType | None:
+def configured_sensor_type(draft: Draft, catalogue: Catalogue) -> SensorType | None:
     """The kind of sensor that the config is about; None if there is no such kind."""
     name = draft.get(("sensor", "type"))
     if name is None:
         name = Sensor.model_fields["type"].default
-    return catalogue.sensor_type(name) if isinstance(name, str) and catalogue.knows(name) else None
+    return catalogue.sensor_type(name) if isinstance(name, str) and catalogue.has_sensor_type(name) else None
 
 
-def sensor_faults(draft: Draft, catalogue: Catalogue) -> Iterator[Fault]:
+def sensor_issues(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
     """What the `sensor` section says that is not in the catalogue."""
     given = {key: value for key in Sensor.model_fields if isinstance(value := draft.get(("sensor", key)), str)}
-    kind = kind_of(draft, catalogue)
+    kind = configured_sensor_type(draft, catalogue)
     if kind is None:
         if "type" in given:
-            yield not_one_of(draft, "type", given["type"], tuple(catalogue.types), "the types of sensor")
+            yield unknown_value_issue(draft, "type", given["type"], tuple(catalogue.types), "the types of sensor")
         return
     maker = given.get("manufacturer")
     if maker is not None and maker not in kind.models:
-        yield not_one_of(draft, "manufacturer", maker, tuple(kind.models), f"the manufacturers of {kind.name} sensors")
+        yield unknown_value_issue(
+            draft, "manufacturer", maker, tuple(kind.models), f"the manufacturers of {kind.name} sensors"
+        )
     owner = maker if maker in kind.models else f"{kind.name} sensors"
     models = kind.models.get(maker or "") or tuple(
         dict.fromkeys(name for made in kind.models.values() for name in made)
     )
     if "model" in given and given["model"] not in models:
-        yield not_one_of(draft, "model", given["model"], models, f"the models of {owner}")
+        yield unknown_value_issue(draft, "model", given["model"], models, f"the models of {owner}")
     if "firmware_version" in given and given["firmware_version"] not in kind.firmware:
         version = given["firmware_version"]
-        yield not_one_of(draft, "firmware_version", version, kind.firmware, f"the firmware of {kind.name} sensors")
+        yield unknown_value_issue(
+            draft, "firmware_version", version, kind.firmware, f"the firmware of {kind.name} sensors"
+        )
 
 
-def not_one_of(draft: Draft, key: str, value: str, valid: tuple[str, ...], what: str) -> Fault:
-    return draft.index.fault(("sensor", key), f"{shown(value)} is not one of {what}: {', '.join(valid)}")
+def unknown_value_issue(draft: Draft, key: str, value: str, valid: tuple[str, ...], what: str) -> ConfigIssue:
+    return draft.source_map.issue(("sensor", key), f"{format_value(value)} is not one of {what}: {', '.join(valid)}")
 
 
-def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[Fault]:
+def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
     """Give each channel that is listed what it does not say itself, from the profile."""
-    kind, listed = kind_of(draft, catalogue), draft.get(("normal_parameters",))
+    kind, listed = configured_sensor_type(draft, catalogue), draft.get(("normal_parameters",))
     if kind is None or not isinstance(listed, dict):
         return
     if not listed:
-        draft.place(("normal_parameters",), None)
+        draft.set_value(("normal_parameters",), None)
     for name, channel in list(listed.items()):
         profile = kind.channels.get(name)
         if profile is None:
             message = f"unknown channel; {kind.name} sensors have {', '.join(kind.channels)}"
-            yield draft.index.fault(("normal_parameters", name), message, at_key=True)
+            yield draft.source_map.issue(("normal_parameters", name), message, at_key=True)
             del listed[name]
         elif channel is None or isinstance(channel, dict):
             stated = {key: value for key, value in (channel or {}).items() if value is not None}
-            draft.place(("normal_parameters", name), stated)
-            for key in HEALTHY:
+            draft.set_value(("normal_parameters", name), stated)
+            for key in SIGNAL_KEYS:
                 if key not in stated:
                     path = ("normal_parameters", name, key)
                     draft.complete(path, getattr(profile, key), f"profile of {kind.name} sensors")
 
 
-def limit_faults(channels: Mapping[str, ChannelParameters], draft: Draft, kind: SensorType) -> Iterator[Fault]:
+def limit_issues(channels: Mapping[str, ChannelParameters], draft: Draft, kind: SensorType) -> Iterator[ConfigIssue]:
     """Healthy values that are physically impossible."""
     for name, channel in channels.items():
         profile = kind.channels[name]
@@ -105,26 +109,26 @@ def limit_faults(channels: Mapping[str, ChannelParameters], draft: Draft, kind: 
         for key, value in (("min", channel.min), ("max", channel.max)):
             if not lowest <= value <= highest:
                 limits = f"the physical limits {lowest:g} and {highest:g} (lowest and highest, if in another unit)"
-                yield draft.index.fault(("normal_parameters", name, key), f"{value:g} is not within {limits}")
+                yield draft.source_map.issue(("normal_parameters", name, key), f"{value:g} is not within {limits}")
 
 
-def surroundings_faults(name: str, draft: Draft, catalogue: Catalogue) -> Iterator[Fault]:
+def surroundings_issues(name: str, draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
     """Surroundings that the catalogue does not know."""
     if name not in (AUTO, NONE, *catalogue.surroundings):
         there_are = ", ".join((AUTO, NONE, *catalogue.surroundings))
-        yield draft.index.fault(("surroundings",), f"{shown(name)} is not one of {there_are}")
+        yield draft.source_map.issue(("surroundings",), f"{format_value(name)} is not one of {there_are}")
 
 
-def fleet_faults(sensor: Sensor, replicas: Replicas, draft: Draft) -> Iterator[Fault]:
+def replica_issues(sensor: Sensor, replicas: Replicas, draft: Draft) -> Iterator[ConfigIssue]:
     """One id for several sensors."""
     if sensor.id is not None and replicas.count > 1:
         advice = "leave the id out, or name them all with replicas.prefix"
         message = f"{sensor.id} is the id of one sensor, but replicas.count is {replicas.count}; {advice}"
-        yield draft.index.fault(("sensor", "id"), message)
+        yield draft.source_map.issue(("sensor", "id"), message)
 
 
-def filters_of(where: RandomLocation) -> Filters:
-    return Filters(
+def city_filters(where: RandomLocation) -> CityFilters:
+    return CityFilters(
         number_of_cities=where.number_of_cities,
         min_population=where.min_population,
         max_population=where.max_population,
@@ -133,10 +137,10 @@ def filters_of(where: RandomLocation) -> Filters:
     )
 
 
-def city_faults(where: RandomLocation, draft: Draft) -> Iterator[Fault]:
+def city_issues(where: RandomLocation, draft: Draft) -> Iterator[ConfigIssue]:
     """Filters that leave no city. A table of cities that cannot be read is a UserError with its own place."""
     cities = read_cities(Path(where.cities_file) if where.cities_file else None)
     try:
-        choose_from(cities, filters_of(where))
+        filter_cities(cities, city_filters(where))
     except UserError as error:
-        yield draft.index.fault(("random_location",), str(error))
+        yield draft.source_map.issue(("random_location",), str(error))

@@ -1,6 +1,6 @@
 """The types of configuration values: how a scalar as it was written becomes text, a number, a truth value.
 
-A `Plain` scalar is read as what its field wants; a quoted one is text and nothing else. Values that are no written
+A `PlainScalar` scalar is read as what its field wants; a quoted one is text and nothing else. Values that are no written
 scalars (a float from Python code) go to pydantic's strict checks as they are.
 """
 
@@ -13,16 +13,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fleet.configuration.yaml_tree import Plain
+from fleet.configuration.yaml_tree import PlainScalar
 
 WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,400}\Z")
 NUMBER = re.compile(r"(?=.{1,400}\Z)[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?\Z")
-CENTURY = 100 * 365 * 86_400
+MAX_CONFIG_SECONDS = 100 * 365 * 86_400
 """Seconds; no time that a config states is longer."""
-LONGEST_NAME = 100
+MAX_CATALOGUE_NAME_LENGTH = 100
 """Characters of a name in the catalogue: it becomes part of an identity's serial number, which has 200."""
-TRUE = frozenset(("true", "yes", "on"))
-FALSE = frozenset(("false", "no", "off"))
+TRUE_WORDS = frozenset(("true", "yes", "on"))
+FALSE_WORDS = frozenset(("false", "no", "off"))
 
 
 class Section(BaseModel):
@@ -40,7 +40,7 @@ class Section(BaseModel):
         return data
 
 
-class Misfit(ValueError):
+class FieldError(ValueError):
     """A value that does not go with others in its section; `key` is the one to point at."""
 
     def __init__(self, key: str, message: str) -> None:
@@ -48,27 +48,27 @@ class Misfit(ValueError):
         self.key = key
 
 
-def text(value: object) -> object:
+def as_text(value: object) -> object:
     return str(value) if isinstance(value, str) else value
 
 
-def flag(value: object) -> object:
-    if isinstance(value, Plain) and value.lower() in TRUE | FALSE:
-        return value.lower() in TRUE
+def as_flag(value: object) -> object:
+    if isinstance(value, PlainScalar) and value.lower() in TRUE_WORDS | FALSE_WORDS:
+        return value.lower() in TRUE_WORDS
     return value
 
 
-def whole(value: object) -> object:
-    return int(value) if isinstance(value, Plain) and WHOLE_NUMBER.match(value) else value
+def as_whole(value: object) -> object:
+    return int(value) if isinstance(value, PlainScalar) and WHOLE_NUMBER.match(value) else value
 
 
-def real(value: object) -> object:
-    return float(value) if isinstance(value, Plain) and NUMBER.match(value) else value
+def as_real(value: object) -> object:
+    return float(value) if isinstance(value, PlainScalar) and NUMBER.match(value) else value
 
 
-def exact(value: object) -> object:
+def as_exact(value: object) -> object:
     """A decimal without a rounding: from the text as written, or from the shortest text of a float."""
-    if isinstance(value, Plain) and NUMBER.match(value):
+    if isinstance(value, PlainScalar) and NUMBER.match(value):
         return Decimal(value)
     return Decimal(repr(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
@@ -79,33 +79,37 @@ def printable(value: str) -> str:
     return value
 
 
-def visible(value: str) -> str:
+def not_blank(value: str) -> str:
     if value.isspace():
         raise ValueError("is blank")
     return value
 
 
-def measurable(value: float) -> float:
+def not_tiny(value: float) -> float:
     # Far below the nine decimals that are written; noise is amplified by mean / std_dev, which must stay finite.
     if 0 < value < 1e-12:
         raise ValueError("is neither 0 nor at least 1e-12")
     return value
 
 
-AsText = BeforeValidator(text)
+AsText = BeforeValidator(as_text)
 Text = Annotated[str, Field(min_length=1, max_length=1000), AsText, AfterValidator(printable)]
 Name = Annotated[
-    str, Field(min_length=1, max_length=LONGEST_NAME), AsText, AfterValidator(printable), AfterValidator(visible)
+    str,
+    Field(min_length=1, max_length=MAX_CATALOGUE_NAME_LENGTH),
+    AsText,
+    AfterValidator(printable),
+    AfterValidator(not_blank),
 ]
-Flag = Annotated[bool, BeforeValidator(flag)]
-AsWhole = BeforeValidator(whole)
+Flag = Annotated[bool, BeforeValidator(as_flag)]
+AsWhole = BeforeValidator(as_whole)
 Natural = Annotated[int, Field(ge=0, le=2**63 - 1), AsWhole]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1), AsWhole]
-AsReal = BeforeValidator(real)
+AsReal = BeforeValidator(as_real)
 Real = Annotated[float, AsReal]
 Positive = Annotated[float, Field(gt=0), AsReal]
 NotNegative = Annotated[float, Field(ge=0), AsReal]
 Share = Annotated[float, Field(ge=0, le=1), AsReal]
-AsExact = BeforeValidator(exact)
+AsExact = BeforeValidator(as_exact)
 Quantity = Annotated[float, Field(ge=-1e12, le=1e12), AsReal]
-StandardDeviation = Annotated[float, Field(ge=0, le=1e12), AsReal, AfterValidator(measurable)]
+StandardDeviation = Annotated[float, Field(ge=0, le=1e12), AsReal, AfterValidator(not_tiny)]

@@ -8,34 +8,34 @@ from typing import Any, NamedTuple
 from fleet.configuration.anomalies import Anomalies
 from fleet.configuration.config import Config
 from fleet.configuration.sections import ChannelParameters
-from fleet.configuration.timeline import Step, merged
-from worker.schedule import SECOND
-from worker.schema import CHANNELS
+from fleet.configuration.timeline import Step, apply_change
+from worker.schedule import SECOND_US
+from worker.schema import CHANNEL_COLUMNS
 
 
-class StagedConfig(NamedTuple):
+class ScheduledConfig(NamedTuple):
     """What holds from `after_us` on, microseconds of simulated time since the fleet began."""
 
     after_us: int
     config: Config
 
 
-def stages(config: Config) -> Iterator[StagedConfig]:
+def scenario_stages(config: Config) -> Iterator[ScheduledConfig]:
     """Those of a valid config, in order; each has the changes of all steps up to its own."""
     for step in config.scenario:
-        config = after(config, step)
-        yield StagedConfig(round(step.at * SECOND), config)
+        config = apply_step(config, step)
+        yield ScheduledConfig(round(step.at * SECOND_US), config)
 
 
-def after(config: Config, step: Step) -> Config:
+def apply_step(config: Config, step: Step) -> Config:
     changes = step.changes()
     update: dict[str, Any] = {}
     if "anomalies" in changes:
         update["anomalies"] = Anomalies.model_validate(
-            merged(config.anomalies.model_dump(exclude_none=True), changes["anomalies"])
+            apply_change(config.anomalies.model_dump(exclude_none=True), changes["anomalies"])
         )
     if "normal_parameters" in changes:
-        update["normal_parameters"] = channels_after(config, changes["normal_parameters"])
+        update["normal_parameters"] = apply_channel_changes(config, changes["normal_parameters"])
     if "simulation" in changes:
         update["simulation"] = config.simulation.model_copy(update=changes["simulation"])
     if "daily_pattern" in changes:
@@ -43,9 +43,9 @@ def after(config: Config, step: Step) -> Config:
     return config.model_copy(update=update)
 
 
-def channels_after(config: Config, changes: dict[str, Any]) -> dict[str, ChannelParameters]:
+def apply_channel_changes(config: Config, changes: dict[str, Any]) -> dict[str, ChannelParameters]:
     """Where the config lists no channels, what a step leaves open is the profile's of each sensor's own type."""
     listed = config.normal_parameters
     if listed is None:
-        return {name: ChannelParameters.model_construct(None, **changes.get(name, {})) for name in CHANNELS}
+        return {name: ChannelParameters.model_construct(None, **changes.get(name, {})) for name in CHANNEL_COLUMNS}
     return {name: channel.model_copy(update=changes.get(name, {})) for name, channel in listed.items()}

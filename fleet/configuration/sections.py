@@ -8,16 +8,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from fleet.configuration.files import database_file, file_beside, file_path, log_format
+from fleet.configuration.files import database_file, file_path, log_format, unreserved_file
 from fleet.configuration.scalars import (
-    CENTURY,
+    MAX_CONFIG_SECONDS,
     AsExact,
     AsReal,
     AsText,
     AsWhole,
     Count,
+    FieldError,
     Flag,
-    Misfit,
     Natural,
     Positive,
     Quantity,
@@ -26,30 +26,30 @@ from fleet.configuration.scalars import (
     Text,
 )
 
-PLACEHOLDERS = frozenset(
+PLACEHOLDER_LOCATIONS = frozenset(
     ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
 )
-EARLIEST, LATEST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-NAME = "a name: at most {} letters, digits, '_', '.' and '-', the first a letter or a digit"
+MIN_START, MAX_START = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+NAME_DESCRIPTION = "a name: at most {} letters, digits, '_', '.' and '-', the first a letter or a digit"
 
 
 def name_pattern(longest: int) -> str:
     return rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{longest - 1}}}$"
 
 
-def real_place(value: str) -> str:
-    if not value.strip() or value.strip().lower() in PLACEHOLDERS:
+def not_placeholder(value: str) -> str:
+    if not value.strip() or value.strip().lower() in PLACEHOLDER_LOCATIONS:
         raise ValueError("is a placeholder; name a place, or leave the key out")
     return value
 
 
-def moment(value: str) -> str:
+def valid_timestamp(value: str) -> str:
     """ISO 8601; without an offset it is UTC."""
     try:
         time = datetime.fromisoformat(value)
     except ValueError:
         raise ValueError("is not a time such as 2026-01-01T00:00:00+00:00") from None
-    if not EARLIEST <= (time if time.tzinfo else time.replace(tzinfo=UTC)) < LATEST:
+    if not MIN_START <= (time if time.tzinfo else time.replace(tzinfo=UTC)) < MAX_START:
         raise ValueError("is not between 1980 and 2200")
     return value
 
@@ -65,9 +65,9 @@ def upper(value: object) -> object:
 class Sensor(Section):
     """Who a single sensor is, or what all of a fleet have in common; what is left out is minted."""
 
-    id: Annotated[str, Field(pattern=name_pattern(64), description=NAME.format(64)), AsText] | None = None
+    id: Annotated[str, Field(pattern=name_pattern(64), description=NAME_DESCRIPTION.format(64)), AsText] | None = None
     type: Text = "environmental"
-    location: Annotated[Text, AfterValidator(real_place)] | None = None
+    location: Annotated[Text, AfterValidator(not_placeholder)] | None = None
     manufacturer: Text | None = None
     model: Text | None = None
     firmware_version: Text | None = None
@@ -78,7 +78,7 @@ class Checkpoint(Section):
 
     enabled: Flag = False
     interval: Positive = 60.0
-    file: Annotated[Text, AfterValidator(file_beside)] = "data/checkpoint.json"
+    file: Annotated[Text, AfterValidator(unreserved_file)] = "data/checkpoint.json"
 
 
 class Simulation(Section):
@@ -91,12 +91,12 @@ class Simulation(Section):
         PlainSerializer(float, when_used="json"),
         AsExact,
     ] = Decimal(1)
-    duration_seconds: Annotated[float, Field(ge=0.001, le=CENTURY), AsReal] | None = None
-    start_delay_seconds: Annotated[float, Field(ge=0, le=CENTURY), AsReal] = 0.0
+    duration_seconds: Annotated[float, Field(ge=0.001, le=MAX_CONFIG_SECONDS), AsReal] | None = None
+    start_delay_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsReal] = 0.0
     seed: Natural | None = None
-    start: Annotated[Text, AfterValidator(moment)] | None = None
+    start: Annotated[Text, AfterValidator(valid_timestamp)] | None = None
     resume: Annotated[Literal["catch_up", "skip"], AsText] = "skip"
-    longest_pause_seconds: Annotated[float, Field(ge=0, le=CENTURY), AsReal] = 900.0
+    longest_pause_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsReal] = 900.0
     checkpoint: Checkpoint = Checkpoint()
 
 
@@ -117,9 +117,9 @@ class ChannelParameters(Section):
     @model_validator(mode="after")
     def in_order(self) -> ChannelParameters:
         if self.min > self.max:
-            raise Misfit("min", f"{self.min:g} is more than max {self.max:g}")
+            raise FieldError("min", f"{self.min:g} is more than max {self.max:g}")
         if not self.min <= self.mean <= self.max:
-            raise Misfit("mean", f"{self.mean:g} is not between min {self.min:g} and max {self.max:g}")
+            raise FieldError("mean", f"{self.mean:g} is not between min {self.min:g} and max {self.max:g}")
         return self
 
 
@@ -128,7 +128,7 @@ class Backup(Section):
 
     enabled: Flag = False
     interval: Positive = 3600.0
-    path: Annotated[Text, AfterValidator(file_beside)] = "data/backups"
+    path: Annotated[Text, AfterValidator(unreserved_file)] = "data/backups"
     keep: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 7
 
 
@@ -154,7 +154,7 @@ class Logging(Section):
     of more than `max_file_size_mb` becomes the first of `backup_count` older ones."""
 
     level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper), AsText] = "INFO"
-    file: Annotated[Text, AfterValidator(file_beside)] | None = None
+    file: Annotated[Text, AfterValidator(unreserved_file)] | None = None
     format: Annotated[Text, AfterValidator(log_format)] = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
     json_lines: Flag = False
     console: Flag = True
@@ -184,7 +184,9 @@ class RandomLocation(Section):
     @model_validator(mode="after")
     def in_order(self) -> RandomLocation:
         if None not in (self.min_population, self.max_population) and self.min_population > self.max_population:  # type: ignore[operator]
-            raise Misfit("min_population", f"{self.min_population} is more than max_population {self.max_population}")
+            raise FieldError(
+                "min_population", f"{self.min_population} is more than max_population {self.max_population}"
+            )
         return self
 
 
@@ -193,7 +195,9 @@ class Replicas(Section):
     More than one to a worker share its process and its database."""
 
     count: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
-    prefix: Annotated[str, Field(pattern=name_pattern(51), description=NAME.format(51)), AsText] | None = None
+    prefix: Annotated[str, Field(pattern=name_pattern(51), description=NAME_DESCRIPTION.format(51)), AsText] | None = (
+        None
+    )
     start_index: Annotated[int, Field(ge=0, le=999_999_999), AsWhole] = 1
     sensors_per_worker: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
     database: Annotated[Literal["own", "shared"], AsText] = "own"
@@ -201,7 +205,7 @@ class Replicas(Section):
     @model_validator(mode="after")
     def one_layout(self) -> Replicas:
         if self.database == "shared" and self.sensors_per_worker > 1:
-            raise Misfit(
+            raise FieldError(
                 "database",
                 f"shared does not go with sensors_per_worker {self.sensors_per_worker}, "
                 "whose sensors share their worker's database; leave one of the two out",
@@ -231,7 +235,7 @@ class Supervision(Section):
     @model_validator(mode="after")
     def in_order(self) -> Supervision:
         if self.backoff_min_seconds > self.backoff_max_seconds:
-            raise Misfit(
+            raise FieldError(
                 "backoff_min_seconds",
                 f"{self.backoff_min_seconds:g} is more than backoff_max_seconds {self.backoff_max_seconds:g}",
             )

@@ -8,9 +8,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from fleet.configuration.anomalies import AnomalyType, Parameters
+from fleet.configuration.anomalies import AnomalyParameters, AnomalyType
 from fleet.configuration.catalogue import Catalogue, Effects, SensorType
-from fleet.configuration.catalogue_entries import Influence, Surroundings
+from fleet.configuration.catalogue_entries import Surroundings, SurroundingsEffect
 from fleet.configuration.config import Config
 from fleet.configuration.sections import ChannelParameters
 from fleet.configuration.surroundings import surroundings_of
@@ -18,18 +18,18 @@ from fleet.geography.climate import Climate, climate_of
 from fleet.geography.elevations import elevation_of
 from worker.spec import AnomalySpec, Channel, Identity, Settings, WorkingHours
 
-Values = Mapping[str, Any]
+ChannelValues = Mapping[str, Any]
 
-MOST_DECIMALS = 9
-LEAST_DEVIATION = Fraction(1, 10**12)
-DEGREES = {"°F": 1.8, "F": 1.8}
+MAX_DECIMALS = 9
+MIN_STD_DEV = Fraction(1, 10**12)
+DEGREES_PER_KELVIN = {"°F": 1.8, "F": 1.8}
 """How many degrees of a unit a kelvin is, where it is not one."""
-LEAST_SHARE = 1e-12
+MIN_ANOMALY_SHARE = 1e-12
 """Of a kind that is rarer, one reading in 300 years at 100 a second, there are none: the pages in which a worker lays
 episodes out grow as shares shrink, and end where whole numbers of 64 bits do."""
 
 
-class Circumstances(NamedTuple):
+class SettingsKey(NamedTuple):
     """All of an identity, but for its climate, that its settings depend on: what the sensor is and what it stands in."""
 
     sensor_type: str | None
@@ -47,22 +47,24 @@ def settings_for(config: Config, catalogue: Catalogue, identity: Identity) -> Se
 
 def fleet_settings(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[Settings]:
     """The settings of many sensors, in their order; those in like circumstances are worked out once and shared."""
-    settings: dict[Circumstances, Settings] = {}
-    placed: dict[tuple[Circumstances, Climate | None], Settings] = {}
+    settings: dict[SettingsKey, Settings] = {}
+    placed: dict[tuple[SettingsKey, Climate | None], Settings] = {}
     found = []
     for identity in identities:
-        case, climate = circumstances(config, catalogue, identity), climate_for(config, identity)
+        case, climate = settings_key(config, catalogue, identity), climate_for(config, identity)
         if case not in settings:
-            settings[case] = settings_in(config, catalogue, case)
+            settings[case] = settings_for_key(config, catalogue, case)
         if (case, climate) not in placed:
-            kind = kind_of(config, catalogue, case.sensor_type)
-            placed[case, climate] = settings[case] if climate is None else acclimatised(settings[case], kind, climate)
+            kind = sensor_type_of_identity(config, catalogue, case.sensor_type)
+            placed[case, climate] = (
+                settings[case] if climate is None else settings_in_climate(settings[case], kind, climate)
+            )
         found.append(placed[case, climate])
     return found
 
 
-def circumstances(config: Config, catalogue: Catalogue, identity: Identity) -> Circumstances:
-    return Circumstances(
+def settings_key(config: Config, catalogue: Catalogue, identity: Identity) -> SettingsKey:
+    return SettingsKey(
         identity.sensor_type,
         identity.manufacturer,
         identity.model,
@@ -78,27 +80,27 @@ def climate_for(config: Config, identity: Identity) -> Climate | None:
     return climate_of(identity.latitude, elevation_of(identity.latitude, identity.longitude))
 
 
-def settings_in(config: Config, catalogue: Catalogue, case: Circumstances) -> Settings:
-    kind = kind_of(config, catalogue, case.sensor_type)
+def settings_for_key(config: Config, catalogue: Catalogue, case: SettingsKey) -> Settings:
+    kind = sensor_type_of_identity(config, catalogue, case.sensor_type)
     effects = kind.effects(case.manufacturer, case.model, case.firmware)
     place = catalogue.surroundings.get(case.surroundings or "", Surroundings())
-    channels = tuple(placed_channel(name, values, effects, place) for name, values in healthy_signals(config, kind))
+    channels = tuple(build_channel(name, values, effects, place) for name, values in healthy_signals(config, kind))
     hours = WorkingHours(**place.hours.model_dump()) if any(c.working_hours for c in channels) else WorkingHours()
     return Settings(
         rate=f"{config.simulation.readings_per_second.normalize():f}",
         channels=channels,
-        anomalies=tuple(anomalies_of(config, effects, tuple(channel.name for channel in channels))),
+        anomalies=tuple(anomaly_specs(config, effects, tuple(channel.name for channel in channels))),
         mode=config.anomalies.mode,
         working_hours=hours,
     )
 
 
-def kind_of(config: Config, catalogue: Catalogue, own: str | None) -> SensorType:
+def sensor_type_of_identity(config: Config, catalogue: Catalogue, own: str | None) -> SensorType:
     """The sensor's own kind, or the config's where it has none that the catalogue knows."""
-    return catalogue.sensor_type(own if own is not None and catalogue.knows(own) else config.sensor.type)
+    return catalogue.sensor_type(own if own is not None and catalogue.has_sensor_type(own) else config.sensor.type)
 
 
-def healthy_signals(config: Config, kind: SensorType) -> Iterator[tuple[str, Values]]:
+def healthy_signals(config: Config, kind: SensorType) -> Iterator[tuple[str, ChannelValues]]:
     """The channels that the config lists and this kind has, all of the kind's if that is none: what the profile says
     of each, under what the config says."""
     listed: Mapping[str, ChannelParameters] = config.normal_parameters or {}
@@ -111,12 +113,12 @@ def healthy_signals(config: Config, kind: SensorType) -> Iterator[tuple[str, Val
         yield name, {**values, "fixed": fixed, "daily": config.daily_pattern}
 
 
-def placed_channel(name: str, values: Values, effects: Effects, place: Surroundings) -> Channel:
+def build_channel(name: str, values: ChannelValues, effects: Effects, place: Surroundings) -> Channel:
     """A channel as its hardware and its surroundings make it. Its rhythms are in standard deviations of the signal as
     it is asked for, without those effects."""
     asked: float = values["std_dev"]
-    local = place.channels.get(name, Influence())
-    std_dev = scaled(asked, effects.std_dev(name) * Fraction(local.std_dev))
+    local = place.channels.get(name, SurroundingsEffect())
+    std_dev = scale_std_dev(asked, effects.std_dev(name) * Fraction(local.std_dev))
     decimals = values["decimals"]
     return Channel(
         name=name,
@@ -133,28 +135,30 @@ def placed_channel(name: str, values: Values, effects: Effects, place: Surroundi
     )
 
 
-def scaled(std_dev: float, factor: Fraction) -> float:
+def scale_std_dev(std_dev: float, factor: Fraction) -> float:
     """Rounded once; what would be far below the nine decimals that are written is 0."""
     exact = Fraction(Decimal(repr(std_dev))) * factor
-    return float(exact) if exact >= LEAST_DEVIATION else 0.0
+    return float(exact) if exact >= MIN_STD_DEV else 0.0
 
 
-def acclimatised(settings: Settings, kind: SensorType, climate: Climate) -> Settings:
+def settings_in_climate(settings: Settings, kind: SensorType, climate: Climate) -> Settings:
     """The same settings in that climate: the channels that follow it are shifted, together with their bounds."""
-    channels = tuple(in_climate(each, kind.channels[each.name].climate, climate) for each in settings.channels)
+    channels = tuple(channel_in_climate(each, kind.channels[each.name].climate, climate) for each in settings.channels)
     return replace(settings, channels=channels)
 
 
-def in_climate(channel: Channel, follows: str, climate: Climate) -> Channel:
+def channel_in_climate(channel: Channel, follows: str, climate: Climate) -> Channel:
     """`follows` is what of the climate the channel measures: temperature, pressure or none."""
     ends = channel.mean, channel.minimum, channel.maximum
     if follows == "pressure":
-        mean, low, high = (value * climate.pressure for value in ends)
+        mean, low, high = (value * climate.pressure_factor for value in ends)
         return replace(channel, mean=mean, minimum=low, maximum=high)
     if follows == "temperature":
-        degree = DEGREES.get(channel.unit, 1.0)
-        mean, low, high = (value + climate.warmth * degree for value in ends)
-        return replace(channel, mean=mean, minimum=low, maximum=high, yearly_amplitude=climate.swing * degree)
+        degree = DEGREES_PER_KELVIN.get(channel.unit, 1.0)
+        mean, low, high = (value + climate.temperature_offset * degree for value in ends)
+        return replace(
+            channel, mean=mean, minimum=low, maximum=high, yearly_amplitude=climate.seasonal_amplitude * degree
+        )
     return channel
 
 
@@ -163,31 +167,34 @@ def decimals_for(std_dev: float) -> int:
     if std_dev == 0:
         return 0
     # 10^a <= std_dev < 10^(a+1), so 10^(a-2) is the largest power of ten that is at most std_dev / 100.
-    return min(MOST_DECIMALS, max(0, 2 - Decimal(repr(std_dev)).adjusted()))
+    return min(MAX_DECIMALS, max(0, 2 - Decimal(repr(std_dev)).adjusted()))
 
 
-def anomalies_of(config: Config, effects: Effects, channels: tuple[str, ...]) -> Iterator[AnomalySpec]:
+def anomaly_specs(config: Config, effects: Effects, channels: tuple[str, ...]) -> Iterator[AnomalySpec]:
     """The kinds of anomaly that are enabled, each with its exact share, rounded once."""
     if not config.anomalies.enabled or config.anomalies.probability == 0:
         return
     types = config.anomalies.types.enabled()
-    share = effects.share(config.anomalies.probability)
+    share = effects.anomaly_share(config.anomalies.probability)
     weights = {name: effects.weight(name, kind.weight) for name, kind in types.items()}
     total = sum(weights.values(), Fraction(0))
     for name, kind in types.items():
         own = float(share * weights[name] / total) if total else 0.0
-        if own >= LEAST_SHARE:
+        if own >= MIN_ANOMALY_SHARE:
             duration, unit = kind.duration
             yield AnomalySpec(
                 kind=name,
                 share=own,
                 duration=duration,
                 unit=unit,
-                parameters=tuple(told(name, kind, effects).items()),
-                channel_odds=effects.odds(channels) if kind.ONE_CHANNEL else (),
+                parameters=tuple(worker_parameters(name, kind, effects).items()),
+                channel_odds=effects.channel_odds(channels) if kind.SINGLE_CHANNEL else (),
             )
 
 
-def told(name: str, kind: AnomalyType, effects: Effects) -> Parameters:
+def worker_parameters(name: str, kind: AnomalyType, effects: Effects) -> AnomalyParameters:
     """The worker's parameters: the defaults, then what the catalogue says, then what the config states."""
-    return kind.told(kind.merged(kind.DEFAULTS, effects.parameters(name), kind.stated()), effects.severity)
+    return kind.worker_parameters(
+        kind.merge_parameters(kind.DEFAULT_PARAMETERS, effects.parameters(name), kind.configured_parameters()),
+        effects.severity,
+    )

@@ -14,44 +14,46 @@ from pydantic.fields import FieldInfo
 
 from fleet.configuration.anomalies import Anomalies
 from fleet.configuration.catalogue import SensorType
-from fleet.configuration.dialects import Draft, canonical
-from fleet.configuration.faults import Fault, Index, Path, model_faults
+from fleet.configuration.dialects import Draft, canonical_draft
+from fleet.configuration.faults import ConfigIssue, KeyPath, SourceMap, model_issues
 from fleet.configuration.scalars import Flag, Section
 from fleet.configuration.sections import ChannelParameters, Simulation
-from fleet.durations import LONGEST, seconds
+from fleet.durations import MAX_DURATION_SECONDS, parse_duration
 from fleet.errors import UserError
 
-EITHER = (frozenset(("duration_seconds", "duration_readings")), frozenset(("amplitude", "amplitude_percent")))
+EXCLUSIVE_KEYS = (frozenset(("duration_seconds", "duration_readings")), frozenset(("amplitude", "amplitude_percent")))
 """Ways to say the same: a step that uses one takes the place of the other."""
 
 
-def duration(value: object) -> object:
+def coerce_duration(value: object) -> object:
     """Seconds of `1h`, `90m`, `5400`."""
     if isinstance(value, str):
         try:
-            return seconds(value, "")
+            return parse_duration(value, "")
         except UserError:
             raise ValueError("is not a time such as 30s, 5m, 1h30m or 2d") from None
     return float(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else value
 
 
-def change_of(section: type[Section], *names: str) -> type[Section]:
+def partial_model(section: type[Section], *names: str) -> type[Section]:
     """The model of a part of a section: all of its fields, or those named, and none of them needed."""
     kept = {name: field for name, field in section.model_fields.items() if name in names or not names}
-    fields: dict[str, Any] = {name: (optional(field), None) for name, field in kept.items()}
+    fields: dict[str, Any] = {name: (optional_annotation(field), None) for name, field in kept.items()}
     return create_model(f"{section.__name__}Change", __base__=Section, __doc__=section.__doc__, **fields)
 
 
-def optional(field: FieldInfo) -> Any:
+def optional_annotation(field: FieldInfo) -> Any:
     kind = field.annotation
     if isinstance(kind, type) and issubclass(kind, Section):
-        return change_of(kind) | None
+        return partial_model(kind) | None
     return Annotated[(kind, *field.metadata)] | None if field.metadata else kind | None  # type: ignore[operator]
 
 
-AnomaliesChange = change_of(Anomalies)
-ChannelChange = change_of(ChannelParameters, "mean", "std_dev", "min", "max", "lowest", "highest", "daily_amplitude")
-SimulationChange = change_of(Simulation, "readings_per_second")
+AnomaliesChange = partial_model(Anomalies)
+ChannelChange = partial_model(
+    ChannelParameters, "mean", "std_dev", "min", "max", "lowest", "highest", "daily_amplitude"
+)
+SimulationChange = partial_model(Simulation, "readings_per_second")
 
 
 class Step(Section):
@@ -59,9 +61,9 @@ class Step(Section):
 
     at: Annotated[
         float,
-        Field(gt=0, le=LONGEST),
-        BeforeValidator(duration),
-        WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST}),
+        Field(gt=0, le=MAX_DURATION_SECONDS),
+        BeforeValidator(coerce_duration),
+        WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DURATION_SECONDS}),
     ]
     anomalies: AnomaliesChange | None = None  # type: ignore[valid-type]
     normal_parameters: Mapping[str, ChannelChange] | None = None  # type: ignore[valid-type]
@@ -73,64 +75,74 @@ class Step(Section):
         return self.model_dump(exclude_none=True, exclude={"at"})
 
 
-def settle_steps(draft: Draft) -> None:
+def canonicalise_steps(draft: Draft) -> None:
     """Put the words of each step into the canonical ones, as if it were a config of its own."""
-    node = draft.index.nodes.get(("scenario",))
+    node = draft.source_map.nodes.get(("scenario",))
     if node is None or not isinstance(node.value, list):
         return
     for number, child in enumerate(node.value):
         if isinstance(child.value, dict):
-            own = canonical(child)
-            draft.faults.extend(own.faults)
+            own = canonical_draft(child)
+            draft.issues.extend(own.issues)
             draft.get(("scenario",))[number] = own.values
-            draft.index.nodes |= {("scenario", number, *path): found for path, found in own.index.nodes.items() if path}
+            draft.source_map.nodes |= {
+                ("scenario", number, *path): found for path, found in own.source_map.nodes.items() if path
+            }
 
 
-def order_faults(steps: tuple[Step, ...], index: Index) -> Iterator[Fault]:
+def step_order_issues(steps: tuple[Step, ...], source_map: SourceMap) -> Iterator[ConfigIssue]:
     """Steps that do not follow one another."""
     for number, (step, before) in enumerate(zip(steps[1:], steps, strict=False), 1):
         if step.at <= before.at:
             message = f"{step.at:g} seconds are not after the {before.at:g} of the step before"
-            yield index.fault(("scenario", number, "at"), message)
+            yield source_map.issue(("scenario", number, "at"), message)
 
 
-def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+def apply_change(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """The values of `base` with those of `change` over them."""
-    stale = {name for pair in EITHER if pair & change.keys() for name in pair}
+    stale = {name for pair in EXCLUSIVE_KEYS if pair & change.keys() for name in pair}
     result = {name: value for name, value in base.items() if name not in stale}
     for name, value in change.items():
         below = result.get(name)
-        result[name] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        result[name] = (
+            apply_change(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        )
     return result
 
 
-def step_faults(
+def step_issues(
     anomalies: Anomalies, channels: Mapping[str, Any], steps: tuple[Step, ...], draft: Draft, kind: SensorType
-) -> Iterator[Fault]:
+) -> Iterator[ConfigIssue]:
     """What steps say that does not go with what was said before. `channels` are those listed; none are all of a kind's."""
-    yield from order_faults(steps, draft.index)
+    yield from step_order_issues(steps, draft.source_map)
     healthy = {
         name: profile.model_dump(include=set(ChannelParameters.model_fields)) for name, profile in kind.channels.items()
     }
-    values = {name: merged(healthy[name], channel.model_dump(exclude_none=True)) for name, channel in channels.items()}
+    values = {
+        name: apply_change(healthy[name], channel.model_dump(exclude_none=True)) for name, channel in channels.items()
+    }
     values = values or healthy
-    told = anomalies.model_dump(exclude_none=True)
+    values_so_far = anomalies.model_dump(exclude_none=True)
     for number, step in enumerate(steps):
         change = step.changes()
         path = ("scenario", number)
-        told = merged(told, change.get("anomalies", {}))
-        yield from misfits(Anomalies, told, draft.index, (*path, "anomalies"))
+        values_so_far = apply_change(values_so_far, change.get("anomalies", {}))
+        yield from validation_issues(Anomalies, values_so_far, draft.source_map, (*path, "anomalies"))
         for name, part in change.get("normal_parameters", {}).items():
             place = (*path, "normal_parameters", name)
             if name not in values:
-                yield draft.index.fault(place, f"unknown channel; this config has {', '.join(values)}", at_key=True)
+                yield draft.source_map.issue(
+                    place, f"unknown channel; this config has {', '.join(values)}", at_key=True
+                )
             else:
-                values[name] = merged(values[name], part)
-                yield from misfits(ChannelParameters, values[name], draft.index, place)
+                values[name] = apply_change(values[name], part)
+                yield from validation_issues(ChannelParameters, values[name], draft.source_map, place)
 
 
-def misfits(section: type[Section], values: Mapping[str, Any], index: Index, path: Path) -> Iterator[Fault]:
+def validation_issues(
+    section: type[Section], values: Mapping[str, Any], source_map: SourceMap, path: KeyPath
+) -> Iterator[ConfigIssue]:
     try:
         section.model_validate(values)
     except ValidationError as error:
-        yield from model_faults(error, index, section.model_json_schema(), path)
+        yield from model_issues(error, source_map, section.model_json_schema(), path)

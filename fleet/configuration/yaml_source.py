@@ -6,27 +6,27 @@ from pathlib import Path
 
 import yaml
 
-from fleet.configuration.yaml_tree import Mark, Node, Tree
+from fleet.configuration.yaml_tree import Node, SourceMark, TreeBuilder
 from fleet.errors import UserError
 
-LARGEST_FILE = 8_000_000
+MAX_YAML_BYTES = 8_000_000
 
 
 def read_yaml(path: Path) -> Node:
     """The one document of a YAML file, an empty mapping if it is empty; UserError if it cannot be read as one."""
-    return parse_yaml(read_text(path), str(path))
+    return parse_yaml(read_yaml_text(path), str(path))
 
 
-def read_text(path: Path) -> str:
+def read_yaml_text(path: Path) -> str:
     """A UTF-8 text file of at most 8 MB; UserError if it is anything else."""
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
+            data = file.read(MAX_YAML_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(f"{path}: cannot be read: {reason[:1].lower()}{reason[1:]}") from None
-    if len(data) > LARGEST_FILE:
-        raise UserError(f"{path}: more than {LARGEST_FILE // 1_000_000} MB is not a config file")
+    if len(data) > MAX_YAML_BYTES:
+        raise UserError(f"{path}: more than {MAX_YAML_BYTES // 1_000_000} MB is not a config file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -38,17 +38,17 @@ def read_text(path: Path) -> str:
 def parse_yaml(text: str, origin: str) -> Node:
     """The one document in `text`; `origin` names it in errors."""
     try:
-        return Tree(origin).build(text)
+        return TreeBuilder(origin).build(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Mark(origin, mark.line + 1, mark.column + 1) if mark is not None else Mark(origin)
+        place = SourceMark(origin, mark.line + 1, mark.column + 1) if mark is not None else SourceMark(origin)
         raise UserError(f"{place}: not valid YAML: {error.problem or error.context}") from None
     except yaml.reader.ReaderError as error:
-        raise UserError(f"{origin}: not valid YAML: {unreadable(error)}") from None
+        raise UserError(f"{origin}: not valid YAML: {describe_reader_error(error)}") from None
     except RecursionError:  # the Python parser recurses where libyaml does not
         raise UserError(f"{origin}: nested too deeply") from None
 
 
-def unreadable(error: yaml.reader.ReaderError) -> str:
+def describe_reader_error(error: yaml.reader.ReaderError) -> str:
     code = error.character if isinstance(error.character, int) else ord(error.character)
     return f"{error.reason} (0x{code:02x} at position {error.position})"

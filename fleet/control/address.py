@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LONGEST_PATH = 100
+MAX_SOCKET_PATH_BYTES = 100
 """Bytes that the address of a Unix socket may have everywhere (104 on macOS)."""
 
 
 @contextmanager
-def short(path: Path) -> Iterator[str]:
+def socket_address(path: Path) -> Iterator[str]:
     """An address for a Unix socket at `path`, through a link where the path is too long for one."""
-    if len(os.fsencode(path)) <= LONGEST_PATH:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         yield str(path)
         return
     with tempfile.TemporaryDirectory(prefix="fleet-") as directory:

@@ -10,15 +10,15 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from fleet.control.address import short
+from fleet.control.address import socket_address
 from fleet.errors import UserError
-from fleet.quotes import escaped
+from fleet.quotes import escape
 
-PATIENCE = 30.0
+ANSWER_TIMEOUT_SECONDS = 30.0
 """Seconds to wait for the fleet's answer: minting a thousand identities takes one or two."""
 
 
-class Refused(UserError):
+class CommandRefused(UserError):
     """The fleet is there and does not do it, for a `reason`; `invalid` says that it is no command at all."""
 
     def __init__(self, directory: Path, reason: str, *, invalid: bool) -> None:
@@ -26,16 +26,16 @@ class Refused(UserError):
         self.reason, self.invalid = reason, invalid
 
 
-def call(path: Path, timeout: float, /, **command: Any) -> dict[str, Any]:
+def send_command(path: Path, timeout: float, /, **command: Any) -> dict[str, Any]:
     """Send a command to the fleet behind the socket at `path` and return its answer.
 
-    UserError if no fleet listens there, or if it does not answer within `timeout` seconds; Refused if it refuses.
+    UserError if no fleet listens there, or if it does not answer within `timeout` seconds; CommandRefused if it refuses.
     """
     directory = path.parent.parent
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         try:
-            with short(path) as address:
+            with socket_address(path) as address:
                 connection.connect(address)
             connection.sendall(json.dumps(command).encode() + b"\n")
             with connection.makefile("rb") as answers:
@@ -57,5 +57,5 @@ def call(path: Path, timeout: float, /, **command: Any) -> dict[str, Any]:
     answer: dict[str, Any] = told if isinstance(told, dict) else {}
     if answer.get("ok") is True:
         return answer
-    reason = escaped(str(answer.get("error", "what answers there is no fleet")))
-    raise Refused(directory, reason, invalid=answer.get("invalid") is True)
+    reason = escape(str(answer.get("error", "what answers there is no fleet")))
+    raise CommandRefused(directory, reason, invalid=answer.get("invalid") is True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-MOST_NAMED = 1000
+MAX_SENSORS_NAMED = 1000
 """Sensors that one command can name; more are meant by what they have in common."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -26,10 +26,10 @@ class Command(BaseModel):
     by: Annotated[str, Field(max_length=100)] = "command line"
 
 
-class Selective(Command):
+class SelectorCommand(Command):
     """Of all sensors those to whom everything that is said applies; `share` is of those that are left."""
 
-    sensors: Annotated[tuple[Name, ...], Field(max_length=MOST_NAMED)] | None = None
+    sensors: Annotated[tuple[Name, ...], Field(max_length=MAX_SENSORS_NAMED)] | None = None
     city: Name | None = None
     manufacturer: Name | None = None
     firmware: Name | None = None
@@ -54,7 +54,7 @@ class Restart(Command):
     sensor: Name
 
 
-class Roll(Command):
+class StartRollout(Command):
     """Times are in seconds, shares from 0 to 1. Without `step` and `every` all at once."""
 
     command: Literal["rollout"]
@@ -64,7 +64,7 @@ class Roll(Command):
     every: Annotated[float, Field(gt=0, le=1e9)] | None = None
 
     @model_validator(mode="after")
-    def in_steps(self) -> Roll:
+    def check_step_and_every(self) -> StartRollout:
         if (self.step is None) != (self.every is None):
             raise ValueError("step and every belong together")
         if self.step is not None and self.step > self.share:
@@ -72,7 +72,7 @@ class Roll(Command):
         return self
 
 
-class Inject(Selective):
+class Inject(SelectorCommand):
     """`at` is simulated time as ISO 8601, None now; without `id` it gets one."""
 
     command: Literal["inject"]
@@ -91,21 +91,21 @@ class Cancel(Command):
     id: InjectionId
 
 
-class Pause(Selective):
+class Pause(SelectorCommand):
     command: Literal["pause"]
 
 
-class Resume(Selective):
+class Resume(SelectorCommand):
     command: Literal["resume"]
 
 
-class Probability(Selective):
+class Probability(SelectorCommand):
     """None is the config's again."""
 
     command: Literal["probability"]
     probability: Annotated[float, Field(ge=0, le=1)] | None
 
 
-AnyCommand = Status | Down | Scale | Restart | Roll | Inject | Cancel | Pause | Resume | Probability
+AnyCommand = Status | Down | Scale | Restart | StartRollout | Inject | Cancel | Pause | Resume | Probability
 Answer = dict[str, Any]
-COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])
+COMMAND_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])

@@ -17,34 +17,34 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from fleet.control.address import short
-from fleet.control.commands import COMMANDS, Answer, AnyCommand
+from fleet.control.address import socket_address
+from fleet.control.commands import COMMAND_ADAPTER, Answer, AnyCommand
 from fleet.errors import UserError
-from fleet.quotes import escaped, legible
+from fleet.quotes import escape, escape_short
 
 log = logging.getLogger("control")
 
-LONGEST = 256 * 1024  # four times what HTTP takes: a body may be written out longer than it came
-LONGEST_REASON = 1000
-MOST_CLIENTS = 32
+MAX_COMMAND_BYTES = 256 * 1024  # four times what HTTP takes: a body may be written out longer than it came
+MAX_REASON_LENGTH = 1000
+MAX_CLIENTS = 32
 
 
-class Loop(Protocol):
+class SocketLoop(Protocol):
     """Waits for sockets and calls back when they can be read; the supervisor's."""
 
     def watch(self, source: socket.socket, ready: Callable[[], None]) -> None: ...
     def unwatch(self, source: socket.socket) -> None: ...
 
 
-class ControlSocket:
+class ControlServer:
     """The fleet's end: served by a loop, never blocking it."""
 
-    def __init__(self, path: Path, loop: Loop, handle: Callable[[AnyCommand], Answer]) -> None:
+    def __init__(self, path: Path, loop: SocketLoop, handle: Callable[[AnyCommand], Answer]) -> None:
         self._path, self._loop, self._handle = path, loop, handle
         path.unlink(missing_ok=True)  # left by a killed fleet; the lock says that nobody uses it
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.setblocking(False)
-        with short(path) as address:
+        with socket_address(path) as address:
             mask = os.umask(0o177)
             try:
                 self._listener.bind(address)
@@ -62,7 +62,7 @@ class ControlSocket:
         self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
-        if len(self._clients) >= MOST_CLIENTS:
+        if len(self._clients) >= MAX_CLIENTS:
             self._forget(next(iter(self._clients)))  # the oldest: an operator asks, reads and goes
         try:
             client, _ = self._listener.accept()
@@ -80,11 +80,11 @@ class ControlSocket:
         if client not in self._clients:
             return  # forgotten since the loop saw that it had something to say
         try:
-            received = client.recv(LONGEST)
+            received = client.recv(MAX_COMMAND_BYTES)
         except ConnectionResetError:
             received = b""
         text = self._clients[client] + received
-        if not received or len(text) > LONGEST:
+        if not received or len(text) > MAX_COMMAND_BYTES:
             self._forget(client)
             return
         *lines, self._clients[client] = text.split(b"\n")
@@ -94,13 +94,16 @@ class ControlSocket:
 
     def _answer(self, line: bytes) -> Answer:
         try:
-            return {"ok": True, **self._handle(COMMANDS.validate_json(line))}
+            return {"ok": True, **self._handle(COMMAND_ADAPTER.validate_json(line))}
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "command"
-            return {**refusal(f"{legible(place)}: {first['msg'].removeprefix('Value error, ')}"), "invalid": True}
+            return {
+                **error_answer(f"{escape_short(place)}: {first['msg'].removeprefix('Value error, ')}"),
+                "invalid": True,
+            }
         except UserError as error:
-            return refusal(str(error))
+            return error_answer(str(error))
 
     def _send(self, client: socket.socket, answer: Answer) -> bool:
         try:
@@ -116,6 +119,6 @@ class ControlSocket:
         client.close()
 
 
-def refusal(reason: str) -> Answer:
+def error_answer(reason: str) -> Answer:
     """What was wrong, without what a terminal would obey, and no longer than a few lines of it."""
-    return {"error": escaped(reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 3]}...")}
+    return {"error": escape(reason if len(reason) <= MAX_REASON_LENGTH else f"{reason[: MAX_REASON_LENGTH - 3]}...")}

@@ -15,17 +15,17 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fleet.documents import parse_json, quoted, read_text, refuse, writable
+from fleet.documents import is_one_line, parse_json, raise_json_error, read_text_file, short_json
 from fleet.errors import UserError
 from fleet.geography.timezones import timezones
-from fleet.packaged import packaged
+from fleet.packaged import resource_path
 
-COLUMNS = ("name", "country", "admin1", "latitude", "longitude", "population", "timezone")
-SPELLINGS = {"city": "name", "lat": "latitude", "lon": "longitude", "lng": "longitude", "state": "admin1"}
-DEFAULTS = {"country": "", "admin1": "", "population": 1, "timezone": "UTC"}
-LONGEST_NAME, LONGEST_CODE = 100, 40  # together they are an address
-TEXT: tuple[tuple[type, ...], str] = ((str,), "text")
-KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+CITY_COLUMNS = ("name", "country", "admin1", "latitude", "longitude", "population", "timezone")
+COLUMN_ALIASES = {"city": "name", "lat": "latitude", "lon": "longitude", "lng": "longitude", "state": "admin1"}
+COLUMN_DEFAULTS = {"country": "", "admin1": "", "population": 1, "timezone": "UTC"}
+MAX_CITY_NAME_LENGTH, MAX_CITY_CODE_LENGTH = 100, 40  # together they are an address
+TEXT_TYPE: tuple[tuple[type, ...], str] = ((str,), "text")
+COLUMN_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "latitude": ((int, float), "a number"),
     "longitude": ((int, float), "a number"),
     "population": ((int,), "a whole number"),
@@ -45,7 +45,7 @@ class City(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
+class CityFilters:
     """Which cities may be chosen: the `number_of_cities` largest of those that pass the others."""
 
     number_of_cities: int | None = None
@@ -56,14 +56,14 @@ class Filters:
 
     def __str__(self) -> str:
         fields = ((name, getattr(self, name)) for name in self.__slots__)
-        return ", ".join(f"{name}={shown(value)}" for name, value in fields if value not in (None, ()))
+        return ", ".join(f"{name}={format_filter(value)}" for name, value in fields if value not in (None, ()))
 
 
-def shown(value: int | tuple[str, ...]) -> str:
+def format_filter(value: int | tuple[str, ...]) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def choose_from(cities: Iterable[City], filters: Filters) -> tuple[City, ...]:
+def filter_cities(cities: Iterable[City], filters: CityFilters) -> tuple[City, ...]:
     """The cities that pass, largest first (equal ones in the order of the table).
 
     Country codes are compared without case. UserError if nothing is left, or if `include_countries` names a country
@@ -95,7 +95,7 @@ def choose_from(cities: Iterable[City], filters: Filters) -> tuple[City, ...]:
     return chosen
 
 
-def cities_at(cities: Iterable[City], location: str) -> tuple[City, ...]:
+def cities_named(cities: Iterable[City], location: str) -> tuple[City, ...]:
     """The largest inhabited city that a location such as "Denver", "New York" or "Denver, CO, USA" names, if any."""
     name = location.partition(",")[0].strip().casefold()
     named = [city for city in cities if city.population and city.name.casefold() in (name, f"{name} city")]
@@ -105,23 +105,23 @@ def cities_at(cities: Iterable[City], location: str) -> tuple[City, ...]:
 def read_cities(path: Path | None = None) -> tuple[City, ...]:
     """The cities of the file, in its order; the packaged table without one. UserError says what is wrong where."""
     if path is None:
-        path = packaged("cities.tsv")
-    text = read_text(path)
-    cities = from_json(text, path) if text.lstrip()[:1] in ("[", "{") else from_table(text, path)
+        path = resource_path("cities.tsv")
+    text = read_text_file(path)
+    cities = parse_city_json(text, path) if text.lstrip()[:1] in ("[", "{") else parse_city_table(text, path)
     if not cities:
         raise UserError(f"{path}: no cities in it")
     return cities
 
 
-def from_table(text: str, path: Path) -> tuple[City, ...]:
+def parse_city_table(text: str, path: Path) -> tuple[City, ...]:
     """The cities of a TSV text. The packaged 5000 take a few milliseconds, so the fields are not models."""
     lines = text.split("\n")
     header = lines[0].split("\t")
-    missing = [name for name in COLUMNS if name not in header]
+    missing = [name for name in CITY_COLUMNS if name not in header]
     if missing:
-        raise UserError(f"{path}:1: no column {', '.join(missing)} (needed, tab-separated: {', '.join(COLUMNS)})")
-    pick = itemgetter(*(header.index(name) for name in COLUMNS))
-    refuse_unwritable(text, path)
+        raise UserError(f"{path}:1: no column {', '.join(missing)} (needed, tab-separated: {', '.join(CITY_COLUMNS)})")
+    pick = itemgetter(*(header.index(name) for name in CITY_COLUMNS))
+    reject_control_characters(text, path)
     known = timezones()
     cities = []
     for number, line in enumerate(islice(lines, 1, None), start=2):
@@ -131,24 +131,24 @@ def from_table(text: str, path: Path) -> tuple[City, ...]:
             name, country, admin1, latitude, longitude, population, timezone = pick(line.split("\t"))
             city = City(name, country, admin1, float(latitude), float(longitude), int(population), timezone)
         except (IndexError, ValueError):
-            raise UserError(f"{path}:{number}: {unreadable(line.split(chr(9)), header)}") from None
-        if not sound(city, known):
-            key, allowed = fault(city)
-            raise UserError(f"{path}:{number}: {key}: {quoted(getattr(city, key))} {allowed}")
+            raise UserError(f"{path}:{number}: {describe_bad_row(line.split(chr(9)), header)}") from None
+        if not is_valid(city, known):
+            key, allowed = invalid_field(city)
+            raise UserError(f"{path}:{number}: {key}: {short_json(getattr(city, key))} {allowed}")
         cities.append(city)
     return tuple(cities)
 
 
-def refuse_unwritable(text: str, path: Path) -> None:
+def reject_control_characters(text: str, path: Path) -> None:
     """UserError if there is something in the table that could not stand in a line of another file."""
-    if writable(text.replace("\t", "").replace("\n", "")):
+    if is_one_line(text.replace("\t", "").replace("\n", "")):
         return
     for number, line in enumerate(text.split("\n"), start=1):
-        if not writable(line.replace("\t", "")):
-            raise UserError(f"{path}:{number}: {quoted(line)} has control characters in it")
+        if not is_one_line(line.replace("\t", "")):
+            raise UserError(f"{path}:{number}: {short_json(line)} has control characters in it")
 
 
-def unreadable(fields: list[str], header: list[str]) -> str:
+def describe_bad_row(fields: list[str], header: list[str]) -> str:
     """Why a line of the table is not a city."""
     if len(fields) < len(header):
         return f"{len(fields)} fields, the header has {len(header)}"
@@ -157,25 +157,25 @@ def unreadable(fields: list[str], header: list[str]) -> str:
         try:
             float(row[key])
         except ValueError:
-            return f"{key}: {quoted(row[key])} is not a number"
-    return f"population: {quoted(row['population'])} is not a whole number"
+            return f"{key}: {short_json(row[key])} is not a number"
+    return f"population: {short_json(row['population'])} is not a whole number"
 
 
-def sound(city: City, known: frozenset[str]) -> bool:
+def is_valid(city: City, known: frozenset[str]) -> bool:
     return (
         -90 <= city.latitude <= 90
         and -180 <= city.longitude <= 180
         and city.population >= 0
         and city.timezone in known
         and city.name.strip() != ""
-        and len(city.name) <= LONGEST_NAME
+        and len(city.name) <= MAX_CITY_NAME_LENGTH
         and not city.country.isspace()
-        and len(city.country) <= LONGEST_CODE
-        and len(city.admin1) <= LONGEST_CODE
+        and len(city.country) <= MAX_CITY_CODE_LENGTH
+        and len(city.admin1) <= MAX_CITY_CODE_LENGTH
     )
 
 
-def fault(city: City) -> tuple[str, str]:
+def invalid_field(city: City) -> tuple[str, str]:
     """The field that makes a city unsound, and what is allowed there."""
     if not -90 <= city.latitude <= 90:
         return "latitude", "is not a latitude (-90 to 90 degrees)"
@@ -185,45 +185,51 @@ def fault(city: City) -> tuple[str, str]:
         return "population", "is negative"
     if not city.name.strip() or city.country.isspace():
         return ("country", "is blank") if city.name.strip() else ("name", "is empty")
-    for key, most in (("name", LONGEST_NAME), ("country", LONGEST_CODE), ("admin1", LONGEST_CODE)):
+    for key, most in (
+        ("name", MAX_CITY_NAME_LENGTH),
+        ("country", MAX_CITY_CODE_LENGTH),
+        ("admin1", MAX_CITY_CODE_LENGTH),
+    ):
         if len(getattr(city, key)) > most:
             return key, f"is longer than {most} characters"
     return "timezone", "is not a time zone (such as America/Denver)"
 
 
-def from_json(text: str, path: Path) -> tuple[City, ...]:
+def parse_city_json(text: str, path: Path) -> tuple[City, ...]:
     """The cities of a JSON text."""
     document = parse_json(text, path)
     inner: tuple[str | int, ...] = ()
     if isinstance(document, dict) and isinstance(document.get("cities"), list):
         document, inner = document["cities"], ("cities",)
     entries = enumerate(document) if isinstance(document, list) else document.items()
-    return tuple(from_entry(entry, (*inner, key), text, path) for key, entry in entries)
+    return tuple(parse_city(entry, (*inner, key), text, path) for key, entry in entries)
 
 
-def from_entry(entry: Any, keys: tuple[str | int, ...], text: str, path: Path) -> City:
+def parse_city(entry: Any, keys: tuple[str | int, ...], text: str, path: Path) -> City:
     """One city of a JSON text; `keys` lead to it. A field that is null is taken as left out."""
     if not isinstance(entry, dict):
-        refuse(path, text, keys, entry, "is not an object with latitude and longitude")
-    fields: dict[str, Any] = dict(DEFAULTS) if isinstance(keys[-1], int) else {**DEFAULTS, "name": keys[-1]}
+        raise_json_error(path, text, keys, entry, "is not an object with latitude and longitude")
+    fields: dict[str, Any] = (
+        dict(COLUMN_DEFAULTS) if isinstance(keys[-1], int) else {**COLUMN_DEFAULTS, "name": keys[-1]}
+    )
     spelled = {}
     for key, value in entry.items():
-        name = SPELLINGS.get(key, key)
-        if value is None or name not in COLUMNS:
+        name = COLUMN_ALIASES.get(key, key)
+        if value is None or name not in CITY_COLUMNS:
             continue
-        kinds, kind = KINDS.get(name, TEXT)
-        if not isinstance(value, kinds) or isinstance(value, bool) or unwritable(value):
-            refuse(path, text, (*keys, key), value, f"is not {kind}")
+        kinds, kind = COLUMN_TYPES.get(name, TEXT_TYPE)
+        if not isinstance(value, kinds) or isinstance(value, bool) or has_control_characters(value):
+            raise_json_error(path, text, (*keys, key), value, f"is not {kind}")
         fields[name], spelled[name] = value, key
-    for name in COLUMNS:
+    for name in CITY_COLUMNS:
         if name not in fields:
-            refuse(path, text, keys, entry, f"has no {name}")
+            raise_json_error(path, text, keys, entry, f"has no {name}")
     city = City(**fields)
-    if not sound(city, timezones()):
-        name, allowed = fault(city)
-        refuse(path, text, (*keys, spelled.get(name, name)), getattr(city, name), allowed)
+    if not is_valid(city, timezones()):
+        name, allowed = invalid_field(city)
+        raise_json_error(path, text, (*keys, spelled.get(name, name)), getattr(city, name), allowed)
     return city._replace(latitude=float(city.latitude), longitude=float(city.longitude))
 
 
-def unwritable(value: object) -> bool:
-    return isinstance(value, str) and not writable(value)
+def has_control_characters(value: object) -> bool:
+    return isinstance(value, str) and not is_one_line(value)

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 STANDARD_TEMPERATURE = 15.0
 """degC at sea level in the standard atmosphere: there climate changes nothing."""
-LAPSE = 6.5e-3
+LAPSE_RATE = 6.5e-3
 """Kelvin per metre."""
-EXPONENT = 5.25588
-HIGHEST, LOWEST = 11_000.0, -5_000.0
+BAROMETRIC_EXPONENT = 5.25588
+MAX_ALTITUDE_METRES, MIN_ALTITUDE_METRES = 11_000.0, -5_000.0
 """Metres between which the formulas hold."""
-TERMS = 24
+BINOMIAL_TERMS = 24
 """Of a series in L h / T0, which is below 0.25: the rest is below 1e-15."""
 
 
@@ -60,27 +60,27 @@ PARALLELS = (
 class Climate(NamedTuple):
     """What a place differs in from sea level in the standard atmosphere.
 
-    `warmth` is added to the mean temperature of the year and `swing` to that of July (and taken from January's), both
-    in kelvin; pressure is multiplied by `pressure`. Rounded, so that the sensors of a city share theirs.
+    `temperature_offset` is added to the mean temperature of the year and `seasonal_amplitude` to that of July (and taken from January's), both
+    in kelvin; pressure is multiplied by `pressure_factor`. Rounded, so that the sensors of a city share theirs.
     """
 
-    warmth: float
-    swing: float
-    pressure: float
+    temperature_offset: float
+    seasonal_amplitude: float
+    pressure_factor: float
 
 
 def climate_of(latitude: float, altitude: float) -> Climate:
     """The climate at a latitude in degrees and an altitude in metres above the sea."""
-    above = min(max(altitude, LOWEST), HIGHEST)
-    place = parallel(latitude)
+    above = min(max(altitude, MIN_ALTITUDE_METRES), MAX_ALTITUDE_METRES)
+    place = interpolate_parallel(latitude)
     return Climate(
-        warmth=round(place.year - STANDARD_TEMPERATURE - LAPSE * above, 1),
-        swing=round((place.july - place.january) / 2, 1),
-        pressure=round(pressure_share(above), 5),
+        temperature_offset=round(place.year - STANDARD_TEMPERATURE - LAPSE_RATE * above, 1),
+        seasonal_amplitude=round((place.july - place.january) / 2, 1),
+        pressure_factor=round(pressure_ratio(above), 5),
     )
 
 
-def parallel(latitude: float) -> Parallel:
+def interpolate_parallel(latitude: float) -> Parallel:
     """The temperatures of any parallel, by proportion between those of the table."""
     upper = min(max(bisect_right(PARALLELS, latitude, key=lambda place: place.latitude), 1), len(PARALLELS) - 1)
     south, north = PARALLELS[upper - 1 : upper + 1]
@@ -88,11 +88,11 @@ def parallel(latitude: float) -> Parallel:
     return Parallel(*(low + part * (high - low) for low, high in zip(south, north, strict=True)))
 
 
-def pressure_share(altitude: float) -> float:
+def pressure_ratio(altitude: float) -> float:
     """The pressure at an altitude in metres as a share of that at sea level: (1 - x)^5.25588 by its binomial series."""
-    x = LAPSE * altitude / (STANDARD_TEMPERATURE + 273.15)
+    x = LAPSE_RATE * altitude / (STANDARD_TEMPERATURE + 273.15)
     share = term = 1.0
-    for order in range(TERMS):
-        term *= (order - EXPONENT) / (order + 1) * x
+    for order in range(BINOMIAL_TERMS):
+        term *= (order - BAROMETRIC_EXPONENT) / (order + 1) * x
         share += term
     return share

@@ -10,42 +10,42 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TypeVar
 
-Option = TypeVar("Option")
+Choice = TypeVar("Choice")
 
-SPAN = 1_000_000
+NUMBER_COUNT = 1_000_000
 
 
-class Draws:
+class IdentityRandom:
     """All draws for identity `number` of a fleet with `seed`."""
 
     def __init__(self, seed: int, number: int) -> None:
         self._address = blake2b(f"{seed}/{number}/".encode(), digest_size=8, person=b"fleet-identity")
 
-    def word(self, purpose: str) -> int:
+    def random_bits(self, purpose: str) -> int:
         """A whole number, uniform in [0, 2^64)."""
         drawn = self._address.copy()
         drawn.update(purpose.encode())
         return int.from_bytes(drawn.digest(), "little")
 
-    def share(self, purpose: str) -> float:
+    def random_fraction(self, purpose: str) -> float:
         """A number uniform in [0, 1)."""
-        return (self.word(purpose) >> 11) * 2.0**-53
+        return (self.random_bits(purpose) >> 11) * 2.0**-53
 
-    def between(self, first: int, last: int, purpose: str) -> int:
+    def random_integer(self, first: int, last: int, purpose: str) -> int:
         """A whole number, uniform from `first` to `last`, both possible (uneven by less than their span / 2^64)."""
-        return first + (self.word(purpose) * (last - first + 1) >> 64)
+        return first + (self.random_bits(purpose) * (last - first + 1) >> 64)
 
-    def pick(self, options: Sequence[Option], purpose: str) -> Option:
+    def choose(self, options: Sequence[Choice], purpose: str) -> Choice:
         """One of the options, of which there is at least one."""
-        return options[self.between(0, len(options) - 1, purpose)]
+        return options[self.random_integer(0, len(options) - 1, purpose)]
 
 
-def shuffled(number: int, seed: int, purpose: str) -> int:
+def permute(number: int, seed: int, purpose: str) -> int:
     """Where a shuffle of 0..999,999 puts `number` (modulo a million): no two numbers get the same.
 
     A Feistel network on 20 bits, four rounds, walked on until the value is in the range.
     """
-    value = number % SPAN
+    value = number % NUMBER_COUNT
     while True:
         left, right = divmod(value, 1024)
         for turn in range(4):
@@ -53,5 +53,5 @@ def shuffled(number: int, seed: int, purpose: str) -> int:
             mask = int.from_bytes(blake2b(address, digest_size=2, person=b"fleet-shuffle").digest(), "little") % 1024
             left, right = right, left ^ mask
         value = left * 1024 + right
-        if value < SPAN:
+        if value < NUMBER_COUNT:
             return value

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from math import asin, atan2, cos, degrees, hypot, pi, radians, sin, sqrt
 
-EARTH_RADIUS = 6_371_008.8
+EARTH_RADIUS_METRES = 6_371_008.8
 """Mean radius of the Earth in metres (IUGG R1)."""
 
-DECIMALS = 6
-ROUNDING = 0.08
-"""Metres by which rounding to `DECIMALS` can move a point: half of 0.11 m each way."""
+COORDINATE_DECIMALS = 6
+ROUNDING_METRES = 0.08
+"""Metres by which rounding to `COORDINATE_DECIMALS` can move a point: half of 0.11 m each way."""
 
 
-def scattered(latitude: float, longitude: float, radius: float, area: float, turn: float) -> tuple[float, float]:
+def scatter_point(latitude: float, longitude: float, radius: float, area: float, turn: float) -> tuple[float, float]:
     """A point within `radius` metres of a place, as (latitude, longitude) in degrees, to six decimals.
 
     `area` and `turn` are in [0, 1): the share of the disc's area that is nearer than the point, and the direction as
@@ -20,7 +20,7 @@ def scattered(latitude: float, longitude: float, radius: float, area: float, tur
     grows with sin^2(angle / 2). Longitudes are wrapped into [-180, 180]; the poles are places like any other.
     The destination-point formula, with atan2 for asin so that it stays exact near the poles.
     """
-    reach = min(max(radius - ROUNDING, 0.0) / EARTH_RADIUS, pi)
+    reach = min(max(radius - ROUNDING_METRES, 0.0) / EARTH_RADIUS_METRES, pi)
     angle = 2 * asin(sqrt(area) * sin(reach / 2))
     bearing = 2 * pi * turn
     phi, lam = radians(latitude), radians(longitude)
@@ -29,4 +29,4 @@ def scattered(latitude: float, longitude: float, radius: float, area: float, tur
     out = cos(phi) * cos(angle) - sin(phi) * ahead
     north = degrees(atan2(up, hypot(out, aside)))
     east = (degrees(lam + atan2(aside, out)) + 180) % 360 - 180
-    return round(north, DECIMALS), round(east, DECIMALS)
+    return round(north, COORDINATE_DECIMALS), round(east, COORDINATE_DECIMALS)

@@ -1,6 +1,6 @@
 """The fields of an identity file and where they stand in either format.
 
-`PLACES` is the whole of both formats. A new field is one line there, one in `Fields` and one in `nested`
+`FIELD_PATHS` is the whole of both formats. A new field is one line there, one in `IdentityFields` and one in `nested`
 (`fleet.identity.identities`).
 """
 
@@ -12,43 +12,45 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fleet.documents import writable
+from fleet.documents import is_one_line
 from fleet.geography.timezones import timezones
 
-SENSOR_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
+SENSOR_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
 
-Place = tuple[str, ...]
-DEVICE = ("manufacturer", "model", "firmware_version", "serial_number", "manufacture_date")
-DEPLOYMENT = ("deployment_type", "installation_date", "height_meters", "orientation_degrees")
-METADATA = ("instance_id", "sensor_type")
-LOCATION = ("city", "state", "country", "timezone", "latitude", "longitude")
+JsonPath = tuple[str, ...]
+DEVICE_FIELDS = ("manufacturer", "model", "firmware_version", "serial_number", "manufacture_date")
+DEPLOYMENT_FIELDS = ("deployment_type", "installation_date", "height_meters", "orientation_degrees")
+METADATA_FIELDS = ("instance_id", "sensor_type")
+LOCATION_FIELDS = ("city", "state", "country", "timezone", "latitude", "longitude")
 
 
-def under(*section: str, names: tuple[str, ...]) -> dict[Place, str]:
+def nested_paths(*section: str, names: tuple[str, ...]) -> dict[JsonPath, str]:
     return {(*section, name): name for name in names}
 
 
 # The path of a value in a file -> the field it gives.
-PLACES: dict[Place, str] = {
+FIELD_PATHS: dict[JsonPath, str] = {
     ("id",): "sensor_id",  # the flat format
-    **under(names=("sensor_id", "type", "location", *LOCATION, *DEVICE, *DEPLOYMENT, *METADATA)),
-    **under("location", names=LOCATION),  # the nested one
+    **nested_paths(
+        names=("sensor_id", "type", "location", *LOCATION_FIELDS, *DEVICE_FIELDS, *DEPLOYMENT_FIELDS, *METADATA_FIELDS)
+    ),
+    **nested_paths("location", names=LOCATION_FIELDS),  # the nested one
     ("location", "address"): "location",
-    **under("location", "coordinates", names=("latitude", "longitude")),
-    **under("device_info", names=DEVICE),
-    **under("deployment", names=DEPLOYMENT),
-    **under("metadata", names=METADATA),
+    **nested_paths("location", "coordinates", names=("latitude", "longitude")),
+    **nested_paths("device_info", names=DEVICE_FIELDS),
+    **nested_paths("deployment", names=DEPLOYMENT_FIELDS),
+    **nested_paths("metadata", names=METADATA_FIELDS),
     ("metadata", "minted", "seed"): "minted_seed",
     ("metadata", "minted", "index"): "minted_index",
     ("metadata", "minted", "settings"): "minted_settings",
 }
-SECTIONS = {path[:length] for path in PLACES for length in range(1, len(path))}
+SECTION_PATHS = {path[:length] for path in FIELD_PATHS for length in range(1, len(path))}
 
 
-def text_of_one_line(text: str) -> str:
+def one_line_text(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
-    if not writable(text):
+    if not is_one_line(text):
         raise ValueError("must be one line of text without control characters")
     return text
 
@@ -69,51 +71,51 @@ def calendar_date(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(text_of_one_line), Field(max_length=200)]
+OneLineText = Annotated[str, AfterValidator(one_line_text), Field(max_length=200)]
 CalendarDate = Annotated[str, AfterValidator(calendar_date)]
 
 
-class Fields(BaseModel):
+class IdentityFields(BaseModel):
     """The fields of an identity file, flat, as checked on the way in."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    sensor_id: Annotated[str, Field(pattern=SENSOR_ID)]
-    type: Text | None = None
-    location: Text | None = None
-    city: Text | None = None
-    state: Text | None = None
-    country: Text | None = None
+    sensor_id: Annotated[str, Field(pattern=SENSOR_ID_PATTERN)]
+    type: OneLineText | None = None
+    location: OneLineText | None = None
+    city: OneLineText | None = None
+    state: OneLineText | None = None
+    country: OneLineText | None = None
     latitude: Annotated[float, Field(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Field(ge=-180, le=180)] | None = None
     timezone: Annotated[str, AfterValidator(existing_timezone)] = "UTC"
-    manufacturer: Text | None = None
-    model: Text | None = None
-    firmware_version: Text | None = None
-    serial_number: Text | None = None
+    manufacturer: OneLineText | None = None
+    model: OneLineText | None = None
+    firmware_version: OneLineText | None = None
+    serial_number: OneLineText | None = None
     manufacture_date: CalendarDate | None = None
-    deployment_type: Text | None = None
+    deployment_type: OneLineText | None = None
     installation_date: CalendarDate | None = None
     height_meters: Annotated[float, Field(ge=-12_000, le=100_000)] | None = None
     orientation_degrees: Annotated[float, Field(ge=0, le=360)] | None = None
-    instance_id: Text | None = None
-    sensor_type: Text | None = None
+    instance_id: OneLineText | None = None
+    sensor_type: OneLineText | None = None
     minted_seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None  # as of a config
     minted_index: Annotated[int, Field(ge=0)] | None = None
     minted_settings: str = ""
 
 
-def leaves(section: Mapping[str, Any], above: Place = ()) -> Iterator[tuple[Place, Any]]:
+def document_fields(section: Mapping[str, Any], above: JsonPath = ()) -> Iterator[tuple[JsonPath, Any]]:
     """The values of a document with their paths, descending into sections of the format only."""
     for key, value in section.items():
         keys = (*above, key)
-        if isinstance(value, dict) and keys in SECTIONS:
-            yield from leaves(value, keys)
+        if isinstance(value, dict) and keys in SECTION_PATHS:
+            yield from document_fields(value, keys)
         else:
             yield keys, value
 
 
-ALLOWED = {
+REQUIREMENTS = {
     "string_pattern_mismatch": "must be 1 to 64 letters, digits, '_', '.' or '-', the first a letter or digit",
     "string_type": "must be text, in double quotes",
     "string_unicode": "must be text that UTF-8 can spell",
@@ -122,7 +124,7 @@ ALLOWED = {
 }
 
 
-def allowed(kind: str, message: str) -> str:
+def describe_requirement(kind: str, message: str) -> str:
     """What a refused value must be, from the kind and the message of pydantic's error."""
     message = message.removeprefix("Value error, ")
-    return ALLOWED.get(kind, message.replace("Input should be", "must be").replace("String should", "must"))
+    return REQUIREMENTS.get(kind, message.replace("Input should be", "must be").replace("String should", "must"))

@@ -9,19 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fleet.documents import parse_json, quoted, read_text
+from fleet.documents import parse_json, read_text_file, short_json
 from fleet.errors import UserError
-from fleet.identity.fields import PLACES, SECTIONS, leaves
+from fleet.identity.fields import FIELD_PATHS, SECTION_PATHS, document_fields
 from fleet.identity.identities import identity_files, read_identity
 
-FIRMWARE = "firmware_version"
+FIRMWARE_FIELD = "firmware_version"
 
 
 def set_firmware(directory: Path, sensor_id: str, firmware: str | None) -> None:
     """Write another firmware into the file of a sensor, whole or not at all; UserError if it cannot be done."""
-    path = file_of(directory, sensor_id)
-    document = parse_json(read_text(path), path)
-    *sections, key = place_of_firmware(document)
+    path = find_identity_file(directory, sensor_id)
+    document = parse_json(read_text_file(path), path)
+    *sections, key = firmware_path(document)
     section = document
     for name in sections:
         section[name] = section.get(name) or {}  # null is a section that was left out
@@ -40,19 +40,19 @@ def set_firmware(directory: Path, sensor_id: str, firmware: str | None) -> None:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def file_of(directory: Path, sensor_id: str) -> Path:
+def find_identity_file(directory: Path, sensor_id: str) -> Path:
     """The file in which a sensor's identity is: usually by its name, but files that were given have any."""
     usual = directory / f"{sensor_id}.json"
     for path in [usual] if usual.is_file() else identity_files(directory):
         if read_identity(path).sensor_id == sensor_id:
             return path
-    raise UserError(f"{directory}: there is no file with the identity of {quoted(sensor_id)}")
+    raise UserError(f"{directory}: there is no file with the identity of {short_json(sensor_id)}")
 
 
-def place_of_firmware(document: dict[str, Any]) -> tuple[str, ...]:
+def firmware_path(document: dict[str, Any]) -> tuple[str, ...]:
     """Where the document has its firmware, or would have it: it is in one of two formats."""
-    for keys, value in leaves(document):
-        if PLACES.get(keys) == FIRMWARE and value is not None:
+    for keys, value in document_fields(document):
+        if FIELD_PATHS.get(keys) == FIRMWARE_FIELD and value is not None:
             return keys
-    nested = any((name,) in SECTIONS and isinstance(value, dict) for name, value in document.items())
-    return ("device_info", FIRMWARE) if nested else (FIRMWARE,)
+    nested = any((name,) in SECTION_PATHS and isinstance(value, dict) for name, value in document.items())
+    return ("device_info", FIRMWARE_FIELD) if nested else (FIRMWARE_FIELD,)

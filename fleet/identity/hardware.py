@@ -8,29 +8,29 @@ from __future__ import annotations
 from datetime import date
 from typing import NamedTuple
 
-MADE = (date(2020, 1, 1), date(2025, 6, 30))
+MANUFACTURE_DATES = (date(2020, 1, 1), date(2025, 6, 30))
 """First and last day of manufacture: a fixed window, so that the same seed gives the same dates in any year."""
 
-INSTALLED_BY = date(2025, 12, 31)
-SHELF = (7, 540)
+LAST_INSTALLATION_DATE = date(2025, 12, 31)
+STORAGE_DAYS = (7, 540)
 """Fewest and most days between manufacture and installation."""
 
-SERIALS = {
+SERIAL_NUMBER_FORMATS = {
     "DataLogger": "DataLogger-{number:06d}",
     "DataSense": "DS{made:%y}-{number:06d}",
     "MonitorPro": "MP{number:06d}-{made:%m%y}",
     "SensorTech": "ST-{made:%y%m}-{number:06d}",
     "VibrationPlus": "VP.{made:%Y}.{number:06d}",
 }
-ANY_SERIAL = "{maker}-{number:06d}"
+DEFAULT_SERIAL_NUMBER_FORMAT = "{maker}-{number:06d}"
 
 
 class Deployment(NamedTuple):
     """A way to put up a sensor, and how far above the ground, in decimetres."""
 
     name: str
-    lowest: int
-    highest: int
+    min_decimetres: int
+    max_decimetres: int
 
 
 DEPLOYMENTS = (
@@ -42,6 +42,6 @@ DEPLOYMENTS = (
 )
 
 
-def serial(maker: str, made: date, number: int) -> str:
+def format_serial_number(maker: str, made: date, number: int) -> str:
     """The serial number in the style of its maker; different for each `number` below a million."""
-    return SERIALS.get(maker, ANY_SERIAL).format(maker=maker, made=made, number=number)
+    return SERIAL_NUMBER_FORMATS.get(maker, DEFAULT_SERIAL_NUMBER_FORMAT).format(maker=maker, made=made, number=number)

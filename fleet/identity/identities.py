@@ -11,17 +11,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from fleet import whole_files
-from fleet.documents import parse_json, quoted, read_text, refuse
+from fleet.documents import parse_json, raise_json_error, read_text_file, short_json
 from fleet.errors import UserError
-from fleet.identity.fields import PLACES, SECTIONS, Fields, allowed, leaves
+from fleet.identity.fields import FIELD_PATHS, SECTION_PATHS, IdentityFields, describe_requirement, document_fields
 from worker.spec import Identity
 
-SENSOR_TYPES = {"environmental": "environmental_monitoring"}
-COLUMNS = tuple(name for name in Identity.__dataclass_fields__ if name not in ("location", "sensor_type"))
+SENSOR_TYPE_LABELS = {"environmental": "environmental_monitoring"}
+IDENTITY_COLUMNS = tuple(name for name in Identity.__dataclass_fields__ if name not in ("location", "sensor_type"))
 
 
 @dataclass(frozen=True, slots=True)
-class Minted:
+class IdentityOrigin:
     """Where a minted identity comes from: fleet seed, its number, and a fingerprint of the other settings."""
 
     seed: int
@@ -42,7 +42,7 @@ class StoredIdentity:
     city: str | None = None
     state: str | None = None
     country: str | None = None
-    minted: Minted | None = None
+    minted: IdentityOrigin | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -52,48 +52,48 @@ class StoredIdentity:
 
 def read_identity(path: Path) -> StoredIdentity:
     """The identity in the file, of either format; UserError says what is wrong and where."""
-    text = read_text(path)
+    text = read_text_file(path)
     document = parse_json(text, path)
     if not isinstance(document, dict):
-        raise UserError(f"{path}: {quoted(document)} is not an identity (a JSON object with sensor_id)")
-    places, strangers = places_in(document, text, path)
+        raise UserError(f"{path}: {short_json(document)} is not an identity (a JSON object with sensor_id)")
+    places, strangers = locate_fields(document, text, path)
     values = {name: value for name, (_, value) in places.items()}
     if "sensor_id" not in values:
         raise UserError(f"{path}: no sensor_id in it (or id, in the flat format)")
     for one, other in (("latitude", "longitude"), ("longitude", "latitude")):
         if one in values and other not in values:
-            refuse(path, text, *places[one], f"must come with a {other}")
+            raise_json_error(path, text, *places[one], f"must come with a {other}")
     try:
-        fields = Fields(**values)
+        fields = IdentityFields(**values)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        refuse(path, text, *places[str(fault["loc"][0])], allowed(fault["type"], fault["msg"]))
-    return stored(fields, (*strangers, *doubts(path, fields)))
+        raise_json_error(path, text, *places[str(fault["loc"][0])], describe_requirement(fault["type"], fault["msg"]))
+    return stored_identity(fields, (*strangers, *plausibility_warnings(path, fields)))
 
 
-def places_in(
+def locate_fields(
     document: Mapping[str, Any], text: str, path: Path
 ) -> tuple[dict[str, tuple[tuple[str, ...], Any]], list[str]]:
     """Where in the document each field is and its value, null taken as left out; and a warning for each stranger."""
     places: dict[str, tuple[tuple[str, ...], Any]] = {}
     strangers = []
-    for keys, value in leaves(document):
-        name = PLACES.get(keys)
+    for keys, value in document_fields(document):
+        name = FIELD_PATHS.get(keys)
         if value is None:
             continue
-        if name is None and keys in SECTIONS:
-            refuse(path, text, keys, value, "must be an object")
+        if name is None and keys in SECTION_PATHS:
+            raise_json_error(path, text, keys, value, "must be an object")
         if name is None:
-            strangers.append(f"{path}: {quoted('.'.join(keys))}: not a field of an identity, passed over")
+            strangers.append(f"{path}: {short_json('.'.join(keys))}: not a field of an identity, passed over")
         elif name in places and places[name][1] != value:
             first, other = places[name]
-            refuse(path, text, keys, value, f"contradicts {'.'.join(first)}: {quoted(other)}")
+            raise_json_error(path, text, keys, value, f"contradicts {'.'.join(first)}: {short_json(other)}")
         else:
             places[name] = keys, value
     return places, strangers
 
 
-def doubts(path: Path, fields: Fields) -> Iterator[str]:
+def plausibility_warnings(path: Path, fields: IdentityFields) -> Iterator[str]:
     """What is odd about an identity, though it can be used."""
     if "timezone" not in fields.model_fields_set:
         yield f"{path}: no timezone in it, taken as UTC"
@@ -102,16 +102,16 @@ def doubts(path: Path, fields: Fields) -> Iterator[str]:
         yield f"{path}: installation_date {installed} is before manufacture_date {made}"
 
 
-def stored(fields: Fields, warnings: tuple[str, ...]) -> StoredIdentity:
+def stored_identity(fields: IdentityFields, warnings: tuple[str, ...]) -> StoredIdentity:
     parts = [part for part in (fields.city, fields.state, fields.country) if part]
     minted = None
     if fields.minted_seed is not None and fields.minted_index is not None:
-        minted = Minted(fields.minted_seed, fields.minted_index, fields.minted_settings)
+        minted = IdentityOrigin(fields.minted_seed, fields.minted_index, fields.minted_settings)
     return StoredIdentity(
         identity=Identity(
             location=fields.location or ", ".join(parts) or None,
-            sensor_type=fields.sensor_type or (sensor_type_of(fields.type) if fields.type else None),
-            **{name: getattr(fields, name) for name in COLUMNS},
+            sensor_type=fields.sensor_type or (sensor_type_label(fields.type) if fields.type else None),
+            **{name: getattr(fields, name) for name in IDENTITY_COLUMNS},
         ),
         type=fields.type,
         city=fields.city,
@@ -122,41 +122,41 @@ def stored(fields: Fields, warnings: tuple[str, ...]) -> StoredIdentity:
     )
 
 
-def sensor_type_of(kind: str) -> str:
+def sensor_type_label(kind: str) -> str:
     """What the column `sensor_type` says of a kind of sensor in the catalogue."""
-    return SENSOR_TYPES.get(kind, kind)
+    return SENSOR_TYPE_LABELS.get(kind, kind)
 
 
-def nested(sensor: StoredIdentity) -> dict[str, Any]:
+def identity_document(sensor: StoredIdentity) -> dict[str, Any]:
     """The document of an identity in the nested format, without the fields that it does not have."""
     who = sensor.identity
     coordinates = {"latitude": who.latitude, "longitude": who.longitude}
     minted = sensor.minted
-    return known(
+    return without_empty(
         sensor_id=who.sensor_id,
         type=sensor.type,
-        location=known(
+        location=without_empty(
             city=sensor.city,
             state=sensor.state,
             country=sensor.country,
-            coordinates=known(**coordinates),
+            coordinates=without_empty(**coordinates),
             timezone=who.timezone,
             address=who.location,
         ),
-        device_info=known(
+        device_info=without_empty(
             manufacturer=who.manufacturer,
             model=who.model,
             firmware_version=who.firmware_version,
             serial_number=who.serial_number,
             manufacture_date=who.manufacture_date,
         ),
-        deployment=known(
+        deployment=without_empty(
             deployment_type=who.deployment_type,
             installation_date=who.installation_date,
             height_meters=who.height_meters,
             orientation_degrees=who.orientation_degrees,
         ),
-        metadata=known(
+        metadata=without_empty(
             instance_id=who.instance_id,
             sensor_type=who.sensor_type,
             minted=minted and {"seed": minted.seed, "index": minted.index, "settings": minted.settings},
@@ -164,7 +164,7 @@ def nested(sensor: StoredIdentity) -> dict[str, Any]:
     )
 
 
-def known(**fields: Any) -> dict[str, Any]:
+def without_empty(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, {})}
 
 
@@ -172,7 +172,7 @@ def write_identity(directory: Path, sensor: StoredIdentity) -> Path:
     """Write the identity as `<sensor id>.json` in the nested format, whole or not at all; UserError if it cannot be."""
     path = directory / f"{sensor.sensor_id}.json"
     try:
-        whole_files.replace(path, json.dumps(nested(sensor), indent=2, ensure_ascii=False) + "\n")
+        whole_files.replace_file(path, json.dumps(identity_document(sensor), indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
     return path
@@ -192,7 +192,7 @@ def read_identities(directory: Path) -> dict[str, StoredIdentity]:
             sensor = replace(sensor, minted=None)
         other = files.setdefault(sensor.sensor_id, path)
         if other != path:
-            raise UserError(f"{path}: sensor_id {quoted(sensor.sensor_id)} is already that of {other}")
+            raise UserError(f"{path}: sensor_id {short_json(sensor.sensor_id)} is already that of {other}")
         known[sensor.sensor_id] = sensor
     return known
 

@@ -18,16 +18,22 @@ from itertools import accumulate, count
 from fleet.configuration.catalogue import SensorType
 from fleet.errors import UserError
 from fleet.geography.cities import City
-from fleet.geography.draws import SPAN, Draws, shuffled
-from fleet.geography.place_names import address, letters, state
-from fleet.geography.scatter import scattered
-from fleet.identity.hardware import DEPLOYMENTS, INSTALLED_BY, MADE, SHELF, serial
-from fleet.identity.identities import Minted, StoredIdentity, sensor_type_of
+from fleet.geography.draws import NUMBER_COUNT, IdentityRandom, permute
+from fleet.geography.place_names import city_address, city_code, state_code
+from fleet.geography.scatter import scatter_point
+from fleet.identity.hardware import (
+    DEPLOYMENTS,
+    LAST_INSTALLATION_DATE,
+    MANUFACTURE_DATES,
+    STORAGE_DAYS,
+    format_serial_number,
+)
+from fleet.identity.identities import IdentityOrigin, StoredIdentity, sensor_type_label
 from worker.spec import Identity
 
 
 @dataclass(frozen=True)
-class Mint:
+class IdentityGenerator:
     """The settings of minting. `cities` are those to choose from (at least one with people in it), by population.
 
     `gps_variation` is the radius of the scatter in metres. Ids are `ABC_123456` after the city, or with a `prefix`
@@ -44,45 +50,49 @@ class Mint:
     model: str | None = None
     firmware_version: str | None = None
 
-    def identity(self, number: int, taken: Container[str] = ()) -> StoredIdentity:
+    def generate(self, number: int, taken: Container[str] = ()) -> StoredIdentity:
         """Identity `number`, with an id that is not in `taken` (the given ids and those of lower numbers)."""
-        draws = Draws(self.seed, number)
-        city = self._city(draws)
-        deployment = draws.pick(DEPLOYMENTS, "deployment")
-        maker = draws.pick(tuple(self._makers), "manufacturer")
-        made, installed = lifetime(draws)
-        latitude, longitude = scattered(
-            city.latitude, city.longitude, self.gps_variation, draws.share("distance"), draws.share("bearing")
+        rng = IdentityRandom(self.seed, number)
+        city = self._city(rng)
+        deployment = rng.choose(DEPLOYMENTS, "deployment")
+        maker = rng.choose(tuple(self._makers), "manufacturer")
+        made, installed = draw_lifetime(rng)
+        latitude, longitude = scatter_point(
+            city.latitude,
+            city.longitude,
+            self.gps_variation,
+            rng.random_fraction("distance"),
+            rng.random_fraction("bearing"),
         )
         who = Identity(
-            sensor_id=self._free_id(number, city, draws, taken),
-            firmware_version=self.firmware_version or draws.pick(self.sensor_type.firmware, "firmware"),
-            model=draws.pick(self._makers[maker], "model"),
+            sensor_id=self._free_id(number, city, rng, taken),
+            firmware_version=self.firmware_version or rng.choose(self.sensor_type.firmware, "firmware"),
+            model=rng.choose(self._makers[maker], "model"),
             manufacturer=maker,
-            serial_number=serial(maker, made, shuffled(number, self.seed, "serial")),
+            serial_number=format_serial_number(maker, made, permute(number, self.seed, "serial")),
             manufacture_date=made.isoformat(),
-            location=address(city),
+            location=city_address(city),
             latitude=latitude,
             longitude=longitude,
             timezone=city.timezone,
             deployment_type=deployment.name,
             installation_date=installed.isoformat(),
-            height_meters=draws.between(deployment.lowest, deployment.highest, "height") / 10,
-            orientation_degrees=float(draws.between(0, 359, "orientation")),
-            instance_id=f"i-0{draws.word('instance'):016x}",
-            sensor_type=sensor_type_of(self.sensor_type.name),
+            height_meters=rng.random_integer(deployment.min_decimetres, deployment.max_decimetres, "height") / 10,
+            orientation_degrees=float(rng.random_integer(0, 359, "orientation")),
+            instance_id=f"i-0{rng.random_bits('instance'):016x}",
+            sensor_type=sensor_type_label(self.sensor_type.name),
         )
         return StoredIdentity(
             who,
             type=self.sensor_type.name,
             city=city.name,
-            state=state(city),
+            state=state_code(city),
             country=city.country or None,
-            minted=Minted(self.seed, number, self.settings),
+            minted=IdentityOrigin(self.seed, number, self.settings_fingerprint),
         )
 
     @cached_property
-    def settings(self) -> str:
+    def settings_fingerprint(self) -> str:
         """A fingerprint of everything but the seed: identities that differ in it were minted by other rules."""
         kind = self.sensor_type
         rules = (
@@ -95,9 +105,9 @@ class Mint:
     def _people(self) -> list[int]:
         return list(accumulate(city.population for city in self.cities))
 
-    def _city(self, draws: Draws) -> City:
+    def _city(self, rng: IdentityRandom) -> City:
         """A city, as likely as its share of all the people."""
-        return self.cities[bisect_right(self._people, draws.between(0, self._people[-1] - 1, "city"))]
+        return self.cities[bisect_right(self._people, rng.random_integer(0, self._people[-1] - 1, "city"))]
 
     @cached_property
     def _makers(self) -> Mapping[str, tuple[str, ...]]:
@@ -114,24 +124,28 @@ class Mint:
             raise UserError(f"no {self.sensor_type.name} sensor is a '{asked}'; there are {there_are}")
         return makers
 
-    def _free_id(self, number: int, city: City, draws: Draws, taken: Container[str]) -> str:
+    def _free_id(self, number: int, city: City, rng: IdentityRandom, taken: Container[str]) -> str:
         for attempt in count():
-            name = self._id(number, city, draws, attempt)
+            name = self._id(number, city, rng, attempt)
             if name not in taken:
                 break
         return name
 
-    def _id(self, number: int, city: City, draws: Draws, attempt: int) -> str:
+    def _id(self, number: int, city: City, rng: IdentityRandom, attempt: int) -> str:
         if self.prefix is not None:
             return f"{self.prefix}_{number + attempt:06d}"
         # A shuffle of the numbers, not a draw, so that ids differ without a look at those of all lower numbers.
-        digits = draws.between(0, SPAN - 1, f"id {attempt}") if attempt else shuffled(number, self.seed, "id")
-        return f"{letters(city.name)}_{digits:06d}"
+        digits = (
+            rng.random_integer(0, NUMBER_COUNT - 1, f"id {attempt}") if attempt else permute(number, self.seed, "id")
+        )
+        return f"{city_code(city.name)}_{digits:06d}"
 
 
-def lifetime(draws: Draws) -> tuple[date, date]:
-    """When a unit was made and when it was installed, which is `SHELF` days later and no later than `INSTALLED_BY`."""
-    first, last = MADE
-    made = first + timedelta(draws.between(0, (last - first).days, "manufacture date"))
-    fewest, most = SHELF
-    return made, made + timedelta(draws.between(fewest, min(most, (INSTALLED_BY - made).days), "installation date"))
+def draw_lifetime(rng: IdentityRandom) -> tuple[date, date]:
+    """When a unit was made and when it was installed, which is `STORAGE_DAYS` days later and no later than `LAST_INSTALLATION_DATE`."""
+    first, last = MANUFACTURE_DATES
+    made = first + timedelta(rng.random_integer(0, (last - first).days, "manufacture date"))
+    fewest, most = STORAGE_DAYS
+    return made, made + timedelta(
+        rng.random_integer(fewest, min(most, (LAST_INSTALLATION_DATE - made).days), "installation date")
+    )

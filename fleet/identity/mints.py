@@ -7,21 +7,21 @@ from pathlib import Path
 
 from fleet.configuration.catalogue import Catalogue, load_catalogue
 from fleet.configuration.config import Config
-from fleet.configuration.kinds import filters_of
-from fleet.geography.cities import choose_from, cities_at, read_cities
-from fleet.identity.minting import Mint
-from fleet.identity.muster import minted_seed, muster
+from fleet.configuration.kinds import city_filters
+from fleet.geography.cities import cities_named, filter_cities, read_cities
+from fleet.identity.minting import IdentityGenerator
+from fleet.identity.muster import generated_seed, provision
 
 
-def mint_of(config: Config, catalogue: Catalogue, seed: int) -> Mint:
+def generator_for(config: Config, catalogue: Catalogue, seed: int) -> IdentityGenerator:
     """Where identities come from that nobody gave. UserError if the filters leave no city."""
     where, who = config.random_location, config.sensor
     table = read_cities(Path(where.cities_file) if where.cities_file else None)
     # Who says Denver wants its coordinates and its time zone, unless the place is to be drawn.
-    named = () if who.location is None or where.enabled else cities_at(table, who.location)
-    return Mint(
+    named = () if who.location is None or where.enabled else cities_named(table, who.location)
+    return IdentityGenerator(
         seed=seed,
-        cities=named or choose_from(table, filters_of(where)),
+        cities=named or filter_cities(table, city_filters(where)),
         sensor_type=catalogue.sensor_type(who.type),
         gps_variation=where.gps_variation,
         prefix=config.replicas.prefix,
@@ -32,12 +32,12 @@ def mint_of(config: Config, catalogue: Catalogue, seed: int) -> Mint:
     )
 
 
-def mint_into(directory: Path, config: Config, count: int) -> tuple[int, list[str]]:
+def write_generated_identities(directory: Path, config: Config, count: int) -> tuple[int, list[str]]:
     """Write `count` identities into `directory`; those that are there stay. Returns the seed and warnings."""
     seed = config.simulation.seed
     if seed is None and directory.is_dir():
-        seed = minted_seed(directory)
+        seed = generated_seed(directory)
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
-    _, warnings = muster(directory, mint_of(config, catalogue, seed), count, config.replicas.start_index)
+    _, warnings = provision(directory, generator_for(config, catalogue, seed), count, config.replicas.start_index)
     return seed, warnings

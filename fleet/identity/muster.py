@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from itertools import chain, islice
 from pathlib import Path
 
-from fleet.documents import quoted
+from fleet.documents import short_json
 from fleet.errors import UserError
 from fleet.identity.identities import StoredIdentity, identity_files, read_identities, read_identity, write_identity
-from fleet.identity.minting import Mint
+from fleet.identity.minting import IdentityGenerator
 
 
-def muster(directory: Path, mint: Mint, count: int, start_index: int = 1) -> tuple[list[StoredIdentity], list[str]]:
+def provision(
+    directory: Path, generator: IdentityGenerator, count: int, start_index: int = 1
+) -> tuple[list[StoredIdentity], list[str]]:
     """The `count` sensors of a fleet, in order, and warnings about them, one line each.
 
     First come those whose files somebody put into the directory, in the order of the file names; then the minted ones
@@ -23,32 +25,36 @@ def muster(directory: Path, mint: Mint, count: int, start_index: int = 1) -> tup
     """
     known = read_identities(directory)
     given = [sensor for sensor in known.values() if sensor.minted is None]
-    minted = minted_by_number(known, mint.seed, directory)
+    minted = generated_by_number(known, generator.seed, directory)
     wanted = range(start_index, start_index + max(count - len(given), 0))
     if wanted and directory.is_file():
         raise UserError(
             f"{directory}: is the identity of one sensor, and {count} were asked for; give a folder of them"
         )
     if any(number not in minted for number in wanted):
-        make(directory)
+        make_directory(directory)
     # A name that a file has is taken too: somebody may have changed the id inside, and it must not be overwritten.
     taken = set(chain(known, (path.stem for path in identity_files(directory))))
     sensors = given[:count]
     for number in wanted:
         sensor = minted.get(number)
         if sensor is None:
-            sensor = mint.identity(number, taken)
+            sensor = generator.generate(number, taken)
             taken.add(sensor.sensor_id)
             write_identity(directory, sensor)
         sensors.append(sensor)
-    return sensors, [*warnings_of(sensors), *left_out(directory, given[count:]), *aged(directory, sensors, mint)]
+    return sensors, [
+        *warnings_of(sensors),
+        *surplus_warnings(directory, given[count:]),
+        *outdated_warnings(directory, sensors, generator),
+    ]
 
 
-def inspect(directory: Path, seed: int | None) -> None:
+def check_identities(directory: Path, seed: int | None) -> None:
     """UserError if `muster` could not read the directory or write to it; with a seed, also if a file in it is bad."""
     files = identity_files(directory)
     if seed is not None:
-        minted_by_number(read_identities(directory), seed, directory)
+        generated_by_number(read_identities(directory), seed, directory)
     there = directory.absolute()
     while not os.path.lexists(there):
         there = there.parent
@@ -56,13 +62,13 @@ def inspect(directory: Path, seed: int | None) -> None:
         raise UserError(f"{directory}: no identities can be written there: {there} may not be written by this user")
 
 
-def minted_seed(directory: Path) -> int | None:
+def generated_seed(directory: Path) -> int | None:
     """The seed with which identities in the directory were minted; None if none was. For a start without a seed."""
     origins = (read_identity(path).minted for path in identity_files(directory))
     return next((origin.seed for origin in origins if origin), None)
 
 
-def minted_by_number(known: Mapping[str, StoredIdentity], seed: int, directory: Path) -> dict[int, StoredIdentity]:
+def generated_by_number(known: Mapping[str, StoredIdentity], seed: int, directory: Path) -> dict[int, StoredIdentity]:
     """The minted ones of the known identities by their numbers, all of this seed and no number twice."""
     minted: dict[int, StoredIdentity] = {}
     for sensor in known.values():
@@ -83,7 +89,7 @@ def minted_by_number(known: Mapping[str, StoredIdentity], seed: int, directory: 
     return minted
 
 
-def make(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -94,17 +100,19 @@ def warnings_of(sensors: list[StoredIdentity]) -> list[str]:
     return [warning for sensor in sensors for warning in sensor.warnings]
 
 
-def left_out(directory: Path, surplus: list[StoredIdentity]) -> list[str]:
+def surplus_warnings(directory: Path, surplus: list[StoredIdentity]) -> list[str]:
     if not surplus:
         return []
-    names = ", ".join(quoted(sensor.sensor_id) for sensor in islice(surplus, 3))
+    names = ", ".join(short_json(sensor.sensor_id) for sensor in islice(surplus, 3))
     more = f" and {len(surplus) - 3} more" if len(surplus) > 3 else ""
     return [f"{directory}: more identities than sensors asked for, left out: {names}{more}"]
 
 
-def aged(directory: Path, sensors: list[StoredIdentity], mint: Mint) -> list[str]:
+def outdated_warnings(directory: Path, sensors: list[StoredIdentity], generator: IdentityGenerator) -> list[str]:
     """A warning if some were minted by other settings than those in force, which do not change them."""
-    aged = sum(sensor.minted is not None and sensor.minted.settings != mint.settings for sensor in sensors)
+    aged = sum(
+        sensor.minted is not None and sensor.minted.settings != generator.settings_fingerprint for sensor in sensors
+    )
     if not aged:
         return []
     stay = f"{aged} of {len(sensors)} sensors were minted under other settings and stay who they are"

@@ -6,30 +6,30 @@ from collections.abc import Iterable, Iterator
 
 from fleet.configuration.catalogue import Catalogue
 from fleet.configuration.config import Config
-from fleet.configuration.settings import kind_of
-from fleet.documents import quoted
+from fleet.configuration.settings import sensor_type_of_identity
+from fleet.documents import short_json
 from fleet.errors import UserError
 from worker.spec import Identity
 
-Stranger = tuple[str, str, tuple[str, ...]]
+UnknownHardware = tuple[str, str, tuple[str, ...]]
 """Which field, its value, and the values that the catalogue knows there."""
 
 
-def strangers(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[str]:
+def unknown_hardware_warnings(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[str]:
     """A warning for each value that is not in the catalogue, with who has it; UserError if the config is strict."""
-    found: dict[Stranger, list[str]] = {}
+    found: dict[UnknownHardware, list[str]] = {}
     for identity in identities:
-        for stranger in unknown(config, catalogue, identity):
+        for stranger in unknown_values(config, catalogue, identity):
             found.setdefault(stranger, []).append(identity.sensor_id)
-    warnings = [line(stranger, sensors) for stranger, sensors in found.items()]
+    warnings = [format_warning(stranger, sensors) for stranger, sensors in found.items()]
     if warnings and config.identities.strict:
         more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
         raise UserError(f"{warnings[0]}; identities.strict allows none{more}")
     return [f"{warning}; without effect on the anomalies" for warning in warnings]
 
 
-def unknown(config: Config, catalogue: Catalogue, identity: Identity) -> Iterator[Stranger]:
-    kind = kind_of(config, catalogue, identity.sensor_type)
+def unknown_values(config: Config, catalogue: Catalogue, identity: Identity) -> Iterator[UnknownHardware]:
+    kind = sensor_type_of_identity(config, catalogue, identity.sensor_type)
     maker, model, version = identity.manufacturer, identity.model, identity.firmware_version
     models = kind.models.get(maker or "") or tuple(
         dict.fromkeys(name for made in kind.models.values() for name in made)
@@ -43,7 +43,7 @@ def unknown(config: Config, catalogue: Catalogue, identity: Identity) -> Iterato
             yield field, value, valid
 
 
-def line(stranger: Stranger, sensors: list[str]) -> str:
+def format_warning(stranger: UnknownHardware, sensors: list[str]) -> str:
     field, value, valid = stranger
     who = sensors[0] if len(sensors) == 1 else f"{sensors[0]} and {len(sensors) - 1} more"
-    return f"{who}: {field} {quoted(value)} is not one of the catalogue's: {', '.join(valid)}"
+    return f"{who}: {field} {short_json(value)} is not one of the catalogue's: {', '.join(valid)}"

@@ -1,6 +1,6 @@
 """Deliveries: the JSON body of a POST becomes batches, one for each database that its readings come from.
 
-A reading that cannot be taken is refused by itself, with the reason; all others go on. Values are checked by column
+A reading that cannot be taken is rejected by itself, with the reason; all others go on. Values are checked by column
 (`fleet.reception.json_columns`), because a look at each would take longer than storing it.
 """
 
@@ -18,36 +18,44 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from fleet.collection.batch import NOTHING, Batch, Row, Source, Table
-from fleet.collection.history import EPISODE, EPOCH
-from fleet.quotes import spelled
-from fleet.reception.json_columns import taken
-from fleet.reception.sent_readings import Document, Oversized, Refused, SentReadings, apart, by_column, forbid_floods
+from fleet.collection.batch import NO_ROWS, Batch, Row, SourceDatabase, TableRows
+from fleet.collection.history import EPISODE_COLUMNS, EPOCH_COLUMNS
+from fleet.quotes import repr_short
+from fleet.reception.json_columns import convert_history_value
+from fleet.reception.sent_readings import (
+    BodyTooLarge,
+    JsonObject,
+    RejectedReading,
+    UploadedReadings,
+    check_rejected_count,
+    split_repeated_ids,
+    to_columns,
+)
 
-PATH = "path-"
+NAME_KEY_PREFIX = "path-"
 """What the key of a source begins with that is known only by the name its sender gives it."""
 
-MOST_OBJECTS = 500_000
-MOST_SOURCES = 1_000
-LONGEST_NAME = 1_000
-LONGEST_GENERATION = 200
+MAX_JSON_OBJECTS = 500_000
+MAX_SOURCES_PER_BODY = 1_000
+MAX_NAME_CHARS = 1_000
+MAX_GENERATION_CHARS = 200
 
-COLUMNS = ("id", "sensor_id", "seq")
+MINIMAL_COLUMNS = ("id", "sensor_id", "seq")
 """Of a source that sends no readings, only what goes along with them."""
 
-NO_NUMBERS = {"NaN": "NaN", "Infinity": math.inf, "-Infinity": -math.inf}
+NON_FINITE_NUMBERS = {"NaN": "NaN", "Infinity": math.inf, "-Infinity": -math.inf}
 
-Rows = defaultdict[str, list[Row]]
+RowsByKey = defaultdict[str, list[Row]]
 
 
-class Malformed(Exception):
+class MalformedBody(Exception):
     """A body that is none. `str(error)` is one line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unpacked:
+class ParsedUpload:
     batches: tuple[Batch, ...]
-    refused: tuple[Refused, ...]
+    rejected: tuple[RejectedReading, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,86 +67,90 @@ class Sender:
 
 
 @dataclass(slots=True)
-class Unpacking:
+class UploadParser:
     """One body on its way to batches: what was found in it so far, by the key of the source."""
 
     sender: Sender
     size: int
-    readings: defaultdict[str, list[Document]] = field(default_factory=lambda: defaultdict(list))
-    episodes: Rows = field(default_factory=lambda: defaultdict(list))
-    epochs: Rows = field(default_factory=lambda: defaultdict(list))
-    refused: list[Refused] = field(default_factory=list)
+    readings: defaultdict[str, list[JsonObject]] = field(default_factory=lambda: defaultdict(list))
+    episodes: RowsByKey = field(default_factory=lambda: defaultdict(list))
+    epochs: RowsByKey = field(default_factory=lambda: defaultdict(list))
+    rejected: list[RejectedReading] = field(default_factory=list)
 
-    def sort_readings(self, readings: list[Any]) -> None:
+    def add_readings(self, readings: list[Any]) -> None:
         for place, reading in enumerate(readings):
             if type(reading) is not dict:
-                self.refused.append(Refused(None, None, f"reading {place} of the body is no object"))
+                self.rejected.append(RejectedReading(None, None, f"reading {place} of the body is no object"))
             elif (key := self._key_of(reading)) is not None:
                 self.readings[key].append(reading)
             else:
                 own = reading.get("id")
-                self.refused.append(Refused(None, own if type(own) is int else None, wrong_generation(reading)))
+                self.rejected.append(
+                    RejectedReading(None, own if type(own) is int else None, generation_error(reading))
+                )
 
-    def sort_history(self, what: str, columns: tuple[str, ...], items: list[Any], rows: Rows) -> None:
+    def add_history(self, what: str, columns: tuple[str, ...], items: list[Any], rows: RowsByKey) -> None:
         """Episodes and epochs: there are few, so they are looked at one by one."""
         for place, item in enumerate(items):
             key = self._key_of(item) if type(item) is dict else None
             if key is None:
-                self.refused.append(Refused(None, None, f"{what} {place} of the body is no object with a generation"))
+                self.rejected.append(
+                    RejectedReading(None, None, f"{what} {place} of the body is no object with a generation")
+                )
                 continue
             try:
-                rows[key].append(tuple(taken(name, item.get(name)) for name in columns))
+                rows[key].append(tuple(convert_history_value(name, item.get(name)) for name in columns))
             except ValueError as error:
-                name = f"{what} {key}/{spelled(item.get('sensor_id'))}/{spelled(item.get('first_seq'))}"
-                self.refused.append(Refused(name, None, str(error)))
+                name = f"{what} {key}/{repr_short(item.get('sensor_id'))}/{repr_short(item.get('first_seq'))}"
+                self.rejected.append(RejectedReading(name, None, str(error)))
 
-    def _key_of(self, item: Document) -> str | None:
+    def _key_of(self, item: JsonObject) -> str | None:
         """None for a generation that is none."""
         generation = item.get("generation")
         if generation is None:
             return self.sender.key
-        return generation if sound(generation) else None
+        return generation if is_valid_generation(generation) else None
 
-    def delivery(self) -> Unpacked:
+    def result(self) -> ParsedUpload:
         keys = list(dict.fromkeys(chain(self.readings, self.episodes, self.epochs)))
-        if len(keys) > MOST_SOURCES:
-            raise Oversized(f"the body has readings of {len(keys)} databases: allowed are {MOST_SOURCES}")
+        if len(keys) > MAX_SOURCES_PER_BODY:
+            raise BodyTooLarge(f"the body has readings of {len(keys)} databases: allowed are {MAX_SOURCES_PER_BODY}")
         batches = tuple(batch for key in keys for batch in self._batches(key))
-        forbid_floods(len(self.refused), self.refused[0].reason if self.refused else "")
-        return Unpacked(batches, tuple(self.refused))
+        check_rejected_count(len(self.rejected), self.rejected[0].reason if self.rejected else "")
+        return ParsedUpload(batches, tuple(self.rejected))
 
     def _batches(self, key: str) -> Iterator[Batch]:
-        columns: tuple[str, ...] = COLUMNS
+        columns: tuple[str, ...] = MINIMAL_COLUMNS
         groups: list[list[Row]] = []
         if sent := self.readings.get(key):
-            readings = SentReadings(key, by_column(sent, self.size), len(sent))
-            rows = readings.rows(self.refused)
-            columns, groups = tuple(readings.columns), apart(rows, readings.place_of_id)
-        episodes, epochs = table(EPISODE, self.episodes.get(key)), table(EPOCH, self.epochs.get(key))
+            readings = UploadedReadings(key, to_columns(sent, self.size), len(sent))
+            rows = readings.rows(self.rejected)
+            columns, groups = tuple(readings.columns), split_repeated_ids(rows, readings.id_index)
+        episodes, epochs = table(EPISODE_COLUMNS, self.episodes.get(key)), table(EPOCH_COLUMNS, self.epochs.get(key))
         if not groups and (episodes.rows or epochs.rows):
             groups = [[]]
-        source = Source(Path(self.sender.name), self.sender.name, key, columns)
+        source = SourceDatabase(Path(self.sender.name), self.sender.name, key, columns)
         for group in groups:
             yield Batch(source, tuple(group), episodes, epochs)
-            episodes = epochs = NOTHING
+            episodes = epochs = NO_ROWS
 
 
-def unpack(body: bytes) -> Unpacked:
-    """What is in a body. Raises Malformed and Oversized."""
+def parse_upload(body: bytes) -> ParsedUpload:
+    """What is in a body. Raises MalformedBody and BodyTooLarge."""
     # An empty object takes 3 bytes of JSON and 72 of memory.
-    if len(body) > MOST_OBJECTS and body.count(b"{") + body.count(b"[") > MOST_OBJECTS:
-        raise Oversized(f"the body has more than {MOST_OBJECTS} objects")
-    document = parsed(body)
+    if len(body) > MAX_JSON_OBJECTS and body.count(b"{") + body.count(b"[") > MAX_JSON_OBJECTS:
+        raise BodyTooLarge(f"the body has more than {MAX_JSON_OBJECTS} objects")
+    document = parse_json(body)
     if type(document) is not dict:
-        raise Malformed("the body is no JSON object")
-    unpacking = Unpacking(sender(document), len(body))
-    unpacking.sort_readings(listed(document, "readings", required=True))
-    unpacking.sort_history("episode", EPISODE, listed(document, "episodes"), unpacking.episodes)
-    unpacking.sort_history("epoch", EPOCH, listed(document, "epochs"), unpacking.epochs)
-    return unpacking.delivery()
+        raise MalformedBody("the body is no JSON object")
+    parser = UploadParser(parse_sender(document), len(body))
+    parser.add_readings(get_list(document, "readings", required=True))
+    parser.add_history("episode", EPISODE_COLUMNS, get_list(document, "episodes"), parser.episodes)
+    parser.add_history("epoch", EPOCH_COLUMNS, get_list(document, "epochs"), parser.epochs)
+    return parser.result()
 
 
-def parsed(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Not a number comes as a text, so that whoever looks at types sees it."""
     try:
         return from_json(body, allow_inf_nan=False)
@@ -146,39 +158,39 @@ def parsed(body: bytes) -> Any:
         pass
     try:
         from_json(body)
-        return json.loads(body, parse_constant=NO_NUMBERS.__getitem__)
+        return json.loads(body, parse_constant=NON_FINITE_NUMBERS.__getitem__)
     except ValueError as error:
-        raise Malformed(f"the body is no JSON: {error}") from None
+        raise MalformedBody(f"the body is no JSON: {error}") from None
 
 
-def sender(document: Mapping[str, Any]) -> Sender:
+def parse_sender(document: Mapping[str, Any]) -> Sender:
     name, generation = document.get("source_db"), document.get("generation")
-    if name is not None and not (type(name) is str and len(name) <= LONGEST_NAME):
-        raise Malformed(f"source_db: {spelled(name)} is no text of at most {LONGEST_NAME} letters")
-    if generation is not None and not sound(generation):
-        raise Malformed(wrong_generation(document))
+    if name is not None and not (type(name) is str and len(name) <= MAX_NAME_CHARS):
+        raise MalformedBody(f"source_db: {repr_short(name)} is no text of at most {MAX_NAME_CHARS} letters")
+    if generation is not None and not is_valid_generation(generation):
+        raise MalformedBody(generation_error(document))
     digest = hashlib.blake2b((name or "").encode(), digest_size=8).hexdigest()
-    return Sender(name or "", generation or f"{PATH}{digest}")
+    return Sender(name or "", generation or f"{NAME_KEY_PREFIX}{digest}")
 
 
-def listed(document: Mapping[str, Any], name: str, *, required: bool = False) -> list[Any]:
+def get_list(document: Mapping[str, Any], name: str, *, required: bool = False) -> list[Any]:
     found = document.get(name)
     if found is None and not required:
         return []
     if type(found) is not list:
-        raise Malformed(f"the body has no list {name!r}")
-    if len(found) > MOST_OBJECTS:
-        raise Oversized(f"the body has {len(found)} {name}: allowed are {MOST_OBJECTS}")
+        raise MalformedBody(f"the body has no list {name!r}")
+    if len(found) > MAX_JSON_OBJECTS:
+        raise BodyTooLarge(f"the body has {len(found)} {name}: allowed are {MAX_JSON_OBJECTS}")
     return found
 
 
-def sound(generation: object) -> bool:
-    return type(generation) is str and 0 < len(generation) <= LONGEST_GENERATION
+def is_valid_generation(generation: object) -> bool:
+    return type(generation) is str and 0 < len(generation) <= MAX_GENERATION_CHARS
 
 
-def wrong_generation(item: Mapping[str, Any]) -> str:
-    return f"generation: {spelled(item['generation'])} is no text of 1 to {LONGEST_GENERATION} letters"
+def generation_error(item: Mapping[str, Any]) -> str:
+    return f"generation: {repr_short(item['generation'])} is no text of 1 to {MAX_GENERATION_CHARS} letters"
 
 
-def table(columns: tuple[str, ...], rows: list[Row] | None) -> Table:
-    return Table(columns, tuple(rows)) if rows else NOTHING
+def table(columns: tuple[str, ...], rows: list[Row] | None) -> TableRows:
+    return TableRows(columns, tuple(rows)) if rows else NO_ROWS

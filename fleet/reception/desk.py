@@ -11,63 +11,63 @@ import apsw
 
 from fleet.central.database import CentralDatabase
 from fleet.collection.batch import Batch
-from fleet.reception.sent_readings import Refused
-from worker.connection import meaning
+from fleet.reception.sent_readings import RejectedReading
+from worker.connection import describe_sqlite_error
 from worker.database_files import inode
 
-TURN_SECONDS = 10.0
+LOCK_TIMEOUT_SECONDS = 10.0
 """How long a batch waits for those before it."""
 
-PROBE_MS = 2_000
+PROBE_BUSY_TIMEOUT_MS = 2_000
 
 
-class Unwritable(Exception):
+class StoreUnavailable(Exception):
     """The central database takes nothing now. `str(error)` is one line."""
 
 
-class Desk:
+class CentralStore:
     """The central database as requests meet it: one at a time, and only while it is where it was."""
 
     def __init__(self, central: CentralDatabase) -> None:
         self.central = central
         self._inode = inode(central.path)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     @contextmanager
     def _open(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=TURN_SECONDS):
-            raise Unwritable("the central database is busy")
+        if not self._lock.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+            raise StoreUnavailable("the central database is busy")
         try:
             if inode(self.central.path) != self._inode:
-                raise Unwritable("the central database was deleted or replaced; start the receiver again")
+                raise StoreUnavailable("the central database was deleted or replaced; start the receiver again")
             yield
         except apsw.Error as error:
-            raise Unwritable(f"the central database: {meaning(error)}") from error
+            raise StoreUnavailable(f"the central database: {describe_sqlite_error(error)}") from error
         except OSError as error:
-            raise Unwritable(f"the central database: {error.strerror}") from error
+            raise StoreUnavailable(f"the central database: {error.strerror}") from error
         finally:
-            self._turn.release()
+            self._lock.release()
 
-    def take(self, batch: Batch) -> tuple[int, list[Refused]]:
-        """How many of the readings were there already, and those that are there with other content. Raises Unwritable;
+    def store(self, batch: Batch) -> tuple[int, list[RejectedReading]]:
+        """How many of the readings were there already, and those that are there with other content. Raises StoreUnavailable;
         then nothing was taken."""
         with self._open():
-            receipt = self.central.take(batch, datetime.now(UTC))
+            receipt = self.central.insert_batch(batch, datetime.now(UTC))
         if not receipt.rejected:
             return receipt.duplicates, []
         named = zip(batch.ids, batch.keys(), strict=True)
-        refused = [Refused(key, own, receipt.rejected[own]) for own, key in named if own in receipt.rejected]
-        return receipt.duplicates, refused
+        rejected = [RejectedReading(key, own, receipt.rejected[own]) for own, key in named if own in receipt.rejected]
+        return receipt.duplicates, rejected
 
     def probe(self) -> None:
-        """Write something that changes nothing. Raises Unwritable."""
+        """Write something that changes nothing. Raises StoreUnavailable."""
         path, flags = str(self.central.path), apsw.SQLITE_OPEN_READWRITE
         with self._open(), closing(apsw.Connection(path, flags=flags)) as connection:
-            connection.set_busy_timeout(PROBE_MS)
+            connection.set_busy_timeout(PROBE_BUSY_TIMEOUT_MS)
             connection.pragma("user_version", connection.pragma("user_version"))
 
-    def holds(self) -> dict[str, int]:
-        """Raises Unwritable."""
+    def counts(self) -> dict[str, int]:
+        """Raises StoreUnavailable."""
         with self._open():
             counts = self.central.counts()
         return {"readings": counts.readings, "sources": counts.sources, "conflicts": counts.conflicts}

@@ -11,51 +11,51 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fleet.central.schema import REALS, TEXTS, WHOLES
+from fleet.central.schema import INTEGER_COLUMNS, REAL_COLUMNS, TEXT_COLUMNS
 from fleet.collection.batch import Value
-from fleet.collection.history import EPISODE, EPOCH
-from fleet.quotes import spelled
+from fleet.collection.history import EPISODE_COLUMNS, EPOCH_COLUMNS
+from fleet.quotes import repr_short
 
-NONE = type(None)
-LEAST, MOST = -(2**63), 2**63 - 1
+NONE_TYPE = type(None)
+MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 """What SQLite takes for an integer."""
 
-MOST_WRONG = 10_000
+MAX_REJECTED_READINGS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """`regular` tells quickly, for a whole column, that no value needs a look; `convert` looks at one that is there, and
+class JsonColumnType:
+    """`accepts` tells quickly, for a whole column, that no value needs a look; `convert` looks at one that is there, and
     raises ValueError."""
 
-    regular: Callable[[list[Any]], bool]
+    accepts: Callable[[list[Any]], bool]
     convert: Callable[[Any], Value]
 
 
-def checked(name: str, values: list[Any], *, known: bool = True) -> tuple[list[Value], dict[int, str]]:
-    """The values as the column has them, and by place what is wrong with those that it cannot have; after MOST_WRONG nobody
+def convert_json_column(name: str, values: list[Any], *, known: bool = True) -> tuple[list[Value], dict[int, str]]:
+    """The values as the column has them, and by place what is wrong with those that it cannot have; after MAX_REJECTED_READINGS nobody
     looks any further. A column that is not `known` may have anything."""
-    kind = KINDS.get(name, ANYTHING) if known else ANYTHING
-    required = name in REQUIRED
-    if kind.regular(values) and not (required and (None in values or "" in values)):
+    kind = JSON_COLUMN_TYPES.get(name, ANYTHING) if known else ANYTHING
+    required = name in REQUIRED_JSON_COLUMNS
+    if kind.accepts(values) and not (required and (None in values or "" in values)):
         return values, {}
     result, wrong = list[Value](values), dict[int, str]()
     for place, value in enumerate(values):
         try:
-            result[place] = one(name, kind, value, required)
+            result[place] = convert_value(name, kind, value, required)
         except ValueError as error:
             wrong[place] = str(error)
-            if len(wrong) > MOST_WRONG:
+            if len(wrong) > MAX_REJECTED_READINGS:
                 break
     return result, wrong
 
 
-def taken(name: str, value: object) -> Value:
+def convert_history_value(name: str, value: object) -> Value:
     """A value of an episode or of an epoch, of which only `channel` may be missing. Raises ValueError."""
-    return one(name, HISTORY[name], value, name != "channel")
+    return convert_value(name, HISTORY_COLUMN_TYPES[name], value, name != "channel")
 
 
-def one(name: str, kind: Kind, value: object, required: bool) -> Value:
+def convert_value(name: str, kind: JsonColumnType, value: object, required: bool) -> Value:
     if value is None and not required:
         return None
     if required and value in (None, ""):
@@ -66,11 +66,11 @@ def one(name: str, kind: Kind, value: object, required: bool) -> Value:
         raise ValueError(f"{name}: {error}") from None
 
 
-def regular_reals(values: list[Any]) -> bool:
-    return {float, NONE}.issuperset(map(type, values))
+def all_reals(values: list[Any]) -> bool:
+    return {float, NONE_TYPE}.issuperset(map(type, values))
 
 
-def real(value: object) -> float:
+def to_real(value: object) -> float:
     if type(value) in (float, int):
         try:
             number = float(value)  # type: ignore[arg-type]
@@ -78,38 +78,38 @@ def real(value: object) -> float:
             number = math.nan
         if number == value:
             return number
-    raise ValueError(f"{spelled(value)} is no real number")
+    raise ValueError(f"{repr_short(value)} is no real number")
 
 
-def regular_wholes(values: list[Any]) -> bool:
-    if not {int, NONE}.issuperset(map(type, values)):
+def all_integers(values: list[Any]) -> bool:
+    if not {int, NONE_TYPE}.issuperset(map(type, values)):
         return False
-    return max(filter(None, values), default=0) <= MOST and min(filter(None, values), default=0) >= LEAST
+    return max(filter(None, values), default=0) <= MAX_INT64 and min(filter(None, values), default=0) >= MIN_INT64
 
 
-def whole(value: object) -> int:
+def to_integer(value: object) -> int:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         number = int(value)
-        if LEAST <= number <= MOST:
+        if MIN_INT64 <= number <= MAX_INT64:
             return number
-    raise ValueError(f"{spelled(value)} is no whole number of 64 bits")
+    raise ValueError(f"{repr_short(value)} is no whole number of 64 bits")
 
 
-def regular_texts(values: list[Any]) -> bool:
-    return {str, NONE}.issuperset(map(type, values))
+def all_texts(values: list[Any]) -> bool:
+    return {str, NONE_TYPE}.issuperset(map(type, values))
 
 
-def text(value: object) -> str:
+def to_text(value: object) -> str:
     if isinstance(value, str):
         return value
-    raise ValueError(f"{spelled(value)} is no text")
+    raise ValueError(f"{repr_short(value)} is no text")
 
 
-def regular_anything(values: list[Any]) -> bool:
-    return {str, int, bool, NONE}.issuperset(map(type, values))
+def all_scalars(values: list[Any]) -> bool:
+    return {str, int, bool, NONE_TYPE}.issuperset(map(type, values))
 
 
-def anything(value: object) -> Value:
+def to_scalar(value: object) -> Value:
     """Lists, objects, and what JSON has no number for are kept as text."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
@@ -118,14 +118,20 @@ def anything(value: object) -> Value:
     return value if isinstance(value, str | int) else None
 
 
-REAL = Kind(regular_reals, real)
-WHOLE = Kind(regular_wholes, whole)
-TEXT = Kind(regular_texts, text)
-ANYTHING = Kind(regular_anything, anything)
+REAL = JsonColumnType(all_reals, to_real)
+WHOLE = JsonColumnType(all_integers, to_integer)
+TEXT = JsonColumnType(all_texts, to_text)
+ANYTHING = JsonColumnType(all_scalars, to_scalar)
 
-REQUIRED = ("timestamp", "sensor_id")
+REQUIRED_JSON_COLUMNS = ("timestamp", "sensor_id")
 """The numbers that a reading needs are another matter: one may stand for the other."""
 
-KINDS = {**dict.fromkeys(REALS, REAL), **dict.fromkeys((*WHOLES, "id"), WHOLE), **dict.fromkeys(TEXTS, TEXT)}
-WHOLES_OF_HISTORY = ("first_seq", "last_seq", "start_us", "run")
-HISTORY = {name: WHOLE if name in WHOLES_OF_HISTORY else TEXT for name in (*EPISODE, *EPOCH)}
+JSON_COLUMN_TYPES = {
+    **dict.fromkeys(REAL_COLUMNS, REAL),
+    **dict.fromkeys((*INTEGER_COLUMNS, "id"), WHOLE),
+    **dict.fromkeys(TEXT_COLUMNS, TEXT),
+}
+HISTORY_INTEGER_COLUMNS = ("first_seq", "last_seq", "start_us", "run")
+HISTORY_COLUMN_TYPES = {
+    name: WHOLE if name in HISTORY_INTEGER_COLUMNS else TEXT for name in (*EPISODE_COLUMNS, *EPOCH_COLUMNS)
+}

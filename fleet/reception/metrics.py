@@ -8,8 +8,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 OUTCOMES = ("accepted", "duplicate", "rejected", "conflict")
-FAULTS = ("failed", "unanswered")
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+FAULT_NAMES = ("failed", "unanswered")
+DELIVERY_SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class ReceiverMetrics:
@@ -37,11 +37,11 @@ class ReceiverMetrics:
             "fleet_receiver_delivery_seconds",
             "Time from a delivery's body having come to its answer.",
             registry=self.registry,
-            buckets=SECONDS,
+            buckets=DELIVERY_SECONDS_BUCKETS,
         )
         for outcome in OUTCOMES:
             self._readings.labels(outcome)
-        for fault in FAULTS:
+        for fault in FAULT_NAMES:
             self._faults.labels(fault)
 
     def count_request(self, status: int) -> None:
@@ -63,7 +63,7 @@ class ReceiverMetrics:
         return {outcome: self._sample("fleet_receiver_readings_total", outcome=outcome) for outcome in OUTCOMES}
 
     def faults(self) -> dict[str, int]:
-        return {fault: self._sample("fleet_receiver_faults_total", fault=fault) for fault in FAULTS}
+        return {fault: self._sample("fleet_receiver_faults_total", fault=fault) for fault in FAULT_NAMES}
 
     def deliveries(self) -> int:
         return self._sample("fleet_receiver_delivery_seconds_count")

@@ -6,37 +6,37 @@ import random
 import threading
 from dataclasses import dataclass
 
-from fleet.durations import seconds
+from fleet.durations import parse_duration
 from fleet.errors import UserError
 
-LONGEST_DELAY = 60.0
+MAX_DELAY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Delay:
-    """Seconds that a request is kept waiting: evenly from `least` to `most`."""
+class DelayRange:
+    """Seconds that a request is kept waiting: evenly from `min_seconds` to `max_seconds`."""
 
-    least: float = 0.0
-    most: float = 0.0
+    min_seconds: float = 0.0
+    max_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class FaultConfig:
     """`fail_rate` and `drop_ack` are shares of the requests, from 0 to 1. The same `seed` gives the n-th request the same
-    lot; None draws another one each time."""
+    fault; None draws another one each time."""
 
     fail_rate: float = 0.0
     drop_ack: float = 0.0
-    delay: Delay = Delay()
+    delay: DelayRange = DelayRange()
     seed: int | None = None
 
     @property
-    def bad(self) -> bool:
-        return bool(self.fail_rate or self.drop_ack or self.delay.most)
+    def enabled(self) -> bool:
+        return bool(self.fail_rate or self.drop_ack or self.delay.max_seconds)
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
+class RequestFault:
     """What befalls one request: it waits `delay` seconds; then it `fails` before anything is taken; or all is taken, but
     `unanswered`."""
 
@@ -45,31 +45,31 @@ class Lot:
     unanswered: bool
 
 
-class Lots:
+class RequestFaultGenerator:
     """Draws for each request, from several threads."""
 
-    def __init__(self, manners: Manners) -> None:
-        self._manners = manners
-        self._random = random.Random(manners.seed)
+    def __init__(self, faults: FaultConfig) -> None:
+        self._config = faults
+        self._random = random.Random(faults.seed)
         self._lock = threading.Lock()
 
-    def draw(self) -> Lot:
+    def draw(self) -> RequestFault:
         # Always three numbers, so that one option does not change what another does.
         with self._lock:
             first, second, third = (self._random.random() for _ in range(3))
-        delay = self._manners.delay
-        return Lot(
-            delay.least + first * (delay.most - delay.least),
-            fails=second < self._manners.fail_rate,
-            unanswered=third < self._manners.drop_ack,
+        delay = self._config.delay
+        return RequestFault(
+            delay.min_seconds + first * (delay.max_seconds - delay.min_seconds),
+            fails=second < self._config.fail_rate,
+            unanswered=third < self._config.drop_ack,
         )
 
 
-def delay_of(text: str, origin: str) -> Delay:
+def parse_delay(text: str, origin: str) -> DelayRange:
     """`200ms`, or `0-200ms` for anything between. UserError, naming `origin`, for what is neither."""
     low, dash, high = text.strip().partition("-")
-    most = seconds(high if dash else low, origin)
-    least = most if not dash else 0.0 if low.strip() in {"0", "0s", "0ms"} else seconds(low, origin)
-    if not least <= most <= LONGEST_DELAY:
-        raise UserError(f"{origin}: {text!r} is no delay such as 200ms or 0-200ms, of at most {LONGEST_DELAY:.0f}s")
-    return Delay(least, most)
+    max_seconds = parse_duration(high if dash else low, origin)
+    min_seconds = max_seconds if not dash else 0.0 if low.strip() in {"0", "0s", "0ms"} else parse_duration(low, origin)
+    if not min_seconds <= max_seconds <= MAX_DELAY_SECONDS:
+        raise UserError(f"{origin}: {text!r} is no delay such as 200ms or 0-200ms, of at most {MAX_DELAY_SECONDS:.0f}s")
+    return DelayRange(min_seconds, max_seconds)

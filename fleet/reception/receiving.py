@@ -16,19 +16,19 @@ from pathlib import Path
 from fleet.central.database import CentralDatabase
 from fleet.errors import UserError
 from fleet.reception.metrics import ReceiverMetrics
-from fleet.reception.receiver import Terms, create_app
-from fleet.reception.upload_server import DRAIN, UploadServer
-from fleet.running.http_port import Unbound, bind
-from fleet.web.server import run
-from worker.wakeup import Wakeup
+from fleet.reception.receiver import ReceiverConfig, create_app
+from fleet.reception.upload_server import UPLOAD_DRAIN_SECONDS, UploadServer
+from fleet.running.http_port import BindError, bind_http
+from fleet.web.server import run_server
+from worker.wakeup import SignalSocket
 
-ADVICE = "take another with --port, or 0 for any free one"
+PORT_ADVICE = "take another with --port, or 0 for any free one"
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReceiverAddress:
     """Where a receiver listens, and the file that it writes to. Port 0 takes any free one."""
 
     central: Path
@@ -36,37 +36,40 @@ class Place:
     port: int
 
 
-def receive(place: Place, terms: Terms, say: Say, warn: Say) -> int:
+def receive(address: ReceiverAddress, config: ReceiverConfig, say: Say, warn: Say) -> int:
     """Take deliveries until SIGTERM or Ctrl-C; requests that have begun are ended first. A second signal ends it at once.
     For the main thread. UserError if the port or the file cannot be had."""
     try:
-        listener, url = bind(place.host, place.port, ADVICE)
-    except Unbound as error:
+        listener, url = bind_http(address.host, address.port, PORT_ADVICE)
+    except BindError as error:
         raise UserError(f"--{error.key}: {error}") from error
-    with listener, closing(CentralDatabase(place.central)) as central:
-        if terms.token is None and not within(listener):
+    with listener, closing(CentralDatabase(address.central)) as central:
+        if config.token is None and not is_loopback(listener):
             warn(f"anybody who can reach {url} may send readings: set RECEIVE_TOKEN to ask for a token")
         metrics, begun = ReceiverMetrics(), time.monotonic()
-        server = UploadServer(listener, create_app(central, terms, metrics), 2 * terms.most_bytes)
-        with Wakeup(signal.SIGTERM, signal.SIGINT) as wakeup:
-            say(f"receiving on {url} into {place.central}" + (", misbehaving on purpose" if terms.manners.bad else ""))
-            serve_until(wakeup, server)
-        end(server)
+        server = UploadServer(listener, create_app(central, config, metrics), 2 * config.max_body_bytes)
+        with SignalSocket(signal.SIGTERM, signal.SIGINT) as wakeup:
+            say(
+                f"receiving on {url} into {address.central}"
+                + (", misbehaving on purpose" if config.faults.enabled else "")
+            )
+            serve_until_signal(wakeup, server)
+        stop_server(server)
         say(summary(metrics, time.monotonic() - begun))
     return 0
 
 
-def within(listener: socket.socket) -> bool:
+def is_loopback(listener: socket.socket) -> bool:
     """Whether only this machine can reach it."""
     return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def serve_until(wakeup: Wakeup, server: UploadServer) -> None:
+def serve_until_signal(wakeup: SignalSocket, server: UploadServer) -> None:
     """Serve until a signal comes."""
     over, alarm = socket.socketpair()
     ended = threading.Event()
     # Threads inherit being daemons, so a client that does not read its answer cannot keep the process.
-    threading.Thread(target=run, args=(server, alarm, ended), name="http", daemon=True).start()
+    threading.Thread(target=run_server, args=(server, alarm, ended), name="http", daemon=True).start()
     with over, alarm, selectors.DefaultSelector() as selector:
         selector.register(wakeup.socket, selectors.EVENT_READ)
         selector.register(over, selectors.EVENT_READ)
@@ -75,10 +78,10 @@ def serve_until(wakeup: Wakeup, server: UploadServer) -> None:
             raise RuntimeError("the HTTP server ended by itself")  # its own traceback is in the log above
 
 
-def end(server: UploadServer) -> None:
+def stop_server(server: UploadServer) -> None:
     ending = threading.Thread(target=server.stop, name="http-stop", daemon=True)
     ending.start()
-    ending.join(2 * DRAIN)
+    ending.join(2 * UPLOAD_DRAIN_SECONDS)
 
 
 def summary(metrics: ReceiverMetrics, seconds: float) -> str:

@@ -6,14 +6,14 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-CHUNK = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 
-GZIP = 16 + zlib.MAX_WBITS
+GZIP_WBITS = 16 + zlib.MAX_WBITS
 
-JSON = "application/json"
+JSON_MEDIA_TYPE = "application/json"
 
 
-class Unacceptable(Exception):
+class RequestRejected(Exception):
     """A request whose body is not read, or of no use. `str(error)` is one line."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -21,32 +21,32 @@ class Unacceptable(Exception):
         self.status = status
 
 
-class Stream(Protocol):
+class ByteReader(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
 def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
-    """The body of a WSGI request as it came over the wire, of at most `limit` bytes. Raises Unacceptable."""
+    """The body of a WSGI request as it came over the wire, of at most `limit` bytes. Raises RequestRejected."""
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():
-        raise Unacceptable(411, "Content-Length is missing")
+        raise RequestRejected(411, "Content-Length is missing")
     media = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if media != JSON:
-        raise Unacceptable(415, f"Content-Type: {media[:60]!a}: allowed is {JSON}")
+    if media != JSON_MEDIA_TYPE:
+        raise RequestRejected(415, f"Content-Type: {media[:60]!a}: allowed is {JSON_MEDIA_TYPE}")
     if encoding(environ) not in {"", "identity", "gzip"}:
-        raise Unacceptable(415, f"Content-Encoding: {encoding(environ)[:60]!a}: allowed is gzip")
+        raise RequestRejected(415, f"Content-Encoding: {encoding(environ)[:60]!a}: allowed is gzip")
     if int(length) > limit:
-        raise Unacceptable(413, f"the body has {length} bytes: allowed are {limit}")
-    body = b"".join(chunks(environ["wsgi.input"], int(length)))
+        raise RequestRejected(413, f"the body has {length} bytes: allowed are {limit}")
+    body = b"".join(body_chunks(environ["wsgi.input"], int(length)))
     if len(body) < int(length):
-        raise Unacceptable(400, f"the body ended after {len(body)} of {length} bytes")
+        raise RequestRejected(400, f"the body ended after {len(body)} of {length} bytes")
     return body
 
 
-def chunks(stream: Stream, length: int) -> list[bytes]:
+def body_chunks(stream: ByteReader, length: int) -> list[bytes]:
     """In pieces: asked for all at once, cheroot makes a buffer of that size for each packet."""
     found = []
-    while length > 0 and (chunk := stream.read(min(CHUNK, length))):
+    while length > 0 and (chunk := stream.read(min(CHUNK_BYTES, length))):
         found.append(chunk)
         length -= len(chunk)
     return found
@@ -56,15 +56,15 @@ def encoding(environ: Mapping[str, Any]) -> str:
     return str(environ.get("HTTP_CONTENT_ENCODING", "")).strip().lower()
 
 
-def unzipped(body: bytes, limit: int) -> bytes:
-    """What a gzip file holds, of at most `limit` bytes. Raises Unacceptable."""
-    file = zlib.decompressobj(GZIP)
+def gunzip(body: bytes, limit: int) -> bytes:
+    """What a gzip file holds, of at most `limit` bytes. Raises RequestRejected."""
+    file = zlib.decompressobj(GZIP_WBITS)
     try:
         found = file.decompress(body, limit + 1)
     except zlib.error as error:
-        raise Unacceptable(400, f"the body is no gzip: {error}") from None
+        raise RequestRejected(400, f"the body is no gzip: {error}") from None
     if len(found) > limit:
-        raise Unacceptable(413, f"the body has more than {limit} bytes once it is decompressed: allowed are {limit}")
+        raise RequestRejected(413, f"the body has more than {limit} bytes once it is decompressed: allowed are {limit}")
     if not file.eof or file.unused_data:
-        raise Unacceptable(400, "the body is not one whole gzip file")
+        raise RequestRejected(400, "the body is not one whole gzip file")
     return found

@@ -9,19 +9,19 @@ from typing import Any
 from cheroot.makefile import StreamReader, StreamWriter
 from cheroot.server import HTTPConnection, HTTPRequest
 
-from fleet.reception.request_bodies import CHUNK
-from fleet.web.connections import TIMEOUT
-from fleet.web.server import BoundServer, Request
+from fleet.reception.request_bodies import CHUNK_BYTES
+from fleet.web.connections import TIMEOUT_SECONDS
+from fleet.web.server import JSONErrorRequest, ListenerServer
 
-THREADS = 16
-DRAIN = 10.0
+UPLOAD_THREADS = 16
+UPLOAD_DRAIN_SECONDS = 10.0
 
 HEADER_SECONDS = 10.0
-SLOWEST = 128 * 1024
+MIN_BODY_BYTES_PER_SECOND = 128 * 1024
 """Bytes of a body per second below which a sender is too slow."""
 
 
-class PatientSocket(socket.SocketIO):
+class DeadlineSocket(socket.SocketIO):
     """Reads until a deadline. A timeout of the socket is for each read only, and one byte at a time would never end."""
 
     deadline = 0.0
@@ -32,14 +32,14 @@ class PatientSocket(socket.SocketIO):
         return super().readinto(buffer)
 
 
-class Upload(Request):
+class UploadRequest(JSONErrorRequest):
     """A request with a body of a known length."""
 
     conn: UploadConnection
     server: UploadServer
 
     def parse_request(self) -> None:
-        self.conn.grant(HEADER_SECONDS)
+        self.conn.allow_seconds(HEADER_SECONDS)
         super().parse_request()
 
     def read_request_headers(self) -> bool:
@@ -52,60 +52,60 @@ class Upload(Request):
         if self.chunked_read:
             self.simple_response("411 Length Required", "Transfer-Encoding: give a Content-Length instead")
             return False
-        self.conn.grant(HEADER_SECONDS + int(length) / SLOWEST)
+        self.conn.allow_seconds(HEADER_SECONDS + int(length) / MIN_BODY_BYTES_PER_SECOND)
         return True
 
     def send_headers(self) -> None:
         """Read what is left of the body first: a client that is still sending would not see why it is refused."""
-        if self.rfile.remaining > self.server.most_unread:
+        if self.rfile.remaining > self.server.max_unread_bytes:
             self.close_connection = True
         else:
-            while self.rfile.read(CHUNK):
+            while self.rfile.read(CHUNK_BYTES):
                 pass
         super().send_headers()
 
 
-class PatientReader(StreamReader):
+class UploadReader(StreamReader):
     def __init__(self, sock: socket.socket, mode: str, size: int) -> None:
-        self.patient = PatientSocket(sock, "rb")
-        super(StreamReader, self).__init__(self.patient, size)  # in place of a file that knows no deadline
+        self.deadline_socket = DeadlineSocket(sock, "rb")
+        super(StreamReader, self).__init__(self.deadline_socket, size)  # in place of a file that knows no deadline
         self.bytes_read = 0
 
 
 class UploadConnection(HTTPConnection):
     """One that knows whether its client has said anything yet."""
 
-    RequestHandlerClass = Upload
-    rfile: PatientReader
-    spoken = False
+    RequestHandlerClass = UploadRequest
+    rfile: UploadReader
+    has_sent_data = False
 
     def __init__(self, server: UploadServer, sock: socket.socket, makefile: object = None) -> None:
-        super().__init__(server, sock, lambda *file: (PatientReader if file[1] == "rb" else StreamWriter)(*file))
+        super().__init__(server, sock, lambda *file: (UploadReader if file[1] == "rb" else StreamWriter)(*file))
 
-    def grant(self, seconds: float) -> None:
+    def allow_seconds(self, seconds: float) -> None:
         """Let what is read now have so long."""
-        self.rfile.patient.deadline = time.monotonic() + seconds
+        self.rfile.deadline_socket.deadline = time.monotonic() + seconds
 
 
-class UploadServer(BoundServer):
-    """A refused body of up to `most_unread` bytes is read to its end before the answer goes out."""
+class UploadServer(ListenerServer):
+    """A refused body of up to `max_unread_bytes` bytes is read to its end before the answer goes out."""
 
     ConnectionClass = UploadConnection
 
-    def __init__(self, listener: socket.socket, app: Any, most_unread: int) -> None:
+    def __init__(self, listener: socket.socket, app: Any, max_unread_bytes: int) -> None:
         super().__init__(listener, app)
-        self.most_unread = most_unread
+        self.max_unread_bytes = max_unread_bytes
         self.max_request_body_size = 0  # the application's business: here it would be refused before it was read
-        self.requests.max = THREADS
-        self.numthreads = THREADS
-        self.timeout = TIMEOUT
-        self.shutdown_timeout = DRAIN
+        self.requests.max = UPLOAD_THREADS
+        self.numthreads = UPLOAD_THREADS
+        self.timeout = TIMEOUT_SECONDS
+        self.shutdown_timeout = UPLOAD_DRAIN_SECONDS
 
     def process_conn(self, conn: UploadConnection) -> None:
         """Hand a connection to a thread once there is something to read: one that says nothing would hold it until it times
         out."""
-        if conn.spoken:
+        if conn.has_sent_data:
             super().process_conn(conn)
         else:
-            conn.spoken = True
+            conn.has_sent_data = True
             self.put_conn(conn)

@@ -18,66 +18,79 @@ from fleet.control.commands import (
     Probability,
     Restart,
     Resume,
-    Roll,
     Scale,
+    StartRollout,
     Status,
 )
 from fleet.errors import UserError
-from fleet.quotes import legible
-from fleet.running.hand import Hand
-from fleet.running.helm import Helm
-from fleet.running.reload import Reload
+from fleet.quotes import escape_short
+from fleet.running.hand import FaultInjection
+from fleet.running.helm import Reconciler
+from fleet.running.reload import Reloader
 from fleet.running.rollout import Rollout, Rollouts
 from fleet.storage.event_log import EventLog
 
 
-class Bridge:
+class CommandHandler:
     """Answers commands. UserError for what cannot be done."""
 
-    def __init__(self, helm: Helm, reload: Reload, rollouts: Rollouts, hand: Hand, events: EventLog) -> None:
-        self._helm, self._reload, self._rollouts, self._hand, self._events = helm, reload, rollouts, hand, events
-        self._doers: Mapping[type[Command], Callable[[Any], Answer]] = {
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        reload: Reloader,
+        rollouts: Rollouts,
+        fault_injection: FaultInjection,
+        events: EventLog,
+    ) -> None:
+        self._reconciler, self._reload, self._rollouts, self._fault_injection, self._events = (
+            reconciler,
+            reload,
+            rollouts,
+            fault_injection,
+            events,
+        )
+        self._handlers: Mapping[type[Command], Callable[[Any], Answer]] = {
             Status: self._status,
             Down: self._down,
             Scale: self._scale,
             Restart: self._restart,
-            Roll: self._roll_out,
-            Inject: hand.inject,
-            Cancel: hand.cancel,
-            Pause: hand.pause,
-            Resume: hand.resume,
-            Probability: hand.set_probability,
+            StartRollout: self._roll_out,
+            Inject: fault_injection.inject,
+            Cancel: fault_injection.cancel,
+            Pause: fault_injection.pause,
+            Resume: fault_injection.resume,
+            Probability: fault_injection.set_probability,
         }
 
     def handle(self, command: AnyCommand) -> Answer:
         """What became of it."""
         with self._events.on_behalf_of(command.by):
-            return self._doers[type(command)](command)
+            return self._handlers[type(command)](command)
 
     def _down(self, _: Down) -> Answer:
-        if not self._helm.supervisor.draining:
-            self._helm.supervisor.drain()
+        if not self._reconciler.supervisor.draining:
+            self._reconciler.supervisor.drain()
         return {"pid": os.getpid()}
 
     def _scale(self, command: Scale) -> Answer:
-        before = self._helm.scale(command.count)
-        return {"before": before, "count": len(self._helm.plan.members)}
+        before = self._reconciler.scale(command.count)
+        return {"before": before, "count": len(self._reconciler.plan.members)}
 
-    def _roll_out(self, command: Roll) -> Answer:
+    def _roll_out(self, command: StartRollout) -> Answer:
         step, every = command.step or command.share, command.every or 1.0
         return dict(self._rollouts.start(Rollout(command.firmware, command.share, step, every)))
 
     def _restart(self, command: Restart) -> Answer:
-        self._helm.check_steady()
-        for member in self._helm.plan.members:
+        self._reconciler.check_not_draining()
+        for member in self._reconciler.plan.members:
             if member.sensor_id == command.sensor:
-                self._helm.supervisor.restart(member.worker)
+                self._reconciler.supervisor.restart(member.worker)
                 return {"worker": member.worker}
-        raise UserError(f"there is no sensor {legible(command.sensor)} in this fleet")
+        raise UserError(f"there is no sensor {escape_short(command.sensor)} in this fleet")
 
     def _status(self, _: Status) -> Answer:
-        supervisor, members = self._helm.supervisor, self._helm.plan.members
-        events = [{"time": event.time, "worker": event.worker, "text": event.told} for event in supervisor.events]
+        supervisor, members = self._reconciler.supervisor, self._reconciler.plan.members
+        events = [{"time": event.time, "worker": event.worker, "text": event.message} for event in supervisor.events]
         return {
             "pid": os.getpid(),
             "draining": supervisor.draining,
@@ -85,7 +98,7 @@ class Bridge:
             "reload": asdict(self._reload.report),
             "rollout": self._rollouts.progress(),
             "interventions": {
-                "injections": self._hand.under_way(),
-                **self._hand.laid.counts({member.sensor_id for member in members}),
+                "injections": self._fault_injection.open_injections(),
+                **self._fault_injection.interventions.counts({member.sensor_id for member in members}),
             },
         }

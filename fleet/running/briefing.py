@@ -8,13 +8,13 @@ from functools import cache
 
 from fleet.configuration.catalogue import Catalogue
 from fleet.configuration.config import Config
-from fleet.configuration.scenario import stages
+from fleet.configuration.scenario import scenario_stages
 from fleet.configuration.settings import fleet_settings
-from fleet.storage.interventions import Injected, Interventions
-from worker.schedule import SECOND
+from fleet.storage.interventions import InjectionRecord, Interventions
+from worker.schedule import SECOND_US
 from worker.spec import AnomalySpec, Identity, Injection, SensorSpec, Settings, Stage
 
-SIZED: Mapping[str, Callable[[float], tuple[tuple[str, float], ...]]] = {
+PARAMETERS_OF_SIZE: Mapping[str, Callable[[float], tuple[tuple[str, float], ...]]] = {
     "spike": lambda size: (("multiplier_min", size), ("multiplier_max", size)),
     "trend": lambda size: (("max_change", size),),
     "pattern": lambda size: (("amplitude", size),),
@@ -22,10 +22,10 @@ SIZED: Mapping[str, Callable[[float], tuple[tuple[str, float], ...]]] = {
 }
 """The parameters of the worker's kinds that an injection's size stands for; a kind that is not here has none."""
 
-Laid = Callable[[Settings, Injected], Settings]
+ApplyInjection = Callable[[Settings, InjectionRecord], Settings]
 
 
-def brief(
+def sensor_specs(
     config: Config,
     catalogue: Catalogue,
     identities: Sequence[Identity],
@@ -33,25 +33,25 @@ def brief(
     start_us: int,
     interventions: Interventions,
 ) -> list[SensorSpec]:
-    """In the order of the identities. `rows` are those of the board, `start_us` is when the fleet began."""
+    """In the order of the identities. `rows` are those of the scoreboard, `start_us` is when the fleet began."""
     probabilities = interventions.probabilities
-    settings = settled(config, catalogue, identities, probabilities)
+    settings = settings_with_probabilities(config, catalogue, identities, probabilities)
     later = [
-        (start_us + after_us, settled(staged, catalogue, identities, probabilities))
-        for after_us, staged in stages(config)
+        (start_us + after_us, settings_with_probabilities(staged, catalogue, identities, probabilities))
+        for after_us, staged in scenario_stages(config)
     ]
-    injections = interventions.over_sensors()
-    laid = cache(injected)  # sensors of like settings go on sharing them
+    injections = interventions.open_by_sensor()
+    apply = cache(apply_injection)  # sensors of like settings go on sharing them
     return [
         SensorSpec(
             identity,
             settings[number],
             rows[identity.sensor_id],
-            timeline(
+            stages_with_injections(
                 settings[number],
                 tuple(Stage(at_us, staged[number]) for at_us, staged in later),
                 injections.get(identity.sensor_id, ()),
-                laid,
+                apply,
             ),
             tuple(interventions.pauses.get(identity.sensor_id, ())),
         )
@@ -59,7 +59,7 @@ def brief(
     ]
 
 
-def settled(
+def settings_with_probabilities(
     config: Config, catalogue: Catalogue, identities: Sequence[Identity], probabilities: Mapping[str, float]
 ) -> list[Settings]:
     """The settings by a config, but that some sensors have a probability of their own."""
@@ -75,8 +75,8 @@ def settled(
     return found
 
 
-def timeline(
-    settings: Settings, later: tuple[Stage, ...], injections: Sequence[Injected], laid: Laid
+def stages_with_injections(
+    settings: Settings, later: tuple[Stage, ...], injections: Sequence[InjectionRecord], apply: ApplyInjection
 ) -> tuple[Stage, ...]:
     """The stages of a sensor with injections in them. Of two at a time it is in the one that was asked for last."""
     if not injections:
@@ -87,20 +87,20 @@ def timeline(
     for at_us in sorted(times):
         now = [each for each in injections if each.from_us <= at_us < each.end_us]
         healthy = base.settings_at(at_us)
-        found.append(Stage(at_us, laid(healthy, now[-1]) if now else healthy))
+        found.append(Stage(at_us, apply(healthy, now[-1]) if now else healthy))
     return tuple(found)
 
 
-def injected(settings: Settings, injection: Injected) -> Settings:
+def apply_injection(settings: Settings, injection: InjectionRecord) -> Settings:
     """Settings under an injection, which is as the sensor's own anomalies of that kind but for its size."""
     own = next((each for each in settings.anomalies if each.kind == injection.type), None)
     parameters = dict(own.parameters) if own else {}
     if injection.size is not None:
-        parameters |= dict(SIZED[injection.type](injection.size))
+        parameters |= dict(PARAMETERS_OF_SIZE[injection.type](injection.size))
     anomaly = AnomalySpec(
         kind=injection.type,
         share=1.0,
-        duration=(injection.until_us - injection.from_us) / SECOND,
+        duration=(injection.until_us - injection.from_us) / SECOND_US,
         unit="seconds",
         parameters=tuple(parameters.items()),
         channel_odds=own.channel_odds if own else (),

@@ -10,11 +10,11 @@ import click
 
 from fleet.errors import UserError
 from fleet.storage.data_directory import DataDirectory
-from fleet.storage.figures import figures
+from fleet.storage.figures import fleet_stats
 from fleet.storage.roster import Roster
-from worker.board import Board
+from worker.board import Scoreboard
 
-PATIENCE = 120.0
+START_TIMEOUT_SECONDS = 120.0
 
 
 def detach(directory: DataDirectory) -> None:
@@ -27,13 +27,13 @@ def detach(directory: DataDirectory) -> None:
     pid = os.fork()
     if pid == 0:
         os.setsid()
-        directory.sign()
+        directory.write_pid()
         nowhere = os.open(os.devnull, os.O_RDONLY)
         output = os.open(directory.run / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         for source, target in ((nowhere, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
         return
-    await_start(directory, pid)
+    wait_for_start(directory, pid)
     roster = Roster.read(directory.roster)
     where = f", dashboard: {roster.url}" if roster.url else ""
     click.echo(f"{len(roster.members)} sensors run in the background (pid {pid}){where}")
@@ -42,12 +42,12 @@ def detach(directory: DataDirectory) -> None:
     os._exit(0)
 
 
-def await_start(directory: DataDirectory, pid: int) -> None:
+def wait_for_start(directory: DataDirectory, pid: int) -> None:
     rows = [member.row for member in Roster.read(directory.roster).members]
-    board = Board(directory.board, writable=False)
-    end = time.monotonic() + PATIENCE
+    scoreboard = Scoreboard(directory.scoreboard, writable=False)
+    end = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
-        seen = board.rows[rows]
+        seen = scoreboard.rows[rows]
         if (seen["first_commit_ns"] > 0).all():
             return
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -56,8 +56,8 @@ def await_start(directory: DataDirectory, pid: int) -> None:
             code = os.waitstatus_to_exitcode(status)
             raise UserError(f"the fleet ended with exit code {code}: {output[-1] if output else 'it said nothing'}")
         if time.monotonic() > end:
-            states = figures(seen).states
+            states = fleet_stats(seen).states
             raise UserError(
-                f"not all workers have committed after {PATIENCE:g} s ({states}); the fleet runs on, pid {pid}"
+                f"not all workers have committed after {START_TIMEOUT_SECONDS:g} s ({states}); the fleet runs on, pid {pid}"
             )
         time.sleep(0.05)

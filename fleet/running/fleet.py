@@ -18,46 +18,46 @@ import click
 import numpy as np
 
 from fleet.configuration.config import Config
-from fleet.control.control_socket import ControlSocket
+from fleet.control.control_socket import ControlServer
 from fleet.errors import UserError
 from fleet.running import open_files
-from fleet.running.bridge import Bridge
-from fleet.running.hand import Hand
-from fleet.running.helm import Helm
-from fleet.running.places import keeping, log_of
-from fleet.running.plan import Plan, Planner, asked_rate
-from fleet.running.progress import Watch, print_summary, progress_for
-from fleet.running.reload import Reload, Source, watched_identities
-from fleet.running.renewals import Renewals
+from fleet.running.bridge import CommandHandler
+from fleet.running.hand import FaultInjection
+from fleet.running.helm import Reconciler
+from fleet.running.places import log_spec, maintenance_config
+from fleet.running.plan import Plan, Planner, target_rate
+from fleet.running.progress import ProgressMonitor, print_summary, progress_for
+from fleet.running.reload import ConfigSource, Reloader, watched_identities
+from fleet.running.renewals import DatabaseReplacedEvents
 from fleet.running.rollout import Rollouts
-from fleet.running.troubles import Troubles
+from fleet.running.troubles import UnreadyEvents
 from fleet.storage import token
-from fleet.storage.backup_account import read_account
+from fleet.storage.backup_account import read_backup_status
 from fleet.storage.data_directory import DataDirectory
 from fleet.storage.error_classes import error_classes
 from fleet.storage.event_log import EventLog
-from fleet.storage.figures import Figures, figures, unwell
+from fleet.storage.figures import FleetStats, fleet_stats, unhealthy_sensors
 from fleet.storage.interventions import read_interventions
-from fleet.storage.keeper import keep
+from fleet.storage.keeper import start_maintenance
 from fleet.storage.log_files import LogRotation, prepare_log
 from fleet.storage.roster import Roster
 from supervisor import Supervisor
-from worker.board import Board
+from worker.board import Scoreboard
 from worker.clock import elapsed_ns
-from worker.connection import tidy
+from worker.connection import checkpoint_wal
 from worker.database import Database
-from worker.log import install
-from worker.restarts import Policy
-from worker.schedule import SECOND, Schedule, text
+from worker.log import configure_logging
+from worker.restarts import RestartPolicy
+from worker.schedule import SECOND_US, Schedule, format_time
 from worker.sinks import Unavailable
 from worker.slot import Event, Outcome
 from worker.spec import StoreSpec
-from worker.template import Template
+from worker.template import ForkServer
 
 log = logging.getLogger("fleet")
 
-SPARE_ROWS = 4096
-ON_TIME = 3.0
+SPARE_BOARD_ROWS = 4096
+ON_TIME_SECONDS = 3.0
 """Seconds within which a run that has all its readings counts as on time."""
 
 
@@ -72,9 +72,9 @@ class Listener:
 class Fleet:
     """One run on one data directory, which must be held already."""
 
-    def __init__(self, config: Config, directory: DataDirectory, source: Source, identities: Path | None) -> None:
+    def __init__(self, config: Config, directory: DataDirectory, source: ConfigSource, identities: Path | None) -> None:
         self._config, self._directory, self._source = config, directory, source
-        self._log = log_of(config, directory)
+        self._log = log_spec(config, directory)
         directory.log = self._log.path
         self._planner = Planner(config, directory, identities, read_interventions(directory.interventions))
 
@@ -83,56 +83,64 @@ class Fleet:
         self._listener = listener
         self._started_at = datetime.now(UTC)
         self._identities = watched_identities(self._planner.identities, self._config.dynamic_reload)
-        plan = self._plan = self._planner.first()
-        self._identities.welcome()
-        self._begun_ns = max(plan.run.origin_ns, elapsed_ns())
-        self._started_ns = time.monotonic_ns() + self._begun_ns - elapsed_ns()
-        open_files.allow(len(plan.workers))
+        plan = self._plan = self._planner.initial_plan()
+        self._identities.mark_known()
+        self._run_start_ns = max(plan.run.origin_ns, elapsed_ns())
+        self._started_ns = time.monotonic_ns() + self._run_start_ns - elapsed_ns()
+        open_files.raise_open_file_limit(len(plan.workers))
         if not self._config.database.preserve_existing:
             for path in {worker.store.path for worker in plan.workers}:
-                self._directory.set_aside(path, plan.record.runs)
+                self._directory.move_aside(path, plan.record.runs)
         if plan.record.layout == "shared":
-            self._create(plan.workers[0].store)
-        with refused(self._directory.path):
-            self._directory.write_record(plan.record)
+            self._create_shared_database(plan.workers[0].store)
+        with write_errors_as_user_error(self._directory.path):
+            self._directory.write_manifest(plan.record)
             prepare_log(self._log, self._directory)
-            self._board = Board.create(self._directory.board, 2 * len(plan.record.sensors) + SPARE_ROWS)
-            self._publish(plan)
+            self._board = Scoreboard.create(self._directory.scoreboard, 2 * len(plan.record.sensors) + SPARE_BOARD_ROWS)
+            self._write_roster(plan)
         return plan
 
     def run(self) -> int:
         """Run until the end or until stopped. Returns the exit code."""
-        self._publish(self._plan)  # with this process's id, not that of the one that prepared it if it was detached
+        self._write_roster(
+            self._plan
+        )  # with this process's id, not that of the one that prepared it if it was detached
         self._log_to_file()
         plan, directory = self._plan, self._directory
         supervisor = self._supervisor = Supervisor(
-            self._board, self._policy(), plan.run.number, lambda group: Template(directory.board, self._log, group)
+            self._board,
+            self._policy(),
+            plan.run.number,
+            lambda group: ForkServer(directory.scoreboard, self._log, group),
         )
         begun = time.monotonic_ns()
         supervisor.add(plan.workers)
         if self._listener:
             self._serve(self._listener)
-        keep(supervisor, keeping(self._config, directory), directory.roster)
+        start_maintenance(supervisor, maintenance_config(self._config, directory), directory.roster)
         logging_ = self._config.logging
         supervisor.every(1.0, LogRotation(self._log.path, logging_.max_file_size_mb * 1e6, logging_.backup_count))
         sensors, console = len(plan.members), self._config.logging.console
-        progress = progress_for(lambda: asked_rate(self._plan.members), sensors, console)
+        progress = progress_for(lambda: target_rate(self._plan.members), sensors, console)
         self._announce(progress.event)
-        watch = Watch(progress, self._figures, self._committed, begun)
+        watch = ProgressMonitor(progress, self._stats, self._committed, begun)
         supervisor.every(0.25, watch)
-        for kind in (Renewals, Troubles):
-            note = partial(supervisor.note, kind="trouble")
+        for kind in (DatabaseReplacedEvents, UnreadyEvents):
+            note = partial(supervisor.record_event, kind="trouble")
             supervisor.every(1.0, kind(self._board, lambda: self._plan.members, note))
-        events = self._tell_of_events(supervisor, progress.event)
-        helm = Helm(self._planner, plan, supervisor, self._adopt, self._board.capacity // 2)
-        self._reload = Reload(self._source, helm, self._identities, directory.reload)
+        events = self._record_events(supervisor, progress.event)
+        reconciler = Reconciler(self._planner, plan, supervisor, self._publish_plan, self._board.capacity // 2)
+        self._reload = Reloader(self._source, reconciler, self._identities, directory.reload)
         if self._config.dynamic_reload.enabled:
             supervisor.every(self._config.dynamic_reload.check_interval_seconds / 2, self._reload)
-        rollouts, hand = Rollouts(helm, directory.rollout), Hand(helm, self._board, directory.interventions)
+        rollouts, fault_injection = (
+            Rollouts(reconciler, directory.rollout),
+            FaultInjection(reconciler, self._board, directory.interventions),
+        )
         supervisor.every(0.5, rollouts)
-        supervisor.every(0.5, hand)
-        bridge = Bridge(helm, self._reload, rollouts, hand, events)
-        control = ControlSocket(directory.control, supervisor, bridge.handle)
+        supervisor.every(0.5, fault_injection)
+        command_handler = CommandHandler(reconciler, self._reload, rollouts, fault_injection, events)
+        control = ControlServer(directory.control, supervisor, command_handler.handle)
         gc.freeze()
         try:
             outcome = supervisor.run()
@@ -141,8 +149,8 @@ class Fleet:
             control.close()
             progress.close()
         if plan.record.layout == "shared":
-            tidy(plan.workers[0].store.path)
-        return self._conclude(outcome)
+            checkpoint_wal(plan.workers[0].store.path)
+        return self._summarize(outcome)
 
     # Around the run
 
@@ -151,7 +159,7 @@ class Fleet:
         monitoring = self._config.monitoring
         renamed, hosts = monitoring.endpoints.renamed(), (monitoring.host, *monitoring.allowed_hosts)
         try:
-            token.mint(self._directory.token)
+            token.ensure_token(self._directory.token)
         except OSError as error:
             log.warning("no control over HTTP: %s: %s", self._directory.token, error.strerror)
 
@@ -162,17 +170,17 @@ class Fleet:
             serve(http, run_directory, lifeline, renamed, hosts)
             return 0
 
-        self._supervisor.serve("http", body, keep=(http.fileno(),))
+        self._supervisor.add_service("http", body, keep=(http.fileno(),))
 
-    def _adopt(self, plan: Plan) -> None:
+    def _publish_plan(self, plan: Plan) -> None:
         """Another plan of the same run: on record before anybody is told."""
         if (plan.record, plan.members) != (self._plan.record, self._plan.members):
-            with refused(self._directory.path):
-                self._directory.write_record(plan.record)
-                self._publish(plan)
+            with write_errors_as_user_error(self._directory.path):
+                self._directory.write_manifest(plan.record)
+                self._write_roster(plan)
         self._plan = plan
 
-    def _tell_of_events(self, supervisor: Supervisor, say: Callable[[str], None]) -> EventLog:
+    def _record_events(self, supervisor: Supervisor, say: Callable[[str], None]) -> EventLog:
         """From here on what happens is said and kept."""
         events = EventLog(self._directory.events)
         events.add(time.time(), "start", f"{len(self._plan.members)} sensors, seed {self._plan.record.seed}")
@@ -183,10 +191,10 @@ class Fleet:
             what = event.text if event.worker == "fleet" else f"{event.worker}: {event.text}"
             events.add(event.time, event.kind, what, event.effect, sensors)
 
-        supervisor.tell = tell
+        supervisor.on_event = tell
         return events
 
-    def _publish(self, plan: Plan) -> None:
+    def _write_roster(self, plan: Plan) -> None:
         run = plan.run
         Roster(
             seed=plan.record.seed,
@@ -196,46 +204,46 @@ class Fleet:
             config=str(self._source),
             started_at=self._started_at.isoformat(),
             started_ns=self._started_ns,
-            start_time=text(run.start_us),
-            duration=None if run.duration_us is None else run.duration_us / SECOND,
+            start_time=format_time(run.start_us),
+            duration=None if run.duration_us is None else run.duration_us / SECOND_US,
             url=self._listener.url if self._listener else None,
             members=plan.members,
         ).write(self._directory.roster)
 
-    def _policy(self) -> Policy:
+    def _policy(self) -> RestartPolicy:
         told = self._config.supervision
-        return Policy(
-            hang=told.hang_seconds,
+        return RestartPolicy(
+            hang_seconds=told.hang_seconds,
             budget=told.restart_budget,
-            window=told.restart_window_seconds,
+            window_seconds=told.restart_window_seconds,
             backoff_min=told.backoff_min_seconds,
             backoff_max=told.backoff_max_seconds,
-            drain=told.drain_seconds,
+            drain_seconds=told.drain_seconds,
         )
 
-    def _create(self, store: StoreSpec) -> None:
+    def _create_shared_database(self, store: StoreSpec) -> None:
         """Make the shared database before a hundred workers try to at once, or look after it if the last ones did not
         close it. Never fork with it open."""
         database = Database(replace(store, shared=False))
         try:
             database.claim([], 0)
         except Unavailable as error:
-            if error.renewed:
+            if error.recreated:
                 click.echo(f"warning: {error}", err=True)
-            elif error.lost:  # and not just locked by another program: the workers will wait for that
+            elif error.outcome_unknown:  # and not just locked by another program: the workers will wait for that
                 raise UserError(f"{store.path}: cannot be opened as a database: {error}") from error
         finally:
             database.close()
 
     def _log_to_file(self) -> None:
         logging.raiseExceptions = False  # on a full disk lines are lost, and the terminal is not to show how
-        install(self._log)
+        configure_logging(self._log)
         for warning in self._plan.warnings:
             log.warning("%s", warning)
 
     def _announce(self, say: Callable[[str], None]) -> None:
         plan = self._plan
-        rate = asked_rate(plan.members)
+        rate = target_rate(plan.members)
         layout = {"own": "a database each", "shared": "one shared database", "packed": "packed"}[plan.record.layout]
         for warning in plan.warnings:
             say(f"warning: {warning}")
@@ -245,8 +253,8 @@ class Fleet:
         if self._listener:
             say(f"dashboard: {self._listener.url}")
 
-    def _figures(self) -> Figures:
-        return figures(self._board.rows[self._rows()])
+    def _stats(self) -> FleetStats:
+        return fleet_stats(self._board.rows[self._rows()])
 
     def _committed(self) -> int:
         rows = self._board.rows[self._rows()]
@@ -255,7 +263,7 @@ class Fleet:
     def _rows(self) -> list[int]:
         return [member.row for member in self._plan.members]
 
-    def _conclude(self, outcome: Outcome) -> int:
+    def _summarize(self, outcome: Outcome) -> int:
         plan, run = self._plan, self._plan.run
         due = None
         if run.duration_us is not None and not plan.continues:
@@ -264,19 +272,21 @@ class Fleet:
                 for worker in plan.workers
                 for sensor in worker.sensors
             )
-        total = self._figures()
-        seconds = (elapsed_ns() - self._begun_ns) / 1e9
+        total = self._stats()
+        seconds = (elapsed_ns() - self._run_start_ns) / 1e9
         if (
             due is not None
             and run.duration_us is not None
             and due == total.scheduled
-            and seconds < run.duration_us / SECOND + ON_TIME
+            and seconds < run.duration_us / SECOND_US + ON_TIME_SECONDS
         ):
-            seconds = run.duration_us / SECOND  # the end of a run is when its last readings are due, not when it exits
-        classes = error_classes(total, asdict(self._reload.report), read_account(self._directory.run))
+            seconds = (
+                run.duration_us / SECOND_US
+            )  # the end of a run is when its last readings are due, not when it exits
+        classes = error_classes(total, asdict(self._reload.report), read_backup_status(self._directory.run))
         print_summary(total, due, max(0.0, seconds), classes)
         names = [member.sensor_id for member in plan.members]
-        for sensor, state, reason in unwell(self._board.rows[self._rows()], names)[:10]:
+        for sensor, state, reason in unhealthy_sensors(self._board.rows[self._rows()], names)[:10]:
             click.echo(f"{sensor}: {state}: {reason}")
         if outcome.killed_by_request:
             return 130
@@ -284,7 +294,7 @@ class Fleet:
 
 
 @contextlib.contextmanager
-def refused(directory: Path) -> Iterator[None]:
+def write_errors_as_user_error(directory: Path) -> Iterator[None]:
     """What the system refuses in the data directory, as the user's error that it is."""
     try:
         yield

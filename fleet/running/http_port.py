@@ -8,15 +8,15 @@ import socket
 
 from fleet.errors import UserError
 
-ADVICE = "take another with --port, 0 for any free one, or --no-http"
-REASONS = {
+OTHER_PORT_ADVICE = "take another with --port, 0 for any free one, or --no-http"
+BIND_ERRORS = {
     errno.EADDRINUSE: "is in use by another program; {advice}",
     errno.EACCES: "is not for this user (ports below 1024 are the system's); {advice}",
     errno.EADDRNOTAVAIL: "is not an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
 }
 
 
-class Unbound(UserError):
+class BindError(UserError):
     """An address that cannot be had. `key` is the half of it that is to blame, host or port."""
 
     def __init__(self, key: str, message: str) -> None:
@@ -24,19 +24,19 @@ class Unbound(UserError):
         self.key = key
 
 
-def bind(host: str, port: int, advice: str = ADVICE) -> tuple[socket.socket, str]:
-    """A listening socket and its URL. Unbound, with `advice` on other ports, if the address cannot be had. Port 0 takes any
+def bind_http(host: str, port: int, advice: str = OTHER_PORT_ADVICE) -> tuple[socket.socket, str]:
+    """A listening socket and its URL. BindError, with `advice` on other ports, if the address cannot be had. Port 0 takes any
     free one."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
     except (socket.gaierror, UnicodeError) as error:  # UnicodeError: what cannot be a name in DNS
-        raise Unbound("host", f"{host} {REASONS[errno.EADDRNOTAVAIL]}") from error
+        raise BindError("host", f"{host} {BIND_ERRORS[errno.EADDRNOTAVAIL]}") from error
     except OSError as error:
         number = error.errno or errno.EIO
-        reason = REASONS.get(number, f"cannot be had: {os.strerror(number)}").format(advice=advice)
+        reason = BIND_ERRORS.get(number, f"cannot be had: {os.strerror(number)}").format(advice=advice)
         if number == errno.EADDRNOTAVAIL:
-            raise Unbound("host", f"{host} {reason}") from error
-        raise Unbound("port", f"{port} on {host} {reason}") from error
+            raise BindError("host", f"{host} {reason}") from error
+        raise BindError("port", f"{port} on {host} {reason}") from error
     shown = f"[{host}]" if ":" in host else {"0.0.0.0": "127.0.0.1"}.get(host, host)
     return listener, f"http://{shown}:{listener.getsockname()[1]}/"

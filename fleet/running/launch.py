@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from fleet.configuration.config import Config, complaint, load_config
+from fleet.configuration.config import Config, load_config, located_error
 from fleet.running.fleet import Fleet, Listener
-from fleet.running.http_port import Unbound, bind
+from fleet.running.http_port import BindError, bind_http
 from fleet.running.plan import Planner
-from fleet.running.reload import Source
+from fleet.running.reload import ConfigSource
 from fleet.storage.data_directory import DataDirectory
 
 
@@ -28,11 +28,11 @@ def launch(
     files or one such file. Whatever can be refused is refused before anything is written: UserError.
     """
     settings = load_config(config, os.environ, overrides)
-    directory.inspect()
-    Planner(settings, directory, identities).inspect()
+    directory.check_startable()
+    Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to
-    fleet = Fleet(settings, directory, Source(config, dict(os.environ), overrides), identities)
+    fleet = Fleet(settings, directory, ConfigSource(config, dict(os.environ), overrides), identities)
     fleet.prepare(listener)
     if detach:
         from fleet.running.detachment import detach as leave
@@ -45,6 +45,6 @@ def listen(settings: Config, config: Path | None, overrides: Mapping[str, object
     """The bound port that the config asks for, None if it asks for none. UserError with the place of what is wrong."""
     http = settings.monitoring
     try:
-        return Listener(*bind(http.host, http.port)) if http.enabled else None
-    except Unbound as error:
-        raise complaint(config, os.environ, overrides, f"monitoring.{error.key}", str(error)) from error
+        return Listener(*bind_http(http.host, http.port)) if http.enabled else None
+    except BindError as error:
+        raise located_error(config, os.environ, overrides, f"monitoring.{error.key}", str(error)) from error

@@ -6,24 +6,24 @@ from pathlib import Path
 
 from fleet.configuration.config import Config
 from fleet.storage.data_directory import DataDirectory
-from fleet.storage.keeper import Backups, CheckpointFile, Keeping
-from worker.log import JSON, LogSpec
+from fleet.storage.keeper import BackupSchedule, CheckpointExport, MaintenanceConfig
+from worker.log import JSON_FORMAT, LogSpec
 
-SHORTEST = 0.1
+MIN_INTERVAL_SECONDS = 0.1
 """Seconds; what is due more often than that is not due more often."""
 
 
-def keeping(config: Config, directory: DataDirectory) -> Keeping:
+def maintenance_config(config: Config, directory: DataDirectory) -> MaintenanceConfig:
     """What is to be kept around the databases of a fleet."""
     told, data = config.database.backup, directory.databases
-    backups = Backups(data / Path(told.path).name, max(told.interval, SHORTEST), told.keep)
+    backups = BackupSchedule(data / Path(told.path).name, max(told.interval, MIN_INTERVAL_SECONDS), told.keep)
     export = config.simulation.checkpoint
-    checkpoint = CheckpointFile(data / Path(export.file).name, max(export.interval, SHORTEST))
-    return Keeping(backups if told.enabled else None, checkpoint if export.enabled else None)
+    checkpoint = CheckpointExport(data / Path(export.file).name, max(export.interval, MIN_INTERVAL_SECONDS))
+    return MaintenanceConfig(backups if told.enabled else None, checkpoint if export.enabled else None)
 
 
-def log_of(config: Config, directory: DataDirectory) -> LogSpec:
+def log_spec(config: Config, directory: DataDirectory) -> LogSpec:
     """The log of a fleet: `run/fleet.log`, or `logs/` and the name that was asked for."""
     told = config.logging
     path = directory.databases / "logs" / Path(told.file).name if told.file else directory.run / "fleet.log"
-    return LogSpec(path, told.level, JSON if told.json_lines else told.format)
+    return LogSpec(path, told.level, JSON_FORMAT if told.json_lines else told.format)

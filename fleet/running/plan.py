@@ -14,20 +14,20 @@ from typing import NamedTuple
 
 from fleet.configuration.catalogue import Catalogue, load_catalogue
 from fleet.configuration.config import Config
-from fleet.configuration.settings import kind_of
+from fleet.configuration.settings import sensor_type_of_identity
 from fleet.errors import UserError
 from fleet.identity.identities import StoredIdentity
-from fleet.identity.mints import mint_of
-from fleet.identity.muster import inspect, minted_seed, muster
-from fleet.identity.strangers import strangers
+from fleet.identity.mints import generator_for
+from fleet.identity.muster import check_identities, generated_seed, provision
+from fleet.identity.strangers import unknown_hardware_warnings
 from fleet.running import free_memory, open_files
-from fleet.running.beginning import begin, microseconds
-from fleet.running.briefing import brief
-from fleet.storage.data_directory import DataDirectory, FleetRecord, refuse_foreign
-from fleet.storage.interventions import NOTHING, Interventions
+from fleet.running.beginning import iso_to_microseconds, start_clock
+from fleet.running.briefing import sensor_specs
+from fleet.storage.data_directory import DataDirectory, FleetManifest, check_is_sqlite
+from fleet.storage.interventions import NO_INTERVENTIONS, Interventions
 from fleet.storage.roster import Member
 from worker.clock import boot_id
-from worker.schedule import SECOND, Schedule
+from worker.schedule import SECOND_US, Schedule
 from worker.spec import Identity, Layout, RunSpec, SensorSpec, StoreSpec, WorkerSpec
 
 
@@ -37,7 +37,7 @@ class Plan:
     all that take part, as their files say; `continues` says that it goes on with what another plan began, or will be
     changed by a scenario, so that it alone does not say how many readings there will be."""
 
-    record: FleetRecord
+    record: FleetManifest
     run: RunSpec
     workers: tuple[WorkerSpec, ...]
     members: tuple[Member, ...]
@@ -46,7 +46,7 @@ class Plan:
     continues: bool = False
 
 
-class Crew(NamedTuple):
+class FleetMembers(NamedTuple):
     """The sensors of a fleet in order, as their files say, and warnings about them."""
 
     stored: list[StoredIdentity]
@@ -62,7 +62,7 @@ class Planner:
         config: Config,
         directory: DataDirectory,
         identities: Path | None,
-        interventions: Interventions = NOTHING,
+        interventions: Interventions = NO_INTERVENTIONS,
         catalogue: Catalogue | None = None,
     ) -> None:
         self.config, self._directory, self._given = config, directory, identities
@@ -72,7 +72,7 @@ class Planner:
             Path(config.identities.path) if config.identities.path else directory.identities
         )
 
-    def under(self, config: Config) -> Planner:
+    def with_config(self, config: Config) -> Planner:
         """The planner of the same directory under another config, and by what its catalogue says now."""
         return Planner(config, self._directory, self._given, self.interventions)
 
@@ -80,38 +80,38 @@ class Planner:
         """The planner of the same fleet with others laid over it."""
         return Planner(self.config, self._directory, self._given, interventions, self.catalogue)
 
-    def inspect(self) -> None:
+    def check_startable(self) -> None:
         """UserError if a run could not be planned. Changes nothing, and takes no lock."""
-        old = self._directory.read_record()
+        old = self._directory.read_manifest()
         if old:
-            self._contradicted(old)
+            self._check_manifest(old)
         replicas = self.config.replicas
         workers = -(-replicas.count // replicas.sensors_per_worker)
-        open_files.allow(workers)
-        free_memory.allow(workers, replicas.count)
-        mint = mint_of(self.config, self.catalogue, self._choose_seed(old))
-        # An error in the identities of a directory that is in use is found in time by `first`: it reads them all
+        open_files.raise_open_file_limit(workers)
+        free_memory.check_memory(workers, replicas.count)
+        generator = generator_for(self.config, self.catalogue, self._choose_seed(old))
+        # An error in the identities of a directory that is in use is found in time by `initial_plan`: it reads them all
         # before it writes any, and reading ten thousand twice takes seconds.
-        inspect(self.identities, None if self._directory.used else mint.seed)
+        check_identities(self.identities, None if self._directory.used else generator.seed)
         if self._layout == "shared" and not old:  # a later run moves aside what became of its own database
-            refuse_foreign(self._store("").path)
+            check_is_sqlite(self._store("").path)
 
-    def first(self) -> Plan:
+    def initial_plan(self) -> Plan:
         """The plan of a run that starts now: the clocks are read last, when all that takes time is done."""
-        config, old = self.config, self._directory.read_record()
+        config, old = self.config, self._directory.read_manifest()
         if old:
-            self._contradicted(old)
+            self._check_manifest(old)
         seed = self._choose_seed(old)
-        crew = self._muster(seed, config.replicas.count)
-        beginning = begin(config.simulation, old, self._directory.latest_us() if old else 0)
-        record = FleetRecord(
+        crew = self._provision(seed, config.replicas.count)
+        beginning = start_clock(config.simulation, old, self._directory.latest_us() if old else 0)
+        record = FleetManifest(
             seed=seed,
             layout=self._layout,
             sensors_per_worker=config.replicas.sensors_per_worker,
             start_us=old.start_us if old else beginning.start_us,
             wall_us=old.wall_us if old else beginning.wall_us,
             # Grows also when fleet.json was lost but not the databases.
-            runs=max((old.runs if old else 0) + 1, beginning.wall_us // SECOND),
+            runs=max((old.runs if old else 0) + 1, beginning.wall_us // SECOND_US),
             sensors=old.sensors if old else (),
             boot_id=boot_id(),
             origin_ns=beginning.origin_ns - (beginning.start_us - (old or beginning).start_us) * 1000,
@@ -122,9 +122,9 @@ class Planner:
             number=record.runs,
             start_us=beginning.start_us,
             origin_ns=beginning.origin_ns,
-            duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND),
+            duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND_US),
             resume=config.simulation.resume,
-            longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND),
+            longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND_US),
             hang_seconds=config.supervision.hang_seconds,
         )
         if config.database.max_size_mb is not None and self._layout == "shared":
@@ -144,28 +144,28 @@ class Planner:
         later = start_us - run.start_us
         duration = None if run.duration_us is None else max(0, run.duration_us - later)
         joining = replace(run, start_us=start_us, origin_ns=run.origin_ns + later * 1000, duration_us=duration)
-        return self._following(plan, self._plan(plan.record, joining, self._muster(plan.record.seed, count)))
+        return self._keeping_workers(plan, self._plan(plan.record, joining, self._provision(plan.record.seed, count)))
 
-    def changed(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
+    def replanned(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
         """The same run with the same sensors under this planner's config; `edited` are new identities by sensor id."""
         stored = [edited.get(sensor.sensor_id, sensor) for sensor in plan.stored]
-        warnings = strangers(self.config, self.catalogue, map(self.known, edited.values()))
-        return self._following(plan, self._plan(plan.record, plan.run, Crew(stored, warnings)))
+        warnings = unknown_hardware_warnings(self.config, self.catalogue, map(self.resolved_identity, edited.values()))
+        return self._keeping_workers(plan, self._plan(plan.record, plan.run, FleetMembers(stored, warnings)))
 
     def check(self, sensor: StoredIdentity) -> None:
         """UserError if it has hardware that the catalogue does not know, and the config is strict about that."""
-        strangers(self.config, self.catalogue, [self.known(sensor)])
+        unknown_hardware_warnings(self.config, self.catalogue, [self.resolved_identity(sensor)])
 
     def firmware_of(self, sensor: StoredIdentity) -> tuple[str, ...]:
         """All that the catalogue has for that kind of sensor."""
-        return kind_of(self.config, self.catalogue, self.known(sensor).sensor_type).firmware
+        return sensor_type_of_identity(self.config, self.catalogue, self.resolved_identity(sensor).sensor_type).firmware
 
     @property
     def overridden_firmware(self) -> str | None:
         """What all sensors have, whatever their files say."""
         return self.config.identities.override.firmware_version
 
-    def _following(self, plan: Plan, next_: Plan) -> Plan:
+    def _keeping_workers(self, plan: Plan, next_: Plan) -> Plan:
         """`next_` with the workers of `plan` that go on as they began, whatever their sensors are told now."""
         here = {worker.name: worker for worker in plan.workers}
         workers = tuple(
@@ -174,15 +174,15 @@ class Planner:
         )
         return replace(next_, run=plan.run, workers=workers, continues=True)
 
-    def _plan(self, record: FleetRecord, run: RunSpec, crew: Crew) -> Plan:
-        identities = [self.known(sensor) for sensor in crew.stored]
-        placed = place(
+    def _plan(self, record: FleetManifest, run: RunSpec, crew: FleetMembers) -> Plan:
+        identities = [self.resolved_identity(sensor) for sensor in crew.stored]
+        placed = assign_workers(
             record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
         )
         record = replace(record, sensors=placed)
         rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
         homes = dict(placed)
-        told = brief(self.config, self.catalogue, identities, rows, record.start_us, self.interventions)
+        told = sensor_specs(self.config, self.catalogue, identities, rows, record.start_us, self.interventions)
         sensors = [(homes[sensor.identity.sensor_id], sensor) for sensor in told]
         sensors.sort(key=lambda pair: pair[1].row)
         workers = tuple(
@@ -198,13 +198,13 @@ class Planner:
         members = tuple(self._member(worker, sensor) for worker in workers for sensor in worker.sensors)
         return Plan(record, run, workers, members, tuple(crew.warnings), tuple(crew.stored))
 
-    def _muster(self, seed: int, count: int) -> Crew:
-        mint = mint_of(self.config, self.catalogue, seed)
-        stored, warnings = muster(self.identities, mint, count, self.config.replicas.start_index)
-        identities = map(self.known, stored)
-        return Crew(stored, [*warnings, *strangers(self.config, self.catalogue, identities)])
+    def _provision(self, seed: int, count: int) -> FleetMembers:
+        generator = generator_for(self.config, self.catalogue, seed)
+        stored, warnings = provision(self.identities, generator, count, self.config.replicas.start_index)
+        identities = map(self.resolved_identity, stored)
+        return FleetMembers(stored, [*warnings, *unknown_hardware_warnings(self.config, self.catalogue, identities)])
 
-    def known(self, sensor: StoredIdentity) -> Identity:
+    def resolved_identity(self, sensor: StoredIdentity) -> Identity:
         """The identity under what the config says of all sensors, with a type by which its behaviour is found."""
         told, over, identity = self.config.sensor, self.config.identities.override, sensor.identity
         return replace(
@@ -235,7 +235,7 @@ class Planner:
             synchronous=database.synchronous,
             shared=self._layout == "shared",
             error_limit=database.error_limit,
-            most_bytes=None if database.max_size_mb is None else int(database.max_size_mb * 1e6),
+            max_bytes=None if database.max_size_mb is None else int(database.max_size_mb * 1e6),
         )
 
     def _member(self, worker: WorkerSpec, sensor: SensorSpec) -> Member:
@@ -244,7 +244,7 @@ class Planner:
         rate = float(settings.exact_rate)
         return Member(sensor.row, worker.name, rate, worker.store.path, self._directory.log, channels, sensor.identity)
 
-    def _contradicted(self, old: FleetRecord) -> None:
+    def _check_manifest(self, old: FleetManifest) -> None:
         """UserError if the config does not go with what is in the data directory."""
         config, where = self.config, self._directory.path
         asked = (self._layout, config.replicas.sensors_per_worker)
@@ -258,23 +258,23 @@ class Planner:
                 f"{where}: this fleet has the seed {old.seed}, not {config.simulation.seed}: "
                 "leave --seed out, or take another --data directory"
             )
-        if config.simulation.start is not None and microseconds(config.simulation.start) != old.start_us:
-            began = datetime.fromtimestamp(old.start_us / SECOND, UTC).isoformat()
+        if config.simulation.start is not None and iso_to_microseconds(config.simulation.start) != old.start_us:
+            began = datetime.fromtimestamp(old.start_us / SECOND_US, UTC).isoformat()
             raise UserError(
                 f"{where}: this fleet began at {began}, not at {config.simulation.start}: "
                 "leave --start out, or take another --data directory"
             )
 
-    def _choose_seed(self, old: FleetRecord | None) -> int:
+    def _choose_seed(self, old: FleetManifest | None) -> int:
         if old:
             return old.seed
         given = self.config.simulation.seed
         if given is None and self.identities.is_dir():
-            given = minted_seed(self.identities)
+            given = generated_seed(self.identities)
         return secrets.randbelow(1 << 32) if given is None else given
 
 
-def place(
+def assign_workers(
     placed: Sequence[tuple[str, str]], sensors: Sequence[str], layout: Layout, per_worker: int
 ) -> tuple[tuple[str, str], ...]:
     """Each sensor's worker: those of earlier runs stay where their data is, new ones follow."""
@@ -286,6 +286,6 @@ def place(
     return (*placed, *((sensor, f"pack_{packs + number // per_worker:04d}") for number, sensor in enumerate(new)))
 
 
-def asked_rate(members: Sequence[Member]) -> float:
+def target_rate(members: Sequence[Member]) -> float:
     """Readings per second of all members together."""
     return sum(member.rate for member in members)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fleet.storage.roster import Member
-from worker.board import Board
+from worker.board import Scoreboard
 
 
-class Renewals:
-    """Looks at the board when called, and tells `note` of every worker that found its database damaged, deleted or
+class DatabaseReplacedEvents:
+    """Looks at the scoreboard when called, and tells `note` of every worker that found its database damaged, deleted or
     replaced since the last look."""
 
-    def __init__(self, board: Board, members: Callable[[], Sequence[Member]], note: Callable[[str, str], None]) -> None:
-        self._counts, self._members, self._note = board.rows["renewals"], members, note
+    def __init__(
+        self, scoreboard: Scoreboard, members: Callable[[], Sequence[Member]], note: Callable[[str, str], None]
+    ) -> None:
+        self._counts, self._members, self._note = scoreboard.rows["renewals"], members, note
         self._seen = self._counts.copy()
 
     def __call__(self) -> None:

@@ -7,69 +7,71 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from math import ceil
 
-from fleet.control.commands import Selective
+from fleet.control.commands import SelectorCommand
 from fleet.errors import UserError
-from fleet.quotes import legible
+from fleet.quotes import escape_short
 from fleet.storage.roster import Member
 from worker.spec import Identity
 
-MOST_TOLD = 10
+MAX_NAMES_LISTED = 10
 """Names that an error gives of those that there are."""
 
 
-def choose(members: Sequence[Member], wanted: Selective) -> list[Member]:
+def select_sensors(members: Sequence[Member], wanted: SelectorCommand) -> list[Member]:
     """Those who are meant, in their order. UserError, which says what there is, where that is nobody."""
     chosen = list(members)
     if wanted.sensors is not None:
-        chosen = named(chosen, wanted.sensors)
+        chosen = select_by_id(chosen, wanted.sensors)
     for name, how, values in (
-        (wanted.city, "is in", lambda who: places(who.location)),
-        (wanted.manufacturer, "is made by", lambda who: known(who.manufacturer)),
-        (wanted.firmware, "has the firmware", lambda who: known(who.firmware_version)),
+        (wanted.city, "is in", lambda who: location_names(who.location)),
+        (wanted.manufacturer, "is made by", lambda who: as_tuple(who.manufacturer)),
+        (wanted.firmware, "has the firmware", lambda who: as_tuple(who.firmware_version)),
     ):
         if name is not None:
-            chosen = alike(chosen, name, how, values)
-    return chosen if wanted.share is None else part(chosen, wanted.share)
+            chosen = select_by_value(chosen, name, how, values)
+    return chosen if wanted.share is None else select_share(chosen, wanted.share)
 
 
-def named(members: list[Member], names: Sequence[str]) -> list[Member]:
+def select_by_id(members: list[Member], names: Sequence[str]) -> list[Member]:
     """All that are named have to be there."""
     there = {member.sensor_id for member in members}
     for name in names:
         if name not in there:
-            raise UserError(f"there is no sensor {legible(name)} in this fleet; there are {listed(there)}")
+            raise UserError(f"there is no sensor {escape_short(name)} in this fleet; there are {format_choices(there)}")
     if not names:
         raise UserError("no sensor is named")
     return [member for member in members if member.sensor_id in names]
 
 
-def alike(members: list[Member], name: str, how: str, values: Callable[[Identity], tuple[str, ...]]) -> list[Member]:
+def select_by_value(
+    members: list[Member], name: str, how: str, values: Callable[[Identity], tuple[str, ...]]
+) -> list[Member]:
     found = [m for m in members if name.casefold() in (value.casefold() for value in values(m.identity))]
     if not found:
-        have = listed(own[0] for member in members if (own := values(member.identity)))
-        raise UserError(f"no sensor {how} {legible(name)}; to choose from: {have}")
+        have = format_choices(own[0] for member in members if (own := values(member.identity)))
+        raise UserError(f"no sensor {how} {escape_short(name)}; to choose from: {have}")
     return found
 
 
-def part(members: list[Member], share: float) -> list[Member]:
+def select_share(members: list[Member], share: float) -> list[Member]:
     """Always the same ones, and a larger share has all of a smaller one."""
     ranked = sorted(members, key=lambda member: hashlib.sha256(member.sensor_id.encode()).digest())
     chosen = {member.sensor_id for member in ranked[: ceil(Fraction(str(share)) * len(ranked))]}
     return [member for member in members if member.sensor_id in chosen]
 
 
-def known(value: str | None) -> tuple[str, ...]:
+def as_tuple(value: str | None) -> tuple[str, ...]:
     return () if value is None else (value,)
 
 
-def places(location: str | None) -> tuple[str, ...]:
+def location_names(location: str | None) -> tuple[str, ...]:
     """What a place is called: the city, and the whole of it (`Denver, CO, USA`)."""
     return () if location is None else (location.split(",")[0].strip(), location)
 
 
-def listed(values: Iterable[str]) -> str:
+def format_choices(values: Iterable[str]) -> str:
     names = sorted(set(values))
     if not names:
         return "none"
-    more = f" and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
-    return ", ".join(map(legible, names[:MOST_TOLD])) + more
+    more = f" and {len(names) - MAX_NAMES_LISTED} more" if len(names) > MAX_NAMES_LISTED else ""
+    return ", ".join(map(escape_short, names[:MAX_NAMES_LISTED])) + more

@@ -10,26 +10,26 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-Print = tuple[int, int, int, int]
+FileSignature = tuple[int, int, int, int]
 """Inode, times of modification and of change, size: what no editor leaves all alone."""
 
 
 class WatchedFiles:
-    """The files that `listed` names. Those that are there at first are taken as known, unless `anew`."""
+    """The files that `list_files` names. Those that are there at first are taken as known, unless `report_existing`."""
 
-    def __init__(self, listed: Callable[[], Iterable[Path]], *, anew: bool = False) -> None:
-        self._listed = listed
-        self._last = self._look()
-        self._known = {} if anew else self._last
+    def __init__(self, list_files: Callable[[], Iterable[Path]], *, report_existing: bool = False) -> None:
+        self._list_files = list_files
+        self._last = self._scan()
+        self._known = {} if report_existing else self._last
 
-    def welcome(self) -> None:
+    def mark_known(self) -> None:
         """Take those that came since the last look as known: whoever watches has made them."""
-        self._last = self._look()
+        self._last = self._scan()
         self._known = self._last | self._known
 
     def changed(self) -> list[Path]:
         """The files that came, changed or went away since this was last told, and have come to rest. In order."""
-        before, now = self._last, self._look()
+        before, now = self._last, self._scan()
         self._last = now
         moved = {path for path, _ in now.items() ^ self._known.items()}
         rested = {path for path in moved if now.get(path) == before.get(path)}
@@ -37,12 +37,12 @@ class WatchedFiles:
         self._known |= {path: now[path] for path in rested if path in now}
         return sorted(rested)
 
-    def _look(self) -> dict[Path, Print]:
-        found = {path: print_of(path) for path in self._listed()}
+    def _scan(self) -> dict[Path, FileSignature]:
+        found = {path: file_signature(path) for path in self._list_files()}
         return {path: seen for path, seen in found.items() if seen is not None}
 
 
-def print_of(path: Path) -> Print | None:
+def file_signature(path: Path) -> FileSignature | None:
     """None where there is no file, or none that may be seen."""
     try:
         facts = os.stat(path)  # noqa: PTH116 - thousands of files a second; Path.stat takes three times as long

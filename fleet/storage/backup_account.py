@@ -9,11 +9,11 @@ from typing import Any
 
 from fleet import whole_files
 
-FILE = "backups.json"
+BACKUP_STATUS_FILE = "backups.json"
 
 
 @dataclass(slots=True)
-class Account:
+class BackupStatus:
     """Counts of this run, when the last was made (seconds since 1970), and the failures of the last turn as [database,
     reason]."""
 
@@ -26,13 +26,13 @@ class Account:
     failures: tuple[tuple[str, str], ...] = ()
 
     def write(self, path: Path) -> None:
-        whole_files.replace(path, json.dumps(asdict(self)))
+        whole_files.replace_file(path, json.dumps(asdict(self)))
 
 
-def read_account(run_directory: Path) -> dict[str, Any]:
+def read_backup_status(run_directory: Path) -> dict[str, Any]:
     """What was told there last; empty where there are no backups, or nothing legible is there."""
     try:
-        found = json.loads((run_directory / FILE).read_text())
+        found = json.loads((run_directory / BACKUP_STATUS_FILE).read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) and found.keys() == {field.name for field in fields(Account)} else {}
+    return found if isinstance(found, dict) and found.keys() == {field.name for field in fields(BackupStatus)} else {}

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import apsw
 
-from fleet.storage.readings import Unreadable, there
-from worker.database_files import Inode, alone, inode
+from fleet.storage.readings import DatabaseUnreadable, path_exists
+from worker.database_files import Inode, folder_lock, inode
 
-OPENING_MS = 500
+OPEN_BUSY_TIMEOUT_MS = 500
 """How long to wait for a lock while nobody may move anything."""
 
-BUSY_MS = 5_000
+SHARED_BUSY_TIMEOUT_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class SharedConnection:
     """An open database. `file` is which file it is."""
 
     path: Path
@@ -32,62 +32,62 @@ class Beside:
     file: Inode
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def hold_in_place(self) -> Iterator[None]:
         """For writing where there is no write-ahead log: the journal lies under the database's name, and would be rolled
-        back into whatever has that name. While it lasts nobody moves the database. Unreadable if somebody has."""
+        back into whatever has that name. While it lasts nobody moves the database. DatabaseUnreadable if somebody has."""
         if self.connection.pragma("journal_mode") == "wal":
             yield
             return
         try:
-            with alone(self.path.parent):
+            with folder_lock(self.path.parent):
                 if inode(self.path) != self.file:
-                    raise Unreadable(self.path, "it was moved or replaced meanwhile")
+                    raise DatabaseUnreadable(self.path, "it was moved or replaced meanwhile")
                 yield
         except OSError as error:
-            raise Unreadable(self.path, str(error.strerror)) from error
+            raise DatabaseUnreadable(self.path, str(error.strerror)) from error
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Beside]:
-    """The database at `path`, which a worker may have open. Unreadable where SQLite refuses it, also later on.
+def shared_connection(path: Path) -> Iterator[SharedConnection]:
+    """The database at `path`, which a worker may have open. DatabaseUnreadable where SQLite refuses it, also later on.
 
     It can be written. The last to close a database puts its log into it and removes the log, and that may be this one.
     """
-    if not there(path):
-        raise Unreadable(path, "there is no such database yet")
+    if not path_exists(path):
+        raise DatabaseUnreadable(path, "there is no such database yet")
     try:
-        opened = opened_beside(path)
+        opened = open_shared(path)
         try:
             yield opened
         finally:
             close(opened)
     except (apsw.Error, UnicodeDecodeError) as error:
-        raise Unreadable(path, f"{type(error).__name__}: {error}") from error
+        raise DatabaseUnreadable(path, f"{type(error).__name__}: {error}") from error
 
 
-def opened_beside(path: Path) -> Beside:
+def open_shared(path: Path) -> SharedConnection:
     try:
-        with alone(path.parent):
+        with folder_lock(path.parent):
             file = inode(path)
             # As a URI, for a name need not be text.
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
             connection = apsw.Connection(f"{path.absolute().as_uri()}?mode=rw", flags=flags)
             try:
-                connection.set_busy_timeout(OPENING_MS)
+                connection.set_busy_timeout(OPEN_BUSY_TIMEOUT_MS)
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # opens the log too
             except apsw.Error:
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
                 connection.close(True)
                 raise
     except OSError as error:
-        raise Unreadable(path, str(error.strerror)) from error
-    connection.set_busy_timeout(BUSY_MS)
-    return Beside(path, connection, file)
+        raise DatabaseUnreadable(path, str(error.strerror)) from error
+    connection.set_busy_timeout(SHARED_BUSY_TIMEOUT_MS)
+    return SharedConnection(path, connection, file)
 
 
-def close(opened: Beside) -> None:
+def close(opened: SharedConnection) -> None:
     tidy = False
-    with suppress(OSError), alone(opened.path.parent):
+    with suppress(OSError), folder_lock(opened.path.parent):
         tidy = inode(opened.path) == opened.file
         if tidy:
             opened.connection.close(True)

@@ -13,33 +13,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fleet.storage.beside import beside
-from fleet.storage.readings import Unreadable
+from fleet.storage.beside import shared_connection
+from fleet.storage.readings import DatabaseUnreadable
 from fleet.storage.roster import Roster
 
-CHECKPOINTS = "SELECT sensor_id, next_seq, incarnation FROM checkpoints ORDER BY sensor_id"
+SELECT_CHECKPOINTS = "SELECT sensor_id, next_seq, incarnation FROM checkpoints ORDER BY sensor_id"
 
-Document = dict[str, Any]
+CheckpointDocument = dict[str, Any]
 
 
-def export(roster: Roster, path: Path) -> None:
+def write_checkpoint_file(roster: Roster, path: Path) -> None:
     """Write the checkpoints of all databases of the roster, whole or not at all. OSError if it cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(document(roster), file, indent=1)
+        json.dump(checkpoint_document(roster), file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
-def document(roster: Roster) -> Document:
-    sensors: dict[str, Document] = {}
+def checkpoint_document(roster: Roster) -> CheckpointDocument:
+    sensors: dict[str, CheckpointDocument] = {}
     unreadable: list[str] = []
-    for database in databases(roster):
+    for database in database_paths(roster):
         try:
-            sensors |= checkpoints(database)
-        except Unreadable as error:
+            sensors |= read_checkpoints(database)
+        except DatabaseUnreadable as error:
             unreadable.append(str(error))
     return {
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -51,14 +51,14 @@ def document(roster: Roster) -> Document:
     }
 
 
-def databases(roster: Roster) -> Sequence[Path]:
+def database_paths(roster: Roster) -> Sequence[Path]:
     return list(dict.fromkeys(member.database for member in roster.members))
 
 
-def checkpoints(database: Path) -> dict[str, Document]:
+def read_checkpoints(database: Path) -> dict[str, CheckpointDocument]:
     """What a database has on record, by sensor: `next_seq` readings are settled."""
-    with beside(database) as opened:
-        found = opened.connection.execute(CHECKPOINTS).fetchall()
+    with shared_connection(database) as opened:
+        found = opened.connection.execute(SELECT_CHECKPOINTS).fetchall()
         return {
             str(sensor): {"next_seq": next_seq, "incarnation": incarnation, "database": database.name}
             for sensor, next_seq, incarnation in found

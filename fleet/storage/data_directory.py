@@ -13,12 +13,12 @@ from typing import IO
 
 from fleet.errors import UserError
 from fleet.storage import fleet_record
-from fleet.storage.fleet_record import FleetRecord
-from worker.board import Board
+from fleet.storage.fleet_record import FleetManifest
+from worker.board import Scoreboard
 
-__all__ = ["DataDirectory", "FleetRecord", "refuse_foreign"]
+__all__ = ["DataDirectory", "FleetManifest", "check_is_sqlite"]
 
-SQLITE = b"SQLite format 3\0"
+SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 class DataDirectory:
@@ -29,7 +29,7 @@ class DataDirectory:
         self.path = path
         self.databases = databases or path
         self.run = path / "run"
-        self.board = self.run / "board"
+        self.scoreboard = self.run / "board"
         self.roster = self.run / "roster.json"
         self.reload = self.run / "reload.json"
         self.control = self.run / "control.sock"
@@ -39,39 +39,39 @@ class DataDirectory:
         self.interventions = self.run / "interventions.json"
         self.events = self.run / "events.jsonl"
         self.token = self.run / "token"
-        self._record = path / "fleet.json"
+        self._manifest = path / "fleet.json"
         self._lock = self.run / "lock"
-        self._held: IO[str] | None = None
+        self._lock_file: IO[str] | None = None
 
     @property
     def used(self) -> bool:
         """Whether a fleet has run here, or tried to."""
         return self._lock.exists()
 
-    def inspect(self) -> None:
+    def check_startable(self) -> None:
         """UserError if a fleet could not run here, as far as can be told without changing anything."""
         for folder in dict.fromkeys((self.databases, self.path, self.run)):
             if os.path.lexists(folder):
-                self._refuse_unless(folder, folder.is_dir(), "is not a directory")
-                self._refuse_unless(folder, *writable(folder))
+                self._require(folder, folder.is_dir(), "is not a directory")
+                self._require(folder, *check_writable(folder))
         if not os.path.lexists(self.path):
             above = next(folder for folder in self.path.absolute().parents if os.path.lexists(folder))
-            self._refuse_unless(above, above.is_dir(), "is not a directory")
-            self._refuse_unless(above, *writable(above))
-        for file in (self._record, self._lock, self.board, self.roster, self.control, self.log):
+            self._require(above, above.is_dir(), "is not a directory")
+            self._require(above, *check_writable(above))
+        for file in (self._manifest, self._lock, self.scoreboard, self.roster, self.control, self.log):
             if os.path.lexists(file):
-                self._refuse_unless(file, not file.is_dir(), "is a directory, not a file")
-                self._refuse_unless(file, *writable(file))
+                self._require(file, not file.is_dir(), "is a directory, not a file")
+                self._require(file, *check_writable(file))
         holder = self.holder()
         if holder is not None:
-            raise self._taken(str(holder or "unknown"))
+            raise self._in_use_error(str(holder or "unknown"))
 
-    def _refuse_unless(self, path: Path, fit: bool, reason: str) -> None:
+    def _require(self, path: Path, fit: bool, reason: str) -> None:
         if not fit:
             place = "it" if path == self.path else str(path)
             raise UserError(f"--data: {self.path} cannot be the data directory: {place} {reason}")
 
-    def _taken(self, holder: str) -> UserError:
+    def _in_use_error(self, holder: str) -> UserError:
         return UserError(
             f"--data: {self.path}: another fleet runs here (pid {holder}): "
             f"stop it with `fleet down --data {self.path}`, or take another directory"
@@ -91,17 +91,17 @@ class DataDirectory:
             held.close()
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise UserError(f"{self._lock}: cannot be locked: {error.strerror}") from error
-            raise self._taken(self._lock.read_text().strip() or "unknown") from error
-        self._held = held
-        self.sign()
+            raise self._in_use_error(self._lock.read_text().strip() or "unknown") from error
+        self._lock_file = held
+        self.write_pid()
 
-    def sign(self) -> None:
+    def write_pid(self) -> None:
         """Write this process's id into the lock file, for those who find it taken. UserError if the disk is full."""
-        assert self._held is not None
+        assert self._lock_file is not None
         try:
-            self._held.truncate(0)
-            self._held.write(f"{os.getpid()}\n")
-            self._held.flush()
+            self._lock_file.truncate(0)
+            self._lock_file.write(f"{os.getpid()}\n")
+            self._lock_file.flush()
         except OSError as error:
             raise UserError(f"{self._lock}: cannot be written: {error.strerror}") from error
 
@@ -120,22 +120,22 @@ class DataDirectory:
             raise UserError(f"{self._lock}: cannot be read: {error.strerror}") from error
         return None
 
-    def read_record(self) -> FleetRecord | None:
+    def read_manifest(self) -> FleetManifest | None:
         """The record of earlier runs, None on a new directory. UserError if it is damaged."""
-        return fleet_record.read_record(self._record)
+        return fleet_record.read_manifest(self._manifest)
 
-    def write_record(self, record: FleetRecord) -> None:
-        fleet_record.write_record(self._record, record)
+    def write_manifest(self, record: FleetManifest) -> None:
+        fleet_record.write_manifest(self._manifest, record)
 
     def latest_us(self) -> int:
-        """The simulated time of the latest reading that the board of an earlier run tells of, 0 if there is none."""
+        """The simulated time of the latest reading that the scoreboard of an earlier run tells of, 0 if there is none."""
         try:
-            rows = Board(self.board, writable=False).rows
-        except (OSError, ValueError):  # no board, or not a whole number of rows
+            rows = Scoreboard(self.scoreboard, writable=False).rows
+        except (OSError, ValueError):  # no scoreboard, or not a whole number of rows
             return 0
         return int(rows["timestamp_us"].max(initial=0))
 
-    def set_aside(self, database: Path, run: int) -> None:
+    def move_aside(self, database: Path, run: int) -> None:
         """Move an existing database, with what belongs to it, out of the way of a new one."""
         for suffix in ("", "-wal", "-shm"):
             old = database.with_name(database.name + suffix)
@@ -144,18 +144,18 @@ class DataDirectory:
                 os.replace(old, aside)
 
 
-def refuse_foreign(database: Path) -> None:
+def check_is_sqlite(database: Path) -> None:
     """UserError if there is something in the place of a database that is none."""
     if database.is_dir():
         raise UserError(f"{database}: is a directory, not a database")
     if database.exists():
         with database.open("rb") as file:
-            start = file.read(len(SQLITE))
-        if start not in (b"", SQLITE):
+            start = file.read(len(SQLITE_MAGIC))
+        if start not in (b"", SQLITE_MAGIC):
             raise UserError(f"{database}: is not an SQLite database: move it away, or give another as database.path")
 
 
-def writable(path: Path) -> tuple[bool, str]:
+def check_writable(path: Path) -> tuple[bool, str]:
     """Whether this process may write there, and how to say that it may not. A file system that is read-only, and a
     file made immutable, bind root too: only the system can tell."""
     needed = os.W_OK | os.X_OK if path.is_dir() else os.W_OK

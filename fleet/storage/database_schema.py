@@ -6,10 +6,10 @@ from typing import Any
 
 import apsw
 
-from worker.schema import SCHEMA, VERSION
+from worker.schema import SCHEMA, SCHEMA_VERSION
 
-TABLES = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
-COLUMNS = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?)'
+SELECT_TABLES = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+SELECT_COLUMNS = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?)'
 
 
 def database_schema() -> dict[str, Any]:
@@ -17,9 +17,9 @@ def database_schema() -> dict[str, Any]:
     connection = apsw.Connection(":memory:")
     try:
         connection.execute(SCHEMA)
-        tables = connection.execute(TABLES).fetchall()
+        tables = connection.execute(SELECT_TABLES).fetchall()
         return {
-            "version": VERSION,
+            "version": SCHEMA_VERSION,
             "tables": {str(name): table(connection, str(name), str(sql)) for name, sql in tables},
         }
     finally:
@@ -27,7 +27,7 @@ def database_schema() -> dict[str, Any]:
 
 
 def table(connection: apsw.Connection, name: str, sql: str) -> dict[str, Any]:
-    columns = connection.execute(COLUMNS, (name,)).fetchall()
+    columns = connection.execute(SELECT_COLUMNS, (name,)).fetchall()
     return {"columns": [column(found) for found in columns], "sql": sql}
 
 

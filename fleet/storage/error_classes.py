@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fleet.storage.figures import Figures
+from fleet.storage.figures import FleetStats
 
 
-def error_classes(sums: Figures, reload: Mapping[str, Any], backups: Mapping[str, Any]) -> dict[str, int]:
+def error_classes(sums: FleetStats, reload: Mapping[str, Any], backups: Mapping[str, Any]) -> dict[str, int]:
     """`database`: transactions that failed as often as `retry_attempts` says, each of them written later. `process`:
     workers that died. `configuration`: what cannot be taken of the files that are watched, as of now. `backup`: those
     that failed. `reload` is as of `fleet.storage.reload_report`, `backups` of `fleet.storage.backup_account`."""
@@ -23,5 +23,5 @@ def error_classes(sums: Figures, reload: Mapping[str, Any], backups: Mapping[str
     }
 
 
-def told(classes: Mapping[str, int]) -> str:
+def format_error_classes(classes: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in classes.items())

@@ -17,16 +17,16 @@ from typing import Any
 
 log = logging.getLogger("events")
 
-KEPT = 1000
-MOST_SENSORS = 20
-LONGEST_TEXT = 500
-LARGEST = 8_000_000
+MAX_EVENTS = 1000
+MAX_SENSORS_PER_EVENT = 20
+MAX_EVENT_TEXT_LENGTH = 500
+MAX_EVENT_LOG_BYTES = 8_000_000
 """Bytes that are read at most; what is written is far less."""
 
-KEYS = {"id", "time", "kind", "who", "what", "effect", "sensors"}
+EVENT_KEYS = {"id", "time", "kind", "who", "what", "effect", "sensors"}
 SUPERVISOR = "supervisor"
 
-Record = dict[str, Any]
+EventRecord = dict[str, Any]
 
 
 class EventLog:
@@ -34,9 +34,9 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self._path, self._who = path, SUPERVISOR
-        self._kept: deque[Record] = deque(read_events(path), KEPT)
+        self._kept: deque[EventRecord] = deque(read_events(path), MAX_EVENTS)
         self._last = self._kept[-1]["id"] if self._kept else 0
-        self._lines = KEPT * 2  # whatever is there is written anew first
+        self._lines = MAX_EVENTS * 2  # whatever is there is written anew first
 
     @contextmanager
     def on_behalf_of(self, who: str) -> Iterator[None]:
@@ -56,19 +56,19 @@ class EventLog:
             "time": moment,
             "kind": kind,
             "who": self._who,
-            "what": what[:LONGEST_TEXT],
-            "effect": effect[:LONGEST_TEXT],
-            "sensors": list(sensors[:MOST_SENSORS]),
+            "what": what[:MAX_EVENT_TEXT_LENGTH],
+            "effect": effect[:MAX_EVENT_TEXT_LENGTH],
+            "sensors": list(sensors[:MAX_SENSORS_PER_EVENT]),
         }
         self._kept.append(record)
         try:
             self._write(record)
         except OSError as error:
-            self._lines = KEPT * 2
+            self._lines = MAX_EVENTS * 2
             log.warning("%s: cannot be written: %s", self._path, error.strerror)
 
-    def _write(self, record: Record) -> None:
-        if self._lines < KEPT * 2:
+    def _write(self, record: EventRecord) -> None:
+        if self._lines < MAX_EVENTS * 2:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line(record))
             self._lines += 1
@@ -79,15 +79,15 @@ class EventLog:
         self._lines = len(self._kept)
 
 
-def line(record: Record) -> str:
+def line(record: EventRecord) -> str:
     return json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n"
 
 
-def read_events(path: Path) -> list[Record]:
+def read_events(path: Path) -> list[EventRecord]:
     """All that are there, in order; a line that was cut off, or is no event, is left out."""
     try:
         with path.open("rb") as file:
-            lines = file.read(LARGEST).split(b"\n")
+            lines = file.read(MAX_EVENT_LOG_BYTES).split(b"\n")
     except OSError:
         return []
     found = []
@@ -97,7 +97,12 @@ def read_events(path: Path) -> list[Record]:
             record = json.loads(text)
         except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and record.keys() == KEYS and type(record["id"]) is int and record["id"] > last:
+        if (
+            isinstance(record, dict)
+            and record.keys() == EVENT_KEYS
+            and type(record["id"]) is int
+            and record["id"] > last
+        ):
             found.append(record)
             last = record["id"]
     return found

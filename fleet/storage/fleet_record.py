@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from fleet import whole_files
-from fleet.documents import parse_json, read_text, refuse
+from fleet.documents import parse_json, raise_json_error, read_text_file
 from fleet.errors import UserError
 from worker.spec import Layout
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-ADVICE = "; restore the file, or take another --data directory"
+SENSOR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+RESTORE_ADVICE = "; restore the file, or take another --data directory"
 
 
 @dataclass(frozen=True, slots=True)
-class FleetRecord:
+class FleetManifest:
     """Times are microseconds since 1970.
 
     `start_us` is the simulated time of the first reading ever, `wall_us` the wall clock then; while the machine that was
@@ -37,73 +37,79 @@ class FleetRecord:
     origin_ns: int = 0
 
 
-LATEST_US = 7_258_118_400_000_000
+MAX_START_US = 7_258_118_400_000_000
 """2200, as in a config."""
-WHOLE = {
+INTEGER_BOUNDS = {
     "seed": (0, (1 << 63) - 1),
     "sensors_per_worker": (1, 100_000),
-    "start_us": (0, LATEST_US),
-    "wall_us": (0, LATEST_US),
+    "start_us": (0, MAX_START_US),
+    "wall_us": (0, MAX_START_US),
     "runs": (0, 1 << 38),  # incarnations are numbered from the run's on, times 2^24, in 64 bits
 }
 """The numbers of a record, the least and the most that each may be."""
 
 
-def read_record(path: Path) -> FleetRecord | None:
+def read_manifest(path: Path) -> FleetManifest | None:
     """The record in the file, None if there is none; UserError says what is wrong with it and where."""
     if not path.exists():
         return None
-    text = read_text(path)
+    text = read_text_file(path)
     try:
         document = parse_json(text, path)
     except UserError as error:
-        raise UserError(f"{error}{ADVICE}") from None
+        raise UserError(f"{error}{RESTORE_ADVICE}") from None
     if not isinstance(document, dict):
-        raise UserError(f"{path}: not the record of a fleet (a JSON object){ADVICE}")
-    missing = [field.name for field in fields(FleetRecord) if field.default is MISSING and field.name not in document]
+        raise UserError(f"{path}: not the record of a fleet (a JSON object){RESTORE_ADVICE}")
+    missing = [field.name for field in fields(FleetManifest) if field.default is MISSING and field.name not in document]
     if missing:
-        raise UserError(f"{path}: not the record of a fleet: {missing[0]} is missing{ADVICE}")
-    for name, (least, most) in WHOLE.items():
+        raise UserError(f"{path}: not the record of a fleet: {missing[0]} is missing{RESTORE_ADVICE}")
+    for name, (least, most) in INTEGER_BOUNDS.items():
         value = document[name]
         if type(value) is not int or not least <= value <= most:
-            refuse(path, text, [name], value, f"is not a whole number from {least} to {most}{ADVICE}")
+            raise_json_error(path, text, [name], value, f"is not a whole number from {least} to {most}{RESTORE_ADVICE}")
     if document["layout"] not in ("own", "shared", "packed"):
-        refuse(path, text, ["layout"], document["layout"], f"is not one of own, shared, packed{ADVICE}")
-    sensors = sensors_of(document["sensors"], document["layout"] == "packed", text, path)
+        raise_json_error(
+            path, text, ["layout"], document["layout"], f"is not one of own, shared, packed{RESTORE_ADVICE}"
+        )
+    sensors = parse_sensors(document["sensors"], document["layout"] == "packed", text, path)
     boot_id, origin_ns = document.get("boot_id", ""), document.get("origin_ns", 0)
     if type(boot_id) is not str:
-        refuse(path, text, ["boot_id"], boot_id, f"is not a text{ADVICE}")
+        raise_json_error(path, text, ["boot_id"], boot_id, f"is not a text{RESTORE_ADVICE}")
     if type(origin_ns) is not int or not -1 << 62 <= origin_ns < 1 << 62:
-        refuse(path, text, ["origin_ns"], origin_ns, f"is not a whole number{ADVICE}")
-    numbers = {name: document[name] for name in WHOLE}
-    return FleetRecord(sensors=sensors, layout=document["layout"], boot_id=boot_id, origin_ns=origin_ns, **numbers)
+        raise_json_error(path, text, ["origin_ns"], origin_ns, f"is not a whole number{RESTORE_ADVICE}")
+    numbers = {name: document[name] for name in INTEGER_BOUNDS}
+    return FleetManifest(sensors=sensors, layout=document["layout"], boot_id=boot_id, origin_ns=origin_ns, **numbers)
 
 
-def sensors_of(value: Any, packed: bool, text: str, path: Path) -> tuple[tuple[str, str], ...]:
+def parse_sensors(value: Any, packed: bool, text: str, path: Path) -> tuple[tuple[str, str], ...]:
     """The pairs of names. They become names of files, so nothing else may pass. Nor may what would start two workers
     on one database: a sensor that is there twice, a worker whose sensors are not next to each other."""
     if not isinstance(value, list):
-        refuse(path, text, ["sensors"], value, f"is not a list{ADVICE}")
+        raise_json_error(path, text, ["sensors"], value, f"is not a list{RESTORE_ADVICE}")
     for number, pair in enumerate(value):
-        if not (isinstance(pair, list) and len(pair) == 2 and all(map(is_name, pair))):
-            refuse(path, text, ["sensors", number], pair, f"is not a sensor id and the name of its worker{ADVICE}")
+        if not (isinstance(pair, list) and len(pair) == 2 and all(map(is_sensor_name, pair))):
+            raise_json_error(
+                path, text, ["sensors", number], pair, f"is not a sensor id and the name of its worker{RESTORE_ADVICE}"
+            )
     seen: set[str] = set()
     workers: dict[str, int] = {}
     for number, (sensor, worker) in enumerate(value):
         if sensor in seen:
-            refuse(path, text, ["sensors", number], sensor, f"is there twice{ADVICE}")
+            raise_json_error(path, text, ["sensors", number], sensor, f"is there twice{RESTORE_ADVICE}")
         if workers.setdefault(worker, number) != number and value[number - 1][1] != worker:
-            refuse(path, text, ["sensors", number], worker, f"is a worker that is named further up{ADVICE}")
+            raise_json_error(
+                path, text, ["sensors", number], worker, f"is a worker that is named further up{RESTORE_ADVICE}"
+            )
         if not packed and sensor != worker:
-            refuse(path, text, ["sensors", number], worker, f"is not the worker of {sensor}{ADVICE}")
+            raise_json_error(path, text, ["sensors", number], worker, f"is not the worker of {sensor}{RESTORE_ADVICE}")
         seen.add(sensor)
     return tuple((sensor, worker) for sensor, worker in value)
 
 
-def is_name(value: object) -> bool:
-    return isinstance(value, str) and NAME.fullmatch(value) is not None
+def is_sensor_name(value: object) -> bool:
+    return isinstance(value, str) and SENSOR_NAME.fullmatch(value) is not None
 
 
-def write_record(path: Path, record: FleetRecord) -> None:
+def write_manifest(path: Path, record: FleetManifest) -> None:
     """Write it to disk, whole or not at all. OSError if it cannot be."""
-    whole_files.replace(path, json.dumps(asdict(record)), sync=True)
+    whole_files.replace_file(path, json.dumps(asdict(record)), sync=True)

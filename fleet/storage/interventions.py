@@ -17,15 +17,15 @@ from worker.spec import Pause
 
 log = logging.getLogger("interventions")
 
-MOST_OVER = 200
+MAX_FINISHED_INJECTIONS = 200
 """Injections that are over and still known by their ids."""
 
-FIRST = 20
+MAX_SENSORS_LISTED = 20
 """Sensors that are kept, and told, of those that an injection was about."""
 
 
 @dataclass(frozen=True, slots=True)
-class Injected:
+class InjectionRecord:
     """An injection into `count` sensors, from `from_us` until `until_us` or, if that came first, `cancelled_us`
     (simulated time). `asked` is the command as JSON, by which the same one is known again. Once it is `settled`, all
     its readings being written, `sensors` are only the first of them."""
@@ -53,8 +53,8 @@ class Injected:
             return "planned"
         return "running" if now_us < self.until_us else "over"
 
-    def laid_to_rest(self) -> Injected:
-        return replace(self, settled=True, sensors=self.sensors[:FIRST])
+    def mark_settled(self) -> InjectionRecord:
+        return replace(self, settled=True, sensors=self.sensors[:MAX_SENSORS_LISTED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Interventions:
     """`injections` as they were asked for, the oldest first; `pauses` and `probabilities` by sensor. `clock` is the
     simulated time and, at the same moment, `worker.clock`, as of the run that has laid them."""
 
-    injections: tuple[Injected, ...] = ()
+    injections: tuple[InjectionRecord, ...] = ()
     pauses: Mapping[str, tuple[Pause, ...]] = field(default_factory=dict)
     probabilities: Mapping[str, float] = field(default_factory=dict)
     clock: tuple[int, int] = (0, 0)
@@ -71,12 +71,12 @@ class Interventions:
         """Simulated time."""
         return self.clock[0] + (clock_ns - self.clock[1]) // 1000
 
-    def injection(self, id_: str) -> Injected | None:
+    def injection(self, id_: str) -> InjectionRecord | None:
         return next((each for each in self.injections if each.id == id_), None)
 
-    def over_sensors(self) -> dict[str, list[Injected]]:
+    def open_by_sensor(self) -> dict[str, list[InjectionRecord]]:
         """Those that are not settled, by sensor."""
-        found: dict[str, list[Injected]] = {}
+        found: dict[str, list[InjectionRecord]] = {}
         for injection in self.injections:
             if not injection.settled:
                 for sensor in injection.sensors:
@@ -91,10 +91,10 @@ class Interventions:
         paused = sum(self.paused(sensor) for sensor in self.pauses if sensor in sensors)
         return {"paused": paused, "probabilities": sum(sensor in sensors for sensor in self.probabilities)}
 
-    def bounded(self) -> Interventions:
+    def pruned(self) -> Interventions:
         """Without the oldest of the injections that are over."""
         over = [each.id for each in self.injections if each.settled]
-        forgotten = set(over[: max(0, len(over) - MOST_OVER)])
+        forgotten = set(over[: max(0, len(over) - MAX_FINISHED_INJECTIONS)])
         return replace(self, injections=tuple(each for each in self.injections if each.id not in forgotten))
 
     def write(self, path: Path) -> None:
@@ -107,10 +107,10 @@ class Interventions:
             "probabilities": dict(self.probabilities),
             "clock": self.clock,
         }
-        whole_files.replace(path, json.dumps(document))
+        whole_files.replace_file(path, json.dumps(document))
 
 
-NOTHING = Interventions()
+NO_INTERVENTIONS = Interventions()
 
 
 def read_interventions(path: Path) -> Interventions:
@@ -118,7 +118,7 @@ def read_interventions(path: Path) -> Interventions:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return Interventions(
-            tuple(injected(told) for told in document["injections"]),
+            tuple(parse_injection(told) for told in document["injections"]),
             {
                 str(sensor): tuple(Pause(int(begin), None if end is None else int(end)) for begin, end in some)
                 for sensor, some in document["pauses"].items()
@@ -133,7 +133,7 @@ def read_interventions(path: Path) -> Interventions:
         return Interventions()
 
 
-KINDS = {"str": (str,), "str | None": (str, type(None)), "float | None": (float, int, type(None))} | {
+TYPES_BY_ANNOTATION = {"str": (str,), "str | None": (str, type(None)), "float | None": (float, int, type(None))} | {
     "int": (int,),
     "int | None": (int, type(None)),
     "bool": (bool,),
@@ -141,10 +141,10 @@ KINDS = {"str": (str,), "str | None": (str, type(None)), "float | None": (float,
 }
 
 
-def injected(told: dict[str, Any]) -> Injected:
+def parse_injection(told: dict[str, Any]) -> InjectionRecord:
     """Raises TypeError for what is none."""
-    injection = Injected(**{**told, "sensors": tuple(map(str, told["sensors"]))})
-    for each in fields(Injected):
-        if type(getattr(injection, each.name)) not in KINDS[str(each.type)]:
+    injection = InjectionRecord(**{**told, "sensors": tuple(map(str, told["sensors"]))})
+    for each in fields(InjectionRecord):
+        if type(getattr(injection, each.name)) not in TYPES_BY_ANNOTATION[str(each.type)]:
             raise TypeError(f"{each.name} is {getattr(injection, each.name)!r}")
     return injection

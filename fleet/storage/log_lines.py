@@ -8,23 +8,23 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from worker.log import JSON
+from worker.log import JSON_FORMAT
 
-FIELD = re.compile(r"%\((\w+)\)[^a-zA-Z]*[a-zA-Z]")
-FIELDS = {
+FORMAT_FIELD = re.compile(r"%\((\w+)\)[^a-zA-Z]*[a-zA-Z]")
+FIELD_PATTERNS = {
     "name": r"(?P<name>[^:\s]+)",
     "message": r"(?P<message>.*)",
     "asctime": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}",
 }
 """What stands in a line for a field of its format; for the others, anything."""
 
-TAIL = 512 * 1024
-LONGEST_LINE = 500
+TAIL_BYTES = 512 * 1024
+MAX_LINE_LENGTH = 500
 
 
-def about(worker: str, form: str) -> Callable[[str], bool]:
+def lines_of_worker(worker: str, form: str) -> Callable[[str], bool]:
     """Says of each line in turn, of a log in that format, whether it belongs to the worker."""
-    subject = subject_in_json if form == JSON else subject_in(form)
+    subject = worker_in_json_line if form == JSON_FORMAT else worker_in_format(form)
     current = ""
 
     def belongs(line: str) -> bool:
@@ -35,42 +35,42 @@ def about(worker: str, form: str) -> Callable[[str], bool]:
     return belongs
 
 
-def tail(path: Path, wanted: Callable[[str], bool], count: int) -> list[str]:
+def tail_lines(path: Path, wanted: Callable[[str], bool], count: int) -> list[str]:
     """The last `count` wanted lines of the last half megabyte; none where the log cannot be read."""
     try:
         with path.open("rb") as log:
             size = log.seek(0, 2)
-            log.seek(max(size - TAIL, 0))
-            lines = log.read(TAIL).decode(errors="replace").splitlines()
+            log.seek(max(size - TAIL_BYTES, 0))
+            lines = log.read(TAIL_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return []
-    if size > TAIL:
+    if size > TAIL_BYTES:
         lines = lines[1:]  # cut in two
-    return [line[:LONGEST_LINE] for line in deque(filter(wanted, lines), maxlen=count)]
+    return [line[:MAX_LINE_LENGTH] for line in deque(filter(wanted, lines), maxlen=count)]
 
 
-def subject_in_json(line: str) -> str | None:
+def worker_in_json_line(line: str) -> str | None:
     try:
         told = json.loads(line)
-        return subject_of(str(told["logger"]), str(told["message"]))
+        return worker_of(str(told["logger"]), str(told["message"]))
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def subject_in(form: str) -> Callable[[str], str | None]:
+def worker_in_format(form: str) -> Callable[[str], str | None]:
     """Tells the worker that a line in that format is about, None where it is the next line of a message."""
-    parts = FIELD.split(form)
-    written = [FIELDS.get(part, ".*?") if number % 2 else re.escape(part) for number, part in enumerate(parts)]
+    parts = FORMAT_FIELD.split(form)
+    written = [FIELD_PATTERNS.get(part, ".*?") if number % 2 else re.escape(part) for number, part in enumerate(parts)]
     head = re.compile("".join(written))
 
     def subject(line: str) -> str | None:
         found = head.match(line)
         named = found.groupdict() if found else {}
-        return subject_of(named.get("name", ""), named.get("message", "")) if found else None
+        return worker_of(named.get("name", ""), named.get("message", "")) if found else None
 
     return subject
 
 
-def subject_of(logger: str, message: str) -> str:
+def worker_of(logger: str, message: str) -> str:
     """The supervisor and databases begin their messages with the name of the worker."""
     return message.partition(":")[0] if logger in ("supervisor", "database", "") else logger

@@ -1,6 +1,6 @@
 """A look into a sensor's database from outside: read-only, a connection per look, nothing kept open.
 
-The writer is never in the way and never waited for longer than BUSY_MS; scans are bounded by SCAN rows.
+The writer is never in the way and never waited for longer than READ_BUSY_TIMEOUT_MS; scans are bounded by MAX_SCANNED_ROWS rows.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from pathlib import Path
 
 import apsw
 
-BUSY_MS = 500
-SCAN = 200_000
+READ_BUSY_TIMEOUT_MS = 500
+MAX_SCANNED_ROWS = 200_000
 
 # The end of a database that many sensors share is searched for one of them, not all of it.
-LATEST = f"""
+SELECT_LATEST = f"""
     SELECT * FROM sensor_readings
-    WHERE id > (SELECT max(id) FROM sensor_readings) - {SCAN} AND (?1 IS NULL OR sensor_id = ?1)
+    WHERE id > (SELECT max(id) FROM sensor_readings) - {MAX_SCANNED_ROWS} AND (?1 IS NULL OR sensor_id = ?1)
     ORDER BY id DESC LIMIT ?2
 """
 
-EPISODES = "SELECT * FROM anomaly_episodes WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT ?2"
+SELECT_EPISODES = "SELECT * FROM anomaly_episodes WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT ?2"
 
-TABLES = """
+SELECT_TABLES_INFO = """
     SELECT name, wr FROM pragma_table_list
     WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name
 """
 
-COLUMNS = "SELECT name, type FROM pragma_table_info(?1)"
+SELECT_TABLE_COLUMNS = "SELECT name, type FROM pragma_table_info(?1)"
 
 # AUTOINCREMENT and rows that are never deleted: the ids tell the count, without reading the table. In a database that
 # goes on from a rotated one they do not begin with 1.
-RECORDS = "SELECT (SELECT min(id) FROM sensor_readings), (SELECT max(id) FROM sensor_readings)"
+SELECT_ID_RANGE = "SELECT (SELECT min(id) FROM sensor_readings), (SELECT max(id) FROM sensor_readings)"
 
-Value = str | int | float | None | list[object] | dict[str, object]
-Record = dict[str, Value]
+JsonValue = str | int | float | None | list[object] | dict[str, object]
+JsonRow = dict[str, JsonValue]
 
 
-class Unreadable(Exception):
+class DatabaseUnreadable(Exception):
     """A database that cannot be looked into now: missing, locked or damaged. `str(error)` is one line."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -50,7 +50,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class DatabaseSizes:
     """Bytes of a database and of its two companions, 0 for a file that is not there."""
 
     database: int
@@ -59,7 +59,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableInfo:
     """`last_rowid` is None for an empty table and for one that has no row ids."""
 
     name: str
@@ -68,73 +68,73 @@ class Table:
 
 
 @contextmanager
-def connection(path: Path) -> Iterator[apsw.Connection]:
-    """A read-only connection to the database at `path`; whatever SQLite cannot read is raised as Unreadable."""
-    if not there(path):
-        raise Unreadable(path, "there is no such database yet")
+def read_only_connection(path: Path) -> Iterator[apsw.Connection]:
+    """A read-only connection to the database at `path`; whatever SQLite cannot read is raised as DatabaseUnreadable."""
+    if not path_exists(path):
+        raise DatabaseUnreadable(path, "there is no such database yet")
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
         # as_uri() percent-encodes: a `?` or `#` in a folder's name must not become part of the question.
-        mode = "mode=ro&immutable=1" if immutable(path) else "mode=ro"
+        mode = "mode=ro&immutable=1" if is_immutable(path) else "mode=ro"
         opened = apsw.Connection(f"{path.absolute().as_uri()}?{mode}", flags=flags)
         try:
-            opened.set_busy_timeout(BUSY_MS)
+            opened.set_busy_timeout(READ_BUSY_TIMEOUT_MS)
             yield opened
         finally:
             opened.close()
     except (apsw.Error, UnicodeDecodeError) as error:
-        raise Unreadable(path, f"{type(error).__name__}: {error}") from error
+        raise DatabaseUnreadable(path, f"{type(error).__name__}: {error}") from error
 
 
-def immutable(path: Path) -> bool:
+def is_immutable(path: Path) -> bool:
     """Whether the database lies on a read-only file system, and all of it is in the one file: SQLite could not make the
     files there by which it shares a database with a writer, and there is none."""
     try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not sizes(path).wal
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not database_sizes(path).wal
     except OSError:
         return False
 
 
-def latest(path: Path, limit: int, sensor_id: str | None = None) -> list[Record]:
+def latest_readings(path: Path, limit: int, sensor_id: str | None = None) -> list[JsonRow]:
     """The last `limit` rows, of one sensor or of all in the database, newest first, by column name."""
-    with connection(path) as opened:
-        return records(opened, LATEST, (sensor_id, limit))
+    with read_only_connection(path) as opened:
+        return select_rows(opened, SELECT_LATEST, (sensor_id, limit))
 
 
-def episodes(path: Path, sensor_id: str, limit: int) -> list[Record]:
+def latest_episodes(path: Path, sensor_id: str, limit: int) -> list[JsonRow]:
     """The last `limit` anomaly episodes of a sensor, newest first, their parameters as an object."""
-    with connection(path) as opened:
-        found = records(opened, EPISODES, (sensor_id, limit))
-    return [{**episode, "parameters": parsed(episode.get("parameters"))} for episode in found]
+    with read_only_connection(path) as opened:
+        found = select_rows(opened, SELECT_EPISODES, (sensor_id, limit))
+    return [{**episode, "parameters": parse_parameters(episode.get("parameters"))} for episode in found]
 
 
 def record_count(path: Path) -> int:
     """How many readings the database holds, from its first and last row id."""
-    with connection(path) as opened:
-        first, last = opened.execute(RECORDS).fetchone() or (None, None)
+    with read_only_connection(path) as opened:
+        first, last = opened.execute(SELECT_ID_RANGE).fetchone() or (None, None)
     if first is None and last is None:
         return 0
     if not isinstance(first, int) or not isinstance(last, int):
-        raise Unreadable(path, "the ids of its readings are no whole numbers")
+        raise DatabaseUnreadable(path, "the ids of its readings are no whole numbers")
     return last - first + 1
 
 
-def tables(path: Path) -> list[Table]:
-    with connection(path) as opened:
-        found = opened.execute(TABLES).fetchall()
-        return [table(opened, str(name), bool(without_rowid)) for name, without_rowid in found]
+def tables(path: Path) -> list[TableInfo]:
+    with read_only_connection(path) as opened:
+        found = opened.execute(SELECT_TABLES_INFO).fetchall()
+        return [table_info(opened, str(name), bool(without_rowid)) for name, without_rowid in found]
 
 
-def table(opened: apsw.Connection, name: str, without_rowid: bool) -> Table:
-    columns = tuple((str(column), str(kind)) for column, kind in opened.execute(COLUMNS, (name,)))
+def table_info(opened: apsw.Connection, name: str, without_rowid: bool) -> TableInfo:
+    columns = tuple((str(column), str(kind)) for column, kind in opened.execute(SELECT_TABLE_COLUMNS, (name,)))
     if without_rowid:
-        return Table(name, columns, None)
+        return TableInfo(name, columns, None)
     quoted = '"' + name.replace('"', '""') + '"'
     last = opened.execute(f"SELECT max(rowid) FROM {quoted}").get
-    return Table(name, columns, last if isinstance(last, int) else None)  # a column may be called rowid
+    return TableInfo(name, columns, last if isinstance(last, int) else None)  # a column may be called rowid
 
 
-def there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Whether something is at the path; not where one may not look, nor where it is none."""
     try:
         path.stat()
@@ -143,28 +143,30 @@ def there(path: Path) -> bool:
     return True
 
 
-def sizes(path: Path) -> Sizes:
-    return Sizes(size(path), size(path.with_name(path.name + "-wal")), size(path.with_name(path.name + "-shm")))
+def database_sizes(path: Path) -> DatabaseSizes:
+    return DatabaseSizes(
+        file_size(path), file_size(path.with_name(path.name + "-wal")), file_size(path.with_name(path.name + "-shm"))
+    )
 
 
-def size(path: Path) -> int:
+def file_size(path: Path) -> int:
     try:
         return path.stat().st_size
     except (OSError, ValueError):  # ValueError: no path at all, as in a damaged roster
         return 0
 
 
-def records(opened: apsw.Connection, statement: str, bindings: tuple[object, ...]) -> list[Record]:
+def select_rows(opened: apsw.Connection, statement: str, bindings: tuple[object, ...]) -> list[JsonRow]:
     cursor = opened.execute(statement, bindings)
-    found: list[Record] = []
+    found: list[JsonRow] = []
     names: list[str] = []
     for row in cursor:
         names = names or [column[0] for column in cursor.get_description()]
-        found.append({name: presentable(value) for name, value in zip(names, row, strict=True)})
+        found.append({name: json_value(value) for name, value in zip(names, row, strict=True)})
     return found
 
 
-def presentable(value: object) -> Value:
+def json_value(value: object) -> JsonValue:
     """What JSON can say: it has no infinity, and no bytes."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -173,7 +175,7 @@ def presentable(value: object) -> Value:
     return value if isinstance(value, str | int) else None
 
 
-def parsed(parameters: Value | None) -> Value:
+def parse_parameters(parameters: JsonValue | None) -> JsonValue:
     """The object that the text stands for, or the text as it is where it stands for none of plain values."""
     if not isinstance(parameters, str):
         return parameters

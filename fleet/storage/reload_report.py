@@ -26,7 +26,7 @@ class ReloadReport:
     def write(self, path: Path) -> None:
         """Put it where readers find it; nobody waits for a disk that is full."""
         try:
-            whole_files.replace(path, json.dumps(asdict(self)))
+            whole_files.replace_file(path, json.dumps(asdict(self)))
         except OSError as error:
             log.warning("%s: cannot be written: %s", path, error.strerror)
 

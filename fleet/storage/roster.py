@@ -1,7 +1,7 @@
 """The roster: which sensors a running fleet has, where each one's row, database and log are.
 
 Written to `<data>/run/roster.json` by the process that supervises, under a temporary name and then renamed; read by
-everybody else (aggregator, `fleet status`, `fleet logs`). Together with the board it is all that a reader needs.
+everybody else (aggregator, `fleet status`, `fleet logs`). Together with the scoreboard it is all that a reader needs.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from fleet import whole_files
 from fleet.errors import UserError
-from fleet.quotes import legible
+from fleet.quotes import escape_short
 from worker.spec import Identity, Layout
 
-PLAIN = frozenset((str, int, float, type(None)))
-LARGEST = 1 << 62
+SCALAR_TYPES = frozenset((str, int, float, type(None)))
+MAX_NUMBER = 1 << 62
 Record = TypeVar("Record", bound="Member | Roster | Identity")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One sensor of the fleet. `channels` are (name, unit) in the order of the board's values."""
+    """One sensor of the fleet. `channels` are (name, unit) in the order of the scoreboard's values."""
 
     row: int
     worker: str
@@ -57,7 +57,7 @@ class Roster:
     members: tuple[Member, ...]
 
     def write(self, path: Path) -> None:
-        whole_files.replace(path, json.dumps(asdict(self), default=str))
+        whole_files.replace_file(path, json.dumps(asdict(self), default=str))
 
     @classmethod
     def read(cls, path: Path) -> Roster:
@@ -65,48 +65,48 @@ class Roster:
         text = path.read_text(encoding="utf-8", errors="replace")
         try:
             fields: dict[str, Any] = json.loads(text)
-            members = tuple(member(**entry) for entry in fields.pop("members"))
-            return checked(cls(members=members, **fields))
+            members = tuple(parse_member(**entry) for entry in fields.pop("members"))
+            return check_types(cls(members=members, **fields))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(
-                f"{path}: cannot be read as a roster: {type(error).__name__}: {legible(str(error))}"
+                f"{path}: cannot be read as a roster: {type(error).__name__}: {escape_short(str(error))}"
             ) from None
 
 
-def member(identity: dict[str, Any], database: str, log: str, channels: list[list[str]], **fields: Any) -> Member:
+def parse_member(identity: dict[str, Any], database: str, log: str, channels: list[list[str]], **fields: Any) -> Member:
     if fields["row"] < 0:
         raise ValueError(f"row: {fields['row']}")
-    return checked(
+    return check_types(
         Member(
-            identity=checked(Identity(**identity)),
+            identity=check_types(Identity(**identity)),
             database=Path(database),
             log=Path(log),
-            channels=tuple((text(name), text(unit)) for name, unit in channels),
+            channels=tuple((require_str(name), require_str(unit)) for name, unit in channels),
             **fields,
         )
     )
 
 
-def checked(record: Record) -> Record:
+def check_types(record: Record) -> Record:
     """The record, if its plain fields are what they are annotated to be; raises ValueError."""
     kind: type = type(record)
-    for name, kinds in plain_fields(kind).items():
+    for name, kinds in scalar_fields(kind).items():
         value = getattr(record, name)
-        if type(value) not in kinds or (type(value) in (int, float) and not -LARGEST < value < LARGEST):
+        if type(value) not in kinds or (type(value) in (int, float) and not -MAX_NUMBER < value < MAX_NUMBER):
             raise ValueError(f"{name}: {value!r}")
     return record
 
 
 @cache
-def plain_fields(record: type) -> dict[str, tuple[type, ...]]:
+def scalar_fields(record: type) -> dict[str, tuple[type, ...]]:
     """The types that each field may have; fields with structure of their own are not among them."""
     kinds = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(record).items()}
     kinds = {name: (str,) if all(isinstance(kind, str) for kind in found) else found for name, found in kinds.items()}
     kinds = {name: (*found, int) if float in found else found for name, found in kinds.items()}
-    return {name: found for name, found in kinds.items() if PLAIN.issuperset(found)}
+    return {name: found for name, found in kinds.items() if SCALAR_TYPES.issuperset(found)}
 
 
-def text(value: object) -> str:
+def require_str(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value

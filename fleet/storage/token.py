@@ -7,44 +7,46 @@ import os
 import secrets
 from pathlib import Path
 
-BYTES = 32
-LONGEST = 1024
+TOKEN_BYTES = 32
+MAX_TOKEN_FILE_BYTES = 1024
 
 
-class NoToken(Exception):
+class TokenUnavailable(Exception):
     """There is none that could be right. `str(error)` is why, one line."""
 
 
-def mint(path: Path) -> None:
+def ensure_token(path: Path) -> None:
     """Make one, unless there is one that is good. Raises OSError."""
     try:
-        read(path)
-    except NoToken:
+        read_token(path)
+    except TokenUnavailable:
         temporary = path.with_suffix(".new")
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(BYTES) + "\n")
+            file.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
         os.replace(temporary, path)
 
 
-def read(path: Path) -> bytes:
-    """The token. Raises NoToken, also for one that others may read or write."""
+def read_token(path: Path) -> bytes:
+    """The token. Raises TokenUnavailable, also for one that others may read or write."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            told = file.read(LONGEST).strip()
+            told = file.read(MAX_TOKEN_FILE_BYTES).strip()
     except FileNotFoundError:
-        raise NoToken(f"there is no {path}; one is made when the fleet starts") from None
+        raise TokenUnavailable(f"there is no {path}; one is made when the fleet starts") from None
     except OSError as error:
-        raise NoToken(f"{path} cannot be read: {error.strerror}") from error
+        raise TokenUnavailable(f"{path} cannot be read: {error.strerror}") from error
     if mode & 0o077:
-        raise NoToken(f"{path} may be read by others (mode {mode & 0o777:o}): chmod 600, or delete it and start anew")
-    if len(told) < BYTES:
-        raise NoToken(f"{path} has no token that is long enough: delete it and start anew")
+        raise TokenUnavailable(
+            f"{path} may be read by others (mode {mode & 0o777:o}): chmod 600, or delete it and start anew"
+        )
+    if len(told) < TOKEN_BYTES:
+        raise TokenUnavailable(f"{path} has no token that is long enough: delete it and start anew")
     return told
 
 
-def right(given: bytes, token: bytes) -> bool:
+def tokens_equal(given: bytes, token: bytes) -> bool:
     """Whether they are the same; it takes as long if they are not."""
     return hmac.compare_digest(given, token)

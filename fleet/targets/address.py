@@ -9,22 +9,22 @@ from urllib.parse import SplitResult, urlsplit
 
 from fleet.errors import UserError
 
-USUAL_PATH = "/api/readings/batch"
-PORTS = {"http": 80, "https": 443}
+DEFAULT_PATH = "/api/readings/batch"
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class TargetAddress:
     """Where batches are posted. `name` tells it apart from others, without what may be a secret in its query."""
 
     scheme: str
     host: str
     port: int
-    request: str
+    request_target: str
     name: str
 
 
-def address(url: str) -> Address:
+def parse_address(url: str) -> TargetAddress:
     """UserError, which does not repeat the URL where that may hold a password."""
     wanted = "wanted http://HOST[:PORT][/PATH] or https://..."
     if re.match(r"(?:[a-zA-Z]*:)?[/\\]*[^/?#]*@", url):
@@ -37,16 +37,18 @@ def address(url: str) -> Address:
         host, port = (parts.hostname or "").encode("idna").decode(), parts.port
     except ValueError as error:
         raise UserError(f"--to: {url.partition('?')[0]}: {error}; {wanted}") from error
-    if parts.scheme not in PORTS or not host or port == 0:
+    if parts.scheme not in DEFAULT_PORTS or not host or port == 0:
         raise UserError(f"--to: {url.partition('?')[0]}: {wanted}")
-    path = USUAL_PATH if parts.path in {"", "/"} else parts.path
+    path = DEFAULT_PATH if parts.path in {"", "/"} else parts.path
     request = f"{path}?{parts.query}" if parts.query else path
-    return Address(parts.scheme, host, port or PORTS[parts.scheme], request, name(parts, host, path))
+    return TargetAddress(
+        parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], request, display_name(parts, host, path)
+    )
 
 
-def name(parts: SplitResult, host: str, path: str) -> str:
+def display_name(parts: SplitResult, host: str, path: str) -> str:
     shown = f"[{host}]" if ":" in host else host
-    if parts.port and parts.port != PORTS[parts.scheme]:
+    if parts.port and parts.port != DEFAULT_PORTS[parts.scheme]:
         shown += f":{parts.port}"
     query = f"?({blake2b(parts.query.encode(), digest_size=4).hexdigest()})" if parts.query else ""
     return f"{parts.scheme}://{shown}{path}{query}"

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from fleet.errors import UserError
 
-TOKEN, HEADERS = "COLLECT_TOKEN", "COLLECT_HEADERS"
+TOKEN_VARIABLE, HEADERS_VARIABLE = "COLLECT_TOKEN", "COLLECT_HEADERS"
 
-NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]+")
-BEARER = re.compile(r"[\x21-\x7e]+")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]+")
+BEARER_TOKEN = re.compile(r"[\x21-\x7e]+")
 
-OURS = {
+RESERVED_HEADERS = {
     "connection",
     "content-encoding",
     "content-length",
@@ -25,7 +25,7 @@ OURS = {
 }
 """What the collector says of each request itself."""
 
-SHORTEST_SECRET = 4
+MIN_SECRET_CHARACTERS = 4
 """Characters; blotting out anything shorter would leave nothing to read."""
 
 
@@ -35,41 +35,41 @@ class Credentials:
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def hidden(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text without the values of the headers, which a server may have repeated in its answer."""
         values = {part for value in self.headers.values() for part in (value, value.partition(" ")[2])}
         spelt = {spelling for value in values for spelling in (value, value.replace("/", "\\/"))}
         for value in sorted(spelt, key=len, reverse=True):
-            if len(value) >= SHORTEST_SECRET:
+            if len(value) >= MIN_SECRET_CHARACTERS:
                 text = text.replace(value, "***")
         return text
 
 
-def credentials(environment: Mapping[str, str]) -> Credentials:
+def read_credentials(environment: Mapping[str, str]) -> Credentials:
     """COLLECT_TOKEN as a bearer's authorization, and the lines `Name: value` of COLLECT_HEADERS. UserError names the
     variable and the line, never what is in it."""
     headers: dict[str, str] = {}
-    token = environment.get(TOKEN, "").strip()
+    token = environment.get(TOKEN_VARIABLE, "").strip()
     if token:
-        if not BEARER.fullmatch(token):
-            raise UserError(f"environment variable {TOKEN}: wanted the token alone, without spaces, in ASCII")
+        if not BEARER_TOKEN.fullmatch(token):
+            raise UserError(f"environment variable {TOKEN_VARIABLE}: wanted the token alone, without spaces, in ASCII")
         headers["Authorization"] = f"Bearer {token}"
     seen = {name.lower() for name in headers}
-    for number, line in enumerate(environment.get(HEADERS, "").split("\n"), 1):
+    for number, line in enumerate(environment.get(HEADERS_VARIABLE, "").split("\n"), 1):
         if not line.strip():
             continue
-        name, value = header(line.strip(), f"environment variable {HEADERS}, line {number}")
+        name, value = parse_header(line.strip(), f"environment variable {HEADERS_VARIABLE}, line {number}")
         if name.lower() in seen:
-            raise UserError(f"environment variable {HEADERS}, line {number}: this header is given twice")
+            raise UserError(f"environment variable {HEADERS_VARIABLE}, line {number}: this header is given twice")
         seen.add(name.lower())
         headers[name] = value
     return Credentials(headers)
 
 
-def header(line: str, place: str) -> tuple[str, str]:
+def parse_header(line: str, place: str) -> tuple[str, str]:
     name, colon, value = (part.strip() for part in line.partition(":"))
-    if not colon or not NAME.fullmatch(name) or not VALUE.fullmatch(value):
+    if not colon or not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
         raise UserError(f"{place}: wanted `Name: value`, the value without control characters and in Latin-1")
-    if name.lower() in OURS:
+    if name.lower() in RESERVED_HEADERS:
         raise UserError(f"{place}: {name} is set by the collector; leave it out")
     return name, value

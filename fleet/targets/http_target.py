@@ -9,21 +9,21 @@ from dataclasses import replace
 from urllib3 import HTTPHeaderDict
 
 from fleet.collection.batch import Batch
-from fleet.collection.target import Failed, Receipt
-from fleet.targets.address import address
-from fleet.targets.answers import judged
+from fleet.collection.target import DeliveryFailed, Receipt
+from fleet.targets.address import parse_address
+from fleet.targets.answers import receipt_for
 from fleet.targets.credentials import Credentials
-from fleet.targets.exchange import Deadlines, Exchange
-from fleet.targets.parcel import Parcel, packed
-from fleet.targets.patience import Patience
+from fleet.targets.exchange import HttpClient, HttpTimeouts
+from fleet.targets.parcel import Payload, build_payload
+from fleet.targets.patience import RetryPolicy
 
 GZIP_LEVEL = 1
 """A thousand readings come to a twentieth of their size in 3 ms; level 6 takes twice as long for a tenth less."""
 
-ANSWER_BYTES, ANSWER_BYTES_PER_READING = 64 * 1024, 1024
+MAX_RESPONSE_BYTES, MAX_RESPONSE_BYTES_PER_READING = 64 * 1024, 1024
 """As much of an answer as is read: room for the key of each reading and a reason."""
 
-NO_CREDENTIALS, USUAL_DEADLINES = Credentials(), Deadlines()
+NO_CREDENTIALS, DEFAULT_TIMEOUTS = Credentials(), HttpTimeouts()
 
 
 class HttpTarget:
@@ -39,15 +39,15 @@ class HttpTarget:
         credentials: Credentials = NO_CREDENTIALS,
         *,
         gzip: bool = False,
-        patience: Patience | None = None,
-        deadlines: Deadlines = USUAL_DEADLINES,
+        retry: RetryPolicy | None = None,
+        timeouts: HttpTimeouts = DEFAULT_TIMEOUTS,
         connections: int = 64,
     ) -> None:
         """UserError if the URL is none to post to."""
-        self._address = address(url)
+        self._address = parse_address(url)
         self._credentials, self._gzip = credentials, gzip
-        self._patience = patience or Patience()
-        self._exchange = Exchange(self._address, deadlines, connections)
+        self._retry = retry or RetryPolicy()
+        self._client = HttpClient(self._address, timeouts, connections)
 
     @property
     def name(self) -> str:
@@ -57,28 +57,28 @@ class HttpTarget:
         """Post the batch until it is answered or patience is over. A reading that JSON has no words for is rejected here;
         if nothing is left, nothing is posted."""
         try:
-            parcel = packed(batch)
-            if not parcel.batch.rows and parcel.refused and not (batch.episodes.rows or batch.epochs.rows):
-                return Receipt(frozenset(), rejected=parcel.refused)
-            receipt = self._patience.call(self._attempt(parcel))
-        except Failed as error:
+            payload = build_payload(batch)
+            if not payload.batch.rows and payload.refused and not (batch.episodes.rows or batch.epochs.rows):
+                return Receipt(frozenset(), rejected=payload.refused)
+            receipt = self._retry.call(self._attempt(payload))
+        except DeliveryFailed as error:
             raise type(error)(f"{self.name}: {error}") from error
-        return replace(receipt, rejected={**parcel.refused, **receipt.rejected})
+        return replace(receipt, rejected={**payload.refused, **receipt.rejected})
 
     def cursor(self, source: str) -> None:
         """A server keeps no such record that it would tell."""
 
     def close(self) -> None:
-        self._exchange.close()
+        self._client.close()
 
-    def _attempt(self, parcel: Parcel) -> Callable[[], Receipt]:
-        body = gzip.compress(parcel.body, GZIP_LEVEL, mtime=0) if self._gzip else parcel.body
+    def _attempt(self, payload: Payload) -> Callable[[], Receipt]:
+        body = gzip.compress(payload.body, GZIP_LEVEL, mtime=0) if self._gzip else payload.body
         headers = HTTPHeaderDict({"User-Agent": "fleet-collector", "Accept": "application/json"})
         for title, value in self._credentials.headers.items():
             headers[title] = value
         headers["Content-Type"] = "application/json"
-        headers["Idempotency-Key"] = parcel.batch.token
+        headers["Idempotency-Key"] = payload.batch.token
         if self._gzip:
             headers["Content-Encoding"] = "gzip"
-        most = ANSWER_BYTES + ANSWER_BYTES_PER_READING * len(parcel.batch.rows)
-        return lambda: judged(self._exchange.post(body, headers, most), parcel.batch, self._credentials.hidden)
+        most = MAX_RESPONSE_BYTES + MAX_RESPONSE_BYTES_PER_READING * len(payload.batch.rows)
+        return lambda: receipt_for(self._client.post(body, headers, most), payload.batch, self._credentials.redact)

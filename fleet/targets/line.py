@@ -15,7 +15,7 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
-class Punctual(io.RawIOBase):
+class DeadlineReader(io.RawIOBase):
     """Reads from a socket until `latest` on the monotonic clock, then raises TimeoutError."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, latest: float) -> None:
@@ -36,15 +36,15 @@ class Punctual(io.RawIOBase):
         super().close()
 
 
-class PunctualResponse(HTTPResponse):
+class DeadlineResponse(HTTPResponse):
     """An answer that is to be there, whole, within so many seconds."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, seconds: float, **named: Any) -> None:
         super().__init__(sock, *arguments, **named)
-        self.fp = io.BufferedReader(Punctual(self.fp.detach(), sock, time.monotonic() + seconds))
+        self.fp = io.BufferedReader(DeadlineReader(self.fp.detach(), sock, time.monotonic() + seconds))
 
 
-class _Line:
+class _TimeoutMixin:
     """`seconds` are what a request may take to be sent, and what its answer may take."""
 
     sock: Any
@@ -53,7 +53,7 @@ class _Line:
     def __init__(self, *arguments: Any, seconds: float, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._seconds = seconds
-        self.response_class = partial(PunctualResponse, seconds=seconds)
+        self.response_class = partial(DeadlineResponse, seconds=seconds)
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]  # of the connection that this is mixed into
@@ -65,9 +65,9 @@ class _Line:
         super().request(*arguments, **named)  # type: ignore[misc]
 
 
-class Line(_Line, HTTPConnection):
+class HttpConnection(_TimeoutMixin, HTTPConnection):
     """Over TCP."""
 
 
-class SecureLine(_Line, HTTPSConnection):
+class HttpsConnection(_TimeoutMixin, HTTPSConnection):
     """Over TLS."""

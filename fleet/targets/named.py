@@ -1,6 +1,6 @@
 """What can be named after `--to`: each kind of target by the beginning of its name.
 
-To add a kind: its class (`fleet.collection.target.Target`), a function that makes one here, and its line in KINDS.
+To add a kind: its class (`fleet.collection.target.Target`), a function that makes one here, and its line in TARGET_FACTORIES.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from pathlib import Path
 
 from fleet.collection.target import Target
 from fleet.errors import UserError
-from fleet.quotes import legible
+from fleet.quotes import escape_short
 
 
-def now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class TargetOptions:
     """What targets are made with. `environment` has their secrets; `stop` ends their waiting."""
 
     gzip: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     stop: threading.Event = field(default_factory=threading.Event)
-    now: Callable[[], datetime] = now
+    now: Callable[[], datetime] = utc_now
 
 
-def sqlite(text: str, given: Circumstances) -> Target:
+def make_sqlite_target(text: str, given: TargetOptions) -> Target:
     from fleet.targets.sqlite_target import SqliteTarget
 
     return SqliteTarget(sqlite_path(text), given.now)
@@ -41,51 +41,53 @@ def sqlite_path(text: str) -> Path:
     """As database URLs have it: three slashes, then the path; a fourth makes it absolute."""
     path = text.removeprefix("sqlite:///")
     if path == text or not path.strip("/"):
-        raise UserError(f"--to: {legible(text)!r} names no file: sqlite:///central.db, or sqlite:////srv/central.db")
+        raise UserError(
+            f"--to: {escape_short(text)!r} names no file: sqlite:///central.db, or sqlite:////srv/central.db"
+        )
     return Path(path)
 
 
-def http(text: str, given: Circumstances) -> Target:
-    from fleet.targets.credentials import credentials
+def make_http_target(text: str, given: TargetOptions) -> Target:
+    from fleet.targets.credentials import read_credentials
     from fleet.targets.http_target import HttpTarget
-    from fleet.targets.patience import Patience
+    from fleet.targets.patience import RetryPolicy
 
-    patience = Patience(stop=given.stop)
-    return HttpTarget(text, credentials(given.environment), gzip=given.gzip, patience=patience)
+    retry = RetryPolicy(stop=given.stop)
+    return HttpTarget(text, read_credentials(given.environment), gzip=given.gzip, retry=retry)
 
 
-def postgres(text: str, given: Circumstances) -> Target:
-    from fleet.targets.patience import Patience
+def make_postgres_target(text: str, given: TargetOptions) -> Target:
+    from fleet.targets.patience import RetryPolicy
     from fleet.targets.postgres_target import PostgresTarget
 
-    return PostgresTarget(text, given.now, Patience(stop=given.stop))
+    return PostgresTarget(text, given.now, RetryPolicy(stop=given.stop))
 
 
-def parquet(text: str, given: Circumstances) -> Target:
+def make_parquet_target(text: str, given: TargetOptions) -> Target:
     from fleet.targets.parquet_target import ParquetTarget
-    from fleet.targets.patience import Patience
+    from fleet.targets.patience import RetryPolicy
 
     folder = text.removeprefix("parquet:")
     if not folder:
         raise UserError("--to: 'parquet:' names no directory: parquet:DIR")
-    return ParquetTarget(Path(folder), given.now, Patience(stop=given.stop))
+    return ParquetTarget(Path(folder), given.now, RetryPolicy(stop=given.stop))
 
 
-KINDS: dict[str, Callable[[str, Circumstances], Target]] = {
-    "http:": http,
-    "https:": http,
-    "parquet:": parquet,
-    "postgres:": postgres,
-    "postgresql:": postgres,
-    "sqlite:": sqlite,
+TARGET_FACTORIES: dict[str, Callable[[str, TargetOptions], Target]] = {
+    "http:": make_http_target,
+    "https:": make_http_target,
+    "parquet:": make_parquet_target,
+    "postgres:": make_postgres_target,
+    "postgresql:": make_postgres_target,
+    "sqlite:": make_sqlite_target,
 }
 
-EXAMPLES = "http://HOST/PATH, https://HOST/PATH, sqlite:///FILE, postgresql://HOST/DATABASE or parquet:DIR"
+TARGET_EXAMPLES = "http://HOST/PATH, https://HOST/PATH, sqlite:///FILE, postgresql://HOST/DATABASE or parquet:DIR"
 
 
-def open_target(text: str, given: Circumstances) -> Target:
+def open_target(text: str, given: TargetOptions) -> Target:
     """The target of that name. UserError if it is none, or can be seen not to work; extras that are not installed too."""
-    for beginning, make in KINDS.items():
+    for beginning, make in TARGET_FACTORIES.items():
         if text.startswith(beginning):
             return make(text, given)
-    raise UserError(f"--to: {legible(text)!r} is no target: allowed is {EXAMPLES}")
+    raise UserError(f"--to: {escape_short(text)!r} is no target: allowed is {TARGET_EXAMPLES}")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import orjson
 
-from fleet.collection.batch import Batch, Table, Value
-from fleet.collection.target import Indigestible
+from fleet.collection.batch import Batch, TableRows, Value
+from fleet.collection.target import BatchRejected
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Payload:
     """`batch`: the readings that are in `body`. `refused`: the ids of those that could not be, each with the reason."""
 
     batch: Batch
@@ -22,26 +22,26 @@ class Parcel:
     refused: Mapping[int, str]
 
 
-def packed(batch: Batch) -> Parcel:
-    """Indigestible if an episode or an epoch cannot be said in JSON; a reading that cannot is refused by itself."""
-    refused = unsayable(batch)
+def build_payload(batch: Batch) -> Payload:
+    """BatchRejected if an episode or an epoch cannot be said in JSON; a reading that cannot is refused by itself."""
+    refused = unserializable(batch)
     if refused:
-        batch = without(batch, refused)
+        batch = without_readings(batch, refused)
     body: dict[str, object] = {"readings": batch.documents(), "source_db": batch.source.name}
     for name, table in (("episodes", batch.episodes), ("epochs", batch.epochs)):
         if table.rows:
-            body[name] = told(name, table, batch)
-    return Parcel(batch, said(body), refused)
+            body[name] = history_documents(name, table, batch)
+    return Payload(batch, dump_json(body), refused)
 
 
-def said(document: object) -> bytes:
+def dump_json(document: object) -> bytes:
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:  # half of a pair of surrogates, which JSON can say all the same
         return json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def unsayable(batch: Batch) -> dict[int, str]:
+def unserializable(batch: Batch) -> dict[int, str]:
     """The ids of readings that have a value which JSON has no word for, and what that is."""
     found: dict[int, str] = {}
     # Of no rows there are no columns.
@@ -51,12 +51,14 @@ def unsayable(batch: Batch) -> dict[int, str]:
             continue
         if kinds & {float, bytes}:
             found |= {
-                number: why for number, value in zip(batch.ids, values, strict=True) if (why := unsaid(name, value))
+                number: why
+                for number, value in zip(batch.ids, values, strict=True)
+                if (why := unserializable_reason(name, value))
             }
     return found
 
 
-def unsaid(name: str, value: Value) -> str | None:
+def unserializable_reason(name: str, value: Value) -> str | None:
     if isinstance(value, bytes):
         return f"{name} is {len(value)} bytes of binary data, for which JSON has no word"
     if isinstance(value, float) and not math.isfinite(value):
@@ -64,14 +66,14 @@ def unsaid(name: str, value: Value) -> str | None:
     return None
 
 
-def told(name: str, table: Table, batch: Batch) -> list[dict[str, Value]]:
+def history_documents(name: str, table: TableRows, batch: Batch) -> list[dict[str, Value]]:
     for row in table.rows:
         for column, value in zip(table.columns, row, strict=True):
-            if reason := unsaid(column, value):
-                raise Indigestible(f"{batch.source.name}: JSON has no word for a value among its {name}: {reason}")
+            if reason := unserializable_reason(column, value):
+                raise BatchRejected(f"{batch.source.name}: JSON has no word for a value among its {name}: {reason}")
     return [{**document, "generation": batch.source.key} for document in table.documents()]
 
 
-def without(batch: Batch, ids: Mapping[int, str]) -> Batch:
+def without_readings(batch: Batch, ids: Mapping[int, str]) -> Batch:
     rows = tuple(row for number, row in zip(batch.ids, batch.rows, strict=True) if number not in ids)
     return Batch(batch.source, rows, batch.episodes, batch.epochs)

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 from urllib.parse import quote
 
-from fleet.collection.batch import Source
-from fleet.targets.patience import Again
-from worker.database_files import sync_folder
+from fleet.collection.batch import SourceDatabase
+from fleet.targets.patience import RetryableFailure
+from worker.database_files import fsync_directory
 
-NO_TIME = "date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__"
+NO_TIME_PARTITION = "date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__"
 """Where readings go whose timestamp is none."""
 
 
@@ -32,19 +32,19 @@ Hour = tuple[int, int, int, int]
 """Year, month, day, hour, in UTC."""
 
 
-class Span(NamedTuple):
+class IdRange(NamedTuple):
     """A file has no row ids but from `first` to `last`, and has both of these."""
 
     first: int
     last: int
 
 
-def file_name(key: str, span: Span) -> str:
+def file_name(key: str, span: IdRange) -> str:
     """Of readings of the source with that key. Two files of a source never have the same ends, for each id is in one."""
     return f"{quote(key, safe='')}.{span.first:012d}-{span.last:012d}.parquet"
 
 
-def spans(folder: Path, key: str) -> list[Span]:
+def id_ranges(folder: Path, key: str) -> list[IdRange]:
     """Of the source's files in a folder; what a writer left unfinished that died is removed. Call it under the lock."""
     own = quote(key, safe="")
     named = re.compile(re.escape(own) + r"\.(-?\d+)-(-?\d+)\.parquet")
@@ -55,13 +55,13 @@ def spans(folder: Path, key: str) -> list[Span]:
         return []
     for name in names:
         if match := named.fullmatch(name):
-            found.append(Span(int(match[1]), int(match[2])))
+            found.append(IdRange(int(match[1]), int(match[2])))
         elif name.startswith(f".{own}."):
             (folder / name).unlink(missing_ok=True)
     return found
 
 
-def moment(timestamp: str) -> datetime | None:
+def parse_timestamp(timestamp: str) -> datetime | None:
     """A timestamp in UTC, for which it is taken if it does not say; None if it is none."""
     try:
         time = datetime.fromisoformat(timestamp)
@@ -70,16 +70,16 @@ def moment(timestamp: str) -> datetime | None:
         return None
 
 
-def hour(time: datetime | None) -> Hour | None:
+def hour_of(time: datetime | None) -> Hour | None:
     return None if time is None else (time.year, time.month, time.day, time.hour)
 
 
-def partition(when: Hour | None) -> str:
+def partition_path(when: Hour | None) -> str:
     """The folder for readings of that hour."""
-    return NO_TIME if when is None else "date={:04d}-{:02d}-{:02d}/hour={:02d}".format(*when)
+    return NO_TIME_PARTITION if when is None else "date={:04d}-{:02d}-{:02d}/hour={:02d}".format(*when)
 
 
-def place(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """What `write` writes becomes the file at `path`, all or nothing, and is on disk then. Call it under the lock."""
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -92,7 +92,7 @@ def place(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    fsync_directory(path.parent)
 
 
 def make_folder(path: Path) -> None:
@@ -100,12 +100,12 @@ def make_folder(path: Path) -> None:
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
+        fsync_directory(path.parent)
 
 
 @contextmanager
-def turn(folder: Path, source: Source, writer: str) -> Iterator[bool]:
-    """To write files of the source while nobody else does; True if nobody else has since `writer` did. Again if it is
+def source_lock(folder: Path, source: SourceDatabase, writer: str) -> Iterator[bool]:
+    """To write files of the source while nobody else does; True if nobody else has since `writer` did. RetryableFailure if it is
     somebody else's turn."""
     path = folder / "_sources" / quote(source.key, safe="")
     make_folder(path.parent)
@@ -114,7 +114,7 @@ def turn(folder: Path, source: Source, writer: str) -> Iterator[bool]:
             # Goes with the process, however it ends. It keeps threads apart too: each has opened the file by itself.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Again(f"{path}: another collector is delivering this source") from None
+            raise RetryableFailure(f"{path}: another collector is delivering this source") from None
         file.seek(0)
         same = file.readline() == f"{writer}\n"
         if not same:
@@ -124,6 +124,6 @@ def turn(folder: Path, source: Source, writer: str) -> Iterator[bool]:
         yield same
 
 
-def overlapping(found: Iterable[Span], ids: list[int]) -> list[Span]:
+def overlapping_ranges(found: Iterable[IdRange], ids: list[int]) -> list[IdRange]:
     """Those that may have one of the ids, which are in order."""
     return [span for span in found if span.first <= ids[-1] and ids[0] <= span.last]

@@ -7,11 +7,11 @@ from itertools import compress
 from pathlib import Path
 from typing import IO, Any
 
-from fleet.central.schema import READING, REALS, WHOLES
+from fleet.central.schema import DELIVERED_COLUMNS, INTEGER_COLUMNS, REAL_COLUMNS
 from fleet.central.typed_readings import TypedReadings
-from fleet.collection.batch import Row, Table, Value
-from fleet.collection.history import EPISODE, EPOCH
-from fleet.collection.target import Unusable
+from fleet.collection.batch import Row, TableRows, Value
+from fleet.collection.history import EPISODE_COLUMNS, EPOCH_COLUMNS
+from fleet.collection.target import TargetMisconfigured
 from fleet.errors import UserError
 
 try:
@@ -20,78 +20,85 @@ try:
 except ImportError as error:
     raise UserError(f"Parquet needs an extra: pip install 'sensor-fleet[parquet]' ({error})") from error
 
-TYPES = {
-    **dict.fromkeys(REALS, pa.float64()),
-    **dict.fromkeys((*WHOLES, "source_id", "first_seq", "last_seq", "start_us", "run"), pa.int64()),
+ARROW_TYPES = {
+    **dict.fromkeys(REAL_COLUMNS, pa.float64()),
+    **dict.fromkeys((*INTEGER_COLUMNS, "source_id", "first_seq", "last_seq", "start_us", "run"), pa.int64()),
     "time": pa.timestamp("us", tz="UTC"),
 }
 """Of columns; the others are strings."""
 
-ARRIVAL = ("generation", "received_at")
+DELIVERY_COLUMNS = ("generation", "received_at")
 
 
-def arrow(columns: Iterable[str]) -> Any:
-    return pa.schema([(name, TYPES.get(name, pa.string())) for name in columns])
+def arrow_schema(columns: Iterable[str]) -> Any:
+    return pa.schema([(name, ARROW_TYPES.get(name, pa.string())) for name in columns])
 
 
-SCHEMA = arrow(("timestamp", "time", *READING[1:], "generation", "source_id", "received_at", "extra"))
+READINGS_SCHEMA = arrow_schema(
+    ("timestamp", "time", *DELIVERED_COLUMNS[1:], "generation", "source_id", "received_at", "extra")
+)
 """`timestamp` is the text as the source has it, `time` the same for those who calculate; NULL if it is no time."""
 
-EPISODES, EPOCHS = arrow((*EPISODE, *ARRIVAL)), arrow((*EPOCH, *ARRIVAL))
+EPISODES_SCHEMA, EPOCHS_SCHEMA = (
+    arrow_schema((*EPISODE_COLUMNS, *DELIVERY_COLUMNS)),
+    arrow_schema((*EPOCH_COLUMNS, *DELIVERY_COLUMNS)),
+)
 
-COMPARED = (*READING, "extra")
+COMPARED_COLUMNS = (*DELIVERED_COLUMNS, "extra")
 """What a reading is, beside where it lies in its source."""
 
 
-def table(readings: TypedReadings, chosen: Sequence[bool], times: Sequence[object], arrival: tuple[str, str]) -> Any:
+def readings_table(
+    readings: TypedReadings, chosen: Sequence[bool], times: Sequence[object], arrival: tuple[str, str]
+) -> Any:
     """The chosen readings with their times."""
     given: dict[str, Iterable[object]] = {**readings.columns, "time": times}
     columns = {name: list(compress(values, chosen)) for name, values in given.items()}
-    columns |= {name: [value] * sum(chosen) for name, value in zip(ARRIVAL, arrival, strict=True)}
-    return pa.table(columns, schema=SCHEMA)
+    columns |= {name: [value] * sum(chosen) for name, value in zip(DELIVERY_COLUMNS, arrival, strict=True)}
+    return pa.table(columns, schema=READINGS_SCHEMA)
 
 
-def write(told: Any, file: IO[bytes]) -> None:
+def write_parquet(told: Any, file: IO[bytes]) -> None:
     parquet.write_table(told, file, compression="zstd")
 
 
-def read(path: Path, columns: Sequence[str] | None = None) -> Any:
-    """FileNotFoundError if there is none any more, Unusable if it is none."""
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """FileNotFoundError if there is none any more, TargetMisconfigured if it is none."""
     try:
         with parquet.ParquetFile(path) as file:
             return file.read(columns)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise Unusable(f"{path}: {error}") from error
+        raise TargetMisconfigured(f"{path}: {error}") from error
 
 
 def readings_by_id(path: Path, wanted: set[int]) -> dict[int, Row]:
-    """The values of COMPARED of each wanted reading in a file."""
-    found = read(path, ["source_id", *COMPARED])
+    """The values of COMPARED_COLUMNS of each wanted reading in a file."""
+    found = read_parquet(path, ["source_id", *COMPARED_COLUMNS])
     ids = found.column("source_id").to_pylist()
     here = [own in wanted for own in ids]
     if not any(here):
         return {}
-    columns = [found.column(name).to_pylist() for name in COMPARED]
+    columns = [found.column(name).to_pylist() for name in COMPARED_COLUMNS]
     return dict(zip(compress(ids, here), compress(zip(*columns, strict=True), here), strict=True))
 
 
-def merged(path: Path, come: Table, schema: Any, arrival: tuple[str, str]) -> Any | None:
+def merge_history(path: Path, come: TableRows, schema: Any, arrival: tuple[str, str]) -> Any | None:
     """The episodes or epochs of a file with those that came, each in place of the one with its sensor and first_seq; None
     if all of them are there as they are."""
-    names = [name for name in schema.names if name not in ARRIVAL]
+    names = [name for name in schema.names if name not in DELIVERY_COLUMNS]
     places = [come.columns.index(name) for name in names]
     new: dict[tuple[Value, Value], Row] = {}
     for row in come.rows:
         arranged = tuple(row[place] for place in places)
         new[arranged[names.index("sensor_id")], arranged[names.index("first_seq")]] = arranged
     columns = dict(zip(names, zip(*new.values(), strict=True), strict=True))
-    columns |= {name: (value,) * len(new) for name, value in zip(ARRIVAL, arrival, strict=True)}
+    columns |= {name: (value,) * len(new) for name, value in zip(DELIVERY_COLUMNS, arrival, strict=True)}
     added = pa.table(columns, schema=schema)
     if not path.exists():
         return added
-    old = read(path)
+    old = read_parquet(path)
     keys = zip(old.column("sensor_id").to_pylist(), old.column("first_seq").to_pylist(), strict=True)
     kept = pa.array([key not in new for key in keys])
     replaced = old.filter(compute.invert(kept)).select(names)

@@ -10,23 +10,23 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from fleet.collection.target import Unavailable
+from fleet.collection.target import TargetUnavailable
 
 T = TypeVar("T")
 
 BACKOFF = wait_random_exponential(multiplier=0.2, max=10.0)
 
 
-class Again(Unavailable):
-    """It did not go well this time. `after`: the seconds that the other side asked to be left alone."""
+class RetryableFailure(TargetUnavailable):
+    """It did not go well this time. `retry_after`: the seconds that the other side asked to be left alone."""
 
-    def __init__(self, message: str, after: float = 0.0) -> None:
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
-        self.after = after
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """At most so many attempts; none begins more than `seconds` after the first, nor, but for the first, once `stop` is
     set. Between them is an exponential pause with jitter, or a longer one if that was asked for."""
 
@@ -38,8 +38,8 @@ class Patience:
     """Seconds; None waits for `stop`."""
 
     def call(self, attempt: Callable[[], T]) -> T:
-        """What `attempt` returns. Unavailable, once patience is over, with what its last Again said."""
-        begin, last, tried = self.clock(), Again(""), 0
+        """What `attempt` returns. TargetUnavailable, once patience is over, with what its last RetryableFailure said."""
+        begin, last, tried = self.clock(), RetryableFailure(""), 0
 
         def once() -> T:
             nonlocal last, tried
@@ -48,7 +48,7 @@ class Patience:
             tried += 1
             try:
                 return attempt()
-            except Again as again:
+            except RetryableFailure as again:
                 last = again
                 raise
 
@@ -59,10 +59,10 @@ class Patience:
             return tried >= self.attempts or left() <= 0 or self.stop.is_set()
 
         def pause(state: RetryCallState) -> float:
-            return max(0.0, min(left(), max(last.after, BACKOFF(state))))
+            return max(0.0, min(left(), max(last.retry_after, BACKOFF(state))))
 
         retrying = Retrying(
-            retry=retry_if_exception_type(Again),
+            retry=retry_if_exception_type(RetryableFailure),
             stop=over,
             wait=pause,
             sleep=self.sleep or self.stop.wait,  # type: ignore[arg-type]  # what it returns is nobody's business
@@ -70,6 +70,6 @@ class Patience:
         )
         try:
             return retrying(once)
-        except Again as again:
+        except RetryableFailure as again:
             times = "once" if tried == 1 else f"{tried} times in {self.clock() - begin:.0f} s"
-            raise Unavailable(f"{again} (tried {times})") from again
+            raise TargetUnavailable(f"{again} (tried {times})") from again

@@ -6,11 +6,11 @@ import re
 import uuid
 from typing import Any
 
-from fleet.central.schema import REALS, ROLE, VERSION, WHOLES, schema
-from fleet.central.typed_readings import COLUMNS
-from fleet.collection.target import Failed, Indigestible, Unusable
+from fleet.central.schema import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, INTEGER_COLUMNS, REAL_COLUMNS, central_schema
+from fleet.central.typed_readings import CENTRAL_COLUMNS
+from fleet.collection.target import BatchRejected, DeliveryFailed, TargetMisconfigured
 from fleet.errors import UserError
-from fleet.targets.patience import Again
+from fleet.targets.patience import RetryableFailure
 
 try:
     import psycopg
@@ -26,45 +26,48 @@ SCHEMA_LOCK = 0x666C656574
 
 SECRETS = ("password", "sslpassword", "oauth_client_secret")
 
-TYPES = {**dict.fromkeys(REALS, "float8"), **dict.fromkeys((*WHOLES, "source", "source_id", "batch"), "int8")}
+POSTGRES_TYPES = {
+    **dict.fromkeys(REAL_COLUMNS, "float8"),
+    **dict.fromkeys((*INTEGER_COLUMNS, "source", "source_id", "batch"), "int8"),
+}
 """Of the columns of `sensor_readings`; the others are text."""
 
-KEYED = ("source", "batch", *COLUMNS)
+STORED_COLUMNS = ("source", "batch", *CENTRAL_COLUMNS)
 
-INCOMING = f"""
-CREATE TEMPORARY TABLE incoming ({", ".join(f"{name} {TYPES.get(name, 'text')}" for name in KEYED)})
+CREATE_INCOMING = f"""
+CREATE TEMPORARY TABLE incoming ({", ".join(f"{name} {POSTGRES_TYPES.get(name, 'text')}" for name in STORED_COLUMNS)})
 ON COMMIT DELETE ROWS
 """
 
 # What a user's server has set to off would lose readings that are marked as delivered; what is more than on stays.
-SETTINGS = """
+SET_SESSION = """
 SELECT set_config('statement_timeout', %(ms)s, false), set_config('idle_in_transaction_session_timeout', %(ms)s, false),
     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
 """
 
 # When a connection is refused, libpq has words and no SQLSTATE.
-LASTING = re.compile(
+PERMANENT_ERROR = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied"
     r"|not permitted to log in|not currently accepting connections|certificate|server does not support SSL"
 )
-PASSING_CLASSES = ("08", "40", "53", "55", "57", "58", "25P")
-CONTENT_CLASSES = ("22", "23", "54")
+TRANSIENT_SQLSTATES = ("08", "40", "53", "55", "57", "58", "25P")
+DATA_SQLSTATES = ("22", "23", "54")
 
 
 class Session(psycopg.Connection[TupleRow]):
-    """Of which no step takes longer than `silence` seconds: a server that hangs, or a network that swallows, is an
+    """Of which no step takes longer than `step_timeout` seconds: a server that hangs, or a network that swallows, is an
     OperationalError."""
 
-    silence = 60.0
+    step_timeout = 60.0
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
-            return super().wait(gen, interval, self.silence if timeout is None else timeout)
+            return super().wait(gen, interval, self.step_timeout if timeout is None else timeout)
         except psycopg.errors._WaitTimeout as error:
-            raise psycopg.OperationalError(f"the server did not answer for {self.silence:.0f} s") from error
+            raise psycopg.OperationalError(f"the server did not answer for {self.step_timeout:.0f} s") from error
 
 
-def checked(url: str) -> str:
+def check_url(url: str) -> str:
     """The URL, as libpq takes it. UserError, which does not repeat it, if there is a password in it or libpq does not take it."""
     wanted = "not a URL of PostgreSQL: wanted postgresql://[USER@]HOST[:PORT]/DATABASE[?OPTION=VALUE]"
     # A password with a slash in it: libpq takes what is before the slash for the host.
@@ -83,7 +86,7 @@ def checked(url: str) -> str:
     return url
 
 
-def plain_name(url: str) -> str:
+def url_without_user(url: str) -> str:
     """The URL without the user."""
     scheme, _, rest = url.partition("://")
     place, question, options = rest.partition("?")
@@ -92,8 +95,8 @@ def plain_name(url: str) -> str:
     return f"{scheme}://{host}{slash}{database}{question if kept else ''}{'&'.join(kept)}"
 
 
-def opened(url: str, seconds: float) -> Session:
-    """A session in which a statement may take so many seconds, with the central tables. Raises psycopg.Error and Unusable."""
+def open_session(url: str, seconds: float) -> Session:
+    """A session in which a statement may take so many seconds, with the central tables. Raises psycopg.Error and TargetMisconfigured."""
     given = conninfo_to_dict(url)
     session = Session.connect(
         url,
@@ -102,25 +105,25 @@ def opened(url: str, seconds: float) -> Session:
         client_encoding="utf8",
     )
     # The server gives up by itself before that, if it does anything at all.
-    session.silence = 1.1 * seconds + 1.0
+    session.step_timeout = 1.1 * seconds + 1.0
     # Of who waits for the row of a source, each is to see what the one before it has committed.
     session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     try:
-        session.execute(SETTINGS, {"ms": str(int(seconds * 1000))})
-        if not described(session):
+        session.execute(SET_SESSION, {"ms": str(int(seconds * 1000))})
+        if not has_central_tables(session):
             session.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-            if not described(session):
-                describe(session)
-        session.execute(INCOMING.encode())
+            if not has_central_tables(session):
+                create_central_tables(session)
+        session.execute(CREATE_INCOMING.encode())
         session.commit()
-    except (psycopg.Error, Failed):
+    except (psycopg.Error, DeliveryFailed):
         session.close()
         raise
     return session
 
 
-def described(session: Session) -> bool:
-    """Whether the central tables are there. Unusable if what is there is something else."""
+def has_central_tables(session: Session) -> bool:
+    """Whether the central tables are there. TargetMisconfigured if what is there is something else."""
     # By a query, which sees what others have committed by now; to_regclass() remembers what it has not found.
     tables = {
         name for (name,) in session.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
@@ -129,37 +132,39 @@ def described(session: Session) -> bool:
         return False
     known = "database_info" in tables
     found = session.execute("SELECT role, schema_version FROM database_info").fetchone() if known else None
-    if found != (ROLE, VERSION):
-        raise occupied(session)
+    if found != (CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION):
+        raise foreign_tables_error(session)
     return True
 
 
-def describe(session: Session) -> None:
-    session.execute(schema("postgres").encode())
-    session.execute("INSERT INTO database_info VALUES (%s, %s, %s)", (ROLE, str(uuid.uuid4()), VERSION))
+def create_central_tables(session: Session) -> None:
+    session.execute(central_schema("postgres").encode())
+    session.execute(
+        "INSERT INTO database_info VALUES (%s, %s, %s)", (CENTRAL_ROLE, str(uuid.uuid4()), CENTRAL_SCHEMA_VERSION)
+    )
 
 
-def occupied(session: Session) -> Unusable:
-    return Unusable(
-        f"database {session.info.dbname}: its tables are not those of a central database of version {VERSION}; give another "
+def foreign_tables_error(session: Session) -> TargetMisconfigured:
+    return TargetMisconfigured(
+        f"database {session.info.dbname}: its tables are not those of a central database of version {CENTRAL_SCHEMA_VERSION}; give another "
         "database, or another schema (?options=-csearch_path%3DNAME)"
     )
 
 
-def one(session: Session, statement: str, values: Any = None) -> TupleRow:
+def fetch_one(session: Session, statement: str, values: Any = None) -> TupleRow:
     row = session.execute(statement.encode(), values).fetchone()
     assert row is not None, statement
     return row
 
 
-def failure(error: psycopg.Error, name: str) -> Failed:
+def postgres_failure(error: psycopg.Error, name: str) -> DeliveryFailed:
     """What an error of a session means for what was to be delivered."""
     state = error.sqlstate
     message = f"{name}: {error.diag.message_primary or str(error) or type(error).__name__}"
     if state is None and isinstance(error, psycopg.OperationalError):
-        return Unusable(message) if LASTING.search(str(error)) else Again(message)
+        return TargetMisconfigured(message) if PERMANENT_ERROR.search(str(error)) else RetryableFailure(message)
     if state is None:
-        return Indigestible(message) if isinstance(error, psycopg.DataError) else Unusable(message)
-    if state.startswith(PASSING_CLASSES):
-        return Again(message)
-    return Indigestible(message) if state.startswith(CONTENT_CLASSES) else Unusable(message)
+        return BatchRejected(message) if isinstance(error, psycopg.DataError) else TargetMisconfigured(message)
+    if state.startswith(TRANSIENT_SQLSTATES):
+        return RetryableFailure(message)
+    return BatchRejected(message) if state.startswith(DATA_SQLSTATES) else TargetMisconfigured(message)

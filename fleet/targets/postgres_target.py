@@ -15,13 +15,22 @@ from datetime import UTC, datetime
 from itertools import repeat
 from typing import TypeVar
 
-from fleet.central.schema import READING
-from fleet.central.typed_readings import COLUMNS, TypedReadings, typed
-from fleet.collection.batch import Batch, Table
-from fleet.collection.history import EPISODE, EPOCH
+from fleet.central.schema import DELIVERED_COLUMNS
+from fleet.central.typed_readings import CENTRAL_COLUMNS, TypedReadings, typed_readings
+from fleet.collection.batch import Batch, TableRows
+from fleet.collection.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.collection.target import Receipt
-from fleet.targets.patience import Patience
-from fleet.targets.postgres_session import KEYED, TYPES, Session, checked, failure, one, opened, plain_name
+from fleet.targets.patience import RetryPolicy
+from fleet.targets.postgres_session import (
+    POSTGRES_TYPES,
+    STORED_COLUMNS,
+    Session,
+    check_url,
+    fetch_one,
+    open_session,
+    postgres_failure,
+    url_without_user,
+)
 
 # After the module that says what to install where it is missing.
 import psycopg  # isort: skip
@@ -30,7 +39,7 @@ Result = TypeVar("Result")
 
 STATEMENT_SECONDS = 60.0
 
-ANNOUNCE = """
+INSERT_BATCH = """
 WITH before AS (
     SELECT cursor FROM sources WHERE generation = %(key)s
 ), origin AS (
@@ -44,30 +53,30 @@ SELECT source, %(received_at)s, %(readings)s, %(token)s FROM origin
 RETURNING source, batch, coalesce((SELECT cursor FROM before), 0)
 """
 
-KEYED_TYPES = [TYPES.get(name, "text") for name in KEYED]
+STORED_TYPES = [POSTGRES_TYPES.get(name, "text") for name in STORED_COLUMNS]
 
-COPY = f"COPY %s ({', '.join(KEYED)}) FROM STDIN (FORMAT BINARY)"
+COPY_INTO = f"COPY %s ({', '.join(STORED_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 
 INSERT = f"""
-INSERT INTO sensor_readings ({", ".join(KEYED)}) SELECT {", ".join(KEYED)} FROM pg_temp.incoming ORDER BY source_id
+INSERT INTO sensor_readings ({", ".join(STORED_COLUMNS)}) SELECT {", ".join(STORED_COLUMNS)} FROM pg_temp.incoming ORDER BY source_id
 ON CONFLICT (source, sensor_id, seq) DO NOTHING
 """
 
-COMPARED = tuple(name for name in (*READING, "extra") if name not in {"sensor_id", "seq"})
+COMPARED_COLUMNS = tuple(name for name in (*DELIVERED_COLUMNS, "extra") if name not in {"sensor_id", "seq"})
 
-DIFFERENT = f"""
+SELECT_CONFLICTS = f"""
 SELECT come.source_id,
-    concat_ws(',', {", ".join(f"CASE WHEN come.{name} IS DISTINCT FROM here.{name} THEN '{name}' END" for name in COMPARED)})
+    concat_ws(',', {", ".join(f"CASE WHEN come.{name} IS DISTINCT FROM here.{name} THEN '{name}' END" for name in COMPARED_COLUMNS)})
 FROM pg_temp.incoming AS come
 JOIN sensor_readings AS here USING (source, sensor_id, seq)
-WHERE ({", ".join(f"come.{name}" for name in COMPARED)}) IS DISTINCT FROM ({", ".join(f"here.{name}" for name in COMPARED)})
+WHERE ({", ".join(f"come.{name}" for name in COMPARED_COLUMNS)}) IS DISTINCT FROM ({", ".join(f"here.{name}" for name in COMPARED_COLUMNS)})
 ORDER BY come.source_id
 """
 
-NOTE_CONFLICT = "INSERT INTO conflicts VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+INSERT_CONFLICT = "INSERT INTO conflicts VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
 
 
-def upsert(table: str, columns: tuple[str, ...]) -> str:
+def upsert_statement(table: str, columns: tuple[str, ...]) -> str:
     """What comes later replaces what is there; nothing is written where it is the same."""
     own = [name for name in columns if name not in {"sensor_id", "first_seq"}]
     return f"""
@@ -77,8 +86,8 @@ WHERE ({", ".join(f"here.{name}" for name in own)}) IS DISTINCT FROM ({", ".join
 """
 
 
-UPSERT_EPISODE = upsert("anomaly_episodes", EPISODE)
-UPSERT_EPOCH = upsert("epochs", EPOCH)
+UPSERT_EPISODE = upsert_statement("anomaly_episodes", EPISODE_COLUMNS)
+UPSERT_EPOCH = upsert_statement("epochs", EPOCH_COLUMNS)
 
 
 class PostgresTarget:
@@ -89,68 +98,68 @@ class PostgresTarget:
         self,
         url: str,
         now: Callable[[], datetime],
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         statement_seconds: float = STATEMENT_SECONDS,
     ) -> None:
         """Connects to nothing yet. UserError if the URL has a password in it."""
-        self._url, self._now = checked(url), now
-        self.name = plain_name(url)
-        self._patience, self._statement_seconds = patience or Patience(), statement_seconds
+        self._url, self._now = check_url(url), now
+        self.name = url_without_user(url)
+        self._retry, self._statement_seconds = retry or RetryPolicy(), statement_seconds
         self._idle = deque[Session]()
         self._closed = False
 
     def deliver(self, batch: Batch) -> Receipt:
-        readings = typed(batch, nul=False)
-        return self._done(lambda session: Delivery(session, batch, readings, self._now()).run())
+        readings = typed_readings(batch, nul=False)
+        return self._run_with_retry(lambda session: PostgresDelivery(session, batch, readings, self._now()).run())
 
     def cursor(self, source: str) -> int:
         statement = "SELECT coalesce(max(cursor), 0) FROM sources WHERE generation = %s"
-        return int(self._done(lambda session: one(session, statement, (source,)))[0])
+        return int(self._run_with_retry(lambda session: fetch_one(session, statement, (source,)))[0])
 
     def close(self) -> None:
         """A delivery that runs comes to its end."""
         self._closed = True
-        self._hang_up()
+        self._close_idle()
 
-    def _done(self, work: Callable[[Session], Result]) -> Result:
+    def _run_with_retry(self, work: Callable[[Session], Result]) -> Result:
         """What `work` returns, in a transaction, tried again after what passes."""
-        return self._patience.call(lambda: self._transaction(work))
+        return self._retry.call(lambda: self._transaction(work))
 
     def _transaction(self, work: Callable[[Session], Result]) -> Result:
         session = None
         try:
-            session = self._waiting() or opened(self._url, self._statement_seconds)
+            session = self._idle_session() or open_session(self._url, self._statement_seconds)
             result = work(session)
             session.commit()
         except psycopg.OperationalError as error:
             # If this one is lost, so are as a rule those that wait; each would cost a try.
-            self._hang_up()
-            raise failure(error, self.name) from error
+            self._close_idle()
+            raise postgres_failure(error, self.name) from error
         except psycopg.Error as error:
-            raise failure(error, self.name) from error
+            raise postgres_failure(error, self.name) from error
         else:
             self._idle.append(session)
             session = None
             if self._closed:
-                self._hang_up()
+                self._close_idle()
             return result
         finally:
             # The server rolls back what has no end. Asking for it would mean another wait where one was too long.
             if session is not None:
                 session.close()
 
-    def _waiting(self) -> Session | None:
+    def _idle_session(self) -> Session | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _hang_up(self) -> None:
-        while session := self._waiting():
+    def _close_idle(self) -> None:
+        while session := self._idle_session():
             session.close()
 
 
-class Delivery:
+class PostgresDelivery:
     """One batch on its way in, inside a transaction. Raises psycopg.Error."""
 
     def __init__(self, session: Session, batch: Batch, readings: TypedReadings, now: datetime) -> None:
@@ -159,26 +168,26 @@ class Delivery:
 
     def run(self) -> Receipt:
         try:
-            return self._run(straight=True)
+            return self._run(append=True)
         except psycopg.errors.UniqueViolation:
             # A key twice in this batch, or somebody delivered the same source while this one waited for its row.
             self._session.rollback()
-            return self._run(straight=False)
+            return self._run(append=False)
 
-    def _run(self, *, straight: bool) -> Receipt:
-        source, number, cursor = self._announce()
+    def _run(self, *, append: bool) -> Receipt:
+        source, number, cursor = self._insert_batch()
         duplicates, conflicts = 0, dict[int, str]()
         if len(self._readings):
-            if straight and self._batch.ids[0] > cursor:
+            if append and self._batch.ids[0] > cursor:
                 self._copy("sensor_readings", source, number)
             else:
                 duplicates, conflicts = self._insert_new(source, number)
-        self._put(UPSERT_EPISODE, EPISODE, self._batch.episodes, source)
-        self._put(UPSERT_EPOCH, EPOCH, self._batch.epochs, source)
+        self._upsert(UPSERT_EPISODE, EPISODE_COLUMNS, self._batch.episodes, source)
+        self._upsert(UPSERT_EPOCH, EPOCH_COLUMNS, self._batch.epochs, source)
         rejected = {**self._readings.rejected, **conflicts}
         return Receipt(frozenset(self._batch.ids) - rejected.keys(), duplicates, rejected)
 
-    def _announce(self) -> tuple[int, int, int]:
+    def _insert_batch(self) -> tuple[int, int, int]:
         """The numbers of the source and of the batch, and the source's cursor before."""
         batch = self._batch
         values = {
@@ -189,13 +198,13 @@ class Delivery:
             "readings": len(batch.rows),
             "token": batch.token,
         }
-        source, number, cursor = one(self._session, ANNOUNCE, values)
+        source, number, cursor = fetch_one(self._session, INSERT_BATCH, values)
         return source, number, cursor
 
     def _copy(self, table: str, source: int, number: int) -> None:
-        columns = (self._readings.columns[name] for name in COLUMNS)
-        with self._session.cursor() as cursor, cursor.copy((COPY % table).encode()) as copy:
-            copy.set_types(KEYED_TYPES)
+        columns = (self._readings.columns[name] for name in CENTRAL_COLUMNS)
+        with self._session.cursor() as cursor, cursor.copy((COPY_INTO % table).encode()) as copy:
+            copy.set_types(STORED_TYPES)
             for row in zip(repeat(source), repeat(number), *columns):
                 copy.write_row(row)
 
@@ -207,20 +216,20 @@ class Delivery:
         return known - len(conflicts), conflicts
 
     def _conflicts(self, source: int) -> dict[int, str]:
-        found: dict[int, str] = dict(self._session.execute(DIFFERENT.encode()).fetchall())
+        found: dict[int, str] = dict(self._session.execute(SELECT_CONFLICTS.encode()).fetchall())
         if found:
-            columns = (self._readings.columns[name] for name in COLUMNS)
-            come = (dict(zip(COLUMNS, row, strict=True)) for row in zip(*columns, strict=True))
+            columns = (self._readings.columns[name] for name in CENTRAL_COLUMNS)
+            come = (dict(zip(CENTRAL_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True))
             notes = [
                 (source, row["sensor_id"], row["seq"], self._received_at, found[own], json.dumps(row))
                 for row in come
                 if (own := row["source_id"]) in found
             ]
             with self._session.cursor() as cursor:
-                cursor.executemany(NOTE_CONFLICT, notes)
+                cursor.executemany(INSERT_CONFLICT, notes)
         return {own: f"it is here already with another {names.replace(',', ', ')}" for own, names in found.items()}
 
-    def _put(self, statement: str, columns: tuple[str, ...], table: Table, source: int) -> None:
+    def _upsert(self, statement: str, columns: tuple[str, ...], table: TableRows, source: int) -> None:
         if table.rows:
             places = [table.columns.index(name) for name in columns]
             rows = [(source, *[row[place] for place in places]) for row in table.rows]

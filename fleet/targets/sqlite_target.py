@@ -10,8 +10,8 @@ import apsw
 
 from fleet.central.database import CentralDatabase
 from fleet.collection.batch import Batch
-from fleet.collection.target import Receipt, Unavailable
-from worker.connection import meaning
+from fleet.collection.target import Receipt, TargetUnavailable
+from worker.connection import describe_sqlite_error
 
 
 class SqliteTarget:
@@ -24,15 +24,15 @@ class SqliteTarget:
 
     def deliver(self, batch: Batch) -> Receipt:
         try:
-            return self._database.take(batch, self._now())
+            return self._database.insert_batch(batch, self._now())
         except apsw.Error as error:  # full, locked by somebody, gone
-            raise Unavailable(f"{self._database.path}: {meaning(error)}") from error
+            raise TargetUnavailable(f"{self._database.path}: {describe_sqlite_error(error)}") from error
 
     def cursor(self, source: str) -> int:
         try:
             return self._database.cursor(source)
         except apsw.Error as error:
-            raise Unavailable(f"{self._database.path}: {meaning(error)}") from error
+            raise TargetUnavailable(f"{self._database.path}: {describe_sqlite_error(error)}") from error
 
     def close(self) -> None:
         self._database.close()

@@ -16,34 +16,34 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from worker.anomalies import NAMES
-from worker.generation import HEALTHY, MISSING, Block, Plan
-from worker.schedule import Schedule, texts
-from worker.schema import CHANNELS
+from worker.anomalies import ANOMALY_TYPES
+from worker.generation import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, SignalGenerator
+from worker.schedule import Schedule, format_times
+from worker.schema import CHANNEL_COLUMNS
 from worker.sinks import Epoch
 
 Row = tuple[Any, ...]
-Range = tuple[int, int]
+SeqRange = tuple[int, int]
 T = TypeVar("T")
 
-MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+COMPUTE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What computing with settings raises that no config could have led to."""
 
-WINDOW = 4096
+WINDOW_READINGS = 4096
 """Readings that are computed at once, at most."""
 
-FAR = 1 << 18
+EPISODE_SEARCH_READINGS = 1 << 18
 """Readings of which the episodes are computed at once. Of a longer gap only the ends are told."""
 
-TYPES = np.array([*NAMES, None], dtype=object)
-assert HEALTHY == -1  # so that a kind is its place in TYPES
+TYPE_BY_KIND = np.array([*ANOMALY_TYPES, None], dtype=object)
+assert HEALTHY_INDEX == -1  # so that a kind is its place in TYPE_BY_KIND
 
 
-ENDLESS = 1 << 63
+END_OF_SEQS = 1 << 63
 """Where the last epoch ends: beyond all that a database can hold."""
 
 
-class Stretch(NamedTuple):
+class EpochRange(NamedTuple):
     """An epoch on record and the sequence number at which the next begins. `epoch` is None where it cannot be read."""
 
     first: int
@@ -51,7 +51,7 @@ class Stretch(NamedTuple):
     epoch: Epoch | None
 
 
-class Window(NamedTuple):
+class ReadingWindow(NamedTuple):
     """Consecutive scheduled readings of one epoch; `block` is None where they are unknown."""
 
     first: int
@@ -60,47 +60,47 @@ class Window(NamedTuple):
     block: Block | None
 
 
-class Chronicle:
-    """The history of one sensor. `stretches` lie in order, without a gap; the last one is ENDLESS."""
+class ExpectedSensorData:
+    """The history of one sensor. `epoch_ranges` lie in order, without a gap; the last one is END_OF_SEQS."""
 
-    def __init__(self, stretches: Sequence[Stretch], complain: Callable[[int, str], None]) -> None:
-        self._stretches = list(stretches)
-        self._firsts = [stretch.first for stretch in stretches]
-        self._complain = complain
-        self._compiled: tuple[int, Plan | None] = (-1, None)
+    def __init__(self, epoch_ranges: Sequence[EpochRange], report_error: Callable[[int, str], None]) -> None:
+        self._epoch_ranges = list(epoch_ranges)
+        self._firsts = [epoch_range.first for epoch_range in epoch_ranges]
+        self._report_error = report_error
+        self._compiled: tuple[int, SignalGenerator | None] = (-1, None)
 
-    def forget(self) -> None:
+    def drop_cache(self) -> None:
         """Let go of what can be computed again."""
         self._compiled = (-1, None)
 
-    def stretch(self, seq: int) -> Stretch:
-        return self._stretches[self._place(seq)]
+    def epoch_range(self, seq: int) -> EpochRange:
+        return self._epoch_ranges[self._place(seq)]
 
-    def window(self, first: int, end: int) -> Window:
-        """Readings from `first` on, up to `end`, the end of their epoch, or a multiple of WINDOW in it."""
-        stretch = self.stretch(first)
-        end = min(end, stretch.end, first + WINDOW - (first - stretch.first) % WINDOW)
-        block = self._computed(stretch.first, lambda plan: plan.block(first, end - first))
-        return Window(first, end, stretch.epoch, block)
+    def window(self, first: int, end: int) -> ReadingWindow:
+        """Readings from `first` on, up to `end`, the end of their epoch, or a multiple of WINDOW_READINGS in it."""
+        epoch_range = self.epoch_range(first)
+        end = min(end, epoch_range.end, first + WINDOW_READINGS - (first - epoch_range.first) % WINDOW_READINGS)
+        block = self._computed(epoch_range.first, lambda generator: generator.block(first, end - first))
+        return ReadingWindow(first, end, epoch_range.epoch, block)
 
-    def lost(self, first: int, end: int) -> list[Range]:
+    def expected_ranges(self, first: int, end: int) -> list[SeqRange]:
         """The readings of a gap that should be there, as inclusive ranges: all but those of missing_data episodes."""
-        if end - first > FAR:
+        if end - first > EPISODE_SEARCH_READINGS:
             return [(first, end - 1)]
-        ranges: list[Range] = []
+        ranges: list[SeqRange] = []
         while first < end:
-            stretch = self.stretch(first)
-            until = min(end, stretch.end)
-            ranges += self._present(stretch, first, until)
+            epoch_range = self.epoch_range(first)
+            until = min(end, epoch_range.end)
+            ranges += self._present(epoch_range, first, until)
             first = until
         return ranges
 
-    def _present(self, stretch: Stretch, first: int, end: int) -> Iterator[Range]:
-        episodes = self._computed(stretch.first, lambda plan: plan.episodes(first, end))
+    def _present(self, epoch_range: EpochRange, first: int, end: int) -> Iterator[SeqRange]:
+        episodes = self._computed(epoch_range.first, lambda generator: generator.episodes(first, end))
         if episodes is None:
             return
         for episode in episodes:
-            if episode.kind == NAMES[MISSING]:
+            if episode.kind == ANOMALY_TYPES[MISSING_DATA_INDEX]:
                 if first < episode.first_seq:
                     yield first, episode.first_seq - 1
                 first = episode.last_seq + 1
@@ -109,42 +109,49 @@ class Chronicle:
 
     def episodes(self, first: int, end: int) -> Iterator[Row]:
         """The records of the episodes that begin in `first` .. `end - 1`, cut where an epoch ends them."""
-        for stretch in self._stretches[self._place(first) :]:
-            for low in range(max(first, stretch.first), min(end, stretch.end), FAR):
-                yield from self._records(stretch, low, min(low + FAR, end, stretch.end))
+        for epoch_range in self._epoch_ranges[self._place(first) :]:
+            for low in range(max(first, epoch_range.first), min(end, epoch_range.end), EPISODE_SEARCH_READINGS):
+                yield from self._records(epoch_range, low, min(low + EPISODE_SEARCH_READINGS, end, epoch_range.end))
 
-    def running(self, seq: int) -> list[int]:
+    def running_episodes(self, seq: int) -> list[int]:
         """The first readings of the episodes that began before that reading and go on with it."""
-        episodes = self._computed(self.stretch(seq).first, lambda plan: plan.episodes(seq, seq + 1))
+        episodes = self._computed(self.epoch_range(seq).first, lambda generator: generator.episodes(seq, seq + 1))
         return [episode.first_seq for episode in episodes or () if episode.first_seq < seq]
 
-    def _records(self, stretch: Stretch, first: int, end: int) -> list[Row]:
-        epoch = stretch.epoch
+    def _records(self, epoch_range: EpochRange, first: int, end: int) -> list[Row]:
+        epoch = epoch_range.epoch
         if epoch is None:
             return []
         sensor_id = epoch.identity.sensor_id
-        return self._computed(stretch.first, lambda plan: records(plan, sensor_id, first, end, stretch.end)) or []
+        return (
+            self._computed(
+                epoch_range.first, lambda generator: episode_rows(generator, sensor_id, first, end, epoch_range.end)
+            )
+            or []
+        )
 
     def _place(self, seq: int) -> int:
         return max(0, bisect_right(self._firsts, seq) - 1)
 
-    def _computed(self, first: int, compute: Callable[[Plan], T]) -> T | None:
-        """`compute` of the plan of the epoch that begins there; None once that has turned out to be impossible."""
+    def _computed(self, first: int, compute: Callable[[SignalGenerator], T]) -> T | None:
+        """`compute` of the generator of the epoch that begins there; None once that has turned out to be impossible."""
         place = self._place(first)
-        epoch = self._stretches[place].epoch
+        epoch = self._epoch_ranges[place].epoch
         if epoch is None:
             return None
         try:
             if self._compiled[0] != place:
                 schedule = epoch.schedule
-                plan = Plan(epoch.seed, epoch.identity, epoch.settings, schedule.first_seq, schedule.start_us)
-                self._compiled = (place, plan)
+                generator = SignalGenerator(
+                    epoch.seed, epoch.identity, epoch.settings, schedule.first_seq, schedule.start_us
+                )
+                self._compiled = (place, generator)
             assert self._compiled[1] is not None
             with np.errstate(all="ignore"):
                 return compute(self._compiled[1])
-        except MALFORMED as error:
-            self._complain(first, f"it cannot be computed: {type(error).__name__}: {error}")
-            self._stretches[place] = self._stretches[place]._replace(epoch=None)
+        except COMPUTE_ERRORS as error:
+            self._report_error(first, f"it cannot be computed: {type(error).__name__}: {error}")
+            self._epoch_ranges[place] = self._epoch_ranges[place]._replace(epoch=None)
             return None
 
 
@@ -152,38 +159,38 @@ def expected_rows(epoch: Epoch, block: Block, ids: Sequence[int], *constants: in
     """The rows that a window's block leaves, with ids as given: id, READING_COLUMNS, and then the constants."""
     kinds, values, seqs = block.kinds, block.values, np.arange(block.first, block.end)
     times = timestamps(epoch.schedule, block)
-    missing = kinds == MISSING
+    missing = kinds == MISSING_DATA_INDEX
     if missing.any():
         present = ~missing
         kinds, values, seqs = kinds[present], values[:, present], seqs[present]
         times = list(compress(times, present.tolist()))
     measured = dict(zip((channel.name for channel in epoch.settings.channels), values.tolist(), strict=True))
-    channels = (measured.get(name, repeat(None)) for name in CHANNELS)
-    flags, types = (kinds != HEALTHY).astype(np.int8).tolist(), TYPES[kinds].tolist()
+    channels = (measured.get(name, repeat(None)) for name in CHANNEL_COLUMNS)
+    flags, types = (kinds != HEALTHY_INDEX).astype(np.int8).tolist(), TYPE_BY_KIND[kinds].tolist()
     same = (repeat(constant) for constant in constants)
     return list(zip(ids, times, *channels, flags, flags, types, seqs.tolist(), *same))  # noqa: B905
 
 
 def timestamps(schedule: Schedule, block: Block) -> list[str]:
-    page, offset = divmod(block.first - schedule.first_seq, WINDOW)
-    whole = page_of_timestamps(schedule.start_us, schedule.rate, page)
+    page, offset = divmod(block.first - schedule.first_seq, WINDOW_READINGS)
+    whole = timestamp_page(schedule.start_us, schedule.rate, page)
     return whole[offset : offset + block.size]
 
 
 @lru_cache(maxsize=32)
-def page_of_timestamps(start_us: int, rate: Fraction, page: int) -> list[str]:
-    """Those of WINDOW readings. Kept, because the sensors of a fleet have the same, and to write a time costs as much
+def timestamp_page(start_us: int, rate: Fraction, page: int) -> list[str]:
+    """Those of WINDOW_READINGS readings. Kept, because the sensors of a fleet have the same, and to write a time costs as much
     as to compute half a reading."""
-    return texts(Schedule(0, start_us, rate).times(page * WINDOW, WINDOW))
+    return format_times(Schedule(0, start_us, rate).times(page * WINDOW_READINGS, WINDOW_READINGS))
 
 
-def records(plan: Plan, sensor_id: str, first: int, end: int, cut: int) -> list[Row]:
+def episode_rows(generator: SignalGenerator, sensor_id: str, first: int, end: int, cut: int) -> list[Row]:
     """The rows of `anomaly_episodes` of the episodes that begin in `first` .. `end - 1`, none longer than to `cut`."""
-    episodes = [episode for episode in plan.episodes(first, end) if episode.first_seq >= first]
+    episodes = [episode for episode in generator.episodes(first, end) if episode.first_seq >= first]
     if not episodes:
         return []
     seqs = [(episode.first_seq, min(episode.last_seq, cut - 1)) for episode in episodes]
-    times = texts(np.array([plan.schedule.time(seq) for pair in seqs for seq in pair], dtype=np.int64))
+    times = format_times(np.array([generator.schedule.time(seq) for pair in seqs for seq in pair], dtype=np.int64))
     return [
         (
             sensor_id,
@@ -198,4 +205,4 @@ def records(plan: Plan, sensor_id: str, first: int, end: int, cut: int) -> list[
 
 
 def row_count(block: Block) -> int:
-    return block.size - int(np.count_nonzero(block.kinds == MISSING))
+    return block.size - int(np.count_nonzero(block.kinds == MISSING_DATA_INDEX))

@@ -10,11 +10,11 @@ from pathlib import Path
 from fleet.errors import UserError
 from fleet.storage.data_directory import DataDirectory
 from fleet.storage.roster import Member, Roster
-from fleet.verification.audit import Standing
-from fleet.verification.findings import Finding, Ledger
-from worker.schedule import SECOND
+from fleet.verification.audit import SensorPosition
+from fleet.verification.findings import Finding, FindingLog
+from worker.schedule import SECOND_US
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +37,31 @@ def read_last_run(data: Path) -> LastRun:
     if roster.duration is None:
         raise UserError(f"--complete: the last run in {data} was started without --for, so nothing says what was due")
     try:
-        start_us = (datetime.fromisoformat(roster.start_time) - EPOCH) // timedelta.resolution
-        return LastRun(roster.members, start_us + round(roster.duration * SECOND))
+        start_us = (datetime.fromisoformat(roster.start_time) - UNIX_EPOCH) // timedelta.resolution
+        return LastRun(roster.members, start_us + round(roster.duration * SECOND_US))
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"--complete: {path}: nothing can be made of its times: {error}") from error
 
 
-def check_complete(run: LastRun, standings: Mapping[str, Standing], sensor: str | None, ledger: Ledger) -> None:
+def check_complete(
+    run: LastRun, positions: Mapping[str, SensorPosition], sensor: str | None, finding_log: FindingLog
+) -> None:
     """Note every member, or the one asked for, that has not settled what was due."""
     members = [member for member in run.members if sensor in (None, member.sensor_id)]
     if not members:
         raise UserError(f"--complete: {sensor} took no part in the last run")
     for member in members:
-        first, last, detail = lacking(run, standings.get(member.sensor_id))
+        first, last, detail = missing_range(run, positions.get(member.sensor_id))
         if detail:
-            ledger.note(Finding("incomplete", member.sensor_id, member.database.name, first, last, detail))
+            finding_log.add(Finding("incomplete", member.sensor_id, member.database.name, first, last, detail))
 
 
-def lacking(run: LastRun, standing: Standing | None) -> tuple[int | None, int | None, str]:
+def missing_range(run: LastRun, position: SensorPosition | None) -> tuple[int | None, int | None, str]:
     """The readings that were due and are not settled, and how to say it; an empty text if there are none."""
-    if standing is None:
+    if position is None:
         return None, None, "no database has a checkpoint of it"
-    settled, schedule = standing.next_seq, standing.schedule
+    settled, schedule = position.next_seq, position.schedule
     if schedule is None:
         return None, None, f"{settled:,} readings are settled, and no epoch says how many were due"
-    due = schedule.until(run.end_us)
+    due = schedule.end_seq(run.end_us)
     return settled, due - 1, f"{settled:,} of {due:,} readings are settled" if settled < due else ""

@@ -1,6 +1,6 @@
 """What can be wrong with the data of a fleet, and how it is told: one finding per wrong thing, a verdict over all.
 
-To add a kind of finding: its line in KINDS, and whoever sees it calls `Ledger.note`.
+To add a kind of finding: its line in FINDING_TITLES, and whoever sees it calls `FindingLog.add`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-KINDS = {
+FINDING_TITLES = {
     "unreadable": "databases that cannot be read",
     "checkpoint": "checkpoints that cannot be right",
     "epoch": "epochs that cannot be right",
@@ -38,10 +38,10 @@ KINDS = {
 }
 """Each kind of finding with its title, in the order in which they are told."""
 
-RANGES = {"hole", "not delivered"}
+RANGE_KINDS = {"hole", "not delivered"}
 """Kinds of which a finding is about all its sequence numbers from first to last, and counts as many."""
 
-KEPT = 1000
+MAX_FINDINGS_PER_KIND = 1000
 """Findings of one kind that are kept; more are only counted."""
 
 
@@ -89,25 +89,25 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class Ledger:
+class FindingLog:
     """Findings as they are made: all are counted, the first of each kind are kept."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    _kept: dict[str, list[Finding]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    _kept: dict[str, list[Finding]] = field(default_factory=lambda: {kind: [] for kind in FINDING_TITLES})
 
-    def note(self, finding: Finding) -> None:
+    def add(self, finding: Finding) -> None:
         kept = self._kept[finding.kind]
         first, last = finding.first_seq, finding.last_seq
-        several = finding.kind in RANGES and first is not None and last is not None
+        several = finding.kind in RANGE_KINDS and first is not None and last is not None
         self.counts[finding.kind] += last - first + 1 if several and last is not None and first is not None else 1
         if kept and kept[-1].followed_by(finding):
             kept[-1] = replace(kept[-1], last_seq=finding.last_seq)
-        elif len(kept) < KEPT:
+        elif len(kept) < MAX_FINDINGS_PER_KIND:
             kept.append(finding)
 
-    def full(self, kind: str) -> bool:
+    def is_full(self, kind: str) -> bool:
         """Whether more findings of that kind are only counted, so that nobody need look closer at them."""
-        return len(self._kept[kind]) >= KEPT
+        return len(self._kept[kind]) >= MAX_FINDINGS_PER_KIND
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -14,26 +14,28 @@ import apsw
 from fleet.verification.chronicle import Row
 from worker.schema import IDENTITY_COLUMNS, READING_COLUMNS
 
-LOWEST = -(1 << 63)
-HIGHEST = (1 << 63) - 1
+MIN_ROW_ID = -(1 << 63)
+MAX_ROW_ID = (1 << 63) - 1
 
 # A text that is not UTF-8 cannot be fetched as text: such rows are fetched as what they are made of.
-RAW = "CASE typeof({0}) WHEN 'text' THEN CAST({0} AS BLOB) WHEN 'blob' THEN 'blob ' || hex({0}) ELSE {0} END"
+RAW_COLUMN_SQL = "CASE typeof({0}) WHEN 'text' THEN CAST({0} AS BLOB) WHEN 'blob' THEN 'blob ' || hex({0}) ELSE {0} END"
 
-WHO = (
+CREATE_IDENTITIES_TABLE = (
     f"CREATE TEMP TABLE IF NOT EXISTS who ({','.join(IDENTITY_COLUMNS)}, number, PRIMARY KEY (sensor_id)) WITHOUT ROWID"
 )
-CLEAR_WHO = "DELETE FROM temp.who"
-INSERT_WHO = f"INSERT INTO temp.who VALUES ({','.join('?' * (len(IDENTITY_COLUMNS) + 1))})"
+DELETE_IDENTITIES = "DELETE FROM temp.who"
+INSERT_IDENTITY = f"INSERT INTO temp.who VALUES ({','.join('?' * (len(IDENTITY_COLUMNS) + 1))})"
 NEXT_ID = "SELECT id, seq FROM sensor_readings WHERE id > ? ORDER BY id LIMIT 1"
 LAST_ID = "SELECT max(id) FROM sensor_readings"
-ONE = f"SELECT {','.join(RAW.format(name) for name in IDENTITY_COLUMNS)} FROM sensor_readings WHERE id = ?"
+SELECT_IDENTITY = (
+    f"SELECT {','.join(RAW_COLUMN_SQL.format(name) for name in IDENTITY_COLUMNS)} FROM sensor_readings WHERE id = ?"
+)
 
 
-def query(*, many: bool, only: bool, raw: bool) -> str:
+def scan_sql(*, many: bool, only: bool, raw: bool) -> str:
     """Rows after the id ?1, at most ?2: id, READING_COLUMNS, whether the identity is as it must be, and if there are
     `many` sensors whose it is. Of one, the identity is bound from ?3 on; `only`: rows of others are left out."""
-    shape = RAW if raw else "{0}"
+    shape = RAW_COLUMN_SQL if raw else "{0}"
     columns = ",".join(shape.format(f"r.{name}") for name in READING_COLUMNS)
     asked = [f"who.{name}" if many else f"?{number + 3}" for number, name in enumerate(IDENTITY_COLUMNS)]
     same = " AND ".join(f"r.{name} IS {value}" for name, value in zip(IDENTITY_COLUMNS, asked, strict=True))
@@ -44,14 +46,14 @@ def query(*, many: bool, only: bool, raw: bool) -> str:
     )
 
 
-QUERIES = {
-    (many, only, raw): query(many=many, only=only, raw=raw)
+SCAN_SQL = {
+    (many, only, raw): scan_sql(many=many, only=only, raw=raw)
     for many, only in ((False, False), (False, True), (True, False))
     for raw in (False, True)
 }
 
 
-class Chunk(NamedTuple):
+class RowChunk(NamedTuple):
     """Some rows. `after` is the id from which to go on, None if there are no more; `damage` is what was met there."""
 
     rows: list[Row]
@@ -59,30 +61,30 @@ class Chunk(NamedTuple):
     damage: str | None
 
 
-class Scan:
+class RowScanner:
     """Reads rows within the caller's transaction."""
 
     def __init__(self, connection: apsw.Connection, *, only: bool) -> None:
         self._connection, self._only = connection, only
-        self._asked: Sequence[Row] | None = None
+        self._identities: Sequence[Row] | None = None
         connection.pragma("temp_store", 2)  # in memory
 
     def last_id(self) -> int:
         found = self._connection.execute(LAST_ID).get
         return found if isinstance(found, int) else 0
 
-    def ask(self, identities: Sequence[Row]) -> None:
+    def set_identities(self, identities: Sequence[Row]) -> None:
         """Whose identity to compare with. With several, a row says by number whose it is."""
-        if identities == self._asked:
+        if identities == self._identities:
             return
-        self._asked = identities
+        self._identities = identities
         if len(identities) != 1:
-            self._connection.execute(WHO)
-            self._connection.execute(CLEAR_WHO)
+            self._connection.execute(CREATE_IDENTITIES_TABLE)
+            self._connection.execute(DELETE_IDENTITIES)
             numbered = [(*identity, number) for number, identity in enumerate(identities)]
-            self._connection.executemany(INSERT_WHO, numbered)
+            self._connection.executemany(INSERT_IDENTITY, numbered)
 
-    def chunk(self, after: int, limit: int) -> Chunk:
+    def read_chunk(self, after: int, limit: int) -> RowChunk:
         damage = None
         try:
             rows = self._fetch(after, limit)
@@ -93,43 +95,43 @@ class Scan:
             damage, rows = "its rows are not in the order of their ids", rows[: ascending(after, ids)]
         last = rows[-1][0] if rows else after
         if damage is None:
-            return Chunk(rows, last if len(rows) == limit else None, None)
-        return Chunk(rows, self._behind(last), f"{damage}, after row {last}" if last > LOWEST else damage)
+            return RowChunk(rows, last if len(rows) == limit else None, None)
+        return RowChunk(rows, self._behind(last), f"{damage}, after row {last}" if last > MIN_ROW_ID else damage)
 
-    def look(self) -> None:
+    def read_other_tables(self) -> None:
         """Read what nothing else reads, so that damage to it is met."""
         for statement in ("SELECT * FROM database_info", "SELECT * FROM sqlite_sequence"):
             self._connection.execute(statement).fetchall()
 
-    def identity(self, row_id: int) -> Row:
+    def read_identity(self, row_id: int) -> Row:
         """The identity columns of a row."""
-        found = self._connection.execute(ONE, (row_id,)).fetchone()
-        return readable(found or ())
+        found = self._connection.execute(SELECT_IDENTITY, (row_id,)).fetchone()
+        return decode_row(found or ())
 
     def _execute(self, after: int, limit: int, *, raw: bool) -> apsw.Cursor:
-        assert self._asked is not None
-        many = len(self._asked) != 1
-        bindings = (after, limit) if many else (after, limit, *self._asked[0])
-        return self._connection.execute(QUERIES[many, self._only, raw], bindings)
+        assert self._identities is not None
+        many = len(self._identities) != 1
+        bindings = (after, limit) if many else (after, limit, *self._identities[0])
+        return self._connection.execute(SCAN_SQL[many, self._only, raw], bindings)
 
     def _fetch(self, after: int, limit: int) -> list[Row]:
         try:
             return self._execute(after, limit, raw=False).fetchall()
         except UnicodeDecodeError:
-            return [readable(row) for row in self._execute(after, limit, raw=True)]
+            return [decode_row(row) for row in self._execute(after, limit, raw=True)]
 
     def _readable(self, after: int, limit: int) -> list[Row]:
         """Rows up to the damage."""
         rows: list[Row] = []
         with suppress(apsw.CorruptError):
             for row in self._execute(after, limit, raw=True):
-                rows.append(readable(row))  # noqa: PERF401 - those before the damage are to be kept
+                rows.append(decode_row(row))  # noqa: PERF401 - those before the damage are to be kept
         return rows
 
     def _behind(self, last: int) -> int | None:
         """The id after which rows can be read again, None if there are none."""
         failing, step = last, 1
-        while last + step <= HIGHEST:
+        while last + step <= MAX_ROW_ID:
             try:
                 found = self._connection.execute(NEXT_ID, (last + step,)).fetchone()
                 return self._nearest(failing, last + step) if found else None
@@ -157,5 +159,5 @@ def ascending(after: int, ids: Sequence[int]) -> int:
     return len(ids)
 
 
-def readable(row: Row) -> Row:
+def decode_row(row: Row) -> Row:
     return tuple(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in row)

@@ -11,24 +11,28 @@ from pathlib import Path
 
 from fleet.errors import UserError
 from fleet.storage.data_directory import DataDirectory
-from fleet.storage.fleet_record import FleetRecord
-from fleet.storage.readings import size
-from fleet.verification.audit import Account, Scope, Standing, audit
+from fleet.storage.fleet_record import FleetManifest
+from fleet.storage.readings import file_size
+from fleet.verification.audit import AuditResult, AuditScope, SensorPosition, audit_database
 from fleet.verification.completeness import LastRun, check_complete, read_last_run
-from fleet.verification.findings import Finding, Ledger, Verdict
-from fleet.verification.links import link
+from fleet.verification.findings import Finding, FindingLog, Verdict
+from fleet.verification.links import check_rotation_links
 from worker.database_files import inode
-from worker.rotation import ROTATED
+from worker.rotation import ROTATED_SUFFIX
 
-ASIDE = re.compile(r"\.before-\d+$")
-QUARANTINED = re.compile(r"\.quarantined-\d+$")
+MOVED_ASIDE_SUFFIX = re.compile(r"\.before-\d+$")
+QUARANTINED_SUFFIX = re.compile(r"\.quarantined-\d+$")
 
-Told = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Told how much is done of how much there is, in bytes of databases."""
 
 
 def verify(
-    data: Path, *, sensor: str | None = None, complete: bool = False, told: Told = lambda _done, _total: None
+    data: Path,
+    *,
+    sensor: str | None = None,
+    complete: bool = False,
+    on_progress: ProgressCallback = lambda _done, _total: None,
 ) -> Verdict:
     """Check the databases of a data directory, also while a fleet writes to them; `sensor` limits it to one.
 
@@ -39,50 +43,52 @@ def verify(
     if not data.is_dir():
         raise UserError(f"--data: {data} is not a directory")
     run = read_last_run(data) if complete else None
-    record = DataDirectory(data).read_record()
-    ledger = Ledger()
-    paths = databases(data, run)
-    accounts: dict[Path, Account] = {}
-    with uncollected():
-        for path, progress in measured(paths, told):
-            seed = record.seed if record and not (is_aside(path) or is_rotated(path)) else None
-            scoped = Ledger() if sensor and not concerns(path, sensor, record) else ledger
-            accounts[path] = audit(path, Scope(sensor, seed), scoped, progress)
-        link(accounts, lambda path: audit(path, Scope(sensor), ledger, lambda _: None), ledger)
-    standings = standing_of(accounts, ledger)
+    record = DataDirectory(data).read_manifest()
+    finding_log = FindingLog()
+    paths = find_databases(data, run)
+    results: dict[Path, AuditResult] = {}
+    with gc_paused():
+        for path, progress in with_progress(paths, on_progress):
+            seed = record.seed if record and not (is_moved_aside(path) or is_rotated(path)) else None
+            scoped = FindingLog() if sensor and not may_hold_sensor(path, sensor, record) else finding_log
+            results[path] = audit_database(path, AuditScope(sensor, seed), scoped, progress)
+        check_rotation_links(
+            results, lambda path: audit_database(path, AuditScope(sensor), finding_log, lambda _: None), finding_log
+        )
+    positions = sensor_positions(results, finding_log)
     if run:
-        check_complete(run, standings, sensor, ledger)
-    return concluded(data, sensor, accounts, ledger, time.monotonic() - begun)
+        check_complete(run, positions, sensor, finding_log)
+    return build_verdict(data, sensor, results, finding_log, time.monotonic() - begun)
 
 
-def concluded(
+def build_verdict(
     data: Path,
     sensor: str | None,
-    accounts: dict[Path, Account],
-    ledger: Ledger,
+    results: dict[Path, AuditResult],
+    finding_log: FindingLog,
     seconds: float,
 ) -> Verdict:
-    checked = [account for account in accounts.values() if account.skipped is None]
-    quarantined = tuple(sorted(path.name for path in data.iterdir() if QUARANTINED.search(path.name)))
-    sensors = {name for account in checked for name in account.sensors}
-    if not checked and not ledger.counts:
+    checked = [result for result in results.values() if result.skipped is None]
+    quarantined = tuple(sorted(path.name for path in data.iterdir() if QUARANTINED_SUFFIX.search(path.name)))
+    sensors = {name for result in checked for name in result.sensors}
+    if not checked and not finding_log.counts:
         raise UserError(f"--data: there is no database of a fleet in {data}")
-    if sensor is not None and sensor not in sensors and not ledger.counts:
+    if sensor is not None and sensor not in sensors and not finding_log.counts:
         raise UserError(f"--sensor: there is no sensor {sensor} in {data}")
     return Verdict(
         sensors=len(sensors),
-        readings=sum(account.readings for account in checked),
-        episodes=sum(account.episodes for account in checked),
-        databases=sum(1 for account in checked if sensor is None or account.sensors),
-        counts=dict(ledger.counts),
-        findings=ledger.findings,
+        readings=sum(result.readings for result in checked),
+        episodes=sum(result.episodes for result in checked),
+        databases=sum(1 for result in checked if sensor is None or result.sensors),
+        counts=dict(finding_log.counts),
+        findings=finding_log.findings,
         quarantined=quarantined,
-        skipped=tuple(f"{path.name}: {account.skipped}" for path, account in accounts.items() if account.skipped),
+        skipped=tuple(f"{path.name}: {result.skipped}" for path, result in results.items() if result.skipped),
         seconds=seconds,
     )
 
 
-def databases(data: Path, run: LastRun | None) -> list[Path]:
+def find_databases(data: Path, run: LastRun | None) -> list[Path]:
     """All databases of the directory, also those that a config has given another ending."""
     named = {data / member.database.name for member in run.members} if run else set()
     if run and not any(path.exists() for path in named):  # a single worker's, which lies beside its directory
@@ -93,56 +99,56 @@ def databases(data: Path, run: LastRun | None) -> list[Path]:
     return [path for path in found if not (is_rotated(path) and inode(path) in live)]
 
 
-def is_aside(path: Path) -> bool:
+def is_moved_aside(path: Path) -> bool:
     """Whether it was moved out of the way of a new one: whole in itself, but no part of the fleet any more."""
-    return ASIDE.search(path.stem) is not None
+    return MOVED_ASIDE_SUFFIX.search(path.stem) is not None
 
 
 def is_rotated(path: Path) -> bool:
     """Whether another has its place, which goes on where it ends."""
-    return ROTATED.search(path.stem) is not None
+    return ROTATED_SUFFIX.search(path.stem) is not None
 
 
-def concerns(path: Path, sensor: str, record: FleetRecord | None) -> bool:
+def may_hold_sensor(path: Path, sensor: str, record: FleetManifest | None) -> bool:
     """Whether a database may hold that sensor, as far as its name tells."""
     if record is None or record.layout == "shared":
         return True
     workers = {sensor, *(worker for name, worker in record.sensors if name == sensor)}
-    return ROTATED.sub("", ASIDE.sub("", path.stem)) in workers
+    return ROTATED_SUFFIX.sub("", MOVED_ASIDE_SUFFIX.sub("", path.stem)) in workers
 
 
-def standing_of(accounts: dict[Path, Account], ledger: Ledger) -> dict[str, Standing]:
+def sensor_positions(results: dict[Path, AuditResult], finding_log: FindingLog) -> dict[str, SensorPosition]:
     """Where each sensor of the fleet stands. It has one database."""
-    standings: dict[str, Standing] = {}
+    positions: dict[str, SensorPosition] = {}
     homes: dict[str, str] = {}
-    for path, account in accounts.items():
-        if is_aside(path) or is_rotated(path):
+    for path, result in results.items():
+        if is_moved_aside(path) or is_rotated(path):
             continue
-        for sensor, standing in account.sensors.items():
+        for sensor, position in result.sensors.items():
             if sensor in homes:
-                ledger.note(Finding("doubled", sensor, path.name, None, None, f"it is in {homes[sensor]} as well"))
+                finding_log.add(Finding("doubled", sensor, path.name, None, None, f"it is in {homes[sensor]} as well"))
             else:
-                homes[sensor], standings[sensor] = path.name, standing
-    return standings
+                homes[sensor], positions[sensor] = path.name, position
+    return positions
 
 
-def measured(paths: list[Path], told: Told) -> Iterator[tuple[Path, Callable[[float], None]]]:
+def with_progress(paths: list[Path], on_progress: ProgressCallback) -> Iterator[tuple[Path, Callable[[float], None]]]:
     """Each path with what to tell of its share that is done."""
-    sizes = [size(path) for path in paths]
+    sizes = [file_size(path) for path in paths]
     total, done = sum(sizes), 0
     for path, bytes_ in zip(paths, sizes, strict=True):
         before = done
 
         def progress(share: float, before: int = before, bytes_: int = bytes_) -> None:
-            told(before + round(min(1.0, max(0.0, share)) * bytes_), total)
+            on_progress(before + round(min(1.0, max(0.0, share)) * bytes_), total)
 
         yield path, progress
         done += bytes_
-        told(done, total)
+        on_progress(done, total)
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Without garbage collection: a chunk is a hundred thousand tuples, which it would go through again and again
     (8 % of the time), and there are no cycles among them."""
     was = gc.isenabled()

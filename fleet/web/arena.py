@@ -12,7 +12,7 @@ M_ARENA_MAX = -8
 """The number of the setting, https://man7.org/linux/man-pages/man3/mallopt.3.html"""
 
 
-def share_one_heap() -> None:
+def limit_malloc_arenas() -> None:
     """For before threads are started. Does nothing where the C library knows no such setting."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

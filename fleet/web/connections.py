@@ -1,4 +1,4 @@
-"""Connections of the HTTP server: a request is gathered by the one thread that waits for all of them, and handed to a
+"""BufferedConnectionManager of the HTTP server: a request is gathered by the one thread that waits for all of them, and handed to a
 thread of its own only when it is whole; what a client does not take at once of the answer is sent by the one that waits
 again. So those who are slow, or say nothing, keep nobody waiting.
 
@@ -25,42 +25,42 @@ else:
     from cheroot.makefile import StreamReader
     from cheroot.server import HTTPConnection
 
-HEADER_BYTES = 16 * 1024
-BODY_BYTES = 64 * 1024  # room for the ids of a thousand sensors
-ROOM = HEADER_BYTES + BODY_BYTES
+MAX_HEADER_BYTES = 16 * 1024
+MAX_BODY_BYTES = 64 * 1024  # room for the ids of a thousand sensors
+MAX_REQUEST_BYTES = MAX_HEADER_BYTES + MAX_BODY_BYTES
 
-TIMEOUT = 10
+TIMEOUT_SECONDS = 10
 """Seconds for a request to arrive, from its first byte; for an answer to be taken; for somebody idle."""
 
-MOST_CONNECTIONS = 512
-FEWEST_CONNECTIONS = 16
+MAX_CONNECTIONS = 512
+MIN_CONNECTIONS = 16
 
-MOST_UNSENT = 32 * 1024 * 1024
+MAX_UNSENT_BYTES = 32 * 1024 * 1024
 """Bytes of answers that may wait for their clients to take them."""
 
-AT_ONCE = 64
+MAX_BUFFERS_PER_SEND = 64
 """Pieces of an answer that are handed to the kernel together; it takes 1024."""
 
-END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
-LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+HEADERS_END = re.compile(rb"\r?\n\r?\n")
+CONTENT_LENGTH_HEADER = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 
 
-def whole(received: bytes) -> bool:
+def is_complete_request(received: bytes) -> bool:
     """Whether a request can be answered, or refused, without waiting for more of it."""
-    end = END_OF_HEAD.search(received)
+    end = HEADERS_END.search(received)
     if end is None:
         line = received.find(b"\n")
-        return len(received) > HEADER_BYTES or (line >= 0 and received[:line][-1:] != b"\r")
-    lengths = [int(length) for length in LENGTH.findall(received, 0, end.end())]
+        return len(received) > MAX_HEADER_BYTES or (line >= 0 and received[:line][-1:] != b"\r")
+    lengths = [int(length) for length in CONTENT_LENGTH_HEADER.findall(received, 0, end.end())]
     length = max(lengths, default=0)
-    return length > BODY_BYTES or len(received) >= end.end() + length
+    return length > MAX_BODY_BYTES or len(received) >= end.end() + length
 
 
-class Reader(StreamReader):  # type: ignore[misc]
+class RequestReader(StreamReader):  # type: ignore[misc]
     """What a client has said, of which some may have arrived."""
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, "rb", ROOM)
+        super().__init__(sock, "rb", MAX_REQUEST_BYTES)
 
     @property
     def received(self) -> bytes:
@@ -68,10 +68,10 @@ class Reader(StreamReader):  # type: ignore[misc]
 
     def has_data(self) -> bool:
         """Whether a whole request is there: less is waited for."""
-        return whole(self.received) if self.received else False
+        return is_complete_request(self.received) if self.received else False
 
 
-class Answer:
+class ResponseBuffer:
     """What a client is told, kept until it goes out: whoever makes it waits for nobody. The pieces are not copied, since
     many may be told the same."""
 
@@ -87,38 +87,42 @@ class Answer:
     def send(self, sock: socket.socket) -> None:
         """Send what the client takes without waiting; BlockingIOError if that is not all, another OSError if it is gone."""
         while self.unsent:
-            sent = sock.sendmsg(islice(self.unsent, AT_ONCE))
+            sent = sock.sendmsg(islice(self.unsent, MAX_BUFFERS_PER_SEND))
             while self.unsent and sent >= len(self.unsent[0]):
                 sent -= len(self.unsent.popleft())
             if self.unsent:
                 self.unsent[0] = self.unsent[0][sent:]
 
 
-class Connection(HTTPConnection):  # type: ignore[misc]
-    """A connection whose `rfile` fills up, and whose `wfile` empties, while nobody is waiting for it. `since` is when its
-    request, or the answer to it, began; `last` says that no other may follow."""
+class BufferedConnection(HTTPConnection):  # type: ignore[misc]
+    """A connection whose `rfile` fills up, and whose `wfile` empties, while nobody is waiting for it. `started_at` is when its
+    request, or the answer to it, began; `close_after_send` says that no other may follow."""
 
-    since: float | None = None
-    last = False
+    started_at: float | None = None
+    close_after_send = False
 
     def __init__(self, server: Any, sock: socket.socket, _makefile: Any = None) -> None:
-        super().__init__(server, sock, make)
+        super().__init__(server, sock, make_stream)
 
-    def gather(self) -> bool:
+    def receive(self) -> bool:
         """Take in what has arrived. Whether that is a whole request, or the end."""
-        self.since = self.since or time.time()
+        self.started_at = self.started_at or time.time()
         before = len(self.rfile.received)
         self.socket.settimeout(0)
         try:
-            self.rfile.peek(ROOM)
+            self.rfile.peek(MAX_REQUEST_BYTES)
         except OSError:  # reset: whoever reads next will see it as well
             return True
         finally:
-            self.socket.settimeout(TIMEOUT)
+            self.socket.settimeout(TIMEOUT_SECONDS)
         received = self.rfile.received
-        return whole(received) or len(received) >= ROOM or (len(received) == before and self.ended())
+        return (
+            is_complete_request(received)
+            or len(received) >= MAX_REQUEST_BYTES
+            or (len(received) == before and self.is_closed_by_peer())
+        )
 
-    def ended(self) -> bool:
+    def is_closed_by_peer(self) -> bool:
         """Whether the client will say no more."""
         self.socket.settimeout(0)
         try:
@@ -128,12 +132,12 @@ class Connection(HTTPConnection):  # type: ignore[misc]
         except OSError:
             return True
         finally:
-            self.socket.settimeout(TIMEOUT)
+            self.socket.settimeout(TIMEOUT_SECONDS)
 
     def communicate(self) -> bool:
         """Answer the request that was gathered. It goes back to those that are waited for even if it is the last."""
-        self.last = not super().communicate()
-        self.since = time.time()
+        self.close_after_send = not super().communicate()
+        self.started_at = time.time()
         return True
 
     def send(self) -> bool:
@@ -144,9 +148,9 @@ class Connection(HTTPConnection):  # type: ignore[misc]
         except BlockingIOError:
             return False
         except OSError:
-            self.last = True
+            self.close_after_send = True
         finally:
-            self.socket.settimeout(TIMEOUT)
+            self.socket.settimeout(TIMEOUT_SECONDS)
         return True
 
     def close(self) -> None:
@@ -155,41 +159,41 @@ class Connection(HTTPConnection):  # type: ignore[misc]
         super().close()
 
 
-def make(sock: socket.socket, mode: str, _size: int) -> Reader | Answer:
-    return Reader(sock) if "r" in mode else Answer()
+def make_stream(sock: socket.socket, mode: str, _size: int) -> RequestReader | ResponseBuffer:
+    return RequestReader(sock) if "r" in mode else ResponseBuffer()
 
 
-class Connections(ConnectionManager):  # type: ignore[misc]
+class BufferedConnectionManager(ConnectionManager):  # type: ignore[misc]
     """Those that are waited for. Of too many the one that has been waited for longest goes, and of too much that nobody
     takes the oldest answer."""
 
-    def wait_for(self, connection: Connection, event: int) -> None:
-        """Its request is not whole yet, or its answer not sent; it has TIMEOUT from when that began."""
-        connection.last_used = connection.since
+    def watch(self, connection: BufferedConnection, event: int) -> None:
+        """Its request is not whole yet, or its answer not sent; it has TIMEOUT_SECONDS from when that began."""
+        connection.last_used = connection.started_at
         self._selector.register(connection.socket.fileno(), event, data=connection)
 
-    def put(self, connection: Connection) -> None:
+    def put(self, connection: BufferedConnection) -> None:
         """It was answered: wait until the client has taken that, and then for its next request."""
         if not connection.send():
-            self.wait_for(connection, selectors.EVENT_WRITE)
-        elif connection.last:
+            self.watch(connection, selectors.EVENT_WRITE)
+        elif connection.close_after_send:
             connection.close()
         else:
-            connection.since = None
+            connection.started_at = None
             super().put(connection)
 
     def _from_server_socket(self, server_socket: socket.socket) -> Any:
-        while self._num_connections >= MOST_CONNECTIONS and self._let_go():
+        while self._num_connections >= MAX_CONNECTIONS and self._close_longest_idle():
             pass
         try:
             return super()._from_server_socket(server_socket)
         except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE) or self._num_connections < FEWEST_CONNECTIONS:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or self._num_connections < MIN_CONNECTIONS:
                 raise
-            self._let_go()
+            self._close_longest_idle()
             return None
 
-    def _let_go(self, unsent: bool = False) -> bool:
+    def _close_longest_idle(self, unsent: bool = False) -> bool:
         """Close the one that has been waited for longest, if there is any; `unsent` asks for one with an answer."""
         waiting = [
             (each.last_used, number, each)
@@ -205,10 +209,10 @@ class Connections(ConnectionManager):  # type: ignore[misc]
 
     def _expire(self, threshold: float) -> None:
         super()._expire(threshold)
-        while self._unsent() > MOST_UNSENT and self._let_go(unsent=True):
+        while self._unsent_bytes() > MAX_UNSENT_BYTES and self._close_longest_idle(unsent=True):
             pass
 
-    def _unsent(self) -> int:
+    def _unsent_bytes(self) -> int:
         """Bytes that are kept for clients to take; what many are told is kept once."""
         answers = [each.wfile for _, each in self._selector.connections if each != self.server]
         return sum({id(piece.obj): len(piece.obj) for answer in answers for piece in answer.unsent}.values())

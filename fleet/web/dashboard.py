@@ -11,14 +11,21 @@ from flask import Response
 
 from fleet.errors import UserError
 from fleet.web import pages, records, snapshot
-from fleet.web.answers import NoSensor, answer, encoded, kept, packed, whole
+from fleet.web.answers import (
+    SensorNotFound,
+    cached_response,
+    encode_json,
+    gzipped_response,
+    integer_argument,
+    json_response,
+)
 from fleet.web.memory import MemoryGauge
-from fleet.web.observation import NoFleet, Observation, Observer
+from fleet.web.observation import FleetUnavailable, Observation, Observer
 from fleet.web.sensors import Document
 
-LONGEST = 3600
-LARGEST = 1_000_000_000
-MOST_LINES = 200
+MAX_SERIES_SECONDS = 3600
+MAX_SEQ = 1_000_000_000
+MAX_LOG_LINES = 200
 
 
 class Dashboard:
@@ -44,20 +51,22 @@ class Dashboard:
         """The fleet on one page."""
         try:
             observation = self._observer.observe()
-        except NoFleet as error:
-            return Response(pages.nothing(str(error)), 503, mimetype="text/html")
-        body = observation.bodies.get("/", lambda: pages.overview(observation).encode(errors="backslashreplace"))
+        except FleetUnavailable as error:
+            return Response(pages.no_fleet_page(str(error)), 503, mimetype="text/html")
+        body = observation.body_cache.get(
+            "/", lambda: pages.overview_page(observation).encode(errors="backslashreplace")
+        )
         return Response(body, mimetype="text/html")
 
     def sensor(self, sensor_id: str) -> Response:
         """A sensor's page."""
         try:
             observation = self._observer.observe()
-        except NoFleet as error:
-            return Response(pages.nothing(str(error)), 503, mimetype="text/html")
+        except FleetUnavailable as error:
+            return Response(pages.no_fleet_page(str(error)), 503, mimetype="text/html")
         if sensor_id not in observation.index:
-            return Response(pages.nobody(sensor_id), 404, mimetype="text/html")
-        page = pages.sensor(observation, observation.index[sensor_id])
+            return Response(pages.no_sensor_page(sensor_id), 404, mimetype="text/html")
+        page = pages.sensor_page(observation, observation.index[sensor_id])
         return Response(page.encode(errors="backslashreplace"), mimetype="text/html")
 
     def snapshot(self) -> Response:
@@ -68,40 +77,42 @@ class Dashboard:
             observation.history.memory = self._memory.read(observation).bytes
             return snapshot.snapshot(observation)
 
-        return kept(observation, "/api/snapshot", f"{observation.now_ns:x}", build)
+        return cached_response(observation, "/api/snapshot", f"{observation.now_ns:x}", build)
 
     def sensors(self) -> Response:
         """Who the sensors are, by column; changes only when the roster does."""
         observation = self._observer.observe()
         tag = snapshot.roster_tag(observation)
-        return kept(observation, "/api/sensors", tag, lambda: snapshot.roster(observation))
+        return cached_response(observation, "/api/sensors", tag, lambda: snapshot.roster_document(observation))
 
     def history(self) -> Response:
         """The figures of the last ten minutes, once a second."""
         observation = self._observer.observe()
-        return kept(observation, "/api/history", f"{observation.now_ns:x}", observation.history.last)
+        return cached_response(observation, "/api/history", f"{observation.now_ns:x}", observation.history.recent)
 
     def series(self, sensor_id: str) -> Response:
         """A sensor's last readings and what they would be without anomalies; ?seconds= (60), ?after= (a seq)."""
-        observation = self._seen(sensor_id)
-        seconds = whole("seconds", 60, 1, LONGEST) or 60
-        after = whole("after", None, 0, LARGEST)
-        return packed(records.sensor_series(observation, sensor_id, seconds, -1 if after is None else after))
+        observation = self._observe(sensor_id)
+        seconds = integer_argument("seconds", 60, 1, MAX_SERIES_SECONDS) or 60
+        after = integer_argument("after", None, 0, MAX_SEQ)
+        return gzipped_response(records.sensor_series(observation, sensor_id, seconds, -1 if after is None else after))
 
     def epochs(self, sensor_id: str) -> Response:
         """A sensor's last epochs, newest first."""
-        return packed(records.sensor_epochs(self._seen(sensor_id), sensor_id))
+        return gzipped_response(records.sensor_epochs(self._observe(sensor_id), sensor_id))
 
     def log(self, sensor_id: str) -> Response:
         """The last lines of the log that are about a sensor's worker; ?lines= (40)."""
-        lines = whole("lines", 40, 1, MOST_LINES) or 40
+        lines = integer_argument("lines", 40, 1, MAX_LOG_LINES) or 40
         try:
-            return packed(records.sensor_log(self._seen(sensor_id), sensor_id, lines, self._data_directory))
+            return gzipped_response(
+                records.sensor_log(self._observe(sensor_id), sensor_id, lines, self._data_directory)
+            )
         except UserError as error:  # what says where the log is cannot be read
-            return answer(encoded({"error": str(error)}), 503)
+            return json_response(encode_json({"error": str(error)}), 503)
 
-    def _seen(self, sensor_id: str) -> Observation:
+    def _observe(self, sensor_id: str) -> Observation:
         observation = self._observer.observe()
         if sensor_id not in observation.index:
-            raise NoSensor(sensor_id)
+            raise SensorNotFound(sensor_id)
         return observation

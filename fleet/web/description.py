@@ -10,19 +10,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).with_name("openapi")
+OPENAPI_DIRECTORY = Path(__file__).with_name("openapi")
 
 
 @cache
-def described() -> bytes:
+def openapi_json() -> bytes:
     """The description as JSON."""
-    return json.dumps(description(), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(openapi_document(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def description() -> dict[str, Any]:
+def openapi_document() -> dict[str, Any]:
     import yaml  # for this document only: the process of the aggregator is small
 
-    parts = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yaml"))]
+    parts = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(OPENAPI_DIRECTORY.glob("*.yaml"))]
     (whole,) = (part for part in parts if "openapi" in part)
     whole["paths"] = {path: item for part in parts for path, item in part.get("paths", {}).items()}
     for part in parts:

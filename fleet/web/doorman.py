@@ -12,46 +12,48 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(:[0-9]{1,5})?")
-SAFE = ("GET", "HEAD", "OPTIONS")
-SAME = ("same-origin", "none")
+HOST_HEADER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@\s]+)(:[0-9]{1,5})?")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+SAME_SITE_VALUES = ("same-origin", "none")
 
-Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-class Doorman:
+class HostCheck:
     """A WSGI application before which others are turned away. `allowed` are names besides localhost and IP addresses."""
 
-    def __init__(self, application: Application, allowed: Collection[str] = ()) -> None:
+    def __init__(self, application: WSGIApplication, allowed: Collection[str] = ()) -> None:
         self._application = application
-        self._allowed = {"localhost", *(plain(name) for name in allowed)}
+        self._allowed = {"localhost", *(normalize_host(name) for name in allowed)}
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         host = environ.get("HTTP_HOST")
         # HTTP/1.0 need not name one, and no browser speaks it.
-        if not self._welcome(host) and not (host is None and environ.get("SERVER_PROTOCOL") == "HTTP/1.0"):
+        if not self._is_allowed(host) and not (host is None and environ.get("SERVER_PROTOCOL") == "HTTP/1.0"):
             told = "Host: allowed is localhost, an IP address, or what monitoring.allowed_hosts says"
-            return refuse(start_response, "421 Misdirected Request", told)
-        if environ.get("REQUEST_METHOD") not in SAFE and not at_home(environ, host or ""):
-            return refuse(start_response, "403 Forbidden", "Origin: only pages of this server may ask for that")
+            return error_response(start_response, "421 Misdirected Request", told)
+        if environ.get("REQUEST_METHOD") not in SAFE_METHODS and not is_same_origin(environ, host or ""):
+            return error_response(start_response, "403 Forbidden", "Origin: only pages of this server may ask for that")
         return self._application(environ, start_response)
 
-    def _welcome(self, host: str | None) -> bool:
-        found = HOST.fullmatch(host or "")
+    def _is_allowed(self, host: str | None) -> bool:
+        found = HOST_HEADER.fullmatch(host or "")
         if found is None:
             return False
-        name = plain(found[1])
+        name = normalize_host(found[1])
         return name in self._allowed or is_address(name)
 
 
-def at_home(environ: dict[str, Any], host: str) -> bool:
+def is_same_origin(environ: dict[str, Any], host: str) -> bool:
     """Whether it comes from a page of this server, or from no page at all."""
     origin, site = environ.get("HTTP_ORIGIN"), environ.get("HTTP_SEC_FETCH_SITE")
     scheme = environ.get("wsgi.url_scheme", "http")
-    return (origin is None or origin.lower() == f"{scheme}://{host}".lower()) and (site is None or site in SAME)
+    return (origin is None or origin.lower() == f"{scheme}://{host}".lower()) and (
+        site is None or site in SAME_SITE_VALUES
+    )
 
 
-def plain(name: str) -> str:
+def normalize_host(name: str) -> str:
     return name.lower().removesuffix(".").removeprefix("[").removesuffix("]")
 
 
@@ -63,7 +65,7 @@ def is_address(name: str) -> bool:
     return True
 
 
-def refuse(start_response: Any, status: str, reason: str) -> Iterable[bytes]:
+def error_response(start_response: Any, status: str, reason: str) -> Iterable[bytes]:
     body = json.dumps({"error": reason}).encode()
     headers = [
         ("Content-Type", "application/json"),

@@ -13,31 +13,36 @@ from prometheus_client.registry import Collector
 from fleet.web import sensor_metrics
 from fleet.web.observation import Observation
 
-END = b"# EOF\n"
+OPENMETRICS_EOF = b"# EOF\n"
 
 
-class Format(NamedTuple):
+class ExpositionFormat(NamedTuple):
     content_type: str
     generate: Callable[..., bytes]
 
 
-TEXT = Format(CONTENT_TYPE_PLAIN_0_0_4, generate_latest)
-OPENMETRICS = Format(openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest)
+TEXT_FORMAT = ExpositionFormat(CONTENT_TYPE_PLAIN_0_0_4, generate_latest)
+OPENMETRICS_FORMAT = ExpositionFormat(openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest)
 
-WANTED = {"application/openmetrics-text": OPENMETRICS, "text/plain": TEXT, "text/*": TEXT, "*/*": TEXT}
+MEDIA_TYPE_FORMATS = {
+    "application/openmetrics-text": OPENMETRICS_FORMAT,
+    "text/plain": TEXT_FORMAT,
+    "text/*": TEXT_FORMAT,
+    "*/*": TEXT_FORMAT,
+}
 
 
-def wanted(accepted: Iterable[tuple[str, float]]) -> Format:
+def negotiate_format(accepted: Iterable[tuple[str, float]]) -> ExpositionFormat:
     """The best of (media type, quality), best first; the text format for whoever knows neither. The versions are not
     looked at: the text format has one, and a client that knows OpenMetrics at all is told which one it gets."""
     for media_type, quality in accepted:
         essence = media_type.partition(";")[0].strip().lower()
-        if essence in WANTED and quality > 0:
-            return WANTED[essence]
-    return TEXT
+        if essence in MEDIA_TYPE_FORMATS and quality > 0:
+            return MEDIA_TYPE_FORMATS[essence]
+    return TEXT_FORMAT
 
 
-def fleet(format_: Format, collector: Collector) -> bytes:
+def render_fleet(format_: ExpositionFormat, collector: Collector) -> bytes:
     """What `collector` has, in a registry of its own: the process's global one says nothing of a fleet."""
     registry = CollectorRegistry()
     registry.register(collector)
@@ -45,7 +50,7 @@ def fleet(format_: Format, collector: Collector) -> bytes:
     return format_.generate(registry, escaping=openmetrics.ALLOWUTF8)
 
 
-def with_sensors(format_: Format, fleet_: bytes, observation: Observation) -> bytes:
+def append_sensors(format_: ExpositionFormat, fleet_: bytes, observation: Observation) -> bytes:
     """The same with the families of each sensor."""
-    sensors = sensor_metrics.exposition(observation, openmetrics=format_ is OPENMETRICS)
-    return fleet_.removesuffix(END) + sensors + (END if format_ is OPENMETRICS else b"")
+    sensors = sensor_metrics.render_sensors(observation, openmetrics=format_ is OPENMETRICS_FORMAT)
+    return fleet_.removesuffix(OPENMETRICS_EOF) + sensors + (OPENMETRICS_EOF if format_ is OPENMETRICS_FORMAT else b"")

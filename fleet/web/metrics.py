@@ -25,12 +25,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from fleet.web.health import FINISHED, SHOWN, shown_states, unwell
-from fleet.web.memory import Memory
+from fleet.web.health import DISPLAY_STATES, IDLE_STATES, display_states, unhealthy_positions
+from fleet.web.memory import MemoryUsage
 from fleet.web.observation import Observation
-from fleet.web.reports import by_state, version
+from fleet.web.reports import count_by_state, version
 from fleet.web.sensors import current_anomalies
-from worker.board import COMMIT_BOUNDS_US, KINDS, LAG_BOUNDS_US, Rows
+from worker.board import COMMIT_BOUNDS_US, LAG_BOUNDS_US, SCOREBOARD_ANOMALIES, Rows
 
 Families = Iterator[Metric]
 
@@ -38,16 +38,16 @@ Families = Iterator[Metric]
 class FleetCollector(Collector):
     """The families of one observation; `data` is the directory whose disk fills up."""
 
-    def __init__(self, observation: Observation, memory: Memory, data: Path) -> None:
+    def __init__(self, observation: Observation, memory: MemoryUsage, data: Path) -> None:
         self._observation, self._memory, self._data = observation, memory, data
 
     def collect(self) -> Families:
         for families in FAMILIES:
             yield from families(self._observation)
-        yield from machine(self._memory, self._data)
+        yield from host_families(self._memory, self._data)
 
 
-def about(observation: Observation) -> Families:
+def info_families(observation: Observation) -> Families:
     roster = observation.roster
     info = InfoMetricFamily("fleet_build", "What runs: version of the program and of Python.")
     info.add_metric([], {"version": version(), "python": platform.python_version()})
@@ -59,28 +59,28 @@ def about(observation: Observation) -> Families:
     yield GaugeMetricFamily("fleet_start_time", "When this run began, since 1970.", began, unit="seconds")
 
 
-def states(observation: Observation) -> Families:
-    shown = shown_states(observation)
-    counts = by_state(shown)
+def state_families(observation: Observation) -> Families:
+    shown = display_states(observation)
+    counts = count_by_state(shown)
     family = GaugeMetricFamily("fleet_sensors", "Sensors of the fleet by state.", labels=["state"])
-    for state in SHOWN:
+    for state in DISPLAY_STATES:
         family.add_metric([state], counts.get(state, 0))
     yield family
-    bad = len(unwell(observation, shown))
+    bad = len(unhealthy_positions(observation, shown))
     yield GaugeMetricFamily("fleet_unhealthy_sensors", "Sensors because of which /healthz answers 503.", bad)
     kinds = current_anomalies(observation)
-    inside = np.bincount(kinds[kinds >= 0], minlength=len(KINDS)).tolist()
+    inside = np.bincount(kinds[kinds >= 0], minlength=len(SCOREBOARD_ANOMALIES)).tolist()
     now = GaugeMetricFamily("fleet_anomalous_sensors", "Sensors that are in an anomaly now, by type.", labels=["type"])
-    for kind, count in zip(KINDS, inside, strict=True):
+    for kind, count in zip(SCOREBOARD_ANOMALIES, inside, strict=True):
         now.add_metric([kind], count)
     yield now
 
 
-def readings(observation: Observation) -> Families:
-    rows = observation.everyone
-    yield counter("fleet_readings", "Readings written to databases.", rows["readings"])
+def reading_families(observation: Observation) -> Families:
+    rows = observation.all_rows
+    yield counter_family("fleet_readings", "Readings written to databases.", rows["readings"])
     anomalies = rows["anomalies"].sum(axis=0)
-    missing = int(anomalies[KINDS.index("missing_data")])
+    missing = int(anomalies[SCOREBOARD_ANOMALIES.index("missing_data")])
     scheduled = int(rows["readings"].sum()) + missing
     yield CounterMetricFamily(
         "fleet_scheduled_readings", "Readings settled: written, or missing on purpose.", scheduled
@@ -88,38 +88,40 @@ def readings(observation: Observation) -> Families:
     family = CounterMetricFamily(
         "fleet_anomalous_readings", "Anomalous readings by type, the missing ones included.", labels=["type"]
     )
-    for kind, count in zip(KINDS, anomalies.tolist(), strict=True):
+    for kind, count in zip(SCOREBOARD_ANOMALIES, anomalies.tolist(), strict=True):
         family.add_metric([kind], count)
     yield family
-    running = ~np.isin(shown_states(observation), FINISHED)
-    asked = float(observation.rates[running].sum())
+    running = ~np.isin(display_states(observation), IDLE_STATES)
+    asked = float(observation.target_rates[running].sum())
     yield GaugeMetricFamily("fleet_asked_readings_per_second", "Readings that are asked for in a second.", asked)
 
 
-def processes(observation: Observation) -> Families:
-    rows = leading(observation)
-    yield counter("fleet_restarts", "Worker processes that died and were to be replaced.", rows["restarts"])
+def process_families(observation: Observation) -> Families:
+    rows = worker_rows(observation)
+    yield counter_family("fleet_restarts", "Worker processes that died and were to be replaced.", rows["restarts"])
     given_up = rows["errors"] - rows["restarts"]  # a death counts as both
-    yield counter("fleet_database_errors", "Transactions that failed as often as retry_attempts says.", given_up)
-    yield counter("fleet_database_retries", "Transactions that were tried again.", rows["retries"])
-    yield counter("fleet_database_renewals", "Databases that were damaged, deleted or replaced.", rows["renewals"])
+    yield counter_family("fleet_database_errors", "Transactions that failed as often as retry_attempts says.", given_up)
+    yield counter_family("fleet_database_retries", "Transactions that were tried again.", rows["retries"])
+    yield counter_family(
+        "fleet_database_renewals", "Databases that were damaged, deleted or replaced.", rows["renewals"]
+    )
     workers = len(np.unique(observation.rows["pid"][observation.rows["pid"] > 0]))
     yield GaugeMetricFamily("fleet_workers", "Worker processes that live.", workers)
 
 
-def timing(observation: Observation) -> Families:
-    rows = leading(observation)
+def timing_families(observation: Observation) -> Families:
+    rows = worker_rows(observation)
     text = "How long transactions took: readings, checkpoint and episodes."
-    yield histogram("fleet_commit", text, COMMIT_BOUNDS_US, rows["commit_buckets"], rows["commit_total_us"])
-    rows = observation.everyone
+    yield histogram_family("fleet_commit", text, COMMIT_BOUNDS_US, rows["commit_buckets"], rows["commit_total_us"])
+    rows = observation.all_rows
     text = "How old a sensor's oldest reading was when it was committed, for each commit."
-    yield histogram("fleet_lag", text, LAG_BOUNDS_US, rows["lag_buckets"], rows["lag_total_us"])
+    yield histogram_family("fleet_lag", text, LAG_BOUNDS_US, rows["lag_buckets"], rows["lag_total_us"])
     worst = int(observation.rows["lag_us"].max(initial=0)) / 1e6
     text = "The lag of the sensor that is furthest behind, as of its last commit or attempt."
     yield GaugeMetricFamily("fleet_worst_lag", text, worst, unit="seconds")
 
 
-def files(observation: Observation) -> Families:
+def file_families(observation: Observation) -> Families:
     problems = observation.reload.get("problems", ())
     count = len(problems) if isinstance(problems, list) else 0
     yield GaugeMetricFamily("fleet_configuration_problems", "Lines that keep watched files from being taken.", count)
@@ -129,28 +131,35 @@ def files(observation: Observation) -> Families:
         yield CounterMetricFamily(f"fleet_{name}", f"Backups of databases that were {what}.", value)
 
 
-def machine(memory: Memory, data: Path) -> Families:
+def host_families(memory: MemoryUsage, data: Path) -> Families:
     text = "Memory of all processes together; what they share is counted once where the system can tell."
     yield GaugeMetricFamily("fleet_memory", text, memory.bytes, unit="bytes")
     text = "Free space on the disk of the data directory."
     yield GaugeMetricFamily("fleet_disk_free", text, shutil.disk_usage(data).free, unit="bytes")
 
 
-FAMILIES: tuple[Callable[[Observation], Families], ...] = (about, states, readings, processes, timing, files)
+FAMILIES: tuple[Callable[[Observation], Families], ...] = (
+    info_families,
+    state_families,
+    reading_families,
+    process_families,
+    timing_families,
+    file_families,
+)
 
 
-def leading(observation: Observation) -> Rows:
+def worker_rows(observation: Observation) -> Rows:
     """One row for each process: sensors that share one have its counts in each of their rows."""
-    rows = observation.everyone
+    rows = observation.all_rows
     leading_ones: Rows = rows[rows["leads"] == 1]
     return leading_ones
 
 
-def counter(name: str, text: str, counts: npt.NDArray[np.int64]) -> CounterMetricFamily:
+def counter_family(name: str, text: str, counts: npt.NDArray[np.int64]) -> CounterMetricFamily:
     return CounterMetricFamily(name, text, int(counts.sum()))
 
 
-def histogram(
+def histogram_family(
     name: str, text: str, bounds_us: tuple[int, ...], buckets: npt.NDArray[np.int64], total_us: npt.NDArray[np.int64]
 ) -> HistogramMetricFamily:
     """In seconds, from buckets of rows that count each event once; Prometheus wants them cumulative."""

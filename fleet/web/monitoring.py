@@ -7,8 +7,8 @@ from collections.abc import Callable
 from flask import Response, request
 
 from fleet.web import exposition
-from fleet.web.answers import answer, choice
-from fleet.web.description import described
+from fleet.web.answers import choice_argument, json_response
+from fleet.web.description import openapi_json
 from fleet.web.memory import MemoryGauge
 from fleet.web.metrics import FleetCollector
 from fleet.web.observation import Observer
@@ -28,20 +28,20 @@ class Monitoring:
     def metrics(self) -> Response:
         """The fleet for Prometheus, in its text format or, if that is accepted rather, as OpenMetrics; with
         ?per_sensor=1 each sensor as well."""
-        per_sensor = choice("per_sensor", (NO, YES)) == YES
-        wanted = exposition.wanted(request.accept_mimetypes)
+        per_sensor = choice_argument("per_sensor", (NO, YES)) == YES
+        wanted = exposition.negotiate_format(request.accept_mimetypes)
         observation = self._observer.observe()
 
         def build() -> bytes:
             data = self._observer.run_directory.parent
             collector = FleetCollector(observation, self._memory.latest(observation), data)
-            fleet = exposition.fleet(wanted, collector)
-            return exposition.with_sensors(wanted, fleet, observation) if per_sensor else fleet
+            fleet = exposition.render_fleet(wanted, collector)
+            return exposition.append_sensors(wanted, fleet, observation) if per_sensor else fleet
 
-        body = observation.bodies.get(("/metrics", wanted.content_type, per_sensor), build)
+        body = observation.body_cache.get(("/metrics", wanted.content_type, per_sensor), build)
         return Response(body, content_type=wanted.content_type, headers={"Vary": "Accept"})
 
 
 def openapi() -> Response:
     """All paths and documents, in OpenAPI's own terms."""
-    return answer(described())
+    return json_response(openapi_json())

@@ -1,4 +1,4 @@
-"""What can be seen of a running fleet from outside at one moment: its roster and a copy of its board.
+"""What can be seen of a running fleet from outside at one moment: its roster and a copy of its scoreboard.
 
 Nothing but files is looked at, so a stuck or dead process is seen as well as a live one.
 """
@@ -17,26 +17,26 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.errors import UserError
-from fleet.storage.backup_account import read_account
+from fleet.storage.backup_account import read_backup_status
 from fleet.storage.reload_report import read_report
 from fleet.storage.roster import Member, Roster
-from fleet.web.channels import Channels, channels_of
+from fleet.web.channels import ChannelIndex, index_channels
 from fleet.web.history import History
-from fleet.web.pace import Pace
-from worker.board import ROW, Board, Rows
+from fleet.web.pace import RateMeter
+from worker.board import ROW_DTYPE, Rows, Scoreboard
 
 # A client that asks for ever new pages of the list must not fill the memory within one tick.
-MOST_BODIES = 32
+MAX_CACHED_BODIES = 32
 
-Stamp = tuple[int, int, int]
+FileVersion = tuple[int, int, int]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-class NoFleet(Exception):
+class FleetUnavailable(Exception):
     """There is nothing to see: no fleet has started here, or its files cannot be read. `str(error)` is one line."""
 
 
-class Bodies:
+class BodyCache:
     """Encoded answers, each built once for one observation, however many clients ask at the same time."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Bodies:
     def get(self, key: object, build: Callable[[], bytes]) -> bytes:
         with self._lock:
             if key not in self._bodies:
-                if len(self._bodies) >= MOST_BODIES:
+                if len(self._bodies) >= MAX_CACHED_BODIES:
                     self._bodies.clear()
                 self._bodies[key] = build()
             return self._bodies[key]
@@ -54,34 +54,34 @@ class Bodies:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """A fleet at one moment. `rows`, `pace` (readings a second) and `rates` (asked for) are in the order of
-    `roster.members`, `gone` are the rows of sensors that have left the fleet in this run, `reload` is as of
-    `fleet.storage.reload_report`; `now_ns` and `changed_ns` (when the roster last changed) are on the monotonic clock."""
+    """A fleet at one moment. `rows`, `measured_rates` (readings a second) and `target_rates` (asked for) are in the order of
+    `roster.members`, `departed_rows` are the rows of sensors that have left the fleet in this run, `reload` is as of
+    `fleet.storage.reload_report`; `now_ns` and `roster_changed_ns` (when the roster last changed) are on the monotonic clock."""
 
     roster: Roster
     index: dict[str, int]
-    rates: npt.NDArray[np.float64]
-    changed_ns: int
+    target_rates: npt.NDArray[np.float64]
+    roster_changed_ns: int
     rows: Rows
-    pace: npt.NDArray[np.float64]
-    pace_seconds: float
+    measured_rates: npt.NDArray[np.float64]
+    rate_window_seconds: float
     now_ns: int
     now: datetime
-    gone: Rows = field(default_factory=lambda: np.zeros(0, dtype=ROW))
+    departed_rows: Rows = field(default_factory=lambda: np.zeros(0, dtype=ROW_DTYPE))
     reload: Mapping[str, Any] = field(default_factory=dict)
     backups: Mapping[str, Any] = field(default_factory=dict)
-    channels: Channels = field(default_factory=lambda: channels_of(()))
+    channels: ChannelIndex = field(default_factory=lambda: index_channels(()))
     history: History = field(default_factory=History)
-    bodies: Bodies = field(default_factory=Bodies)
+    body_cache: BodyCache = field(default_factory=BodyCache)
 
     @property
     def members(self) -> tuple[Member, ...]:
         return self.roster.members
 
     @property
-    def everyone(self) -> Rows:
+    def all_rows(self) -> Rows:
         """The rows of all who are or have been in the fleet in this run, so that no sum ever gets smaller."""
-        return np.concatenate((self.rows, self.gone)) if len(self.gone) else self.rows
+        return np.concatenate((self.rows, self.departed_rows)) if len(self.departed_rows) else self.rows
 
     @property
     def uptime(self) -> float:
@@ -90,16 +90,16 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class RosterState:
     """The roster as it was last read, and what follows from it alone."""
 
-    stamp: Stamp
+    stamp: FileVersion
     roster: Roster
     index: dict[str, int]
-    rates: npt.NDArray[np.float64]
+    target_rates: npt.NDArray[np.float64]
     board_rows: npt.NDArray[np.intp]
-    channels: Channels
-    changed_ns: int
+    channels: ChannelIndex
+    roster_changed_ns: int
 
 
 class Observer:
@@ -110,87 +110,87 @@ class Observer:
         self._tick_ns = int(tick * 1e9)
         self._clock = clock
         self._lock = threading.Lock()
-        self._membership: Membership | None = None
-        self._board: tuple[Stamp, Board] | None = None
-        self._pace: Pace | None = None
+        self._roster_state: RosterState | None = None
+        self._board: tuple[FileVersion, Scoreboard] | None = None
+        self._rate_meter: RateMeter | None = None
         self._last: Observation | None = None
         self.history = History()
 
     def observe(self) -> Observation:
-        """The fleet as it is now, or as it was up to one tick ago; raises NoFleet."""
+        """The fleet as it is now, or as it was up to one tick ago; raises FleetUnavailable."""
         with self._lock:
             now_ns = self._clock()
             if self._last is None or now_ns - self._last.now_ns >= self._tick_ns:
                 self._last = None  # a fleet whose files are gone must not be shown from memory
-                self._last = self._look(now_ns)
-                self.history.note(self._last)
+                self._last = self._read(now_ns)
+                self.history.record(self._last)
             return self._last
 
-    def _look(self, now_ns: int) -> Observation:
+    def _read(self, now_ns: int) -> Observation:
         try:
-            membership = self._read_roster(now_ns)
-            board = self._map_board(membership.roster.started_ns)
+            roster_state = self._read_roster(now_ns)
+            scoreboard = self._open_board(roster_state.roster.started_ns)
         except FileNotFoundError as error:
-            raise NoFleet(f"no fleet has started here: there is no {error.filename}") from error
+            raise FleetUnavailable(f"no fleet has started here: there is no {error.filename}") from error
         except UserError as error:
-            raise NoFleet(str(error)) from error
+            raise FleetUnavailable(str(error)) from error
         except (OSError, ValueError) as error:
-            raise NoFleet(f"{self.run_directory} cannot be read: {type(error).__name__}: {error}") from error
-        assert self._pace is not None  # begun with the board
-        everything = board.snapshot()
-        self._pace.note(now_ns, everything["readings"])
+            raise FleetUnavailable(f"{self.run_directory} cannot be read: {type(error).__name__}: {error}") from error
+        assert self._rate_meter is not None  # begun with the scoreboard
+        everything = scoreboard.snapshot()
+        self._rate_meter.record(now_ns, everything["readings"])
         return Observation(
-            roster=membership.roster,
-            index=membership.index,
-            rates=membership.rates,
-            changed_ns=membership.changed_ns,
-            rows=picked(everything, membership.board_rows),
-            pace=picked(self._pace.per_second(), membership.board_rows),
-            pace_seconds=self._pace.seconds,
+            roster=roster_state.roster,
+            index=roster_state.index,
+            target_rates=roster_state.target_rates,
+            roster_changed_ns=roster_state.roster_changed_ns,
+            rows=take_rows(everything, roster_state.board_rows),
+            measured_rates=take_rows(self._rate_meter.per_second(), roster_state.board_rows),
+            rate_window_seconds=self._rate_meter.seconds,
             now_ns=now_ns,
             now=datetime.now(UTC),
-            gone=left_behind(everything, membership.board_rows),
+            departed_rows=find_departed_rows(everything, roster_state.board_rows),
             reload=read_report(self.run_directory / "reload.json"),
-            backups=read_account(self.run_directory),
-            channels=membership.channels,
+            backups=read_backup_status(self.run_directory),
+            channels=roster_state.channels,
             history=self.history,
         )
 
-    def _read_roster(self, now_ns: int) -> Membership:
+    def _read_roster(self, now_ns: int) -> RosterState:
         path = self.run_directory / "roster.json"
-        found = stamp(path)
-        if self._membership is None or self._membership.stamp != found:
+        found = file_version(path)
+        if self._roster_state is None or self._roster_state.stamp != found:
             roster = Roster.read(path)
-            self._membership = Membership(
+            self._roster_state = RosterState(
                 stamp=found,
                 roster=roster,
                 index={member.sensor_id: number for number, member in enumerate(roster.members)},
-                rates=np.array([member.rate for member in roster.members], dtype=np.float64),
+                target_rates=np.array([member.rate for member in roster.members], dtype=np.float64),
                 board_rows=np.array([member.row for member in roster.members], dtype=np.intp),
-                channels=channels_of(roster.members),
-                changed_ns=now_ns - max(time.time_ns() - found[1], 0),
+                channels=index_channels(roster.members),
+                roster_changed_ns=now_ns - max(time.time_ns() - found[1], 0),
             )
-        return self._membership
+        return self._roster_state
 
-    def _map_board(self, started_ns: int) -> Board:
+    def _open_board(self, started_ns: int) -> Scoreboard:
         path = self.run_directory / "board"
-        inode, _, size = stamp(path)
+        inode, _, size = file_version(path)
         found = (inode, 0, size)  # every store into the mapping may change the time
         if self._board is None or self._board[0] != found:
-            board = Board(path, writable=False)
-            self._board = (found, board)
-            self._pace = Pace(started_ns, board.capacity)
+            scoreboard = Scoreboard(path, writable=False)
+            self._board = (found, scoreboard)
+            self._rate_meter = RateMeter(started_ns, scoreboard.capacity)
         return self._board[1]
 
 
-def stamp(path: Path) -> Stamp:
+def file_version(path: Path) -> FileVersion:
     """(inode, time of change in ns, size): differs when the file was replaced."""
     facts = path.stat()
     return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
-def picked(everything: npt.NDArray[Scalar], numbers: npt.NDArray[np.intp]) -> npt.NDArray[Scalar]:
-    """The entries at `numbers`, zero where the board does not reach yet (the roster is a moment ahead of it)."""
+def take_rows(everything: npt.NDArray[Scalar], numbers: npt.NDArray[np.intp]) -> npt.NDArray[Scalar]:
+    """The entries at `numbers`, zero where the scoreboard does not reach yet (the roster is a moment ahead of it)."""
     if np.array_equal(numbers, np.arange(len(everything))):
         return everything  # as in most fleets: spare the copy
     there = numbers < len(everything)
@@ -201,7 +201,7 @@ def picked(everything: npt.NDArray[Scalar], numbers: npt.NDArray[np.intp]) -> np
     return found
 
 
-def left_behind(everything: Rows, numbers: npt.NDArray[np.intp]) -> Rows:
+def find_departed_rows(everything: Rows, numbers: npt.NDArray[np.intp]) -> Rows:
     """The rows that somebody has written to, but for those at `numbers`."""
     used = everything["incarnation"] > 0
     used[numbers[numbers < len(used)]] = False

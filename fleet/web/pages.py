@@ -10,14 +10,14 @@ from flask import render_template
 from fleet.web import reports, sensors
 from fleet.web.observation import Observation
 from fleet.web.sensors import Document
-from worker.board import KINDS
+from worker.board import SCOREBOARD_ANOMALIES
 from worker.spec import Identity
 
 # What is to be seen before any script runs; the table goes on with all of them.
-FIRST_ENTRIES = 16
+SERVER_RENDERED_ROWS = 16
 
 # What a page says of an identity, and what it calls it.
-FACTS = {
+IDENTITY_FACTS = {
     "serial number": "serial_number",
     "manufactured": "manufacture_date",
     "installed": "installation_date",
@@ -30,8 +30,8 @@ FACTS = {
     "time zone": "timezone",
     "instance": "instance_id",
 }
-LONG = 12  # characters; such a fact has a line of its own
-UNITS = {"latitude": "°", "longitude": "°", "height": " m", "orientation": "°"}
+LONG_FACT_CHARS = 12  # characters; such a fact has a line of its own
+FACT_UNITS = {"latitude": "°", "longitude": "°", "height": " m", "orientation": "°"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """One column of the table. `kind` is the class of its cells, which says how wide it is."""
 
     name: str
@@ -55,35 +55,35 @@ class Column:
     unit: str = ""
 
 
-def overview(observation: Observation) -> str:
+def overview_page(observation: Observation) -> str:
     metrics = reports.metricz(observation, None)
-    listed = reports.workers(observation, None, 0, FIRST_ENTRIES)
+    listed = reports.workers(observation, None, 0, SERVER_RENDERED_ROWS)
     return render_template(
         "overview.html",
         roster=observation.roster,
         verdict=reports.healthz(observation),
         tiles=tiles(metrics),
-        kinds=KINDS,
+        kinds=SCOREBOARD_ANOMALIES,
         channels=observation.channels.units,
         columns=columns(observation.channels.units),
         listed=listed["workers"],
-        shown=written,
+        shown=format_value,
     )
 
 
-def sensor(observation: Observation, number: int) -> str:
+def sensor_page(observation: Observation, number: int) -> str:
     member = observation.members[number]
     return render_template(
         "sensor.html",
         entry=sensors.sensor(observation, number),
         identity=member.identity,
-        facts=facts(member.identity),
+        facts=identity_facts(member.identity),
         channels=member.channels,
-        kinds=KINDS,
+        kinds=SCOREBOARD_ANOMALIES,
     )
 
 
-def nothing(reason: str) -> str:
+def no_fleet_page(reason: str) -> str:
     """The page where no fleet has started."""
     advice, command = "Start one with", "fleet up --replicas 100"
     return render_template(
@@ -91,22 +91,22 @@ def nothing(reason: str) -> str:
     )
 
 
-def nobody(sensor_id: str) -> str:
+def no_sensor_page(sensor_id: str) -> str:
     """The page of a sensor that is not in the fleet."""
     reason = f"Nobody of that name is in this fleet: {sensor_id[:100]}"
     return render_template("nothing.html", heading="No such sensor", reason=reason, advice="", command=None)
 
 
-def facts(identity: Identity) -> list[tuple[str, str]]:
-    found = [(label, getattr(identity, field)) for label, field in FACTS.items()]
-    told = [(label, f"{value}{UNITS.get(label, '')}") for label, value in found if value is not None]
-    return sorted(told, key=lambda fact: len(fact[1]) > LONG)
+def identity_facts(identity: Identity) -> list[tuple[str, str]]:
+    found = [(label, getattr(identity, field)) for label, field in IDENTITY_FACTS.items()]
+    told = [(label, f"{value}{FACT_UNITS.get(label, '')}") for label, value in found if value is not None]
+    return sorted(told, key=lambda fact: len(fact[1]) > LONG_FACT_CHARS)
 
 
 def tiles(metrics: Document) -> tuple[Tile, ...]:
     """The key figures, in the words that `tiles.js` goes on with."""
     workers = metrics["workers"]
-    pace, asked = compact(metrics["readings_per_second"]), compact(metrics["readings_per_second_asked"])
+    pace, asked = compact_number(metrics["readings_per_second"]), compact_number(metrics["readings_per_second_asked"])
     share = f"{metrics['anomaly_rate']:.2%} of readings"
     return (
         Tile("healthy", "Workers healthy", f"{workers['healthy']:,}", f"of {workers['total']:,}", "all states"),
@@ -118,24 +118,24 @@ def tiles(metrics: Document) -> tuple[Tile, ...]:
     )
 
 
-def columns(measured: Sequence[tuple[str, str]]) -> tuple[Column, ...]:
+def columns(measured: Sequence[tuple[str, str]]) -> tuple[TableColumn, ...]:
     """The columns of the table, in the order in which `rows.js` writes them."""
     return (
-        Column("id", "Sensor", "id"),
-        Column("state", "State", "state"),
-        Column("place", "Place", "place"),
-        Column("firmware", "Firmware", "firmware"),
-        *(Column(f"channel:{name}", name.capitalize(), "number channel", unit) for name, unit in measured),
-        Column("anomaly", "Anomaly", "anomaly"),
-        Column("readings", "Readings", "number count"),
-        Column("anomalies", "Anomalous", "number count"),
-        Column("lag", "Lag", "number lag", "s"),
-        Column("restarts", "Restarts", "number few"),
-        Column("errors", "Errors", "number few"),
+        TableColumn("id", "Sensor", "id"),
+        TableColumn("state", "State", "state"),
+        TableColumn("place", "Place", "place"),
+        TableColumn("firmware", "Firmware", "firmware"),
+        *(TableColumn(f"channel:{name}", name.capitalize(), "number channel", unit) for name, unit in measured),
+        TableColumn("anomaly", "Anomaly", "anomaly"),
+        TableColumn("readings", "Readings", "number count"),
+        TableColumn("anomalies", "Anomalous", "number count"),
+        TableColumn("lag", "Lag", "number lag", "s"),
+        TableColumn("restarts", "Restarts", "number few"),
+        TableColumn("errors", "Errors", "number few"),
     )
 
 
-def compact(number: float) -> str:
+def compact_number(number: float) -> str:
     """Four digits that can be read from afar: 999, 1,234, 12.3k, 4.56M."""
     if number >= 10_000_000:
         return f"{number / 1e6:.1f}M"
@@ -146,7 +146,7 @@ def compact(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
 
 
-def written(number: float | None) -> str:
+def format_value(number: float | None) -> str:
     """A value in a table, to about four digits, so that the points of a column stand below each other."""
     if number is None:
         return "–"

@@ -9,61 +9,61 @@ import numpy as np
 
 from fleet.storage import log_lines, readings, stretches
 from fleet.storage.data_directory import DataDirectory
-from fleet.storage.figures import figures
-from fleet.storage.log_files import last_log
-from fleet.storage.readings import Record, Unreadable
+from fleet.storage.figures import fleet_stats
+from fleet.storage.log_files import read_log_spec
+from fleet.storage.readings import DatabaseUnreadable, JsonRow
 from fleet.web.observation import Observation
-from fleet.web.reports import timestamp, writes
-from fleet.web.sensors import Document, moment
+from fleet.web.reports import timestamp, write_stats
+from fleet.web.sensors import Document, format_timestamp
 from worker.sinks import Epoch
 
 # A fleet has thousands of databases; a request opens this many.
-MOST_DATABASES = 10
+MAX_DATABASES = 10
 
-MOST_EPISODES = 200
+MAX_SERIES_EPISODES = 200
 
 
 def fleet_samples(observation: Observation, limit: int) -> Document:
-    """The newest readings of the sensors that committed last, from at most ten databases; raises Unreadable where
+    """The newest readings of the sensors that committed last, from at most ten databases; raises DatabaseUnreadable where
     none of those can be read."""
-    newest: list[Record] = []
-    errors: list[Unreadable] = []
-    for path in freshest(observation):
+    newest: list[JsonRow] = []
+    errors: list[DatabaseUnreadable] = []
+    for path in latest_databases(observation):
         try:
-            newest += readings.latest(path, limit)
-        except Unreadable as error:
+            newest += readings.latest_readings(path, limit)
+        except DatabaseUnreadable as error:
             errors.append(error)
     if errors and not newest:
         raise errors[0]
     newest.sort(key=lambda reading: str(reading.get("timestamp")), reverse=True)
-    return samples(observation, newest[:limit], [str(error) for error in errors])
+    return samples_document(observation, newest[:limit], [str(error) for error in errors])
 
 
-def samples(observation: Observation, newest: list[Record], errors: list[str]) -> Document:
+def samples_document(observation: Observation, newest: list[JsonRow], errors: list[str]) -> Document:
     document: Document = {"timestamp": timestamp(observation.now), "count": len(newest), "samples": newest}
     return {**document, "errors": errors} if errors else document
 
 
-def freshest(observation: Observation) -> list[Path]:
+def latest_databases(observation: Observation) -> list[Path]:
     """The databases of the sensors that committed last, the last one first."""
     committed = observation.rows["committed_at_us"]
     order = np.argsort(-committed, kind="stable")
     paths: dict[Path, None] = {}
     for number in order[committed[order] > 0].tolist():
         paths.setdefault(observation.members[number].database)
-        if len(paths) == MOST_DATABASES:
+        if len(paths) == MAX_DATABASES:
             break
     return list(paths)
 
 
 def sensor_samples(observation: Observation, sensor_id: str, limit: int) -> Document:
     path = observation.members[observation.index[sensor_id]].database
-    return samples(observation, readings.latest(path, limit, sensor_id), [])
+    return samples_document(observation, readings.latest_readings(path, limit, sensor_id), [])
 
 
 def sensor_episodes(observation: Observation, sensor_id: str, limit: int) -> Document:
     path = observation.members[observation.index[sensor_id]].database
-    found = readings.episodes(path, sensor_id, limit)
+    found = readings.latest_episodes(path, sensor_id, limit)
     return {"timestamp": timestamp(observation.now), "count": len(found), "episodes": found}
 
 
@@ -72,8 +72,8 @@ def sensor_series(observation: Observation, sensor_id: str, seconds: int, after:
     time. `healthy` is what would have been measured without anomalies; None stands where no row is."""
     member = observation.members[observation.index[sensor_id]]
     neighbours = sum(other.database == member.database for other in observation.members)
-    found = stretches.stretch(member.database, sensor_id, seconds, after, neighbours)
-    episodes = readings.episodes(member.database, sensor_id, MOST_EPISODES)
+    found = stretches.read_series(member.database, sensor_id, seconds, after, neighbours)
+    episodes = readings.latest_episodes(member.database, sensor_id, MAX_SERIES_EPISODES)
     return {
         "timestamp": timestamp(observation.now),
         "sensor_id": sensor_id,
@@ -89,7 +89,7 @@ def sensor_series(observation: Observation, sensor_id: str, seconds: int, after:
 
 def sensor_epochs(observation: Observation, sensor_id: str) -> Document:
     member = observation.members[observation.index[sensor_id]]
-    found = stretches.epochs(member.database, sensor_id)
+    found = stretches.read_epochs(member.database, sensor_id)
     return {"timestamp": timestamp(observation.now), "epochs": [epoch_entry(epoch) for epoch in reversed(found)]}
 
 
@@ -98,7 +98,7 @@ def epoch_entry(epoch: Epoch) -> Document:
     injection = settings.injection
     return {
         "first_seq": epoch.schedule.first_seq,
-        "start_time": moment(epoch.schedule.start_us),
+        "start_time": format_timestamp(epoch.schedule.start_us),
         "reason": epoch.reason,
         "run": epoch.run,
         "readings_per_second": float(settings.exact_rate),
@@ -111,23 +111,23 @@ def epoch_entry(epoch: Epoch) -> Document:
 def sensor_log(observation: Observation, sensor_id: str, lines: int, data_directory: Path) -> Document:
     """The last lines of the log about the process that writes for a sensor; raises UserError."""
     member = observation.members[observation.index[sensor_id]]
-    form = last_log(DataDirectory(data_directory)).format
-    found = log_lines.tail(member.log, log_lines.about(member.worker, form), lines)
+    form = read_log_spec(DataDirectory(data_directory)).format
+    found = log_lines.tail_lines(member.log, log_lines.lines_of_worker(member.worker, form), lines)
     return {"timestamp": timestamp(observation.now), "worker": member.worker, "lines": found}
 
 
 def fleet_db_stats(observation: Observation, data_directory: Path) -> Document:
-    """Sizes of all databases; records of all where there are at most ten, else those of this run from the board."""
+    """Sizes of all databases; records of all where there are at most ten, else those of this run from the scoreboard."""
     paths = list(dict.fromkeys(member.database for member in observation.members))
     listed: list[Document] = []
     errors: list[str] = []
-    for path in filter(readings.there, paths[:MOST_DATABASES]):  # one that is not there yet holds nothing
+    for path in filter(readings.path_exists, paths[:MAX_DATABASES]):  # one that is not there yet holds nothing
         try:
-            listed.append({"path": str(path), "records": readings.record_count(path), **sizes([path])})
-        except Unreadable as error:
+            listed.append({"path": str(path), "records": readings.record_count(path), **total_sizes([path])})
+        except DatabaseUnreadable as error:
             errors.append(str(error))
-    complete = len(paths) <= MOST_DATABASES and not errors
-    sums = figures(observation.rows)
+    complete = len(paths) <= MAX_DATABASES and not errors
+    sums = fleet_stats(observation.rows)
     return {
         "timestamp": timestamp(observation.now),
         "total_records": sum(entry["records"] for entry in listed) if complete else sums.readings,
@@ -135,17 +135,17 @@ def fleet_db_stats(observation: Observation, data_directory: Path) -> Document:
             "last row id of every database" if complete else "board: rows written in this run by all sensors"
         ),
         "database_count": len(paths),
-        **sizes(paths),
+        **total_sizes(paths),
         "disk_usage": disk_usage(data_directory),
-        "tables": first_tables(paths[:MOST_DATABASES]),
-        "writes": writes(sums),
+        "tables": first_tables(paths[:MAX_DATABASES]),
+        "writes": write_stats(sums),
         "databases": listed,
         **({"errors": errors} if errors else {}),
     }
 
 
 def sensor_db_stats(observation: Observation, sensor_id: str, data_directory: Path) -> Document:
-    """Of the database that a sensor writes to, which may be other sensors' too; raises Unreadable."""
+    """Of the database that a sensor writes to, which may be other sensors' too; raises DatabaseUnreadable."""
     number = observation.index[sensor_id]
     path = observation.members[number].database
     return {
@@ -156,15 +156,15 @@ def sensor_db_stats(observation: Observation, sensor_id: str, data_directory: Pa
         "total_records": readings.record_count(path),
         "total_records_source": "last row id of the database",
         "sensor_records_this_run": int(observation.rows["readings"][number]),
-        **sizes([path]),
+        **total_sizes([path]),
         "disk_usage": disk_usage(data_directory),
         "tables": tables(path),
-        "writes": writes(figures(observation.rows[[number]])),
+        "writes": write_stats(fleet_stats(observation.rows[[number]])),
     }
 
 
-def sizes(paths: list[Path]) -> Document:
-    found = [readings.sizes(path) for path in paths]
+def total_sizes(paths: list[Path]) -> Document:
+    found = [readings.database_sizes(path) for path in paths]
     return {
         "database_size_bytes": sum(size.database for size in found),
         "wal_size_bytes": sum(size.wal for size in found),
@@ -181,7 +181,7 @@ def first_tables(paths: list[Path]) -> list[Document]:
     for path in paths:
         try:
             return tables(path)
-        except Unreadable:
+        except DatabaseUnreadable:
             continue
     return []
 

@@ -14,19 +14,27 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.storage.error_classes import error_classes
-from fleet.storage.figures import Figures, figures
-from fleet.web.health import FINISHED, SHOWN, WELL, Reason, reason_for, shown_states, unwell
-from fleet.web.memory import Memory
+from fleet.storage.figures import FleetStats, fleet_stats
+from fleet.web.health import (
+    DISPLAY_STATES,
+    HEALTHY_STATES,
+    IDLE_STATES,
+    UnhealthyReason,
+    display_states,
+    unhealthy_positions,
+    unhealthy_reason,
+)
+from fleet.web.memory import MemoryUsage
 from fleet.web.observation import Observation
 from fleet.web.sensors import Document, current_anomalies, entries
-from worker.board import KINDS, STATE
+from worker.board import SCOREBOARD_ANOMALIES, STATE_INDEX
 
-MOST_REASONS = 20
-MOST_ANOMALIES = 100
+MAX_REASONS = 20
+MAX_ANOMALOUS_SENSORS = 100
 
 # How the database of a sensor in each state is known to be; what is not listed is not connected.
-CONNECTED = [STATE["healthy"]]
-REFUSING = [STATE["unready"]]
+CONNECTED_STATES = [STATE_INDEX["healthy"]]
+UNAVAILABLE_STATES = [STATE_INDEX["unready"]]
 
 Numbers = npt.NDArray[np.intp]
 
@@ -43,7 +51,7 @@ def timestamp(now: datetime) -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def narrowed(observation: Observation, sensor_id: str | None) -> Numbers:
+def roster_positions(observation: Observation, sensor_id: str | None) -> Numbers:
     """The places in the roster that a document is about: all of them, or one sensor's."""
     if sensor_id is None:
         return np.arange(len(observation.members))
@@ -52,9 +60,9 @@ def narrowed(observation: Observation, sensor_id: str | None) -> Numbers:
 
 def healthz(observation: Observation, sensor_id: str | None = None) -> Document:
     """`status` is "healthy" or "unhealthy", then with the first reasons and how many there are."""
-    states = shown_states(observation)
-    asked = narrowed(observation, sensor_id)
-    bad = np.intersect1d(unwell(observation, states), asked)
+    states = display_states(observation)
+    asked = roster_positions(observation, sensor_id)
+    bad = np.intersect1d(unhealthy_positions(observation, states), asked)
     document: Document = {
         "status": "unhealthy" if len(bad) else "healthy",
         "timestamp": timestamp(observation.now),
@@ -62,33 +70,36 @@ def healthz(observation: Observation, sensor_id: str | None = None) -> Document:
         "unhealthy": len(bad),
     }
     if len(bad):
-        reasons = [reason_for(observation, number, SHOWN[states[number]]) for number in bad[:MOST_REASONS].tolist()]
-        document["reason"] = summary(reasons[0], len(bad) - 1)
+        reasons = [
+            unhealthy_reason(observation, number, DISPLAY_STATES[states[number]])
+            for number in bad[:MAX_REASONS].tolist()
+        ]
+        document["reason"] = summarize_reasons(reasons[0], len(bad) - 1)
         document["reasons"] = [reason._asdict() for reason in reasons]
     return document
 
 
-def summary(first: Reason, others: int) -> str:
+def summarize_reasons(first: UnhealthyReason, others: int) -> str:
     told = f"{first.sensor_id} is {first.state}: {first.reason}"
     return f"{told} (and {others} more)" if others else told
 
 
-def metricz(observation: Observation, memory: Memory | None, sensor_id: str | None = None) -> Document:
+def metricz(observation: Observation, memory: MemoryUsage | None, sensor_id: str | None = None) -> Document:
     """Counts of this run. `anomaly_rate` is the share of the scheduled readings that were anomalous, missing ones
     included; `readings_per_second` is measured over the last `window_seconds`."""
-    numbers = narrowed(observation, sensor_id)
-    sums = figures(observation.rows[numbers])
-    states = shown_states(observation)[numbers]
+    numbers = roster_positions(observation, sensor_id)
+    sums = fleet_stats(observation.rows[numbers])
+    states = display_states(observation)[numbers]
     anomalous = sum(sums.anomalies.values())
-    running = ~np.isin(states, FINISHED)
+    running = ~np.isin(states, IDLE_STATES)
     document = {
         "timestamp": timestamp(observation.now),
         "uptime_seconds": round(observation.uptime, 3),
         "total_readings": sums.readings,
         "scheduled_readings": sums.scheduled,
-        "readings_per_second": round(float(observation.pace[numbers].sum()), 3),
-        "readings_per_second_asked": round(float(observation.rates[numbers][running].sum()), 6),
-        "window_seconds": round(observation.pace_seconds, 3),
+        "readings_per_second": round(float(observation.measured_rates[numbers].sum()), 3),
+        "readings_per_second_asked": round(float(observation.target_rates[numbers][running].sum()), 6),
+        "window_seconds": round(observation.rate_window_seconds, 3),
         "total_anomalies": anomalous,
         "anomalies_by_type": sums.anomalies,
         "anomaly_rate": round(anomalous / sums.scheduled, 6) if sums.scheduled else 0.0,
@@ -96,17 +107,17 @@ def metricz(observation: Observation, memory: Memory | None, sensor_id: str | No
         "errors_by_class": error_classes(sums, observation.reload, observation.backups),
         "restarts": sums.restarts,
         "lag_seconds": sums.lag,
-        "database": writes(sums),
+        "database": write_stats(sums),
         "workers": {
             "total": len(numbers),
-            "healthy": int(np.isin(states, WELL).sum()),
-            "by_state": by_state(states),
+            "healthy": int(np.isin(states, HEALTHY_STATES).sum()),
+            "by_state": count_by_state(states),
         },
     }
     return document if memory is None else {**document, "memory": asdict(memory)}
 
 
-def writes(sums: Figures) -> Document:
+def write_stats(sums: FleetStats) -> Document:
     return {
         "commits": sums.commits,
         "retries": sums.retries,
@@ -115,14 +126,14 @@ def writes(sums: Figures) -> Document:
     }
 
 
-def by_state(states: npt.NDArray[np.int64]) -> dict[str, int]:
-    counts = np.bincount(states, minlength=len(SHOWN)).tolist()
-    return {name: count for name, count in zip(SHOWN, counts, strict=True) if count}
+def count_by_state(states: npt.NDArray[np.int64]) -> dict[str, int]:
+    counts = np.bincount(states, minlength=len(DISPLAY_STATES)).tolist()
+    return {name: count for name, count in zip(DISPLAY_STATES, counts, strict=True) if count}
 
 
 def statusz(observation: Observation) -> Document:
     roster = observation.roster
-    sums = figures(observation.rows)
+    sums = fleet_stats(observation.rows)
     return {
         "timestamp": timestamp(observation.now),
         "version": version(),
@@ -134,7 +145,7 @@ def statusz(observation: Observation) -> Document:
             "start_time": roster.start_time,
             "duration_seconds": roster.duration,
             "sensors": len(roster.members),
-            "readings_per_second": round(float(observation.rates.sum()), 6),
+            "readings_per_second": round(float(observation.target_rates.sum()), 6),
         },
         "runtime": {
             "supervisor_pid": roster.pid,
@@ -145,12 +156,12 @@ def statusz(observation: Observation) -> Document:
             "error_count": sums.errors,
             "errors_by_class": error_classes(sums, observation.reload, observation.backups),
             "restarts": sums.restarts,
-            "by_state": by_state(shown_states(observation)),
+            "by_state": count_by_state(display_states(observation)),
         },
         "reload": observation.reload,
         "backups": observation.backups,
         "anomalies": anomalies_now(observation),
-        "database": database_status(observation, narrowed(observation, None)),
+        "database": database_status(observation, roster_positions(observation, None)),
     }
 
 
@@ -158,22 +169,22 @@ def anomalies_now(observation: Observation) -> Document:
     """Which sensors are in which anomaly: how many of each type, and the first ones by name."""
     kinds = current_anomalies(observation)
     inside = np.flatnonzero(kinds >= 0)
-    counts = np.bincount(kinds[inside], minlength=len(KINDS)).tolist()
+    counts = np.bincount(kinds[inside], minlength=len(SCOREBOARD_ANOMALIES)).tolist()
     return {
         "count": len(inside),
-        "by_type": dict(zip(KINDS, counts, strict=True)),
+        "by_type": dict(zip(SCOREBOARD_ANOMALIES, counts, strict=True)),
         "sensors": [
-            {"sensor_id": observation.members[number].sensor_id, "type": KINDS[kinds[number]]}
-            for number in inside[:MOST_ANOMALIES].tolist()
+            {"sensor_id": observation.members[number].sensor_id, "type": SCOREBOARD_ANOMALIES[kinds[number]]}
+            for number in inside[:MAX_ANOMALOUS_SENSORS].tolist()
         ],
     }
 
 
 def database_status(observation: Observation, numbers: Numbers) -> Document:
     """How the writers stand with their databases, counted in sensors."""
-    states = shown_states(observation)[numbers]
-    connected = int(np.isin(states, CONNECTED).sum())
-    refusing = int(np.isin(states, REFUSING).sum())
+    states = display_states(observation)[numbers]
+    connected = int(np.isin(states, CONNECTED_STATES).sum())
+    refusing = int(np.isin(states, UNAVAILABLE_STATES).sum())
     return {
         "status": "unavailable" if refusing else "connected" if connected else "idle",
         "connected": connected,
@@ -183,7 +194,7 @@ def database_status(observation: Observation, numbers: Numbers) -> Document:
 
 
 def sensor_statusz(observation: Observation, sensor_id: str) -> Document:
-    numbers = narrowed(observation, sensor_id)
+    numbers = roster_positions(observation, sensor_id)
     (entry,) = entries(observation, numbers)
     roster, member = observation.roster, observation.members[numbers[0]]
     return {
@@ -211,7 +222,7 @@ def workers(observation: Observation, state: str | None, offset: int, limit: int
     """The list, or the part of it from `offset` on; `total` counts all that are in `state`."""
     numbers = np.arange(len(observation.members))
     if state is not None:
-        numbers = np.flatnonzero(shown_states(observation) == SHOWN.index(state))
+        numbers = np.flatnonzero(display_states(observation) == DISPLAY_STATES.index(state))
     part = numbers[offset:] if limit is None else numbers[offset : offset + limit]
     return {"workers": entries(observation, part), "total": len(numbers), "offset": offset}
 
@@ -220,11 +231,11 @@ def grid(observation: Observation) -> Document:
     """All sensors in a few bytes each: one letter for the state (`legend`), upper case for a healthy one that is in
     an anomaly (what is wrong with a worker matters more than what is wrong with its readings)."""
     letters = np.frombuffer(b"abcdefghijklmnop", dtype=np.uint8)
-    states = shown_states(observation)
-    anomalous = (current_anomalies(observation) >= 0) & (states == STATE["healthy"])
+    states = display_states(observation)
+    anomalous = (current_anomalies(observation) >= 0) & (states == STATE_INDEX["healthy"])
     cells = letters[states] - np.where(anomalous, ord("a") - ord("A"), 0).astype(np.uint8)
     return {
         "sensor_ids": [member.sensor_id for member in observation.members],
         "cells": cells.tobytes().decode("ascii"),
-        "legend": {chr(letter): name for letter, name in zip(letters.tolist(), SHOWN, strict=False)},
+        "legend": {chr(letter): name for letter, name in zip(letters.tolist(), DISPLAY_STATES, strict=False)},
     }

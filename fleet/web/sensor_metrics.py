@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fleet.web.health import shown_states, unwell
+from fleet.web.health import display_states, unhealthy_positions
 from fleet.web.observation import Observation
 from fleet.web.sensors import current_anomalies
-from worker.board import KINDS
+from worker.board import SCOREBOARD_ANOMALIES
 
-TOLD = ("manufacturer", "model", "firmware_version", "location")
+IDENTITY_LABELS = ("manufacturer", "model", "firmware_version", "location")
 
 
-class Family(NamedTuple):
+class MetricFamily(NamedTuple):
     """One metric: `name` as OpenMetrics has it, without the suffix of its samples; `lines` are the samples."""
 
     name: str
@@ -28,7 +28,7 @@ class Family(NamedTuple):
     lines: list[str]
     unit: str = ""
 
-    def head(self, *, openmetrics: bool) -> str:
+    def header(self, *, openmetrics: bool) -> str:
         """The older format knows a counter by its suffix, no unit, and no kind for what is only labels."""
         if openmetrics:
             unit = f"# UNIT {self.name} {self.unit}\n" if self.unit else ""
@@ -38,73 +38,75 @@ class Family(NamedTuple):
         return f"# HELP {name} {self.text}\n# TYPE {name} {kind}\n"
 
 
-def exposition(observation: Observation, *, openmetrics: bool) -> bytes:
+def render_sensors(observation: Observation, *, openmetrics: bool) -> bytes:
     """All families, without the end mark of OpenMetrics."""
     parts: list[str] = []
-    for family in families(observation):
-        parts.append(family.head(openmetrics=openmetrics))
+    for family in sensor_families(observation):
+        parts.append(family.header(openmetrics=openmetrics))
         parts.extend(family.lines)
     return "".join(parts).encode()
 
 
-def families(observation: Observation) -> Iterator[Family]:
-    own = [f'{{sensor_id="{escaped(member.sensor_id)}"' for member in observation.members]
+def sensor_families(observation: Observation) -> Iterator[MetricFamily]:
+    sensor_labels = [f'{{sensor_id="{escape_label(member.sensor_id)}"' for member in observation.members]
     text = "Who a sensor is, and which worker it runs in."
-    yield Family("fleet_sensor", "info", text, identities(observation, own))
-    yield from conditions(observation, own)
-    yield from counts(observation, own)
+    yield MetricFamily("fleet_sensor", "info", text, identity_lines(observation, sensor_labels))
+    yield from condition_families(observation, sensor_labels)
+    yield from counter_families(observation, sensor_labels)
     text = "The last reading of each channel, in the channel's unit."
-    yield Family("fleet_sensor_value", "gauge", text, values(observation, own))
+    yield MetricFamily("fleet_sensor_value", "gauge", text, value_lines(observation, sensor_labels))
 
 
-def identities(observation: Observation, own: list[str]) -> list[str]:
+def identity_lines(observation: Observation, sensor_labels: list[str]) -> list[str]:
     lines = []
-    for label, member in zip(own, observation.members, strict=True):
-        told = "".join(f',{name}="{escaped(getattr(member.identity, name) or "")}"' for name in TOLD)
-        lines.append(f'fleet_sensor_info{label},worker="{escaped(member.worker)}"{told}}} 1\n')
+    for label, member in zip(sensor_labels, observation.members, strict=True):
+        told = "".join(f',{name}="{escape_label(getattr(member.identity, name) or "")}"' for name in IDENTITY_LABELS)
+        lines.append(f'fleet_sensor_info{label},worker="{escape_label(member.worker)}"{told}}} 1\n')
     return lines
 
 
-def conditions(observation: Observation, own: list[str]) -> Iterator[Family]:
+def condition_families(observation: Observation, sensor_labels: list[str]) -> Iterator[MetricFamily]:
     rows = observation.rows
     well = np.ones(len(rows), dtype=np.int64)
-    well[unwell(observation, shown_states(observation))] = 0
+    well[unhealthy_positions(observation, display_states(observation))] = 0
     text = "1, or 0 where the sensor makes /healthz answer 503."
-    yield gauge("fleet_sensor_healthy", text, own, well.tolist())
+    yield gauge_family("fleet_sensor_healthy", text, sensor_labels, well.tolist())
     text = "1 while the last reading is in an anomaly."
-    yield gauge("fleet_sensor_in_anomaly", text, own, (current_anomalies(observation) >= 0).astype(int).tolist())
+    yield gauge_family(
+        "fleet_sensor_in_anomaly", text, sensor_labels, (current_anomalies(observation) >= 0).astype(int).tolist()
+    )
     text = "How old the sensor's oldest reading was in its last commit or attempt."
-    yield gauge("fleet_sensor_lag_seconds", text, own, (rows["lag_us"] / 1e6).tolist(), "seconds")
+    yield gauge_family("fleet_sensor_lag_seconds", text, sensor_labels, (rows["lag_us"] / 1e6).tolist(), "seconds")
     text = "When the sensor's worker committed last, since 1970; 0 before the first time."
     moments = (rows["committed_at_us"] / 1e6).tolist()
-    yield gauge("fleet_sensor_last_commit_timestamp_seconds", text, own, moments, "seconds")
+    yield gauge_family("fleet_sensor_last_commit_timestamp_seconds", text, sensor_labels, moments, "seconds")
 
 
-def counts(observation: Observation, own: list[str]) -> Iterator[Family]:
+def counter_families(observation: Observation, sensor_labels: list[str]) -> Iterator[MetricFamily]:
     rows = observation.rows
     name, text = "fleet_sensor_readings", "Readings of the sensor written to its database."
-    yield Family(name, "counter", text, samples(f"{name}_total", own, rows["readings"].tolist()))
+    yield MetricFamily(name, "counter", text, sample_lines(f"{name}_total", sensor_labels, rows["readings"].tolist()))
     name, text = "fleet_sensor_restarts", "Deaths of the worker that the sensor runs in."
-    yield Family(name, "counter", text, samples(f"{name}_total", own, rows["restarts"].tolist()))
+    yield MetricFamily(name, "counter", text, sample_lines(f"{name}_total", sensor_labels, rows["restarts"].tolist()))
     name, text = "fleet_sensor_anomalous_readings", "Anomalous readings of the sensor by type, missing ones included."
     lines = [
         f'{name}_total{label},type="{kind}"}} {count}\n'
-        for label, of_sensor in zip(own, rows["anomalies"].tolist(), strict=True)
-        for kind, count in zip(KINDS, of_sensor, strict=True)
+        for label, of_sensor in zip(sensor_labels, rows["anomalies"].tolist(), strict=True)
+        for kind, count in zip(SCOREBOARD_ANOMALIES, of_sensor, strict=True)
     ]
-    yield Family(name, "counter", text, lines)
+    yield MetricFamily(name, "counter", text, lines)
 
 
-def values(observation: Observation, own: list[str]) -> list[str]:
+def value_lines(observation: Observation, sensor_labels: list[str]) -> list[str]:
     """Without those that a sensor did not measure."""
     lines = []
     written = observation.rows["readings"] > 0
     of_sensors = np.where(written[:, None], observation.rows["values"], np.nan).tolist()
     labels: dict[tuple[tuple[str, str], ...], list[str]] = {}  # most sensors have the same channels
-    for label, member, found in zip(own, observation.members, of_sensors, strict=True):
+    for label, member, found in zip(sensor_labels, observation.members, of_sensors, strict=True):
         if member.channels not in labels:
             labels[member.channels] = [
-                f'channel="{escaped(channel)}",unit="{escaped(unit)}"' for channel, unit in member.channels
+                f'channel="{escape_label(channel)}",unit="{escape_label(unit)}"' for channel, unit in member.channels
             ]
         for channel, value in zip(labels[member.channels], found, strict=False):
             if value == value:  # noqa: PLR0124 - NaN is not
@@ -112,15 +114,17 @@ def values(observation: Observation, own: list[str]) -> list[str]:
     return lines
 
 
-def gauge(name: str, text: str, own: list[str], numbers: Sequence[float], unit: str = "") -> Family:
-    return Family(name, "gauge", text, samples(name, own, numbers), unit)
+def gauge_family(
+    name: str, text: str, sensor_labels: list[str], numbers: Sequence[float], unit: str = ""
+) -> MetricFamily:
+    return MetricFamily(name, "gauge", text, sample_lines(name, sensor_labels, numbers), unit)
 
 
-def samples(name: str, own: list[str], numbers: Sequence[float]) -> list[str]:
-    return [f"{name}{label}}} {number}\n" for label, number in zip(own, numbers, strict=True)]
+def sample_lines(name: str, sensor_labels: list[str], numbers: Sequence[float]) -> list[str]:
+    return [f"{name}{label}}} {number}\n" for label, number in zip(sensor_labels, numbers, strict=True)]
 
 
-def escaped(text: str) -> str:
+def escape_label(text: str) -> str:
     """As the value of a label in either format; what no UTF-8 can spell is written as JSON would."""
     spelled = text.encode(errors="backslashreplace").decode()
     return spelled.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

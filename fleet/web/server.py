@@ -22,24 +22,30 @@ from cheroot import errors, wsgi
 from cheroot.server import HTTPRequest
 
 from fleet.web.aggregator import create_app
-from fleet.web.arena import share_one_heap
-from fleet.web.connections import BODY_BYTES, HEADER_BYTES, TIMEOUT, Connection, Connections
-from fleet.web.observation import NoFleet, Observer
+from fleet.web.arena import limit_malloc_arenas
+from fleet.web.connections import (
+    MAX_BODY_BYTES,
+    MAX_HEADER_BYTES,
+    TIMEOUT_SECONDS,
+    BufferedConnection,
+    BufferedConnectionManager,
+)
+from fleet.web.observation import FleetUnavailable, Observer
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-THREADS = 8
-QUEUE = 128
-KEPT_ALIVE = 64
+WORKER_THREADS = 8
+MAX_QUEUED_CONNECTIONS = 128
+MAX_KEEPALIVE_CONNECTIONS = 64
 
 # A request gets this long to end before the process does.
-DRAIN = 0.4
+DRAIN_SECONDS = 0.4
 
 log = logging.getLogger("fleet.http")
 
 
-class Request(HTTPRequest):
+class JSONErrorRequest(HTTPRequest):
     """A request whose refusals below the application (too long, malformed) are JSON as all others are."""
 
     def read_request_line(self) -> bool:
@@ -75,33 +81,33 @@ class Request(HTTPRequest):
                 raise
 
 
-class Talk(Connection):
+class JSONErrorConnection(BufferedConnection):
     """A connection whose refusals are JSON."""
 
-    RequestHandlerClass = Request
+    RequestHandlerClass = JSONErrorRequest
 
 
-class BoundServer(wsgi.Server):
+class ListenerServer(wsgi.Server):
     """Cheroot on the socket that it is given, with limits."""
 
-    keep_alive_conn_limit = KEPT_ALIVE
-    max_request_header_size = HEADER_BYTES
-    max_request_body_size = BODY_BYTES
+    keep_alive_conn_limit = MAX_KEEPALIVE_CONNECTIONS
+    max_request_header_size = MAX_HEADER_BYTES
+    max_request_body_size = MAX_BODY_BYTES
     expiration_interval = 0.2  # also how long the loop takes to notice that it is to stop
 
     def __init__(self, listener: socket.socket, app: Any) -> None:
         super().__init__(
             listener.getsockname()[:2],
             app,
-            numthreads=THREADS,
-            max=THREADS,
+            numthreads=WORKER_THREADS,
+            max=WORKER_THREADS,
             server_name="fleet",
-            request_queue_size=QUEUE,
-            accepted_queue_size=QUEUE,
+            request_queue_size=MAX_QUEUED_CONNECTIONS,
+            accepted_queue_size=MAX_QUEUED_CONNECTIONS,
             accepted_queue_timeout=1,
-            timeout=TIMEOUT,
+            timeout=TIMEOUT_SECONDS,
         )
-        self.shutdown_timeout = DRAIN
+        self.shutdown_timeout = DRAIN_SECONDS
         self._listener = listener
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002
@@ -114,57 +120,57 @@ class BoundServer(wsgi.Server):
         log.log(level, "%s", msg, exc_info=traceback)
 
 
-class Server(BoundServer):
+class FleetServer(ListenerServer):
     """For requests that are small."""
 
-    ConnectionClass = Talk
+    ConnectionClass = JSONErrorConnection
 
     def prepare(self) -> None:
         super().prepare()
         before: Any = self._connections  # of which the stubs know nothing
         before.close()
-        self._connections: Any = Connections(self)
+        self._connections: Any = BufferedConnectionManager(self)
 
-    def process_conn(self, conn: Connection) -> None:
+    def process_conn(self, conn: BufferedConnection) -> None:
         """Hand a connection to a thread once there is a whole request to read: browsers open some just in case, and
         each of those would hold a thread until it times out."""
         if conn.wfile.unsent:
             self._connections.put(conn)
-        elif conn.gather():
+        elif conn.receive():
             super().process_conn(conn)
         else:
-            self._connections.wait_for(conn, selectors.EVENT_READ)
+            self._connections.watch(conn, selectors.EVENT_READ)
 
 
 def serve(
     listener: socket.socket,
     run_directory: Path,
     stop: FileDescriptorLike,
-    renamed: Mapping[str, str] = {},
+    path_aliases: Mapping[str, str] = {},
     allowed_hosts: Collection[str] = (),
 ) -> None:
     """Serve the fleet in `run_directory` on `listener` until `stop` becomes readable or ends, or SIGTERM comes; then
-    return within a second. `renamed` and `allowed_hosts` are as of `create_app`. For the main thread of a process of its own: SIGINT is ignored from here on."""
-    share_one_heap()
+    return within a second. `path_aliases` and `allowed_hosts` are as of `create_app`. For the main thread of a process of its own: SIGINT is ignored from here on."""
+    limit_malloc_arenas()
     os.environ.pop("LISTEN_PID", None)  # with it cheroot would serve on descriptor 3, whatever that is here
     observer = Observer(run_directory)
-    server = Server(listener, create_app(run_directory, observer, renamed, allowed_hosts))
+    server = FleetServer(listener, create_app(run_directory, observer, path_aliases, allowed_hosts))
     awake, alarm = socket.socketpair()
     with awake, alarm:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         signal.signal(signal.SIGTERM, lambda *_: alarm.send(b"x"))
         # Threads inherit being daemons, so a database that does not answer cannot keep the process.
         ended = threading.Event()
-        threading.Thread(target=run, args=(server, alarm, ended), name="http", daemon=True).start()
-        wait(observer, (stop, awake))
+        threading.Thread(target=run_server, args=(server, alarm, ended), name="http", daemon=True).start()
+        wait_until_stopped(observer, (stop, awake))
         if ended.is_set():
             raise RuntimeError("the HTTP server ended by itself")  # its own traceback is in the log above
         ending = threading.Thread(target=server.stop, name="http-stop", daemon=True)
         ending.start()
-        ending.join(2 * DRAIN)
+        ending.join(2 * DRAIN_SECONDS)
 
 
-def run(server: Server, alarm: socket.socket, ended: threading.Event) -> None:
+def run_server(server: FleetServer, alarm: socket.socket, ended: threading.Event) -> None:
     try:
         server.start()
     finally:
@@ -173,12 +179,12 @@ def run(server: Server, alarm: socket.socket, ended: threading.Event) -> None:
             alarm.send(b"x")
 
 
-def wait(observer: Observer, ends: tuple[FileDescriptorLike, ...]) -> None:
+def wait_until_stopped(observer: Observer, ends: tuple[FileDescriptorLike, ...]) -> None:
     """Return when one of `ends` is readable. Until then look at the fleet once a second, so that the pace is known
     before anybody asks."""
     with selectors.DefaultSelector() as selector:  # select() ends at descriptor 1024, and a supervisor has more
         for end in ends:
             selector.register(end, selectors.EVENT_READ)
         while not selector.select(timeout=1.0):
-            with suppress(NoFleet):
+            with suppress(FleetUnavailable):
                 observer.observe()

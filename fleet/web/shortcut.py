@@ -6,16 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from fleet.web.observation import NoFleet, Observer
+from fleet.web.observation import FleetUnavailable, Observer
 
-Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-class Shortcut:
+class ResponseCache:
     """A WSGI application that remembers, for as long as an observation lasts, what `application` answers on one path.
     Only plain GETs are spared; what is not a success is not kept."""
 
-    def __init__(self, application: Application, observer: Observer, path: str) -> None:
+    def __init__(self, application: WSGIApplication, observer: Observer, path: str) -> None:
         self._application, self._observer, self._path = application, observer, path
         self._kept: tuple[object, Mapping[bool, tuple[list[tuple[str, str]], bytes]]] = (None, {})
 
@@ -25,7 +25,7 @@ class Shortcut:
             return self._application(environ, start_response)
         try:
             observation = self._observer.observe()
-        except NoFleet:
+        except FleetUnavailable:
             return self._application(environ, start_response)
         accepted = environ.get("HTTP_ACCEPT_ENCODING", "")
         # Anything but the two common cases (gzip is taken, without a weight, or is not mentioned) is for Flask.
@@ -34,7 +34,7 @@ class Shortcut:
             return self._application(environ, start_response)
         of, answers = self._kept
         if of is not observation or packed not in answers:
-            answers = {**(answers if of is observation else {}), **self._asked(environ, packed)}
+            answers = {**(answers if of is observation else {}), **self._fetch(environ, packed)}
             self._kept = (observation, answers)
         if packed not in answers:
             return self._application(environ, start_response)
@@ -42,7 +42,7 @@ class Shortcut:
         start_response("200 OK", list(headers))
         return [body]
 
-    def _asked(self, environ: dict[str, Any], packed: bool) -> Mapping[bool, tuple[list[tuple[str, str]], bytes]]:
+    def _fetch(self, environ: dict[str, Any], packed: bool) -> Mapping[bool, tuple[list[tuple[str, str]], bytes]]:
         told: list[tuple[str, list[tuple[str, str]]]] = []
         answer = self._application(dict(environ), lambda status, headers, _=None: told.append((status, headers)))
         try:

@@ -11,36 +11,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fleet.storage.figures import figures
+from fleet.storage.figures import fleet_stats
 from fleet.web import reports
-from fleet.web.health import SHOWN, shown_states
+from fleet.web.health import DISPLAY_STATES, display_states
 from fleet.web.observation import Observation
 from fleet.web.sensors import Document, current_anomalies
-from worker.board import KINDS
+from worker.board import SCOREBOARD_ANOMALIES
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-RECENT = 5
-MOST_REASONS = 5
+LEGEND_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+RECENT_POINTS = 5
+MAX_SNAPSHOT_REASONS = 5
 
-# A board may hold anything, and JSON has neither infinity nor a use for more digits than these.
-LARGEST = 1e12
+# A scoreboard may hold anything, and JSON has neither infinity nor a use for more digits than these.
+MAX_CHANNEL_VALUE = 1e12
 
-IDENTITY = ("location", "latitude", "longitude", "manufacturer", "model", "firmware_version")
+ROSTER_IDENTITY_FIELDS = ("location", "latitude", "longitude", "manufacturer", "model", "firmware_version")
 
 
 def roster_tag(observation: Observation) -> str:
     """Differs when the roster is another."""
-    return f"{observation.changed_ns:x}"
+    return f"{observation.roster_changed_ns:x}"
 
 
-def roster(observation: Observation) -> Document:
+def roster_document(observation: Observation) -> Document:
     """Who the sensors are, by column, in the order of every other list."""
     members = observation.members
     return {
         "roster": roster_tag(observation),
         "ids": [member.sensor_id for member in members],
         "rates": [member.rate for member in members],
-        **{name: [getattr(member.identity, name) for member in members] for name in IDENTITY},
+        **{name: [getattr(member.identity, name) for member in members] for name in ROSTER_IDENTITY_FIELDS},
         "channels": [{"name": name, "unit": unit} for name, unit in observation.channels.units],
     }
 
@@ -48,14 +48,14 @@ def roster(observation: Observation) -> Document:
 def snapshot(observation: Observation) -> Document:
     """How all sensors are. `states` and `kinds` have a letter for each sensor, which the legends explain; a channel's
     values are whole numbers, to be divided by its `scale`; lags are in hundredths of a second."""
-    rows, states, sums = observation.rows, shown_states(observation), figures(observation.rows)
+    rows, states, sums = observation.rows, display_states(observation), fleet_stats(observation.rows)
     health = reports.healthz(observation)
     return {
         "timestamp": health["timestamp"],
         "roster": roster_tag(observation),
         "status": health["status"],
         "unhealthy": health["unhealthy"],
-        "reasons": health.get("reasons", [])[:MOST_REASONS],
+        "reasons": health.get("reasons", [])[:MAX_SNAPSHOT_REASONS],
         "run": {
             "seed": str(observation.roster.seed),
             "layout": observation.roster.layout,
@@ -64,31 +64,31 @@ def snapshot(observation: Observation) -> Document:
         "total_readings": sums.readings,
         "scheduled_readings": sums.scheduled,
         "total_anomalies": sum(sums.anomalies.values()),
-        "recent": observation.history.last(RECENT),
-        "legend": dict(zip(LETTERS, SHOWN, strict=False)),
-        "kind_legend": dict(zip(LETTERS, KINDS, strict=False)),
-        "states": lettered(states),
-        "kinds": lettered(current_anomalies(observation)),
+        "recent": observation.history.recent(RECENT_POINTS),
+        "legend": dict(zip(LEGEND_LETTERS, DISPLAY_STATES, strict=False)),
+        "kind_legend": dict(zip(LEGEND_LETTERS, SCOREBOARD_ANOMALIES, strict=False)),
+        "states": encode_letters(states),
+        "kinds": encode_letters(current_anomalies(observation)),
         "readings": rows["readings"].tolist(),
         "anomalies": rows["anomalies"].sum(axis=1).tolist(),
         "lags": (rows["lag_us"] // 10_000).tolist(),
         "restarts": rows["restarts"].tolist(),
         "errors": rows["errors"].tolist(),
-        "paces": np.rint(observation.pace * 10).astype(np.int64).tolist(),
-        "values": {name: measured(observation, name) for name, _unit in observation.channels.units},
+        "paces": np.rint(observation.measured_rates * 10).astype(np.int64).tolist(),
+        "values": {name: scaled_channel(observation, name) for name, _unit in observation.channels.units},
     }
 
 
-def lettered(numbers: npt.NDArray[np.int64]) -> str:
+def encode_letters(numbers: npt.NDArray[np.int64]) -> str:
     """A letter each; a hyphen for those below zero."""
-    letters = np.frombuffer(("-" + LETTERS).encode(), dtype=np.uint8)
-    return letters[np.clip(numbers + 1, 0, len(LETTERS))].tobytes().decode()
+    letters = np.frombuffer(("-" + LEGEND_LETTERS).encode(), dtype=np.uint8)
+    return letters[np.clip(numbers + 1, 0, len(LEGEND_LETTERS))].tobytes().decode()
 
 
-def measured(observation: Observation, channel: str) -> dict[str, Any]:
+def scaled_channel(observation: Observation, channel: str) -> dict[str, Any]:
     """The last values of a channel, None where there is none, as whole numbers of `1 / scale`."""
-    values = column(observation, channel)
-    known = np.abs(values) < LARGEST
+    values = channel_column(observation, channel)
+    known = np.abs(values) < MAX_CHANNEL_VALUE
     size = float(np.median(np.abs(values[known]))) if known.any() else 0.0
     scale = 1 if size >= 1000 else 100 if size >= 10 else 1000
     whole: list[int | None] = np.rint(np.where(known, values, 0.0) * scale).astype(np.int64).tolist()
@@ -97,9 +97,9 @@ def measured(observation: Observation, channel: str) -> dict[str, Any]:
     return {"scale": scale, "values": whole}
 
 
-def column(observation: Observation, channel: str) -> npt.NDArray[np.float64]:
+def channel_column(observation: Observation, channel: str) -> npt.NDArray[np.float64]:
     """The channel's values, NaN for the sensors that have none or have written nothing."""
-    rows, at = observation.rows, observation.channels.places[channel]
+    rows, at = observation.rows, observation.channels.positions[channel]
     there = (at >= 0) & (rows["readings"] > 0)
     values: npt.NDArray[np.float64] = rows["values"][np.arange(len(at)), np.maximum(at, 0)]
     return np.where(there, values, np.nan)

@@ -8,14 +8,14 @@ from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import load_config
 from fleet.configuration.settings import settings_for
 from tests.worker.samples import NEW_YEAR
-from worker.generation import Block, Plan
+from worker.generation import Block, SignalGenerator
 from worker.spec import Channel, Identity, Settings
 
 VIBE = Identity("A", sensor_type="temperature_vibration")
 CATALOGUE = load_catalogue()
 
 
-def told(folder: Path, identity: Identity, text: str = "", catalogue: Path | None = None) -> Settings:
+def sensor_settings(folder: Path, identity: Identity, text: str = "", catalogue: Path | None = None) -> Settings:
     """What the sensor is told under a config of that text."""
     path = folder / "fleet.yaml"
     path.write_text(text)
@@ -26,9 +26,9 @@ def channels(settings: Settings) -> dict[str, Channel]:
     return {channel.name: channel for channel in settings.channels}
 
 
-def plan(settings: Settings, identity: Identity, start_us: int = NEW_YEAR, seed: int = 7) -> Plan:
-    return Plan(seed, identity, settings, 0, start_us)
+def generator_of(settings: Settings, identity: Identity, start_us: int = NEW_YEAR, seed: int = 7) -> SignalGenerator:
+    return SignalGenerator(seed, identity, settings, 0, start_us)
 
 
-def measured(settings: Settings, identity: Identity, readings: int, start_us: int = NEW_YEAR) -> Block:
-    return plan(settings, identity, start_us).block(0, readings)
+def generate_block(settings: Settings, identity: Identity, readings: int, start_us: int = NEW_YEAR) -> Block:
+    return generator_of(settings, identity, start_us).block(0, readings)

@@ -12,15 +12,15 @@ import pytest
 
 from fleet.configuration.config import load_config
 from fleet.configuration.settings import fleet_settings
-from fleet.geography.climate import Climate, climate_of, parallel, pressure_share
+from fleet.geography.climate import Climate, climate_of, interpolate_parallel, pressure_ratio
 from fleet.geography.elevations import elevation_of
-from tests.behaviour.sensors import CATALOGUE, channels, measured, plan, told
-from tests.worker.samples import NEW_YEAR, SECOND
-from worker.schema import settings_of, settings_text
+from tests.behaviour.sensors import CATALOGUE, channels, generate_block, generator_of, sensor_settings
+from tests.worker.samples import NEW_YEAR, SECOND_US
+from worker.schema import settings_from_json, settings_text
 from worker.spec import Identity, WorkingHours
 
 ON = "climate: true\n"
-DAY = 86_400 * SECOND
+DAY = 86_400 * SECOND_US
 DENVER = Identity("DEN_000001", latitude=39.733741, longitude=-104.990653, timezone="America/Denver")
 MIAMI = Identity("MIA_000001", latitude=25.7743, longitude=-80.1937, timezone="America/New_York")
 SYDNEY = Identity("SYD_000001", latitude=-33.8679, longitude=151.2073, timezone="Australia/Sydney")
@@ -31,7 +31,7 @@ def test_the_table_has_the_means_that_are_published_for_it() -> None:
     """Of the hemispheres and the globe, weighted by area: year, January and July, to 0.2 degC."""
     latitudes = np.arange(-89.75, 90, 0.5)
     areas = np.array([cos(radians(latitude)) for latitude in latitudes])
-    values = np.array([parallel(float(latitude))[1:] for latitude in latitudes])
+    values = np.array([interpolate_parallel(float(latitude))[1:] for latitude in latitudes])
     halves = {
         name: np.average(values[mask], axis=0, weights=areas[mask]).tolist()
         for name, mask in {"north": latitudes > 0, "south": latitudes < 0, "globe": latitudes < 91}.items()
@@ -48,7 +48,7 @@ def test_the_table_has_the_means_that_are_published_for_it() -> None:
 )
 def test_pressure_is_that_of_the_standard_atmosphere(metres: int, pascals: int) -> None:
     """The values of its table, to a pascal."""
-    assert pascals == pytest.approx(101_325 * pressure_share(metres), abs=1)
+    assert pascals == pytest.approx(101_325 * pressure_ratio(metres), abs=1)
 
 
 def test_the_series_is_the_power() -> None:
@@ -56,13 +56,15 @@ def test_the_series_is_the_power() -> None:
     heights = np.linspace(-5000, 11_000, 161)
 
     assert ((1 - 0.0065 * heights / 288.15) ** 5.25588).tolist() == pytest.approx(
-        [pressure_share(float(height)) for height in heights], rel=1e-12
+        [pressure_ratio(float(height)) for height in heights], rel=1e-12
     )
 
 
 def test_altitude_cools_as_the_standard_atmosphere() -> None:
     """6.5 K per kilometre; heights beyond its first layer count as the ends of it."""
-    assert -6.5 == pytest.approx(climate_of(40, 1000).warmth - climate_of(40, 0).warmth, abs=0.05)
+    assert -6.5 == pytest.approx(
+        climate_of(40, 1000).temperature_offset - climate_of(40, 0).temperature_offset, abs=0.05
+    )
     assert climate_of(40, 11_000) == climate_of(40, 99_000)
     assert climate_of(90, 0) == Climate(-37.7, 20.0, 1.0)
     assert climate_of(-90, 0) == Climate(-48.1, -17.1, 1.0)
@@ -80,7 +82,8 @@ def test_denver_differs_from_miami(tmp_path: Path) -> None:
     """In temperature and pressure, by what the sources say of their places; bounds move along, nothing else does."""
     text = ON + "daily_pattern: false"
     denver, miami, before = (
-        channels(told(tmp_path, *some)) for some in ((DENVER, text), (MIAMI, text), (DENVER, "daily_pattern: false"))
+        channels(sensor_settings(tmp_path, *some))
+        for some in ((DENVER, text), (MIAMI, text), (DENVER, "daily_pattern: false"))
     )
 
     assert 22 - 11.4 == pytest.approx(denver["temperature"].mean)
@@ -96,10 +99,10 @@ def test_denver_differs_from_miami(tmp_path: Path) -> None:
 
 def test_it_is_off_unless_asked_for(tmp_path: Path) -> None:
     """And has no effect on a sensor that nobody knows the place of."""
-    assert told(tmp_path, DENVER) == told(tmp_path, MIAMI)
+    assert sensor_settings(tmp_path, DENVER) == sensor_settings(tmp_path, MIAMI)
     nowhere = Identity("A", location="Denver")
-    assert told(tmp_path, nowhere, ON) == told(tmp_path, nowhere)
-    at_sea = channels(told(tmp_path, AT_SEA, ON))
+    assert sensor_settings(tmp_path, nowhere, ON) == sensor_settings(tmp_path, nowhere)
+    at_sea = channels(sensor_settings(tmp_path, AT_SEA, ON))
     assert 22 + 26.2 - 15 == pytest.approx(at_sea["temperature"].mean)
     assert 101_325 == at_sea["pressure"].mean
 
@@ -107,7 +110,7 @@ def test_it_is_off_unless_asked_for(tmp_path: Path) -> None:
 def test_fahrenheit_is_shifted_in_its_degrees(tmp_path: Path) -> None:
     """A kelvin is 1.8 of them."""
     config = ON + "normal_parameters: {temperature: {mean: 70, min: 0, max: 120, unit: °F, lowest: -459}}"
-    there = channels(told(tmp_path, DENVER, config))["temperature"]
+    there = channels(sensor_settings(tmp_path, DENVER, config))["temperature"]
 
     assert 70 - 11.4 * 1.8 == pytest.approx(there.mean)
     assert 9.4 * 1.8 == pytest.approx(there.yearly_amplitude)
@@ -119,8 +122,8 @@ def test_the_year_has_seasons(identity: Identity, swing: float, warm: int, tmp_p
     text = (
         "{climate: true, simulation: {readings_per_second: 0.001}, daily_pattern: false, anomalies: {enabled: false}}"
     )
-    settings = told(tmp_path, identity, text)
-    block = measured(settings, identity, 31_557)
+    settings = sensor_settings(tmp_path, identity, text)
+    block = generate_block(settings, identity, 31_557)
     mean = channels(settings)["temperature"].mean
     months = np.array(block.times // DAY - NEW_YEAR // DAY)
     july, january = (block.values[0, (months >= first) & (months < first + 31)].mean() for first in (181, 0))
@@ -139,8 +142,8 @@ def test_bounds_go_with_the_seasons(tmp_path: Path) -> None:
     text = (
         "{climate: true, simulation: {readings_per_second: 0.001}, daily_pattern: false, anomalies: {enabled: false}, "
     )
-    settings = told(tmp_path, DENVER, text + narrow + "}")
-    values = measured(settings, DENVER, 31_557).values[0]
+    settings = sensor_settings(tmp_path, DENVER, text + narrow + "}")
+    values = generate_block(settings, DENVER, 31_557).values[0]
 
     assert 22 - 11.4 + 9.4 + 0.5 == pytest.approx(values.max(), abs=0.02)
     assert 22 - 11.4 - 9.4 - 0.5 == pytest.approx(values.min(), abs=0.02)
@@ -149,7 +152,7 @@ def test_bounds_go_with_the_seasons(tmp_path: Path) -> None:
 def test_blocks_join_bit_for_bit_under_all_effects(tmp_path: Path) -> None:
     """Climate, surroundings and firmware with every kind of anomaly, cut anywhere."""
     who = replace(DENVER, location="Factory A", sensor_type="temperature_vibration", firmware_version="1.3")
-    subject = plan(told(tmp_path, who, ON + "anomalies: {probability: 0.4}"), who)
+    subject = generator_of(sensor_settings(tmp_path, who, ON + "anomalies: {probability: 0.4}"), who)
     whole = subject.block(0, 5_000)
     parts = [subject.block(first, end - first) for first, end in ((0, 1), (1, 777), (777, 3_000), (3_000, 5_000))]
 
@@ -168,13 +171,15 @@ def test_sensors_of_a_city_share_their_settings(tmp_path: Path) -> None:
 
 def test_epochs_of_older_versions_are_read_and_go_on(tmp_path: Path) -> None:
     """Those without working hours and seasons are what they were; those with them come back whole."""
-    plain = told(tmp_path, Identity("A"))
+    plain = sensor_settings(tmp_path, Identity("A"))
     old = json.loads(settings_text(plain))
     del old["working_hours"]
     for channel in old["channels"]:
         del channel["working_hours"], channel["yearly_amplitude"]
-    full = replace(told(tmp_path, replace(DENVER, location="Factory A"), ON), working_hours=WorkingHours(5, 13, 6))
+    full = replace(
+        sensor_settings(tmp_path, replace(DENVER, location="Factory A"), ON), working_hours=WorkingHours(5, 13, 6)
+    )
 
-    assert plain == settings_of(old)
-    assert full == settings_of(json.loads(settings_text(full)))
+    assert plain == settings_from_json(old)
+    assert full == settings_from_json(json.loads(settings_text(full)))
     assert full != plain

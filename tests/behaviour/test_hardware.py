@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.behaviour.sensors import VIBE, channels, measured, plan, told
-from worker.anomalies import NAMES
+from tests.behaviour.sensors import VIBE, channels, generate_block, generator_of, sensor_settings
+from worker.anomalies import ANOMALY_TYPES
 from worker.generation import Episode
 from worker.spec import AnomalySpec, Channel, Identity, Settings
-from worker.streams import Floats
+from worker.streams import FloatArray
 
 OLD, NEW = (replace(VIBE, manufacturer="SensorTech", firmware_version=version) for version in ("1.3", "1.4"))
 PLAIN = replace(VIBE, manufacturer="SensorTech", firmware_version="2.0")
@@ -28,15 +28,15 @@ SIGMAS = 4.0
 
 def only(kind: str, duration: str = "") -> str:
     """A config with half of all readings struck by anomalies of that type alone."""
-    others = ", ".join(f"{name}: {{enabled: false}}" for name in NAMES if name != kind)
+    others = ", ".join(f"{name}: {{enabled: false}}" for name in ANOMALY_TYPES if name != kind)
     return f"anomalies: {{probability: 0.5, types: {{{others}, {kind}: {{{duration}}}}}}}"
 
 
 def episodes(folder: Path, identity: Identity, kind: str, duration: str = "", readings: int = 20_000) -> list[Episode]:
-    return plan(told(folder, identity, only(kind, duration)), identity).episodes(0, readings)
+    return generator_of(sensor_settings(folder, identity, only(kind, duration)), identity).episodes(0, readings)
 
 
-def uniform(numbers: Floats, low: float, high: float) -> None:
+def uniform(numbers: FloatArray, low: float, high: float) -> None:
     """They are spread evenly from `low` to `high`: bounds, mean and deviation of such numbers."""
     count, width = len(numbers), high - low
 
@@ -85,13 +85,15 @@ def test_a_trend_reaches_up_to_half_of_the_value(tmp_path: Path) -> None:
         assert abs((changes > 0).mean() - 0.5) < SIGMAS / sqrt(4 * len(changes))
 
 
-def struck_and_healthy(folder: Path, identity: Identity, kind: str, more: str = "") -> tuple[Settings, Floats, Floats]:
+def struck_and_healthy(
+    folder: Path, identity: Identity, kind: str, more: str = ""
+) -> tuple[Settings, FloatArray, FloatArray]:
     """The values (channels, readings) of the readings that one type strikes, and what they would be without it."""
     config = only(kind, "duration_readings: 20") + more
-    settings = told(folder, identity, config)
+    settings = sensor_settings(folder, identity, config)
     fine = replace(settings, channels=tuple(unlimited(channel) for channel in settings.channels))
-    there = measured(fine, identity, 60_000)
-    without = measured(replace(fine, anomalies=()), identity, 60_000)
+    there = generate_block(fine, identity, 60_000)
+    without = generate_block(replace(fine, anomalies=()), identity, 60_000)
     return fine, there.values[:, there.kinds >= 0], without.values[:, there.kinds >= 0]
 
 
@@ -133,8 +135,8 @@ def test_firmware_decides_how_steady_the_voltage_is(tmp_path: Path) -> None:
     """1.3: more fluctuations, by half; 1.4: more stable, by three tenths. Temperature and vibration are alike."""
     deviations = {}
     for identity in (OLD, NEW, PLAIN):
-        settings = told(tmp_path, identity, "{anomalies: {enabled: false}, daily_pattern: false}")
-        values = measured(settings, identity, 40_000).values
+        settings = sensor_settings(tmp_path, identity, "{anomalies: {enabled: false}, daily_pattern: false}")
+        values = generate_block(settings, identity, 40_000).values
         deviations[identity.firmware_version] = dict(zip(channels(settings), values.std(axis=1).tolist(), strict=True))
     error = 1 / sqrt(2 * 40_000)
 
@@ -149,7 +151,7 @@ def test_a_steady_voltage_is_as_noisy_in_an_anomaly(tmp_path: Path) -> None:
     """The noise factor is of the normal value, whatever the healthy deviation is."""
     for identity in (NEW, PLAIN):
         _, struck, _ = struck_and_healthy(tmp_path, identity, "noise")
-        channel = channels(told(tmp_path, identity))["voltage"]
+        channel = channels(sensor_settings(tmp_path, identity))["voltage"]
 
         assert 2.4 == pytest.approx(sqrt(struck[2].std() ** 2 - channel.std_dev**2), rel=SIGMAS / sqrt(2 * 25_000))
 
@@ -160,22 +162,22 @@ def test_a_steady_voltage_is_as_noisy_in_an_anomaly(tmp_path: Path) -> None:
 )
 def test_a_model_prefers_a_type(model: str, kind: str, factor: float, tmp_path: Path) -> None:
     """Its odds against the other types are that many times as high, in the episodes that there are."""
-    types = ", ".join(f"{name}: {{duration_readings: 4}}" for name in NAMES)
+    types = ", ".join(f"{name}: {{duration_readings: 4}}" for name in ANOMALY_TYPES)
     config = f"anomalies: {{probability: 0.2, types: {{{types}}}}}"
     shares = {}
     for identity in (PLAIN, replace(PLAIN, model=model)):
-        settings = told(tmp_path, identity, config)
-        struck = [episode.kind for episode in plan(settings, identity).episodes(0, 100_000)]
+        settings = sensor_settings(tmp_path, identity, config)
+        struck = [episode.kind for episode in generator_of(settings, identity).episodes(0, 100_000)]
         shares[identity.model] = struck.count(kind) / len(struck)
     odds = {name: share / (1 - share) for name, share in shares.items()}
 
     assert factor == pytest.approx(odds[model] / odds[None], rel=0.02)
 
 
-@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("kind", ANOMALY_TYPES)
 def test_a_severe_maker_lacks_no_type(kind: str, tmp_path: Path) -> None:
     """DataSense has every type of anomaly, a fifth less of each."""
-    plain, severe = (found(told(tmp_path, identity), kind) for identity in (PLAIN, SEVERE))
+    plain, severe = (found(sensor_settings(tmp_path, identity), kind) for identity in (PLAIN, SEVERE))
 
     assert 0.8 * plain.share == pytest.approx(severe.share, rel=1e-15)
 
@@ -192,7 +194,7 @@ def test_a_catalogue_may_make_anything_steadier(tmp_path: Path) -> None:
         "  models: {A1: {std_dev: {temperature: 3, sound: 7}}}\n"
     )
     identity = replace(VIBE, manufacturer="Acme", model="A1", firmware_version="1.4")
-    settings = channels(told(tmp_path, identity, "", tmp_path / "more.yaml"))
+    settings = channels(sensor_settings(tmp_path, identity, "", tmp_path / "more.yaml"))
 
     assert (3.0, 0.0, 0.35) == tuple(settings[name].std_dev for name in ("temperature", "vibration", "voltage"))
     assert 2.0 == settings["temperature"].daily_amplitude

@@ -13,8 +13,8 @@ import pytest
 
 from fleet.configuration.surroundings import surroundings_of
 from fleet.errors import UserError
-from tests.behaviour.sensors import CATALOGUE, VIBE, channels, measured, told
-from tests.worker.samples import SECOND
+from tests.behaviour.sensors import CATALOGUE, VIBE, channels, generate_block, sensor_settings
+from tests.worker.samples import SECOND_US
 from worker.generation import Block
 from worker.spec import Identity
 
@@ -62,23 +62,25 @@ def test_a_config_tells_them_for_all(tmp_path: Path) -> None:
     """Or turns them off; a name that is not known is an error that lists those that are."""
     there = replace(VIBE, location="Factory A")
 
-    assert 3.0 == channels(told(tmp_path, there))["temperature"].working_hours
-    assert 0.0 == channels(told(tmp_path, there, "surroundings: none"))["temperature"].working_hours
-    assert 5.0 == channels(told(tmp_path, there, "surroundings: outdoor"))["temperature"].daily_amplitude
-    assert told(tmp_path, VIBE) == told(tmp_path, there, "surroundings: none")
+    assert 3.0 == channels(sensor_settings(tmp_path, there))["temperature"].working_hours
+    assert 0.0 == channels(sensor_settings(tmp_path, there, "surroundings: none"))["temperature"].working_hours
+    assert 5.0 == channels(sensor_settings(tmp_path, there, "surroundings: outdoor"))["temperature"].daily_amplitude
+    assert sensor_settings(tmp_path, VIBE) == sensor_settings(tmp_path, there, "surroundings: none")
     with pytest.raises(UserError, match=r"fleet.yaml:1:15: surroundings: 'moon' is not one of auto, none, factory, w"):
-        told(tmp_path, VIBE, "surroundings: moon")
+        sensor_settings(tmp_path, VIBE, "surroundings: moon")
 
 
 def week(folder: Path, location: str, timezone: str = "UTC", text: str = HEALTHY) -> Block:
     """A week from Monday 00:00 UTC, a reading every 200 s."""
     identity = replace(VIBE, location=location, timezone=timezone)
-    return measured(told(folder, identity, text), identity, WEEK, round(MONDAY.timestamp()) * SECOND)
+    return generate_block(
+        sensor_settings(folder, identity, text), identity, WEEK, round(MONDAY.timestamp()) * SECOND_US
+    )
 
 
 def local(block: Block, timezone: str) -> list[datetime]:
     zone = ZoneInfo(timezone)
-    return [datetime.fromtimestamp(time / SECOND, UTC).astimezone(zone) for time in block.times.tolist()]
+    return [datetime.fromtimestamp(time / SECOND_US, UTC).astimezone(zone) for time in block.times.tolist()]
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Asia/Tokyo", "America/Denver"])
@@ -102,14 +104,16 @@ def test_hours_follow_the_clock_when_it_changes(tmp_path: Path) -> None:
     there, elsewhere = (week(tmp_path, place, "America/New_York") for place in ("Factory 1", "Hall 1"))
     warm = (there.values[0] - elsewhere.values[0]) > 2.9
     sunday_on = replace(VIBE, location="Factory 1", timezone="America/New_York")
-    start = round((MONDAY + timedelta(days=6)).timestamp()) * SECOND
-    later = measured(told(tmp_path, sunday_on, HEALTHY), sunday_on, WEEK // 3, start)
-    plain = measured(told(tmp_path, replace(sunday_on, location="Hall"), HEALTHY), sunday_on, WEEK // 3, start)
+    start = round((MONDAY + timedelta(days=6)).timestamp()) * SECOND_US
+    later = generate_block(sensor_settings(tmp_path, sunday_on, HEALTHY), sunday_on, WEEK // 3, start)
+    plain = generate_block(
+        sensor_settings(tmp_path, replace(sunday_on, location="Hall"), HEALTHY), sunday_on, WEEK // 3, start
+    )
     first = int(np.flatnonzero(later.values[0] - plain.values[0] > 2.9)[0])
 
-    assert 14 == datetime.fromtimestamp(int(there.times[np.flatnonzero(warm)[0]]) / SECOND, UTC).hour
-    assert 13 == datetime.fromtimestamp(int(later.times[first]) / SECOND, UTC).hour
-    assert 0 == datetime.fromtimestamp(int(later.times[first]) / SECOND, UTC).weekday()
+    assert 14 == datetime.fromtimestamp(int(there.times[np.flatnonzero(warm)[0]]) / SECOND_US, UTC).hour
+    assert 13 == datetime.fromtimestamp(int(later.times[first]) / SECOND_US, UTC).hour
+    assert 0 == datetime.fromtimestamp(int(later.times[first]) / SECOND_US, UTC).weekday()
 
 
 def test_a_warehouse_is_steadier_and_shakes_more(tmp_path: Path) -> None:
@@ -120,7 +124,7 @@ def test_a_warehouse_is_steadier_and_shakes_more(tmp_path: Path) -> None:
     error = SIGMAS / sqrt(WEEK)
 
     assert [0.5, 1.5, 1.0] == pytest.approx((there / elsewhere).tolist(), rel=error)
-    swinging = channels(told(tmp_path, replace(VIBE, location="Warehouse B")))
+    swinging = channels(sensor_settings(tmp_path, replace(VIBE, location="Warehouse B")))
     assert (1.0, 1.0) == (swinging["temperature"].daily_amplitude, swinging["temperature"].std_dev)
     assert 2.25 == pytest.approx((there[1] / elsewhere[1]) ** 2, rel=2 * error)
 
@@ -142,7 +146,7 @@ def test_outdoors_the_day_swings_more(tmp_path: Path) -> None:
 def test_without_the_daily_pattern_nothing_follows_the_clock(tmp_path: Path) -> None:
     """Neither the swing nor the working hours."""
     for place in ("Factory A", "Outdoor - Area 1"):
-        told_there = channels(told(tmp_path, replace(VIBE, location=place), "daily_pattern: false"))
+        told_there = channels(sensor_settings(tmp_path, replace(VIBE, location=place), "daily_pattern: false"))
 
         assert (0.0, 0.0) == (told_there["temperature"].daily_amplitude, told_there["temperature"].working_hours)
 
@@ -158,7 +162,9 @@ def test_a_catalogue_may_add_surroundings_and_change_those_there_are(tmp_path: P
         "    channels: {temperature: {working_hours: 4}}\n"
         "  warehouse: {channels: {temperature: {std_dev: 0.25}}}\n"
     )
-    baker, warehouse = (told(tmp_path, replace(VIBE, location=f"{name} 1"), "", more) for name in ("Bakery", "Depot"))
+    baker, warehouse = (
+        sensor_settings(tmp_path, replace(VIBE, location=f"{name} 1"), "", more) for name in ("Bakery", "Depot")
+    )
 
     assert (2, 6, 7) == (baker.working_hours.begin, baker.working_hours.end, baker.working_hours.days)
     assert 8.0 == channels(baker)["temperature"].working_hours
@@ -183,7 +189,7 @@ def test_an_error_in_them_has_its_place(text: str, message: str, tmp_path: Path)
     """One line."""
     (tmp_path / "more.yaml").write_text(text)
     with pytest.raises(UserError) as refused:
-        told(tmp_path, VIBE, "", tmp_path / "more.yaml")
+        sensor_settings(tmp_path, VIBE, "", tmp_path / "more.yaml")
 
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from tests.browser.window import Window
-from tests.conftest import children, lives
-from tests.e2e.running import Running
+from tests.conftest import children, is_running
+from tests.e2e.running import FleetProcess
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -31,7 +31,7 @@ def _no_child_is_left() -> Iterator[None]:
     """Fleet and browser are for all tests in here, and begin processes as they go: none outlives the last test."""
     before = children()
     yield
-    left = [process for process in children() - before if lives(process)]
+    left = [process for process in children() - before if is_running(process)]
     _, left = psutil.wait_procs(left, timeout=5.0) if left else ([], [])
     for process in left:
         process.kill()
@@ -39,11 +39,11 @@ def _no_child_is_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="package")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetProcess]:
     folder = tmp_path_factory.mktemp("browser")
     config = folder / "fleet.yaml"
     config.write_text(CONFIG)
-    running = Running(folder / "data", folder / "output", "-c", config, "--seed", 5)
+    running = FleetProcess(folder / "data", folder / "output", "-c", config, "--seed", 5)
     try:
         yield running.ready()
     finally:

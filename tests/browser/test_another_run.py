@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.browser.window import Window
-from tests.e2e.running import Running
+from tests.e2e.running import FleetProcess
 
 pytestmark = pytest.mark.browser
 
 
 @contextmanager
-def fleet(folder: Path, *arguments: object) -> Iterator[Running]:
+def fleet(folder: Path, *arguments: object) -> Iterator[FleetProcess]:
     folder.mkdir()
-    running = Running(folder / "data", folder / "output", "--replicas", 3, *arguments)
+    running = FleetProcess(folder / "data", folder / "output", "--replicas", 3, *arguments)
     try:
         yield running.ready()
     finally:

@@ -9,12 +9,12 @@ import psutil
 import pytest
 
 from tests.browser.window import Window
-from tests.e2e.running import Running
+from tests.e2e.running import FleetProcess
 
 pytestmark = pytest.mark.browser
 
 
-def test_it_loads_quietly(running: Running, window: Window) -> None:
+def test_it_loads_quietly(running: FleetProcess, window: Window) -> None:
     """Nothing on the console, no request to anywhere else, a cell for each of the fifty, and every part says something."""
     page = window.open(running.url)
 
@@ -33,7 +33,7 @@ def test_it_loads_quietly(running: Running, window: Window) -> None:
     assert page.locator("#events .event").count() >= 1
 
 
-def test_pointing_tells_and_clicking_opens(running: Running, window: Window) -> None:
+def test_pointing_tells_and_clicking_opens(running: FleetProcess, window: Window) -> None:
     page = window.open(running.url)
     box = page.locator("#grid").bounding_box()
     assert box
@@ -43,7 +43,7 @@ def test_pointing_tells_and_clicking_opens(running: Running, window: Window) -> 
     page.wait_for_url(f"**/sensors/{running.sensors[0]}")
 
 
-def test_a_killed_worker_shows_and_clears(running: Running, window: Window) -> None:
+def test_a_killed_worker_shows_and_clears(running: FleetProcess, window: Window) -> None:
     """Within five seconds, both."""
     page = window.open(running.url)
     sensor = running.sensors[7]
@@ -54,7 +54,7 @@ def test_a_killed_worker_shows_and_clears(running: Running, window: Window) -> N
     begun = time.monotonic()
     psutil.Process(old.pid).kill()
     window.until(f"{restarts} === '1' || document.querySelector('#rows .pill').textContent !== 'healthy'")
-    running.replaced(sensor, old)
+    running.wait_for_replacement(sensor, old)
     window.until(f"{restarts} === '1' && document.querySelector('#rows .pill').textContent === 'healthy'")
     window.until("document.querySelector('#verdict').textContent === 'healthy'")
 
@@ -62,7 +62,7 @@ def test_a_killed_worker_shows_and_clears(running: Running, window: Window) -> N
     window.until("sensor => document.querySelector('#events').textContent.includes(sensor)", sensor)
 
 
-def test_filter_and_sort(running: Running, window: Window) -> None:
+def test_filter_and_sort(running: FleetProcess, window: Window) -> None:
     """The table shows what matches, in the order asked for, and only rows that are in view exist."""
     page = window.open(running.url)
     window.until("document.querySelector('#rows').classList.contains('live')")
@@ -79,7 +79,7 @@ def test_filter_and_sort(running: Running, window: Window) -> None:
     page.wait_for_url(f"**/sensors/{running.sensors[3]}")
 
 
-def test_colours_by_a_measure(running: Running, window: Window) -> None:
+def test_colours_by_a_measure(running: FleetProcess, window: Window) -> None:
     page = window.open(running.url)
     window.until("document.querySelector('#legend').textContent.includes('healthy')")
     page.select_option("#measure", "channel:temperature")
@@ -87,7 +87,7 @@ def test_colours_by_a_measure(running: Running, window: Window) -> None:
     window.until("document.querySelector('#legend').textContent.includes('°C')")
 
 
-def test_nothing_moves_when_it_comes_alive(running: Running, window: Window) -> None:
+def test_nothing_moves_when_it_comes_alive(running: FleetProcess, window: Window) -> None:
     """No layout shift to speak of between the page as the server wrote it and the one that lives."""
     window.page.add_init_script(
         "window.shift = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
@@ -101,7 +101,7 @@ def test_nothing_moves_when_it_comes_alive(running: Running, window: Window) -> 
 
 
 @pytest.mark.parametrize("size", [(390, 844), (1920, 1080)], ids=["phone", "wide"])
-def test_no_page_is_wider_than_the_screen(running: Running, window: Window, size: tuple[int, int]) -> None:
+def test_no_page_is_wider_than_the_screen(running: FleetProcess, window: Window, size: tuple[int, int]) -> None:
     window.page.set_viewport_size({"width": size[0], "height": size[1]})
     for path in ("/", f"/sensors/{running.sensors[0]}"):
         page = window.open(running.url + path)
@@ -109,7 +109,7 @@ def test_no_page_is_wider_than_the_screen(running: Running, window: Window, size
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
 
 
-def test_colours_are_light_or_dark(running: Running, window: Window) -> None:
+def test_colours_are_light_or_dark(running: FleetProcess, window: Window) -> None:
     """As the system has it, or as the switch says, which is remembered."""
     window.page.emulate_media(color_scheme="dark")
     page = window.open(running.url)
@@ -122,10 +122,10 @@ def test_colours_are_light_or_dark(running: Running, window: Window) -> None:
     assert page.evaluate(brightness) > 600
 
 
-def test_the_server_goes_and_comes_back(running: Running, window: Window) -> None:
+def test_the_server_goes_and_comes_back(running: FleetProcess, window: Window) -> None:
     """It says that it is not up to date, and goes on by itself once there is an answer."""
     page = window.open(running.url)
-    http = running.beside()["http"]
+    http = running.helper_processes()["http"]
     window.expected = ("ERR_", "Failed to load resource")
     page.route("**/api/snapshot", lambda route: route.abort())
     window.until("document.querySelector('#link').textContent === 'lost'")
@@ -137,7 +137,7 @@ def test_the_server_goes_and_comes_back(running: Running, window: Window) -> Non
     window.until("document.querySelector('#verdict').textContent === 'healthy'")
 
 
-def test_a_page_says_who_is_not_there(running: Running, window: Window) -> None:
+def test_a_page_says_who_is_not_there(running: FleetProcess, window: Window) -> None:
     window.expected = ("404",)
     page = window.page
     page.goto(f"{running.url}/sensors/NOBODY")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleet.control.call import call
+from fleet.control.call import send_command
 from tests.browser.window import Window
-from tests.e2e.running import Running, wait_for
+from tests.e2e.running import FleetProcess, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Dialog
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-def token(running: Running) -> str:
+def token(running: FleetProcess) -> str:
     return (running.data / "run" / "token").read_text().strip()
 
 
-def unlock(running: Running, window: Window) -> None:
+def unlock(running: FleetProcess, window: Window) -> None:
     window.page.fill("#token", token(running))
     window.page.click("#unlock")
     window.page.wait_for_selector('#lock[data-state="open"]')
 
 
-def test_the_page_of_a_sensor(running: Running, window: Window) -> None:
+def test_the_page_of_a_sensor(running: FleetProcess, window: Window) -> None:
     """Its channels with what they measure, its identity, its epochs, its database, its log."""
     sensor = running.sensors[2]
     page = window.open(f"{running.url}/sensors/{sensor}")
@@ -43,7 +43,7 @@ def test_the_page_of_a_sensor(running: Running, window: Window) -> None:
     assert "log" in page.inner_text(".log").lower()
 
 
-def test_a_spike_is_injected_and_seen(running: Running, window: Window) -> None:
+def test_a_spike_is_injected_and_seen(running: FleetProcess, window: Window) -> None:
     """On the page as a shaded episode, under events, and in the database with its label."""
     sensor = running.sensors[11]
     page = window.open(f"{running.url}/sensors/{sensor}")
@@ -66,7 +66,7 @@ def test_a_spike_is_injected_and_seen(running: Running, window: Window) -> None:
     window.until("document.querySelector('#events').textContent.includes('inject')")
 
 
-def test_pause_and_resume(running: Running, window: Window) -> None:
+def test_pause_and_resume(running: FleetProcess, window: Window) -> None:
     """It is seen on the page, and takes effect."""
     sensor = running.sensors[12]
     page = window.open(f"{running.url}/sensors/{sensor}")
@@ -77,12 +77,12 @@ def test_pause_and_resume(running: Running, window: Window) -> None:
     window.until("document.querySelector('#state').textContent === 'healthy'")
 
 
-def test_an_injection_into_all_is_taken_back(running: Running, window: Window) -> None:
+def test_an_injection_into_all_is_taken_back(running: FleetProcess, window: Window) -> None:
     """On the page of one that no list of the first twenty names: its events tell of it, and the page asks before it ends
     for all of them. After that there is nothing left to take back."""
     page = window.open(f"{running.url}/sensors/{running.sensors[30]}")
     unlock(running, window)
-    call(running.data / "run" / "control.sock", 10, command="inject", type="noise", seconds=300.0, id="for-all")
+    send_command(running.data / "run" / "control.sock", 10, command="inject", type="noise", seconds=300.0, id="for-all")
     window.until("document.querySelector('#events').textContent.includes('for-all')")
     asked: list[str] = []
 
@@ -99,7 +99,7 @@ def test_an_injection_into_all_is_taken_back(running: Running, window: Window) -
     window.until("document.querySelector('#outcome').textContent === 'no injection is running or planned'")
 
 
-def test_without_the_token_nothing_happens(running: Running, window: Window) -> None:
+def test_without_the_token_nothing_happens(running: FleetProcess, window: Window) -> None:
     """The controls are there to be seen, locked, and the page tells where the token is. Whoever asks anyway is refused."""
     page = window.open(running.url)
     window.until("document.querySelector('#lock-how').textContent.includes('token')")
@@ -119,7 +119,7 @@ def test_without_the_token_nothing_happens(running: Running, window: Window) -> 
     assert {401, 403} == {refused(running, {}), refused(running, {"Authorization": "Bearer wrong"})}
 
 
-def refused(running: Running, headers: dict[str, str]) -> int:
+def refused(running: FleetProcess, headers: dict[str, str]) -> int:
     body = json.dumps({"count": 3}).encode()
     asked = urllib.request.Request(
         running.url + "/api/scale", body, {"Content-Type": "application/json", **headers}, method="POST"
@@ -130,7 +130,7 @@ def refused(running: Running, headers: dict[str, str]) -> int:
         return answer.value.code
 
 
-def test_the_token_is_kept_for_this_tab_only(running: Running, window: Window) -> None:
+def test_the_token_is_kept_for_this_tab_only(running: FleetProcess, window: Window) -> None:
     """A reload keeps it; it is in no cookie, no address and no storage that outlasts the tab."""
     page = window.open(running.url)
     unlock(running, window)

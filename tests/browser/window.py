@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-PATIENCE = 30_000
+TIMEOUT_MS = 30_000
 
 
 class Window:
@@ -35,7 +35,7 @@ class Window:
         self.hosts: set[str] = set()
         self.expected: tuple[str, ...] = ()
         self._context = self._browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
-        self._context.set_default_timeout(PATIENCE)
+        self._context.set_default_timeout(TIMEOUT_MS)
         self.page = self._context.new_page()
         self.page.on("console", lambda message: self._note(message.type, f"{message.text} ({message.location['url']})"))
         self.page.on("pageerror", lambda error: self._note("error", str(error)))
@@ -58,9 +58,9 @@ class Window:
     def until(self, condition: str, argument: Any = None) -> None:
         """Wait until a JavaScript expression (or function of `argument`) is true. Asked from outside: the page's own
         policy lets nobody evaluate a text in it."""
-        end = time.monotonic() + PATIENCE / 1000
+        end = time.monotonic() + TIMEOUT_MS / 1000
         while not self.page.evaluate(condition, argument):
-            assert time.monotonic() < end, f"not within {PATIENCE / 1000:g} s: {condition}"
+            assert time.monotonic() < end, f"not within {TIMEOUT_MS / 1000:g} s: {condition}"
             self.page.wait_for_timeout(50)
 
     def close(self) -> None:

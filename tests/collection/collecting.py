@@ -11,16 +11,16 @@ from typing import Any
 
 from tests.e2e.running import ENVIRONMENT, command
 
-QUIET = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("COLLECT_")}
+CLEAN_ENVIRONMENT = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("COLLECT_")}
 
 
-class Collecting:
+class CollectProcess:
     """One collector that runs until it is ended."""
 
     def __init__(self, data: Path, target: str, *arguments: object, **environment: str) -> None:
         self.process = subprocess.Popen(
             command("collect", "--data-dir", data, "--to", target, "--json", *arguments),
-            env=QUIET | environment,
+            env=CLEAN_ENVIRONMENT | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -28,14 +28,14 @@ class Collecting:
             start_new_session=True,
         )
 
-    def ended(self, seconds: float = 60.0) -> tuple[int, dict[str, Any], str]:
+    def wait(self, seconds: float = 60.0) -> tuple[int, dict[str, Any], str]:
         """Its exit code, its summary, what it said on stderr."""
         out, said = self.process.communicate(timeout=seconds)
         return self.process.returncode, json.loads(out) if out.strip() else {}, said
 
     def terminate(self) -> tuple[int, dict[str, Any], str]:
         self.process.send_signal(signal.SIGTERM)
-        return self.ended()
+        return self.wait()
 
     def kill(self) -> None:
         if self.process.poll() is None:
@@ -45,12 +45,12 @@ class Collecting:
 
 def collect(data: Path, target: str, *arguments: object, **environment: str) -> tuple[int, dict[str, Any], str]:
     """One sweep."""
-    return Collecting(data, target, "--once", *arguments, **environment).ended()
+    return CollectProcess(data, target, "--once", *arguments, **environment).wait()
 
 
-def delivered(summary: dict[str, Any]) -> int:
-    return sum(account["delivered"] for account in summary["databases"])
+def count_delivered(summary: dict[str, Any]) -> int:
+    return sum(database["delivered"] for database in summary["databases"])
 
 
-def duplicates(summary: dict[str, Any]) -> int:
-    return sum(account["duplicates"] for account in summary["databases"])
+def count_duplicates(summary: dict[str, Any]) -> int:
+    return sum(database["duplicates"] for database in summary["databases"])

@@ -5,44 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fleet.comparison.against import Against, compare
+from fleet.comparison.against import ComparisonOptions, compare
 from fleet.comparison.delivery_verdict import DeliveryVerdict
 from fleet.verification.findings import Finding
 from tests.collection.swept import sweep
-from tests.fleet.damage import ask, damage, write
+from tests.fleet.damage import damage, select, write_database
 from tests.worker.samples import IDENTITY
 
 NAME = f"{IDENTITY.sensor_id}.db"
 
 
-def against(central: Path, **given: Any) -> Against:
-    return Against(f"sqlite:///{central}", **given)
+def against(central: Path, **given: Any) -> ComparisonOptions:
+    return ComparisonOptions(f"sqlite:///{central}", **given)
 
 
-def delivered(tmp_path: Path, seconds: float = 1499) -> Path:
+def deliver_sample(tmp_path: Path, seconds: float = 1499) -> Path:
     """A central database with all that a sensor generated."""
     (tmp_path / "data").mkdir()
-    write(tmp_path / "data" / NAME, seconds)
+    write_database(tmp_path / "data" / NAME, seconds)
     sweep(tmp_path / "data", tmp_path / "central.db")
     return tmp_path / "central.db"
 
 
-def found(central: Path, **given: Any) -> DeliveryVerdict:
+def compare_central(central: Path, **given: Any) -> DeliveryVerdict:
     return compare(central.with_name("data"), against(central, **given))
 
 
-def only(central: Path, kind: str) -> Finding:
+def only_finding(central: Path, kind: str) -> Finding:
     """The one finding that there is, of that sensor and its database."""
-    verdict = found(central)
+    verdict = compare_central(central)
     assert {kind: 1} == verdict.counts
     (finding,) = verdict.findings
     assert (kind, IDENTITY.sensor_id, NAME) == (finding.kind, finding.sensor_id, finding.database)
     return finding
 
 
-def again(central: Path, row: int, seq: str, **values: Any) -> None:
+def insert_copy(central: Path, row: int, seq: str, **values: Any) -> None:
     """Insert a copy of a row, with other values."""
-    names = [name for (name,) in ask(central, "SELECT name FROM pragma_table_info('sensor_readings')")[1:]]
+    names = [name for (name,) in select(central, "SELECT name FROM pragma_table_info('sensor_readings')")[1:]]
     shown = {name: repr(value) for name, value in values.items()} | ({"seq": seq} if seq else {})
     selected = ",".join(shown.get(name, name) for name in names)
     own = f"{values['id']}" if "id" in values else "NULL"

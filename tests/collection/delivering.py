@@ -11,25 +11,27 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from fleet.collection.target import Failed
-from fleet.targets.exchange import Deadlines
-from fleet.targets.http_target import USUAL_DEADLINES, HttpTarget
-from fleet.targets.patience import Patience
+from fleet.collection.target import DeliveryFailed
+from fleet.targets.exchange import HttpTimeouts
+from fleet.targets.http_target import DEFAULT_TIMEOUTS, HttpTarget
+from fleet.targets.patience import RetryPolicy
 from tests.collection.scripted import batch
 
-ONE = frozenset({1})
-QUICK = Deadlines(read=0.3)
+FIRST_ID = frozenset({1})
+SHORT_TIMEOUTS = HttpTimeouts(read=0.3)
 """For servers that never answer; any other may take its time on a busy machine."""
 
 
-def brief(attempts: int = 2, pauses: list[float] | None = None) -> Patience:
+def retry_without_waiting(attempts: int = 2, pauses: list[float] | None = None) -> RetryPolicy:
     """Waits for nothing; `pauses` is told how long it would have."""
-    return Patience(attempts=attempts, sleep=(pauses if pauses is not None else []).append)
+    return RetryPolicy(attempts=attempts, sleep=(pauses if pauses is not None else []).append)
 
 
-def failure(url: str, kind: type[Failed], attempts: int = 2, deadlines: Deadlines = USUAL_DEADLINES) -> str:
+def delivery_error(
+    url: str, kind: type[DeliveryFailed], attempts: int = 2, timeouts: HttpTimeouts = DEFAULT_TIMEOUTS
+) -> str:
     """What is told of it that a batch does not arrive there, but for how many seconds it took."""
-    target = HttpTarget(url, patience=brief(attempts), deadlines=deadlines)
+    target = HttpTarget(url, retry=retry_without_waiting(attempts), timeouts=timeouts)
     with closing(target), pytest.raises(kind) as raised:
         target.deliver(batch(1))
     assert type(raised.value) is kind
@@ -37,7 +39,7 @@ def failure(url: str, kind: type[Failed], attempts: int = 2, deadlines: Deadline
 
 
 @contextmanager
-def talking(talk: Callable[[socket.socket], object]) -> Iterator[str]:
+def raw_server(talk: Callable[[socket.socket], object]) -> Iterator[str]:
     """The URL of a server that does what it is told with one connection."""
 
     def serve() -> None:
@@ -52,7 +54,7 @@ def talking(talk: Callable[[socket.socket], object]) -> Iterator[str]:
         thread.join()
 
 
-def request(connection: socket.socket) -> None:
+def read_request(connection: socket.socket) -> None:
     """Reads one to its end."""
     with connection.makefile("rb") as file:
         head = http.client.parse_headers(file) if file.readline() else None

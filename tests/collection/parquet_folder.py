@@ -9,15 +9,15 @@ from typing import Any
 from pyarrow import dataset
 
 from fleet.targets.parquet_target import ParquetTarget
-from fleet.targets.patience import Patience
+from fleet.targets.patience import RetryPolicy
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
-NINE, TEN = "date=2026-01-01/hour=09", "date=2026-01-01/hour=10"
+HOUR_9, HOUR_10 = "date=2026-01-01/hour=09", "date=2026-01-01/hour=10"
 """Where the readings up to the tenth of `samples` belong, and the later ones."""
 
 
-def target(folder: Path, patience: Patience | None = None) -> ParquetTarget:
-    return ParquetTarget(folder, lambda: NOW, patience)
+def target(folder: Path, retry: RetryPolicy | None = None) -> ParquetTarget:
+    return ParquetTarget(folder, lambda: NOW, retry)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 Fixtures, which tests/collection/conftest.py has for all tests beside it:
 
 `postgres` is a server for a module, `postgres_url` an empty schema there, `postgres_target` makes targets. A test
-that stops the server takes one of its own (`with PostgresServer.made() as server`), for the processes of the shared one
+that stops the server takes one of its own (`with PostgresServer.started() as server`), for the processes of the shared one
 must not change under it.
 """
 
@@ -28,10 +28,10 @@ import psutil
 import psycopg
 import pytest
 
-from fleet.targets.patience import Patience
+from fleet.targets.patience import RetryPolicy
 from fleet.targets.postgres_target import PostgresTarget
 
-Make = Callable[..., PostgresTarget]
+MakeTarget = Callable[..., PostgresTarget]
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ SETTINGS = {
 }
 
 
-def installed() -> Path | None:
+def find_programs() -> Path | None:
     """The folder with the programs of the server, of the newest version there is."""
     found = shutil.which("postgres")
     folders = [Path(found).resolve().parent] if found else []
@@ -91,9 +91,9 @@ class PostgresServer:
 
     @classmethod
     @contextmanager
-    def made(cls) -> Iterator[PostgresServer]:
+    def started(cls) -> Iterator[PostgresServer]:
         """One that runs, until the end of the block. Skips the test where PostgreSQL is not installed."""
-        programs = installed()
+        programs = find_programs()
         if programs is None:
             pytest.skip("no PostgreSQL server here: no initdb and postgres on the path or in /usr/lib/postgresql")
         folder = Path(tempfile.mkdtemp(prefix="fleet-postgres-"))
@@ -171,7 +171,7 @@ class PostgresServer:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
-    with PostgresServer.made() as server:
+    with PostgresServer.started() as server:
         yield server
 
 
@@ -181,12 +181,12 @@ def postgres_url(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture
-def postgres_target() -> Iterator[Make]:
+def postgres_target() -> Iterator[MakeTarget]:
     """Makes targets, which are closed at the end of the test. They pause a tenth of a second at most."""
     made = []
 
-    def target(url: str, patience: float = 30.0, statement_seconds: float = 30.0) -> PostgresTarget:
-        brisk = Patience(patience, attempts=1000, sleep=lambda pause: time.sleep(min(pause, 0.1)))
+    def target(url: str, retry_seconds: float = 30.0, statement_seconds: float = 30.0) -> PostgresTarget:
+        brisk = RetryPolicy(retry_seconds, attempts=1000, sleep=lambda pause: time.sleep(min(pause, 0.1)))
         made.append(PostgresTarget(url, lambda: NOW, brisk, statement_seconds))
         return made[-1]
 

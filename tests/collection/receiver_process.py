@@ -25,10 +25,10 @@ DEADLINE = 30.0
 JSON = {"Content-Type": "application/json"}
 BATCH = "/api/readings/batch"
 
-Answer = tuple[int, Any, Mapping[str, str]]
+Response = tuple[int, Any, Mapping[str, str]]
 
 
-class Receiver:
+class ReceiverProcess:
     """A running one. `database` is what it writes to."""
 
     def __init__(self, database: Path, *flags: str, token: str | None = None) -> None:
@@ -46,10 +46,10 @@ class Receiver:
         # What does not start closes its output; what hangs is killed, which does so too.
         watch = threading.Timer(DEADLINE, self.process.kill)
         watch.start()
-        self.begun = self.process.stdout.readline()
+        self.first_line = self.process.stdout.readline()
         watch.cancel()
-        told = re.search(r"http://127\.0\.0\.1:(\d+)/", self.begun)
-        assert told, f"{self.begun!r} {self.process.communicate()}"
+        told = re.search(r"http://127\.0\.0\.1:(\d+)/", self.first_line)
+        assert told, f"{self.first_line!r} {self.process.communicate()}"
         self.port = int(told[1])
 
     def connect(self) -> http.client.HTTPConnection:
@@ -58,28 +58,28 @@ class Receiver:
     def raw(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE)
 
-    def post(self, document: Any, path: str = BATCH, headers: Mapping[str, str] = {}) -> Answer:
+    def post(self, document: Any, path: str = BATCH, headers: Mapping[str, str] = {}) -> Response:
         """`document` as JSON, or bytes as they are."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         connection = self.connect()
         try:
             connection.request("POST", path, body, {**JSON, **headers})
-            return said(connection.getresponse())
+            return parse_response(connection.getresponse())
         finally:
             connection.close()
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         connection = self.connect()
         try:
             connection.request("GET", path)
-            return said(connection.getresponse())
+            return parse_response(connection.getresponse())
         finally:
             connection.close()
 
     def signal(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def ended(self) -> tuple[int, str, str]:
+    def wait(self) -> tuple[int, str, str]:
         """Exit code, the rest of what it printed, and what it complained of, once it has ended by itself."""
         printed, complained = self.process.communicate(timeout=DEADLINE)
         return self.process.returncode, printed, complained
@@ -87,7 +87,7 @@ class Receiver:
     def stop(self) -> str:
         """End it as a user does; its last line."""
         self.signal()
-        code, printed, complained = self.ended()
+        code, printed, complained = self.wait()
         assert (0, "") == (code, complained)
         return printed
 
@@ -102,15 +102,15 @@ class Receiver:
             connection.close()
 
 
-def said(response: http.client.HTTPResponse) -> Answer:
+def parse_response(response: http.client.HTTPResponse) -> Response:
     body = response.read()
     headers = dict(response.getheaders())
     return response.status, json.loads(body) if "json" in headers["Content-Type"] else body.decode(), headers
 
 
 @contextmanager
-def receiving(database: Path, *flags: str, token: str | None = None) -> Iterator[Receiver]:
-    receiver = Receiver(database, *flags, token=token)
+def receiving(database: Path, *flags: str, token: str | None = None) -> Iterator[ReceiverProcess]:
+    receiver = ReceiverProcess(database, *flags, token=token)
     try:
         yield receiver
     finally:

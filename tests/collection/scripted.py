@@ -16,11 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fleet.collection.batch import NOTHING, Batch, Row, Source, Table
+from fleet.collection.batch import NO_ROWS, Batch, Row, SourceDatabase, TableRows
 
 COLUMNS = ("id", "timestamp", "sensor_id", "temperature", "anomaly_type", "synced", "seq")
 GENERATION = "0f8fad5b-d9cb-469f-a165-70867728950e"
-SOURCE = Source(Path("KIN_569899.db"), "north/KIN_569899.db", GENERATION, COLUMNS)
+SOURCE = SourceDatabase(Path("KIN_569899.db"), "north/KIN_569899.db", GENERATION, COLUMNS)
 
 
 def reading(number: int, temperature: Any = 21.5) -> Row:
@@ -28,7 +28,7 @@ def reading(number: int, temperature: Any = 21.5) -> Row:
     return (number, "2026-01-01T00:00:00.000000+00:00", "KIN_569899", temperature, None, 0, number + 100)
 
 
-def batch(*ids: int, episodes: Table = NOTHING) -> Batch:
+def batch(*ids: int, episodes: TableRows = NO_ROWS) -> Batch:
     return Batch(SOURCE, tuple(reading(number) for number in ids), episodes)
 
 
@@ -38,7 +38,7 @@ def key(number: int) -> str:
 
 
 @dataclass(frozen=True)
-class Scripted:
+class ScriptedResponse:
     """An answer. `raw`, if any, is all that is sent before the connection is closed; `hangs` sends nothing at all."""
 
     status: int = 200
@@ -48,9 +48,9 @@ class Scripted:
     hangs: bool = False
 
 
-def in_json(status: int, document: Any, **headers: str) -> Scripted:
+def json_response(status: int, document: Any, **headers: str) -> ScriptedResponse:
     told = [("Content-Type", "application/json"), *((name.replace("_", "-"), value) for name, value in headers.items())]
-    return Scripted(status, json.dumps(document).encode(), told)
+    return ScriptedResponse(status, json.dumps(document).encode(), told)
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class Request:
 
 
 @dataclass
-class Script:
-    answers: Sequence[Scripted]
+class ResponseScript:
+    answers: Sequence[ScriptedResponse]
     requests: list[Request] = field(default_factory=list)
     connections: list[socket.socket] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
 
-    def next(self, request: Request) -> Scripted:
+    def next(self, request: Request) -> ScriptedResponse:
         """The last answer is given again to whoever comes after it."""
         with self.lock:
             self.requests.append(request)
@@ -83,8 +83,8 @@ class Script:
 class ScriptedServer:
     """Serves from `with` to its end; then no thread of it is left."""
 
-    def __init__(self, *answers: Scripted, protocol: str = "HTTP/1.1", certificate: Path | None = None) -> None:
-        self._script = Script(answers or (Scripted(),))
+    def __init__(self, *answers: ScriptedResponse, protocol: str = "HTTP/1.1", certificate: Path | None = None) -> None:
+        self._script = ResponseScript(answers or (ScriptedResponse(),))
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self._script, protocol))
         self._server.daemon_threads = False
         self._scheme = "http"
@@ -122,7 +122,7 @@ class ScriptedServer:
         self._server.server_close()
 
 
-def handler(script: Script, protocol: str) -> Callable[..., BaseHTTPRequestHandler]:
+def handler(script: ResponseScript, protocol: str) -> Callable[..., BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = protocol
         timeout = 10

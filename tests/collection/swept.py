@@ -11,10 +11,10 @@ from typing import Any
 
 from fleet.collection.collector import Collector
 from fleet.collection.leases import Leases
-from fleet.collection.state import FOLDER, State
-from fleet.collection.tally import Tally
+from fleet.collection.state import STATE_FOLDER, CollectorState
+from fleet.collection.tally import CollectorStats
 from fleet.collection.target import Target
-from fleet.collection.visit import Round
+from fleet.collection.visit import SweepContext
 from fleet.targets.sqlite_target import SqliteTarget
 
 
@@ -29,39 +29,41 @@ def sweep(
     received_at: Callable[[], datetime] = now,
     batch_size: int = 1000,
     marking: bool = True,
-) -> Tally:
+) -> CollectorStats:
     """Everything that is new in the databases under `data`, into the central database."""
     return sweep_into(SqliteTarget(central, received_at), data, batch_size=batch_size, marking=marking)
 
 
-def sweep_into(target: Target, data: Path, *, batch_size: int = 1000, marking: bool = True) -> Tally:
+def sweep_into(target: Target, data: Path, *, batch_size: int = 1000, marking: bool = True) -> CollectorStats:
     """The same into any target; nothing may stand in the way."""
-    tally = swept(target, data, batch_size=batch_size, marking=marking)
-    assert not tally.failing()
-    return tally
+    stats = sweep_once(target, data, batch_size=batch_size, marking=marking)
+    assert not stats.failing()
+    return stats
 
 
-def swept(target: Target, data: Path, **given: Any) -> Tally:
+def sweep_once(target: Target, data: Path, **given: Any) -> CollectorStats:
     """One sweep, whatever comes of it; `given` as for `collecting`."""
-    with collecting(target, data, **given) as (collector, round_):
+    with open_collector(target, data, **given) as (collector, context):
         collector.sweep()
-    return round_.tally
+    return context.stats
 
 
 @contextmanager
-def collecting(
+def open_collector(
     target: Target,
     data: Path,
     *,
     batch_size: int = 1000,
     marking: bool = True,
     retry_dead: bool = False,
-    patience_ms: int = 5_000,
-) -> Iterator[tuple[Collector, Round]]:
+    busy_timeout_ms: int = 5_000,
+) -> Iterator[tuple[Collector, SweepContext]]:
     """A collector with one thread, to sweep with, and what its sweeps share."""
-    folder = data / FOLDER
-    with closing(target), closing(State(folder, target.name, patience_ms)) as state:
+    folder = data / STATE_FOLDER
+    with closing(target), closing(CollectorState(folder, target.name, busy_timeout_ms)) as state:
         leases = Leases(None if marking else folder)
-        tally, stop = Tally(), threading.Event()
-        round_ = Round(target, state, leases, tally, stop, now, batch_size, marking, patience_ms, retry_dead)
-        yield Collector(data, round_, 1), round_
+        stats, stop = CollectorStats(), threading.Event()
+        context = SweepContext(
+            target, state, leases, stats, stop, now, batch_size, marking, busy_timeout_ms, retry_dead
+        )
+        yield Collector(data, context, 1), context

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fleet.collection.batch import Batch
-from fleet.collection.target import Indigestible, Receipt
+from fleet.collection.target import BatchRejected, Receipt
 
 
-class Listening:
+class RecordingTarget:
     """Takes everything and remembers it, unless `answer` says otherwise. Knows nothing of what it has taken before."""
 
     name = "listening"
@@ -35,12 +35,12 @@ class Listening:
         return [number for batch in self.batches for number in batch.ids]
 
 
-def poisoned(*bad: int) -> Callable[[Batch], Receipt]:
+def rejecting(*bad: int) -> Callable[[Batch], Receipt]:
     """Refuses a batch as a whole if one of these is in it, as an HTTP server does with 422."""
 
     def answer(batch: Batch) -> Receipt:
         if found := set(batch.ids) & set(bad):
-            raise Indigestible(f"422: {min(found)} is poison")
+            raise BatchRejected(f"422: {min(found)} is poison")
         return Receipt(frozenset(batch.ids))
 
     return answer

@@ -12,7 +12,7 @@ from tests.collection import foreign
 from tests.collection.collecting import collect
 from tests.collection.receiver_process import receiving
 from tests.e2e.conftest import Up, lively, up
-from tests.fleet.damage import ask
+from tests.fleet.damage import select
 
 pytestmark = pytest.mark.thorough
 
@@ -57,12 +57,12 @@ def test_their_collector_on_our_databases(up: Up, lively: Path, tmp_path: Path) 
                 break
     assert 0 == running.wait()
 
-    ours = [row for path in running.data.glob("*.db") for row in ask(path, f"SELECT {COLUMNS} FROM sensor_readings")]
-    theirs = ask(tmp_path / "central.db", f"SELECT {COLUMNS} FROM sensor_readings")
+    ours = [row for path in running.data.glob("*.db") for row in select(path, f"SELECT {COLUMNS} FROM sensor_readings")]
+    theirs = select(tmp_path / "central.db", f"SELECT {COLUMNS} FROM sensor_readings")
     assert len(ours) > 100
     assert sorted(ours, key=repr) == sorted(theirs, key=repr)
     for path in running.data.glob("*.db"):
-        assert [(0,)] == ask(path, "SELECT count(*) FROM sensor_readings WHERE synced = 0")
+        assert [(0,)] == select(path, "SELECT count(*) FROM sensor_readings WHERE synced = 0")
 
 
 def test_our_collector_on_their_databases(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_our_collector_on_their_databases(tmp_path: Path) -> None:
 
     assert (0, "") == (code, said)
     query = "SELECT sensor_id, timestamp, temperature FROM sensor_readings"
-    expected = [row for path in data.glob("*.db") for row in ask(path, query)]
-    assert sorted(expected) == sorted(ask(tmp_path / "central.db", query))
+    expected = [row for path in data.glob("*.db") for row in select(path, query)]
+    assert sorted(expected) == sorted(select(tmp_path / "central.db", query))
     for path in data.glob("*.db"):
-        assert [(0,)] == ask(path, "SELECT count(*) FROM sensor_readings WHERE synced IS NOT 1")
+        assert [(0,)] == select(path, "SELECT count(*) FROM sensor_readings WHERE synced IS NOT 1")

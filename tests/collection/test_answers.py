@@ -8,28 +8,28 @@ from typing import Any
 
 import pytest
 
-from fleet.collection.target import Indigestible, Receipt, Unavailable, Unusable
-from fleet.targets.answers import Answer, judged
-from fleet.targets.patience import Again
+from fleet.collection.target import BatchRejected, Receipt, TargetMisconfigured, TargetUnavailable
+from fleet.targets.answers import HttpResponse, receipt_for
+from fleet.targets.patience import RetryableFailure
 from tests.collection.scripted import batch, key
 
 ALL = frozenset({1, 2, 3})
 THREE = batch(1, 2, 3)
 
 
-def ok(document: Any) -> Answer:
-    return Answer(200, "application/json", json.dumps(document).encode())
+def ok(document: Any) -> HttpResponse:
+    return HttpResponse(200, "application/json", json.dumps(document).encode())
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_an_empty_body_acknowledges_the_batch(status: int) -> None:
-    assert Receipt(ALL) == judged(Answer(status, "text/html"), THREE)
-    assert Receipt(ALL) == judged(Answer(status, "", b"\r\n"), THREE)
+    assert Receipt(ALL) == receipt_for(HttpResponse(status, "text/html"), THREE)
+    assert Receipt(ALL) == receipt_for(HttpResponse(status, "", b"\r\n"), THREE)
 
 
 def test_an_empty_body_that_nobody_declared_empty_is_an_answer_cut_short() -> None:
-    with pytest.raises(Again, match="cut short"):
-        judged(Answer(200, "application/json", ended=False), THREE)
+    with pytest.raises(RetryableFailure, match="cut short"):
+        receipt_for(HttpResponse(200, "application/json", ended=False), THREE)
 
 
 @pytest.mark.parametrize(
@@ -37,32 +37,32 @@ def test_an_empty_body_that_nobody_declared_empty_is_an_answer_cut_short() -> No
 )
 def test_json_acknowledges_the_batch(document: Any) -> None:
     """Counts of what was accepted are information: some leave duplicates out."""
-    assert Receipt(ALL) == judged(ok(document), THREE)
+    assert Receipt(ALL) == receipt_for(ok(document), THREE)
 
 
 def test_the_count_of_duplicates_is_kept() -> None:
-    assert Receipt(ALL, 2) == judged(ok({"accepted": 1, "duplicates": 2}), THREE)
-    assert Receipt(ALL) == judged(ok({"duplicates": -2}), THREE)
-    assert Receipt(ALL) == judged(ok({"duplicates": [key(1)]}), THREE)
+    assert Receipt(ALL, 2) == receipt_for(ok({"accepted": 1, "duplicates": 2}), THREE)
+    assert Receipt(ALL) == receipt_for(ok({"duplicates": -2}), THREE)
+    assert Receipt(ALL) == receipt_for(ok({"duplicates": [key(1)]}), THREE)
 
 
 def test_json_needs_no_content_type() -> None:
-    assert Receipt(ALL) == judged(Answer(200, "text/plain", b'{"ok": true}'), THREE)
+    assert Receipt(ALL) == receipt_for(HttpResponse(200, "text/plain", b'{"ok": true}'), THREE)
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml"])
 @pytest.mark.parametrize("body", [b"<!doctype html><title>Log in</title>", b"{}"])
 def test_html_acknowledges_nothing(content_type: str, body: bytes) -> None:
-    with pytest.raises(Unusable, match="acknowledges nothing"):
-        judged(Answer(200, content_type, body), THREE)
+    with pytest.raises(TargetMisconfigured, match="acknowledges nothing"):
+        receipt_for(HttpResponse(200, content_type, body), THREE)
 
 
 @pytest.mark.parametrize(
     "body", [b"<html>", b"OK", b'{"accepted": [1', b"NaN", b"\xff\xfe", b"[" * 100_000, b"9" * 5000]
 )
 def test_what_is_no_json_acknowledges_nothing(body: bytes) -> None:
-    with pytest.raises(Unusable, match="no JSON"):
-        judged(Answer(200, "application/json", body), THREE)
+    with pytest.raises(TargetMisconfigured, match="no JSON"):
+        receipt_for(HttpResponse(200, "application/json", body), THREE)
 
 
 @pytest.mark.parametrize(
@@ -71,30 +71,30 @@ def test_what_is_no_json_acknowledges_nothing(body: bytes) -> None:
 )
 def test_a_list_of_what_was_accepted_narrows_it(accepted: list[Any]) -> None:
     """By key, by id or by objects with one; what cannot be understood names nothing."""
-    assert Receipt(frozenset({1, 3})) == judged(ok({"accepted": accepted}), THREE)
+    assert Receipt(frozenset({1, 3})) == receipt_for(ok({"accepted": accepted}), THREE)
 
 
 def test_an_empty_list_of_what_was_accepted_acknowledges_nothing() -> None:
-    assert Receipt(frozenset()) == judged(ok({"accepted": []}), THREE)
+    assert Receipt(frozenset()) == receipt_for(ok({"accepted": []}), THREE)
 
 
 @pytest.mark.parametrize("entry", [{"key": key(2), "reason": "too \n hot"}, {"id": 2, "error": "too hot"}])
 def test_a_list_of_what_was_rejected_accepts_the_others(entry: Any) -> None:
-    assert Receipt(frozenset({1, 3}), 0, {2: "too hot"}) == judged(ok({"rejected": [entry]}), THREE)
+    assert Receipt(frozenset({1, 3}), 0, {2: "too hot"}) == receipt_for(ok({"rejected": [entry]}), THREE)
 
 
 def test_a_rejection_without_a_reason_says_so() -> None:
-    assert {2: "no reason was given"} == judged(ok({"rejected": [key(2)]}), THREE).rejected
+    assert {2: "no reason was given"} == receipt_for(ok({"rejected": [key(2)]}), THREE).rejected
 
 
 def test_what_is_in_neither_of_two_lists_is_not_acknowledged() -> None:
-    receipt = judged(ok({"accepted": [key(1)], "rejected": [key(2), "unknown"]}), THREE)
+    receipt = receipt_for(ok({"accepted": [key(1)], "rejected": [key(2), "unknown"]}), THREE)
 
     assert Receipt(frozenset({1}), 0, {2: "no reason was given"}) == receipt
 
 
 def test_what_is_in_both_lists_is_rejected() -> None:
-    assert frozenset({1}) == judged(ok({"accepted": [1, 2], "rejected": [2]}), THREE).accepted
+    assert frozenset({1}) == receipt_for(ok({"accepted": [1, 2], "rejected": [2]}), THREE).accepted
 
 
 @pytest.mark.parametrize(
@@ -104,57 +104,61 @@ def test_what_is_in_both_lists_is_rejected() -> None:
 )
 def test_a_refusal_of_nobody_knows_what_acknowledges_nothing(document: Any) -> None:
     """The batch is to be split until it is known."""
-    with pytest.raises(Indigestible, match="does not name"):
-        judged(ok(document), THREE)
+    with pytest.raises(BatchRejected, match="does not name"):
+        receipt_for(ok(document), THREE)
 
 
 def test_a_reading_that_is_there_twice_is_named_twice() -> None:
-    assert frozenset({2}) == judged(ok({"rejected": [key(1)]}), batch(1, 1, 2)).accepted
+    assert frozenset({2}) == receipt_for(ok({"rejected": [key(1)]}), batch(1, 1, 2)).accepted
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 501, 502, 503, 504, 599])
 def test_what_may_pass_is_tried_again(status: int) -> None:
-    with pytest.raises(Again, match=f"answered {status}") as raised:
-        judged(Answer(status, after=7.0), THREE)
+    with pytest.raises(RetryableFailure, match=f"answered {status}") as raised:
+        receipt_for(HttpResponse(status, retry_after=7.0), THREE)
 
-    assert 7.0 == raised.value.after
-    assert isinstance(raised.value, Unavailable)
+    assert 7.0 == raised.value.retry_after
+    assert isinstance(raised.value, TargetUnavailable)
 
 
 @pytest.mark.parametrize(
     "status", [301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 410, 411, 415, 418]
 )
 def test_what_somebody_has_to_mend_is_unusable(status: int) -> None:
-    with pytest.raises(Unusable, match=f"answered {status}"):
-        judged(Answer(status, "text/html", b"<html>no</html>"), THREE)
+    with pytest.raises(TargetMisconfigured, match=f"answered {status}"):
+        receipt_for(HttpResponse(status, "text/html", b"<html>no</html>"), THREE)
 
 
 def test_a_redirect_tells_where_to_without_secrets() -> None:
     location = "https://me:pass@other.example/in?key=pass#pass"
-    with pytest.raises(Unusable, match=r"to https://other\.example/in; redirects are not followed") as raised:
-        judged(Answer(307, location=location), THREE)
+    with pytest.raises(
+        TargetMisconfigured, match=r"to https://other\.example/in; redirects are not followed"
+    ) as raised:
+        receipt_for(HttpResponse(307, location=location), THREE)
 
     assert "pass" not in str(raised.value)
 
 
 @pytest.mark.parametrize("location", ["", "//[", "?only=query"])
 def test_a_redirect_to_nowhere_is_told_all_the_same(location: str) -> None:
-    with pytest.raises(Unusable, match="to somewhere else"):
-        judged(Answer(302, location=location), THREE)
+    with pytest.raises(TargetMisconfigured, match="to somewhere else"):
+        receipt_for(HttpResponse(302, location=location), THREE)
 
 
 @pytest.mark.parametrize("status", [413, 422])
 def test_what_is_too_much_or_unprocessable_is_to_be_split(status: int) -> None:
-    with pytest.raises(Indigestible, match=f"answered {status} .*: seq is taken$"):
-        judged(Answer(status, "application/json", b'{"error": "seq is taken"}'), THREE)
+    with pytest.raises(BatchRejected, match=f"answered {status} .*: seq is taken$"):
+        receipt_for(HttpResponse(status, "application/json", b'{"error": "seq is taken"}'), THREE)
 
 
 def test_400_is_to_be_split_only_if_it_speaks_of_readings() -> None:
     """Otherwise it is what any batch would be told, and splitting would end with nothing but dead letters."""
-    with pytest.raises(Indigestible, match="hot"):
-        judged(Answer(400, "application/json", json.dumps({"error": "hot", "rejected": [key(2)]}).encode()), THREE)
-    with pytest.raises(Unusable, match="hot"):
-        judged(Answer(400, "application/json", b'{"error": "hot", "rejected": []}'), THREE)
+    with pytest.raises(BatchRejected, match="hot"):
+        receipt_for(
+            HttpResponse(400, "application/json", json.dumps({"error": "hot", "rejected": [key(2)]}).encode()), THREE
+        )
+    with pytest.raises(TargetMisconfigured, match="hot"):
+        receipt_for(HttpResponse(400, "application/json", b'{"error": "hot", "rejected": []}'), THREE)
 
 
 @pytest.mark.parametrize(
@@ -171,8 +175,8 @@ def test_400_is_to_be_split_only_if_it_speaks_of_readings() -> None:
     ],
 )
 def test_the_servers_reason_is_told_on_one_line(content_type: str, body: bytes, told: str | None) -> None:
-    with pytest.raises(Indigestible) as raised:
-        judged(Answer(422, content_type, body), THREE)
+    with pytest.raises(BatchRejected) as raised:
+        receipt_for(HttpResponse(422, content_type, body), THREE)
 
     text = str(raised.value)
     assert text.isprintable()
@@ -181,8 +185,8 @@ def test_the_servers_reason_is_told_on_one_line(content_type: str, body: bytes, 
 
 
 def test_a_long_reason_is_cut() -> None:
-    with pytest.raises(Indigestible) as raised:
-        judged(Answer(422, "text/plain", b"no " * 1000), THREE)
+    with pytest.raises(BatchRejected) as raised:
+        receipt_for(HttpResponse(422, "text/plain", b"no " * 1000), THREE)
 
     assert len(str(raised.value)) < 250
     assert str(raised.value).endswith("…")
@@ -196,7 +200,7 @@ def test_what_is_to_be_hidden_is_in_no_reason() -> None:
     def hide(text: str) -> str:
         return text.replace("secret", "***")
 
-    with pytest.raises(Unusable) as raised:
-        judged(Answer(403, "application/json", json.dumps(document).encode()), THREE, hide)
+    with pytest.raises(TargetMisconfigured) as raised:
+        receipt_for(HttpResponse(403, "application/json", json.dumps(document).encode()), THREE, hide)
     assert "secr" not in str(raised.value)
-    assert {2: "***"} == judged(ok(document), THREE, hide).rejected
+    assert {2: "***"} == receipt_for(ok(document), THREE, hide).rejected

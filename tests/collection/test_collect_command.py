@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from tests.collection import foreign
-from tests.collection.collecting import Collecting, collect, delivered, duplicates
+from tests.collection.collecting import CollectProcess, collect, count_delivered, count_duplicates
 from tests.collection.receiver_process import receiving
-from tests.collection.scripted import Scripted, ScriptedServer
+from tests.collection.scripted import ScriptedResponse, ScriptedServer
 from tests.e2e.conftest import Up, lively, up
 from tests.e2e.running import fleet, wait_for
-from tests.fleet.damage import crew, write
-from tests.worker.stores import ask
+from tests.fleet.damage import make_identities, write_database
+from tests.worker.stores import select
 
 __all__ = ["lively", "up"]
 
@@ -29,20 +29,20 @@ KEY = "SELECT DISTINCT generation, sensor_id, seq FROM sensor_readings JOIN sour
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
-    for identity in crew(6):
-        write(folder / f"{identity.sensor_id}.db", 1999, pace=500, sensors=[identity])
+    for identity in make_identities(6):
+        write_database(folder / f"{identity.sensor_id}.db", 1999, commit_every=500, sensors=[identity])
     return folder
 
 
 def count(data: Path, condition: str = "1") -> int:
     query = f"SELECT count(*) FROM sensor_readings WHERE {condition}"
-    return sum(ask(path, query)[0][0] for path in data.glob("*.db") if path.name != "bad.db")
+    return sum(select(path, query)[0][0] for path in data.glob("*.db") if path.name != "bad.db")
 
 
 def central_count(central: Path) -> tuple[int, int]:
     """Rows, and different readings among them."""
-    ((rows,),) = ask(central, "SELECT count(*) FROM sensor_readings")
-    return rows, len(ask(central, KEY))
+    ((rows,),) = select(central, "SELECT count(*) FROM sensor_readings")
+    return rows, len(select(central, KEY))
 
 
 def test_one_sweep(data: Path, tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_one_sweep(data: Path, tmp_path: Path) -> None:
     code, summary, said = collect(data, f"sqlite:///{tmp_path}/central.db")
 
     assert (0, "") == (code, said)
-    assert (6, count(data), 0) == (len(summary["databases"]), delivered(summary), count(data, "synced = 0"))
+    assert (6, count(data), 0) == (len(summary["databases"]), count_delivered(summary), count(data, "synced = 0"))
     assert (count(data), count(data)) == central_count(tmp_path / "central.db")
 
 
@@ -59,7 +59,7 @@ def test_the_summary_for_people(data: Path, tmp_path: Path) -> None:
 
     lines = done.stdout.splitlines()
     assert ["database", "found", "delivered", "duplicates", "dead", "readings/s"] == lines[0].split()
-    assert {f"{identity.sensor_id}.db" for identity in crew(6)} == {line.split()[0] for line in lines[1:7]}
+    assert {f"{identity.sensor_id}.db" for identity in make_identities(6)} == {line.split()[0] for line in lines[1:7]}
     assert lines[-1].startswith(f"{count(data):,} of {count(data):,} readings delivered to sqlite:///")
     assert max(map(len, lines[:-1])) <= 80
 
@@ -77,7 +77,7 @@ def test_the_flags_of_the_documents(data: Path, tmp_path: Path) -> None:
 def test_it_goes_on_and_finds_new_databases_until_it_is_stopped(data: Path, tmp_path: Path) -> None:
     """SIGTERM is a clean end."""
     central = tmp_path / "central.db"
-    collecting = Collecting(data, f"sqlite:///{central}", "--interval", "100ms")
+    collecting = CollectProcess(data, f"sqlite:///{central}", "--interval", "100ms")
     try:
         wait_for(lambda: count(data, "synced = 0") == 0, "the first sweep")
         foreign.write(data / "late.db", foreign.SCHEMAS["000"], 20)
@@ -87,14 +87,14 @@ def test_it_goes_on_and_finds_new_databases_until_it_is_stopped(data: Path, tmp_
         collecting.kill()
 
     assert (0, "") == (code, said)
-    assert count(data) == delivered(summary) == central_count(central)[0]
+    assert count(data) == count_delivered(summary) == central_count(central)[0]
 
 
 def test_sigterm_in_the_middle_of_a_batch(data: Path, tmp_path: Path) -> None:
     """The batch is ended: what has arrived is marked, and what is marked has arrived."""
     central = tmp_path / "central.db"
     with receiving(central, "--delay", "400ms") as receiver:
-        collecting = Collecting(data, f"http://127.0.0.1:{receiver.port}", "--batch-size", 100)
+        collecting = CollectProcess(data, f"http://127.0.0.1:{receiver.port}", "--batch-size", 100)
         try:
             wait_for(lambda: count(data, "synced = 1") > 0, "the first batch")
             code, summary, said = collecting.terminate()
@@ -103,7 +103,7 @@ def test_sigterm_in_the_middle_of_a_batch(data: Path, tmp_path: Path) -> None:
 
     assert (0, "") == (code, said)
     assert 0 < count(data, "synced = 1") < count(data)
-    assert count(data, "synced = 1") == delivered(summary) == central_count(central)[0]
+    assert count(data, "synced = 1") == count_delivered(summary) == central_count(central)[0]
 
 
 def test_a_wrong_token_marks_nothing(data: Path, tmp_path: Path) -> None:
@@ -114,26 +114,26 @@ def test_a_wrong_token_marks_nothing(data: Path, tmp_path: Path) -> None:
         marked = count(data, "synced = 1")
         right = collect(data, url, COLLECT_TOKEN="right")
 
-    assert (1, 0, 0) == (wrong[0], delivered(wrong[1]), marked)
+    assert (1, 0, 0) == (wrong[0], count_delivered(wrong[1]), marked)
     assert "401" in wrong[2]
     assert 1 == wrong[2].count("\n")
     assert "not-this-one" not in str(wrong)
-    assert (0, count(data)) == (right[0], delivered(right[1]))
+    assert (0, count(data)) == (right[0], count_delivered(right[1]))
 
 
 def test_a_longest_run(data: Path, tmp_path: Path) -> None:
     begun = time.monotonic()
 
-    code, summary, _ = Collecting(data, f"sqlite:///{tmp_path}/c.db", "--max-runtime", "1s").ended()
+    code, summary, _ = CollectProcess(data, f"sqlite:///{tmp_path}/c.db", "--max-runtime", "1s").wait()
 
-    assert (0, count(data)) == (code, delivered(summary))
+    assert (0, count(data)) == (code, count_delivered(summary))
     assert time.monotonic() - begun >= 1
 
 
 @pytest.mark.thorough
 def test_a_request_that_is_never_answered(data: Path) -> None:
     """Does not keep the collector from stopping, which is then told as what it is: readings that were not delivered."""
-    with ScriptedServer(Scripted(hangs=True)) as server:
+    with ScriptedServer(ScriptedResponse(hangs=True)) as server:
         done = fleet("collect", "--data-dir", data, "--to", server.url, "--max-runtime", "0.5s", "--workers", 2)
 
     assert 1 == done.returncode
@@ -149,17 +149,23 @@ def test_two_collectors_share_the_work(data: Path, tmp_path: Path) -> None:
     """Nothing is delivered twice, for each database has one of them at a time."""
     target = f"sqlite:///{tmp_path}/central.db"
 
-    both = [Collecting(data, target, "--interval", "50ms", "--batch-size", 50, "--max-runtime", "3s") for _ in range(2)]
-    ends = [one.ended() for one in both]
+    both = [
+        CollectProcess(data, target, "--interval", "50ms", "--batch-size", 50, "--max-runtime", "3s") for _ in range(2)
+    ]
+    ends = [one.wait() for one in both]
 
     assert [0, 0] == [code for code, _, _ in ends]
-    assert 0 == sum(duplicates(summary) for _, summary, _ in ends)
-    assert count(data) == sum(delivered(summary) for _, summary, _ in ends) == central_count(tmp_path / "central.db")[1]
+    assert 0 == sum(count_duplicates(summary) for _, summary, _ in ends)
+    assert (
+        count(data)
+        == sum(count_delivered(summary) for _, summary, _ in ends)
+        == central_count(tmp_path / "central.db")[1]
+    )
 
 
 def test_health_and_metrics(data: Path, tmp_path: Path) -> None:
     """Healthy while everything arrives, 503 with the reason when a database cannot be swept; numbers for Prometheus."""
-    collecting = Collecting(data, f"sqlite:///{tmp_path}/c.db", "--interval", "50ms", "--health-port", 0)
+    collecting = CollectProcess(data, f"sqlite:///{tmp_path}/c.db", "--interval", "50ms", "--health-port", 0)
     try:
         assert collecting.process.stderr
         url = collecting.process.stderr.readline().split()[-1]
@@ -202,7 +208,7 @@ def test_killed_again_and_again_while_the_fleet_writes(
     target = f"sqlite:///{tmp_path}/central.db"
     wait_for(lambda: list(running.data.glob("*.db")), "a database")
     while running.process.poll() is None:
-        collecting = Collecting(running.data, target, *cursor, "--interval", "0.1s", "--batch-size", 10)
+        collecting = CollectProcess(running.data, target, *cursor, "--interval", "0.1s", "--batch-size", 10)
         time.sleep(0.7)  # somewhere in its work, as misfortune has it
         collecting.kill()
     assert 0 == running.wait()
@@ -221,7 +227,7 @@ def test_one_bad_database_is_told_and_the_exit_code_is_1(data: Path, tmp_path: P
 
     assert 1 == code
     assert "fleet collect: S_000003.db: NotADBError: file is not a database\n" == said
-    assert 5 == sum(account["delivered"] > 0 for account in summary["databases"])
+    assert 5 == sum(database["delivered"] > 0 for database in summary["databases"])
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import pytest
 from tests.collection.delivered import NAME
 from tests.collection.swept import sweep
 from tests.e2e.running import fleet
-from tests.fleet.damage import ask, damage, later, write
+from tests.fleet.damage import damage, later_run, select, write_database
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """`data`, and beside it in the directory where the command is run `central.db` with all that is there."""
     (tmp_path / "data").mkdir()
-    write(tmp_path / "data" / NAME, 499)
+    write_database(tmp_path / "data" / NAME, 499)
     sweep(tmp_path / "data", tmp_path / "central.db")
     return tmp_path
 
@@ -27,7 +27,7 @@ def test_all_has_arrived(place: Path) -> None:
     told = fleet("verify", "--data", "data", "--against", "sqlite:///central.db", cwd=place)
 
     assert (0, "") == (told.returncode, told.stderr)
-    ((readings,),) = ask(place / "data" / NAME, "SELECT count(*) FROM sensor_readings")
+    ((readings,),) = select(place / "data" / NAME, "SELECT count(*) FROM sensor_readings")
     lines = told.stdout.splitlines()
     assert f"1 sensor, {readings} readings, " in lines[0]
     assert "compared with central.db" in lines
@@ -43,7 +43,7 @@ def test_something_has_not(place: Path) -> None:
         "DELETE FROM sensor_readings WHERE id = 7",
         "UPDATE sensor_readings SET voltage = 1 WHERE id > 100 AND id <= 140",
     )
-    write(place / "data" / NAME, 600, during=later(2, 500))
+    write_database(place / "data" / NAME, 600, run_spec=later_run(2, 500))
     told = fleet("verify", "--data", "data", "--against", "sqlite:///central.db", cwd=place)
 
     assert (1, "") == (told.returncode, told.stderr)

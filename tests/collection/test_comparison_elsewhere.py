@@ -10,29 +10,29 @@ import pyarrow as pa
 import pytest
 from pyarrow import compute, parquet
 
-from fleet.comparison.against import Against, compare
+from fleet.comparison.against import ComparisonOptions, compare
 from fleet.comparison.delivery_verdict import DeliveryVerdict
 from fleet.errors import UserError
 from fleet.targets.parquet_target import ParquetTarget
 from tests.collection.delivered import NAME
-from tests.collection.postgres_server import Make
+from tests.collection.postgres_server import MakeTarget
 from tests.collection.swept import now, sweep_into
-from tests.fleet.damage import ask, crew, record, seq_of, write
+from tests.fleet.damage import make_identities, select, seq_of, write_database, write_sample_manifest
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
-    write(folder / NAME, 999)
-    write(folder / "shared.db", 99, sensors=crew(3))
+    write_database(folder / NAME, 999)
+    write_database(folder / "shared.db", 99, sensors=make_identities(3))
     return folder
 
 
 def facts(data: Path, verdict: DeliveryVerdict) -> None:
     """Everything is there and was looked at."""
     asked = "SELECT (SELECT count(*) FROM sensor_readings), (SELECT count(*) FROM anomaly_episodes)"
-    counts = [ask(path, asked)[0] for path in sorted(data.glob("*.db"))]
+    counts = [select(path, asked)[0] for path in sorted(data.glob("*.db"))]
     readings, episodes = (sum(column) for column in zip(*counts, strict=True))
     assert (True, readings, 0, 0) == (verdict.ok, verdict.arrived, verdict.pending, verdict.alarms)
     assert (episodes, 4) == (verdict.episodes, verdict.epochs)
@@ -46,7 +46,7 @@ def told(verdict: DeliveryVerdict) -> set[tuple[str, str | None, int | None]]:
 
 
 @pytest.fixture
-def url(data: Path, postgres_target: Make, postgres_url: str) -> str:
+def url(data: Path, postgres_target: MakeTarget, postgres_url: str) -> str:
     sweep_into(postgres_target(postgres_url), data)
     return postgres_url
 
@@ -58,8 +58,8 @@ def execute(url: str, *statements: str) -> None:
 
 
 def test_postgres(data: Path, url: str) -> None:
-    record(data)
-    verdict = compare(data, Against(url, complete=True))
+    write_sample_manifest(data)
+    verdict = compare(data, ComparisonOptions(url, complete=True))
 
     facts(data, verdict)
     assert verdict.latency is not None
@@ -69,7 +69,7 @@ def test_damage_in_postgres(data: Path, url: str) -> None:
     """Each kind, and nothing else."""
     seqs = [seq_of(data / NAME, row) for row in (100, 200, 300, 400, 500)]
     own = "sensor_id = 'CHI_123456' AND seq ="
-    ((episode,),) = ask(data / NAME, "SELECT min(first_seq) FROM anomaly_episodes WHERE first_seq > 600")
+    ((episode,),) = select(data / NAME, "SELECT min(first_seq) FROM anomaly_episodes WHERE first_seq > 600")
     columns = "timestamp, sensor_id, source, source_id, batch"
     execute(
         url,
@@ -90,15 +90,17 @@ def test_damage_in_postgres(data: Path, url: str) -> None:
         ("delivered out of order", "CHI_123456", seqs[4]),
         ("episode not delivered", "CHI_123456", episode),
         ("epoch delivered altered", "S_000001", 0),
-    } == told(compare(data, Against(url)))
-    assert {("epoch delivered altered", "S_000001", 0)} == told(compare(data, Against(url, sensor="S_000001")))
+    } == told(compare(data, ComparisonOptions(url)))
+    assert {("epoch delivered altered", "S_000001", 0)} == told(
+        compare(data, ComparisonOptions(url, sensor="S_000001"))
+    )
 
 
 def test_many_sources_in_postgres(data: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleet.comparison.postgres_arrivals.MOST_SOURCES", 1)
-    monkeypatch.setattr("fleet.comparison.postgres_arrivals.CHUNK", 70)
+    monkeypatch.setattr("fleet.comparison.postgres_arrivals.MAX_INTERLEAVED_SOURCES", 1)
+    monkeypatch.setattr("fleet.comparison.postgres_arrivals.CHUNK_ROWS", 70)
 
-    facts(data, compare(data, Against(url, complete=True)))
+    facts(data, compare(data, ComparisonOptions(url, complete=True)))
 
 
 def test_a_table_of_the_users_own_in_postgres(data: Path, url: str) -> None:
@@ -110,12 +112,12 @@ def test_a_table_of_the_users_own_in_postgres(data: Path, url: str) -> None:
         "CREATE TABLE far.measured AS SELECT id, sensor_id, timestamp::timestamptz, anomaly_flag::int::bool, "
         "temperature::numeric(10, 3), model, timestamp::timestamptz + interval '3 s' AS received_at FROM sensor_readings",
     )
-    verdict = compare(data, Against(url, "far.measured", complete=True))
+    verdict = compare(data, ComparisonOptions(url, "far.measured", complete=True))
     assert (True, 3.0) == (verdict.ok, verdict.latency and verdict.latency.max)
 
     seqs = [seq_of(data / NAME, row) for row in (100, 200, 300)]
     times = [
-        ask(data / NAME, f"SELECT timestamp FROM sensor_readings WHERE id = {row}")[0][0] for row in (100, 200, 300)
+        select(data / NAME, f"SELECT timestamp FROM sensor_readings WHERE id = {row}")[0][0] for row in (100, 200, 300)
     ]
     own = "sensor_id = 'CHI_123456' AND timestamp ="
     execute(
@@ -128,7 +130,7 @@ def test_a_table_of_the_users_own_in_postgres(data: Path, url: str) -> None:
         ("not delivered", "CHI_123456", seqs[0]),
         ("delivered altered", "CHI_123456", seqs[1]),
         ("delivered twice", "CHI_123456", seqs[2]),
-    } == told(compare(data, Against(url, "far.measured")))
+    } == told(compare(data, ComparisonOptions(url, "far.measured")))
 
 
 def test_a_postgres_that_cannot_be_compared(data: Path, url: str) -> None:
@@ -141,7 +143,7 @@ def test_a_postgres_that_cannot_be_compared(data: Path, url: str) -> None:
         (url.replace("fleet@", "fleet:secret@"), None, "a password on the command line"),
     ]:
         with pytest.raises(UserError, match=f"--against.*{reason}") as error:
-            compare(data, Against(target, table))
+            compare(data, ComparisonOptions(target, table))
         assert ("\n" in str(error.value), "secret" in str(error.value)) == (False, False)
 
 
@@ -159,13 +161,13 @@ def rewrite(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
         parquet.write_table(change(parquet.read_table(path, partitioning=None)), path)
 
 
-def against(folder: Path, **given: str) -> Against:
-    return Against(f"parquet:{folder}", **given)  # type: ignore[arg-type]
+def against(folder: Path, **given: str) -> ComparisonOptions:
+    return ComparisonOptions(f"parquet:{folder}", **given)  # type: ignore[arg-type]
 
 
 def test_parquet(data: Path, folder: Path) -> None:
-    record(data)
-    verdict = compare(data, Against(f"parquet:{folder}", complete=True))
+    write_sample_manifest(data)
+    verdict = compare(data, ComparisonOptions(f"parquet:{folder}", complete=True))
 
     facts(data, verdict)
     assert verdict.latency is not None

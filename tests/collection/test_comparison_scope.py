@@ -9,21 +9,29 @@ from pathlib import Path
 import apsw
 import pytest
 
-from fleet.comparison.central_arrivals import CentralArrivals
+from fleet.comparison.central_arrivals import CentralSqliteReadings
 from fleet.comparison.comparison import Comparison
-from fleet.comparison.originals import Originals
-from fleet.comparison.reading_columns import CENTRAL
-from tests.collection.delivered import NAME, delivered, found
+from fleet.comparison.originals import GeneratedReadings
+from fleet.comparison.reading_columns import CENTRAL_COLUMNS
+from tests.collection.delivered import NAME, compare_central, deliver_sample
 from tests.collection.swept import sweep
-from tests.fleet.damage import TOLD, ask, crew, damage, later, record, write
-from tests.worker.samples import NEW_YEAR, SECOND
+from tests.fleet.damage import (
+    SETTINGS,
+    damage,
+    later_run,
+    make_identities,
+    select,
+    write_database,
+    write_sample_manifest,
+)
+from tests.worker.samples import NEW_YEAR, SECOND_US
 
-START = datetime.fromtimestamp(NEW_YEAR / SECOND, UTC)
+START = datetime.fromtimestamp(NEW_YEAR / SECOND_US, UTC)
 
 
 @pytest.fixture
 def central(tmp_path: Path) -> Path:
-    return delivered(tmp_path)
+    return deliver_sample(tmp_path)
 
 
 @pytest.fixture
@@ -33,31 +41,31 @@ def data(central: Path) -> Path:
 
 def test_what_nobody_claims_to_have_delivered_is_pending(central: Path, data: Path) -> None:
     """It is no finding, unless all must be there."""
-    write(data / NAME, 1600, during=later(2, 1500))
-    verdict = found(central)
+    write_database(data / NAME, 1600, run_spec=later_run(2, 1500))
+    verdict = compare_central(central)
     assert (True, verdict.generated - verdict.arrived) == (verdict.ok, verdict.pending)
     assert verdict.pending > 50
-    ((episodes,),) = ask(data / NAME, "SELECT count(*) FROM anomaly_episodes")
+    ((episodes,),) = select(data / NAME, "SELECT count(*) FROM anomaly_episodes")
     assert verdict.episodes < episodes
 
-    complete = found(central, complete=True)
+    complete = compare_central(central, complete=True)
     assert (verdict.pending, 0) == (complete.counts["not delivered"], complete.pending)
     sweep(data, central)
-    assert (True, 0) == (found(central, complete=True).ok, found(central).pending)
+    assert (True, 0) == (compare_central(central, complete=True).ok, compare_central(central).pending)
 
 
 def test_a_collector_that_keeps_its_own_place(tmp_path: Path) -> None:
     """`synced` says nothing then: what is missing is what stands before the last that arrived."""
     (tmp_path / "data").mkdir()
-    write(tmp_path / "data" / NAME, 500)
+    write_database(tmp_path / "data" / NAME, 500)
     central = tmp_path / "central.db"
     sweep(tmp_path / "data", central, marking=False)
-    write(tmp_path / "data" / NAME, 600, during=later(2, 501))
-    verdict = found(central)
+    write_database(tmp_path / "data" / NAME, 600, run_spec=later_run(2, 501))
+    verdict = compare_central(central)
     assert (True, True) == (verdict.ok, verdict.pending > 50)
 
     damage(central, "DELETE FROM sensor_readings WHERE id = 100")
-    assert {"not delivered": 1} == found(central).counts
+    assert {"not delivered": 1} == compare_central(central).counts
 
 
 def test_what_is_delivered_while_it_is_compared(central: Path, data: Path) -> None:
@@ -65,53 +73,56 @@ def test_what_is_delivered_while_it_is_compared(central: Path, data: Path) -> No
     delivered before the look at the target or after it."""
 
     def go_on(number: int) -> None:
-        write(data / NAME, 1500 + 100 * number, during=later(number + 1, 1400 + 100 * number))
-        write(data / f"S_00000{number}.db", 100, sensors=crew(3)[number:][:1])
+        write_database(data / NAME, 1500 + 100 * number, run_spec=later_run(number + 1, 1400 + 100 * number))
+        write_database(data / f"S_00000{number}.db", 100, sensors=make_identities(3)[number:][:1])
         sweep(data, central)
 
-    with closing(Originals(data, None)) as originals:
+    with closing(GeneratedReadings(data, None)) as generated:
         go_on(1)
-        with closing(CentralArrivals(central, None)) as arrivals:
+        with closing(CentralSqliteReadings(central, None)) as delivered:
             go_on(2)
-            verdict = Comparison(originals, arrivals).run()
+            verdict = Comparison(generated, delivered).run()
     assert (True, verdict.generated, 0, 0) == (verdict.ok, verdict.arrived, verdict.pending, verdict.strangers)
-    assert found(central, complete=True).ok
+    assert compare_central(central, complete=True).ok
 
 
 def test_what_agrees_is_not_fetched(central: Path, data: Path) -> None:
     """SQLite compares by itself, which is faster; where something differs, all of that source's rows at hand are."""
-    with closing(Originals(data, None)) as originals, closing(CentralArrivals(central, None)) as arrivals:
-        assert [True] == [portion.agree for portion in arrivals.portions(originals)]
+    with (
+        closing(GeneratedReadings(data, None)) as generated,
+        closing(CentralSqliteReadings(central, None)) as delivered,
+    ):
+        assert [True] == [chunk.known_equal for chunk in delivered.read_chunks(generated)]
         damage(central, "UPDATE sensor_readings SET model = 'x' WHERE id = 7")
-        (portion,) = arrivals.portions(originals)
-    assert (False, 4 + len(CENTRAL)) == (portion.agree, len(portion.rows[0]) - 3)
+        (chunk,) = delivered.read_chunks(generated)
+    assert (False, 4 + len(CENTRAL_COLUMNS)) == (chunk.known_equal, len(chunk.rows[0]) - 3)
 
 
 def test_rotated_and_moved_aside_databases(central: Path, data: Path) -> None:
     """Are collected, and so they are compared; a backup is neither."""
     (data / NAME).rename(data / "CHI_123456.before-2.db")
-    write(data / NAME, 99)
+    write_database(data / NAME, 99)
     sweep(data, central)
-    assert found(central, complete=True).ok
+    assert compare_central(central, complete=True).ok
 
     damage(central, "DELETE FROM sensor_readings WHERE id = 5")
-    (finding,) = found(central).findings
+    (finding,) = compare_central(central).findings
     assert ("CHI_123456.before-2.db", 5) == (finding.database, (finding.first_seq or 0) + 1)
 
 
 def test_one_sensor(tmp_path: Path) -> None:
     """Others are neither counted nor judged."""
     (tmp_path / "data").mkdir()
-    write(tmp_path / "data" / "sensor_data.db", 300, sensors=crew(3))
+    write_database(tmp_path / "data" / "sensor_data.db", 300, sensors=make_identities(3))
     central = tmp_path / "central.db"
     sweep(tmp_path / "data", central)
     damage(central, "DELETE FROM sensor_readings WHERE sensor_id = 'S_000001' AND seq = 7")
     damage(central, "DELETE FROM anomaly_episodes WHERE sensor_id = 'S_000001'")
 
-    assert found(central, sensor="S_000002").ok
-    verdict = found(central, sensor="S_000001")
+    assert compare_central(central, sensor="S_000002").ok
+    verdict = compare_central(central, sensor="S_000001")
     assert 1 == verdict.counts["not delivered"]
-    ((readings,),) = ask(
+    ((readings,),) = select(
         tmp_path / "data" / "sensor_data.db", "SELECT count(*) FROM sensor_readings WHERE sensor_id = 'S_000001'"
     )
     assert (readings, readings - 1) == (verdict.generated, verdict.arrived)
@@ -120,27 +131,27 @@ def test_one_sensor(tmp_path: Path) -> None:
 def test_what_others_delivered(central: Path, tmp_path: Path) -> None:
     """Another directory's sensors are counted, not judged; of a sensor that is here too, nobody else may have readings."""
     (tmp_path / "other").mkdir()
-    write(tmp_path / "other" / "x.db", 50, sensors=crew(1))
+    write_database(tmp_path / "other" / "x.db", 50, sensors=make_identities(1))
     sweep(tmp_path / "other", central)
-    verdict = found(central)
+    verdict = compare_central(central)
     assert (True, True) == (verdict.ok, verdict.strangers > 40)
 
     (tmp_path / "third").mkdir()
-    write(tmp_path / "third" / "x.db", 50)
+    write_database(tmp_path / "third" / "x.db", 50)
     sweep(tmp_path / "third", central)
-    assert ["delivered, never generated"] == list(found(central).counts)
+    assert ["delivered, never generated"] == list(compare_central(central).counts)
 
 
 def test_more_sources_than_are_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then each is read for itself; what is found is the same."""
-    monkeypatch.setattr("fleet.comparison.central_arrivals.MOST_SOURCES", 2)
-    monkeypatch.setattr("fleet.comparison.originals.OPEN", 2)
+    monkeypatch.setattr("fleet.comparison.central_arrivals.MAX_INTERLEAVED_SOURCES", 2)
+    monkeypatch.setattr("fleet.comparison.originals.MAX_OPEN_DATABASES", 2)
     (tmp_path / "data").mkdir()
-    for sensor in crew(5):
-        write(tmp_path / "data" / f"{sensor.sensor_id}.db", 300, sensors=[sensor])
+    for sensor in make_identities(5):
+        write_database(tmp_path / "data" / f"{sensor.sensor_id}.db", 300, sensors=[sensor])
     central = tmp_path / "central.db"
     sweep(tmp_path / "data", central, batch_size=50)
-    assert found(central).ok
+    assert compare_central(central).ok
 
     damage(
         central,
@@ -157,18 +168,18 @@ def test_more_sources_than_are_kept_open(tmp_path: Path, monkeypatch: pytest.Mon
         ("not delivered", "S_000004", 10),
         ("delivered, never generated", "S_000004", 10),
         ("delivered altered", "S_000004", 11),
-    } == {(finding.kind, finding.sensor_id, finding.first_seq) for finding in found(central).findings}
+    } == {(finding.kind, finding.sensor_id, finding.first_seq) for finding in compare_central(central).findings}
 
 
 def test_a_database_that_cannot_be_read(central: Path, data: Path) -> None:
     """Is a finding, and the others are compared."""
-    write(data / "S_000000.db", 300, sensors=crew(1))
+    write_database(data / "S_000000.db", 300, sensors=make_identities(1))
     sweep(data, central)
     whole = (data / NAME).read_bytes()
     (data / NAME).write_bytes(whole[:16384] + b"\xa5" * (len(whole) - 16384))
     damage(central, "DELETE FROM sensor_readings WHERE sensor_id = 'S_000000' AND seq = 7")
 
-    kinds = {(finding.kind, finding.database) for finding in found(central).findings}
+    kinds = {(finding.kind, finding.database) for finding in compare_central(central).findings}
     assert {("unreadable", NAME), ("not delivered", "S_000000.db")} <= kinds
 
 
@@ -177,24 +188,28 @@ def test_how_long_they_took(tmp_path: Path) -> None:
     data, central = tmp_path / "data", tmp_path / "central.db"
     data.mkdir()
     for number in range(10):
-        write(data / NAME, 100 * number + 99, TOLD)
+        write_database(data / NAME, 100 * number + 99, SETTINGS)
         arrived = START + timedelta(seconds=100 * number + 100)
         sweep(data, central, received_at=lambda arrived=arrived: arrived)  # type: ignore[misc]
 
-    latency = found(central).latency
+    latency = compare_central(central).latency
     assert latency is not None
     assert 50 == pytest.approx(latency.p50, rel=0.1)
     assert 95 == pytest.approx(latency.p95, rel=0.03)
     assert (True, 100.0) == (latency.p95 < latency.p99 <= latency.max, latency.max)
 
-    record(data)
+    write_sample_manifest(data)
     told = (data / "fleet.json").read_text()
-    (data / "fleet.json").write_text(told.replace(f'"start_us": {NEW_YEAR}', f'"start_us": {NEW_YEAR + 3600 * SECOND}'))
-    shifted = found(central).latency
+    (data / "fleet.json").write_text(
+        told.replace(f'"start_us": {NEW_YEAR}', f'"start_us": {NEW_YEAR + 3600 * SECOND_US}')
+    )
+    shifted = compare_central(central).latency
     assert shifted is not None
     assert 3650 == pytest.approx(shifted.p50, rel=0.02)
-    (data / "fleet.json").write_text(told.replace(f'"wall_us": {NEW_YEAR}', f'"wall_us": {NEW_YEAR + 3600 * SECOND}'))
-    assert found(central).latency is None
+    (data / "fleet.json").write_text(
+        told.replace(f'"wall_us": {NEW_YEAR}', f'"wall_us": {NEW_YEAR + 3600 * SECOND_US}')
+    )
+    assert compare_central(central).latency is None
 
 
 def test_foreign_databases(tmp_path: Path) -> None:
@@ -212,7 +227,7 @@ def test_foreign_databases(tmp_path: Path) -> None:
     )
     connection.close()
     sweep(tmp_path / "data", central)
-    assert (True, 60) == (found(central).ok, found(central).arrived)
+    assert (True, 60) == (compare_central(central).ok, compare_central(central).arrived)
 
     damage(
         central,
@@ -221,5 +236,5 @@ def test_foreign_databases(tmp_path: Path) -> None:
         "UPDATE sensor_readings SET temperature = 9 WHERE seq = 9",
     )
     assert {("not delivered", 7), ("delivered altered", 8), ("delivered altered", 9)} == {
-        (finding.kind, finding.first_seq) for finding in found(central).findings
+        (finding.kind, finding.first_seq) for finding in compare_central(central).findings
     }

@@ -9,12 +9,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from fleet.comparison.against import Against, compare
+from fleet.comparison.against import ComparisonOptions, compare
 from fleet.comparison.delivery_verdict import DeliveryVerdict
 from fleet.errors import UserError
 from tests.collection import delivered
 from tests.collection.delivered import NAME
-from tests.fleet.damage import ask, crew, damage, later, seq_of, write
+from tests.fleet.damage import damage, later_run, make_identities, select, seq_of, write_database
 
 CREATE = "CREATE TABLE measured (sensor_id TEXT, timestamp TEXT, voltage REAL, temperature REAL, model TEXT, note TEXT)"
 COPY = "INSERT INTO measured SELECT sensor_id, timestamp, voltage, temperature, model, 'x' FROM source.sensor_readings"
@@ -35,7 +35,7 @@ def copied(data: Path, central: Path, create: str = CREATE, copy: str = COPY) ->
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
-    write(folder / NAME, 999)
+    write_database(folder / NAME, 999)
     return folder
 
 
@@ -45,14 +45,14 @@ def own(data: Path) -> Path:
 
 
 def found(own: Path, table: str = "measured", **given: bool) -> DeliveryVerdict:
-    return delivered.found(own, table=table, **given)
+    return delivered.compare_central(own, table=table, **given)
 
 
 def test_nothing_is_wrong(own: Path, data: Path) -> None:
     """What the table has not is not compared; episodes are nowhere."""
     verdict = found(own, complete=True)
 
-    ((readings,),) = ask(data / NAME, "SELECT count(*) FROM sensor_readings")
+    ((readings,),) = select(data / NAME, "SELECT count(*) FROM sensor_readings")
     assert (True, readings, 0, 0) == (verdict.ok, verdict.arrived, verdict.episodes, verdict.epochs)
 
 
@@ -89,7 +89,7 @@ def test_a_row_that_is_no_reading(own: Path, change: str) -> None:
 
 def test_what_comes_last_is_pending(own: Path, data: Path) -> None:
     """Where nobody marks what he has delivered."""
-    write(data / NAME, 1100, during=later(2, 1000))
+    write_database(data / NAME, 1100, run_spec=later_run(2, 1000))
     verdict = found(own)
     assert (True, True) == (verdict.ok, verdict.pending > 50)
     assert {"not delivered": verdict.pending} == found(own, complete=True).counts
@@ -118,8 +118,8 @@ def test_when_they_were_received(data: Path) -> None:
 def test_several_databases_with_the_same_times(data: Path) -> None:
     """As after a second start at the same simulated time: each reading is there as often as it was generated."""
     (data / NAME).rename(data / "CHI_123456.before-2.db")
-    write(data / NAME, 300)
-    write(data / "S_000000.db", 300, sensors=crew(1))
+    write_database(data / NAME, 300)
+    write_database(data / "S_000000.db", 300, sensors=make_identities(1))
     own = copied(data, data.with_name("all.db"))
     assert found(own, complete=True).ok
 
@@ -137,7 +137,7 @@ def test_a_view(own: Path) -> None:
 def test_sensor_readings_is_the_table_if_none_is_named(own: Path) -> None:
     damage(own, "ALTER TABLE measured RENAME TO sensor_readings")
 
-    assert delivered.found(own, complete=True).ok
+    assert delivered.compare_central(own, complete=True).ok
 
 
 def test_the_table_is_not_compared_with_itself(own: Path, data: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_table_is_not_compared_with_itself(own: Path, data: Path) -> None:
     )
     own.rename(data / "own.db")
 
-    assert compare(data, Against(f"sqlite:///{data / 'own.db'}", complete=True)).ok
+    assert compare(data, ComparisonOptions(f"sqlite:///{data / 'own.db'}", complete=True)).ok
 
 
 @pytest.mark.parametrize(

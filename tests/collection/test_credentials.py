@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from fleet.errors import UserError
-from fleet.targets.credentials import credentials
+from fleet.targets.credentials import read_credentials
 
 
 def test_a_token_is_shown_as_a_bearers() -> None:
-    assert {"Authorization": "Bearer abc/+="} == credentials({"COLLECT_TOKEN": " abc/+=\n"}).headers
+    assert {"Authorization": "Bearer abc/+="} == read_credentials({"COLLECT_TOKEN": " abc/+=\n"}).headers
 
 
 def test_headers_are_lines() -> None:
     lines = "X-Key: a: b \r\n\n  X-Tenant:north\n"
 
-    assert {"X-Key": "a: b", "X-Tenant": "north"} == credentials({"COLLECT_HEADERS": lines}).headers
+    assert {"X-Key": "a: b", "X-Tenant": "north"} == read_credentials({"COLLECT_HEADERS": lines}).headers
 
 
 @pytest.mark.parametrize("environment", [{}, {"COLLECT_TOKEN": "", "COLLECT_HEADERS": " \n"}])
 def test_there_may_be_none(environment: dict[str, str]) -> None:
-    assert {} == credentials(environment).headers
+    assert {} == read_credentials(environment).headers
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_there_may_be_none(environment: dict[str, str]) -> None:
 )
 def test_what_is_no_header_is_refused_without_telling_it(environment: dict[str, str], told: str) -> None:
     with pytest.raises(UserError) as raised:
-        credentials(environment)
+        read_credentials(environment)
 
     assert told in str(raised.value)
     assert "hush" not in str(raised.value)
 
 
 def test_secrets_are_seen_nowhere() -> None:
-    shown = credentials({"COLLECT_TOKEN": "hush/hush", "COLLECT_HEADERS": "X-Key: a secret\nX-Tenant: 7"})
+    shown = read_credentials({"COLLECT_TOKEN": "hush/hush", "COLLECT_HEADERS": "X-Key: a secret\nX-Tenant: 7"})
 
     assert "hush" not in repr(shown)
-    assert "*** and ***, ***; 7" == shown.hidden(r"hush/hush and hush\/hush, a secret; 7")
+    assert "*** and ***, ***; 7" == shown.redact(r"hush/hush and hush\/hush, a secret; 7")

@@ -1,4 +1,4 @@
-"""The body of a POST: what becomes of it, and what in it is refused with which reason."""
+"""The body of a POST: what becomes of it, and what in it is rejected with which reason."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from fleet.collection.batch import Batch
-from fleet.collection.history import EPISODE, EPOCH
-from fleet.reception.deliveries import Malformed, Unpacked, unpack
-from fleet.reception.sent_readings import Oversized
+from fleet.collection.history import EPISODE_COLUMNS, EPOCH_COLUMNS
+from fleet.reception.deliveries import MalformedBody, ParsedUpload, parse_upload
+from fleet.reception.sent_readings import BodyTooLarge
 from tests.collection.receiver_process import body, reading
 
-EPISODE_1 = dict(zip(EPISODE, ("A", "missing_data", None, 3, 5, "t3", "t5", "{}"), strict=True))
-EPOCH_0 = dict(zip(EPOCH, ("A", 0, "t0", 0, "start", 1, "42", "{}", "{}"), strict=True))
+EPISODE_1 = dict(zip(EPISODE_COLUMNS, ("A", "missing_data", None, 3, 5, "t3", "t5", "{}"), strict=True))
+EPOCH_0 = dict(zip(EPOCH_COLUMNS, ("A", 0, "t0", 0, "start", 1, "42", "{}", "{}"), strict=True))
 
 
-def unpacked(document: Any) -> Unpacked:
-    return unpack(json.dumps(document).encode())
+def unpacked(document: Any) -> ParsedUpload:
+    return parse_upload(json.dumps(document).encode())
 
 
 def only(document: Any) -> Batch:
@@ -57,7 +57,7 @@ def test_where_there_is_no_id_the_seq_is_enough() -> None:
     """Such rows have ids below 0, which no database has, and never move a cursor."""
     batch = only(body({"timestamp": "t", "sensor_id": "A", "seq": 4}, {"timestamp": "t", "sensor_id": "B", "seq": 4}))
 
-    assert (4, 4) == batch.numbers
+    assert (4, 4) == batch.key_numbers
     assert all(own < 0 for own in batch.ids)
 
 
@@ -125,11 +125,11 @@ def test_what_can_be_converted_is() -> None:
 def test_a_bad_reading_is_refused_by_itself(wrong: dict[str, Any], key: str | None, reason: str) -> None:
     """By its key and its id, with one line; its neighbours are taken."""
     found = unpacked(body(reading(0), reading(1, **wrong), reading(2)))
-    (refused,) = found.refused
+    (rejected,) = found.rejected
 
     assert [1, 3] == [own for batch in found.batches for own in batch.ids]
-    assert (key, True) == (refused.key, refused.reason.startswith(reason))
-    assert "\n" not in refused.reason
+    assert (key, True) == (rejected.key, rejected.reason.startswith(reason))
+    assert "\n" not in rejected.reason
 
 
 def test_what_is_no_reading_or_no_episode_is_refused_too() -> None:
@@ -140,8 +140,8 @@ def test_what_is_no_reading_or_no_episode_is_refused_too() -> None:
         (None, "reading 2 of the body is no object"),
         ("episode g1/'A'/None", "type: is missing"),
         (None, "episode 1 of the body is no object with a generation"),
-    ] == [(one.key, one.reason) for one in found.refused[:4]]
-    assert "sensor_id: is missing" == found.refused[4].reason
+    ] == [(one.key, one.reason) for one in found.rejected[:4]]
+    assert "sensor_id: is missing" == found.rejected[4].reason
     assert 1 == len(found.batches)
 
 
@@ -171,8 +171,8 @@ def test_an_id_is_once_in_a_batch() -> None:
     ],
 )
 def test_a_body_that_is_none_is_refused_whole(content: bytes, reason: str) -> None:
-    with pytest.raises(Malformed, match=f"^{reason}"):
-        unpack(content)
+    with pytest.raises(MalformedBody, match=f"^{reason}"):
+        parse_upload(content)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,6 @@ def test_a_body_that_is_none_is_refused_whole(content: bytes, reason: str) -> No
     ],
 )
 def test_a_small_body_cannot_take_much_memory(content: bytes, reason: str) -> None:
-    """Nor many transactions: such a body is refused before any of it is taken."""
-    with pytest.raises(Oversized, match=reason):
-        unpack(content)
+    """Nor many transactions: such a body is rejected before any of it is taken."""
+    with pytest.raises(BodyTooLarge, match=reason):
+        parse_upload(content)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.collection.collecting import Collecting, collect
+from tests.collection.collecting import CollectProcess, collect
 from tests.collection.receiver_process import receiving
 from tests.e2e.conftest import Up, up
 from tests.e2e.running import fleet, wait_for
-from tests.fleet.damage import ask
+from tests.fleet.damage import select
 
 pytestmark = pytest.mark.thorough
 
@@ -73,7 +73,7 @@ def killed_again_and_again(up: Up, size: Size, target: str, compared: str) -> No
     wait_for(lambda: list(running.data.glob("*.db")), "a database")
     killed = 0
     while running.process.poll() is None:
-        collecting = Collecting(running.data, target, "--interval", f"{size.interval}s", "--batch-size", 50)
+        collecting = CollectProcess(running.data, target, "--interval", f"{size.interval}s", "--batch-size", 50)
         end = time.monotonic() + size.life
         while running.process.poll() is None and time.monotonic() < end:
             time.sleep(0.05)
@@ -90,5 +90,5 @@ def killed_again_and_again(up: Up, size: Size, target: str, compared: str) -> No
     assert (0, True) == (done.returncode, verdict["ok"]), done.stdout[-2000:]
     assert killed >= size.lasts // size.life - 1
     for path in running.data.glob("*.db"):
-        assert [(0,)] == ask(path, "SELECT count(*) FROM sensor_readings WHERE synced = 0")
+        assert [(0,)] == select(path, "SELECT count(*) FROM sensor_readings WHERE synced = 0")
     assert verdict["readings"] >= size.sensors * size.rate * size.lasts * 0.9

@@ -9,27 +9,34 @@ from contextlib import closing
 
 import pytest
 
-from fleet.collection.target import Indigestible, Receipt, Unavailable
-from fleet.targets.exchange import Deadlines
+from fleet.collection.target import BatchRejected, Receipt, TargetUnavailable
+from fleet.targets.exchange import HttpTimeouts
 from fleet.targets.http_target import HttpTarget
-from tests.collection.delivering import ONE, QUICK, brief, failure, request, talking
-from tests.collection.scripted import Scripted, ScriptedServer, batch, in_json
+from tests.collection.delivering import (
+    FIRST_ID,
+    SHORT_TIMEOUTS,
+    delivery_error,
+    raw_server,
+    read_request,
+    retry_without_waiting,
+)
+from tests.collection.scripted import ScriptedResponse, ScriptedServer, batch, json_response
 
 
 def test_a_server_that_is_busy_is_asked_again_with_the_same_batch() -> None:
-    answers = in_json(503, {"error": "busy"}), in_json(429, {}), in_json(200, {})
+    answers = json_response(503, {"error": "busy"}), json_response(429, {}), json_response(200, {})
     with ScriptedServer(*answers) as server:
-        assert Receipt(ONE) == HttpTarget(server.url, patience=brief(3)).deliver(batch(1))
+        assert Receipt(FIRST_ID) == HttpTarget(server.url, retry=retry_without_waiting(3)).deliver(batch(1))
 
     assert 3 == len(server.requests)
     assert 1 == len({(request.body, request.headers["Idempotency-Key"]) for request in server.requests})
 
 
 def test_a_server_that_stays_busy_is_unavailable() -> None:
-    with ScriptedServer(in_json(503, {"error": "out of disk"})) as server:
-        told = failure(server.url, Unavailable)
+    with ScriptedServer(json_response(503, {"error": "out of disk"})) as server:
+        told = delivery_error(server.url, TargetUnavailable)
 
-    assert "answered 503 Service Unavailable: out of disk (tried 2 times)" == told
+    assert "answered 503 Service TargetUnavailable: out of disk (tried 2 times)" == told
     assert 2 == len(server.requests)
 
 
@@ -46,9 +53,12 @@ def test_a_server_that_stays_busy_is_unavailable() -> None:
 def test_a_server_that_says_when_is_asked_again_then(headers: dict[str, str], pause: float) -> None:
     """In seconds or as a date by its own clock, up to the end of patience."""
     pauses: list[float] = []
-    answers = Scripted(503, b"", [(name.replace("_", "-"), value) for name, value in headers.items()]), Scripted()
+    answers = (
+        ScriptedResponse(503, b"", [(name.replace("_", "-"), value) for name, value in headers.items()]),
+        ScriptedResponse(),
+    )
     with ScriptedServer(*answers) as server:
-        HttpTarget(server.url, patience=brief(2, pauses)).deliver(batch(1))
+        HttpTarget(server.url, retry=retry_without_waiting(2, pauses)).deliver(batch(1))
 
     assert [pytest.approx(pause, abs=1.5)] == pauses
 
@@ -56,15 +66,19 @@ def test_a_server_that_says_when_is_asked_again_then(headers: dict[str, str], pa
 @pytest.mark.parametrize("when", ["", "-1", "soon", "1e9", "9" * 5000, "Wed, 21 Oct 2015 07:28:00 GMT", "٣"])
 def test_a_server_that_does_not_say_when_is_asked_again_soon(when: str) -> None:
     pauses: list[float] = []
-    with ScriptedServer(in_json(503, {}, Retry_After=when.encode().decode("latin-1")), Scripted()) as server:
-        HttpTarget(server.url, patience=brief(2, pauses)).deliver(batch(1))
+    with ScriptedServer(
+        json_response(503, {}, Retry_After=when.encode().decode("latin-1")), ScriptedResponse()
+    ) as server:
+        HttpTarget(server.url, retry=retry_without_waiting(2, pauses)).deliver(batch(1))
 
     assert pauses[0] <= 0.2
 
 
 def test_a_server_that_hangs_is_given_up_in_time() -> None:
-    with ScriptedServer(Scripted(hangs=True)) as server:
-        assert "no answer within 0.3 s (tried 2 times)" == failure(server.url, Unavailable, 2, QUICK)
+    with ScriptedServer(ScriptedResponse(hangs=True)) as server:
+        assert "no answer within 0.3 s (tried 2 times)" == delivery_error(
+            server.url, TargetUnavailable, 2, SHORT_TIMEOUTS
+        )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +93,7 @@ def test_a_server_that_answers_for_ever_is_given_up_in_time(begin: bytes, told: 
     over = threading.Event()
 
     def trickle(connection: socket.socket) -> None:
-        request(connection)
+        read_request(connection)
         connection.sendall(begin)
         try:
             while not over.wait(0.02):
@@ -87,9 +101,9 @@ def test_a_server_that_answers_for_ever_is_given_up_in_time(begin: bytes, told: 
         except OSError:
             pass
 
-    with talking(trickle) as url:
+    with raw_server(trickle) as url:
         try:
-            assert told == failure(url, Unavailable, attempts=1, deadlines=Deadlines(read=0.7))
+            assert told == delivery_error(url, TargetUnavailable, attempts=1, timeouts=HttpTimeouts(read=0.7))
         finally:
             over.set()
 
@@ -99,18 +113,20 @@ def test_a_request_may_take_longer_than_a_connection() -> None:
 
     def patient(connection: socket.socket) -> None:
         time.sleep(1.0)  # so long nothing of the body gets through
-        request(connection)
+        read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     large = batch(*range(1, 20_001))
-    with talking(patient) as url:
-        receipt = HttpTarget(url, patience=brief(1), deadlines=Deadlines(connect=0.3, read=20)).deliver(large)
+    with raw_server(patient) as url:
+        receipt = HttpTarget(url, retry=retry_without_waiting(1), timeouts=HttpTimeouts(connect=0.3, read=20)).deliver(
+            large
+        )
     assert frozenset(large.ids) == receipt.accepted
 
     over = threading.Event()
-    with talking(lambda _: over.wait(20)) as url:
-        target = HttpTarget(url, patience=brief(1), deadlines=Deadlines(read=0.5))
-        with closing(target), pytest.raises(Unavailable, match=r"it did not take the request within 0.5 s"):
+    with raw_server(lambda _: over.wait(20)) as url:
+        target = HttpTarget(url, retry=retry_without_waiting(1), timeouts=HttpTimeouts(read=0.5))
+        with closing(target), pytest.raises(TargetUnavailable, match=r"it did not take the request within 0.5 s"):
             target.deliver(large)
         over.set()
 
@@ -132,10 +148,10 @@ def test_a_request_may_take_longer_than_a_connection() -> None:
 )
 def test_an_answer_that_is_cut_short_acknowledges_nothing(raw: bytes) -> None:
     """And is tried again, wherever it was cut."""
-    with ScriptedServer(Scripted(raw=raw)) as server:
-        assert "(tried 2 times)" in failure(server.url, Unavailable)
-    with ScriptedServer(Scripted(raw=raw), Scripted()) as server:
-        assert Receipt(ONE) == HttpTarget(server.url, patience=brief()).deliver(batch(1))
+    with ScriptedServer(ScriptedResponse(raw=raw)) as server:
+        assert "(tried 2 times)" in delivery_error(server.url, TargetUnavailable)
+    with ScriptedServer(ScriptedResponse(raw=raw), ScriptedResponse()) as server:
+        assert Receipt(FIRST_ID) == HttpTarget(server.url, retry=retry_without_waiting()).deliver(batch(1))
 
 
 @pytest.mark.parametrize(
@@ -150,24 +166,26 @@ def test_an_answer_that_is_cut_short_acknowledges_nothing(raw: bytes) -> None:
     ],
 )
 def test_an_answer_may_end_in_any_way_that_http_has(raw: bytes) -> None:
-    with ScriptedServer(Scripted(raw=raw)) as server:
-        assert Receipt(ONE) == HttpTarget(server.url, patience=brief(1)).deliver(batch(1))
+    with ScriptedServer(ScriptedResponse(raw=raw)) as server:
+        assert Receipt(FIRST_ID) == HttpTarget(server.url, retry=retry_without_waiting(1)).deliver(batch(1))
 
 
 def test_the_simplest_of_servers_will_do() -> None:
-    with ScriptedServer(Scripted(body=b""), protocol="HTTP/1.0") as server:
-        assert Receipt(ONE) == HttpTarget(server.url, patience=brief(1)).deliver(batch(1))
+    with ScriptedServer(ScriptedResponse(body=b""), protocol="HTTP/1.0") as server:
+        assert Receipt(FIRST_ID) == HttpTarget(server.url, retry=retry_without_waiting(1)).deliver(batch(1))
 
 
 def test_a_host_where_nobody_listens_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
-    assert "no connection: Connection refused (tried 2 times)" == failure(url, Unavailable)
+    assert "no connection: Connection refused (tried 2 times)" == delivery_error(url, TargetUnavailable)
 
 
 def test_a_host_that_nobody_knows_is_unavailable() -> None:
-    assert "the name of the host is not known (tried once)" == failure("http://host.invalid", Unavailable, attempts=1)
+    assert "the name of the host is not known (tried once)" == delivery_error(
+        "http://host.invalid", TargetUnavailable, attempts=1
+    )
 
 
 def test_a_host_that_lets_nobody_in_is_given_up_in_time() -> None:
@@ -178,7 +196,7 @@ def test_a_host_that_lets_nobody_in_is_given_up_in_time() -> None:
             client.setblocking(False)
             client.connect_ex(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        told = failure(url, Unavailable, attempts=1, deadlines=Deadlines(connect=0.3, read=0.3))
+        told = delivery_error(url, TargetUnavailable, attempts=1, timeouts=HttpTimeouts(connect=0.3, read=0.3))
         for client in waiting:
             client.close()
 
@@ -195,5 +213,5 @@ def test_a_batch_that_is_refused_before_it_was_read_is_split() -> None:
         while connection.recv(65536):
             pass
 
-    with talking(refuse) as url, pytest.raises(Indigestible, match="answered 413"):
-        HttpTarget(url, patience=brief(1)).deliver(batch(*range(1, 3000)))
+    with raw_server(refuse) as url, pytest.raises(BatchRejected, match="answered 413"):
+        HttpTarget(url, retry=retry_without_waiting(1)).deliver(batch(*range(1, 3000)))

@@ -11,17 +11,26 @@ from typing import Any
 
 import pytest
 
-from fleet.collection.batch import Batch, Table
-from fleet.collection.target import Indigestible, Receipt, Unusable
+from fleet.collection.batch import Batch, TableRows
+from fleet.collection.target import BatchRejected, Receipt, TargetMisconfigured
 from fleet.errors import UserError
-from fleet.targets.address import address
-from fleet.targets.credentials import credentials
-from fleet.targets.exchange import Deadlines
+from fleet.targets.address import parse_address
+from fleet.targets.credentials import read_credentials
+from fleet.targets.exchange import HttpTimeouts
 from fleet.targets.http_target import HttpTarget
-from fleet.targets.patience import Patience
-from tests.collection.scripted import GENERATION, SOURCE, Scripted, ScriptedServer, batch, in_json, key, reading
+from fleet.targets.patience import RetryPolicy
+from tests.collection.scripted import (
+    GENERATION,
+    SOURCE,
+    ScriptedResponse,
+    ScriptedServer,
+    batch,
+    json_response,
+    key,
+    reading,
+)
 
-EPISODES = Table(("sensor_id", "first_seq", "channel"), (("KIN_569899", 103, "temperature"),))
+EPISODES = TableRows(("sensor_id", "first_seq", "channel"), (("KIN_569899", 103, "temperature"),))
 
 
 def test_a_batch_is_posted_as_other_collectors_do() -> None:
@@ -62,7 +71,7 @@ def test_a_path_of_ones_own_is_used_as_it_is(path: str) -> None:
 
 
 def test_episodes_and_epochs_go_along_with_their_generation() -> None:
-    sent = Batch(SOURCE, (reading(1),), EPISODES, Table(("first_seq", "settings"), ((100, "{}"),)))
+    sent = Batch(SOURCE, (reading(1),), EPISODES, TableRows(("first_seq", "settings"), ((100, "{}"),)))
     with ScriptedServer() as server:
         HttpTarget(server.url).deliver(sent)
 
@@ -103,7 +112,7 @@ def test_a_body_may_be_packed() -> None:
 )
 def test_a_reading_that_json_cannot_say_is_rejected_alone(value: Any, told: str) -> None:
     sent = Batch(SOURCE, (reading(1), reading(2, value), reading(3)), EPISODES)
-    with ScriptedServer(in_json(200, {"rejected": [key(3)]})) as server:
+    with ScriptedServer(json_response(200, {"rejected": [key(3)]})) as server:
         receipt = HttpTarget(server.url).deliver(sent)
 
     assert Receipt(frozenset({1}), 0, {2: told, 3: "no reason was given"}) == receipt
@@ -121,14 +130,16 @@ def test_nothing_is_posted_if_nothing_can_be_said() -> None:
 
 
 def test_an_episode_that_json_cannot_say_keeps_the_batch_back() -> None:
-    with ScriptedServer() as server, pytest.raises(Indigestible, match="among its episodes"):
-        HttpTarget(server.url).deliver(batch(1, episodes=Table(("parameters",), ((b"x",),))))
+    with ScriptedServer() as server, pytest.raises(BatchRejected, match="among its episodes"):
+        HttpTarget(server.url).deliver(batch(1, episodes=TableRows(("parameters",), ((b"x",),))))
 
     assert [] == server.requests
 
 
 def test_only_what_the_server_lists_is_acknowledged() -> None:
-    answer = in_json(200, {"accepted": [key(1)], "duplicates": 1, "rejected": [{"key": key(3), "reason": "too hot"}]})
+    answer = json_response(
+        200, {"accepted": [key(1)], "duplicates": 1, "rejected": [{"key": key(3), "reason": "too hot"}]}
+    )
     with ScriptedServer(answer) as server:
         receipt = HttpTarget(server.url).deliver(batch(1, 2, 3))
 
@@ -137,7 +148,7 @@ def test_only_what_the_server_lists_is_acknowledged() -> None:
 
 def test_the_headers_of_the_environment_go_along() -> None:
     with ScriptedServer() as server:
-        given = credentials({"COLLECT_TOKEN": "hush", "COLLECT_HEADERS": "X-Tenant: north\nUser-Agent: mine"})
+        given = read_credentials({"COLLECT_TOKEN": "hush", "COLLECT_HEADERS": "X-Tenant: north\nUser-Agent: mine"})
         HttpTarget(server.url, given).deliver(batch(1))
 
     headers = server.requests[0].headers
@@ -149,10 +160,13 @@ def test_the_headers_of_the_environment_go_along() -> None:
 def test_no_secret_is_told_or_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Neither a token that the server repeats, nor what may be a key in the address."""
     caplog.set_level(logging.DEBUG)
-    answers = in_json(500, {"error": "oops, hushhush"}), in_json(403, {"error": "not hushhush"}, Bad__Header="")
+    answers = (
+        json_response(500, {"error": "oops, hushhush"}),
+        json_response(403, {"error": "not hushhush"}, Bad__Header=""),
+    )
     with ScriptedServer(*answers) as server:
-        target = HttpTarget(f"{server.url}/in?key=hushhush", credentials({"COLLECT_TOKEN": "hushhush"}))
-        with pytest.raises(Unusable, match=r"answered 403 Forbidden: not \*\*\*") as raised:
+        target = HttpTarget(f"{server.url}/in?key=hushhush", read_credentials({"COLLECT_TOKEN": "hushhush"}))
+        with pytest.raises(TargetMisconfigured, match=r"answered 403 Forbidden: not \*\*\*") as raised:
             target.deliver(batch(1))
 
     assert "hushhush" not in str(raised.value) + target.name + caplog.text
@@ -160,19 +174,24 @@ def test_no_secret_is_told_or_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_rejections_tell_no_secret() -> None:
-    with ScriptedServer(in_json(200, {"rejected": [{"key": key(1), "reason": "hushhush"}]})) as server:
-        receipt = HttpTarget(server.url, credentials({"COLLECT_TOKEN": "hushhush"})).deliver(batch(1))
+    with ScriptedServer(json_response(200, {"rejected": [{"key": key(1), "reason": "hushhush"}]})) as server:
+        receipt = HttpTarget(server.url, read_credentials({"COLLECT_TOKEN": "hushhush"})).deliver(batch(1))
 
     assert {1: "***"} == receipt.rejected
 
 
 def test_connections_are_used_again() -> None:
     """Also after an answer without a body, and after one that says it went wrong."""
-    answers = Scripted(), in_json(422, {"error": "no"}), Scripted(body=b""), Scripted(204, b"")
+    answers = (
+        ScriptedResponse(),
+        json_response(422, {"error": "no"}),
+        ScriptedResponse(body=b""),
+        ScriptedResponse(204, b""),
+    )
     with ScriptedServer(*answers) as server:
         target = HttpTarget(server.url)
         target.deliver(batch(1))
-        with pytest.raises(Indigestible):
+        with pytest.raises(BatchRejected):
             target.deliver(batch(2))
         for number in range(3, 6):
             target.deliver(batch(number))
@@ -197,9 +216,9 @@ def test_several_threads_deliver_at_once() -> None:
 
 def test_more_threads_than_connections_wait_for_one_another() -> None:
     """A server that stands still holds them all up; none is refused for it."""
-    with ScriptedServer(Scripted(hangs=True), Scripted()) as server:
+    with ScriptedServer(ScriptedResponse(hangs=True), ScriptedResponse()) as server:
         target = HttpTarget(
-            server.url, connections=1, deadlines=Deadlines(read=0.3), patience=Patience(stop=threading.Event())
+            server.url, connections=1, timeouts=HttpTimeouts(read=0.3), retry=RetryPolicy(stop=threading.Event())
         )
         with ThreadPoolExecutor(4) as threads:
             receipts = list(threads.map(lambda number: target.deliver(batch(number)), range(1, 5)))
@@ -224,11 +243,11 @@ def test_a_server_keeps_no_cursor() -> None:
     ],
 )
 def test_an_address_has_one_name(url: str, named: str) -> None:
-    assert named == address(url).name
+    assert named == parse_address(url).name
 
 
 def test_names_tell_queries_apart_without_telling_them() -> None:
-    names = {address(f"http://host.example/in?key={key}").name for key in ("north", "south", "south")}
+    names = {parse_address(f"http://host.example/in?key={key}").name for key in ("north", "south", "south")}
 
     assert 2 == len(names)
     assert not any("north" in name or "south" in name for name in names)
@@ -251,7 +270,7 @@ def test_names_tell_queries_apart_without_telling_them() -> None:
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(UserError, match="wanted http://HOST"):
-        address(url)
+        parse_address(url)
 
 
 @pytest.mark.parametrize("start", ["http://", "https:", "http:/", "http:\\\\", "//", "HTTP://"])
@@ -259,10 +278,10 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_a_password_in_the_address_is_refused_without_telling_it(start: str, who: str) -> None:
     """Whoever lists the processes of the machine would see it."""
     with pytest.raises(UserError, match="COLLECT_HEADERS") as raised:
-        address(f"{start}{who}@host.example/")
+        parse_address(f"{start}{who}@host.example/")
 
     assert "hush" not in str(raised.value)
 
 
 def test_an_at_sign_in_the_path_is_no_password() -> None:
-    assert "http://host.example/in@place" == address("http://host.example/in@place").name
+    assert "http://host.example/in@place" == parse_address("http://host.example/in@place").name

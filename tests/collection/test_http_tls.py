@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from fleet.collection.target import Receipt, Unavailable, Unusable
-from fleet.targets.exchange import Deadlines
+from fleet.collection.target import Receipt, TargetMisconfigured, TargetUnavailable
+from fleet.targets.exchange import HttpTimeouts
 from fleet.targets.http_target import HttpTarget
-from tests.collection.delivering import ONE, brief, failure, talking
-from tests.collection.scripted import Scripted, ScriptedServer, batch
+from tests.collection.delivering import FIRST_ID, delivery_error, raw_server, retry_without_waiting
+from tests.collection.scripted import ScriptedResponse, ScriptedServer, batch
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_certificate_that_nobody_vouches_for_is_not_trusted(certificate: Path) -> None:
     with ScriptedServer(certificate=certificate) as server:
-        told = failure(server.url, Unusable)
+        told = delivery_error(server.url, TargetMisconfigured)
 
     assert (
         "its certificate is not to be trusted: self-signed certificate (SSL_CERT_FILE may name its authority)" == told
@@ -42,8 +42,8 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(certificate: Path)
 def test_ssl_cert_file_names_authorities(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with ScriptedServer(certificate=certificate) as server:
-        assert Receipt(ONE) == HttpTarget(server.url).deliver(batch(1))
-        told = failure(server.url.replace("127.0.0.1", "localhost"), Unusable)
+        assert Receipt(FIRST_ID) == HttpTarget(server.url).deliver(batch(1))
+        told = delivery_error(server.url.replace("127.0.0.1", "localhost"), TargetMisconfigured)
 
     assert "its certificate is not to be trusted: Hostname mismatch" in told
     assert 1 == len(server.requests)
@@ -51,10 +51,10 @@ def test_ssl_cert_file_names_authorities(certificate: Path, monkeypatch: pytest.
 
 def test_a_tls_connection_that_breaks_is_tried_again(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    cut = Scripted(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{}")
-    with ScriptedServer(cut, Scripted(hangs=True), Scripted(), certificate=certificate) as server:
-        target = HttpTarget(server.url, patience=brief(8), deadlines=Deadlines(read=1.0))
-        assert Receipt(ONE) == target.deliver(batch(1))
+    cut = ScriptedResponse(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{}")
+    with ScriptedServer(cut, ScriptedResponse(hangs=True), ScriptedResponse(), certificate=certificate) as server:
+        target = HttpTarget(server.url, retry=retry_without_waiting(8), timeouts=HttpTimeouts(read=1.0))
+        assert Receipt(FIRST_ID) == target.deliver(batch(1))
 
     assert 3 <= len(server.requests)
 
@@ -64,12 +64,12 @@ def test_a_server_without_tls_is_unusable_for_https() -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
-    with talking(plain) as url:
-        assert failure(url.replace("http:", "https:"), Unusable).startswith("no TLS with it: ")
+    with raw_server(plain) as url:
+        assert delivery_error(url.replace("http:", "https:"), TargetMisconfigured).startswith("no TLS with it: ")
 
 
 def test_a_server_that_hangs_up_instead_of_a_handshake_may_be_back_later() -> None:
-    with talking(lambda connection: connection.recv(65536)) as url:
-        told = failure(url.replace("http:", "https:"), Unavailable, attempts=1)
+    with raw_server(lambda connection: connection.recv(65536)) as url:
+        told = delivery_error(url.replace("http:", "https:"), TargetUnavailable, attempts=1)
 
     assert told == "the TLS connection broke before there was a whole answer (tried once)"

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from fleet.comparison.id_set import PAGE, IdSet
+from fleet.comparison.id_set import PAGE_IDS, IdSet
 
 
 def runs(numbers: list[int]) -> list[tuple[int, int]]:
@@ -25,8 +25,8 @@ def test_like_a_set_of_numbers(seed: int) -> None:
     random = Random(seed)
     ids, expected = IdSet(), set[int]()
     for _ in range(10):
-        first = random.randrange(3 * PAGE)
-        numbers = list(range(first, first + random.choice([1, 17, PAGE - 1, PAGE, 2 * PAGE])))
+        first = random.randrange(3 * PAGE_IDS)
+        numbers = list(range(first, first + random.choice([1, 17, PAGE_IDS - 1, PAGE_IDS, 2 * PAGE_IDS])))
         if random.random() < 0.5:
             fresh = expected.isdisjoint(numbers)
             assert fresh is ids.add_range(numbers[0], numbers[-1])
@@ -36,12 +36,12 @@ def test_like_a_set_of_numbers(seed: int) -> None:
             numbers = numbers[: random.randrange(1, len(numbers) + 1)]
             assert [number for number in numbers if number in expected] == ids.add(numbers)
             expected.update(numbers)
-        low, high = sorted(random.sample(range(6 * PAGE), 2))
+        low, high = sorted(random.sample(range(6 * PAGE_IDS), 2))
         missing = [number for number in range(low, high + 1) if number not in expected]
         assert runs(missing) == list(ids.gaps(low, high))
-        assert all((number in ids) is (number in expected) for number in random.sample(range(6 * PAGE), 50))
+        assert all((number in ids) is (number in expected) for number in random.sample(range(6 * PAGE_IDS), 50))
 
 
 def test_one_that_comes_twice_at_once() -> None:
     """Also where another came between."""
-    assert [7, 7] == IdSet().add([7, 8, 7, PAGE, 7])
+    assert [7, 7] == IdSet().add([7, 8, 7, PAGE_IDS, 7])

@@ -9,9 +9,9 @@ import pytest
 
 from tests.collection import foreign
 from tests.collection.swept import sweep, sweep_into
-from tests.collection.targets import Listening
+from tests.collection.targets import RecordingTarget
 from tests.e2e.running import fleet
-from tests.fleet.damage import ask, crew, damage, write
+from tests.fleet.damage import damage, make_identities, select, write_database
 
 LOOSE = """
 CREATE TABLE sensor_readings (
@@ -47,16 +47,16 @@ def test_a_value_of_another_type(data: Path, tmp_path: Path, change: str, reason
         damage(data / "a.db", "UPDATE sensor_readings SET synced = 0")
 
     assert (19, 19, 0) == (total.delivered, total.duplicates, total.dead)
-    assert [(19,)] == ask(tmp_path / "central.db", "SELECT count(*) FROM sensor_readings")
-    assert [] == ask(tmp_path / "central.db", "SELECT * FROM conflicts")
-    letters = ask(data / ".collector" / "collector.sqlite", "SELECT id, reason FROM dead_letters")
+    assert [(19,)] == select(tmp_path / "central.db", "SELECT count(*) FROM sensor_readings")
+    assert [] == select(tmp_path / "central.db", "SELECT * FROM conflicts")
+    letters = select(data / ".collector" / "collector.sqlite", "SELECT id, reason FROM dead_letters")
     assert [(4, reason)] == letters
 
 
 def test_what_means_the_same_is_no_conflict(data: Path, tmp_path: Path) -> None:
     """Neither when it comes again nor for who compares the two."""
     central = tmp_path / "central.db"
-    write(data / "S_000000.db", 20, sensors=crew(1))  # who compares wants a database of a fleet
+    write_database(data / "S_000000.db", 20, sensors=make_identities(1))  # who compares wants a database of a fleet
     damage(
         data / "a.db",
         """UPDATE sensor_readings SET sensor_id = 7, timestamp = 1714521600 + id, temperature = 20, humidity = '60.5',
@@ -68,9 +68,9 @@ def test_what_means_the_same_is_no_conflict(data: Path, tmp_path: Path) -> None:
     sweep(data, central)
 
     columns = "sensor_id, timestamp, temperature, humidity, status_code"
-    found = ask(central, f"SELECT {columns} FROM sensor_readings WHERE sensor_id = '7' ORDER BY id LIMIT 1")
+    found = select(central, f"SELECT {columns} FROM sensor_readings WHERE sensor_id = '7' ORDER BY id LIMIT 1")
     assert "[('7', '1714521601', 20.0, 60.5, 200)]" == repr(found)
-    assert [] == ask(central, "SELECT * FROM conflicts")
+    assert [] == select(central, "SELECT * FROM conflicts")
     done = fleet("verify", "--data", data, "--against", f"sqlite:///{central}")
     assert 0 == done.returncode, done.stdout
 
@@ -79,7 +79,7 @@ def test_the_least_of_all_ids(data: Path) -> None:
     """Is passed over, but keeps nobody from the others."""
     damage(data / "a.db", f"UPDATE sensor_readings SET id = {-(2**63)} WHERE id = 3")
 
-    assert 19 == sweep_into(Listening(), data).totals().delivered
+    assert 19 == sweep_into(RecordingTarget(), data).totals().delivered
 
 
 @pytest.mark.parametrize("marking", [True, False], ids=["marking", "cursor"])
@@ -87,11 +87,11 @@ def test_a_name_that_is_no_text(data: Path, tmp_path: Path, marking: bool) -> No
     """Is told with an escape; the database is swept like any other."""
     (data / "a.db").rename(os.fsdecode(os.fsencode(data) + b"/caf\xe9.db"))
 
-    tally = sweep(data, tmp_path / "central.db", marking=marking)
+    stats = sweep(data, tmp_path / "central.db", marking=marking)
 
-    assert 20 == tally.totals().delivered
-    assert {r"caf\udce9.db", "b.db"} == tally.accounts.keys()
-    assert [("b.db",), (r"caf\udce9.db",)] == sorted(ask(tmp_path / "central.db", "SELECT name FROM sources"))
+    assert 20 == stats.totals().delivered
+    assert {r"caf\udce9.db", "b.db"} == stats.databases.keys()
+    assert [("b.db",), (r"caf\udce9.db",)] == sorted(select(tmp_path / "central.db", "SELECT name FROM sources"))
 
 
 def test_ids_that_are_no_numbers(data: Path) -> None:
@@ -99,7 +99,7 @@ def test_ids_that_are_no_numbers(data: Path) -> None:
     odd = LOOSE.replace("id INTEGER PRIMARY KEY", "id TEXT DEFAULT 'x'")
     foreign.write(data / "c.db", odd, 3)
 
-    tally = sweep_into(Listening(), data)
+    stats = sweep_into(RecordingTarget(), data)
 
-    assert "its sensor_readings has an id that is no whole number" == tally.accounts["c.db"].skipped
-    assert 20 == tally.totals().delivered
+    assert "its sensor_readings has an id that is no whole number" == stats.databases["c.db"].skipped
+    assert 20 == stats.totals().delivered

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.collection.batch import Batch, Value
-from fleet.targets.parcel import packed
+from fleet.targets.parcel import build_payload
 from tests.collection.scripted import SOURCE, reading
 
 VALUES: st.SearchStrategy[Value] = st.one_of(
@@ -34,7 +34,7 @@ def test_the_body_says_what_the_documents_say(values: list[Value], large: list[f
     )
     batch = Batch(SOURCE, rows)
 
-    parcel = packed(batch)
+    parcel = build_payload(batch)
 
     document = json.loads(parcel.body)
     said = [one for one, value in zip(batch.documents(), values, strict=True) if sayable(value)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.collection.target import Unusable
+from fleet.collection.target import TargetMisconfigured
 from fleet.errors import UserError
 from tests.collection.parquet_folder import ids, names, target
 from tests.collection.samples import batch, episodes
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     one.deliver(batch(1, 4))
     (tmp_path / names(tmp_path)[0]).write_bytes(b"PAR1 and nothing else")
 
-    with pytest.raises(Unusable, match=r"generation-1\.000000000001-000000000003\.parquet"):
+    with pytest.raises(TargetMisconfigured, match=r"generation-1\.000000000001-000000000003\.parquet"):
         one.deliver(batch(1, 4))
     assert 2 == len(one.deliver(batch(4, 6)).accepted)
 
@@ -85,7 +85,7 @@ def full_disk() -> Iterator[None]:
 
 
 def test_what_cannot_be_written_is_not_accepted(tmp_path: Path, full_disk: None) -> None:
-    with pytest.raises(Unusable, match="File too large"):
+    with pytest.raises(TargetMisconfigured, match="File too large"):
         target(tmp_path).deliver(batch(1, 1000))
 
     assert [] == [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "_sources"]
@@ -96,7 +96,7 @@ def test_a_place_where_nothing_can_be_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="file: is no directory"):
         target(tmp_path / "file")
-    with pytest.raises(Unusable, match="file: File exists"):
+    with pytest.raises(TargetMisconfigured, match="file: File exists"):
         target(tmp_path / "file" / "below").deliver(batch(1, 2))
     assert f"parquet:{tmp_path}" == target(tmp_path).name
     assert ["file"] == [path.name for path in tmp_path.iterdir()]

@@ -11,11 +11,11 @@ import pytest
 from pyarrow import parquet
 
 from fleet.collection.batch import Batch
-from fleet.collection.target import Indigestible, Unavailable
-from fleet.targets.parquet_files import hour, moment, partition, turn
-from fleet.targets.patience import Patience
-from tests.collection.parquet_folder import NINE, TEN, ids, names, rows, target
-from tests.collection.samples import altered, batch, episodes, epochs, foreign, reading, source
+from fleet.collection.target import BatchRejected, TargetUnavailable
+from fleet.targets.parquet_files import hour_of, parse_timestamp, partition_path, source_lock
+from fleet.targets.patience import RetryPolicy
+from tests.collection.parquet_folder import HOUR_9, HOUR_10, ids, names, rows, target
+from tests.collection.samples import batch, episodes, epochs, foreign_batch, reading, source, with_values
 
 
 def test_readings_arrive_as_they_are(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_readings_arrive_as_they_are(tmp_path: Path) -> None:
 
     assert (frozenset(range(9, 13)), 0, {}) == (receipt.accepted, receipt.duplicates, receipt.rejected)
     first, second = "generation-1.000000000009-000000000010.parquet", "generation-1.000000000011-000000000012.parquet"
-    assert [f"{NINE}/{first}", f"{TEN}/{second}"] == names(tmp_path)
+    assert [f"{HOUR_9}/{first}", f"{HOUR_10}/{second}"] == names(tmp_path)
     row = rows(tmp_path)[0]
     expected = dict(zip(batch(9, 10).source.columns, reading(9), strict=True)) | {"source_id": 9}
     assert {**row, **{name: value for name, value in expected.items() if name not in {"id", "synced"}}} == row
@@ -34,7 +34,7 @@ def test_readings_arrive_as_they_are(tmp_path: Path) -> None:
 
 def test_the_schema_does_not_depend_on_the_values(tmp_path: Path) -> None:
     """A column that is NULL all over has its type all the same."""
-    target(tmp_path).deliver(foreign(1, 2))
+    target(tmp_path).deliver(foreign_batch(1, 2))
     (name,) = names(tmp_path)
     schema = parquet.read_schema(tmp_path / name)
 
@@ -77,7 +77,7 @@ def test_other_content_is_an_alarm(tmp_path: Path) -> None:
     """What was there first stays; what came is on record once, however often it comes."""
     one = target(tmp_path)
     one.deliver(batch(1, 4))
-    wrong = altered(batch(1, 6), 2, temperature=99.0, location=None)
+    wrong = with_values(batch(1, 6), 2, temperature=99.0, location=None)
     receipt = one.deliver(wrong)
     one.deliver(wrong)
 
@@ -95,8 +95,8 @@ def test_other_content_is_an_alarm(tmp_path: Path) -> None:
 
 def test_a_foreign_source_keeps_what_we_have_no_column_for(tmp_path: Path) -> None:
     one = target(tmp_path)
-    one.deliver(foreign(1, 4))
-    receipt = one.deliver(foreign(2, 5))
+    one.deliver(foreign_batch(1, 4))
+    receipt = one.deliver(foreign_batch(2, 5))
 
     assert (3, 2) == (len(receipt.accepted), receipt.duplicates)
     expected = [(number, json.dumps({"battery": number / 10})) for number in range(1, 5)]
@@ -136,13 +136,13 @@ def test_episodes_and_epochs_come_along_and_are_replaced(tmp_path: Path) -> None
 def test_an_episode_that_is_none_is_indigestible(tmp_path: Path) -> None:
     wrong = (*episodes((0, 9)).rows[0][:3], "zero", *episodes((0, 9)).rows[0][4:])
 
-    with pytest.raises(Indigestible, match="zero"):
+    with pytest.raises(BatchRejected, match="zero"):
         target(tmp_path).deliver(batch(1, 3, episodes=type(episodes())(episodes().columns, (wrong,))))
 
 
 def test_a_value_without_a_place_is_rejected_by_itself(tmp_path: Path) -> None:
     """A NUL has one here."""
-    told = altered(altered(batch(1, 4), 2, temperature="hot"), 3, location="a\0b")
+    told = with_values(with_values(batch(1, 4), 2, temperature="hot"), 3, location="a\0b")
     receipt = target(tmp_path).deliver(told)
 
     assert ({2: "temperature: 'hot' is no real number"}, frozenset({1, 3})) == (receipt.rejected, receipt.accepted)
@@ -152,20 +152,20 @@ def test_a_value_without_a_place_is_rejected_by_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("timestamp", "folder"),
     [
-        ("2026-01-01T09:59:59.999999+00:00", NINE),
-        ("2026-01-01T12:00:00+02:00", TEN),
-        ("2026-01-01 10:00:00", TEN),
-        ("2026-01-01T10:00:00Z", TEN),
+        ("2026-01-01T09:59:59.999999+00:00", HOUR_9),
+        ("2026-01-01T12:00:00+02:00", HOUR_10),
+        ("2026-01-01 10:00:00", HOUR_10),
+        ("2026-01-01T10:00:00Z", HOUR_10),
         ("0001-01-01T00:00:00+23:00", "date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__"),
         ("yesterday", "date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__"),
     ],
 )
 def test_the_hour_is_that_of_utc(timestamp: str, folder: str) -> None:
-    assert folder == partition(hour(moment(timestamp)))
+    assert folder == partition_path(hour_of(parse_timestamp(timestamp)))
 
 
 def test_a_timestamp_that_is_none_is_kept_as_it_is(tmp_path: Path) -> None:
-    receipt = target(tmp_path).deliver(altered(batch(1, 3), 1, timestamp="yesterday"))
+    receipt = target(tmp_path).deliver(with_values(batch(1, 3), 1, timestamp="yesterday"))
 
     assert frozenset({1, 2}) == receipt.accepted
     row = rows(tmp_path)[0]
@@ -190,9 +190,9 @@ def test_many_threads_at_once(tmp_path: Path) -> None:
 
 def test_a_source_that_another_delivers_is_waited_for(tmp_path: Path) -> None:
     """Other sources go on meanwhile."""
-    one = target(tmp_path, Patience(0.2))
-    with turn(tmp_path, source(), "somebody else"):
-        with pytest.raises(Unavailable, match="another collector is delivering this source"):
+    one = target(tmp_path, RetryPolicy(0.2))
+    with source_lock(tmp_path, source(), "somebody else"):
+        with pytest.raises(TargetUnavailable, match="another collector is delivering this source"):
             one.deliver(batch(1, 3))
         one.deliver(batch(1, 3, source("generation-2")))
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fleet.collection.target import Unavailable, Unusable
-from fleet.targets.patience import Again, Patience
+from fleet.collection.target import TargetMisconfigured, TargetUnavailable
+from fleet.targets.patience import RetryableFailure, RetryPolicy
 
 
 class Time:
@@ -23,8 +23,10 @@ class Time:
         self.pauses.append(seconds)
         self.now += seconds
 
-    def patience(self, seconds: float = 30.0, attempts: int = 8, stop: threading.Event | None = None) -> Patience:
-        return Patience(seconds, attempts, stop or threading.Event(), lambda: self.now, self.sleep)
+    def retry_policy(
+        self, seconds: float = 30.0, attempts: int = 8, stop: threading.Event | None = None
+    ) -> RetryPolicy:
+        return RetryPolicy(seconds, attempts, stop or threading.Event(), lambda: self.now, self.sleep)
 
 
 def failing(times: float, after: float = 0.0) -> Callable[[], str]:
@@ -33,7 +35,7 @@ def failing(times: float, after: float = 0.0) -> Callable[[], str]:
     def attempt() -> str:
         number = next(tried)
         if number <= times:
-            raise Again(f"failure {number}", after)
+            raise RetryableFailure(f"failure {number}", after)
         return f"success {number}"
 
     return attempt
@@ -45,7 +47,7 @@ FOR_EVER = float("inf")
 def test_what_goes_well_the_third_time_has_gone_well() -> None:
     time = Time()
 
-    assert "success 3" == time.patience().call(failing(2))
+    assert "success 3" == time.retry_policy().call(failing(2))
     assert 2 == len(time.pauses)
 
 
@@ -54,7 +56,7 @@ def test_pauses_grow_and_are_not_the_same_for_all() -> None:
     runs = []
     for _ in range(40):
         time = Time()
-        time.patience(seconds=1000).call(failing(7))
+        time.retry_policy(seconds=1000).call(failing(7))
         runs.append(time.pauses)
 
     for place, most in enumerate([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0]):
@@ -64,14 +66,14 @@ def test_pauses_grow_and_are_not_the_same_for_all() -> None:
 
 
 def test_attempts_have_a_bound() -> None:
-    with pytest.raises(Unavailable, match=r"failure 4 \(tried 4 times in \d+ s\)"):
-        Time().patience(attempts=4).call(failing(FOR_EVER))
+    with pytest.raises(TargetUnavailable, match=r"failure 4 \(tried 4 times in \d+ s\)"):
+        Time().retry_policy(attempts=4).call(failing(FOR_EVER))
 
 
 def test_no_attempt_begins_after_the_patience_is_over() -> None:
     time = Time()
-    with pytest.raises(Unavailable, match="failure"):
-        time.patience(seconds=12, attempts=1000).call(failing(FOR_EVER))
+    with pytest.raises(TargetUnavailable, match="failure"):
+        time.retry_policy(seconds=12, attempts=1000).call(failing(FOR_EVER))
 
     assert time.now <= 1012
     assert sum(time.pauses) == pytest.approx(12)
@@ -82,23 +84,23 @@ def test_what_took_all_the_patience_is_not_tried_again() -> None:
 
     def slow() -> str:
         time.now += 31
-        raise Again("slow")
+        raise RetryableFailure("slow")
 
-    with pytest.raises(Unavailable, match=r"slow \(tried once\)"):
-        time.patience().call(slow)
+    with pytest.raises(TargetUnavailable, match=r"slow \(tried once\)"):
+        time.retry_policy().call(slow)
 
 
 def test_a_pause_that_was_asked_for_is_made() -> None:
     time = Time()
-    time.patience().call(failing(1, after=17.0))
+    time.retry_policy().call(failing(1, after=17.0))
 
     assert [17.0] == time.pauses
 
 
 def test_a_pause_that_was_asked_for_is_no_longer_than_the_patience() -> None:
     time = Time()
-    with pytest.raises(Unavailable, match="failure 2"):
-        time.patience().call(failing(FOR_EVER, after=3600))
+    with pytest.raises(TargetUnavailable, match="failure 2"):
+        time.retry_policy().call(failing(FOR_EVER, after=3600))
 
     assert [30.0] == time.pauses
 
@@ -111,11 +113,11 @@ def test_whoever_is_stopped_waits_no_more() -> None:
 
     def attempt() -> str:
         next(tried)
-        raise Again("overloaded", 600)
+        raise RetryableFailure("overloaded", 600)
 
     timer.start()
-    with pytest.raises(Unavailable, match=r"overloaded \(tried once\)"):
-        Patience(seconds=600, stop=stop).call(attempt)
+    with pytest.raises(TargetUnavailable, match=r"overloaded \(tried once\)"):
+        RetryPolicy(seconds=600, stop=stop).call(attempt)
     timer.join()
 
     assert 1 == next(tried)
@@ -125,9 +127,9 @@ def test_whoever_is_stopped_still_tries_once() -> None:
     time, stop = Time(), threading.Event()
     stop.set()
 
-    assert "success 1" == time.patience(stop=stop).call(failing(0))
-    with pytest.raises(Unavailable, match="failure 1"):
-        time.patience(stop=stop).call(failing(1))
+    assert "success 1" == time.retry_policy(stop=stop).call(failing(0))
+    with pytest.raises(TargetUnavailable, match="failure 1"):
+        time.retry_policy(stop=stop).call(failing(1))
     assert [] == time.pauses
 
 
@@ -135,8 +137,8 @@ def test_other_failures_are_not_tried_again() -> None:
     time = Time()
 
     def attempt() -> str:
-        raise Unusable("wrong token")
+        raise TargetMisconfigured("wrong token")
 
-    with pytest.raises(Unusable, match=r"^wrong token$"):
-        time.patience().call(attempt)
+    with pytest.raises(TargetMisconfigured, match=r"^wrong token$"):
+        time.retry_policy().call(attempt)
     assert [] == time.pauses

@@ -13,15 +13,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fleet.collection.target import Failed, Unavailable, Unusable
+from fleet.collection.target import DeliveryFailed, TargetMisconfigured, TargetUnavailable
 from fleet.errors import UserError
 from fleet.targets.postgres_target import PostgresTarget
-from tests.collection.postgres_server import Make, PostgresServer, free_port, seqs
+from tests.collection.postgres_server import MakeTarget, PostgresServer, free_port, seqs
 from tests.collection.samples import batch
 
 
 @pytest.fixture
-def target(postgres_target: Make, postgres_url: str) -> PostgresTarget:
+def target(postgres_target: MakeTarget, postgres_url: str) -> PostgresTarget:
     return postgres_target(postgres_url)
 
 
@@ -39,15 +39,15 @@ def test_a_lost_connection_is_made_again(target: PostgresTarget, postgres: Postg
     assert (3, 1) == (len(receipt.accepted), receipt.duplicates)
 
 
-def test_a_server_that_goes_is_waited_for(postgres_target: Make) -> None:
-    """Or not for long: Unavailable after the patience. Nothing is lost or doubled by it."""
-    with PostgresServer.made() as server:
+def test_a_server_that_goes_is_waited_for(postgres_target: MakeTarget) -> None:
+    """Or not for long: TargetUnavailable after the patience. Nothing is lost or doubled by it."""
+    with PostgresServer.started() as server:
         url = server.url(server.new_schema())
-        patient, hasty = postgres_target(url), postgres_target(url, patience=0.2)
+        patient, hasty = postgres_target(url), postgres_target(url, retry_seconds=0.2)
         patient.deliver(batch(1, 3))
         hasty.deliver(batch(3, 5))
         server.stop()
-        with pytest.raises(Unavailable, match="refused"):
+        with pytest.raises(TargetUnavailable, match="refused"):
             hasty.deliver(batch(5, 8))
         with ThreadPoolExecutor(1) as pool:
             later = pool.submit(patient.deliver, batch(1, 11))
@@ -58,9 +58,9 @@ def test_a_server_that_goes_is_waited_for(postgres_target: Make) -> None:
         assert list(range(10)) == seqs(url)
 
 
-def test_a_server_that_hangs_is_left(postgres_target: Make, postgres: PostgresServer, postgres_url: str) -> None:
+def test_a_server_that_hangs_is_left(postgres_target: MakeTarget, postgres: PostgresServer, postgres_url: str) -> None:
     """A stopped process acknowledges what comes in and never answers; another session may be luckier."""
-    target = postgres_target(postgres_url, patience=10.0, statement_seconds=0.5)
+    target = postgres_target(postgres_url, retry_seconds=10.0, statement_seconds=0.5)
     target.deliver(batch(1, 3))
     pid = backend(target)
     os.kill(pid, signal.SIGSTOP)
@@ -72,31 +72,31 @@ def test_a_server_that_hangs_is_left(postgres_target: Make, postgres: PostgresSe
     assert (4, 2) == (len(receipt.accepted), receipt.duplicates)
 
 
-def test_a_statement_that_waits_for_somebody_is_ended(postgres_target: Make, postgres_url: str) -> None:
+def test_a_statement_that_waits_for_somebody_is_ended(postgres_target: MakeTarget, postgres_url: str) -> None:
     """Here for a lock that another session has and keeps."""
-    target = postgres_target(postgres_url, patience=0.1, statement_seconds=0.5)
+    target = postgres_target(postgres_url, retry_seconds=0.1, statement_seconds=0.5)
     target.deliver(batch(1, 3))
     with psycopg.connect(postgres_url) as other:
         other.execute("LOCK TABLE sources")
-        with pytest.raises(Unavailable, match="statement timeout"):
+        with pytest.raises(TargetUnavailable, match="statement timeout"):
             target.deliver(batch(3, 4))
 
     assert 1 == len(target.deliver(batch(3, 4)).accepted)
 
 
-def test_nobody_there_is_unavailable(postgres_target: Make) -> None:
-    with pytest.raises(Unavailable, match=r"postgresql://127.0.0.1:\d+/central: .*refused"):
-        postgres_target(f"postgresql://fleet@127.0.0.1:{free_port()}/central", patience=0.3).deliver(batch(1, 2))
+def test_nobody_there_is_unavailable(postgres_target: MakeTarget) -> None:
+    with pytest.raises(TargetUnavailable, match=r"postgresql://127.0.0.1:\d+/central: .*refused"):
+        postgres_target(f"postgresql://fleet@127.0.0.1:{free_port()}/central", retry_seconds=0.3).deliver(batch(1, 2))
 
 
-def refusal(target: PostgresTarget) -> Failed:
-    with pytest.raises(Unusable) as caught:
+def refusal(target: PostgresTarget) -> DeliveryFailed:
+    with pytest.raises(TargetMisconfigured) as caught:
         target.deliver(batch(1, 2))
     return caught.value
 
 
 def test_a_wrong_password_and_a_wrong_database_are_told_at_once(
-    postgres_target: Make, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    postgres_target: MakeTarget, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one line without the password."""
     postgres.execute("CREATE ROLE stranger LOGIN PASSWORD 'right'")
@@ -116,7 +116,7 @@ def test_a_wrong_password_and_a_wrong_database_are_told_at_once(
 
 
 def test_the_password_comes_from_the_environment(
-    postgres_target: Make, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    postgres_target: MakeTarget, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     postgres.execute("CREATE ROLE guest LOGIN SUPERUSER PASSWORD 'secret'")
     monkeypatch.setenv("PGPASSWORD", "secret")
@@ -159,7 +159,7 @@ def test_the_name_has_no_user(url: str, name: str) -> None:
     assert name == PostgresTarget(url, datetime.now).name
 
 
-def test_tables_of_something_else_are_left_alone(postgres_target: Make, postgres: PostgresServer) -> None:
+def test_tables_of_something_else_are_left_alone(postgres_target: MakeTarget, postgres: PostgresServer) -> None:
     """And so are those of a later version."""
     mine, later = postgres.new_schema(), postgres.new_schema()
     postgres.execute(f"CREATE TABLE {mine}.sensor_readings (mine INT)")
@@ -170,7 +170,7 @@ def test_tables_of_something_else_are_left_alone(postgres_target: Make, postgres
     assert "not those of a central database of version 1" in str(refusal(postgres_target(postgres.url(later))))
 
 
-def test_what_was_accepted_is_on_disk(postgres_target: Make, postgres: PostgresServer) -> None:
+def test_what_was_accepted_is_on_disk(postgres_target: MakeTarget, postgres: PostgresServer) -> None:
     """Also where a user has made his server forgetful by default."""
     url = postgres.url(postgres.new_schema())
     target = postgres_target(url.replace("-csearch_path", "-csynchronous_commit%3Doff%20-csearch_path"))

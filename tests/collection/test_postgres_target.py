@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from fleet.collection.batch import Batch
-from fleet.collection.target import Indigestible
+from fleet.collection.target import BatchRejected
 from fleet.targets.postgres_target import PostgresTarget
-from tests.collection.postgres_server import Make, rows, seqs
-from tests.collection.samples import altered, batch, episodes, epochs, foreign, reading, source
+from tests.collection.postgres_server import MakeTarget, rows, seqs
+from tests.collection.samples import batch, episodes, epochs, foreign_batch, reading, source, with_values
 
 READINGS = "SELECT s.generation, r.sensor_id, r.seq, r.source_id FROM sensor_readings r JOIN sources s USING (source)"
 
 
 @pytest.fixture
-def target(postgres_target: Make, postgres_url: str) -> PostgresTarget:
+def target(postgres_target: MakeTarget, postgres_url: str) -> PostgresTarget:
     return postgres_target(postgres_url)
 
 
@@ -37,7 +37,7 @@ def test_readings_arrive_as_they_are(target: PostgresTarget, postgres_url: str) 
     assert [told] * 3 == rows(postgres_url, f"{arrival} {joined}")
 
 
-def test_a_batch_may_come_again(target: PostgresTarget, postgres_target: Make, postgres_url: str) -> None:
+def test_a_batch_may_come_again(target: PostgresTarget, postgres_target: MakeTarget, postgres_url: str) -> None:
     """Somebody died between commit and mark: his successor delivers the same, and then with other boundaries."""
     target.deliver(batch(1, 11))
     again = postgres_target(postgres_url).deliver(batch(1, 11))
@@ -71,7 +71,7 @@ def test_a_gap_below_the_cursor_is_filled(target: PostgresTarget, postgres_url: 
 def test_other_content_is_an_alarm(target: PostgresTarget, postgres_url: str) -> None:
     """What was there first stays; what came is on record once, however often it comes."""
     target.deliver(batch(1, 4))
-    wrong = altered(batch(1, 6), 2, temperature=99.0, location=None)
+    wrong = with_values(batch(1, 6), 2, temperature=99.0, location=None)
     receipt = target.deliver(wrong)
     target.deliver(wrong)
 
@@ -88,7 +88,7 @@ def test_a_conflict_may_be_long(target: PostgresTarget, postgres_url: str) -> No
     """Longer than what an index takes."""
     long = "".join(chr(33 + number * 7919 % 15_000) for number in range(20_000))
     target.deliver(batch(1, 2))
-    receipt = target.deliver(altered(batch(1, 2), 1, location=long))
+    receipt = target.deliver(with_values(batch(1, 2), 1, location=long))
 
     assert {1} == set(receipt.rejected)
     assert [(1,)] == rows(postgres_url, "SELECT count(*) FROM conflicts")
@@ -96,7 +96,7 @@ def test_a_conflict_may_be_long(target: PostgresTarget, postgres_url: str) -> No
 
 def test_a_key_twice_in_a_batch(target: PostgresTarget, postgres_url: str) -> None:
     """The same reading in two rows of the source is one here; two that differ are an alarm."""
-    told = altered(altered(batch(1, 5), 2, seq=0, timestamp=reading(1)[1], temperature=reading(1)[3]), 4, seq=2)
+    told = with_values(with_values(batch(1, 5), 2, seq=0, timestamp=reading(1)[1], temperature=reading(1)[3]), 4, seq=2)
     receipt = target.deliver(told)
 
     assert (frozenset({1, 2, 3}), 1) == (receipt.accepted, receipt.duplicates)
@@ -106,8 +106,8 @@ def test_a_key_twice_in_a_batch(target: PostgresTarget, postgres_url: str) -> No
 
 def test_a_foreign_source_keeps_what_we_have_no_column_for(target: PostgresTarget, postgres_url: str) -> None:
     """Its row id stands for seq, also if it has a column of that name; the rest is JSON."""
-    target.deliver(foreign(1, 4))
-    receipt = target.deliver(foreign(2, 5))
+    target.deliver(foreign_batch(1, 4))
+    receipt = target.deliver(foreign_batch(2, 5))
     named = Batch(source("foreign-2", ("id", "timestamp", "sensor_id", "seq")), ((7, "2026", "A", "x"),))
     target.deliver(named)
 
@@ -150,14 +150,14 @@ def test_episodes_and_epochs_come_along_and_are_replaced(target: PostgresTarget,
 def test_a_value_without_a_place_is_rejected_by_itself(
     target: PostgresTarget, postgres_url: str, values: dict[str, Any], reason: str
 ) -> None:
-    receipt = target.deliver(altered(batch(1, 4), 2, **values))
+    receipt = target.deliver(with_values(batch(1, 4), 2, **values))
 
     assert ({2: reason}, frozenset({1, 3})) == (receipt.rejected, receipt.accepted)
     assert [0, 2] == seqs(postgres_url)
 
 
 def test_whole_numbers_are_taken_for_real_ones(target: PostgresTarget, postgres_url: str) -> None:
-    target.deliver(altered(batch(1, 2), 1, temperature=21, status_code=3.0))
+    target.deliver(with_values(batch(1, 2), 1, temperature=21, status_code=3.0))
 
     assert [(21.0, 3)] == rows(postgres_url, "SELECT temperature, status_code FROM sensor_readings")
 
@@ -166,11 +166,11 @@ def test_what_the_server_refuses_of_a_batch_is_indigestible(target: PostgresTarg
     """Such as a key that is too long for its index."""
     long = "".join(chr(33 + number * 7919 % 15_000) for number in range(20_000))
 
-    with pytest.raises(Indigestible, match="index row"):
-        target.deliver(altered(batch(1, 3), 2, sensor_id=long))
+    with pytest.raises(BatchRejected, match="index row"):
+        target.deliver(with_values(batch(1, 3), 2, sensor_id=long))
 
 
-def test_many_threads_at_once(target: PostgresTarget, postgres_target: Make, postgres_url: str) -> None:
+def test_many_threads_at_once(target: PostgresTarget, postgres_target: MakeTarget, postgres_url: str) -> None:
     """Into a new database, through two targets, four of them with the same source."""
     keys = [f"generation-{max(number, 3)}" for number in range(10)]
     targets = [target, postgres_target(postgres_url)]

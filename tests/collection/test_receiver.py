@@ -14,21 +14,21 @@ from typing import Any
 import apsw
 import pytest
 
-from fleet.reception.request_bodies import Unacceptable, unzipped
-from tests.collection.receiver_process import JSON, Receiver, body, reading, receiving, request
+from fleet.reception.request_bodies import RequestRejected, gunzip
+from tests.collection.receiver_process import JSON, ReceiverProcess, body, reading, receiving, request
 
 TOKEN = "s3cret-t0ken"
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReceiverProcess]:
     """For tests that do not mind what others have sent; each has a generation of its own."""
     with receiving(tmp_path_factory.mktemp("receiver") / "central.db", "--max-body", "1") as receiver:
         yield receiver
 
 
 @pytest.mark.parametrize("path", ["/api/readings/batch", "/api/readings", "/ingest"])
-def test_readings_are_taken_once(shared: Receiver, path: str) -> None:
+def test_readings_are_taken_once(shared: ReceiverProcess, path: str) -> None:
     """Whatever the boundaries of the batches they come in again."""
     readings = [reading(number, generation=path) for number in range(4)]
     first = shared.post(body(*readings[:3]), path)
@@ -39,7 +39,7 @@ def test_readings_are_taken_once(shared: Receiver, path: str) -> None:
     assert 4 == taken(shared, path)
 
 
-def test_a_reading_with_other_content_is_an_alarm(shared: Receiver) -> None:
+def test_a_reading_with_other_content_is_an_alarm(shared: ReceiverProcess) -> None:
     """It is rejected and on record, and what was there first stays."""
     shared.post(body(reading(0, generation="alarm")))
     _, answer, _ = shared.post(body(reading(0, generation="alarm", temperature=99.0), reading(1, generation="alarm")))
@@ -55,7 +55,7 @@ def test_a_reading_with_other_content_is_an_alarm(shared: Receiver) -> None:
     assert [("temperature", 99.0)] == conflicts
 
 
-def test_bad_readings_are_rejected_and_the_others_taken(shared: Receiver) -> None:
+def test_bad_readings_are_rejected_and_the_others_taken(shared: ReceiverProcess) -> None:
     """Each is named by what is known of it."""
     readings = [reading(0), reading(1, temperature="hot"), reading(2, sensor_id=None), "x"]
     status, answer, _ = shared.post(body(*readings[:3], readings[3], generation="partly"))
@@ -68,20 +68,20 @@ def test_bad_readings_are_rejected_and_the_others_taken(shared: Receiver) -> Non
     ] == answer["rejected"]
 
 
-def test_what_the_central_table_has_no_column_for_is_kept(shared: Receiver) -> None:
+def test_what_the_central_table_has_no_column_for_is_kept(shared: ReceiverProcess) -> None:
     shared.post(body(reading(0, generation="extra", battery=3.5)))
 
     assert '{"battery": 3.5}' in [extra for (extra,) in shared.stored("extra")]
 
 
-def test_a_body_may_be_compressed(shared: Receiver) -> None:
+def test_a_body_may_be_compressed(shared: ReceiverProcess) -> None:
     content = gzip.compress(json.dumps(body(reading(0, generation="gzip"))).encode())
 
     assert 200 == shared.post(content, headers={"Content-Encoding": "gzip"})[0]
     assert 1 == taken(shared, "gzip")
 
 
-def test_a_connection_serves_many_requests(shared: Receiver) -> None:
+def test_a_connection_serves_many_requests(shared: ReceiverProcess) -> None:
     """Also those that are refused before their body is read."""
     with closing(shared.connect()) as connection:
         statuses = []
@@ -126,7 +126,7 @@ BOMB = gzip.compress(bytes(50_000_000))
     ],
 )
 def test_a_body_that_cannot_be_taken_is_refused(
-    shared: Receiver, content: bytes, headers: dict[str, str], status: int, reason: str | None
+    shared: ReceiverProcess, content: bytes, headers: dict[str, str], status: int, reason: str | None
 ) -> None:
     """With the status that says whether a smaller one may do, and with one line."""
     try:
@@ -142,8 +142,8 @@ def test_a_bomb_is_not_unpacked() -> None:
     """No more of it than the limit is ever in memory."""
     tracemalloc.start()
     try:
-        with pytest.raises(Unacceptable, match="more than 1000000 bytes"):
-            unzipped(BOMB, 1_000_000)
+        with pytest.raises(RequestRejected, match="more than 1000000 bytes"):
+            gunzip(BOMB, 1_000_000)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -164,7 +164,7 @@ def test_a_bomb_is_not_unpacked() -> None:
         (b"nonsense\r\n\r\n", 400),
     ],
 )
-def test_a_malformed_request_is_refused(shared: Receiver, said: bytes, status: int) -> None:
+def test_a_malformed_request_is_refused(shared: ReceiverProcess, said: bytes, status: int) -> None:
     with shared.raw() as client:
         client.sendall(said)
         line = client.makefile("rb").readline().decode()
@@ -172,7 +172,7 @@ def test_a_malformed_request_is_refused(shared: Receiver, said: bytes, status: i
     assert status == int(line.split()[1])
 
 
-def test_a_body_that_ends_early_acknowledges_nothing(shared: Receiver) -> None:
+def test_a_body_that_ends_early_acknowledges_nothing(shared: ReceiverProcess) -> None:
     content = json.dumps(body(reading(0, generation="early"))).encode()
     with shared.raw() as client:
         client.sendall(request(content[:-5], length=len(content)))
@@ -184,7 +184,7 @@ def test_a_body_that_ends_early_acknowledges_nothing(shared: Receiver) -> None:
     assert 0 == taken(shared, "early")
 
 
-def test_it_says_how_it_is(shared: Receiver) -> None:
+def test_it_says_how_it_is(shared: ReceiverProcess) -> None:
     """A summary, health, and figures for Prometheus, which agree."""
     before = shared.get("/")[1]
     shared.post(body(reading(0, generation="said"), reading(1, generation="said", temperature="x")))
@@ -281,7 +281,7 @@ def test_many_senders_at_a_time(tmp_path: Path) -> None:
         assert 40 == len(receiver.stored())
 
 
-def taken(receiver: Receiver, generation: str) -> int:
+def taken(receiver: ReceiverProcess, generation: str) -> int:
     connection = apsw.Connection(str(receiver.database))
     with closing(connection):
         count: Any = connection.execute(

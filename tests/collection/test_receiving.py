@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from fleet.cli import cli
 from fleet.errors import UserError
-from fleet.reception.misbehaviour import Delay, Lots, Manners, delay_of
-from fleet.reception.receiving import ADVICE
+from fleet.reception.misbehaviour import DelayRange, FaultConfig, RequestFaultGenerator, parse_delay
+from fleet.reception.receiving import PORT_ADVICE
 from tests.collection.receiver_process import (
     DEADLINE,
     ROOT,
@@ -34,7 +34,7 @@ def test_it_says_where_it_listens_and_what_it_did(tmp_path: Path) -> None:
     """One line each; what came again after a restart is known."""
     with receiving(tmp_path / "central.db") as receiver:
         receiver.post(body(reading(0), reading(1)))
-        begun, ended = receiver.begun, receiver.stop()
+        begun, ended = receiver.first_line, receiver.stop()
     with receiving(tmp_path / "central.db") as receiver:
         again = receiver.post(body(reading(1), reading(2), reading(3, temperature="x")))[1]
         second = receiver.stop()
@@ -60,7 +60,7 @@ def test_a_request_that_has_begun_is_ended_first(tmp_path: Path, number: signal.
             wait_until_refused(receiver.port)
             client.sendall(content[-10:])
             answer = client.makefile("rb").read()
-        code, printed, complained = receiver.ended()
+        code, printed, complained = receiver.wait()
         stored = receiver.stored()
 
     assert b"200 OK" in answer.splitlines()[0]
@@ -100,7 +100,7 @@ def test_a_port_or_a_file_that_cannot_be_had_is_told_in_one_line(tmp_path: Path)
         port = str(listener.getsockname()[1])
         taken = refused(*central, "--port", port)
 
-    assert taken == f"--port: {port} on 127.0.0.1 is in use by another program; {ADVICE}"
+    assert taken == f"--port: {port} on 127.0.0.1 is in use by another program; {PORT_ADVICE}"
     assert refused(*central, "--host", "192.0.2.1").startswith("--host: 192.0.2.1 is not an address of this machine")
     assert "is a sensor's database" in refused("--to", str(sensors), "--port", "0")
     assert "not a database" in refused("--to", str(text), "--port", "0")
@@ -136,10 +136,10 @@ def test_an_open_door_is_warned_of(tmp_path: Path) -> None:
     """Whoever listens to more than this machine without a token."""
     with receiving(tmp_path / "central.db", "--host", "0.0.0.0") as receiver:
         receiver.signal()
-        warned = receiver.ended()[2]
+        warned = receiver.wait()[2]
     with receiving(tmp_path / "central.db", "--host", "0.0.0.0", token="t") as receiver:
         receiver.signal()
-        safe = receiver.ended()[2]
+        safe = receiver.wait()[2]
 
     assert warned.startswith("warning: anybody who can reach ")
     assert "RECEIVE_TOKEN" in warned
@@ -193,32 +193,35 @@ def test_delays_on_purpose(tmp_path: Path) -> None:
 
 def test_lots_are_as_asked_for() -> None:
     """Over many requests; each option's own, whatever the others are."""
-    manners = Manners(fail_rate=0.2, drop_ack=0.05, delay=Delay(0.1, 0.3), seed=3)
-    drawn, alone = Lots(manners), Lots(Manners(fail_rate=0.2, seed=3))
-    lots = [drawn.draw() for _ in range(5000)]
+    faults = FaultConfig(fail_rate=0.2, drop_ack=0.05, delay=DelayRange(0.1, 0.3), seed=3)
+    drawn, alone = RequestFaultGenerator(faults), RequestFaultGenerator(FaultConfig(fail_rate=0.2, seed=3))
+    generator = [drawn.draw() for _ in range(5000)]
 
-    assert 0.18 < sum(lot.fails for lot in lots) / 5000 < 0.22
-    assert 0.04 < sum(lot.unanswered for lot in lots) / 5000 < 0.06
-    assert pytest.approx((0.1, 0.3), abs=0.01) == (min(lot.delay for lot in lots), max(lot.delay for lot in lots))
-    assert [lot.fails for lot in lots] == [alone.draw().fails for _ in range(5000)]
+    assert 0.18 < sum(fault.fails for fault in generator) / 5000 < 0.22
+    assert 0.04 < sum(fault.unanswered for fault in generator) / 5000 < 0.06
+    assert pytest.approx((0.1, 0.3), abs=0.01) == (
+        min(fault.delay for fault in generator),
+        max(fault.delay for fault in generator),
+    )
+    assert [fault.fails for fault in generator] == [alone.draw().fails for _ in range(5000)]
 
 
 def test_delays_are_written_as_people_do() -> None:
-    assert Delay(0.2, 0.2) == delay_of("200ms", "--delay")
-    assert Delay(0.0, 0.2) == delay_of("0-200ms", "--delay")
-    assert Delay(0.1, 1.0) == delay_of("100ms - 1s", "--delay")
+    assert DelayRange(0.2, 0.2) == parse_delay("200ms", "--delay")
+    assert DelayRange(0.0, 0.2) == parse_delay("0-200ms", "--delay")
+    assert DelayRange(0.1, 1.0) == parse_delay("100ms - 1s", "--delay")
     with pytest.raises(UserError, match=r"^--delay"):
-        delay_of("-", "--delay")
+        parse_delay("-", "--delay")
 
 
 SLOW = """
 import sys
 from pathlib import Path
 from fleet.reception import upload_server, receiving
-from fleet.reception.receiver import Terms
-upload_server.HEADER_SECONDS, upload_server.SLOWEST = 1.0, 10_000_000
+from fleet.reception.receiver import ReceiverConfig
+upload_server.HEADER_SECONDS, upload_server.MIN_BODY_BYTES_PER_SECOND = 1.0, 10_000_000
 say = lambda line: print(line, flush=True)
-sys.exit(receiving.receive(receiving.Place(Path(sys.argv[1]), "127.0.0.1", 0), Terms(), say, say))
+sys.exit(receiving.receive(receiving.ReceiverAddress(Path(sys.argv[1]), "127.0.0.1", 0), ReceiverConfig(), say, say))
 """
 
 

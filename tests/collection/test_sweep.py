@@ -11,13 +11,13 @@ import apsw
 import pytest
 
 from fleet.collection.batch import Batch
-from fleet.collection.state import DEAD, FOLDER
-from fleet.collection.target import Indigestible, Receipt
+from fleet.collection.state import DEAD_LETTER_FILE, STATE_FOLDER
+from fleet.collection.target import BatchRejected, Receipt
 from fleet.storage.backups import back_up
 from tests.collection import foreign
-from tests.collection.swept import sweep, sweep_into, swept
-from tests.collection.targets import Listening, poisoned
-from tests.fleet.damage import TOLD, ask, crew, damage, later, write
+from tests.collection.swept import sweep, sweep_into, sweep_once
+from tests.collection.targets import RecordingTarget, rejecting
+from tests.fleet.damage import SETTINGS, damage, later_run, make_identities, select, write_database
 from worker.connection import connect
 
 COLUMNS = "timestamp, sensor_id, temperature, voltage, anomaly_type, firmware_version, latitude, sensor_type, seq"
@@ -28,46 +28,49 @@ def data(tmp_path: Path) -> Path:
     """Databases of three sensors, one in a folder below; 300 scheduled readings each."""
     folder = tmp_path / "data"
     (folder / "below").mkdir(parents=True)
-    for identity, place in zip(crew(3), (folder, folder, folder / "below"), strict=True):
-        write(place / f"{identity.sensor_id}.db", 299, sensors=[identity])
+    for identity, place in zip(make_identities(3), (folder, folder, folder / "below"), strict=True):
+        write_database(place / f"{identity.sensor_id}.db", 299, sensors=[identity])
     return folder
 
 
 def readings(data: Path) -> list[tuple[object, ...]]:
-    rows = [row for path in sorted(data.rglob("*.db")) for row in ask(path, f"SELECT {COLUMNS} FROM sensor_readings")]
+    rows = [
+        row for path in sorted(data.rglob("*.db")) for row in select(path, f"SELECT {COLUMNS} FROM sensor_readings")
+    ]
     return sorted(rows, key=repr)
 
 
 def central_readings(central: Path) -> list[tuple[object, ...]]:
-    return sorted(ask(central, f"SELECT {COLUMNS} FROM sensor_readings"), key=repr)
+    return sorted(select(central, f"SELECT {COLUMNS} FROM sensor_readings"), key=repr)
 
 
 def unmarked(data: Path) -> int:
     return sum(
-        ask(path, "SELECT count(*) FROM sensor_readings WHERE synced = 0")[0][0] for path in sorted(data.rglob("*.db"))
+        select(path, "SELECT count(*) FROM sensor_readings WHERE synced = 0")[0][0]
+        for path in sorted(data.rglob("*.db"))
     )
 
 
 def test_everything_arrives_and_is_marked(data: Path, tmp_path: Path) -> None:
     """All columns as they were; whatever the size of the batches."""
-    tally = sweep(data, tmp_path / "central.db", batch_size=70)
+    stats = sweep(data, tmp_path / "central.db", batch_size=70)
 
     assert readings(data) == central_readings(tmp_path / "central.db")
     assert 0 == unmarked(data)
-    assert len(readings(data)) == tally.totals().delivered == tally.totals().found
+    assert len(readings(data)) == stats.totals().delivered == stats.totals().found
 
 
 def test_a_second_sweep_brings_what_is_new(data: Path, tmp_path: Path) -> None:
     sweep(data, tmp_path / "central.db")
-    for identity in crew(2):
-        write(data / f"{identity.sensor_id}.db", 100, during=later(2, 299), sensors=[identity])
+    for identity in make_identities(2):
+        write_database(data / f"{identity.sensor_id}.db", 100, run_spec=later_run(2, 299), sensors=[identity])
 
-    tally = sweep(data, tmp_path / "central.db")
+    stats = sweep(data, tmp_path / "central.db")
 
     assert readings(data) == central_readings(tmp_path / "central.db")
-    assert (0, 0) == (unmarked(data), tally.totals().duplicates)
-    assert {f"{identity.sensor_id}.db" for identity in crew(2)} == {
-        account.name for account in tally.accounts.values() if account.delivered
+    assert (0, 0) == (unmarked(data), stats.totals().duplicates)
+    assert {f"{identity.sensor_id}.db" for identity in make_identities(2)} == {
+        database.name for database in stats.databases.values() if database.delivered
     }
 
 
@@ -78,10 +81,10 @@ def test_readings_that_come_again_are_there_once(data: Path, tmp_path: Path) -> 
         damage(path, "UPDATE sensor_readings SET synced = 0 WHERE id % 3 = 0")
     again = unmarked(data)
 
-    tally = sweep(data, tmp_path / "central.db", batch_size=50)
+    stats = sweep(data, tmp_path / "central.db", batch_size=50)
 
     assert readings(data) == central_readings(tmp_path / "central.db")
-    assert (0, again, again) == (unmarked(data), tally.totals().delivered, tally.totals().duplicates)
+    assert (0, again, again) == (unmarked(data), stats.totals().delivered, stats.totals().duplicates)
 
 
 def test_a_reading_that_comes_again_with_other_content_is_an_alarm(data: Path, tmp_path: Path) -> None:
@@ -90,12 +93,12 @@ def test_a_reading_that_comes_again_with_other_content_is_an_alarm(data: Path, t
     sweep(data, tmp_path / "central.db")
     damage(path, "UPDATE sensor_readings SET synced = 0, temperature = 99.5 WHERE id = 7")
 
-    tally = sweep(data, tmp_path / "central.db")
+    stats = sweep(data, tmp_path / "central.db")
 
-    assert (1, 0) == (tally.totals().dead, tally.totals().delivered)
-    assert [("temperature",)] == ask(tmp_path / "central.db", "SELECT columns FROM conflicts")
-    assert [(0,)] == ask(tmp_path / "central.db", "SELECT count(*) FROM sensor_readings WHERE temperature = 99.5")
-    (letter,) = (data / FOLDER / DEAD).read_text().splitlines()
+    assert (1, 0) == (stats.totals().dead, stats.totals().delivered)
+    assert [("temperature",)] == select(tmp_path / "central.db", "SELECT columns FROM conflicts")
+    assert [(0,)] == select(tmp_path / "central.db", "SELECT count(*) FROM sensor_readings WHERE temperature = 99.5")
+    (letter,) = (data / STATE_FOLDER / DEAD_LETTER_FILE).read_text().splitlines()
     assert 99.5 == json.loads(letter)["reading"]["temperature"]
 
 
@@ -108,12 +111,12 @@ def test_what_is_none_of_a_sweeps_is_left_alone(data: Path, tmp_path: Path) -> N
     with closing(apsw.Connection(str(data / "other.db"))) as other:
         other.execute("CREATE TABLE something (a)")
     connect(data / "empty.db").close()
-    tally = sweep(data, data / "central.db")
+    stats = sweep(data, data / "central.db")
 
     central = (data / "central.db").rename(tmp_path / "central.db")
     assert expected == central_readings(central)
     assert {"is a backup", "has no table sensor_readings", "is a central database"} == {
-        account.skipped for account in tally.accounts.values() if account.skipped
+        database.skipped for database in stats.databases.values() if database.skipped
     }
 
 
@@ -130,7 +133,7 @@ def test_databases_that_were_moved_aside_and_rotated_ones_are_swept(data: Path, 
 
 def test_many_sensors_in_one_database(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    write(tmp_path / "data" / "sensor_data.db", 200, sensors=crew(7))
+    write_database(tmp_path / "data" / "sensor_data.db", 200, sensors=make_identities(7))
 
     sweep(tmp_path / "data", tmp_path / "central.db", batch_size=64)
 
@@ -148,13 +151,13 @@ def test_databases_of_older_simulators(schema: str, tmp_path: Path) -> None:
     (data / "old.db").rename(data / "older.db")
     damage(data / "older.db", "UPDATE sensor_readings SET synced = 0 WHERE id BETWEEN 240 AND 260")
 
-    tally = sweep(data, central, batch_size=100)
+    stats = sweep(data, central, batch_size=100)
 
     query = "SELECT timestamp, sensor_id, temperature FROM sensor_readings ORDER BY id"
-    assert ask(data / "older.db", query) == ask(central, query)
-    assert 11 == tally.totals().duplicates
-    assert [(0,)] == ask(data / "older.db", "SELECT count(*) FROM sensor_readings WHERE synced IS NOT 1")
-    assert [(280,)] == ask(central, "SELECT count(DISTINCT seq) FROM sensor_readings")
+    assert select(data / "older.db", query) == select(central, query)
+    assert 11 == stats.totals().duplicates
+    assert [(0,)] == select(data / "older.db", "SELECT count(*) FROM sensor_readings WHERE synced IS NOT 1")
+    assert [(280,)] == select(central, "SELECT count(DISTINCT seq) FROM sensor_readings")
 
 
 def test_a_column_that_the_central_table_does_not_have_is_kept(tmp_path: Path) -> None:
@@ -163,7 +166,7 @@ def test_a_column_that_the_central_table_does_not_have_is_kept(tmp_path: Path) -
 
     sweep(tmp_path, tmp_path / "central.db")
 
-    found = ask(tmp_path / "central.db", "SELECT extra FROM sensor_readings ORDER BY id")
+    found = select(tmp_path / "central.db", "SELECT extra FROM sensor_readings ORDER BY id")
     assert [None, {"battery": 3.0}, {"battery": 4.5}] == [json.loads(text) if text else None for (text,) in found]
 
 
@@ -173,13 +176,13 @@ def test_only_what_is_acknowledged_is_marked(data: Path) -> None:
     def all_but_the_fifth(batch: Batch) -> Receipt:
         return Receipt(frozenset(batch.ids) - {5})
 
-    tally = swept(Listening(all_but_the_fifth), data)
+    stats = sweep_once(RecordingTarget(all_but_the_fifth), data)
 
-    assert 3 == len(tally.failing())
-    assert all("did not acknowledge 1 of" in str(account.error) for account in tally.failing())
+    assert 3 == len(stats.failing())
+    assert all("did not acknowledge 1 of" in str(database.error) for database in stats.failing())
     for path in data.rglob("*.db"):
-        assert [(5,)] == ask(path, "SELECT id FROM sensor_readings WHERE synced = 0")
-    later_on = Listening()
+        assert [(5,)] == select(path, "SELECT id FROM sensor_readings WHERE synced = 0")
+    later_on = RecordingTarget()
     sweep_into(later_on, data)
     assert [5, 5, 5] == later_on.ids
 
@@ -187,48 +190,48 @@ def test_only_what_is_acknowledged_is_marked(data: Path) -> None:
 @pytest.mark.parametrize("marking", [True, False], ids=["marking", "cursor"])
 def test_a_poisonous_reading_is_found_and_put_aside(marking: bool, data: Path) -> None:
     """All others arrive; it is in the dead-letter file with the reason, and is not tried again until somebody asks."""
-    target = Listening(poisoned(17, 40))
+    target = RecordingTarget(rejecting(17, 40))
 
-    tally = sweep_into(target, data, marking=marking)
+    stats = sweep_into(target, data, marking=marking)
 
     assert len(readings(data)) - 6 == len(target.ids) == len(set(target.readings))
     assert not {17, 40} & set(target.ids)
-    assert 6 == tally.totals().dead
+    assert 6 == stats.totals().dead
     assert (6 if marking else len(readings(data))) == unmarked(data)
-    letters = [json.loads(line) for line in (data / FOLDER / DEAD).read_text().splitlines()]
+    letters = [json.loads(line) for line in (data / STATE_FOLDER / DEAD_LETTER_FILE).read_text().splitlines()]
     assert {("422: 17 is poison", 17), ("422: 40 is poison", 40)} == {
         (it["reason"], it["reading"]["id"]) for it in letters
     }
-    again = Listening()
+    again = RecordingTarget()
     assert 0 == sweep_into(again, data, marking=marking).totals().found
-    swept(again, data, marking=marking, retry_dead=True)
+    sweep_once(again, data, marking=marking, retry_dead=True)
     assert [17, 17, 17, 40, 40, 40] == sorted(again.ids)
-    swept(again, data, marking=marking, retry_dead=True)
+    sweep_once(again, data, marking=marking, retry_dead=True)
     assert 6 == len(again.ids)
 
 
 def test_a_target_that_refuses_everything_is_broken_and_costs_nothing(data: Path) -> None:
-    target = Listening(poisoned(*range(1000)))
+    target = RecordingTarget(rejecting(*range(1000)))
 
-    tally = swept(target, data)
+    stats = sweep_once(target, data)
 
-    assert not (data / FOLDER / DEAD).exists()
+    assert not (data / STATE_FOLDER / DEAD_LETTER_FILE).exists()
     assert len(readings(data)) == unmarked(data)
-    assert all("refuses every reading" in str(account.error) for account in tally.failing())
+    assert all("refuses every reading" in str(database.error) for database in stats.failing())
 
 
 def test_with_a_cursor_synced_stays_as_it_was(data: Path, tmp_path: Path) -> None:
     """Every reading arrives whatever others have marked, and once."""
     for path in data.rglob("*.db"):
         damage(path, "UPDATE sensor_readings SET synced = id % 2")
-    marked = [ask(path, "SELECT id, synced FROM sensor_readings") for path in sorted(data.rglob("*.db"))]
+    marked = [select(path, "SELECT id, synced FROM sensor_readings") for path in sorted(data.rglob("*.db"))]
 
-    for target in (Listening(), Listening()):
+    for target in (RecordingTarget(), RecordingTarget()):
         sweep_into(target, data, batch_size=100, marking=False)
-        write(data / "S_000000.db", 50, during=later(2, 299), sensors=crew(1))
+        write_database(data / "S_000000.db", 50, run_spec=later_run(2, 299), sensors=make_identities(1))
 
     assert marked == [
-        ask(path, "SELECT id, synced FROM sensor_readings")[: len(rows)]
+        select(path, "SELECT id, synced FROM sensor_readings")[: len(rows)]
         for path, rows in zip(sorted(data.rglob("*.db")), marked, strict=True)
     ]
     assert [*range(1, len(target.ids) + 1)] == [number - target.ids[0] + 1 for number in target.ids]
@@ -238,7 +241,7 @@ def test_with_a_cursor_synced_stays_as_it_was(data: Path, tmp_path: Path) -> Non
 def test_with_a_cursor_the_target_knows_where_it_was(data: Path, tmp_path: Path) -> None:
     """What it has, it has together with its place: losing the collector's own records costs nothing."""
     first = sweep(data, tmp_path / "central.db", marking=False).totals()
-    (data / FOLDER / "collector.sqlite").unlink()
+    (data / STATE_FOLDER / "collector.sqlite").unlink()
 
     second = sweep(data, tmp_path / "central.db", marking=False).totals()
 
@@ -250,11 +253,11 @@ def test_a_database_without_the_column_synced_wants_a_cursor(tmp_path: Path) -> 
     schema = "CREATE TABLE sensor_readings (id INTEGER PRIMARY KEY, timestamp TEXT, sensor_id TEXT, temperature REAL)"
     foreign.write(tmp_path / "new.db", schema, 5)
 
-    (account,) = swept(Listening(), tmp_path).failing()
-    target = Listening()
+    (database,) = sweep_once(RecordingTarget(), tmp_path).failing()
+    target = RecordingTarget()
     sweep_into(target, tmp_path, marking=False)
 
-    assert "its readings have no column synced: collect it with --cursor" == account.error
+    assert "its readings have no column synced: collect it with --cursor" == database.error
     assert [1, 2, 3, 4, 5] == target.ids
 
 
@@ -268,16 +271,16 @@ def test_episodes_and_epochs_go_along(tmp_path: Path) -> None:
         "epochs": "sensor_id, first_seq, start_time, start_us, reason, run, seed, identity, settings",
     }
     sent = []
-    for number, told in enumerate((TOLD, TOLD, TOLD), 1):
-        during = later(number, 150 * (number - 1))
-        write(path, 149, told, during, sensors=crew(1), final=True)
+    for number, told in enumerate((SETTINGS, SETTINGS, SETTINGS), 1):
+        run_spec = later_run(number, 150 * (number - 1))
+        write_database(path, 149, told, run_spec, sensors=make_identities(1), final=True)
         sent.append(sweep(data, central).totals().episodes)
 
         for table, columns in tables.items():
             query = f"SELECT {columns} FROM {table} ORDER BY first_seq"
-            assert ask(path, query) == ask(central, query)
+            assert select(path, query) == select(central, query)
 
-    (total,) = ask(path, "SELECT count(*) FROM anomaly_episodes")[0]
+    (total,) = select(path, "SELECT count(*) FROM anomaly_episodes")[0]
     assert total <= sum(sent) <= total + 2
     assert 0 == sweep(data, central).totals().episodes
 
@@ -287,14 +290,14 @@ def test_a_target_that_knows_only_readings(data: Path) -> None:
 
     def only_readings(batch: Batch) -> Receipt:
         if batch.episodes.rows or batch.epochs.rows:
-            raise Indigestible("422: episodes: extra inputs are not permitted")
+            raise BatchRejected("422: episodes: extra inputs are not permitted")
         return Receipt(frozenset(batch.ids))
 
-    first, second = Listening(only_readings), Listening()
+    first, second = RecordingTarget(only_readings), RecordingTarget()
     sweep_into(first, data)
     sweep_into(second, data)
 
     assert (len(readings(data)), 0) == (len(first.ids), unmarked(data))
-    expected = sum(len(ask(path, "SELECT 1 FROM anomaly_episodes")) for path in data.rglob("*.db"))
+    expected = sum(len(select(path, "SELECT 1 FROM anomaly_episodes")) for path in data.rglob("*.db"))
     assert expected == sum(len(batch.episodes.rows) for batch in second.batches)
     assert [] == second.ids

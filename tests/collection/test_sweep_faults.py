@@ -1,4 +1,4 @@
-"""Databases that go wrong in the middle of a sweep: the others go on, and the tally says which and why."""
+"""Databases that go wrong in the middle of a sweep: the others go on, and the stats says which and why."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import apsw
 import pytest
 
 from fleet.collection.batch import Batch
-from fleet.collection.target import Receipt, Unavailable
-from tests.collection.swept import sweep_into, swept
-from tests.collection.targets import Listening
-from tests.fleet.damage import ask, crew, write
+from fleet.collection.target import Receipt, TargetUnavailable
+from tests.collection.swept import sweep_into, sweep_once
+from tests.collection.targets import RecordingTarget
+from tests.fleet.damage import make_identities, select, write_database
 
 GOOD, BAD = ("S_000000.db", "S_000002.db"), "S_000001.db"
 
@@ -23,22 +23,22 @@ GOOD, BAD = ("S_000000.db", "S_000002.db"), "S_000001.db"
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
-    for identity in crew(3):
-        write(folder / f"{identity.sensor_id}.db", 99, sensors=[identity])
+    for identity in make_identities(3):
+        write_database(folder / f"{identity.sensor_id}.db", 99, sensors=[identity])
     return folder
 
 
-def troubles(target: Listening, data: Path, batch_size: int = 1000) -> dict[str, str]:
+def troubles(target: RecordingTarget, data: Path, batch_size: int = 1000) -> dict[str, str]:
     """What stood in the way of each database; in all others everything was delivered and marked."""
-    tally = swept(target, data, batch_size=batch_size, patience_ms=50)
-    errors = {account.name: str(account.error) for account in tally.failing()}
+    stats = sweep_once(target, data, batch_size=batch_size, busy_timeout_ms=50)
+    errors = {database.name: str(database.error) for database in stats.failing()}
     for name in GOOD:
-        assert [(0,)] == ask(data / name, "SELECT count(*) FROM sensor_readings WHERE synced = 0")
+        assert [(0,)] == select(data / name, "SELECT count(*) FROM sensor_readings WHERE synced = 0")
     assert not errors.keys() & set(GOOD)
     return errors
 
 
-def meanwhile(what: Callable[[], object]) -> Listening:
+def meanwhile(what: Callable[[], object]) -> RecordingTarget:
     """A target that does something while it takes the first batch of the bad one."""
 
     def answer(batch: Batch) -> Receipt:
@@ -46,23 +46,23 @@ def meanwhile(what: Callable[[], object]) -> Listening:
             what()
         return Receipt(frozenset(batch.ids))
 
-    return Listening(answer)
+    return RecordingTarget(answer)
 
 
 def test_one_that_is_garbage(data: Path) -> None:
     (data / BAD).write_bytes(b"no database at all" * 100)
 
-    assert {BAD: "NotADBError: file is not a database"} == troubles(Listening(), data)
+    assert {BAD: "NotADBError: file is not a database"} == troubles(RecordingTarget(), data)
 
 
 def test_one_that_is_damaged_inside(data: Path) -> None:
     """What lies before the damage arrives and is marked."""
-    leaves = ask(data / BAD, "SELECT pageno FROM dbstat WHERE name = 'sensor_readings' AND pagetype = 'leaf'")
+    leaves = select(data / BAD, "SELECT pageno FROM dbstat WHERE name = 'sensor_readings' AND pagetype = 'leaf'")
     with (data / BAD).open("r+b") as file:
         file.seek((leaves[len(leaves) * 2 // 3][0] - 1) * 4096)
         file.write(b"\0" * 4096)
 
-    target = Listening()
+    target = RecordingTarget()
 
     found = troubles(target, data, batch_size=10)
 
@@ -84,8 +84,8 @@ def test_one_that_somebody_has_locked(data: Path) -> None:
     """It is delivered and cannot be marked; the next sweep delivers it again, and marks it."""
     with closing(apsw.Connection(str(data / BAD))) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert {BAD: "BusyError: database is locked"} == troubles(Listening(), data)
-    again = Listening()
+        assert {BAD: "BusyError: database is locked"} == troubles(RecordingTarget(), data)
+    again = RecordingTarget()
 
     assert {} == troubles(again, data)
     assert {BAD} == {batch.source.name for batch in again.batches}
@@ -99,20 +99,20 @@ def test_one_whose_rows_somebody_deletes(data: Path) -> None:
             list(batch.rows)
         return Receipt(frozenset(batch.ids))
 
-    assert "were deleted before they were collected" in troubles(Listening(answer), data)[BAD]
+    assert "were deleted before they were collected" in troubles(RecordingTarget(answer), data)[BAD]
 
 
 def test_one_that_may_not_be_written(data: Path, read_only: Callable[[Path], None]) -> None:
     """Nothing of it is delivered, for nothing could be marked; with a cursor it is."""
     read_only(data / BAD)
-    target = Listening()
+    target = RecordingTarget()
 
     errors = troubles(target, data)
 
     assert {BAD: "it is read-only, and nothing can be marked: collect it with --cursor and --state"} == errors
     assert set(GOOD) == {batch.source.name for batch in target.batches}
-    with_cursor = Listening()
-    assert 3 == len(sweep_into(with_cursor, data, marking=False).accounts)
+    with_cursor = RecordingTarget()
+    assert 3 == len(sweep_into(with_cursor, data, marking=False).databases)
     assert BAD in {batch.source.name for batch in with_cursor.batches}
 
 
@@ -139,12 +139,12 @@ def test_a_target_that_fails_ends_the_sweep(data: Path) -> None:
 
     def answer(batch: Batch) -> Receipt:
         asked.append(batch.source.name)
-        raise Unavailable("listening: connection refused")
+        raise TargetUnavailable("listening: connection refused")
 
-    tally = swept(Listening(answer), data)
+    stats = sweep_once(RecordingTarget(answer), data)
 
     assert 1 == len(asked)
-    assert 3 == len(tally.failing())
-    assert {"listening: connection refused"} == {account.error for account in tally.failing()}
-    ((rows,),) = ask(data / asked[0], "SELECT count(*) FROM sensor_readings")
-    assert (rows, 0) == (tally.totals().found, tally.totals().delivered)
+    assert 3 == len(stats.failing())
+    assert {"listening: connection refused"} == {database.error for database in stats.failing()}
+    ((rows,),) = select(data / asked[0], "SELECT count(*) FROM sensor_readings")
+    assert (rows, 0) == (stats.totals().found, stats.totals().delivered)

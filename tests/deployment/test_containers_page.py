@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployment.test_deployment import ROOT, assert_command, compose_verdict
-from tests.e2e.evidence import evidence
+from tests.e2e.evidence import read_records
 from tests.e2e.single import worker
 
 PAGE = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_the_worker_commands_work(tmp_path: Path) -> None:
 
     assert 2 == len(commands)
     made = json.loads((tmp_path / "node_identity.json").read_text())["sensor_id"]
-    assert [made] == list(evidence(tmp_path / "data"))
+    assert [made] == list(read_records(tmp_path / "data"))
 
 
 @pytest.mark.parametrize("line", [line for line in lines() if line.startswith("scripts/build.py")])

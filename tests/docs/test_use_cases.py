@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.evidence import opened
+from tests.e2e.evidence import open_database
 from tests.e2e.running import ENVIRONMENT, ROOT, fleet
 
 pytestmark = pytest.mark.thorough
@@ -65,7 +65,7 @@ def asked(page: Path, folder: Path) -> list[list[tuple[Any, ...]]]:
     (data, *_) = re.findall(r"--data (\S+)", page.read_text(encoding="utf-8"))
     shared = folder / data / "sensor_data.db"
     database = shared if shared.exists() else min((folder / data).glob("*.db"))
-    with opened(database) as connection:
+    with open_database(database) as connection:
         return [list(connection.execute(query)) for query in blocks(page, "sql")]
 
 

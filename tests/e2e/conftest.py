@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Running
+from tests.e2e.running import FleetProcess
 
-Up = Callable[..., Running]
+Up = Callable[..., FleetProcess]
 
 # Half of all readings anomalous, a third of those missing, in episodes short enough to see many in seconds.
 LIVELY = """
@@ -44,11 +44,11 @@ def lively(tmp_path: Path) -> Path:
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
     """Starts fleets, by default in the directory `data`."""
-    started: list[Running] = []
+    started: list[FleetProcess] = []
 
-    def start(*arguments: object, data: Path | None = None, cwd: Path | None = None) -> Running:
+    def start(*arguments: object, data: Path | None = None, cwd: Path | None = None) -> FleetProcess:
         output = tmp_path / f"output-{len(started)}"
-        running = Running(data or tmp_path / "data", output, *arguments, cwd=cwd)
+        running = FleetProcess(data or tmp_path / "data", output, *arguments, cwd=cwd)
         started.append(running)
         return running
 

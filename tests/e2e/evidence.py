@@ -45,7 +45,7 @@ Row = tuple[Any, ...]
 
 
 @dataclass
-class Evidence:
+class SensorRecords:
     """One sensor's readings (all columns but id) by seq as they were inserted, and what is on record about it."""
 
     readings: list[tuple[int, Row]] = field(default_factory=list)
@@ -77,7 +77,7 @@ def databases(data: Path) -> list[Path]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[apsw.Connection]:
+def open_database(path: Path) -> Iterator[apsw.Connection]:
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(5000)
     try:
@@ -86,22 +86,22 @@ def opened(path: Path) -> Iterator[apsw.Connection]:
         connection.close()
 
 
-def evidence(data: Path) -> dict[str, Evidence]:
+def read_records(data: Path) -> dict[str, SensorRecords]:
     """Of every sensor in the databases of a directory. Each database is checked on the way."""
-    found: dict[str, Evidence] = {}
+    found: dict[str, SensorRecords] = {}
     for path in databases(data):
-        with opened(path) as connection:
+        with open_database(path) as connection:
             assert connection.pragma("integrity_check") == "ok", path
             columns = [row[1] for row in connection.execute("PRAGMA table_info(sensor_readings)")]
             assert columns[:28] == COLUMNS, path
-            read(connection, found)
+            read_database(connection, found)
     return found
 
 
-def read(connection: apsw.Connection, found: dict[str, Evidence]) -> None:
+def read_database(connection: apsw.Connection, found: dict[str, SensorRecords]) -> None:
     for sensor, next_seq in connection.execute("SELECT sensor_id, next_seq FROM checkpoints"):
         assert sensor not in found, f"{sensor} is in two databases"
-        found[sensor] = Evidence(next_seq=next_seq)
+        found[sensor] = SensorRecords(next_seq=next_seq)
     for _, timestamp, sensor, *rest, seq in connection.execute("SELECT * FROM sensor_readings ORDER BY id"):
         found[sensor].readings.append((seq, (timestamp, sensor, *rest)))
     for sensor, *episode in connection.execute(
@@ -116,12 +116,12 @@ def read(connection: apsw.Connection, found: dict[str, Evidence]) -> None:
 
 def assert_complete(
     data: Path, sensors: int, scheduled: int | None = None, *, drained: bool = True
-) -> dict[str, Evidence]:
+) -> dict[str, SensorRecords]:
     """Every sensor has every scheduled reading once but for those of its missing_data episodes, in order.
 
     Where it was drained, the record of an episode that was running is cut to what was written; a killed worker cannot.
     """
-    found = evidence(data)
+    found = read_records(data)
     assert len(found) == sensors
     for sensor, seen in found.items():
         if scheduled is not None:

@@ -19,16 +19,16 @@ from typing import Any, TypeVar
 import psutil
 
 from fleet.storage.roster import Roster
-from worker.board import STATES, Board
+from worker.board import STATES, Scoreboard
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
-PATIENCE = 30.0
+DEFAULT_TIMEOUT_SECONDS = 30.0
 
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
+def wait_for(condition: Callable[[], T | None], what: str, seconds: float = DEFAULT_TIMEOUT_SECONDS) -> T:
     """What `condition` returns as soon as it is true. AssertionError when it never is."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -67,9 +67,9 @@ def session(sid: int) -> list[psutil.Process]:
     return found
 
 
-class Running:
+class FleetProcess:
     """One `fleet up`. `pid` leads its session and process group, as a shell's foreground job does. `environment` is
-    what its environment has besides the usual, `under` the command that starts it, such as `nice`."""
+    what its environment has besides the usual, wrapper the command that starts it, such as `nice`."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class Running:
         *arguments: object,
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
-        under: Sequence[str] = (),
+        wrapper: Sequence[str] = (),
     ) -> None:
         self.data, self._output = data, output
         with output.open("w") as file:
             self.process = subprocess.Popen(
-                [*under, *command("up", "--data", data, "--port", 0, *arguments)],
+                [*wrapper, *command("up", "--data", data, "--port", 0, *arguments)],
                 cwd=cwd,
                 env=ENVIRONMENT | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
@@ -93,7 +93,7 @@ class Running:
             )
         self.pid = self.process.pid
 
-    def ready(self) -> Running:
+    def ready(self) -> FleetProcess:
         """Once every sensor has committed in this run."""
         wait_for(lambda: "all workers have committed" in self.output or self._ended(), "all workers commit")
         return self
@@ -106,13 +106,13 @@ class Running:
     def output(self) -> str:
         return self._output.read_text()
 
-    def wait(self, seconds: float = PATIENCE) -> int:
+    def wait(self, seconds: float = DEFAULT_TIMEOUT_SECONDS) -> int:
         """The exit code, once it has ended by itself and left nobody behind."""
         code = self.process.wait(seconds)
-        self.none_left()
+        self.wait_until_gone()
         return code
 
-    def none_left(self, seconds: float = 2.0) -> None:
+    def wait_until_gone(self, seconds: float = 2.0) -> None:
         wait_for(lambda: not session(self.pid), f"no process of session {self.pid} is left", seconds)
 
     def interrupt(self) -> None:
@@ -131,9 +131,9 @@ class Running:
         return [member.sensor_id for member in self.roster.members]
 
     def row(self, sensor: str) -> Any:
-        """The sensor's row on the board, a copy."""
+        """The sensor's row on the scoreboard, a copy."""
         (number,) = [member.row for member in self.roster.members if member.sensor_id == sensor]
-        return Board(self.data / "run" / "board", writable=False).snapshot()[number]
+        return Scoreboard(self.data / "run" / "board", writable=False).snapshot()[number]
 
     def state(self, sensor: str) -> str:
         return STATES[self.row(sensor)["state"]]
@@ -143,7 +143,7 @@ class Running:
         wait_for(lambda: self.state(sensor) == "healthy", f"{sensor} is healthy")
         return psutil.Process(int(self.row(sensor)["pid"]))
 
-    def replaced(self, sensor: str, old: psutil.Process, seconds: float = 10.0) -> psutil.Process:
+    def wait_for_replacement(self, sensor: str, old: psutil.Process, seconds: float = 10.0) -> psutil.Process:
         """The process that took over from `old`, once it commits."""
 
         def another() -> bool:
@@ -153,7 +153,7 @@ class Running:
         wait_for(another, f"{sensor} has a new worker", seconds)
         return self.worker(sensor)
 
-    def beside(self) -> dict[str, psutil.Process]:
+    def helper_processes(self) -> dict[str, psutil.Process]:
         """The template and the http process by those names."""
         workers = {int(self.row(sensor)["pid"]) for sensor in self.sensors}
         children = [process for process in psutil.Process(self.pid).children() if process.pid not in workers]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e.running import ENVIRONMENT, Running
+from tests.e2e.running import ENVIRONMENT, FleetProcess
 
 
 def worker(*arguments: object, cwd: Path, environment: Mapping[str, str] | None = None) -> list[str]:
@@ -29,7 +29,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "worker", *map(str, arguments)]
 
 
-class Single(Running):
+class SingleWorker(FleetProcess):
     """One that runs. `state` is the folder that it keeps beside its database, seen from `cwd`."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Single(Running):
             )
         self.pid = self.process.pid
 
-    def ready(self) -> Single:
+    def ready(self) -> SingleWorker:
         super().ready()
         return self
 

@@ -17,8 +17,8 @@ import apsw
 import pytest
 
 from fleet.verification.verification import verify
-from tests.e2e.evidence import databases, opened
-from tests.e2e.running import ROOT, Running
+from tests.e2e.evidence import databases, open_database
+from tests.e2e.running import ROOT, FleetProcess
 
 PROBABILITY = 0.05
 SCHEDULED = 9_000
@@ -84,14 +84,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connecti
             (folder / "identities" / f"{number:03d}.json").write_text(json.dumps(identity))
     (folder / "mixed.yaml").write_text(CONFIG)
     arguments = ("-c", folder / "mixed.yaml", "--identities", folder / "identities", "--for", "3s", "--seed", 7)
-    running = Running(folder / "data", folder / "output", *arguments, "--no-http")
+    running = FleetProcess(folder / "data", folder / "output", *arguments, "--no-http")
     try:
         assert 0 == running.wait(60), running.output
     finally:
         running.end()
     assert verify(folder / "data", complete=True).ok
     (path,) = databases(folder / "data")
-    with opened(path) as connection:
+    with open_database(path) as connection:
         yield connection
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import LIVELY, Up
-from tests.e2e.evidence import assert_complete, evidence, opened
-from tests.e2e.running import Running, fleet, wait_for
+from tests.e2e.evidence import assert_complete, open_database, read_records
+from tests.e2e.running import FleetProcess, fleet, wait_for
 
 pytestmark = pytest.mark.thorough
 
 
-def health(running: Running, path: str = "/healthz") -> tuple[int, Any]:
+def health(running: FleetProcess, path: str = "/healthz") -> tuple[int, Any]:
     """The answer, (0, None) while nobody answers."""
     try:
         return running.get(path)
@@ -24,7 +24,7 @@ def health(running: Running, path: str = "/healthz") -> tuple[int, Any]:
         return 0, None
 
 
-def assert_unready(running: Running, sensor: str, reason: str) -> None:
+def assert_unready(running: FleetProcess, sensor: str, reason: str) -> None:
     """That it alone is unready, says why, and can be seen everywhere."""
     wait_for(lambda: health(running)[0] == 503 and running.state(sensor) == "unready", "it is unready")
     _, answer = health(running)
@@ -72,7 +72,7 @@ def test_garbage_in_the_place_of_a_database(up: Up, lively: Path, tmp_path: Path
     worker.suspend()
     path.write_bytes(b"this is no database " * 500)
     worker.kill()
-    running.replaced("S_000002", worker)
+    running.wait_for_replacement("S_000002", worker)
 
     told = "S_000002: S_000002.db was damaged, deleted or replaced: it is begun anew"
     wait_for(lambda: told in running.output, "it is told")
@@ -86,7 +86,7 @@ def test_garbage_in_the_place_of_a_database(up: Up, lively: Path, tmp_path: Path
 def test_a_database_that_somebody_locks(up: Up, lively: Path, tmp_path: Path) -> None:
     """As above; whoever held it too long has cost nothing."""
     running = up("-c", lively, "--prefix", "S").ready()
-    with opened(tmp_path / "data" / "S_000003.db") as connection:
+    with open_database(tmp_path / "data" / "S_000003.db") as connection:
         connection.execute("BEGIN IMMEDIATE")
         assert_unready(running, "S_000003", "locked")
         connection.execute("ROLLBACK")
@@ -102,7 +102,7 @@ def test_a_run_that_ends_with_readings_unwritten_fails(up: Up, tmp_path: Path) -
     config = tmp_path / "lively.yaml"
     config.write_text(LIVELY.replace("drain_seconds: 10", "drain_seconds: 1"))
     running = up("-c", config, "--prefix", "S", "--no-http").ready()
-    with opened(tmp_path / "data" / "S_000002.db") as connection:
+    with open_database(tmp_path / "data" / "S_000002.db") as connection:
         connection.execute("BEGIN IMMEDIATE")
         running.interrupt()
 
@@ -141,11 +141,11 @@ def test_a_worker_that_dies_again_and_again_fails(up: Up, tmp_path: Path) -> Non
     assert_complete(data, 3)
 
 
-def gone(running: Running, sensor: str, pid: int) -> bool:
+def gone(running: FleetProcess, sensor: str, pid: int) -> bool:
     return bool(running.row(sensor)["pid"] != pid)
 
 
-def failed(running: Running, sensor: str) -> bool:
+def failed(running: FleetProcess, sensor: str) -> bool:
     return running.state(sensor) == "failed"
 
 
@@ -159,7 +159,7 @@ def test_a_failed_worker_does_not_keep_the_fleet_from_ending(up: Up, tmp_path: P
 
     assert 1 == running.wait()
     assert f"{victim}: failed: died 1 times, last by SIGKILL" in running.output
-    found = evidence(tmp_path / "data")
+    found = read_records(tmp_path / "data")
     assert [60, 60] == [found[sensor].next_seq for sensor in others]
     assert found[victim].next_seq < 60
 

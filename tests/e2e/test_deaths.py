@@ -12,12 +12,12 @@ import pytest
 
 from tests.e2e.conftest import LIVELY, Up
 from tests.e2e.evidence import assert_complete
-from tests.e2e.running import Running, alive, fleet, wait_for
+from tests.e2e.running import FleetProcess, alive, fleet, wait_for
 
 pytestmark = pytest.mark.thorough
 
 
-def healthy(running: Running) -> bool:
+def healthy(running: FleetProcess) -> bool:
     try:
         return running.get("/healthz")[0] == 200
     except OSError:
@@ -33,7 +33,7 @@ def test_a_killed_worker_is_replaced(shape: str, up: Up, lively: Path, tmp_path:
     for _ in range(2):
         old = running.worker(victim)
         old.kill()
-        running.replaced(victim, old, seconds=8.0)
+        running.wait_for_replacement(victim, old, seconds=8.0)
 
     assert 2 == running.row(victim)["restarts"]
     assert bystanders == [running.worker(sensor).pid for sensor in others]
@@ -51,7 +51,7 @@ def test_a_killed_supervisor_takes_everyone_along(up: Up, lively: Path, tmp_path
 
     os.kill(first.pid, signal.SIGKILL)
     first.process.wait()
-    first.none_left(seconds=2.0)
+    first.wait_until_gone(seconds=2.0)
 
     assert "no fleet is running here" in fleet("status", "--data", data).stderr
     before = assert_complete(data, 3, drained=False)
@@ -68,14 +68,14 @@ def test_the_fleet_goes_on_without_its_template(up: Up, lively: Path, tmp_path: 
     running = up("-c", lively, "--for", "4s").ready()
     victim, *others = running.sensors
     bystanders = [running.worker(sensor).pid for sensor in others]
-    template = running.beside()["template"]
+    template = running.helper_processes()["template"]
     template.kill()
     old = running.worker(victim)
     old.kill()
 
-    running.replaced(victim, old, seconds=15.0)
+    running.wait_for_replacement(victim, old, seconds=15.0)
     assert bystanders == [running.worker(sensor).pid for sensor in others]
-    assert running.beside()["template"].pid != template.pid
+    assert running.helper_processes()["template"].pid != template.pid
     assert 0 == running.wait()
     assert_complete(tmp_path / "data", 3, 80)
 
@@ -85,7 +85,7 @@ def test_http_comes_back(up: Up, lively: Path) -> None:
     running = up("-c", lively).ready()
     wait_for(lambda: healthy(running), "http answers")
     workers = [running.worker(sensor).pid for sensor in running.sensors]
-    old = running.beside()["http"]
+    old = running.helper_processes()["http"]
     old.kill()
 
     wait_for(lambda: not alive(old) and healthy(running), "http answers again", 10.0)
@@ -133,7 +133,7 @@ def test_a_worker_that_is_stuck_is_replaced(up: Up, tmp_path: Path) -> None:
     stuck = running.worker(victim)
     stuck.suspend()
 
-    running.replaced(victim, stuck, seconds=15.0)
+    running.wait_for_replacement(victim, stuck, seconds=15.0)
     assert not alive(stuck)
     assert "no heartbeat" in running.output
     assert 0 == running.wait()
@@ -154,11 +154,11 @@ def test_killing_everything_loses_nothing(up: Up, lively: Path, tmp_path: Path) 
     """All workers and the template at once."""
     running = up("-c", lively, "--for", "4s").ready()
     victims = [running.worker(sensor) for sensor in running.sensors]
-    for process in [*victims, running.beside()["template"]]:
+    for process in [*victims, running.helper_processes()["template"]]:
         process.kill()
 
     for sensor, old in zip(running.sensors, victims, strict=True):
-        running.replaced(sensor, old)
+        running.wait_for_replacement(sensor, old)
     assert 0 == running.wait()
     assert_complete(tmp_path / "data", 3, 80)
 

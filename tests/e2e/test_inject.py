@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fleet.control.call import call
+from fleet.control.call import send_command
 from fleet.errors import UserError
 from tests.e2e.conftest import Up
-from tests.e2e.evidence import assert_complete, opened
-from tests.e2e.running import Running, fleet, wait_for
+from tests.e2e.evidence import assert_complete, open_database
+from tests.e2e.running import FleetProcess, fleet, wait_for
 
 pytestmark = pytest.mark.thorough
 
@@ -47,7 +47,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def in_denver(running: Running) -> list[str]:
+def in_denver(running: FleetProcess) -> list[str]:
     """Two of the sensors are moved there, by their files, while the fleet runs."""
     chosen = running.sensors[:2]
     for sensor in chosen:
@@ -58,23 +58,23 @@ def in_denver(running: Running) -> list[str]:
     return chosen
 
 
-def ask(running: Running, *arguments: object, code: int = 0) -> str:
+def ask(running: FleetProcess, *arguments: object, code: int = 0) -> str:
     done = fleet(*arguments, "--data", running.data)
     assert code == done.returncode, done.stderr
     return done.stdout if code == 0 else done.stderr
 
 
-def tell(running: Running, command: str, **order: Any) -> dict[str, Any]:
+def tell(running: FleetProcess, command: str, **order: Any) -> dict[str, Any]:
     """Without a process for it."""
-    return call(running.data / "run" / "control.sock", 30, command=command, **order)
+    return send_command(running.data / "run" / "control.sock", 30, command=command, **order)
 
 
-def rows(running: Running, sensor: str, query: str, *values: object) -> list[tuple[Any, ...]]:
-    with opened(running.data / f"{sensor}.db") as connection:
+def rows(running: FleetProcess, sensor: str, query: str, *values: object) -> list[tuple[Any, ...]]:
+    with open_database(running.data / f"{sensor}.db") as connection:
         return connection.execute(query, values).fetchall()
 
 
-def reasons(running: Running, sensor: str) -> list[str]:
+def reasons(running: FleetProcess, sensor: str) -> list[str]:
     return [reason for reason, *_ in rows(running, sensor, EPOCHS)]
 
 
@@ -84,11 +84,11 @@ def span(told: str) -> tuple[str, str]:
     return words[words.index("from") + 1], words[words.index("until") + 1]
 
 
-def wait_for_reason(running: Running, sensor: str, reason: str) -> None:
+def wait_for_reason(running: FleetProcess, sensor: str, reason: str) -> None:
     wait_for(lambda: reason in reasons(running, sensor), f"{reason} of {sensor}")
 
 
-def verified(running: Running) -> None:
+def verified(running: FleetProcess) -> None:
     assert 0 == fleet("down", "--data", running.data).returncode
     assert 0 == running.wait()
     verdict = fleet("verify", "--data", running.data)
@@ -96,7 +96,7 @@ def verified(running: Running) -> None:
     assert_complete(running.data, 4)
 
 
-def all_of_its_time(running: Running, sensor: str, kind: str, told: str) -> list[int]:
+def all_of_its_time(running: FleetProcess, sensor: str, kind: str, told: str) -> list[int]:
     """The readings that are labelled are those of the time that the command has named, but for what was written while
     it was on its way."""
     labelled = [seq for seq, _ in rows(running, sensor, LABELLED, kind)]

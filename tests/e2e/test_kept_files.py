@@ -113,7 +113,7 @@ def test_databases_are_rotated_while_workers_are_killed(up: Up, tmp_path: Path) 
     for number in range(3):
         wait_for(partial(more_than, 3 * number, data), "some are rotated")
         sensor = f"S_{number + 1:06d}"
-        running.replaced(sensor, killed(running.worker(sensor)))
+        running.wait_for_replacement(sensor, killed(running.worker(sensor)))
         assert 200 == running.get("/samplez")[0]
     beside = fleet("verify", "--data", data)
     assert (0, "") == (beside.returncode, beside.stderr), beside.stdout

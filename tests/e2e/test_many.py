@@ -10,10 +10,10 @@ import pytest
 
 from tests.e2e.conftest import Up
 from tests.e2e.evidence import assert_complete, databases
-from tests.e2e.running import Running
+from tests.e2e.running import FleetProcess
 
 
-def memory(running: Running) -> float:
+def memory(running: FleetProcess) -> float:
     """Proportional megabytes of the whole tree."""
     return sum(process.memory_full_info().pss for process in running.processes()) / 1e6
 

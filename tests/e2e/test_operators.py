@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fleet.control.call import call
+from fleet.control.call import send_command
 from tests.e2e.conftest import LIVELY, Up
 from tests.e2e.evidence import assert_complete
-from tests.e2e.running import ENVIRONMENT, PATIENCE, alive, command, fleet, session, wait_for
+from tests.e2e.running import DEFAULT_TIMEOUT_SECONDS, ENVIRONMENT, alive, command, fleet, session, wait_for
 
 
 def refusal(*arguments: object) -> str:
@@ -64,7 +64,7 @@ def test_a_fleet_that_stops_restarts_nobody(up: Up, lively: Path, tmp_path: Path
     worker = running.worker(sensor)
     worker.suspend()  # which the drain waits for
     try:
-        call(running.data / "run" / "control.sock", PATIENCE, command="down")
+        send_command(running.data / "run" / "control.sock", DEFAULT_TIMEOUT_SECONDS, command="down")
 
         assert refusal("restart", sensor, "--data", running.data).endswith(": the fleet is stopping")
     finally:
@@ -94,7 +94,7 @@ def test_down_twice_at_once_kills_nobody(up: Up, lively: Path, tmp_path: Path) -
         subprocess.Popen(command("down", "--data", data), env=ENVIRONMENT, stderr=subprocess.PIPE) for _ in range(2)
     ]
 
-    results = [(downing.communicate(timeout=PATIENCE)[1], downing.returncode) for downing in both]
+    results = [(downing.communicate(timeout=DEFAULT_TIMEOUT_SECONDS)[1], downing.returncode) for downing in both]
     assert (b"", 0) in results
     assert all(code == 0 or b"no fleet is running" in line or b"ended before" in line for line, code in results)
     assert 0 == running.wait()
@@ -156,7 +156,7 @@ def test_restart(up: Up, lively: Path, tmp_path: Path) -> None:
 
     assert f"restarting {sensor}\n" == fleet("restart", sensor, "--data", data).stdout
 
-    running.replaced(sensor, old)
+    running.wait_for_replacement(sensor, old)
     assert not alive(old)
     assert 0 == running.row(sensor)["errors"]
     assert "there is no sensor NOBODY" in refusal("restart", "NOBODY", "--data", data)
@@ -175,7 +175,7 @@ def test_logs(up: Up, lively: Path, tmp_path: Path) -> None:
     )
     old = running.worker(victim)
     old.kill()
-    running.replaced(victim, old)
+    running.wait_for_replacement(victim, old)
 
     assert f"{victim}: died by SIGKILL" in fleet("logs", "--data", data).stdout
     assert "died by SIGKILL" in fleet("logs", victim, "--data", data).stdout
@@ -185,7 +185,7 @@ def test_logs(up: Up, lively: Path, tmp_path: Path) -> None:
     assert any("died by SIGKILL" in line for line in iter(follower.stdout.readline, ""))
     follower.send_signal(signal.SIGINT)
     follower.stdout.close()
-    assert 0 == follower.wait(PATIENCE)
+    assert 0 == follower.wait(DEFAULT_TIMEOUT_SECONDS)
     running.interrupt()
     assert 0 == running.wait()
     assert "draining" in fleet("logs", "--data", data).stdout

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Up
-from tests.e2e.evidence import databases, opened
-from tests.e2e.running import ENVIRONMENT, Running, fleet, wait_for
+from tests.e2e.evidence import databases, open_database
+from tests.e2e.running import ENVIRONMENT, FleetProcess, fleet, wait_for
 
 CONFIG = """\
 version: 2
@@ -40,7 +40,7 @@ def config(count: int = 3, probability: object = 0.01, level: str = "INFO") -> s
 def epochs(data: Path) -> dict[str, list[tuple[str, int, str]]]:
     found = {}
     for path in databases(data):
-        with opened(path) as connection:
+        with open_database(path) as connection:
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'epochs'").get:
                 continue  # it is only just being made
             found[path.stem] = [(reason, seq, text) for reason, seq, text in connection.execute(EPOCHS)]
@@ -58,16 +58,16 @@ def replace(path: Path, text: str) -> None:
     os.replace(other, path)
 
 
-def restarts(running: Running) -> int:
+def restarts(running: FleetProcess) -> int:
     return sum(int(running.row(sensor)["restarts"]) for sensor in running.sensors)
 
 
-def status(running: Running) -> dict[str, list[str]]:
+def status(running: FleetProcess) -> dict[str, list[str]]:
     reload_: dict[str, list[str]] = json.loads(fleet("status", "--json", "--data", running.data).stdout)["reload"]
     return reload_
 
 
-def verified(running: Running) -> None:
+def verified(running: FleetProcess) -> None:
     assert 0 == fleet("down", "--data", running.data).returncode
     assert 0 == running.wait()
     verdict = fleet("verify", "--data", running.data)
@@ -144,7 +144,7 @@ def test_identities_are_taken_but_for_their_ids(tmp_path: Path, up: Up) -> None:
         f"{two}:1:2: invalid JSON: Expecting property name enclosed in double quotes",
         f"{three}: is gone; {three.stem} goes on as it was",
     ] == sorted(status(running)["problems"], key=len, reverse=True)
-    with opened(running.data / f"{one.stem}.db") as connection:
+    with open_database(running.data / f"{one.stem}.db") as connection:
         versions = connection.execute("SELECT DISTINCT firmware_version FROM sensor_readings ORDER BY id").fetchall()
     assert (2, "9.9-new") == (len(versions), versions[-1][0])
     assert [1, 1] == [len(epochs(running.data)[path.stem]) for path in (two, three)]

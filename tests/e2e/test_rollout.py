@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fleet.control.call import call
+from fleet.control.call import send_command
 from fleet.errors import UserError
 from tests.e2e.conftest import Up
-from tests.e2e.evidence import opened
-from tests.e2e.running import Running, fleet, wait_for
+from tests.e2e.evidence import open_database
+from tests.e2e.running import FleetProcess, fleet, wait_for
 
 pytestmark = pytest.mark.thorough
 
@@ -33,11 +33,11 @@ def rolled_out(data: Path) -> set[str]:
     return {path.stem for path in files if json.loads(path.read_text())["device_info"]["firmware_version"] == BETA}
 
 
-def told(running: Running) -> dict[str, float]:
+def told(running: FleetProcess) -> dict[str, float]:
     """The share of anomalous readings of each sensor that has the firmware, by the last epoch in its database."""
     found = {}
     for sensor in running.sensors:
-        with opened(running.data / f"{sensor}.db") as connection:
+        with open_database(running.data / f"{sensor}.db") as connection:
             query = "SELECT identity, settings FROM epochs ORDER BY first_seq DESC LIMIT 1"
             ((identity, settings),) = connection.execute(query)
         if json.loads(identity)["firmware_version"] == BETA:
@@ -45,7 +45,7 @@ def told(running: Running) -> dict[str, float]:
     return found
 
 
-def refused(running: Running, *arguments: str) -> str:
+def refused(running: FleetProcess, *arguments: str) -> str:
     answer = fleet("rollout", "--data", running.data, *arguments)
     assert (1, "") == (answer.returncode, answer.stdout)
     assert 1 == answer.stderr.count("\n")
@@ -65,7 +65,7 @@ def test_a_share_of_the_sensors_gets_another_firmware(tmp_path: Path, up: Up) ->
     begun = fleet("rollout", "--data", running.data, "--firmware", BETA, "--share=40%", "--step=20%", "--every=3s")
     assert f"roll-out: firmware {BETA} on 1 of 5 sensors, to be 2; next step in 3 s\n" == begun.stdout
     with pytest.raises(UserError, match=f"the roll-out of {BETA} is under way, next step in"):
-        call(
+        send_command(
             running.data / "run" / "control.sock", 5, command="rollout", firmware="2.5", share=1.0, step=1.0, every=1.0
         )
     first = rolled_out(running.data)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Up
-from tests.e2e.evidence import assert_complete, databases, evidence
+from tests.e2e.evidence import assert_complete, databases, read_records
 from tests.e2e.running import fleet
 
 SHAPES = {"own": 3, "shared": 1, "packed": 2}
@@ -63,7 +63,7 @@ def test_the_shape_of_a_fleet_changes_no_bit(up: Up, tmp_path: Path) -> None:
     ]
 
     assert [0, 0, 0] == [running.wait() for running in runs]
-    four, twelve, packs = (evidence(running.data) for running in runs)
+    four, twelve, packs = (read_records(running.data) for running in runs)
     assert 4 == len(four)
     assert twelve.keys() == packs.keys() > four.keys()
     for sensor, seen in four.items():
@@ -82,7 +82,7 @@ def test_another_seed_gives_other_readings(up: Up, tmp_path: Path) -> None:
     runs = [up("--seed", seed, *common, data=tmp_path / str(seed)) for seed in (1, 2)]
 
     assert [0, 0] == [running.wait() for running in runs]
-    one, two = (evidence(running.data) for running in runs)
+    one, two = (read_records(running.data) for running in runs)
     assert one.keys() == two.keys()
     assert one["S_000001"].timestamps == two["S_000001"].timestamps
     assert one["S_000001"].readings != two["S_000001"].readings
@@ -134,7 +134,7 @@ def test_an_existing_database_is_moved_aside_on_request(up: Up, tmp_path: Path) 
     data = tmp_path / "data"
     common = ("--replicas", 1, "--prefix", "S", "--rate", 10, "--for", "1s", "--no-http")
     assert 0 == up(*common).wait()
-    old = evidence(data)["S_000001"].readings
+    old = read_records(data)["S_000001"].readings
     config = tmp_path / "anew.yaml"
     config.write_text("database: {preserve_existing: false}\n")
 
@@ -145,5 +145,5 @@ def test_an_existing_database_is_moved_aside_on_request(up: Up, tmp_path: Path) 
     assert 1 == len(aside)
     (tmp_path / "old").mkdir()
     aside[0].rename(tmp_path / "old" / "S_000001.db")
-    assert old == evidence(tmp_path / "old")["S_000001"].readings
-    assert [(0, "start")] == evidence(data)["S_000001"].epochs
+    assert old == read_records(tmp_path / "old")["S_000001"].readings
+    assert [(0, "start")] == read_records(data)["S_000001"].epochs

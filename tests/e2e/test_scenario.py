@@ -35,7 +35,7 @@ def test_a_fleet_that_was_dead_at_a_step_has_the_same_data(tmp_path: Path, up: U
     wait_for(lambda: all(killed.row(sensor)["next_seq"] > 10 for sensor in killed.sensors), "some readings")
     os.killpg(killed.pid, signal.SIGKILL)
     killed.process.wait()
-    killed.none_left()
+    killed.wait_until_gone()
     assert 0 == lived.wait()
     again = up("-c", path, data=tmp_path / "killed")
     assert 0 == again.wait()

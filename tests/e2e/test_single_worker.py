@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.evidence import assert_complete, evidence, opened
+from tests.e2e.evidence import assert_complete, open_database, read_records
 from tests.e2e.running import fleet, wait_for
-from tests.e2e.single import Single, worker
+from tests.e2e.single import SingleWorker, worker
 
 CONFIG = """
 version: 2
@@ -31,7 +31,7 @@ DOCUMENTS = {
     "/db_stats": {"total_records", "database_size_bytes", "disk_usage", "tables"},
 }
 
-Start = Callable[..., Single]
+Start = Callable[..., SingleWorker]
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def start(folder: Path, tmp_path: Path) -> Iterator[Start]:
     """Starts single workers; `sensor` is the name of the folder that each keeps."""
-    started: list[Single] = []
+    started: list[SingleWorker] = []
 
-    def begin(sensor: str, *arguments: object, store: str = "store", **environment: str) -> Single:
+    def begin(sensor: str, *arguments: object, store: str = "store", **environment: str) -> SingleWorker:
         output = tmp_path / f"output-{len(started)}"
-        started.append(Single(folder, output, f"{store}/workers/{sensor}", *arguments, environment=environment))
+        started.append(SingleWorker(folder, output, f"{store}/workers/{sensor}", *arguments, environment=environment))
         return started[-1]
 
     yield begin
@@ -70,12 +70,12 @@ def test_it_serves_survives_and_drains(start: Start, folder: Path) -> None:
 
     old = single.worker("SENSOR_001")
     old.kill()
-    single.replaced("SENSOR_001", old)
+    single.wait_for_replacement("SENSOR_001", old)
 
     assert 0 == single.stop()
     assert_complete(folder / "store", 1)
     assert ["sensor_data.db", "workers"] == sorted(path.name for path in (folder / "store").iterdir())
-    with opened(folder / "store" / "sensor_data.db") as database:
+    with open_database(folder / "store" / "sensor_data.db") as database:
         assert {("Factory A - Line 1", None)} == set(database.execute("SELECT location, humidity FROM sensor_readings"))
     assert 0 == fleet("verify", "--data", folder / "store").returncode
 
@@ -83,7 +83,7 @@ def test_it_serves_survives_and_drains(start: Start, folder: Path) -> None:
 def test_a_database_that_takes_nothing_makes_it_unready_and_not_dead(start: Start, folder: Path) -> None:
     """/healthz is 503 with the reason, /livez stays 200, nobody is restarted; afterwards nothing is missing."""
     single = start("SENSOR_001").ready()
-    with opened(folder / "store" / "sensor_data.db") as database:
+    with open_database(folder / "store" / "sensor_data.db") as database:
         database.execute("BEGIN IMMEDIATE")
         wait_for(lambda: single.get("/healthz")[0] == 503, "it is unready")
         health = single.get("/healthz")[1]
@@ -113,7 +113,7 @@ def test_several_share_one_database(start: Start, folder: Path) -> None:
     assert ("1", True) == (code, "another fleet runs here" in error), error
     assert [0, 0] == [single.stop() for single in singles]
     assert_complete(folder / "store", 2)
-    with opened(folder / "store" / "sensor_data.db") as database:
+    with open_database(folder / "store" / "sensor_data.db") as database:
         found = database.execute("SELECT DISTINCT sensor_id, location FROM sensor_readings ORDER BY 1").fetchall()
     assert [(name, f"Line {name}") for name in names] == found
     assert 0 == fleet("verify", "--data", folder / "store").returncode
@@ -134,7 +134,7 @@ def test_without_any_file_it_is_a_sensor_of_its_own(start: Start, folder: Path) 
     assert f"sensor {first.sensors[0]}, " in output
     assert "dashboard" not in output, "a version 1 config has no HTTP"
     assert "warning: config.yaml: replicas.count is 7" in error
-    assert [first.sensors[0]] == list(evidence(folder / "data"))
+    assert [first.sensors[0]] == list(read_records(folder / "data"))
     assert 0 == fleet("verify", "--complete", "--data", "data/workers/unnamed", cwd=folder).returncode
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import Up
 from tests.e2e.evidence import assert_complete
-from tests.e2e.running import ENVIRONMENT, PATIENCE, command, fleet, session, wait_for
+from tests.e2e.running import DEFAULT_TIMEOUT_SECONDS, ENVIRONMENT, command, fleet, session, wait_for
 
 NAMES = {"spaces": "my data & 'more'", "long": "/".join(["a" * 60] * 4), "unicode": "données °C", "dash": "-data"}
 
@@ -88,7 +88,7 @@ def test_a_reader_that_leaves(lively: Path, tmp_path: Path) -> None:
         assert piped.stderr is not None
         piped.stdout.readline()
         piped.stdout.close()
-        code = piped.wait(PATIENCE)
+        code = piped.wait(DEFAULT_TIMEOUT_SECONDS)
         errors = piped.stderr.read()
 
     assert (0, "") == (code, errors)

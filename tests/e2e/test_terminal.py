@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.evidence import assert_complete
-from tests.e2e.running import ENVIRONMENT, PATIENCE, command, session, wait_for
+from tests.e2e.running import DEFAULT_TIMEOUT_SECONDS, ENVIRONMENT, command, session, wait_for
 
 CONTROL = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -124,7 +124,7 @@ def test_a_terminal_that_is_closed(terminal: Terminal, tmp_path: Path) -> None:
     terminal.shows(b"all workers have committed")
     terminal.hang_up()
 
-    assert 0 == terminal.process.wait(PATIENCE)
+    assert 0 == terminal.process.wait(DEFAULT_TIMEOUT_SECONDS)
     wait_for(lambda: not session(terminal.process.pid), "no process is left", 2.0)
     assert "draining" in (tmp_path / "data" / "run" / "fleet.log").read_text()
     assert_complete(tmp_path / "data", 3)
@@ -145,7 +145,7 @@ def test_interrupted_while_python_still_imports(tmp_path: Path) -> None:
     environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join((str(tmp_path), ENVIRONMENT["PYTHONPATH"]))}
 
     ended = subprocess.run(
-        command("up"), env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        command("up"), env=environment, capture_output=True, text=True, timeout=DEFAULT_TIMEOUT_SECONDS, check=False
     )
 
     assert (-signal.SIGINT, "", "") == (ended.returncode, ended.stdout, ended.stderr)

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from fleet.commands.keys import unbuffered
+from fleet.commands.keys import cbreak_mode
 from fleet.storage.data_directory import DataDirectory
 from tests.e2e.conftest import Up
-from tests.e2e.running import Running, fleet, wait_for
+from tests.e2e.running import FleetProcess, fleet, wait_for
 from tests.e2e.test_terminal import CONTROL, Terminal
-from tests.fleet.staged import Staged, name
+from tests.fleet.staged import StagedFleet, sensor_name
 
 ENTER_SCREEN, LEAVE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
@@ -72,9 +72,9 @@ def tops() -> Iterator[list[Top]]:
 
 
 @pytest.fixture
-def held(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Staged]:
+def held(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StagedFleet]:
     """A fleet of 100, or as many as asked for, that holds its lock, without its processes."""
-    staged = Staged(tmp_path / "many", getattr(request, "param", 100))
+    staged = StagedFleet(tmp_path / "many", getattr(request, "param", 100))
     lock = DataDirectory(staged.data).run / "lock"
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -119,13 +119,13 @@ def test_a_fleet_is_looked_at_and_changed(up: Up, lively: Path, tops: list[Top])
     top.assert_restored()
 
 
-def injected(running: Running, sensor: str) -> Any:
+def injected(running: FleetProcess, sensor: str) -> Any:
     (injection,) = running.get("/api/injections")[1]["injections"]
     return ("spike", [sensor]) == (injection["type"], injection["ids"])
 
 
 @pytest.mark.parametrize("held", [10_000], indirect=True)
-def test_ten_thousand_sensors_on_80_by_24(held: Staged, tops: list[Top]) -> None:
+def test_ten_thousand_sensors_on_80_by_24(held: StagedFleet, tops: list[Top]) -> None:
     """A page of them at a time, each line as wide as the terminal and no wider; another page within the second."""
     held.set(1234, "failed", "gave up", anomalies=[0, 0, 7, 0, 0])
     top = Top(held.data)
@@ -134,16 +134,20 @@ def test_ten_thousand_sensors_on_80_by_24(held: Staged, tops: list[Top]) -> None
 
     assert 24 == len(top.screen)
     assert {80} == {len(line) for line in top.screen}
-    assert (name(0), name(18)) == (top.screen[3].split()[0], top.screen[21].split()[0])
+    assert (sensor_name(0), sensor_name(18)) == (top.screen[3].split()[0], top.screen[21].split()[0])
     for key, last in ((b"\x1b[6~", 19), (b"\x1b[F", 9999), (b"\x1b[A", 9998), (b"\x1b[5~", 9979), (b"\x1b[1~", 0)):
         begun = time.monotonic()
         top.type(key)
-        top.points_at(name(last))
+        top.points_at(sensor_name(last))
         assert time.monotonic() - begun < 3
     top.type(b"sS")
-    wait_for(lambda: top.screen[3].startswith(name(0)) and "by state backwards" in top.screen[1], "sorted by state")
+    wait_for(
+        lambda: top.screen[3].startswith(sensor_name(0)) and "by state backwards" in top.screen[1], "sorted by state"
+    )
     top.type(b"/failed\r")
-    wait_for(lambda: top.screen[3].split()[:2] == [name(1234), "failed"] and "1 of 1" in top.screen[1], "filtered")
+    wait_for(
+        lambda: top.screen[3].split()[:2] == [sensor_name(1234), "failed"] and "1 of 1" in top.screen[1], "filtered"
+    )
     top.type(b"q")
 
     assert 0 == top.wait()
@@ -154,7 +158,7 @@ def test_ten_thousand_sensors_on_80_by_24(held: Staged, tops: list[Top]) -> None
     ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 129)]
 )
 def test_whatever_ends_it_the_terminal_is_restored(
-    held: Staged, tops: list[Top], number: signal.Signals, code: int
+    held: StagedFleet, tops: list[Top], number: signal.Signals, code: int
 ) -> None:
     """Also while a question is asked."""
     top = Top(held.data)
@@ -168,7 +172,7 @@ def test_whatever_ends_it_the_terminal_is_restored(
     top.assert_restored()
 
 
-def test_a_terminal_that_is_closed(held: Staged, tops: list[Top]) -> None:
+def test_a_terminal_that_is_closed(held: StagedFleet, tops: list[Top]) -> None:
     """It ends, without a word to nobody."""
     top = Top(held.data)
     tops.append(top)
@@ -178,7 +182,7 @@ def test_a_terminal_that_is_closed(held: Staged, tops: list[Top]) -> None:
     assert 129 == top.process.wait(30)
 
 
-def test_ctrl_z_is_not_for_it(held: Staged, tops: list[Top]) -> None:
+def test_ctrl_z_is_not_for_it(held: StagedFleet, tops: list[Top]) -> None:
     """It would leave a shell on the wrong screen."""
     top = Top(held.data)
     tops.append(top)
@@ -188,7 +192,7 @@ def test_ctrl_z_is_not_for_it(held: Staged, tops: list[Top]) -> None:
     assert 0 == top.wait()
 
 
-def test_files_that_get_damaged_meanwhile(held: Staged, tops: list[Top]) -> None:
+def test_files_that_get_damaged_meanwhile(held: StagedFleet, tops: list[Top]) -> None:
     """Are told on a terminal that is in order again."""
     top = Top(held.data)
     tops.append(top)
@@ -200,13 +204,13 @@ def test_files_that_get_damaged_meanwhile(held: Staged, tops: list[Top]) -> None
     top.assert_restored()
 
 
-def test_on_no_terminal(held: Staged, tmp_path: Path) -> None:
+def test_on_no_terminal(held: StagedFleet, tmp_path: Path) -> None:
     """One table of all sensors, plainly, sorted and filtered as told; where no fleet runs, one line."""
     held.set(34, lag_us=5_000_000)
     printed = fleet("top", "--data", held.data, "--sort", "lag s").stdout.splitlines()
 
     assert 103 == len(printed)
-    assert printed[3].startswith(f"{name(34)}       healthy")
+    assert printed[3].startswith(f"{sensor_name(34)}       healthy")
     assert not [line for line in printed if "\x1b" in line or line != line.rstrip()]
     assert 4 == len(fleet("top", "--data", held.data, "--filter", "ber_000077").stdout.splitlines())
     wrong = fleet("top", "--data", held.data, "--sort", "nonsense")
@@ -222,7 +226,7 @@ def test_an_error_leaves_the_mode_as_it_was() -> None:
     ours, theirs = pty.openpty()
     try:
         before = termios.tcgetattr(theirs)
-        with pytest.raises(ZeroDivisionError), unbuffered(theirs):
+        with pytest.raises(ZeroDivisionError), cbreak_mode(theirs):
             assert 1 // int(before == termios.tcgetattr(theirs))
         assert before == termios.tcgetattr(theirs)
     finally:

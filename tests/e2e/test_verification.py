@@ -13,7 +13,7 @@ import pytest
 from fleet.verification.findings import Verdict
 from fleet.verification.verification import verify
 from tests.e2e.conftest import Up
-from tests.e2e.running import ENVIRONMENT, Running, command, fleet, wait_for
+from tests.e2e.running import ENVIRONMENT, FleetProcess, command, fleet, wait_for
 from tests.e2e.test_run import SHAPES, shape_arguments
 
 pytestmark = pytest.mark.thorough
@@ -26,7 +26,7 @@ def well(data: Path, *, complete: bool = False) -> Verdict:
     return verdict
 
 
-def written(running: Running) -> int:
+def written(running: FleetProcess) -> int:
     return sum(int(running.row(sensor)["readings"]) for sensor in running.sensors)
 
 

@@ -18,8 +18,8 @@ from typing import NamedTuple, TypeVar
 
 import psutil
 
-from tests.e2e.running import Running, alive, session
-from tests.faults.sabotage import Sabotage
+from tests.e2e.running import FleetProcess, alive, session
+from tests.faults.sabotage import FaultInjector
 
 CONFIG = """
 version: 2
@@ -56,7 +56,7 @@ class Victim(NamedTuple):
     database: Path
 
 
-def signalled(victim: Victim | None, number: signal.Signals) -> bool:
+def send_signal(victim: Victim | None, number: signal.Signals) -> bool:
     if victim is None:
         return False
     try:
@@ -66,26 +66,26 @@ def signalled(victim: Victim | None, number: signal.Signals) -> bool:
     return True
 
 
-class Arena:
+class ChaosFleet:
     """A fleet of `sensors` at ten readings a second for `seconds` of simulated time, in one of the SHAPES.
 
-    `quiet` is held by whoever does something to it, `staying` by whoever needs its supervisor to stay meanwhile. `counts`
-    are the faults that took place, by their names, but for those that were left to the sabotage.
+    `action_lock` is held by whoever does something to it, `supervisor_lock` by whoever needs its supervisor to stay meanwhile. `counts`
+    are the faults that took place, by their names, but for those that were left to the fault_injector.
     """
 
-    def __init__(self, folder: Path, shape: str, sensors: int, seconds: float, dice: random.Random) -> None:
-        self.shape, self.dice, self.seconds = shape, dice, seconds
+    def __init__(self, folder: Path, shape: str, sensors: int, seconds: float, rng: random.Random) -> None:
+        self.shape, self.rng, self.seconds = shape, rng, seconds
         self.folder, self.data = folder, folder / "data"
         folder.mkdir()
-        self.sabotage = Sabotage(folder / "sabotage")
+        self.fault_injector = FaultInjector(folder / "sabotage")
         self.clock = folder / "clock"
         self._config = folder / "config.yaml"
         self._config.write_text(CONFIG.format(sensors=sensors, **SHAPES[shape]))
         self.counts: Counter[str] = Counter()
-        self.quiet, self.staying = threading.RLock(), threading.Lock()
-        self.runs: list[Running] = []
-        self.trouble: list[str] = []
-        self._chronicle = folder / "chronicle.txt"
+        self.action_lock, self.supervisor_lock = threading.RLock(), threading.Lock()
+        self.runs: list[FleetProcess] = []
+        self.failures: list[str] = []
+        self._fault_log = folder / "chronicle.txt"
         self._undoing: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
 
@@ -98,39 +98,39 @@ class Arena:
             *("--resume", "catch_up", "--for", f"{self.seconds:g}s"),
         ]
 
-    def start(self) -> Running:
-        environment = {**self.sabotage.environment, "FLEET_WALL_CLOCK": str(self.clock)}
+    def start(self) -> FleetProcess:
+        environment = {**self.fault_injector.environment, "FLEET_WALL_CLOCK": str(self.clock)}
         output = self.folder / f"output-{len(self.runs):03d}"
-        self.runs.append(Running(self.data, output, *self.arguments, environment=environment))
+        self.runs.append(FleetProcess(self.data, output, *self.arguments, environment=environment))
         return self.running
 
     @property
-    def running(self) -> Running:
+    def running(self) -> FleetProcess:
         return self.runs[-1]
 
     @property
     def up(self) -> bool:
         return self.running.process.poll() is None
 
-    def gone(self) -> None:
+    def wait_until_gone(self) -> None:
         """Once nothing of the fleet is left that could run; what somebody has stopped is continued, and so ends."""
         self.running.process.wait(60)
-        self.released(self.running)
+        self.resume_and_wait(self.running)
 
-    def released(self, run: Running) -> None:
+    def resume_and_wait(self, run: FleetProcess) -> None:
         """Once nobody is left of a run whose supervisor is gone."""
         for process in session(run.pid):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGCONT)
-        run.none_left(30.0)
+        run.wait_until_gone(30.0)
 
     def end(self) -> None:
         for run in self.runs:
             run.end()
 
-    def happened(self, name: str, times: int) -> None:
+    def record_fault(self, name: str, times: int) -> None:
         self.counts[name] += times
-        with self._chronicle.open("a") as file:
+        with self._fault_log.open("a") as file:
             file.write(
                 f"{datetime.now(UTC):%H:%M:%S.%f} {name}{f' x {int(times)}' if times else ', ordered or in vain'}\n"
             )
@@ -139,18 +139,18 @@ class Arena:
 
     def victim(self) -> Victim | None:
         """A worker process at random and its database, None if that one is not there within a while."""
-        return self._awaited(self._victim)
+        return self._poll(self._victim)
 
     @property
-    def peopled(self) -> bool:
+    def has_victim(self) -> bool:
         """Whether there is, right now, somebody to hit."""
         return self._victim() is not None
 
-    def beside(self, name: str) -> psutil.Process | None:
+    def helper_process(self, name: str) -> psutil.Process | None:
         """The template or the http process, None if it is not there within a while."""
-        return self._awaited(lambda: self._beside(name))
+        return self._poll(lambda: self._helper_process(name))
 
-    def _awaited(self, look: Callable[[], T | None]) -> T | None:
+    def _poll(self, look: Callable[[], T | None]) -> T | None:
         end = time.monotonic() + 2.0
         while (found := look()) is None and self.up and time.monotonic() < end:
             time.sleep(0.05)
@@ -158,7 +158,7 @@ class Arena:
 
     def _victim(self) -> Victim | None:
         try:
-            member = self.dice.choice(self.running.roster.members)
+            member = self.rng.choice(self.running.roster.members)
             pid = int(self.running.row(member.sensor_id)["pid"])
             found = psutil.Process(pid) if pid else None
             if found and os.getsid(pid) == self.running.pid and alive(found):
@@ -167,22 +167,22 @@ class Arena:
             pass
         return None
 
-    def _beside(self, name: str) -> psutil.Process | None:
+    def _helper_process(self, name: str) -> psutil.Process | None:
         with suppress(psutil.NoSuchProcess, OSError, ValueError):
-            return self.running.beside().get(name)
+            return self.running.helper_processes().get(name)
         return None
 
     def database(self) -> Path | None:
         """One of the fleet's databases at random, None if it is not there right now."""
         found = sorted(self.data.glob("*.db"))
-        return self.dice.choice(found) if found else None
+        return self.rng.choice(found) if found else None
 
     # What is to be undone
 
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
+    def undo_after(self, seconds: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._undoing, (time.monotonic() + seconds, next(self._numbers), action))
 
-    def undo(self, *, all_of_it: bool = False) -> None:
+    def undo(self, *, everything: bool = False) -> None:
         """Do what is due by now."""
-        while self._undoing and (all_of_it or self._undoing[0][0] <= time.monotonic()):
+        while self._undoing and (everything or self._undoing[0][0] <= time.monotonic()):
             heapq.heappop(self._undoing)[2]()

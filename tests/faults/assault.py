@@ -16,21 +16,21 @@ import apsw
 import psutil
 import pytest
 
-from fleet.storage.fleet_record import read_record, write_record
+from fleet.storage.fleet_record import read_manifest, write_manifest
 from fleet.verification.verification import verify
-from tests.e2e.evidence import Evidence, assert_complete, opened
-from tests.e2e.running import Running, alive, fleet, wait_for
+from tests.e2e.evidence import SensorRecords, assert_complete, open_database
+from tests.e2e.running import FleetProcess, alive, fleet, wait_for
 from worker.clock import elapsed_ns
 
-RATE = 20
+READINGS_PER_SECOND = 20
 """Readings per second of each sensor in the config `quick`."""
 
 
-def log(running: Running) -> str:
+def read_fleet_log(running: FleetProcess) -> str:
     return (running.data / "run" / "fleet.log").read_text()
 
 
-def process(running: Running, sensor: str) -> psutil.Process | None:
+def sensor_process(running: FleetProcess, sensor: str) -> psutil.Process | None:
     """The sensor's process as it is now, whatever it is doing; None while it has none."""
     pid = int(running.row(sensor)["pid"])
     try:
@@ -40,34 +40,36 @@ def process(running: Running, sensor: str) -> psutil.Process | None:
         return None
 
 
-def kill_at_random(running: Running, kills: int, pause: float, dice: random.Random) -> None:
+def kill_at_random(running: FleetProcess, kills: int, pause: float, rng: random.Random) -> None:
     """SIGKILL that many workers, whatever they are doing, each incarnation at most once, one every `pause` seconds."""
     killed: set[int] = set()
     deadline = time.monotonic() + 60.0
     while len(killed) < kills:
         assert time.monotonic() < deadline, f"{len(killed)} of {kills} kills in a minute"
-        time.sleep(dice.uniform(0.2, 1.8) * pause)  # nothing is waited for: this is the moment at random
-        victim = process(running, dice.choice(running.sensors))
+        time.sleep(rng.uniform(0.2, 1.8) * pause)  # nothing is waited for: this is the moment at random
+        victim = sensor_process(running, rng.choice(running.sensors))
         if victim is not None and victim.pid not in killed:
             victim.kill()
             killed.add(victim.pid)
 
 
-def beaten_since(running: Running, moment: int) -> None:
+def wait_for_heartbeats_since(running: FleetProcess, moment: int) -> None:
     """Once every worker's heart has beaten after that moment of the monotonic clock, nanoseconds."""
     wait_for(lambda: all(running.row(sensor)["heartbeat_ns"] > moment for sensor in running.sensors), "hearts beat")
 
 
-def healthy(running: Running, seconds: float = 30.0) -> None:
+def wait_until_healthy(running: FleetProcess, seconds: float = 30.0) -> None:
     """Once all sensors are, each with a process that lives."""
 
     def well() -> bool:
-        return all(running.state(sensor) == "healthy" and process(running, sensor) for sensor in running.sensors)
+        return all(running.state(sensor) == "healthy" and sensor_process(running, sensor) for sensor in running.sensors)
 
     wait_for(well, "all sensors are healthy", seconds)
 
 
-def proven(data: Path, sensors: int, scheduled: int | None = None, *, drained: bool = True) -> dict[str, Evidence]:
+def verify_data(
+    data: Path, sensors: int, scheduled: int | None = None, *, drained: bool = True
+) -> dict[str, SensorRecords]:
     """What the databases say, after every reading was computed again and compared. `scheduled` is how many each sensor
     has to have settled; `drained` says that nobody was killed at the end."""
     found = assert_complete(data, sensors, scheduled, drained=drained)
@@ -77,29 +79,29 @@ def proven(data: Path, sensors: int, scheduled: int | None = None, *, drained: b
     return found
 
 
-def drained(running: Running, sensors: int) -> dict[str, Evidence]:
+def stop_and_verify(running: FleetProcess, sensors: int) -> dict[str, SensorRecords]:
     """End the fleet. All that was due when it was told is there once, in order, and labelled."""
     began, told = running.roster.started_ns, elapsed_ns()
     assert 0 == fleet("down", "--data", running.data).returncode
     assert 0 == running.wait()
-    found = proven(running.data, sensors)
+    found = verify_data(running.data, sensors)
     for sensor, seen in found.items():
-        assert seen.next_seq > (told - began) * RATE / 1e9, sensor
+        assert seen.next_seq > (told - began) * READINGS_PER_SECOND / 1e9, sensor
     return found
 
 
-def put_back(data: Path, seconds: float) -> None:
+def backdate(data: Path, seconds: float) -> None:
     """Let the fleet of the directory, which is down, have begun that much earlier: a later run finds that it was down for
     so much longer."""
     path = data / "fleet.json"
-    record = read_record(path)
+    record = read_manifest(path)
     assert record is not None
     origin_ns, wall_us = record.origin_ns - round(seconds * 1e9), record.wall_us - round(seconds * 1e6)
-    write_record(path, replace(record, origin_ns=origin_ns, wall_us=wall_us))
+    write_manifest(path, replace(record, origin_ns=origin_ns, wall_us=wall_us))
 
 
 @contextmanager
-def frozen(worker: psutil.Process, database: Path) -> Iterator[None]:
+def freeze(worker: psutil.Process, database: Path) -> Iterator[None]:
     """Within it the worker stands still, in the middle of no transaction, and nobody but us can continue it.
 
     As under a debugger, and like in a container that is paused. SIGSTOP would not do: the kernel continues a process
@@ -107,37 +109,37 @@ def frozen(worker: psutil.Process, database: Path) -> Iterator[None]:
     """
     if not sys.platform.startswith("linux"):
         pytest.skip("only Linux can hold a process so that the kernel does not continue it")
-    wait_for(lambda: interrupted(worker) and unlocked(worker, database), "it stands between two transactions")
+    wait_for(lambda: interrupt(worker) and is_unlocked(worker, database), "it stands between two transactions")
     try:
         yield
     finally:
-        trace(PTRACE_DETACH, worker)
+        ptrace(PTRACE_DETACH, worker)
 
 
-def interrupted(worker: psutil.Process) -> bool:
-    trace(PTRACE_SEIZE, worker)
-    trace(PTRACE_INTERRUPT, worker)
-    os.waitpid(worker.pid, WALL)
+def interrupt(worker: psutil.Process) -> bool:
+    ptrace(PTRACE_SEIZE, worker)
+    ptrace(PTRACE_INTERRUPT, worker)
+    os.waitpid(worker.pid, WAIT_ALL_CHILDREN)
     return True
 
 
-def unlocked(worker: psutil.Process, database: Path) -> bool:
-    with opened(database) as connection:
+def is_unlocked(worker: psutil.Process, database: Path) -> bool:
+    with open_database(database) as connection:
         connection.set_busy_timeout(0)
         try:
             connection.execute("BEGIN IMMEDIATE; ROLLBACK")
         except apsw.BusyError:
-            trace(PTRACE_DETACH, worker)
+            ptrace(PTRACE_DETACH, worker)
             return False
     return True
 
 
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
-WALL = 0x40000000
+WAIT_ALL_CHILDREN = 0x40000000
 """Of the Linux headers."""
 
 
-def trace(request: int, worker: psutil.Process) -> None:
+def ptrace(request: int, worker: psutil.Process) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     library.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     library.ptrace.restype = ctypes.c_long

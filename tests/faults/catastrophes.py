@@ -1,4 +1,4 @@
-"""What ends a whole fleet, before the same command starts it again. Each is a function that takes the arena, finds it
+"""What ends a whole fleet, before the same command starts it again. Each is a function that takes the chaos_fleet, finds it
 running and leaves it running, and says whether it took place as it was meant."""
 
 from __future__ import annotations
@@ -11,63 +11,63 @@ from contextlib import suppress
 
 import apsw
 
-from tests.faults.arena import Arena, signalled
-from tests.faults.database_misfortunes import corrupt_page, cut_log, fill_with_garbage
+from tests.faults.arena import ChaosFleet, send_signal
+from tests.faults.database_misfortunes import corrupt_page, fill_with_garbage, truncate_wal
 
-Catastrophe = Callable[[Arena], bool]
+FleetFault = Callable[[ChaosFleet], bool]
 
 
-def kill_supervisor(arena: Arena) -> bool:
+def kill_supervisor(chaos_fleet: ChaosFleet) -> bool:
     """Everybody else is gone soon after."""
-    arena.running.process.kill()
-    arena.gone()
-    arena.start()
+    chaos_fleet.running.process.kill()
+    chaos_fleet.wait_until_gone()
+    chaos_fleet.start()
     return True
 
 
-def outlive(arena: Arena) -> bool:
+def resume_after_takeover(chaos_fleet: ChaosFleet) -> bool:
     """A worker is stopped, and the supervisor killed; the next fleet takes over; then the worker is continued, and must
     not write any more. One that was stopped within a transaction would keep the next fleet from writing till then."""
-    victim = arena.victim()
-    if victim is None or not signalled(victim, signal.SIGSTOP):
+    victim = chaos_fleet.victim()
+    if victim is None or not send_signal(victim, signal.SIGSTOP):
         return False
-    arena.running.process.kill()
-    arena.running.process.wait(60)
-    old = arena.running
-    arena.start()
-    time.sleep(arena.dice.uniform(0.5, 2.0))
-    arena.released(old)
+    chaos_fleet.running.process.kill()
+    chaos_fleet.running.process.wait(60)
+    old = chaos_fleet.running
+    chaos_fleet.start()
+    time.sleep(chaos_fleet.rng.uniform(0.5, 2.0))
+    chaos_fleet.resume_and_wait(old)
     return True
 
 
-def terminate_early(arena: Arena) -> bool:
+def terminate_early(chaos_fleet: ChaosFleet) -> bool:
     """SIGTERM while it starts, at any moment: a fleet that has not come up yet ends as orderly as any."""
-    end(arena)
-    starting = arena.start()
-    time.sleep(arena.dice.uniform(0.0, 2.0))
+    end(chaos_fleet)
+    starting = chaos_fleet.start()
+    time.sleep(chaos_fleet.rng.uniform(0.0, 2.0))
     starting.process.terminate()
     code = starting.process.wait(60)
     assert code in (0, 1, -signal.SIGTERM), starting.output
     assert "Traceback" not in starting.output, starting.output
-    arena.gone()
-    arena.start()
+    chaos_fleet.wait_until_gone()
+    chaos_fleet.start()
     return True
 
 
-def interrupt_twice(arena: Arena) -> bool:
+def interrupt_twice(chaos_fleet: ChaosFleet) -> bool:
     """The second Ctrl-C kills at once."""
-    os.killpg(arena.running.pid, signal.SIGINT)
-    time.sleep(arena.dice.uniform(0.0, 0.3))
+    os.killpg(chaos_fleet.running.pid, signal.SIGINT)
+    time.sleep(chaos_fleet.rng.uniform(0.0, 0.3))
     with suppress(ProcessLookupError):
-        os.killpg(arena.running.pid, signal.SIGINT)
-    arena.gone()
-    arena.start()
+        os.killpg(chaos_fleet.running.pid, signal.SIGINT)
+    chaos_fleet.wait_until_gone()
+    chaos_fleet.start()
     return True
 
 
-def terminate_locked(arena: Arena) -> bool:
+def terminate_locked(chaos_fleet: ChaosFleet) -> bool:
     """SIGTERM while another program keeps a database locked: it ends in time, fails, and says what is not written."""
-    victim = arena.victim()
+    victim = chaos_fleet.victim()
     if victim is None:
         return False
     try:
@@ -78,38 +78,38 @@ def terminate_locked(arena: Arena) -> bool:
         return False
     try:
         time.sleep(0.7)  # so that something is due
-        arena.running.process.terminate()
-        code = arena.running.process.wait(60)
-        output = arena.running.output
+        chaos_fleet.running.process.terminate()
+        code = chaos_fleet.running.process.wait(60)
+        output = chaos_fleet.running.output
     finally:
         with suppress(apsw.Error):
             connection.close(True)
-    arena.gone()
-    arena.start()
+    chaos_fleet.wait_until_gone()
+    chaos_fleet.start()
     return code == 1 and "not written" in output
 
 
-def damage(arena: Arena) -> bool:
+def damage(chaos_fleet: ChaosFleet) -> bool:
     """The files are damaged while nobody has them open, but nobody has closed them either."""
-    arena.running.process.kill()
-    arena.gone()
-    arena.undo(all_of_it=True)  # see misfortunes.spoil
-    database = arena.database()
+    chaos_fleet.running.process.kill()
+    chaos_fleet.wait_until_gone()
+    chaos_fleet.undo(everything=True)  # see misfortunes.damage_and_kill
+    database = chaos_fleet.database()
     if database is not None:
         with suppress(FileNotFoundError):
-            arena.dice.choice([corrupt_page, fill_with_garbage, cut_log])(arena, database)
-    arena.start()
+            chaos_fleet.rng.choice([corrupt_page, fill_with_garbage, truncate_wal])(chaos_fleet, database)
+    chaos_fleet.start()
     return database is not None
 
 
-def end(arena: Arena) -> None:
-    arena.running.process.terminate()
-    arena.gone()
+def end(chaos_fleet: ChaosFleet) -> None:
+    chaos_fleet.running.process.terminate()
+    chaos_fleet.wait_until_gone()
 
 
-CATASTROPHES: dict[str, Catastrophe] = {
+FLEET_FAULTS: dict[str, FleetFault] = {
     "supervisor killed": kill_supervisor,
-    "stopped worker outlives its fleet": outlive,
+    "stopped worker outlives its fleet": resume_after_takeover,
     "SIGTERM during start-up": terminate_early,
     "Ctrl-C twice": interrupt_twice,
     "SIGTERM while a database is locked": terminate_locked,

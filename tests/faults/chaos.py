@@ -1,4 +1,4 @@
-"""Chaos: fleets of every layout under all faults at random moments, and the proof that it made no difference.
+"""ChaosRun: fleets of every layout under all faults at random moments, and the proof that it made no difference.
 
     python -m tests.faults.chaos --seconds 360 --each 20 --kills 100
 
@@ -25,45 +25,47 @@ import apsw
 import click
 
 from tests.e2e.running import fleet
-from tests.faults.arena import SHAPES, Arena
-from tests.faults.catastrophes import CATASTROPHES
+from tests.faults.arena import SHAPES, ChaosFleet
+from tests.faults.catastrophes import FLEET_FAULTS
 from tests.faults.dumps import difference, episodes, readings
-from tests.faults.misfortunes import MISFORTUNES, ORDERED
+from tests.faults.misfortunes import FAULT_BY_ACTION, FAULTS
 
-KILLED = ("worker killed at a random moment", "worker killed in a transaction")
-NOT_SHARED = ("page corrupted", "garbage in the database's place", "log truncated")
-WAITING = ("kill", "hold", "stuck", "segfault", "starve", "ioerr_write", "ioerr_read", "ioerr_fsync")
+KILL_FAULTS = ("worker killed at a random moment", "worker killed in a transaction")
+NOT_FOR_SHARED_DATABASE = ("page corrupted", "garbage in the database's place", "log truncated")
+DEFERRABLE_ACTIONS = ("kill", "hold", "stuck", "segfault", "starve", "ioerr_write", "ioerr_read", "ioerr_fsync")
 """Orders that can be given while nobody is there."""
 
-LAST = 12.0
+QUIET_END_SECONDS = 12.0
 """Seconds before the end of the run in which nothing happens any more to the whole fleet."""
 
 
-class Chaos:
-    """What is still to be done, for all arenas together."""
+class ChaosRun:
+    """What is still to be done, for all fleets together."""
 
     def __init__(self, folder: Path, sensors: int, seconds: float, quota: dict[str, int], seed: int) -> None:
         self.quota, self.seconds = quota, seconds
-        dice = random.Random(seed)
-        self.arenas = [Arena(folder / shape, shape, sensors, seconds, random.Random(dice.random())) for shape in SHAPES]
+        rng = random.Random(seed)
+        self.fleets = [
+            ChaosFleet(folder / shape, shape, sensors, seconds, random.Random(rng.random())) for shape in SHAPES
+        ]
         self._over = threading.Event()
-        self.calm = Arena(folder / "calm", "own", sensors, seconds, random.Random(0))
+        self.undisturbed = ChaosFleet(folder / "calm", "own", sensors, seconds, random.Random(0))
 
     @property
-    def trouble(self) -> list[str]:
+    def failures(self) -> list[str]:
         """What went wrong on the way."""
-        return [line for arena in [*self.arenas, self.calm] for line in arena.trouble]
+        return [line for chaos_fleet in [*self.fleets, self.undisturbed] for line in chaos_fleet.failures]
 
     def run(self) -> None:
         """Until every fleet has come to the end of its run."""
         begun = time.monotonic()
-        everybody = [*self.arenas, self.calm]
-        for arena in everybody:
-            arena.start()
+        everybody = [*self.fleets, self.undisturbed]
+        for chaos_fleet in everybody:
+            chaos_fleet.start()
         threads = [
-            threading.Thread(target=self._attack, args=(arena, attack, begun))
-            for arena in self.arenas
-            for attack in (self._misfortune, self._catastrophe)
+            threading.Thread(target=self._attack, args=(chaos_fleet, attack, begun))
+            for chaos_fleet in self.fleets
+            for attack in (self._inject_fault, self._inject_fleet_fault)
         ]
         for thread in threads:
             thread.start()
@@ -74,106 +76,117 @@ class Chaos:
             self._over.set()
             for thread in threads:
                 thread.join()
-        for arena in everybody:
-            arena.undo(all_of_it=True)
-            self._finish(arena)
+        for chaos_fleet in everybody:
+            chaos_fleet.undo(everything=True)
+            self._finish(chaos_fleet)
 
     def counts(self) -> Counter[str]:
         """The faults that took place, by name."""
         total: Counter[str] = Counter()
-        for arena in self.arenas:
-            total += arena.counts
-            orders = {(taken.action, taken.number) for taken in arena.sabotage.taken()}
-            total.update(ORDERED[action] for action, _ in orders)
+        for chaos_fleet in self.fleets:
+            total += chaos_fleet.counts
+            orders = {(taken.action, taken.number) for taken in chaos_fleet.fault_injector.injected()}
+            total.update(FAULT_BY_ACTION[action] for action, _ in orders)
         return total
 
-    def _attack(self, arena: Arena, attack: Callable[[Arena], None], begun: float) -> None:
-        end = begun + self.seconds - LAST
+    def _attack(self, chaos_fleet: ChaosFleet, attack: Callable[[ChaosFleet], None], begun: float) -> None:
+        end = begun + self.seconds - QUIET_END_SECONDS
         try:
-            while time.monotonic() < end and not self.trouble and not self._over.is_set():
-                attack(arena)
-                time.sleep(arena.dice.uniform(0.0, 2.0) * self._pause(end - time.monotonic()))
+            while time.monotonic() < end and not self.failures and not self._over.is_set():
+                attack(chaos_fleet)
+                time.sleep(chaos_fleet.rng.uniform(0.0, 2.0) * self._pause(end - time.monotonic()))
         except Exception:  # noqa: BLE001 - the top of a thread: whatever it is, the run has failed
-            arena.trouble.append(f"{arena.shape}: {traceback.format_exc()}")
+            chaos_fleet.failures.append(f"{chaos_fleet.shape}: {traceback.format_exc()}")
 
     def _pause(self, left: float) -> float:
-        """Seconds between two faults of an arena, an eighth of what there is for each: they take time themselves."""
+        """Seconds between two faults of an chaos_fleet, an eighth of what there is for each: they take time themselves."""
         counts = self.counts()
-        still = sum(max(0, most - counts[name]) for name, most in self.quota.items() if name in MISFORTUNES)
-        return min(1.0, max(0.02, left * len(self.arenas) / max(still, 1) / 8))
+        still = sum(max(0, most - counts[name]) for name, most in self.quota.items() if name in FAULTS)
+        return min(1.0, max(0.02, left * len(self.fleets) / max(still, 1) / 8))
 
-    def _misfortune(self, arena: Arena) -> None:
-        with arena.quiet:
-            arena.undo()
+    def _inject_fault(self, chaos_fleet: ChaosFleet) -> None:
+        with chaos_fleet.action_lock:
+            chaos_fleet.undo()
             # Orders wait for whoever comes by; anything else would have to wait for somebody to come.
-            name = self._choose(arena, [*MISFORTUNES] if arena.peopled else [ORDERED[action] for action in WAITING])
-            if name and arena.up:
-                arena.happened(name, MISFORTUNES[name](arena))
+            name = self._choose(
+                chaos_fleet,
+                [*FAULTS] if chaos_fleet.has_victim else [FAULT_BY_ACTION[action] for action in DEFERRABLE_ACTIONS],
+            )
+            if name and chaos_fleet.up:
+                chaos_fleet.record_fault(name, FAULTS[name](chaos_fleet))
 
-    def _catastrophe(self, arena: Arena) -> None:
-        time.sleep(arena.dice.uniform(1.0, 3.0))  # it may have come up by then, or not
-        name = self._choose(arena, [*CATASTROPHES])
-        with arena.staying, arena.quiet:
-            if not arena.up:
-                arena.trouble.append(f"{arena.shape}: the fleet ended by itself: {arena.running.output[-2000:]}")
+    def _inject_fleet_fault(self, chaos_fleet: ChaosFleet) -> None:
+        time.sleep(chaos_fleet.rng.uniform(1.0, 3.0))  # it may have come up by then, or not
+        name = self._choose(chaos_fleet, [*FLEET_FAULTS])
+        with chaos_fleet.supervisor_lock, chaos_fleet.action_lock:
+            if not chaos_fleet.up:
+                chaos_fleet.failures.append(
+                    f"{chaos_fleet.shape}: the fleet ended by itself: {chaos_fleet.running.output[-2000:]}"
+                )
             elif name:
-                arena.happened(name, CATASTROPHES[name](arena))
+                chaos_fleet.record_fault(name, FLEET_FAULTS[name](chaos_fleet))
 
-    def _choose(self, arena: Arena, names: list[str]) -> str | None:
+    def _choose(self, chaos_fleet: ChaosFleet, names: list[str]) -> str | None:
         """One that is wanted still, in proportion to how much it is; any, if no
         number was asked for; None once that is reached."""
-        fitting = [name for name in names if arena.shape != "shared" or name not in NOT_SHARED]
+        fitting = [name for name in names if chaos_fleet.shape != "shared" or name not in NOT_FOR_SHARED_DATABASE]
         counts = self.counts() + self._ordered()
         wanted = [max(0, self.quota[name] - counts[name]) for name in fitting]
         if any(self.quota[name] for name in names) and not any(wanted):
             return None
-        return arena.dice.choices(fitting, weights=wanted if any(wanted) else None)[0]
+        return chaos_fleet.rng.choices(fitting, weights=wanted if any(wanted) else None)[0]
 
     def _ordered(self) -> Counter[str]:
         """What will take place as soon as somebody comes by."""
-        return Counter(ORDERED[action] for arena in self.arenas for action in arena.sabotage.waiting())
+        return Counter(
+            FAULT_BY_ACTION[action] for chaos_fleet in self.fleets for action in chaos_fleet.fault_injector.pending()
+        )
 
-    def _finish(self, arena: Arena) -> None:
+    def _finish(self, chaos_fleet: ChaosFleet) -> None:
         code: int | str
         try:
-            code = arena.running.process.wait(self.seconds + 60)
+            code = chaos_fleet.running.process.wait(self.seconds + 60)
         except subprocess.TimeoutExpired:
             code = "a run that did not end"
         if code:
-            arena.trouble.append(f"{arena.shape}: the last run ended with {code}: {arena.running.output[-2000:]}")
+            chaos_fleet.failures.append(
+                f"{chaos_fleet.shape}: the last run ended with {code}: {chaos_fleet.running.output[-2000:]}"
+            )
 
 
-def judge(chaos: Chaos) -> bool:
+def print_report(chaos: ChaosRun) -> bool:
     """Print what happened and what came of it. Whether all is as it must be."""
     counts = chaos.counts()
     click.echo(f"\n{'fault':45} count  asked for")
     for name, wanted in chaos.quota.items():
         click.echo(f"{name:45} {counts[name]:5}  {wanted:5}{'' if counts[name] >= wanted else '   TOO FEW'}")
-    click.echo(f"{'all':45} {counts.total():5}; SIGKILLs of workers: {sum(counts[name] for name in KILLED)}")
-    good = all(counts[name] >= wanted for name, wanted in chaos.quota.items()) and not chaos.trouble
-    for trouble in chaos.trouble:
-        click.echo(trouble)
-    for arena in [*chaos.arenas, chaos.calm]:
-        verdict = fleet("verify", "--complete", "--data", arena.data, timeout=300)
-        click.echo(f"{arena.shape}: {len(arena.runs)} runs; {verdict.stdout[-3000:]}{verdict.stderr[-3000:]}".rstrip())
+    click.echo(f"{'all':45} {counts.total():5}; SIGKILLs of workers: {sum(counts[name] for name in KILL_FAULTS)}")
+    good = all(counts[name] >= wanted for name, wanted in chaos.quota.items()) and not chaos.failures
+    for failure in chaos.failures:
+        click.echo(failure)
+    for chaos_fleet in [*chaos.fleets, chaos.undisturbed]:
+        verdict = fleet("verify", "--complete", "--data", chaos_fleet.data, timeout=300)
+        click.echo(
+            f"{chaos_fleet.shape}: {len(chaos_fleet.runs)} runs; {verdict.stdout[-3000:]}{verdict.stderr[-3000:]}".rstrip()
+        )
         good &= verdict.returncode == 0
-    for arena in chaos.arenas:
-        good &= same(arena, chaos.calm)
+    for chaos_fleet in chaos.fleets:
+        good &= has_same_data(chaos_fleet, chaos.undisturbed)
     return good
 
 
-def same(arena: Arena, calm: Arena) -> bool:
+def has_same_data(chaos_fleet: ChaosFleet, undisturbed: ChaosFleet) -> bool:
     """Whether its data is that of the undisturbed fleet."""
-    ids = arena.shape == "own"
+    ids = chaos_fleet.shape == "own"
     try:
-        rows, unlike = difference(readings(arena.data, ids=ids), readings(calm.data, ids=ids))
-        there, otherwise = difference(episodes(arena.data), episodes(calm.data))
+        rows, unlike = difference(readings(chaos_fleet.data, ids=ids), readings(undisturbed.data, ids=ids))
+        there, otherwise = difference(episodes(chaos_fleet.data), episodes(undisturbed.data))
     except apsw.Error as error:
-        click.echo(f"{arena.shape}: {error}")
+        click.echo(f"{chaos_fleet.shape}: {error}")
         return False
     columns = "all columns but synced" if ids else "all columns but id and synced"
     found = unlike or otherwise or f"{columns}: {rows:,} readings and {there:,} episodes are the undisturbed fleet's"
-    click.echo(f"{arena.shape}: {found}")
+    click.echo(f"{chaos_fleet.shape}: {found}")
     return rows > 0 and not unlike and not otherwise
 
 
@@ -187,17 +200,17 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=None, help="empty folder to leave everything in")
     told = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if told.seed is None else told.seed
-    quota = dict.fromkeys([*MISFORTUNES, *CATASTROPHES], told.each)
-    quota |= {KILLED[0]: told.kills - told.kills // 3, KILLED[1]: told.kills // 3}
+    quota = dict.fromkeys([*FAULTS, *FLEET_FAULTS], told.each)
+    quota |= {KILL_FAULTS[0]: told.kills - told.kills // 3, KILL_FAULTS[1]: told.kills // 3}
     click.echo(f"chaos for {told.seconds:g} s, {told.sensors} sensors to a fleet, seed {seed}")
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        chaos = Chaos(told.keep or Path(folder), told.sensors, told.seconds, quota, seed)
+        chaos = ChaosRun(told.keep or Path(folder), told.sensors, told.seconds, quota, seed)
         try:
             chaos.run()
-            good = judge(chaos)
+            good = print_report(chaos)
         finally:
-            for arena in [*chaos.arenas, chaos.calm]:
-                arena.end()
+            for chaos_fleet in [*chaos.fleets, chaos.undisturbed]:
+                chaos_fleet.end()
     click.echo("all is as it must be" if good else "FAILED")
     return 0 if good else 1
 

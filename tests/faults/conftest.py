@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Running
-from tests.faults.sabotage import Sabotage
+from tests.e2e.running import FleetProcess
+from tests.faults.sabotage import FaultInjector
 
-Up = Callable[..., Running]
+Up = Callable[..., FleetProcess]
 Write = Callable[..., Path]
 
 # Half of all readings anomalous, a third of those missing; every delay is as short as it may be.
@@ -69,25 +69,25 @@ def quick(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def sabotage(tmp_path: Path) -> Sabotage:
-    return Sabotage(tmp_path / "sabotage")
+def fault_injector(tmp_path: Path) -> FaultInjector:
+    return FaultInjector(tmp_path / "sabotage")
 
 
 @pytest.fixture
-def up(tmp_path: Path, sabotage: Sabotage) -> Iterator[Up]:
-    """Starts fleets, by default in the directory `data`, whose workers obey the sabotage."""
-    with fleets(tmp_path, sabotage.environment) as start:
+def up(tmp_path: Path, fault_injector: FaultInjector) -> Iterator[Up]:
+    """Starts fleets, by default in the directory `data`, whose workers obey the fault_injector."""
+    with fleets(tmp_path, fault_injector.environment) as start:
         yield start
 
 
 @contextmanager
-def fleets(folder: Path, environment: Mapping[str, str], under: Sequence[str] = ()) -> Iterator[Up]:
+def fleets(folder: Path, environment: Mapping[str, str], wrapper: Sequence[str] = ()) -> Iterator[Up]:
     """Within it fleets can be started, by default in the directory `data` of the folder."""
-    started: list[Running] = []
+    started: list[FleetProcess] = []
 
-    def start(*arguments: object, data: Path | None = None) -> Running:
+    def start(*arguments: object, data: Path | None = None) -> FleetProcess:
         output = folder / f"output-{len(started)}"
-        running = Running(data or folder / "data", output, *arguments, environment=environment, under=under)
+        running = FleetProcess(data or folder / "data", output, *arguments, environment=environment, wrapper=wrapper)
         started.append(running)
         return running
 

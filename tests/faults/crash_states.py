@@ -33,9 +33,9 @@ class File:
             apply(self.durable, change)
         self.pending.clear()
 
-    def after(self, dice: random.Random, crash: Crash) -> bytes:
+    def after(self, rng: random.Random, crash: Crash) -> bytes:
         content = bytearray(self.durable)
-        for change in self.pending if crash == "process" else survivors(self.pending, dice):
+        for change in self.pending if crash == "process" else surviving_changes(self.pending, rng):
             apply(content, change)
         return bytes(content)
 
@@ -51,9 +51,9 @@ class Entry:
         self.durable = self.pending[-1] if self.pending else self.durable
         self.pending.clear()
 
-    def after(self, dice: random.Random, crash: Crash) -> int | None:
+    def after(self, rng: random.Random, crash: Crash) -> int | None:
         states = [self.durable, *self.pending]
-        return states[-1] if crash == "process" else dice.choice(states)
+        return states[-1] if crash == "process" else rng.choice(states)
 
 
 class Disk:
@@ -85,51 +85,51 @@ class Disk:
             for entry in self._entries.values():
                 entry.sync()
 
-    def after(self, dice: random.Random) -> Files:
+    def after(self, rng: random.Random) -> Files:
         """The files that are found when the power is back."""
-        numbers = {name: entry.after(dice, self._crash) for name, entry in self._entries.items()}
+        numbers = {name: entry.after(rng, self._crash) for name, entry in self._entries.items()}
         files = {
-            name: self._files[number].after(dice, self._crash) for name, number in numbers.items() if number is not None
+            name: self._files[number].after(rng, self._crash) for name, number in numbers.items() if number is not None
         }
-        return files | {name: dice.choice([states[-1], dice.choice(states)]) for name, states in self._mapped.items()}
+        return files | {name: rng.choice([states[-1], rng.choice(states)]) for name, states in self._mapped.items()}
 
 
 def crash_states(
-    operations: Sequence[Operation], count: int, dice: random.Random, crash: Crash = "power"
+    operations: Sequence[Operation], count: int, rng: random.Random, crash: Crash = "power"
 ) -> Iterator[tuple[int, Files]]:
     """So many states, each with the number of operations before the crash."""
     disk, done = Disk(crash), 0
-    for moment in sorted(dice.randint(0, len(operations)) for _ in range(count)):
+    for moment in sorted(rng.randint(0, len(operations)) for _ in range(count)):
         for operation in operations[done:moment]:
             disk.perform(operation)
         done = moment
-        yield moment, disk.after(dice)
+        yield moment, disk.after(rng)
 
 
-def survivors(pending: Sequence[Written | Truncated], dice: random.Random) -> Iterator[Written | Truncated]:
+def surviving_changes(pending: Sequence[Written | Truncated], rng: random.Random) -> Iterator[Written | Truncated]:
     """What of the unsynced changes reached the disk: nothing, all, all up to one that is torn, or any."""
-    kind = dice.choice(["none", "all", "first", "any", "any"])
-    reached = {"none": 0, "all": len(pending), "first": dice.randint(0, len(pending)), "any": 0}[kind]
+    kind = rng.choice(["none", "all", "first", "any", "any"])
+    reached = {"none": 0, "all": len(pending), "first": rng.randint(0, len(pending)), "any": 0}[kind]
     yield from pending[:reached]
     if kind == "first" and reached < len(pending):
-        yield from torn(pending[reached], dice)
+        yield from torn_writes(pending[reached], rng)
     if kind == "any":
         for change in pending:
-            fate = dice.choice(["kept", "dropped", "torn"])
+            fate = rng.choice(["kept", "dropped", "torn"])
             if fate == "kept":
                 yield change
             elif fate == "torn":
-                yield from torn(change, dice)
+                yield from torn_writes(change, rng)
 
 
-def torn(change: Written | Truncated, dice: random.Random) -> Iterator[Written]:
+def torn_writes(change: Written | Truncated, rng: random.Random) -> Iterator[Written]:
     """Some of the sectors that it touches. A truncation takes place or does not."""
     if isinstance(change, Truncated):
         return
     begin, end = change.offset, change.offset + len(change.data)
     while begin < end:
         following = min(end, (begin // SECTOR + 1) * SECTOR)
-        if dice.random() < 0.5:
+        if rng.random() < 0.5:
             yield Written(change.number, begin, change.data[begin - change.offset : following - change.offset])
         begin = following
 

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import apsw
 
-from tests.faults.arena import Arena, signalled
+from tests.faults.arena import ChaosFleet, send_signal
 
 
-def lock(arena: Arena) -> bool:
+def lock(chaos_fleet: ChaosFleet) -> bool:
     """Another program holds the write lock for a while."""
-    return held(arena, "BEGIN IMMEDIATE", arena.dice.uniform(0.3, 2.0))
+    return held(chaos_fleet, "BEGIN IMMEDIATE", chaos_fleet.rng.uniform(0.3, 2.0))
 
 
-def read_long(arena: Arena) -> bool:
+def read_long(chaos_fleet: ChaosFleet) -> bool:
     """Another program reads for a while, and so keeps the log from being used again."""
-    return held(arena, "BEGIN; SELECT count(*) FROM checkpoints", arena.dice.uniform(1.0, 4.0))
+    return held(chaos_fleet, "BEGIN; SELECT count(*) FROM checkpoints", chaos_fleet.rng.uniform(1.0, 4.0))
 
 
-def held(arena: Arena, statements: str, seconds: float) -> bool:
-    database = arena.database()
+def held(chaos_fleet: ChaosFleet, statements: str, seconds: float) -> bool:
+    database = chaos_fleet.database()
     if database is None:
         return False
     try:
@@ -39,13 +39,13 @@ def held(arena: Arena, statements: str, seconds: float) -> bool:
         with suppress(apsw.Error):
             connection.close(True)
 
-    arena.later(seconds, release)
+    chaos_fleet.undo_after(seconds, release)
     return True
 
 
-def collect(arena: Arena) -> bool:
+def collect(chaos_fleet: ChaosFleet) -> bool:
     """Another program marks rows as delivered."""
-    database = arena.database()
+    database = chaos_fleet.database()
     if database is None:
         return False
     try:
@@ -59,22 +59,22 @@ def collect(arena: Arena) -> bool:
     return True
 
 
-def delete(arena: Arena) -> bool:
+def delete(chaos_fleet: ChaosFleet) -> bool:
     """The database disappears, with or without what belongs to it."""
-    database = arena.database()
+    database = chaos_fleet.database()
     if database is None:
         return False
     database.unlink(missing_ok=True)
-    if arena.dice.random() < 0.5:
+    if chaos_fleet.rng.random() < 0.5:
         for ending in ("-wal", "-shm"):
             database.with_name(database.name + ending).unlink(missing_ok=True)
     return True
 
 
-def replace(arena: Arena) -> bool:
+def replace(chaos_fleet: ChaosFleet) -> bool:
     """An earlier copy is put in its place, the log of the other still beside it."""
-    database = arena.database()
-    copy = arena.folder / "copy"
+    database = chaos_fleet.database()
+    copy = chaos_fleet.folder / "copy"
     if database is None:
         return False
     try:
@@ -87,53 +87,53 @@ def replace(arena: Arena) -> bool:
     except apsw.Error:
         copy.unlink(missing_ok=True)
         return False
-    time.sleep(arena.dice.uniform(0.1, 0.6))
+    time.sleep(chaos_fleet.rng.uniform(0.1, 0.6))
     copy.replace(database)
     return True
 
 
-def spoil(arena: Arena, damage: Callable[[Arena, Path], None]) -> bool:
+def damage_and_kill(chaos_fleet: ChaosFleet, damage: Callable[[ChaosFleet, Path], None]) -> bool:
     """Damage the files of a worker that is killed with them: as it was not closed, it is looked at.
 
     Not with a connection of ours open: closing a file drops the locks that this process has on it, and then it would be
     we who ruin the database.
     """
-    victim = arena.victim()
-    if victim is None or arena.shape == "shared" or not signalled(victim, signal.SIGSTOP):
+    victim = chaos_fleet.victim()
+    if victim is None or chaos_fleet.shape == "shared" or not send_signal(victim, signal.SIGSTOP):
         return False
-    arena.undo(all_of_it=True)
+    chaos_fleet.undo(everything=True)
     try:
-        damage(arena, victim.database)
+        damage(chaos_fleet, victim.database)
     except FileNotFoundError:
         return False
     finally:
-        signalled(victim, signal.SIGKILL)
+        send_signal(victim, signal.SIGKILL)
     return True
 
 
-def corrupt(arena: Arena) -> bool:
-    return spoil(arena, corrupt_page)
+def corrupt(chaos_fleet: ChaosFleet) -> bool:
+    return damage_and_kill(chaos_fleet, corrupt_page)
 
 
-def garbage(arena: Arena) -> bool:
-    return spoil(arena, fill_with_garbage)
+def garbage(chaos_fleet: ChaosFleet) -> bool:
+    return damage_and_kill(chaos_fleet, fill_with_garbage)
 
 
-def truncate(arena: Arena) -> bool:
-    return spoil(arena, cut_log)
+def truncate(chaos_fleet: ChaosFleet) -> bool:
+    return damage_and_kill(chaos_fleet, truncate_wal)
 
 
-def corrupt_page(arena: Arena, database: Path) -> None:
+def corrupt_page(chaos_fleet: ChaosFleet, database: Path) -> None:
     with database.open("r+b") as file:
         pages = os.fstat(file.fileno()).st_size // 4096
-        file.seek(arena.dice.randrange(max(1, pages)) * 4096)
-        file.write(arena.dice.randbytes(4096))
+        file.seek(chaos_fleet.rng.randrange(max(1, pages)) * 4096)
+        file.write(chaos_fleet.rng.randbytes(4096))
 
 
-def fill_with_garbage(arena: Arena, database: Path) -> None:
-    database.write_bytes(arena.dice.randbytes(arena.dice.randrange(1, 50_000)))
+def fill_with_garbage(chaos_fleet: ChaosFleet, database: Path) -> None:
+    database.write_bytes(chaos_fleet.rng.randbytes(chaos_fleet.rng.randrange(1, 50_000)))
 
 
-def cut_log(arena: Arena, database: Path) -> None:
+def truncate_wal(chaos_fleet: ChaosFleet, database: Path) -> None:
     log = database.with_name(database.name + "-wal")
-    os.truncate(log, int(log.stat().st_size * arena.dice.random()))
+    os.truncate(log, int(log.stat().st_size * chaos_fleet.rng.random()))

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import apsw
 
 from tests.faults.recorder import Operation, Recorder
-from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, SECOND, run, sensor, settings
+from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, SECOND_US, run, sensor, settings
 from worker.database import Database
 from worker.sensor import Sensor
 from worker.spec import Identity, RunSpec, Settings, StoreSpec
@@ -29,24 +29,24 @@ Row = tuple[Any, ...]
 PAGES_PER_CHECKPOINT = 60
 """Instead of SQLite's 1000: checkpoints are to be many."""
 
-TOLD, FASTER = settings(*ANOMALIES), settings(*ANOMALIES, rate="2")
+SETTINGS, FASTER_SETTINGS = settings(*ANOMALIES), settings(*ANOMALIES, rate="2")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class WorkerLife:
     """A worker's life from opening the database to closing it: that run, up to so many seconds into it."""
 
-    during: RunSpec
-    told: Settings
+    run_spec: RunSpec
+    settings: Settings
     seconds: int
 
 
 # A worker that is stopped and started within a run, then a run under other settings, then one that skips a pause.
-STAGES = (
-    Stage(run(1, seconds=400), TOLD, 200),
-    Stage(run(1, seconds=400), TOLD, 400),
-    Stage(run(2, NEW_YEAR + 1_000 * SECOND, 150), FASTER, 150),
-    Stage(run(3, NEW_YEAR + 2_000 * SECOND, 150), FASTER, 150),
+WORKER_LIVES = (
+    WorkerLife(run(1, seconds=400), SETTINGS, 200),
+    WorkerLife(run(1, seconds=400), SETTINGS, 400),
+    WorkerLife(run(2, NEW_YEAR + 1_000 * SECOND_US, 150), FASTER_SETTINGS, 150),
+    WorkerLife(run(3, NEW_YEAR + 2_000 * SECOND_US, 150), FASTER_SETTINGS, 150),
 )
 
 
@@ -70,7 +70,7 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class RecordedHistory:
     """A database that was written without disturbance, and how it came about."""
 
     store: StoreSpec
@@ -80,33 +80,33 @@ class History:
     contents: Contents
 
 
-def record(
-    folder: Path, dice: random.Random, synchronous: Synchronous, *, sensors: int = 3, wal: bool = True
-) -> History:
+def record_history(
+    folder: Path, rng: random.Random, synchronous: Synchronous, *, sensors: int = 3, wal: bool = True
+) -> RecordedHistory:
     folder.mkdir()
     identities = [replace(IDENTITY, sensor_id=f"CHI_{number:06}") for number in range(sensors)]
     offered = StoreSpec(folder / "pack_0000.db", wal=wal)
     store = offered if synchronous == "off" else replace(offered, synchronous=synchronous)
     commits: list[Commit] = []
     with Recorder(folder) as recorder:
-        for number, stage in enumerate(STAGES):
-            steps = lived(store, stage, number + 1, identities, dice, syncs=synchronous != "off")
+        for number, stage in enumerate(WORKER_LIVES):
+            steps = run_worker(store, stage, number + 1, identities, rng, syncs=synchronous != "off")
             commits.extend(Commit(positions, len(recorder.operations), number) for positions in steps)
-    return History(store, identities, recorder.operations, commits, contents(store.path))
+    return RecordedHistory(store, identities, recorder.operations, commits, read_contents(store.path))
 
 
-def lived(
+def run_worker(
     store: StoreSpec,
-    stage: Stage,
+    stage: WorkerLife,
     incarnation: int,
     identities: Sequence[Identity],
-    dice: random.Random | None = None,
+    rng: random.Random | None = None,
     *,
     syncs: bool = True,
 ) -> Iterator[Positions]:
-    """Live a stage: the positions after each delivery. With dice they are small and of random size, else it is one."""
+    """Live a stage: the positions after each delivery. With rng they are small and of random size, else it is one."""
     database = Database(store)
-    those = [sensor(stage.told, stage.during, identity) for identity in identities]
+    those = [sensor(stage.settings, stage.run_spec, identity) for identity in identities]
     with closing(database):
         for subject, position in zip(those, database.claim(identities, incarnation), strict=True):
             subject.resume(position)
@@ -115,16 +115,16 @@ def lived(
         if not syncs:
             connection.execute("PRAGMA synchronous = OFF")
         connection.wal_autocheckpoint(PAGES_PER_CHECKPOINT)
-        for second in seconds(stage, those, dice):
-            if deliver(database, those, stage.during.start_us + second * SECOND):
+        for second in seconds(stage, those, rng):
+            if deliver(database, those, stage.run_spec.start_us + second * SECOND_US):
                 yield tuple(subject.next_seq for subject in those)
 
 
-def seconds(stage: Stage, those: Sequence[Sensor], dice: random.Random | None) -> Iterator[int]:
+def seconds(stage: WorkerLife, those: Sequence[Sensor], rng: random.Random | None) -> Iterator[int]:
     """When to deliver, in seconds of the run."""
-    while dice:
-        now = max(subject.schedule.time(subject.next_seq) for subject in those) - stage.during.start_us
-        second = now // SECOND + dice.randint(0, 5)
+    while rng:
+        now = max(subject.schedule.time(subject.next_seq) for subject in those) - stage.run_spec.start_us
+        second = now // SECOND_US + rng.randint(0, 5)
         if second >= stage.seconds:
             break
         yield second
@@ -137,11 +137,11 @@ def deliver(database: Database, those: Sequence[Sensor], now_us: int) -> bool:
     if portions:
         database.deliver([portion for _, portion in portions])
     for subject, portion in portions:
-        subject.settled(portion)
+        subject.commit(portion)
     return bool(portions)
 
 
-def contents(path: Path) -> Contents:
+def read_contents(path: Path) -> Contents:
     with closing(apsw.Connection(str(path))) as connection:
         assert "ok" == connection.pragma("integrity_check")
         readings = connection.execute("SELECT * FROM sensor_readings ORDER BY sensor_id, id").fetchall()

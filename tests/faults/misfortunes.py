@@ -1,5 +1,5 @@
 """What befalls a running fleet from outside or, by order, from inside its workers. Each is a function that takes the
-arena and says how often it took place; one that is an order says so later, in the sabotage's log."""
+chaos_fleet and says how often it took place; one that is an order says so later, in the sabotage's log."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from typing import Any
 import psutil
 
 from tests.e2e.running import fleet, session
-from tests.faults.arena import Arena, signalled
+from tests.faults.arena import ChaosFleet, send_signal
 from tests.faults.database_misfortunes import collect, corrupt, delete, garbage, lock, read_long, replace, truncate
 
-Misfortune = Callable[[Arena], int]
+Fault = Callable[[ChaosFleet], int]
 
 
 # Processes
 
 
-def kill(arena: Arena) -> int:
+def kill(chaos_fleet: ChaosFleet) -> int:
     """Up to three at once."""
-    victims = {arena.victim() for _ in range(arena.dice.randint(1, 3))}
-    return sum(signalled(victim, signal.SIGKILL) for victim in victims)
+    victims = {chaos_fleet.victim() for _ in range(chaos_fleet.rng.randint(1, 3))}
+    return sum(send_signal(victim, signal.SIGKILL) for victim in victims)
 
 
-def stop(arena: Arena) -> bool:
-    return signalled(arena.victim(), signal.SIGSTOP)
+def stop(chaos_fleet: ChaosFleet) -> bool:
+    return send_signal(chaos_fleet.victim(), signal.SIGSTOP)
 
 
-def kill_template(arena: Arena) -> bool:
-    return killed(arena.beside("template"))
+def kill_template(chaos_fleet: ChaosFleet) -> bool:
+    return killed(chaos_fleet.helper_process("template"))
 
 
-def kill_http(arena: Arena) -> bool:
-    return killed(arena.beside("http"))
+def kill_http(chaos_fleet: ChaosFleet) -> bool:
+    return killed(chaos_fleet.helper_process("http"))
 
 
 def killed(process: psutil.Process | None) -> bool:
@@ -50,11 +50,11 @@ def killed(process: psutil.Process | None) -> bool:
     return True
 
 
-def sleep(arena: Arena) -> bool:
+def sleep(chaos_fleet: ChaosFleet) -> bool:
     """Everybody stands still for a while, as in a closed laptop."""
-    processes = session(arena.running.pid)
+    processes = session(chaos_fleet.running.pid)
     send(processes, signal.SIGSTOP)
-    time.sleep(arena.dice.uniform(1.0, 2.5))
+    time.sleep(chaos_fleet.rng.uniform(1.0, 2.5))
     send(processes, signal.SIGCONT)
     return bool(processes)
 
@@ -65,10 +65,10 @@ def send(processes: list[psutil.Process], number: signal.Signals) -> None:
             process.send_signal(number)
 
 
-def want_of_descriptors(arena: Arena) -> bool:
+def exhaust_descriptors(chaos_fleet: ChaosFleet) -> bool:
     """The supervisor, or the template, can open nothing more for a while, just when a worker has to be replaced."""
-    victim = arena.victim()
-    process = arena.dice.choice([psutil.Process(arena.running.pid), arena.beside("template")])
+    victim = chaos_fleet.victim()
+    process = chaos_fleet.rng.choice([psutil.Process(chaos_fleet.running.pid), chaos_fleet.helper_process("template")])
     if victim is None or process is None:
         return False
     try:
@@ -83,101 +83,104 @@ def want_of_descriptors(arena: Arena) -> bool:
         with suppress(psutil.NoSuchProcess):
             process.rlimit(psutil.RLIMIT_NOFILE, before)
 
-    arena.later(arena.dice.uniform(0.5, 1.5), restore)
-    return signalled(victim, signal.SIGKILL)
+    chaos_fleet.undo_after(chaos_fleet.rng.uniform(0.5, 1.5), restore)
+    return send_signal(victim, signal.SIGKILL)
 
 
-def second_fleet(arena: Arena) -> bool:
+def second_fleet(chaos_fleet: ChaosFleet) -> bool:
     """Somebody starts the same fleet once more: refused, with the name of the holder. Not before there is one, or it
     may be the first to take the lock; nor may the holder go meanwhile."""
-    if arena.victim() is None or not arena.staying.acquire(blocking=False):
+    if chaos_fleet.victim() is None or not chaos_fleet.supervisor_lock.acquire(blocking=False):
         return False
-    threading.Thread(target=refused, args=(arena, arena.running.pid)).start()
+    threading.Thread(target=refused, args=(chaos_fleet, chaos_fleet.running.pid)).start()
     return False
 
 
-def refused(arena: Arena, holder: int) -> None:
+def refused(chaos_fleet: ChaosFleet, holder: int) -> None:
     try:
-        told = fleet("up", "--data", arena.data, "--port", 0, *arena.arguments)
+        told = fleet("up", "--data", chaos_fleet.data, "--port", 0, *chaos_fleet.arguments)
         as_meant = 1 == told.returncode and f"another fleet runs here (pid {holder})" in told.stderr
-        arena.happened("second fleet on the directory", 1)
+        chaos_fleet.record_fault("second fleet on the directory", 1)
         if not as_meant:
-            arena.trouble.append(f"{arena.shape}: a second fleet: {told}")
+            chaos_fleet.failures.append(f"{chaos_fleet.shape}: a second fleet: {told}")
     finally:
-        arena.staying.release()
+        chaos_fleet.supervisor_lock.release()
 
 
-def set_clock(arena: Arena) -> bool:
+def set_clock(chaos_fleet: ChaosFleet) -> bool:
     """An hour forward, an hour back, or right again."""
-    new = arena.clock.with_suffix(".new")
-    new.write_text(str(arena.dice.choice([-3600, 0, 3600])))
-    new.replace(arena.clock)
+    new = chaos_fleet.clock.with_suffix(".new")
+    new.write_text(str(chaos_fleet.rng.choice([-3600, 0, 3600])))
+    new.replace(chaos_fleet.clock)
     return True
 
 
 # Orders to whoever comes by
 
 
-def order(action: str) -> Misfortune:
+def injected_once(action: str) -> Fault:
     """One that is carried out once, by the next worker to come by."""
 
-    def place(arena: Arena) -> bool:
-        database = arena.database()
+    def place(chaos_fleet: ChaosFleet) -> bool:
+        database = chaos_fleet.database()
         if database is not None:
-            moments = {"pages": arena.dice.randrange(3), "moment": arena.dice.choice(["torn", "committed", ""])}
+            moments = {
+                "pages": chaos_fleet.rng.randrange(3),
+                "moment": chaos_fleet.rng.choice(["torn", "committed", ""]),
+            }
             details: dict[str, Any] = moments if action == "kill" else {}
-            arena.sabotage.order(database.name, action, **details)
+            chaos_fleet.fault_injector.inject(database.name, action, **details)
         return False
 
     return place
 
 
-def lasting(action: str) -> Misfortune:
+def injected_for_a_while(action: str) -> Fault:
     """One that lasts a moment, for all who come by."""
 
-    def place(arena: Arena) -> bool:
-        database = arena.database()
+    def place(chaos_fleet: ChaosFleet) -> bool:
+        database = chaos_fleet.database()
         if database is not None:
-            arena.sabotage.order(database.name, action, lasting=arena.dice.uniform(0.6, 1.5))
+            chaos_fleet.fault_injector.inject(database.name, action, lasting=chaos_fleet.rng.uniform(0.6, 1.5))
         return False
 
     return place
 
 
-def at_start(action: str) -> Misfortune:
+def injected_at_start(action: str) -> Fault:
     """One that hits whoever opens the database next: the worker that has it open is killed."""
 
-    def place(arena: Arena) -> bool:
-        victim = arena.victim()
+    def place(chaos_fleet: ChaosFleet) -> bool:
+        victim = chaos_fleet.victim()
         if victim is not None:
-            arena.sabotage.order(victim.database.name, action)
-            signalled(victim, signal.SIGKILL)
+            chaos_fleet.fault_injector.inject(victim.database.name, action)
+            send_signal(victim, signal.SIGKILL)
         return False
 
     return place
 
 
-MISFORTUNES: dict[str, Misfortune] = {
+FAULTS: dict[str, Fault] = {
     "worker killed at a random moment": kill,
-    "worker killed in a transaction": order("kill"),
+    "worker killed in a transaction": injected_once("kill"),
     "worker stopped past the hang limit": stop,
-    "worker stopped in a transaction": order("hold"),
-    "worker's loop stuck, its threads alive": order("stuck"),
-    "worker's segmentation fault": order("segfault"),
-    "worker's exit at start": at_start("exit"),
-    "worker out of memory": order("starve"),
+    "worker stopped in a transaction": injected_once("hold"),
+    "worker's loop stuck, its threads alive": injected_once("stuck"),
+    "worker's segmentation fault": injected_once("segfault"),
+    "worker's exit at start": injected_at_start("exit"),
+    "worker out of memory": injected_once("starve"),
     "template killed": kill_template,
     "HTTP process killed": kill_http,
     "whole fleet asleep": sleep,
-    "no descriptors left": want_of_descriptors,
+    "no descriptors left": exhaust_descriptors,
     "second fleet on the directory": second_fleet,
     "wall clock set": set_clock,
-    "disk full": lasting("full"),
-    "file system read-only": lasting("readonly"),
-    "write error": order("ioerr_write"),
-    "read error": order("ioerr_read"),
-    "fsync error": order("ioerr_fsync"),
-    "permission lost": at_start("cantopen"),
+    "disk full": injected_for_a_while("full"),
+    "file system read-only": injected_for_a_while("readonly"),
+    "write error": injected_once("ioerr_write"),
+    "read error": injected_once("ioerr_read"),
+    "fsync error": injected_once("ioerr_fsync"),
+    "permission lost": injected_at_start("cantopen"),
     "database locked by another program": lock,
     "long-running reader": read_long,
     "rows marked by a collector": collect,
@@ -189,7 +192,7 @@ MISFORTUNES: dict[str, Misfortune] = {
 }
 """All of them by the names that they have in the report."""
 
-ORDERED = {
+FAULT_BY_ACTION = {
     "kill": "worker killed in a transaction",
     "hold": "worker stopped in a transaction",
     "stuck": "worker's loop stuck, its threads alive",

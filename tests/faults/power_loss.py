@@ -1,4 +1,4 @@
-"""Power failures of a database, and the verdict on what is found afterwards. `make chaos` calls `power_losses`."""
+"""Power failures of a database, and the verdict on what is found afterwards. `make chaos` calls `simulate_power_losses`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import apsw
 
 from tests.faults.crash_states import Crash, Files, crash_states
 from tests.faults.delivery_history import (
-    STAGES,
+    WORKER_LIVES,
     Contents,
-    History,
     Positions,
+    RecordedHistory,
     Row,
     Synchronous,
-    contents,
-    lived,
-    record,
+    read_contents,
+    record_history,
+    run_worker,
 )
 from worker.database import Database
 from worker.sinks import Unavailable
 from worker.spec import StoreSpec
 
-TAKEN_OVER = 100
+TAKEOVER_INCARNATION = 100
 """An incarnation beyond all that wrote the history."""
 
 
-class Damaged(Exception):
+class DamagedDatabase(Exception):
     """What was found is not what was written up to some delivery, or does not go on from there."""
 
 
@@ -50,7 +50,7 @@ class Verdict:
     findings: tuple[str, ...]
 
 
-def power_losses(
+def simulate_power_losses(
     folder: Path,
     seed: int,
     states: int,
@@ -61,58 +61,63 @@ def power_losses(
     wal: bool = True,
 ) -> Verdict:
     """Write a database in `folder`, crash so many times on the way, and judge each state that is found then."""
-    dice = random.Random(seed)
-    history = record(folder / "undisturbed", dice, synchronous, sensors=sensors, wal=wal)
+    rng = random.Random(seed)
+    history = record_history(folder / "undisturbed", rng, synchronous, sensors=sensors, wal=wal)
     lost: list[int] = []
     findings: list[str] = []
-    for number, (moment, files) in enumerate(crash_states(history.operations, states, dice, crash)):
+    for number, (moment, files) in enumerate(crash_states(history.operations, states, rng, crash)):
         place = folder / f"state-{number}"
         try:
-            lost.append(survived(history, place, moment, files))
-        except (Damaged, Unavailable, apsw.Error, ValueError) as finding:  # ValueError: an epoch that is no JSON
+            lost.append(count_lost_deliveries(history, place, moment, files))
+        except (
+            DamagedDatabase,
+            Unavailable,
+            apsw.Error,
+            ValueError,
+        ) as finding:  # ValueError: an epoch that is no JSON
             findings.append(f"{place.name}, after {moment} operations: {type(finding).__name__}: {finding}")
         finally:
             shutil.rmtree(place)
     return Verdict(states, sum(count > 0 for count in lost), max(lost, default=0), tuple(findings))
 
 
-def survived(history: History, place: Path, moment: int, files: Files) -> int:
+def count_lost_deliveries(history: RecordedHistory, place: Path, moment: int, files: Files) -> int:
     """How many deliveries were lost in a crash after `moment` operations; raises whatever is wrong with the rest."""
     place.mkdir()
     for name, content in files.items():
         (place / name).write_bytes(content)
         os.utime(place / name, (0, 0))  # as after a boot
     store = replace(history.store, path=place / history.store.path.name)
-    found = reopened(history, store)
+    found = reopen(history, store)
     steps = [(0,) * len(found), *(commit.positions for commit in history.commits)]
     if found not in steps:
-        raise Damaged(f"the sensors stand at {found}, where no delivery ended")
+        raise DamagedDatabase(f"the sensors stand at {found}, where no delivery ended")
     reached, returned = steps.index(found), sum(commit.operations <= moment for commit in history.commits)
     if reached > returned + 1:
-        raise Damaged(f"delivery {reached} had not begun")
-    expect(beginning(history.contents, history, found), beginning(sound(store), history, None))
+        raise DamagedDatabase(f"delivery {reached} had not begun")
+    assert_same_contents(prefix(history.contents, history, found), prefix(read_intact_contents(store), history, None))
     following = history.commits[reached:]
-    for number in range(following[0].stage if following else len(STAGES), len(STAGES)):
-        stage, incarnation = STAGES[number], TAKEN_OVER + 1 + number
-        list(lived(store, stage, incarnation, history.identities, syncs=False))  # no second crash is to come
-    expect(history.contents, replace(sound(store), generation=history.contents.generation))
+    for number in range(following[0].stage if following else len(WORKER_LIVES), len(WORKER_LIVES)):
+        stage, incarnation = WORKER_LIVES[number], TAKEOVER_INCARNATION + 1 + number
+        list(run_worker(store, stage, incarnation, history.identities, syncs=False))  # no second crash is to come
+    assert_same_contents(history.contents, replace(read_intact_contents(store), generation=history.contents.generation))
     return max(0, returned - reached)
 
 
-def reopened(history: History, store: StoreSpec) -> Positions:
+def reopen(history: RecordedHistory, store: StoreSpec) -> Positions:
     """Where the sensors stand for the worker that takes over."""
     with closing(Database(store)) as database:
-        return tuple(position.next_seq for position in database.claim(history.identities, TAKEN_OVER))
+        return tuple(position.next_seq for position in database.claim(history.identities, TAKEOVER_INCARNATION))
 
 
-def sound(store: StoreSpec) -> Contents:
+def read_intact_contents(store: StoreSpec) -> Contents:
     try:
-        return contents(store.path)
+        return read_contents(store.path)
     except AssertionError as error:
-        raise Damaged(str(error)) from error
+        raise DamagedDatabase(str(error)) from error
 
 
-def beginning(all_of_it: Contents, history: History, positions: Positions | None) -> Contents:
+def prefix(all_of_it: Contents, history: RecordedHistory, positions: Positions | None) -> Contents:
     """What there is before those positions, or at all; of an episode that may yet be cut only where it begins."""
     names = [identity.sensor_id for identity in history.identities]
     ends = dict(zip(names, positions, strict=True)) if positions else {}
@@ -128,12 +133,12 @@ def beginning(all_of_it: Contents, history: History, positions: Positions | None
     )
 
 
-def expect(expected: Contents, actual: Contents) -> None:
+def assert_same_contents(expected: Contents, actual: Contents) -> None:
     for name in ("readings", "episodes", "epochs"):
         there, wanted = getattr(actual, name), getattr(expected, name)
         if there != wanted:
-            raise Damaged(
+            raise DamagedDatabase(
                 f"{len(there)} {name} instead of {len(wanted)}, {sum(row not in wanted for row in there)} odd"
             )
     if actual.generation != expected.generation and expected.readings:
-        raise Damaged("it is another database")
+        raise DamagedDatabase("it is another database")

@@ -9,7 +9,7 @@ from typing import Self
 
 import apsw
 
-BENEATH = "unix"
+BASE_VFS = "unix"
 """The file system that does the work. By name: "" would be the default, and that is this one while it records."""
 
 NEW_ENTRY = apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_WAL
@@ -76,7 +76,7 @@ class Recorder(apsw.VFS):
         self.operations: list[Operation] = []
         self.numbers: dict[str, int] = {}
         self._next = itertools.count()
-        super().__init__(f"recorder-{next(self.serial)}", BENEATH, makedefault=True)
+        super().__init__(f"recorder-{next(self.serial)}", BASE_VFS, makedefault=True)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class Recorder(apsw.VFS):
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         path = Path(name.filename() if isinstance(name, apsw.URIFilename) else name) if name else None
         if path is None or path.parent.resolve() != self._folder:
-            return apsw.VFSFile(BENEATH, name, flags)
+            return apsw.VFSFile(BASE_VFS, name, flags)
         new = path.name not in self.numbers  # workers make the empty file that becomes a database themselves
         assert not new or not path.exists() or path.stat().st_size == 0, path
         file = RecordedFile(self, name, flags)
@@ -104,7 +104,7 @@ class Recorder(apsw.VFS):
             self.operations.append(Deleted(path.name, syncdir))
             self.numbers.pop(path.name, None)
 
-    def look(self) -> None:
+    def record_wal_index(self) -> None:
         for path in self._folder.glob("*-shm"):
             with path.open("rb") as file:
                 self.operations.append(Mapped(path.name, file.read(4096)))
@@ -117,8 +117,8 @@ class RecordedFile(apsw.VFSFile):
     entry: bool
 
     def __init__(self, recorder: Recorder, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
-        self._operations, self._look = recorder.operations, recorder.look
-        super().__init__(BENEATH, name, flags)
+        self._operations, self._record_wal_index = recorder.operations, recorder.record_wal_index
+        super().__init__(BASE_VFS, name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         super().xWrite(data, offset)
@@ -129,7 +129,7 @@ class RecordedFile(apsw.VFSFile):
         self._operations.append(Truncated(self.number, size))
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        self._look()
+        self._record_wal_index()
         super().xSync(flags)
         self._operations.append(Synced(self.number, self.entry))
         self.entry = False

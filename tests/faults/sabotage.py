@@ -1,4 +1,4 @@
-"""Faults from inside worker processes, which need no hook in them: a fleet with `Sabotage.environment` obeys orders.
+"""Faults from inside worker processes, which need no hook in them: a fleet with `FaultInjector.environment` obeys orders.
 
 All of its workers' SQLite I/O passes a file system of ours (tests/faults/saboteur), which looks for orders on the way.
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.running import ROOT
-from tests.faults.saboteur.orders import Orders, Point, Taken
+from tests.faults.saboteur.orders import FaultOrders, InjectedFault, Point
 
-SABOTEUR = Path(__file__).resolve().parent / "saboteur"
+INJECTOR_FOLDER = Path(__file__).resolve().parent / "saboteur"
 
-PLACES: dict[str, tuple[Point, str]] = {
+INJECTION_POINTS: dict[str, tuple[Point, str]] = {
     "kill": ("write", "wal"),
     "hold": ("write", "wal"),
     "stuck": ("write", "wal"),
@@ -36,16 +36,16 @@ PLACES: dict[str, tuple[Point, str]] = {
 """Where each action is carried out unless the order says otherwise, by `point` and `file`."""
 
 
-class Sabotage:
-    """Orders for the workers of the fleets that were started with `environment`. `folder` is where orders lie."""
+class FaultInjector:
+    """FaultOrders for the workers of the fleets that were started with `environment`. `folder` is where orders lie."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._orders, self._numbers = Orders(folder), itertools.count(1)
-        path = os.pathsep.join(map(str, (SABOTEUR, ROOT)))
+        self._orders, self._numbers = FaultOrders(folder), itertools.count(1)
+        path = os.pathsep.join(map(str, (INJECTOR_FOLDER, ROOT)))
         self.environment = {"PYTHONPATH": path, "FLEET_SABOTAGE": str(folder)}
 
-    def order(self, database: str, action: str, *, lasting: float | None = None, **details: Any) -> None:
+    def inject(self, database: str, action: str, *, lasting: float | None = None, **details: Any) -> None:
         """Have `action` done to whoever next comes by in the database of that file name: `kill`, `hold` (SIGSTOP),
         `stuck`, `segfault`, `abort` and `starve` (of memory) within a transaction, `exit` when it is opened; or have a
         call fail: `ioerr_read`, `ioerr_write`, `ioerr_fsync`, `full`, `readonly`, `nomem`, `cantopen`, `permission`.
@@ -54,16 +54,16 @@ class Sabotage:
         ("main", "wal", "any") for another place; of a write `pages` to let through before, and `moment`: "torn" after
         half a page, "committed" after the last page of a transaction; `seconds` and `busy` of stuck; `code` of exit.
         """
-        point, file = PLACES[action]
+        point, file = INJECTION_POINTS[action]
         order = {"action": action, "database": database, "file": file, **details}
         if lasting is not None:
             order["until"] = time.monotonic() + lasting
-        self._orders.place(database, order.pop("point", point), next(self._numbers), order)
+        self._orders.add(database, order.pop("point", point), next(self._numbers), order)
 
-    def taken(self) -> list[Taken]:
+    def injected(self) -> list[InjectedFault]:
         """What was carried out, in order. Lasting orders count once for each process."""
         return self._orders.taken()
 
-    def waiting(self) -> list[str]:
+    def pending(self) -> list[str]:
         """The actions of the orders that nobody has taken yet, or that still last."""
         return self._orders.waiting()

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.e2e.running import fleet
-from tests.faults.assault import RATE, proven, put_back
+from tests.faults.assault import READINGS_PER_SECOND, backdate, verify_data
 from tests.faults.conftest import Up, Write
 
 pytestmark = pytest.mark.thorough
@@ -55,8 +55,10 @@ def test_calendars_leave_time_alone(up: Up, quick: Write, tmp_path: Path) -> Non
 
     for moment, running in runs.items():
         assert 0 == running.wait(), running.output
-        found = proven(running.data, 3, 2 * RATE)
-        grid = [moment + timedelta(seconds=number / RATE - 1) for number in range(2 * RATE)]
+        found = verify_data(running.data, 3, 2 * READINGS_PER_SECOND)
+        grid = [
+            moment + timedelta(seconds=number / READINGS_PER_SECOND - 1) for number in range(2 * READINGS_PER_SECOND)
+        ]
         for sensor, seen in found.items():
             told_times = {seq: row[0] for seq, row in seen.readings}
             assert told_times == {seq: grid[seq].isoformat(timespec="microseconds") for seq in told_times}, sensor
@@ -102,7 +104,7 @@ def test_a_reading_in_a_quarter_of_an_hour(up: Up, tmp_path: Path) -> None:
     running = up(*told).ready()
     assert 0 == fleet("down", "--data", running.data).returncode
     assert 0 == running.wait()
-    put_back(running.data, 7200)
+    backdate(running.data, 7200)
 
     assert 0 == up(*told).wait()
 

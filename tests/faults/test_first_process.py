@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.running import Running, wait_for
-from tests.faults.assault import proven
+from tests.e2e.running import FleetProcess, wait_for
+from tests.faults.assault import verify_data
 from tests.faults.conftest import Write
 
 pytestmark = pytest.mark.thorough
@@ -27,7 +27,7 @@ def contained() -> bool:
 @pytest.mark.skipif(not contained(), reason="only root may make process namespaces")
 def test_workers_whose_template_died_are_buried(quick: Write, tmp_path: Path) -> None:
     """It is known how each of them ended, and none stays behind as a zombie."""
-    running = Running(tmp_path / "data", tmp_path / "output", "-c", quick(), "--no-http", under=CONTAINED)
+    running = FleetProcess(tmp_path / "data", tmp_path / "output", "-c", quick(), "--no-http", wrapper=CONTAINED)
     try:
         running.ready()
         (fleet,) = psutil.Process(running.pid).children()
@@ -45,4 +45,4 @@ def test_workers_whose_template_died_are_buried(quick: Write, tmp_path: Path) ->
         assert 0 == running.wait()
     finally:
         running.end()
-    proven(tmp_path / "data", 3)
+    verify_data(tmp_path / "data", 3)

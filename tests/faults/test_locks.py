@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from fleet.verification.verification import verify
-from tests.e2e.evidence import databases, opened
-from tests.e2e.running import Running, fleet, wait_for
+from tests.e2e.evidence import databases, open_database
+from tests.e2e.running import FleetProcess, fleet, wait_for
 from tests.faults.conftest import Up, Write
-from tests.faults.sabotage import Sabotage
+from tests.faults.sabotage import FaultInjector
 from worker.clock import elapsed_ns
-from worker.connection import BUSY_MS, LARGEST_LOG
+from worker.connection import BUSY_TIMEOUT_MS, JOURNAL_SIZE_LIMIT_BYTES
 
 pytestmark = pytest.mark.thorough
 
@@ -36,7 +36,7 @@ def write_lock(path: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def health(running: Running, path: str = "/healthz") -> tuple[int, Any]:
+def health(running: FleetProcess, path: str = "/healthz") -> tuple[int, Any]:
     """The answer; (0, None) while nobody answers."""
     try:
         return running.get(path)
@@ -44,17 +44,17 @@ def health(running: Running, path: str = "/healthz") -> tuple[int, Any]:
         return 0, None
 
 
-def lag(running: Running, sensor: str) -> float:
+def lag(running: FleetProcess, sensor: str) -> float:
     """Seconds."""
     return float(running.row(sensor)["lag_us"]) / 1e6
 
 
-def healthy(running: Running, seconds: float = 30.0) -> None:
+def healthy(running: FleetProcess, seconds: float = 30.0) -> None:
     """Once all sensors are."""
     wait_for(lambda: {"healthy"} == {running.state(sensor) for sensor in running.sensors}, "all are healthy", seconds)
 
 
-def assert_complete(running: Running) -> None:
+def assert_complete(running: FleetProcess) -> None:
     """End the fleet: everything that was due is there, once, unaltered, in order, under one epoch."""
     seconds = (elapsed_ns() - running.roster.started_ns) / 1e9
     assert 0 == fleet("down", "--data", running.data).returncode
@@ -65,11 +65,11 @@ def assert_complete(running: Running) -> None:
     assert verdict.ok, verdict.findings
     assert len(running.sensors) == verdict.sensors
     for path in databases(running.data):
-        with opened(path) as connection:
+        with open_database(path) as connection:
             assert {("start",)} == set(connection.execute("SELECT reason FROM epochs"))
 
 
-def reasons(running: Running) -> dict[str, dict[str, str]]:
+def reasons(running: FleetProcess) -> dict[str, dict[str, str]]:
     """Why the fleet is unhealthy, by sensor."""
     return {reason["sensor_id"]: reason for reason in (health(running)[1] or {}).get("reasons", [])}
 
@@ -106,15 +106,15 @@ def test_a_database_that_is_locked_for_long(seconds: int, layout: str, up: Up, q
 
 @pytest.mark.parametrize("writers", [20, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 def test_one_of_many_writers_stops_inside_a_transaction(
-    writers: int, up: Up, quick: Write, sabotage: Sabotage, tmp_path: Path
+    writers: int, up: Up, quick: Write, fault_injector: FaultInjector, tmp_path: Path
 ) -> None:
     """All others wait for the lock that it holds; it is killed after hang_seconds, and everybody goes on. Nobody else
     dies of it."""
     config = quick(count=writers, database="shared", hang=3, batch_interval=1.0)
     running = up("-c", config, "--no-http").ready()
-    sabotage.order("sensor_data.db", "hold")
-    wait_for(sabotage.taken, "one is stopped")
-    stopped = psutil.Process(sabotage.taken()[0].pid)
+    fault_injector.inject("sensor_data.db", "hold")
+    wait_for(fault_injector.injected, "one is stopped")
+    stopped = psutil.Process(fault_injector.injected()[0].pid)
     with pytest.raises(apsw.BusyError), closing(apsw.Connection(str(tmp_path / "data" / "sensor_data.db"))) as other:
         other.execute("BEGIN IMMEDIATE")
     assert psutil.STATUS_STOPPED == stopped.status()
@@ -132,7 +132,7 @@ def checkpoints(path: Path) -> int:
         return int.from_bytes(log.read(16)[12:], "big")
 
 
-def wal_bytes(running: Running, sensor: str) -> int:
+def wal_bytes(running: FleetProcess, sensor: str) -> int:
     """As the operator sees it."""
     status, stats = running.get(f"/workers/{sensor}/db_stats")
     assert 200 == status
@@ -157,7 +157,7 @@ def test_a_reader_that_stays(up: Up, quick: Write, tmp_path: Path) -> None:
     most = wal_bytes(running, "S_000001")
     wait_for(lambda: checkpoints(path) > begun + 4, "and again")
     assert most >= wal_bytes(running, "S_000001")
-    wait_for(lambda: wal_bytes(running, "S_000001") <= LARGEST_LOG, "the log is cut")
+    wait_for(lambda: wal_bytes(running, "S_000001") <= JOURNAL_SIZE_LIMIT_BYTES, "the log is cut")
     assert_complete(running)
 
 
@@ -180,7 +180,7 @@ def test_a_collector_that_marks_rows_in_long_batches(layout: str, up: Up, quick:
     healthy(running)
     assert 0 == sum(int(running.row(sensor)["restarts"]) for sensor in running.sensors)
     assert_complete(running)
-    with opened(database) as connection:
+    with open_database(database) as connection:
         found = connection.execute("SELECT id FROM sensor_readings WHERE synced = 1 ORDER BY id").fetchall()
     assert sorted(marked) == [number for (number,) in found]
 
@@ -192,6 +192,6 @@ def collect(database: Path, ended: threading.Event, marked: list[int]) -> None:
         while not ended.wait(0.1):
             connection.execute("BEGIN IMMEDIATE")
             batch = connection.execute("UPDATE sensor_readings SET synced = 1 WHERE synced = 0 RETURNING id").fetchall()
-            ended.wait(2 * BUSY_MS / 1000)
+            ended.wait(2 * BUSY_TIMEOUT_MS / 1000)
             connection.execute("COMMIT")
             marked += [number for (number,) in batch if isinstance(number, int)]

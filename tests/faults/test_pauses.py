@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from fleet.verification.verification import verify
-from tests.e2e.evidence import evidence
+from tests.e2e.evidence import read_records
 from tests.e2e.running import wait_for
-from tests.faults.assault import RATE, proven, put_back
+from tests.faults.assault import READINGS_PER_SECOND, backdate, verify_data
 from tests.faults.conftest import Up, Write
-from tests.worker.samples import IDENTITY, MISSING, NEW_YEAR, SECOND, live_worker, settings
-from worker.board import Board
+from tests.worker.samples import IDENTITY, MISSING, NEW_YEAR, SECOND_US, live_worker, settings
+from worker.board import Scoreboard
 from worker.clock import elapsed_ns
 from worker.database import Database
-from worker.process import SETTLED, Worker
+from worker.process import EXIT_COMMITTED, Worker
 
 pytestmark = pytest.mark.thorough
 
@@ -34,8 +34,8 @@ class Laptop:
 
     def __init__(self, data: Path) -> None:
         self._slept_ns = 0
-        self._board = Board.create(data / "board", 1)
-        spec = live_worker(data / f"{IDENTITY.sensor_id}.db", settings(MISSING, rate=str(RATE)))
+        self._board = Scoreboard.create(data / "board", 1)
+        spec = live_worker(data / f"{IDENTITY.sensor_id}.db", settings(MISSING, rate=str(READINGS_PER_SECOND)))
         self._origin_ns = spec.run.origin_ns
         self._theirs, self._lifeline = socket.socketpair()
         worker = Worker(spec, 1, self._theirs, self._board, Database(spec.store), self._now)
@@ -54,7 +54,7 @@ class Laptop:
     @property
     def due(self) -> int:
         """The number of readings whose time has come, were there no epoch but the first."""
-        return (self._now() - self._origin_ns) * RATE // 1_000_000_000 + 1
+        return (self._now() - self._origin_ns) * READINGS_PER_SECOND // 1_000_000_000 + 1
 
     def _now(self) -> int:
         return elapsed_ns() + self._slept_ns
@@ -80,13 +80,13 @@ def test_a_laptop_that_was_closed(laptop: Laptop, tmp_path: Path) -> None:
 
     laptop.close(SHORT)
 
-    wait_for(lambda: laptop.row["next_seq"] > SHORT * RATE, "it catches up", 15.0)
-    wait_for(lambda: laptop.due - laptop.row["next_seq"] < RATE, "it is on schedule")
-    wait_for(lambda: laptop.row["lag_us"] < SECOND, "so it says")
-    assert [SETTLED] == laptop.end()
-    seen = evidence(tmp_path)[IDENTITY.sensor_id]
+    wait_for(lambda: laptop.row["next_seq"] > SHORT * READINGS_PER_SECOND, "it catches up", 15.0)
+    wait_for(lambda: laptop.due - laptop.row["next_seq"] < READINGS_PER_SECOND, "it is on schedule")
+    wait_for(lambda: laptop.row["lag_us"] < SECOND_US, "so it says")
+    assert [EXIT_COMMITTED] == laptop.end()
+    seen = read_records(tmp_path)[IDENTITY.sensor_id]
     assert [(0, "start")] == seen.epochs
-    assert seen.next_seq > SHORT * RATE
+    assert seen.next_seq > SHORT * READINGS_PER_SECOND
     assert verify(tmp_path).ok
 
 
@@ -96,11 +96,11 @@ def test_a_laptop_that_was_closed_for_too_long(laptop: Laptop, tmp_path: Path) -
 
     laptop.close(LONG)
 
-    wait_for(lambda: laptop.row["timestamp_us"] > NEW_YEAR + LONG * SECOND, "it goes on")
-    assert [SETTLED] == laptop.end()
-    seen = evidence(tmp_path)[IDENTITY.sensor_id]
+    wait_for(lambda: laptop.row["timestamp_us"] > NEW_YEAR + LONG * SECOND_US, "it goes on")
+    assert [EXIT_COMMITTED] == laptop.end()
+    seen = read_records(tmp_path)[IDENTITY.sensor_id]
     assert ["start", "skip"] == [reason for _, reason in seen.epochs]
-    assert seen.next_seq < 60 * RATE
+    assert seen.next_seq < 60 * READINGS_PER_SECOND
     assert verify(tmp_path).ok
 
 
@@ -110,13 +110,13 @@ def test_a_fleet_that_was_down(up: Up, quick: Write, tmp_path: Path) -> None:
     told = ("-c", quick(count=1), "--no-http", "--for")
     assert 0 == up(*told, "0.5s").wait()
     for policy in ("skip", "catch_up"):
-        put_back(copytree(tmp_path / "data", tmp_path / policy), SHORT)
+        backdate(copytree(tmp_path / "data", tmp_path / policy), SHORT)
     runs = [up(*told, "1s", "--resume", policy, data=tmp_path / policy) for policy in ("skip", "catch_up")]
     assert [0, 0] == [running.wait() for running in runs]
 
-    (skipped,) = proven(tmp_path / "skip", 1, 30).values()
+    (skipped,) = verify_data(tmp_path / "skip", 1, 30).values()
     assert [(0, "start"), (10, "resume")] == skipped.epochs
-    (caught_up,) = proven(tmp_path / "catch_up", 1).values()
+    (caught_up,) = verify_data(tmp_path / "catch_up", 1).values()
     assert [(0, "start")] == caught_up.epochs
-    assert (SHORT + 1) * RATE < caught_up.next_seq < (SHORT + 60) * RATE
+    assert (SHORT + 1) * READINGS_PER_SECOND < caught_up.next_seq < (SHORT + 60) * READINGS_PER_SECOND
     assert verify(tmp_path / "catch_up", complete=True).ok

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Running, fleet, wait_for
-from tests.faults.assault import drained, healthy, process
+from tests.e2e.running import FleetProcess, fleet, wait_for
+from tests.faults.assault import sensor_process, stop_and_verify, wait_until_healthy
 from tests.faults.conftest import Up, Write, fleets
 
 pytestmark = pytest.mark.thorough
@@ -26,7 +26,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
     """Starts fleets that permissions mean something to."""
     if os.geteuid() == 0 and shutil.which(ORDINARY[0]) is None:
         pytest.skip("root may do everything, and there is no setpriv to change that")
-    with fleets(tmp_path, {}, under=ORDINARY if os.geteuid() == 0 else ()) as start:
+    with fleets(tmp_path, {}, wrapper=ORDINARY if os.geteuid() == 0 else ()) as start:
         yield start
 
 
@@ -41,9 +41,9 @@ def mode(path: Path, bits: int) -> Iterator[None]:
         path.chmod(before)
 
 
-def unready(running: Running) -> bool:
+def unready(running: FleetProcess) -> bool:
     """Whether all sensors are, each with a process that waits for better times."""
-    return all(running.state(sensor) == "unready" and process(running, sensor) for sensor in running.sensors)
+    return all(running.state(sensor) == "unready" and sensor_process(running, sensor) for sensor in running.sensors)
 
 
 FORBIDDEN = {
@@ -71,8 +71,8 @@ def test_files_that_may_not_be_opened(up: Up, quick: Write) -> None:
     for sensor, (_, _, reason) in FORBIDDEN.items():
         assert f"{sensor}.db: {reason}" == reasons[sensor]
         assert re.search(f"^{sensor}: unready: {sensor}.db: {reason}$", told.stdout, re.MULTILINE)
-    healthy(running)
-    assert all([(0, "start")] == seen.epochs for seen in drained(running, 3).values())
+    wait_until_healthy(running)
+    assert all([(0, "start")] == seen.epochs for seen in stop_and_verify(running, 3).values())
     assert [] == list(running.data.glob("*quarantined*"))
 
 
@@ -88,8 +88,8 @@ def test_a_folder_that_may_not_be_entered(up: Up, quick: Write) -> None:
         wait_for(lambda: running.state("S_000002") == "unready", "it is unready")
         assert "Permission denied" in running.row("S_000002")["reason"].decode()
 
-    healthy(running)
+    wait_until_healthy(running)
     renewals = sum(int(running.row(sensor)["renewals"]) for sensor in running.sensors)
-    drained(running, 3)
+    stop_and_verify(running, 3)
     assert 0 == renewals
     assert "died by a bug" not in running.output

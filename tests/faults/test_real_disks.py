@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from fleet.verification.verification import verify
-from tests.e2e.running import Running, fleet, wait_for
-from tests.faults.assault import drained, healthy
+from tests.e2e.running import FleetProcess, fleet, wait_for
+from tests.faults.assault import stop_and_verify, wait_until_healthy
 from tests.faults.conftest import Up, Write, fleets
 
 pytestmark = pytest.mark.thorough
@@ -88,11 +88,11 @@ def up(disk: Disk) -> Iterator[Up]:
         yield partial(start, data=disk.path / "data")
 
 
-def unready(running: Running) -> bool:
+def unready(running: FleetProcess) -> bool:
     return {"unready"} == {running.state(sensor) for sensor in running.sensors}
 
 
-def assert_told(running: Running, sensor: str, reason: str) -> None:
+def assert_told(running: FleetProcess, sensor: str, reason: str) -> None:
     """`fleet status` and /healthz say which sensor cannot write, and why."""
     told = fleet("status", "--data", running.data)
     assert 1 == told.returncode
@@ -124,8 +124,8 @@ def test_a_full_disk(disk: Disk, up: Up, quick: Write) -> None:
 
     disk.clear()
 
-    healthy(running)
-    assert all([(0, "start")] == seen.epochs for seen in drained(running, 3).values())
+    wait_until_healthy(running)
+    assert all([(0, "start")] == seen.epochs for seen in stop_and_verify(running, 3).values())
     assert "Traceback" not in running.output
 
 
@@ -162,5 +162,5 @@ def test_a_disk_that_becomes_read_only(disk: Disk, up: Up, quick: Write) -> None
         before = running.row("S_000001")["next_seq"]
         wait_for(lambda: running.row("S_000001")["next_seq"] > before, "others go on")
 
-    healthy(running)
-    assert all([(0, "start")] == seen.epochs for seen in drained(running, 3).values())
+    wait_until_healthy(running)
+    assert all([(0, "start")] == seen.epochs for seen in stop_and_verify(running, 3).values())

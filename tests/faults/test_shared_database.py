@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import Running, fleet, wait_for
+from tests.e2e.running import FleetProcess, fleet, wait_for
 from tests.faults.conftest import Up, Write
 
 pytestmark = pytest.mark.thorough
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.thorough
 DAMAGES = 6
 
 
-def kill_some(running: Running, dice: random.Random) -> None:
-    for sensor in dice.sample(running.sensors, 4):
+def kill_some(running: FleetProcess, rng: random.Random) -> None:
+    for sensor in rng.sample(running.sensors, 4):
         if pid := int(running.row(sensor)["pid"]):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -34,7 +34,7 @@ def put_aside(data: Path) -> int:
 def test_each_damage_is_mended_once(up: Up, quick: Write, tmp_path: Path) -> None:
     """Many open it at the same time, while others move it aside: nobody takes the log of one database for that of
     another, or moves a healthy one away, so no damage brings about the next."""
-    data, dice = tmp_path / "data", random.Random(5)
+    data, rng = tmp_path / "data", random.Random(5)
     running = up("-c", quick(count=20, database="shared"), "--no-http", "--for", "12s").ready()
     for number in range(DAMAGES):
         damaged = data / ("sensor_data.db" if number % 2 else "sensor_data.db-wal")
@@ -42,7 +42,7 @@ def test_each_damage_is_mended_once(up: Up, quick: Write, tmp_path: Path) -> Non
         damaged.unlink()
         end = time.monotonic() + 1.0
         while time.monotonic() < end:
-            kill_some(running, dice)
+            kill_some(running, rng)
             time.sleep(0.1)
 
     assert 0 == running.wait()

@@ -13,16 +13,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.evidence import opened
-from tests.e2e.running import ENVIRONMENT, PATIENCE, Running, alive, command, fleet, session, wait_for
-from tests.faults.assault import RATE, beaten_since, drained, frozen, healthy, log, proven
+from tests.e2e.evidence import open_database
+from tests.e2e.running import (
+    DEFAULT_TIMEOUT_SECONDS,
+    ENVIRONMENT,
+    FleetProcess,
+    alive,
+    command,
+    fleet,
+    session,
+    wait_for,
+)
+from tests.faults.assault import (
+    READINGS_PER_SECOND,
+    freeze,
+    read_fleet_log,
+    stop_and_verify,
+    verify_data,
+    wait_for_heartbeats_since,
+    wait_until_healthy,
+)
 from tests.faults.conftest import Up, Write
-from tests.faults.sabotage import Sabotage
+from tests.faults.sabotage import FaultInjector
 
 pytestmark = pytest.mark.thorough
 
 
-def kill_supervisor(running: Running) -> None:
+def kill_supervisor(running: FleetProcess) -> None:
     os.kill(running.pid, signal.SIGKILL)
     running.process.wait()
 
@@ -33,8 +50,8 @@ def test_a_worker_that_outlived_its_fleet_is_fenced(up: Up, quick: Write, tmp_pa
     data = tmp_path / "data"
     first = up("-c", quick(), "--no-http").ready()
     old = first.worker("S_000002")
-    with frozen(old, data / "S_000002.db"):
-        first.beside()["template"].kill()
+    with freeze(old, data / "S_000002.db"):
+        first.helper_processes()["template"].kill()
         kill_supervisor(first)
         wait_for(lambda: session(first.pid) == [old], "the others are gone", 6.0)
         second = up("-c", quick(), "--no-http").ready()
@@ -44,10 +61,12 @@ def test_a_worker_that_outlived_its_fleet_is_fenced(up: Up, quick: Write, tmp_pa
     wait_for(lambda: not alive(old), "it ends", 3.0)
     wait_for(lambda: second.row("S_000002")["next_seq"] > before, "the new one goes on")
     assert new == second.worker("S_000002")
-    assert "S_000002 - WARNING - fenced: the checkpoint of S_000002 was moved by another worker" in log(second)
+    assert "S_000002 - WARNING - fenced: the checkpoint of S_000002 was moved by another worker" in read_fleet_log(
+        second
+    )
     assert 0 == fleet("down", "--data", data).returncode
     assert 0 == second.wait()
-    for seen in proven(data, 3).values():
+    for seen in verify_data(data, 3).values():
         assert ["start", "resume"] == [reason for _, reason in seen.epochs]
 
 
@@ -58,51 +77,51 @@ def test_no_orphan_stays(obstacle: str, up: Up, quick: Write, tmp_path: Path) ->
     data = tmp_path / "data"
     running = up("-c", quick()).ready()
     victim = running.worker("S_000002")
-    with opened(data / "S_000002.db") as connection:
+    with open_database(data / "S_000002.db") as connection:
         if obstacle == "locked":
             connection.execute("BEGIN IMMEDIATE")
             wait_for(lambda: running.state("S_000002") == "unready", "it cannot commit")
         else:
-            (victim if obstacle == "stopped" else running.beside()["template"]).suspend()
+            (victim if obstacle == "stopped" else running.helper_processes()["template"]).suspend()
 
         kill_supervisor(running)
-        running.none_left(6.0)
-    proven(data, 3, drained=False)
+        running.wait_until_gone(6.0)
+    verify_data(data, 3, drained=False)
 
 
 @pytest.mark.parametrize("template", ["the same", "another one", "one that only starts"])
-def test_no_orphan_stays_stuck(template: str, up: Up, quick: Write, sabotage: Sabotage) -> None:
+def test_no_orphan_stays_stuck(template: str, up: Up, quick: Write, fault_injector: FaultInjector) -> None:
     """Nor does one whose loop is stuck and never sees its lifeline close, holding its database's lock; not even if the
     template that forked it is gone. (The kernel sends SIGHUP to the group of the one that is stopped.)"""
     running = up("-c", quick(), "--no-http").ready()
-    sabotage.order("S_000002.db", "stuck")
-    wait_for(sabotage.taken, "it is stuck")
+    fault_injector.inject("S_000002.db", "stuck")
+    wait_for(fault_injector.injected, "it is stuck")
     if template != "the same":
         running.worker("S_000001").suspend()
-        first = running.beside()["template"]
+        first = running.helper_processes()["template"]
         first.kill()
-        wait_for(lambda: running.beside().get("template", first) != first, "another is started")
+        wait_for(lambda: running.helper_processes().get("template", first) != first, "another is started")
     if template == "another one":
         old = running.worker("S_000003")
         old.kill()
-        running.replaced("S_000003", old)
+        running.wait_for_replacement("S_000003", old)
 
     kill_supervisor(running)
 
-    running.none_left(3.0 if template != "one that only starts" else 10.0)
+    running.wait_until_gone(3.0 if template != "one that only starts" else 10.0)
 
 
 def test_a_template_that_stands_still(up: Up, quick: Write) -> None:
     """Is replaced as one that died is; a worker that dies meanwhile is missed and replaced, nobody is taken for hanging,
     and the fleet can end."""
     running = up("-c", quick(hang=1.5, drain=2), "--no-http").ready()
-    template, worker = running.beside()["template"], running.worker("S_000002")
+    template, worker = running.helper_processes()["template"], running.worker("S_000002")
     template.suspend()
     worker.kill()
 
-    running.replaced("S_000002", worker, seconds=8.0)
+    running.wait_for_replacement("S_000002", worker, seconds=8.0)
     assert not alive(template)
-    drained(running, 3)
+    stop_and_verify(running, 3)
     assert "template: has said nothing for 2 s and was killed, another is started" in running.output
     assert "no heartbeat" not in running.output
 
@@ -110,9 +129,9 @@ def test_a_template_that_stands_still(up: Up, quick: Write) -> None:
 @pytest.mark.parametrize("told", ["once", "twice"])
 def test_a_template_that_stands_still_while_the_fleet_ends(told: str, up: Up, quick: Write) -> None:
     """Holds nobody up, however long the hang limit is: what the workers have written by their deadline is known from
-    the board. Told twice, it ends at once."""
+    the scoreboard. Told twice, it ends at once."""
     running = up("-c", quick(hang=600, drain=2), "--no-http").ready()
-    running.beside()["template"].suspend()
+    running.helper_processes()["template"].suspend()
     began = time.monotonic()
     running.interrupt()
     if told == "twice":
@@ -121,26 +140,26 @@ def test_a_template_that_stands_still_while_the_fleet_ends(told: str, up: Up, qu
 
     assert (0 if told == "once" else 130) == running.wait()
     assert time.monotonic() - began < 2 + 2 + 3
-    proven(running.data, 3, drained=told == "once")
+    verify_data(running.data, 3, drained=told == "once")
 
 
 def test_http_that_stands_still(up: Up, quick: Write) -> None:
     """Is replaced, on the same port."""
     running = up("-c", quick(hang=1.5)).ready()
     wait_for(lambda: answers(running), "http answers")
-    http = running.beside()["http"]
+    http = running.helper_processes()["http"]
     http.suspend()
 
     wait_for(lambda: not alive(http), "it is killed", 8.0)
     wait_for(lambda: answers(running), "http answers again")
     assert "http: stopped for 2 s, killing it" in running.output
-    drained(running, 3)
+    stop_and_verify(running, 3)
 
 
 def test_no_descriptor_is_left_for_another_template(up: Up, quick: Write) -> None:
     """The fleet goes on with the workers that it has, says so, and starts the others when there is room again."""
     running = up("-c", quick(), "--no-http").ready()
-    template, worker = running.beside()["template"], running.worker("S_000002")
+    template, worker = running.helper_processes()["template"], running.worker("S_000002")
     before = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, before[1]))
     template.kill()
@@ -151,10 +170,10 @@ def test_no_descriptor_is_left_for_another_template(up: Up, quick: Write) -> Non
     wait_for(lambda: running.row("S_000001")["next_seq"] > row, "the others go on")
     resource.prlimit(running.pid, resource.RLIMIT_NOFILE, before)
 
-    running.replaced("S_000002", worker)
+    running.wait_for_replacement("S_000002", worker)
     assert 1 == running.output.count("template: cannot be started")
     assert 1 == running.row("S_000002")["restarts"]
-    drained(running, 3)
+    stop_and_verify(running, 3)
 
 
 def test_a_fleet_that_sleeps(up: Up, quick: Write) -> None:
@@ -171,17 +190,17 @@ def test_a_fleet_that_sleeps(up: Up, quick: Write) -> None:
         time.sleep(3.0)  # nothing can be waited for: nothing happens
         for process in everybody:
             process.resume()
-        beaten_since(running, asleep)
-        beaten_since(running, time.monotonic_ns())  # once more: the turn of the first beat is over
-        healthy(running)
+        wait_for_heartbeats_since(running, asleep)
+        wait_for_heartbeats_since(running, time.monotonic_ns())  # once more: the turn of the first beat is over
+        wait_until_healthy(running)
 
     assert not re.search("no heartbeat|template|stopped for|died", running.output), running.output
     assert workers == [running.worker(sensor) for sensor in running.sensors]
     assert set(everybody) == set(running.processes())
-    drained(running, 3)
+    stop_and_verify(running, 3)
 
 
-def answers(running: Running) -> bool:
+def answers(running: FleetProcess) -> bool:
     try:
         return running.get("/healthz")[0] == 200
     except OSError:
@@ -191,55 +210,55 @@ def answers(running: Running) -> bool:
 def test_a_supervisor_killed_again_and_again(up: Up, quick: Write, tmp_path: Path) -> None:
     """At random moments, also while it starts: each start on the same directory continues, and the last one finds
     everything in order."""
-    data, dice = tmp_path / "data", random.Random(6)
+    data, rng = tmp_path / "data", random.Random(6)
     for _ in range(5):
         running = up("-c", quick())
-        time.sleep(dice.uniform(0.2, 1.5))  # nothing is waited for: this is the moment at random
+        time.sleep(rng.uniform(0.2, 1.5))  # nothing is waited for: this is the moment at random
         kill_supervisor(running)
-        running.none_left(6.0)
+        running.wait_until_gone(6.0)
 
     running = up("-c", quick(), "--for", "1s", "--no-http")
     assert 0 == running.wait()
-    for seen in proven(data, 3).values():
+    for seen in verify_data(data, 3).values():
         assert seen.next_seq >= 20
         assert {"start", "resume"} >= {reason for _, reason in seen.epochs}
 
 
 def test_a_template_killed_again_and_again(up: Up, quick: Write) -> None:
     """Together with workers that it has started, and with others that it has not: all are missed and replaced."""
-    dice, running = random.Random(7), up("-c", quick(count=5), "--no-http").ready()
+    rng, running = random.Random(7), up("-c", quick(count=5), "--no-http").ready()
     for _ in range(5):
-        template = running.beside()["template"]
-        victims = [running.worker(sensor) for sensor in dice.sample(running.sensors, 2)]
-        for victim in dice.sample([template, *victims], 3):
+        template = running.helper_processes()["template"]
+        victims = [running.worker(sensor) for sensor in rng.sample(running.sensors, 2)]
+        for victim in rng.sample([template, *victims], 3):
             victim.kill()
         wait_for(lambda template=template: not alive(template), "the template is gone")  # type: ignore[misc]
-        healthy(running)
+        wait_until_healthy(running)
 
     assert 10 == sum(int(running.row(sensor)["restarts"]) for sensor in running.sensors)
     fleet("down", "--data", running.data)
     running.wait()
-    assert "Traceback" not in log(running)
-    proven(running.data, 5)
+    assert "Traceback" not in read_fleet_log(running)
+    verify_data(running.data, 5)
 
 
 def test_workers_that_outlived_their_template_drain(up: Up, quick: Write) -> None:
     """Like all others: nothing is wrong, and the exit code is 0."""
     running = up("-c", quick(), "--no-http").ready()
-    template = running.beside()["template"]
+    template = running.helper_processes()["template"]
     template.kill()
     wait_for(lambda: "template: died" in running.output, "another template is started")
 
-    drained(running, 3)
+    stop_and_verify(running, 3)
     assert "while draining" not in running.output
 
 
 def test_sigterm_while_it_starts(up: Up, quick: Write, tmp_path: Path) -> None:
     """At random moments: no traceback, nobody is left, and the next start continues with what is there."""
-    data, dice = tmp_path / "data", random.Random(8)
+    data, rng = tmp_path / "data", random.Random(8)
     for _ in range(6):
         running = up("-c", quick(count=8))
-        time.sleep(dice.uniform(0.0, 1.2))  # nothing is waited for: this is the moment at random
+        time.sleep(rng.uniform(0.0, 1.2))  # nothing is waited for: this is the moment at random
         os.kill(running.pid, signal.SIGTERM)
         code = running.wait()
         assert code in (0, 130, -signal.SIGTERM), running.output
@@ -247,8 +266,8 @@ def test_sigterm_while_it_starts(up: Up, quick: Write, tmp_path: Path) -> None:
 
     running = up("-c", quick(count=8), "--for", "1s", "--no-http")
     assert 0 == running.wait(), running.output
-    proven(data, 8)
-    assert "Traceback" not in log(running)
+    verify_data(data, 8)
+    assert "Traceback" not in read_fleet_log(running)
 
 
 def test_sigterm_while_a_database_is_locked(up: Up, quick: Write, tmp_path: Path) -> None:
@@ -256,7 +275,7 @@ def test_sigterm_while_a_database_is_locked(up: Up, quick: Write, tmp_path: Path
     there, and the next run continues."""
     data = tmp_path / "data"
     running = up("-c", quick(drain=1.5), "--no-http").ready()
-    with opened(data / "S_000002.db") as connection:
+    with open_database(data / "S_000002.db") as connection:
         connection.execute("BEGIN IMMEDIATE")
         wait_for(lambda: running.state("S_000002") == "unready", "it cannot commit")
         told = time.monotonic()
@@ -269,10 +288,10 @@ def test_sigterm_while_a_database_is_locked(up: Up, quick: Write, tmp_path: Path
     assert re.search(
         r"^S_000002: unready: \d+ due readings not written: S_000002.db: .*locked", running.output, re.MULTILINE
     )
-    stuck, *others = sorted(seen.next_seq for seen in proven(data, 3, drained=False).values())
-    assert stuck < min(others) - RATE
+    stuck, *others = sorted(seen.next_seq for seen in verify_data(data, 3, drained=False).values())
+    assert stuck < min(others) - READINGS_PER_SECOND
     assert 0 == up("-c", quick(), "--for", "1s", "--no-http").wait()
-    proven(data, 3)
+    verify_data(data, 3)
 
 
 def test_of_twenty_racing_starts_one_wins(quick: Write, tmp_path: Path) -> None:
@@ -284,11 +303,13 @@ def test_of_twenty_racing_starts_one_wins(quick: Write, tmp_path: Path) -> None:
         for _ in range(20)
     ]
     try:
-        wait_for(lambda: [racer.poll() for racer in racers].count(1) == 19, "nineteen give up", 2 * PATIENCE)
+        wait_for(
+            lambda: [racer.poll() for racer in racers].count(1) == 19, "nineteen give up", 2 * DEFAULT_TIMEOUT_SECONDS
+        )
         (winner,) = [racer for racer in racers if racer.poll() is None]
         wait_for(lambda: fleet("status", "--data", data).returncode == 0, "the fleet is well")
         assert 0 == fleet("down", "--data", data).returncode
-        assert 0 == winner.wait(PATIENCE)
+        assert 0 == winner.wait(DEFAULT_TIMEOUT_SECONDS)
     finally:
         for racer in racers:
             racer.kill()
@@ -297,4 +318,4 @@ def test_of_twenty_racing_starts_one_wins(quick: Write, tmp_path: Path) -> None:
     for error in errors.values():
         assert f"another fleet runs here (pid {winner.pid})" in error
         assert 1 == error.count("\n")
-    proven(data, 3)
+    verify_data(data, 3)

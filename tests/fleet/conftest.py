@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from fleet.storage import token
-from tests.fleet.sites import Site
+from tests.fleet.sites import ServerProcess
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    subject = Site(tmp_path_factory.mktemp("site") / "data")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    subject = ServerProcess(tmp_path_factory.mktemp("site") / "data")
     try:
         with subject.loop:
             subject.ask("/livez")
@@ -23,9 +23,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture
-def site(server: Site) -> Site:
-    server.done.clear()
-    server.staged.board.rows["heartbeat_ns"] = time.monotonic_ns()
-    token.mint(server.run / "token")
+def site(server: ServerProcess) -> ServerProcess:
+    server.commands.clear()
+    server.staged.scoreboard.rows["heartbeat_ns"] = time.monotonic_ns()
+    token.ensure_token(server.run / "token")
     server.token = (server.run / "token").read_text().strip()
     return server

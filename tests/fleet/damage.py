@@ -11,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from fleet.storage.fleet_record import FleetRecord, write_record
+from fleet.storage.fleet_record import FleetManifest, write_manifest
 from fleet.verification.findings import Finding, Verdict
 from fleet.verification.verification import verify
 from tests.worker.samples import (
@@ -20,7 +20,7 @@ from tests.worker.samples import (
     IDENTITY,
     NEW_YEAR,
     PRESSURE,
-    SECOND,
+    SECOND_US,
     TEMPERATURE,
     VIBRATION,
     VOLTAGE,
@@ -32,15 +32,15 @@ from worker.sensor import Sensor
 from worker.spec import Identity, RunSpec, SensorSpec, Settings, StoreSpec
 
 CHANNELS = (replace(TEMPERATURE, daily_amplitude=4.0), HUMIDITY, PRESSURE, VIBRATION, VOLTAGE)
-TOLD = settings(*ANOMALIES, channels=CHANNELS)
+SETTINGS = settings(*ANOMALIES, channels=CHANNELS)
 """One reading a second, 5 % of each kind of anomaly, warmer in the afternoon."""
 
 
-END = 3000
+SCHEDULED_READINGS = 3000
 """Scheduled readings in the database that most tests damage."""
 
 
-def crew(count: int) -> list[Identity]:
+def make_identities(count: int) -> list[Identity]:
     """That many sensors, each with a name, a place and a time zone of its own."""
     zones = ("America/Chicago", "Europe/Berlin", "Asia/Kolkata")
     return [
@@ -49,51 +49,51 @@ def crew(count: int) -> list[Identity]:
     ]
 
 
-def write(
+def write_database(
     path: Path,
     seconds: float,
-    told: Settings = TOLD,
-    during: RunSpec | None = None,
+    sensor_settings: Settings = SETTINGS,
+    run_spec: RunSpec | None = None,
     *,
     sensors: Sequence[Identity] = (IDENTITY,),
-    pace: float = 97.0,
+    commit_every: float = 97.0,
     final: bool = False,
     wal: bool = True,
 ) -> None:
-    """Everything that is due `seconds` into the run, committed every `pace` seconds; `final`: the worker is drained.
+    """Everything that is due `seconds` into the run, committed every `commit_every` seconds; `final`: the worker is drained.
 
-    If the pace is longer than the run's longest pause, the sensors skip, as a worker would have them do.
+    If the commit_every is longer than the run's longest pause, the sensors skip, as a worker would have them do.
     """
-    during = during or run()
+    run_spec = run_spec or run()
     sink = Database(StoreSpec(path, wal=wal))
-    crew = [Sensor(SensorSpec(identity, told, row), during) for row, identity in enumerate(sensors)]
-    for sensor, position in zip(crew, sink.claim(sensors, during.number), strict=True):
+    writers = [Sensor(SensorSpec(identity, sensor_settings, row), run_spec) for row, identity in enumerate(sensors)]
+    for sensor, position in zip(writers, sink.claim(sensors, run_spec.number), strict=True):
         sensor.resume(position)
     passed = 0.0
     while passed < seconds:
-        passed = min(seconds, passed + pace)
-        now = during.start_us + round(passed * SECOND)
+        passed = min(seconds, passed + commit_every)
+        now = run_spec.start_us + round(passed * SECOND_US)
         last = final and passed == seconds
-        for sensor in crew:
+        for sensor in writers:
             if sensor.overdue(now):
                 sensor.skip(now)
-        pairs = [(sensor, portion) for sensor in crew for portion in sensor.portions(now, 10**6, final=last)]
+        pairs = [(sensor, portion) for sensor in writers for portion in sensor.portions(now, 10**6, final=last)]
         sink.deliver([portion for _, portion in pairs])
         for sensor, portion in pairs:
-            sensor.settled(portion)
+            sensor.commit(portion)
     sink.close()
 
 
-def written(data: Path) -> Path:
-    """A database of END scheduled readings of one sensor, a fifth of them anomalous."""
+def write_sample_database(data: Path) -> Path:
+    """A database of SCHEDULED_READINGS scheduled readings of one sensor, a fifth of them anomalous."""
     path = data / f"{IDENTITY.sensor_id}.db"
-    write(path, END - 1)
+    write_database(path, SCHEDULED_READINGS - 1)
     return path
 
 
-def later(number: int, seconds: float, **changes: Any) -> RunSpec:
+def later_run(number: int, seconds: float, **changes: Any) -> RunSpec:
     """A run that starts so many seconds after the first one did."""
-    return replace(run(number, NEW_YEAR + round(seconds * SECOND)), **changes)
+    return replace(run(number, NEW_YEAR + round(seconds * SECOND_US)), **changes)
 
 
 def damage(path: Path, *statements: str, **values: Any) -> None:
@@ -102,30 +102,30 @@ def damage(path: Path, *statements: str, **values: Any) -> None:
             connection.execute(statement, values or None)
 
 
-def ask(path: Path, query: str, **values: Any) -> list[tuple[Any, ...]]:
+def select(path: Path, query: str, **values: Any) -> list[tuple[Any, ...]]:
     with closing(apsw.Connection(str(path))) as connection:
         return connection.execute(query, values or None).fetchall()
 
 
 def seq_of(path: Path, row: int) -> int:
-    ((seq,),) = ask(path, "SELECT seq FROM sensor_readings WHERE id = :row", row=row)
+    ((seq,),) = select(path, "SELECT seq FROM sensor_readings WHERE id = :row", row=row)
     return int(seq)
 
 
-def kinds(verdict: Verdict) -> Counter[str]:
+def finding_counts(verdict: Verdict) -> Counter[str]:
     return Counter(dict(verdict.counts))
 
 
-def record(data: Path, seed: int = 42) -> None:
+def write_sample_manifest(data: Path, seed: int = 42) -> None:
     """A fleet.json as `fleet up` leaves it."""
-    told = FleetRecord(seed, "own", 1, NEW_YEAR, NEW_YEAR, 1, ((IDENTITY.sensor_id, IDENTITY.sensor_id),))
-    write_record(data / "fleet.json", told)
+    manifest = FleetManifest(seed, "own", 1, NEW_YEAR, NEW_YEAR, 1, ((IDENTITY.sensor_id, IDENTITY.sensor_id),))
+    write_manifest(data / "fleet.json", manifest)
 
 
-def only(path: Path, kind: str) -> Finding:
+def only_finding(path: Path, kind: str) -> Finding:
     """The one finding that there is in the directory, about that database and its sensor."""
     verdict = verify(path.parent)
-    assert {kind: 1} == kinds(verdict)
+    assert {kind: 1} == finding_counts(verdict)
     (finding,) = verdict.findings
     assert (kind, IDENTITY.sensor_id, path.name) == (finding.kind, finding.sensor_id, finding.database)
     return finding

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fleet.control.commands import Answer, AnyCommand, Restart, Scale
-from fleet.control.control_socket import ControlSocket
+from fleet.control.control_socket import ControlServer
 from fleet.errors import UserError
 from fleet.storage import token
-from fleet.web.connections import TIMEOUT
-from tests.fleet.staged import Staged
+from fleet.web.connections import TIMEOUT_SECONDS
+from tests.fleet.staged import StagedFleet
 from tests.fleet.test_control import Waiting
 
 ROOT = Path(__file__).parents[2]
@@ -31,17 +31,17 @@ serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]
 JSON = "application/json"
 
 
-class Site:
+class ServerProcess:
     """A server process for a staged fleet of three, whose commands are only noted."""
 
     def __init__(self, data: Path, sensors: int = 3) -> None:
-        self.staged = Staged(data, sensors)
+        self.staged = StagedFleet(data, sensors)
         self.run = self.staged.run
-        token.mint(self.run / "token")
+        token.ensure_token(self.run / "token")
         self.token = (self.run / "token").read_text().strip()
-        self.done: list[AnyCommand] = []
+        self.commands: list[AnyCommand] = []
         self.loop = Waiting()
-        self.control = ControlSocket(self.run / "control.sock", self.loop, self.handle)
+        self.control = ControlServer(self.run / "control.sock", self.loop, self.handle)
         self.listener = socket.create_server(("127.0.0.1", 0))
         theirs, self.lifeline = socket.socketpair()
         numbers = self.listener.fileno(), theirs.fileno()
@@ -54,7 +54,7 @@ class Site:
         self.host = f"127.0.0.1:{self.listener.getsockname()[1]}"
 
     def handle(self, command: AnyCommand) -> Answer:
-        self.done.append(command)
+        self.commands.append(command)
         match command:
             case Scale():
                 return {"before": 3, "count": command.count}
@@ -87,11 +87,11 @@ class Site:
 
     def healthy(self) -> float:
         """Seconds that it takes to say so: the lesser of two times where the first was about a second, for a busy machine
-        may stall. Whoever is held up by another is so for TIMEOUT."""
-        seconds = self._asking()
-        return seconds if not 0.8 < seconds < TIMEOUT / 3 else min(seconds, self._asking())
+        may stall. Whoever is held up by another is so for TIMEOUT_SECONDS."""
+        seconds = self._health_check_seconds()
+        return seconds if not 0.8 < seconds < TIMEOUT_SECONDS / 3 else min(seconds, self._health_check_seconds())
 
-    def _asking(self) -> float:
+    def _health_check_seconds(self) -> float:
         begun = time.monotonic()
         assert 200 == self.ask("/healthz")[0]
         return time.monotonic() - begun

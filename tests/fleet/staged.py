@@ -1,4 +1,4 @@
-"""A fleet as a reader finds it, without its processes: a real roster, a real board, real databases."""
+"""A fleet as a reader finds it, without its processes: a real roster, a real scoreboard, real databases."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from flask.testing import FlaskClient
 from fleet.storage.roster import Member, Roster
 from fleet.web.aggregator import create_app
 from fleet.web.observation import Observer
-from worker.board import KINDS, STATE, Board
-from worker.schema import READING_COLUMNS, SCHEMA, identity_values, insert
+from worker.board import SCOREBOARD_ANOMALIES, STATE_INDEX, Scoreboard
+from worker.schema import READING_COLUMNS, SCHEMA, identity_values, insert_readings_sql
 from worker.spec import Identity, Layout
 
 CHANNELS = (("temperature", "°C"), ("humidity", "%"), ("pressure", "Pa"), ("vibration", "mm/s²"), ("voltage", "V"))
 VALUES = (22.5, 60.25, 101325.0, 0.512, 24.03)
 START = datetime(2026, 1, 1, tzinfo=UTC)
-SECOND = 1_000_000_000
+SECOND_NS = 1_000_000_000
 
 
-def name(number: int) -> str:
+def sensor_name(number: int) -> str:
     return f"BER_{number:06d}"
 
 
-def at(seq: int) -> str:
+def timestamp_at(seq: int) -> str:
     return (START + timedelta(seconds=seq)).isoformat(timespec="microseconds")
 
 
-class Staged:
+class StagedFleet:
     """`sensors` sensors of one reading a second, all healthy, started a minute ago, nothing written yet."""
 
     def __init__(self, data: Path, sensors: int = 3, layout: Layout = "own") -> None:
         self.data, self.run, self.layout = data, data / "run", layout
         self.run.mkdir(parents=True)
-        self.started_ns = time.monotonic_ns() - 60 * SECOND
+        self.started_ns = time.monotonic_ns() - 60 * SECOND_NS
         self.members = tuple(self.member(number) for number in range(sensors))
         self.write_roster()
-        self.board = Board.create(self.run / "board", max(sensors, 1))
+        self.scoreboard = Scoreboard.create(self.run / "board", max(sensors, 1))
         now = time.monotonic_ns()
-        rows = self.board.rows
+        rows = self.scoreboard.rows
         rows["started_ns"], rows["heartbeat_ns"] = self.started_ns, now
-        rows["state"], rows["anomaly"] = STATE["healthy"], -1
+        rows["state"], rows["anomaly"] = STATE_INDEX["healthy"], -1
         rows["incarnation"] = np.arange(1, len(rows) + 1)  # a process each
         rows["leads"] = 1
         rows["values"][:, : len(VALUES)] = VALUES
@@ -57,7 +57,7 @@ class Staged:
     def member(self, number: int) -> Member:
         own = self.layout == "own"
         identity = Identity(
-            sensor_id=name(number),
+            sensor_id=sensor_name(number),
             manufacturer="SensorTech",
             model="EnvMonitor-3000",
             firmware_version="1.4",
@@ -68,9 +68,9 @@ class Staged:
         )
         return Member(
             row=number,
-            worker=name(number) if own else "pack_0001",
+            worker=sensor_name(number) if own else "pack_0001",
             rate=1.0,
-            database=self.data / (f"{name(number)}.db" if own else "sensors.db"),
+            database=self.data / (f"{sensor_name(number)}.db" if own else "sensors.db"),
             log=self.run / "fleet.log",
             channels=CHANNELS,
             identity=identity,
@@ -95,20 +95,20 @@ class Staged:
         """Replace the roster by one that was written `age` seconds ago."""
         path = self.run / "roster.json"
         replace(self.roster(), **changes).write(path)
-        written = time.time_ns() - int(age * SECOND)
+        written = time.time_ns() - int(age * SECOND_NS)
         os.utime(path, ns=(written, written))
 
     def set(self, number: int, state: str = "healthy", reason: str = "", **fields: Any) -> None:
-        """Write a sensor's row on the board."""
-        writer = self.board.row(number)
+        """Write a sensor's row on the scoreboard."""
+        writer = self.scoreboard.row(number)
         with writer as row:
-            row["state"] = STATE[state]
+            row["state"] = STATE_INDEX[state]
             writer.reason(reason)
             for field, value in fields.items():
                 row[field] = value
 
     def write(self, number: int, readings: int, kind: str | None = None) -> None:
-        """Commit that many readings of a sensor to its database and to the board, the last one anomalous."""
+        """Commit that many readings of a sensor to its database and to the scoreboard, the last one anomalous."""
         member = self.members[number]
         connection = apsw.Connection(str(member.database))
         connection.pragma("journal_mode", "wal")
@@ -117,31 +117,31 @@ class Staged:
         with connection:
             for seq in range(readings):
                 anomaly = kind if seq == readings - 1 else None
-                own = (at(seq), *VALUES, 1 if anomaly else 0, 1 if anomaly else 0, anomaly, seq)
-                connection.execute(insert(1), (*identity_values(member.identity), *own))
+                own = (timestamp_at(seq), *VALUES, 1 if anomaly else 0, 1 if anomaly else 0, anomaly, seq)
+                connection.execute(insert_readings_sql(1), (*identity_values(member.identity), *own))
             if kind:
                 episode = (member.sensor_id, kind, "temperature", readings - 1, readings - 1)
-                times = (at(readings - 1), at(readings - 1), json.dumps({"multiplier": 2.5}))
+                times = (timestamp_at(readings - 1), timestamp_at(readings - 1), json.dumps({"multiplier": 2.5}))
                 connection.execute("INSERT INTO anomaly_episodes VALUES (?,?,?,?,?,?,?,?)", (*episode, *times))
         connection.close()
-        with self.board.row(number) as row:
+        with self.scoreboard.row(number) as row:
             row["readings"] = row["next_seq"] = readings
             row["commits"], row["commit_total_us"], row["committed_at_us"] = readings, 500 * readings, readings
             row["commit_buckets"][0] = readings
             row["timestamp_us"] = int(START.timestamp() + readings - 1) * 1_000_000
-            row["anomaly"] = KINDS.index(kind) if kind else -1
+            row["anomaly"] = SCOREBOARD_ANOMALIES.index(kind) if kind else -1
             if kind:
-                row["anomalies"][KINDS.index(kind)] += 1
+                row["anomalies"][SCOREBOARD_ANOMALIES.index(kind)] += 1
 
 
-def lively(data: Path) -> Staged:
+def staged_with_readings(data: Path) -> StagedFleet:
     """One of three sensors with readings: 10, 11 and 12 of them, the last of the second sensor a spike."""
-    staged = Staged(data)
+    staged = StagedFleet(data)
     for number in range(3):
         staged.write(number, 10 + number, "spike" if number == 1 else None)
     return staged
 
 
-def client_of(staged: Staged) -> FlaskClient:
+def client_of(staged: StagedFleet) -> FlaskClient:
     """A client of an aggregator that looks anew for every request."""
     return create_app(staged.run, Observer(staged.run, tick=0)).test_client()

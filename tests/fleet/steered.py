@@ -1,4 +1,4 @@
-"""A fleet as it is steered: real files, plan, helm and supervisor, but for processes, which its machine has none left of."""
+"""A fleet as it is steered: real files, plan, reconciler and supervisor, but for processes, which its machine has none left of."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 
 from fleet.configuration.config import load_config
 from fleet.errors import UserError
-from fleet.running.helm import Helm
+from fleet.running.helm import Reconciler
 from fleet.running.plan import Planner
-from fleet.running.reload import Reload, Source, watched_identities
+from fleet.running.reload import ConfigSource, Reloader, watched_identities
 from fleet.running.rollout import Rollouts
 from fleet.storage.data_directory import DataDirectory
 from supervisor import Supervisor
-from worker.board import Board
-from worker.restarts import Policy
+from worker.board import Scoreboard
+from worker.restarts import RestartPolicy
 from worker.spec import SensorSpec
-from worker.template import Template
+from worker.template import ForkServer
 
 
-def no_process(_: int) -> Template:
+def no_process(_: int) -> ForkServer:
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-class Steered:
+class InProcessFleet:
     """`fleet.yaml` in the folder says what it is; its data is in `data`."""
 
     def __init__(
@@ -39,28 +39,30 @@ class Steered:
         self.directory.run.mkdir(parents=True)
         self.planner = Planner(config, self.directory, identities)
         watched = watched_identities(self.planner.identities, config.dynamic_reload)
-        self.plan = self.planner.first()
-        watched.welcome()
-        self.supervisor = Supervisor(Board.create(self.directory.board, 16), Policy(), 1, no_process)
-        self.told: list[str] = []
-        self.supervisor.tell = lambda event: self.told.append(event.told)
+        self.plan = self.planner.initial_plan()
+        watched.mark_known()
+        self.supervisor = Supervisor(Scoreboard.create(self.directory.scoreboard, 16), RestartPolicy(), 1, no_process)
+        self.events: list[str] = []
+        self.supervisor.on_event = lambda event: self.events.append(event.message)
         self.supervisor.add(self.plan.workers)
-        self.helm = Helm(self.planner, self.plan, self.supervisor, self._adopt, most=8)
+        self.reconciler = Reconciler(self.planner, self.plan, self.supervisor, self._publish_plan, max_sensors=8)
         self.now = 0.0
-        self.reload = Reload(Source(self.file, self.environment, {}), self.helm, watched, self.directory.reload)
-        self.rollouts = Rollouts(self.helm, self.directory.rollout, lambda: self.now)
+        self.reload = Reloader(
+            ConfigSource(self.file, self.environment, {}), self.reconciler, watched, self.directory.reload
+        )
+        self.rollouts = Rollouts(self.reconciler, self.directory.rollout, lambda: self.now)
 
-    def _adopt(self, plan: object) -> None:
+    def _publish_plan(self, plan: object) -> None:
         """The disk is full where a test has taken the folder of the run away."""
         if not self.directory.run.exists():
             raise UserError("the data directory cannot be written")
 
-    def look(self) -> list[str]:
+    def check_files(self) -> list[str]:
         """What is told of the changes since the last time."""
-        before = len(self.told)
+        before = len(self.events)
         for _ in range(2):  # a change is taken once it has come to rest
             self.reload()
-        return self.told[before:]
+        return self.events[before:]
 
     @property
     def problems(self) -> list[str]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from fleet.storage.beside import beside
-from fleet.storage.readings import Unreadable
+from fleet.storage.beside import shared_connection
+from fleet.storage.readings import DatabaseUnreadable
 from fleet.verification.verification import verify
-from tests.fleet.damage import ask, crew, later, write
+from tests.fleet.damage import later_run, make_identities, select, write_database
 from tests.worker.samples import wait_for
-from worker.database_files import alone, inode, quarantine
+from worker.database_files import folder_lock, inode, quarantine
 
 NAME = "S_000000.db"
 MARK = "UPDATE sensor_readings SET synced = 1"
@@ -23,7 +23,7 @@ MARK = "UPDATE sensor_readings SET synced = 1"
 def replaced(path: Path, *, wal: bool = True) -> None:
     """Moved aside, as a worker does with a damaged one, and begun anew."""
     quarantine(path, inode(path))
-    write(path, 99, during=later(2, 0), sensors=crew(1), wal=wal)
+    write_database(path, 99, run_spec=later_run(2, 0), sensors=make_identities(1), wal=wal)
 
 
 @pytest.mark.parametrize("wal", [True, False])
@@ -31,26 +31,26 @@ def test_nothing_is_written_into_the_one_that_has_its_place(wal: bool, tmp_path:
     """With a log what is written goes into the one that was opened; without one nothing is written at all, for its journal
     would be the other's."""
     path = tmp_path / NAME
-    write(path, 49, sensors=crew(1), wal=wal)
-    with beside(path) as opened:
+    write_database(path, 49, sensors=make_identities(1), wal=wal)
+    with shared_connection(path) as opened:
         replaced(path, wal=wal)
         if wal:
-            with opened.in_place():
+            with opened.hold_in_place():
                 opened.connection.execute(MARK)
         else:
-            with pytest.raises(Unreadable, match="was moved or replaced meanwhile"), opened.in_place():
+            with pytest.raises(DatabaseUnreadable, match="was moved or replaced meanwhile"), opened.hold_in_place():
                 opened.connection.execute(MARK)
 
-    assert [(0,)] == ask(path, "SELECT DISTINCT synced FROM sensor_readings")
+    assert [(0,)] == select(path, "SELECT DISTINCT synced FROM sensor_readings")
     assert verify(tmp_path).ok
-    assert [(int(wal),)] == ask(tmp_path / f"{NAME}.quarantined-1", "SELECT DISTINCT synced FROM sensor_readings")
+    assert [(int(wal),)] == select(tmp_path / f"{NAME}.quarantined-1", "SELECT DISTINCT synced FROM sensor_readings")
 
 
 def test_the_log_of_the_one_that_has_its_place_stays(tmp_path: Path) -> None:
     """Whoever closes a database last deletes its log, by name."""
     path = tmp_path / NAME
-    write(path, 49, sensors=crew(1))
-    with beside(path):
+    write_database(path, 49, sensors=make_identities(1))
+    with shared_connection(path):
         replaced(path)
         writer = apsw.Connection(str(path))
         writer.execute(MARK)
@@ -65,15 +65,15 @@ def test_the_log_of_the_one_that_has_its_place_stays(tmp_path: Path) -> None:
 def test_nobody_moves_it_while_it_is_opened(tmp_path: Path) -> None:
     """And nobody opens it while it is moved."""
     path = tmp_path / NAME
-    write(path, 9, sensors=crew(1))
+    write_database(path, 9, sensors=make_identities(1))
     opened = threading.Event()
 
     def look() -> None:
-        with beside(path):
+        with shared_connection(path):
             opened.set()
 
     thread = threading.Thread(target=look)
-    with alone(tmp_path):
+    with folder_lock(tmp_path):
         thread.start()
         assert not opened.wait(0.2)
     wait_for(opened.is_set, "it is opened")
@@ -81,5 +81,5 @@ def test_nobody_moves_it_while_it_is_opened(tmp_path: Path) -> None:
 
 
 def test_one_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(Unreadable, match="there is no such database yet"), beside(tmp_path / NAME):
+    with pytest.raises(DatabaseUnreadable, match="there is no such database yet"), shared_connection(tmp_path / NAME):
         pass

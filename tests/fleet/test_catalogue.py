@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.catalogue_entries import MOST_CHANNELS
+from fleet.configuration.catalogue_entries import MAX_CHANNELS_PER_TYPE
 from fleet.errors import UserError
 from worker.board import MAX_CHANNELS
 
@@ -35,11 +35,11 @@ def test_the_temperature_and_vibration_kind_is_that_of_its_documents() -> None:
 
     assert kind.firmware == ("1.3", "1.4")
     assert list(kind.channels) == list(CHANNELS)
-    assert old.share(0.05) == Fraction("0.075")
+    assert old.anomaly_share(0.05) == Fraction("0.075")
     assert old.parameters("spike") == {"multiplier_min": 1.8, "multiplier_max": 3.5}
     assert old.parameters("noise") == {"noise_factor": 0.15}
     assert old.weight("missing_data", 0.1) == Fraction("0.2")
-    assert kind.effects("SensorTech", None, "1.4").share(0.05) == Fraction("0.035")
+    assert kind.effects("SensorTech", None, "1.4").anomaly_share(0.05) == Fraction("0.035")
     assert kind.effects("DataSense", None, None).severity == 1.25
     assert kind.effects("VibrationPlus", None, None).parameters("noise") == {"vibration_gain": 1.5}
 
@@ -57,26 +57,30 @@ def test_multipliers_compound_and_are_capped() -> None:
     """Exactly, and at nine readings in ten."""
     effects = load_catalogue().sensor_type("environmental").effects("SensorTech", "PressureGuard", "3.2-rc1")
 
-    assert effects.share(0.05) == Fraction("0.05") * Fraction("1.2") * Fraction("1.5")
-    assert effects.share(0.6) == Fraction("0.9")
+    assert effects.anomaly_share(0.05) == Fraction("0.05") * Fraction("1.2") * Fraction("1.5")
+    assert effects.anomaly_share(0.6) == Fraction("0.9")
 
 
 def test_what_the_catalogue_does_not_know_has_no_effect() -> None:
     """An identity may come from anywhere."""
     effects = load_catalogue().sensor_type("environmental").effects("Acme", "X", "DLG_v3.15.21")
 
-    assert effects.share(0.05) == Fraction("0.05")
-    assert (effects.weight("spike", 0.4), effects.severity, effects.odds(CHANNELS)) == (Fraction("0.4"), 1.0, ())
+    assert effects.anomaly_share(0.05) == Fraction("0.05")
+    assert (effects.weight("spike", 0.4), effects.severity, effects.channel_odds(CHANNELS)) == (
+        Fraction("0.4"),
+        1.0,
+        (),
+    )
 
 
 def test_a_share_of_the_channels_becomes_odds() -> None:
     """60 % for one of three is odds of 3 against 1 and 1; a channel that is not there takes none."""
     effects = load_catalogue().sensor_type("temperature_vibration").effects(None, None, "1.3")
 
-    assert effects.odds(CHANNELS) == (("temperature", 3.0),)
-    assert effects.odds(("temperature", "voltage")) == (("temperature", 1.5),)
-    assert effects.odds(("voltage",)) == ()
-    assert [name for name, _ in effects.odds(("temperature",))] == ["temperature"]
+    assert effects.channel_odds(CHANNELS) == (("temperature", 3.0),)
+    assert effects.channel_odds(("temperature", "voltage")) == (("temperature", 1.5),)
+    assert effects.channel_odds(("voltage",)) == ()
+    assert [name for name, _ in effects.channel_odds(("temperature",))] == ["temperature"]
 
 
 def test_a_share_of_nearly_all_is_odds_that_can_be_computed(tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_a_share_of_nearly_all_is_odds_that_can_be_computed(tmp_path: Path) -> N
     path.write_text(f"environmental: {{firmware: {{9: {{channel_shares: {{voltage: 0.{'9' * 390}}}}}}}}}")
     effects = load_catalogue(path).sensor_type("environmental").effects(None, None, "9")
 
-    assert (("voltage", 1e12),) == effects.odds(CHANNELS)
+    assert (("voltage", 1e12),) == effects.channel_odds(CHANNELS)
 
 
 def test_a_file_extends_the_catalogue(tmp_path: Path) -> None:
@@ -103,7 +107,7 @@ def test_a_file_extends_the_catalogue(tmp_path: Path) -> None:
     )
     catalogue = load_catalogue(path)
 
-    assert catalogue.sensor_type("environmental").effects("Acme", "A1", None).share(0.1) == Fraction("0.2")
+    assert catalogue.sensor_type("environmental").effects("Acme", "A1", None).anomaly_share(0.1) == Fraction("0.2")
     assert "SensorTech" in catalogue.sensor_type("environmental").models
     assert catalogue.sensor_type("sound").models == {"Ear": ("E1",)}
     assert catalogue.sensor_type("sound").firmware == ("1.0",)
@@ -157,4 +161,4 @@ def test_a_wrong_catalogue_is_refused_in_one_line(text: str, message: str, tmp_p
 
 def test_a_kind_has_as_many_channels_as_the_board() -> None:
     """The number is written twice, so that checking a config needs no numpy."""
-    assert MAX_CHANNELS == MOST_CHANNELS
+    assert MAX_CHANNELS == MAX_CHANNELS_PER_TYPE

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import UserError
-from fleet.geography.cities import City, Filters, choose_from, read_cities
+from fleet.geography.cities import City, CityFilters, filter_cities, read_cities
 from fleet.geography.timezones import timezones
 
 HEADER = "name\tcountry\tadmin1\tlatitude\tlongitude\tpopulation\ttimezone"
@@ -146,25 +146,25 @@ def test_a_bad_json_city_is_named(tmp_path: Path, entry: str, complaint: str) ->
 @pytest.mark.parametrize(
     ("filters", "names"),
     [
-        (Filters(), "BCDA"),
-        (Filters(number_of_cities=2), "BC"),
-        (Filters(min_population=300), "BCD"),
-        (Filters(max_population=300), "CDA"),
-        (Filters(include_countries=("us", "FR")), "CDA"),
-        (Filters(exclude_countries=("US",)), "BD"),
-        (Filters(number_of_cities=1, exclude_countries=("DE",)), "C"),
-        (Filters(number_of_cities=99), "BCDA"),
+        (CityFilters(), "BCDA"),
+        (CityFilters(number_of_cities=2), "BC"),
+        (CityFilters(min_population=300), "BCD"),
+        (CityFilters(max_population=300), "CDA"),
+        (CityFilters(include_countries=("us", "FR")), "CDA"),
+        (CityFilters(exclude_countries=("US",)), "BD"),
+        (CityFilters(number_of_cities=1, exclude_countries=("DE",)), "C"),
+        (CityFilters(number_of_cities=99), "BCDA"),
     ],
 )
-def test_the_largest_of_those_that_pass_are_chosen(filters: Filters, names: str) -> None:
+def test_the_largest_of_those_that_pass_are_chosen(filters: CityFilters, names: str) -> None:
     """`number_of_cities` counts what the other filters leave, largest first, equal ones as in the table."""
-    assert names == "".join(city.name for city in choose_from(TABLE, filters))
+    assert names == "".join(city.name for city in filter_cities(TABLE, filters))
 
 
 def test_filters_that_leave_nothing_are_named() -> None:
     """The error says how many cities there were and which filters took them."""
     with pytest.raises(UserError) as caught:
-        choose_from(TABLE, Filters(number_of_cities=5, min_population=500, exclude_countries=("DE", "FR")))
+        filter_cities(TABLE, CityFilters(number_of_cities=5, min_population=500, exclude_countries=("DE", "FR")))
 
     assert str(caught.value) == (
         "no city is left of 4 (number_of_cities=5, min_population=500, exclude_countries=DE,FR)"
@@ -173,9 +173,9 @@ def test_filters_that_leave_nothing_are_named() -> None:
 
 def test_a_country_that_is_not_in_the_table_is_an_error() -> None:
     with pytest.raises(UserError, match=r"^include_countries: no city of UK, USA in the table"):
-        choose_from(TABLE, Filters(include_countries=("USA", "US", "UK")))
+        filter_cities(TABLE, CityFilters(include_countries=("USA", "US", "UK")))
 
 
 def test_cities_without_people_cannot_be_chosen() -> None:
     with pytest.raises(UserError, match=r"^all 1 cities have population 0"):
-        choose_from((city("A", "US", 0),), Filters())
+        filter_cities((city("A", "US", 0),), CityFilters())

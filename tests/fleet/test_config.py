@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fleet.configuration.config import Config, Given, json_schema, load_config, to_yaml
+from fleet.configuration.config import Config, SourcedValue, json_schema, load_config, to_yaml
 from fleet.errors import UserError
-from fleet.packaged import packaged
+from fleet.packaged import resource_path
 
-DOCUMENTED = sorted((packaged("fleet.yaml").parent / "source_documents").glob("*.yaml"))
-EXAMPLES = sorted(path for path in packaged("fleet.yaml").parent.glob("*.yaml") if path.name != "catalogue.yaml")
+DOCUMENTED = sorted((resource_path("fleet.yaml").parent / "source_documents").glob("*.yaml"))
+EXAMPLES = sorted(path for path in resource_path("fleet.yaml").parent.glob("*.yaml") if path.name != "catalogue.yaml")
 
 
 def documented(name: str) -> Config:
-    return load_config(packaged(f"source_documents/{name}.yaml"))
+    return load_config(resource_path(f"source_documents/{name}.yaml"))
 
 
 def config(tmp_path: Path, text: str, **sources: dict[str, object]) -> Config:
@@ -158,7 +158,7 @@ def test_flags_beat_the_environment_which_beats_the_file(tmp_path: Path) -> None
     """And the file beats the defaults."""
     text = "logging: {level: ERROR}"
     environment: dict[str, object] = {"LOG_LEVEL": "warning"}
-    overrides: dict[str, object] = {"logging.level": Given("DEBUG", "--log-level")}
+    overrides: dict[str, object] = {"logging.level": SourcedValue("DEBUG", "--log-level")}
 
     assert config(tmp_path, "").logging.level == "INFO"
     assert config(tmp_path, text).logging.level == "ERROR"
@@ -208,7 +208,7 @@ def test_overrides_are_values_or_text_and_none_is_no_override(tmp_path: Path) ->
         "simulation.readings_per_second": 2.5,
         "replicas.count": "7",
         "replicas.prefix": None,
-        "simulation.seed": Given(3, "--seed"),
+        "simulation.seed": SourcedValue(3, "--seed"),
         "monitoring.enabled": False,
         "random_location.include_countries": ("DE", "US"),
     }
@@ -222,7 +222,7 @@ def test_overrides_are_values_or_text_and_none_is_no_override(tmp_path: Path) ->
 
 def test_a_file_that_a_config_names_lies_beside_it(tmp_path: Path) -> None:
     """Whatever the current folder is."""
-    shutil.copy(packaged("cities.tsv"), tmp_path / "cities.tsv")
+    shutil.copy(resource_path("cities.tsv"), tmp_path / "cities.tsv")
 
     loaded = config(tmp_path, "random_location: {cities_file: cities.tsv}")
 

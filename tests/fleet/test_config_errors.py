@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.configuration.config import Given, load_config
+from fleet.configuration.config import SourcedValue, load_config
 from fleet.errors import UserError
-from fleet.packaged import packaged
+from fleet.packaged import resource_path
 
 FIRMWARE = "1.0, 1.2.0, 1.4, 2.1, 2.3.5, 2.5, 3.0.0-beta, 3.1.2-alpha, 3.2-rc1"
 WRONG = {
@@ -153,7 +153,7 @@ WRONG = {
 }
 
 
-def refusal(path: Path, environment: dict[str, str] | None = None, **overrides: Given) -> str:
+def refusal(path: Path, environment: dict[str, str] | None = None, **overrides: SourcedValue) -> str:
     keys = {key.replace("__", "."): value for key, value in overrides.items()}
     with pytest.raises(UserError) as raised:
         load_config(path, environment or {}, keys)
@@ -178,7 +178,7 @@ def test_a_flag_or_a_variable_is_named_instead_of_the_file(tmp_path: Path) -> No
     path.write_text("")
 
     assert "--rate: -1 is not between 0.000001 and 100000" == refusal(
-        path, simulation__readings_per_second=Given("-1", "--rate")
+        path, simulation__readings_per_second=SourcedValue("-1", "--rate")
     )
     assert "environment variable MONITORING_PORT: 99999 is not between 0 and 65535" == refusal(
         path, {"MONITORING_PORT": "99999"}
@@ -283,13 +283,13 @@ def test_an_alias_repeats_what_it_names(tmp_path: Path) -> None:
 
 def test_no_bytes_make_it_fail_in_another_way(tmp_path: Path) -> None:
     """The packaged config with a few of its bytes changed loads, or is refused in one line."""
-    original, path, dice = packaged("single-sensor.yaml").read_bytes(), tmp_path / "fleet.yaml", random.Random(1)
+    original, path, rng = resource_path("single-sensor.yaml").read_bytes(), tmp_path / "fleet.yaml", random.Random(1)
     refusals = []
     for _ in range(300):
         data = bytearray(original)
-        for _ in range(dice.randint(1, 4)):
-            at = dice.randrange(len(data))
-            data[at : at + dice.randint(0, 2)] = dice.choice([dice.randbytes(1), b"&a ", b"*a", b"{", "é".encode()])
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(len(data))
+            data[at : at + rng.randint(0, 2)] = rng.choice([rng.randbytes(1), b"&a ", b"*a", b"{", "é".encode()])
         path.write_bytes(data)
         try:
             load_config(path)

@@ -9,9 +9,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from fleet.cli import cli
-from fleet.configuration.config import Given, load_config
-from fleet.configuration.origins import with_origins
-from fleet.packaged import packaged
+from fleet.configuration.config import SourcedValue, load_config
+from fleet.configuration.origins import yaml_with_origins
+from fleet.packaged import resource_path
 
 TEXT = """\
 version: 1
@@ -34,10 +34,10 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("fleet.yaml")
 
 
-def origins(path: Path, environment: dict[str, str] | None = None, **flags: Given) -> dict[str, str]:
+def origins(path: Path, environment: dict[str, str] | None = None, **flags: SourcedValue) -> dict[str, str]:
     """Origin by the line's text, keys above it included."""
     found, above = {}, [""] * 9
-    for line in with_origins(
+    for line in yaml_with_origins(
         path, environment or {}, {key.replace("__", "."): flags[key] for key in flags}
     ).splitlines():
         entry, _, origin = line.partition("  # ")
@@ -70,7 +70,7 @@ def test_what_nobody_wrote_is_a_default(path: Path) -> None:
 
 def test_a_variable_and_a_flag_are_named(path: Path) -> None:
     """Over what the file says."""
-    rate = Given("5", "--rate")
+    rate = SourcedValue("5", "--rate")
     found = origins(path, {"LOG_LEVEL": "INFO", "MONITORING_PORT": "9"}, simulation__readings_per_second=rate)
 
     assert "environment variable LOG_LEVEL" == found["logging.level"]
@@ -79,9 +79,9 @@ def test_a_variable_and_a_flag_are_named(path: Path) -> None:
     assert "environment variable DEBUG_MODE" == origins(path, {"DEBUG_MODE": "yes"})["logging.level"]
 
 
-@pytest.mark.parametrize("path", sorted(packaged("source_documents").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(resource_path("source_documents").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_value_has_an_origin_and_the_text_is_still_the_config(path: Path, tmp_path: Path) -> None:
-    text = with_origins(path, {}, {})
+    text = yaml_with_origins(path, {}, {})
     again = tmp_path / "again.yaml"
     again.write_text(text)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fleet.configuration.sources import VARIABLES
+from fleet.configuration.sources import ENVIRONMENT_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
@@ -33,4 +33,4 @@ def test_every_variable_is_documented() -> None:
     page = PAGE.read_text(encoding="utf-8")
     others = ("CONFIG_FILE", "DEBUG_MODE", "SQLITE_TMPDIR")
 
-    assert [] == [name for name in (*VARIABLES, *others) if f"`{name}`" not in page]
+    assert [] == [name for name in (*ENVIRONMENT_VARIABLES, *others) if f"`{name}`" not in page]

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from fleet.control.address import short
-from fleet.control.call import call
+from fleet.control.address import socket_address
+from fleet.control.call import send_command
 from fleet.control.commands import Answer, AnyCommand, Restart, Scale
-from fleet.control.control_socket import ControlSocket
+from fleet.control.control_socket import ControlServer
 from fleet.errors import UserError
 
 
@@ -72,7 +72,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.fixture
 def served(path: Path) -> Iterator[Path]:
     loop = Waiting()
-    control = ControlSocket(path, loop, handle)
+    control = ControlServer(path, loop, handle)
     with loop:
         yield path
     control.close()
@@ -82,14 +82,14 @@ def served(path: Path) -> Iterator[Path]:
 
 def test_a_command_is_answered(served: Path) -> None:
     """With what its handler returns; the socket is the owner's alone."""
-    assert {"ok": True, "count": 5} == call(served, 5, command="scale", count=5)
+    assert {"ok": True, "count": 5} == send_command(served, 5, command="scale", count=5)
     assert 0o600 == served.stat().st_mode & 0o777
 
 
 def test_a_refusal_is_a_users_error(served: Path) -> None:
     """In the words of who refused."""
     with pytest.raises(UserError, match="there is no sensor X"):
-        call(served, 5, command="restart", sensor="X")
+        send_command(served, 5, command="restart", sensor="X")
 
 
 @pytest.mark.parametrize(
@@ -107,28 +107,28 @@ def test_a_refusal_is_a_users_error(served: Path) -> None:
 def test_only_known_commands_are_understood(command: dict[str, Any], served: Path) -> None:
     """Strictly by type; the fleet goes on."""
     with pytest.raises(UserError):
-        call(served, 5, **command)
+        send_command(served, 5, **command)
 
-    assert {"ok": True} == call(served, 5, command="status")
+    assert {"ok": True} == send_command(served, 5, command="status")
 
 
 @pytest.mark.parametrize("nonsense", [b"\x00\xff\n", b"{\n", b"[]\n", b"1\n", b"x" * 100_000, b""])
 def test_nonsense_harms_nobody(nonsense: bytes, served: Path) -> None:
     """It is refused or the caller is dropped; others are answered."""
-    with socket.socket(socket.AF_UNIX) as rude, short(served) as address:
+    with socket.socket(socket.AF_UNIX) as rude, socket_address(served) as address:
         rude.connect(address)
         rude.sendall(nonsense)
 
-        assert {"ok": True} == call(served, 5, command="status")
+        assert {"ok": True} == send_command(served, 5, command="status")
 
 
 def test_a_caller_who_says_nothing_holds_up_nobody(served: Path) -> None:
     """Nor one who asks in halves: both halves together are a command."""
-    with socket.socket(socket.AF_UNIX) as slow, short(served) as address:
+    with socket.socket(socket.AF_UNIX) as slow, socket_address(served) as address:
         slow.settimeout(5)
         slow.connect(address)
         slow.sendall(b'{"command": "sc')
-        assert {"ok": True} == call(served, 5, command="status")
+        assert {"ok": True} == send_command(served, 5, command="status")
         slow.sendall(b'ale", "count": 3}\n{"command": "status"}\n')
 
         with slow.makefile() as answers:
@@ -137,12 +137,12 @@ def test_a_caller_who_says_nothing_holds_up_nobody(served: Path) -> None:
 
 def test_a_crowd_of_callers_leaves_the_fleet_its_descriptors(served: Path) -> None:
     """Of those who say nothing the first have to go."""
-    with ExitStack() as crowd, short(served) as address:
+    with ExitStack() as crowd, socket_address(served) as address:
         clients = [crowd.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(100)]
         for client in clients:
             client.settimeout(20)
             client.connect(address)
-            assert {"ok": True} == call(served, 20, command="status")
+            assert {"ok": True} == send_command(served, 20, command="status")
 
         assert b"" == clients[0].recv(1)
         clients[-1].sendall(b'{"command": "status"}\n')
@@ -152,7 +152,7 @@ def test_a_crowd_of_callers_leaves_the_fleet_its_descriptors(served: Path) -> No
 def test_a_refusal_is_fit_to_be_shown(served: Path) -> None:
     """Whoever made the command up: no escapes of a terminal, and not endless."""
     with pytest.raises(UserError) as refused:
-        call(served, 5, command="restart", sensor="\x1b[31m" * 5000)
+        send_command(served, 5, command="restart", sensor="\x1b[31m" * 5000)
 
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 10_000
@@ -170,7 +170,7 @@ def test_a_refusal_is_fit_to_be_shown(served: Path) -> None:
 )
 def test_half_an_answer_or_none_is_no_answer(path: Path, answer: bytes, complaint: str) -> None:
     """Of a fleet that is killed while it answers, or of something else behind the socket."""
-    with socket.socket(socket.AF_UNIX) as odd, short(path) as address:
+    with socket.socket(socket.AF_UNIX) as odd, socket_address(path) as address:
         odd.bind(address)
         odd.listen()
 
@@ -183,26 +183,26 @@ def test_half_an_answer_or_none_is_no_answer(path: Path, answer: bytes, complain
         thread = threading.Thread(target=reply)
         thread.start()
         with pytest.raises(UserError, match=complaint):
-            call(path, 20, command="status")
+            send_command(path, 20, command="status")
         thread.join()
 
 
 def test_where_nobody_listens_no_fleet_is_running(path: Path) -> None:
     """Also where a killed fleet left its socket behind."""
     with pytest.raises(UserError, match="no fleet is running here"):
-        call(path, 5, command="status")
-    with socket.socket(socket.AF_UNIX) as left, short(path) as address:
+        send_command(path, 5, command="status")
+    with socket.socket(socket.AF_UNIX) as left, socket_address(path) as address:
         left.bind(address)
 
     with pytest.raises(UserError, match="no fleet is running here"):
-        call(path, 5, command="status")
+        send_command(path, 5, command="status")
 
 
 def test_a_fleet_that_does_not_answer(path: Path) -> None:
     """Is given up after the time that was allowed."""
-    with socket.socket(socket.AF_UNIX) as mute, short(path) as address:
+    with socket.socket(socket.AF_UNIX) as mute, socket_address(path) as address:
         mute.bind(address)
         mute.listen()
 
         with pytest.raises(UserError, match=r"did not answer within 0\.1 s"):
-            call(path, 0.1, command="status")
+            send_command(path, 0.1, command="status")

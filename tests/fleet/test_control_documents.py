@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from fleet.control.control_socket import ControlSocket
+from fleet.control.control_socket import ControlServer
 from fleet.storage import token
 from fleet.storage.event_log import EventLog
-from fleet.storage.interventions import Injected, Interventions
-from tests.fleet.sites import Site
-from tests.fleet.staged import name
+from fleet.storage.interventions import InjectionRecord, Interventions
+from tests.fleet.sites import ServerProcess
+from tests.fleet.staged import sensor_name
 from worker.spec import Pause
 
 
-def test_how_control_is_come_by(site: Site) -> None:
+def test_how_control_is_come_by(site: ServerProcess) -> None:
     """Where the token is, and whether the one that was sent along is right; never the token."""
     file = str((site.run / "token").absolute())
     code, document, _ = site.ask("/api/control")
@@ -31,17 +31,17 @@ def test_how_control_is_come_by(site: Site) -> None:
     (site.run / "token").unlink()
     assert not site.ask("/api/control")[1]["possible"]
     assert 403 == site.post("/api/scale", {"count": 7})[0]
-    assert [] == site.done
+    assert [] == site.commands
 
 
-def test_nobody_there_is_a_503(site: Site) -> None:
+def test_nobody_there_is_a_503(site: ServerProcess) -> None:
     site.control.close()
     code, document = site.post("/api/scale", {"count": 7})
     assert (503, f"{site.staged.data}: no fleet is running here") == (code, document["error"])
-    site.control = ControlSocket(site.run / "control.sock", site.loop, site.handle)
+    site.control = ControlServer(site.run / "control.sock", site.loop, site.handle)
 
 
-def test_events_are_read_on_from_where_one_was(site: Site) -> None:
+def test_events_are_read_on_from_where_one_was(site: ServerProcess) -> None:
     """Oldest first; without a place the last ones; a line that is broken is left out."""
     events = EventLog(site.run / "events.jsonl")
     for number in range(5):
@@ -70,17 +70,17 @@ def test_events_are_read_on_from_where_one_was(site: Site) -> None:
     } == first
 
 
-def test_injections_are_listed(site: Site) -> None:
+def test_injections_are_listed(site: ServerProcess) -> None:
     """With how many of those who are in the fleet are paused: some have left it, and are paused when they come back."""
-    spike = Injected("a", "spike", None, 2.0, (name(0),), 1, 0, 10, "{}")
-    pauses = {sensor: (Pause(0),) for sensor in (name(1), name(2), "GONE")}
-    noise = Injected("b", "noise", None, None, tuple(map(name, range(3, 40))), 37, 0, 10, "{}")
-    laid = Interventions((noise, spike), pauses, {name(0): 0.5, "GONE": 0.5})
-    laid.write(site.run / "interventions.json")
+    spike = InjectionRecord("a", "spike", None, 2.0, (sensor_name(0),), 1, 0, 10, "{}")
+    pauses = {sensor: (Pause(0),) for sensor in (sensor_name(1), sensor_name(2), "GONE")}
+    noise = InjectionRecord("b", "noise", None, None, tuple(map(sensor_name, range(3, 40))), 37, 0, 10, "{}")
+    interventions = Interventions((noise, spike), pauses, {sensor_name(0): 0.5, "GONE": 0.5})
+    interventions.write(site.run / "interventions.json")
 
     document = site.ask("/api/injections")[1]
     assert (2, 1, 2) == (document["paused"], document["probabilities"], len(document["injections"]))
-    for sensor, known in ((name(0), ["a"]), (name(35), ["b"]), (name(1), [])):
+    for sensor, known in ((sensor_name(0), ["a"]), (sensor_name(35), ["b"]), (sensor_name(1), [])):
         found = site.ask(f"/api/injections?sensor={sensor}")[1]["injections"]
         assert known == [injection["id"] for injection in found]
     assert {"id": "a", "state": "over", "until": "1970-01-01T00:00:00.000010+00:00"}.items() <= document["injections"][
@@ -94,15 +94,15 @@ def test_the_token_is_for_its_owner(tmp_path: Path) -> None:
     os.umask(before := os.umask(0))
     os.umask(0)
     try:
-        token.mint(path)
+        token.ensure_token(path)
     finally:
         os.umask(before)
-    first = token.read(path)
-    token.mint(path)
-    assert (0o600, first, True) == (path.stat().st_mode & 0o777, token.read(path), len(first) >= 43)
+    first = token.read_token(path)
+    token.ensure_token(path)
+    assert (0o600, first, True) == (path.stat().st_mode & 0o777, token.read_token(path), len(first) >= 43)
     path.chmod(0o640)
-    token.mint(path)
-    assert (0o600, True) == (path.stat().st_mode & 0o777, token.read(path) != first)
+    token.ensure_token(path)
+    assert (0o600, True) == (path.stat().st_mode & 0o777, token.read_token(path) != first)
     path.write_text("short")
-    with pytest.raises(token.NoToken, match="long enough"):
-        token.read(path)
+    with pytest.raises(token.TokenUnavailable, match="long enough"):
+        token.read_token(path)

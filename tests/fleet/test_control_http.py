@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from tests.fleet.sites import JSON, Site, read
+from tests.fleet.sites import JSON, ServerProcess, read
 
 
-def test_who_has_the_token_is_obeyed(site: Site) -> None:
+def test_who_has_the_token_is_obeyed(site: ServerProcess) -> None:
     """The command goes through the control socket, with who it was; the answer is the fleet's."""
     assert (200, {"ok": True, "before": 3, "count": 7}) == site.post("/api/scale", {"count": 7})
     assert (409, {"error": "there is no sensor X"}) == site.post("/api/restart", {"sensor": "X"})
@@ -19,12 +19,12 @@ def test_who_has_the_token_is_obeyed(site: Site) -> None:
         assert 200 == site.post(f"/api/{path}", body.get(path, {"share": 0.5}), Authorization=f"bearer {site.token}")[0]
 
     assert ["scale", "restart", "inject", "pause", "resume", "rollout", "probability", "cancel"] == [
-        command.command for command in site.done
+        command.command for command in site.commands
     ]
-    assert {"http 127.0.0.1"} == {command.by for command in site.done}
+    assert {"http 127.0.0.1"} == {command.by for command in site.commands}
 
 
-def test_a_thousand_sensors_can_be_named(site: Site) -> None:
+def test_a_thousand_sensors_can_be_named(site: ServerProcess) -> None:
     """By ids of thirty letters, some of which take several bytes; and what is larger than a body may be is refused."""
     for letter in ("x", "ü"):
         sensors = [f"SENSOR_{number:04d}_{letter * 18}" for number in range(1000)]
@@ -32,7 +32,7 @@ def test_a_thousand_sensors_can_be_named(site: Site) -> None:
         assert (200, {"ok": True}) == site.post("/api/pause", body)
     code, document = site.post("/api/pause", {"sensors": ["x" * 200] * 330})
 
-    assert (413, ["error"], 2) == (code, list(document), len(site.done))
+    assert (413, ["error"], 2) == (code, list(document), len(site.commands))
 
 
 REFUSED: dict[str, tuple[int, dict[str, str]]] = {
@@ -55,25 +55,25 @@ REFUSED: dict[str, tuple[int, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_who_may_not_does_nothing(site: Site, what: str) -> None:
+def test_who_may_not_does_nothing(site: ServerProcess, what: str) -> None:
     """One line that says why, no token, no cookie, no CORS."""
     status, headers = REFUSED[what]
     named = {"Content_Type": JSON, "Authorization": f"Bearer {site.token}", **headers}
     code, document, told = site.ask("/api/scale", b'{"count": 9}', **{k: v for k, v in named.items() if v})
 
-    assert (status, ["error"], []) == (code, list(document), site.done)
+    assert (status, ["error"], []) == (code, list(document), site.commands)
     assert site.token not in json.dumps(document) + json.dumps(told)
     assert [] == [name for name in told if name.lower().startswith(("set-cookie", "access-control-"))]
     assert (status == 401) == ("WWW-Authenticate" in told)
 
 
-def test_a_token_in_the_url_is_none(site: Site) -> None:
+def test_a_token_in_the_url_is_none(site: ServerProcess) -> None:
     for query in (f"token={site.token}", f"access_token={site.token}", f"Authorization=Bearer%20{site.token}"):
         assert 401 == site.post(f"/api/scale?{query}", {"count": 9}, Authorization="")[0]
-    assert [] == site.done
+    assert [] == site.commands
 
 
-def test_a_get_changes_nothing(site: Site) -> None:
+def test_a_get_changes_nothing(site: ServerProcess) -> None:
     """Nor do other methods, whatever they bring along."""
     for path in ("scale", "restart", "pause", "resume", "inject", "cancel", "rollout", "probability"):
         for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH"):
@@ -82,7 +82,7 @@ def test_a_get_changes_nothing(site: Site) -> None:
                     f"/api/{path}?count=9", method=method, Authorization=f"Bearer {site.token}"
                 )
                 assert (405, "POST") == (code, told["Allow"]), document
-    assert [] == site.done
+    assert [] == site.commands
 
 
 @pytest.mark.parametrize(
@@ -106,15 +106,15 @@ def test_a_get_changes_nothing(site: Site) -> None:
         (b"{}", "scale.count"),
     ],
 )
-def test_what_is_no_command_is_a_400(site: Site, body: bytes, told: str) -> None:
+def test_what_is_no_command_is_a_400(site: ServerProcess, body: bytes, told: str) -> None:
     """That names what is wrong; nothing comes of it."""
     code, document = site.post("/api/scale", body)
 
-    assert (400, True, []) == (code, told in document["error"], site.done), document
+    assert (400, True, []) == (code, told in document["error"], site.commands), document
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/", "/api/control", "/static/icon.svg", "/nothing"])
-def test_nobody_is_asked_under_another_name(site: Site, path: str) -> None:
+def test_nobody_is_asked_under_another_name(site: ServerProcess, path: str) -> None:
     """Also what anybody may see is not for a page that has made the browser believe that it is its own."""
     for host in ("evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "a b", "", "localhost:x"):
         assert 421 == site.ask(path, Host=host)[0] if host else True
@@ -126,7 +126,7 @@ def test_nobody_is_asked_under_another_name(site: Site, path: str) -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:8080", "127.0.0.1", "10.1.2.3:80", "[::1]:80", "fleet.example"]
 )
-def test_its_own_names_are_welcome(site: Site, host: str) -> None:
+def test_its_own_names_are_welcome(site: ServerProcess, host: str) -> None:
     assert 200 == site.ask("/livez", Host=host)[0]
     assert 200 == site.post("/api/scale", {"count": 7}, Host=host, Origin=f"http://{host.lower()}")[0]
 
@@ -134,7 +134,7 @@ def test_its_own_names_are_welcome(site: Site, host: str) -> None:
 @pytest.mark.parametrize(
     "path", ["..%2f..%2fetc%2fpasswd", "../../../etc/passwd", "%2e%2e/fleet.json", "a%00b", "<script>"]
 )
-def test_no_path_leads_out(site: Site, path: str) -> None:
+def test_no_path_leads_out(site: ServerProcess, path: str) -> None:
     """Ids and files of others are not found, and what is said of them is JSON."""
     for prefix in ("/workers/", "/static/", "/workers/BER_000000/", "/"):
         assert 404 == site.ask(f"{prefix}{path}".replace("<", "%3C"))[0]

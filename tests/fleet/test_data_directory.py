@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import UserError
-from fleet.storage.data_directory import DataDirectory, FleetRecord
+from fleet.storage.data_directory import DataDirectory, FleetManifest
 
-RECORD = FleetRecord(7, "packed", 2, 1_000, 2_000, 3, (("A_1", "pack_0000"), ("A_2", "pack_0000")))
+RECORD = FleetManifest(7, "packed", 2, 1_000, 2_000, 3, (("A_1", "pack_0000"), ("A_2", "pack_0000")))
 
 
 HOLD = """
@@ -72,11 +72,11 @@ def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
 def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     """None on a new directory."""
     directory = DataDirectory(tmp_path)
-    assert directory.read_record() is None
+    assert directory.read_manifest() is None
 
-    directory.write_record(RECORD)
+    directory.write_manifest(RECORD)
 
-    assert RECORD == directory.read_record()
+    assert RECORD == directory.read_manifest()
     assert ["fleet.json"] == [path.name for path in tmp_path.iterdir()]
 
 
@@ -86,7 +86,7 @@ def test_a_record_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "fleet.json").write_text(text)
 
     with pytest.raises(UserError, match=r"fleet\.json"):
-        DataDirectory(tmp_path).read_record()
+        DataDirectory(tmp_path).read_manifest()
 
 
 def test_a_database_is_moved_aside_whole(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_database_is_moved_aside_whole(tmp_path: Path) -> None:
     for suffix in ("", "-wal"):
         (tmp_path / f"A.db{suffix}").write_text(suffix)
 
-    DataDirectory(tmp_path).set_aside(tmp_path / "A.db", 9)
+    DataDirectory(tmp_path).move_aside(tmp_path / "A.db", 9)
 
     assert {"A.before-9.db": "", "A.before-9.db-wal": "-wal"} == {
         path.name: path.read_text() for path in tmp_path.iterdir()

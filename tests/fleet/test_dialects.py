@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleet.configuration.config import Config, load_config
-from fleet.configuration.dialects import SPELLINGS
+from fleet.configuration.dialects import KEY_ALIASES
 from fleet.errors import UserError
 
 SAME = {
@@ -60,7 +60,7 @@ def test_every_spelling_is_tested_here() -> None:
     """A new one needs a line above."""
     said = " ".join(text for texts in SAME.values() for text in texts)
 
-    assert [name for name in SPELLINGS if name.rsplit(".", 1)[-1] not in said] == []
+    assert [name for name in KEY_ALIASES if name.rsplit(".", 1)[-1] not in said] == []
 
 
 @pytest.mark.parametrize(

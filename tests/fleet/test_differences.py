@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from fleet.configuration.config import Config, Given, load_config
-from fleet.configuration.differences import differences, of_identities, taken
+from fleet.configuration.config import Config, SourcedValue, load_config
+from fleet.configuration.differences import apply_reloadable, config_differences, identity_differences
 from tests.worker.samples import IDENTITY
 
 
 def config(**values: object) -> Config:
-    return load_config(None, {}, {key.replace("__", "."): Given(value, key) for key, value in values.items()})
+    return load_config(None, {}, {key.replace("__", "."): SourcedValue(value, key) for key, value in values.items()})
 
 
 def told(before: Config, after: Config) -> list[str]:
-    return [str(difference) for difference in differences(before, after)]
+    return [str(difference) for difference in config_differences(before, after)]
 
 
 def test_every_difference_has_its_key_and_both_values() -> None:
@@ -56,13 +56,13 @@ def test_what_is_taken_and_what_needs_a_restart() -> None:
     }
     later = {"simulation__duration_seconds": 5, "replicas__prefix": "S", "monitoring__port": 1, "simulation__seed": 1}
     before, after = config(), config(**now, **later, anomalies__types__spike__weight=0.9)
-    result = taken(before, after)
+    result = apply_reloadable(before, after)
 
     assert sorted([*(key.replace("__", ".") for key in now), "anomalies.types.spike.weight"]) == [
-        difference.key for difference in differences(before, result)
+        difference.key for difference in config_differences(before, result)
     ]
     assert sorted(key.replace("__", ".") for key in later) == [
-        difference.key for difference in differences(result, after)
+        difference.key for difference in config_differences(result, after)
     ]
 
 
@@ -82,10 +82,10 @@ def test_what_goes_with_another_type_of_sensor_waits_for_it(tmp_path: Path) -> N
         "simulation: {readings_per_second: 7}\n"
     )
     after = load_config(path)
-    result = taken(before, after)
+    result = apply_reloadable(before, after)
 
     assert ["simulation.readings_per_second: 1 -> 7"] == told(before, result)
-    waiting = {difference.key.partition(".")[0].partition("[")[0] for difference in differences(result, after)}
+    waiting = {difference.key.partition(".")[0].partition("[")[0] for difference in config_differences(result, after)}
     assert {"sensor", "normal_parameters", "anomalies", "surroundings", "catalogue", "scenario"} == waiting
 
 
@@ -95,4 +95,4 @@ def test_differences_of_identities_name_sensor_and_field() -> None:
     assert [
         "CHI_123456: firmware_version: '1.4' -> '1.3'",
         "CHI_123456: latitude: 41.85 -> nothing",
-    ] == [str(difference) for difference in of_identities(IDENTITY, moved)]
+    ] == [str(difference) for difference in identity_differences(IDENTITY, moved)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.durations import seconds
+from fleet.durations import parse_duration
 from fleet.errors import UserError
 
 
@@ -23,7 +23,7 @@ from fleet.errors import UserError
 )
 def test_durations_are_read(text: str, expected: float) -> None:
     """Units add up; a plain number is seconds; case and spaces around do not matter."""
-    assert expected == seconds(text, "--for")
+    assert expected == parse_duration(text, "--for")
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,6 @@ def test_durations_are_read(text: str, expected: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """In one line that names where it was given and stays readable."""
     with pytest.raises(UserError, match=r"^--for: ") as refused:
-        seconds(text, "--for")
+        parse_duration(text, "--for")
 
     assert len(str(refused.value)) < 150

@@ -13,12 +13,12 @@ import pytest
 
 from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import Config, load_config
-from fleet.configuration.sources import VARIABLES
+from fleet.configuration.sources import ENVIRONMENT_VARIABLES
 from fleet.errors import UserError
-from fleet.identity.strangers import strangers
+from fleet.identity.strangers import unknown_hardware_warnings
 from fleet.verification.verification import verify
-from tests.e2e.evidence import evidence
-from tests.e2e.running import ENVIRONMENT, Running, command
+from tests.e2e.evidence import read_records
+from tests.e2e.running import ENVIRONMENT, FleetProcess, command
 from worker.spec import Identity
 
 OTHERS = {
@@ -49,14 +49,14 @@ def value(config: Config, key: str) -> object:
     return here
 
 
-@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize("name", ENVIRONMENT_VARIABLES)
 def test_a_variable_beats_the_file(name: str, tmp_path: Path) -> None:
     """In every key that it is about; an empty one counts as not set."""
     path = tmp_path / "fleet.yaml"
     path.write_text("" if name == "SENSOR_TYPE" else FILE)  # the others of its section go with its type
     before, after = load_config(path, {name: ""}), load_config(path, {name: OTHERS[name]})
 
-    for key in VARIABLES[name]:
+    for key in ENVIRONMENT_VARIABLES[name]:
         assert value(load_config(path), key) == value(before, key)
         assert value(before, key) != value(after, key)
         assert OTHERS[name].lower() == str(value(after, key)).lower()
@@ -125,7 +125,7 @@ def test_a_firmware_roll_out_by_the_environment(tmp_path: Path) -> None:
         assert "warning" not in ran.stdout
     assert 0 == up(tmp_path).returncode
 
-    ((_, seen),) = evidence(tmp_path / "data").items()
+    ((_, seen),) = read_records(tmp_path / "data").items()
     told = list(dict.fromkeys(row[11] for _, row in seen.readings))
     assert list(versions) == told[:2]
     assert 3 == len(told)
@@ -142,14 +142,14 @@ def test_an_identity_is_overridden(tmp_path: Path) -> None:
     ran = up(tmp_path, IDENTITY_FILE="who.json", SENSOR_ID="B_2", SENSOR_LOCATION="Roof", SENSOR_FIRMWARE="1.0")
 
     assert 0 == ran.returncode, ran.stdout + ran.stderr
-    ((sensor, seen),) = evidence(tmp_path / "data").items()
+    ((sensor, seen),) = read_records(tmp_path / "data").items()
     assert ("B_2", {("1.0", "Roof")}) == (sensor, {(row[11], row[16]) for _, row in seen.readings})
 
 
 def test_a_worker_has_the_environment_of_its_fleet(tmp_path: Path) -> None:
     """SQLite looks for SQLITE_TMPDIR in the process that writes."""
     environment = {"SQLITE_TMPDIR": str(tmp_path)}
-    running = Running(tmp_path / "data", tmp_path / "output", "--replicas", 1, environment=environment)
+    running = FleetProcess(tmp_path / "data", tmp_path / "output", "--replicas", 1, environment=environment)
     try:
         running.ready()
         (sensor,) = running.sensors
@@ -179,7 +179,7 @@ def test_who_is_a_stranger_depends_on_the_kind_of_sensor(tmp_path: Path) -> None
     known = Identity("A_1", sensor_type="temperature_vibration", firmware_version="1.3", manufacturer="VibrationPlus")
     others = [replace(known, sensor_id=f"A_{n}", sensor_type=None) for n in (2, 3)]
 
-    assert [] == strangers(config, catalogue, [known])
-    maker, firmware = strangers(config, catalogue, [known, *others])
+    assert [] == unknown_hardware_warnings(config, catalogue, [known])
+    maker, firmware = unknown_hardware_warnings(config, catalogue, [known, *others])
     assert maker.startswith('A_2 and 1 more: manufacturer "VibrationPlus" is not one of the catalogue\'s: SensorTech, ')
     assert firmware.endswith("3.2-rc1; without effect on the anomalies")

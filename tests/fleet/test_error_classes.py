@@ -8,34 +8,36 @@ from pathlib import Path
 import pytest
 
 from fleet.running.progress import print_summary, success_rate
-from fleet.storage.backup_account import Account, read_account
+from fleet.storage.backup_account import BackupStatus, read_backup_status
 from fleet.storage.error_classes import error_classes
-from fleet.storage.figures import Figures, figures
+from fleet.storage.figures import FleetStats, fleet_stats
 from fleet.web.aggregator import create_app
-from tests.fleet.staged import Staged
-from worker.board import STATE, Board
+from tests.fleet.staged import StagedFleet
+from worker.board import STATE_INDEX, Scoreboard
 
 
 @pytest.fixture
-def staged(tmp_path: Path) -> Staged:
+def staged(tmp_path: Path) -> StagedFleet:
     """Three sensors: one whose transactions failed twice, one that died once, one that has failed for good."""
-    subject = Staged(tmp_path / "data")
-    board = Board(subject.run / "board", writable=True)
-    board.rows["incarnation"][:3] = (1, 2, 3)
-    board.rows["errors"][:3] = (2, 1, 0)
-    board.rows["restarts"][:3] = (0, 1, 0)
-    board.rows["state"][2] = STATE["failed"]
-    board.rows["readings"][:3] = 50
+    subject = StagedFleet(tmp_path / "data")
+    scoreboard = Scoreboard(subject.run / "board", writable=True)
+    scoreboard.rows["incarnation"][:3] = (1, 2, 3)
+    scoreboard.rows["errors"][:3] = (2, 1, 0)
+    scoreboard.rows["restarts"][:3] = (0, 1, 0)
+    scoreboard.rows["state"][2] = STATE_INDEX["failed"]
+    scoreboard.rows["readings"][:3] = 50
     return subject
 
 
-def sums(staged: Staged) -> Figures:
-    return figures(Board(staged.run / "board", writable=False).rows[:3])
+def sums(staged: StagedFleet) -> FleetStats:
+    return fleet_stats(Scoreboard(staged.run / "board", writable=False).rows[:3])
 
 
-def test_errors_are_counted_by_class(staged: Staged) -> None:
+def test_errors_are_counted_by_class(staged: StagedFleet) -> None:
     """Over HTTP as well, with the account of the backups and the problems of the last reload."""
-    Account("backups", 60.0, 3, made=1, failed=4, failures=(("a.db", "no room"),)).write(staged.run / "backups.json")
+    BackupStatus("backups", 60.0, 3, made=1, failed=4, failures=(("a.db", "no room"),)).write(
+        staged.run / "backups.json"
+    )
     (staged.run / "reload.json").write_text(json.dumps({"problems": ["fleet.yaml:3:1: no"]}))
     expected = {"database": 2, "process": 2, "configuration": 1, "backup": 4}
 
@@ -51,10 +53,10 @@ def test_errors_are_counted_by_class(staged: Staged) -> None:
 def test_an_account_that_cannot_be_read_counts_nothing(text: str, tmp_path: Path) -> None:
     (tmp_path / "backups.json").write_text(text)
 
-    assert {} == read_account(tmp_path)
+    assert {} == read_backup_status(tmp_path)
 
 
-def test_the_success_rate(staged: Staged, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_success_rate(staged: StagedFleet, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the readings that were due; without an end of the run, as far as it is known."""
     total = sums(staged)
     assert "75.00% of the readings that were due" == success_rate(total, 200)

@@ -10,16 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from fleet.cli import cli
-from fleet.commands.llm_docs import llm_docs, walked
+from fleet.commands.llm_docs import llm_docs, walk_commands
 from fleet.commands.single_worker import worker
 from fleet.configuration.config import Config
 from fleet.configuration.scalars import Section
-from fleet.configuration.sources import VARIABLES
-from fleet.identity.fields import SECTIONS
+from fleet.configuration.sources import ENVIRONMENT_VARIABLES
+from fleet.identity.fields import SECTION_PATHS
 from fleet.identity.identities import read_identity
 from fleet.storage.database_schema import database_schema
 from tests.e2e.evidence import COLUMNS
-from worker.anomalies import NAMES
+from worker.anomalies import ANOMALY_TYPES
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,10 @@ def test_every_option_is_documented(docs: str) -> None:
 
 
 def test_every_command_variable_document_and_kind_is_there(docs: str) -> None:
-    wanted = [f"### {name}\n" for name, _ in walked("fleet", cli)] + ["### python -m worker\n"]
-    wanted += [f"| `{name}` | " for name in (*VARIABLES, "CONFIG_FILE", "IDENTITY_FILE")]
+    wanted = [f"### {name}\n" for name, _ in walk_commands("fleet", cli)] + ["### python -m worker\n"]
+    wanted += [f"| `{name}` | " for name in (*ENVIRONMENT_VARIABLES, "CONFIG_FILE", "IDENTITY_FILE")]
     wanted += [f"| `/{path}` | " for path in ("healthz", "statusz", "metricz", "samplez", "db_stats", "livez")]
-    wanted += [f"- {kind}: " for kind in NAMES]
+    wanted += [f"- {kind}: " for kind in ANOMALY_TYPES]
     wanted += ["CREATE TABLE IF NOT EXISTS sensor_readings (", "VibrationPlus"]
 
     assert [] == [text for text in wanted if text not in docs]
@@ -92,7 +92,7 @@ def test_a_new_identity_is_whole_and_can_be_read(tmp_path: Path, monkeypatch: py
     document = json.loads((tmp_path / "new.json").read_text())
     sensor = read_identity(tmp_path / "new.json")
     assert f"{sensor.sensor_id} in new.json\n" == written.output
-    assert {path[0] for path in SECTIONS} | {"sensor_id", "type"} == document.keys()
+    assert {path[0] for path in SECTION_PATHS} | {"sensor_id", "type"} == document.keys()
     assert ((), None, "Hall 7") == (sensor.warnings, sensor.minted, sensor.identity.location)
     assert json.loads(printed.output).keys() == document.keys()
     assert json.loads(printed.output) != document

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import UserError
-from fleet.identity.identities import Minted, StoredIdentity, read_identities, read_identity, write_identity
+from fleet.identity.identities import IdentityOrigin, StoredIdentity, read_identities, read_identity, write_identity
 from worker.spec import Identity
 
 EXAMPLES = Path(__file__).parents[2] / "identities"
@@ -239,7 +239,7 @@ degrees = st.floats(-90, 90)
         city=st.none() | words,
         country=st.none() | words,
         minted=st.none()
-        | st.builds(Minted, st.integers(0, 2**63 - 1), st.integers(0, 10**9), st.text("0123456789abcdef")),
+        | st.builds(IdentityOrigin, st.integers(0, 2**63 - 1), st.integers(0, 10**9), st.text("0123456789abcdef")),
         warnings=st.just(()),
     )
 )

@@ -13,18 +13,18 @@ from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import load_config
 from fleet.control.commands import Pause as PauseCommand
 from fleet.errors import UserError
-from fleet.running.briefing import brief, timeline
-from fleet.running.briefing import injected as under
-from fleet.running.selection import choose
-from fleet.storage.event_log import KEPT, EventLog, read_events
-from fleet.storage.interventions import MOST_OVER, Injected, Interventions, read_interventions
+from fleet.running.briefing import apply_injection as under
+from fleet.running.briefing import sensor_specs, stages_with_injections
+from fleet.running.selection import select_sensors
+from fleet.storage.event_log import MAX_EVENTS, EventLog, read_events
+from fleet.storage.interventions import MAX_FINISHED_INJECTIONS, InjectionRecord, Interventions, read_interventions
 from fleet.storage.roster import Member
 from tests.worker.samples import NOISE, SPIKE, settings
 from worker.spec import Identity, Pause, Stage
 
 HEALTHY, WORSE = settings(SPIKE, NOISE), settings(replace(SPIKE, share=0.5), NOISE)
-SPIKED = Injected("a", "spike", None, 3.0, ("S_1",), 1, 100, 200, "{}")
-NOISY = Injected("b", "noise", None, None, ("S_1",), 1, 150, 300, "{}")
+SPIKED = InjectionRecord("a", "spike", None, 3.0, ("S_1",), 1, 100, 200, "{}")
+NOISY = InjectionRecord("b", "noise", None, None, ("S_1",), 1, 150, 300, "{}")
 
 
 def member(number: int, city: str, maker: str = "SensorTech", firmware: str = "1.4") -> Member:
@@ -41,7 +41,7 @@ MEMBERS = [
 
 
 def chosen(**wanted: object) -> list[str]:
-    return [m.sensor_id for m in choose(MEMBERS, PauseCommand.model_validate({"command": "pause", **wanted}))]
+    return [m.sensor_id for m in select_sensors(MEMBERS, PauseCommand.model_validate({"command": "pause", **wanted}))]
 
 
 def test_several_things_mean_those_to_whom_all_apply() -> None:
@@ -80,7 +80,7 @@ def test_nobody_being_meant_is_an_error_that_says_what_there_is(wanted: dict[str
 def test_of_two_injections_the_later_one_counts() -> None:
     """While it lasts; then the earlier goes on, and after both what would have been, whatever a scenario says of it."""
     later = (Stage(170, WORSE),)
-    found = timeline(HEALTHY, later, [NOISY, SPIKED], under)
+    found = stages_with_injections(HEALTHY, later, [NOISY, SPIKED], under)
 
     assert [
         (100, under(HEALTHY, SPIKED)),
@@ -89,7 +89,7 @@ def test_of_two_injections_the_later_one_counts() -> None:
         (200, under(WORSE, NOISY)),
         (300, WORSE),
     ] == [(stage.at_us, stage.settings) for stage in found]
-    assert later == timeline(HEALTHY, later, [], under)
+    assert later == stages_with_injections(HEALTHY, later, [], under)
 
 
 def test_one_that_is_taken_back_ends_then() -> None:
@@ -97,9 +97,9 @@ def test_one_that_is_taken_back_ends_then() -> None:
     ended, never = replace(SPIKED, cancelled_us=120), replace(SPIKED, cancelled_us=50)
 
     assert [(100, under(HEALTHY, ended)), (120, HEALTHY)] == [
-        (s.at_us, s.settings) for s in timeline(HEALTHY, (), [ended], under)
+        (s.at_us, s.settings) for s in stages_with_injections(HEALTHY, (), [ended], under)
     ]
-    assert {HEALTHY} == {stage.settings for stage in timeline(HEALTHY, (), [never], under)}
+    assert {HEALTHY} == {stage.settings for stage in stages_with_injections(HEALTHY, (), [never], under)}
     assert ["planned", "running", "over"] == [SPIKED.state(now) for now in (99, 100, 200)]
     assert {"cancelled"} == {ended.state(now) for now in (99, 100, 200)}
 
@@ -127,8 +127,8 @@ def test_a_probability_is_that_of_its_sensors(tmp_path: Path) -> None:
     )
     config, catalogue = load_config(path, {}, {}), load_catalogue(None)
     who = [Identity(f"S_{number}") for number in (1, 2)]
-    laid = Interventions(pauses={"S_2": (Pause(5),)}, probabilities={"S_1": 0.5})
-    one, two = brief(config, catalogue, who, {"S_1": 0, "S_2": 1}, 0, laid)
+    interventions = Interventions(pauses={"S_2": (Pause(5),)}, probabilities={"S_1": 0.5})
+    one, two = sensor_specs(config, catalogue, who, {"S_1": 0, "S_2": 1}, 0, interventions)
 
     assert [0.5, 0.5] == [
         pytest.approx(sum(each.share for each in s.anomalies)) for s in (one.settings, one.stages[0].settings)
@@ -141,11 +141,11 @@ def test_a_probability_is_that_of_its_sensors(tmp_path: Path) -> None:
 
 def test_they_are_read_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "interventions.json"
-    laid = Interventions((SPIKED, NOISY), {"S_1": (Pause(1, 2), Pause(3))}, {"S_2": 0.5}, (7, 8_000))
-    laid.write(path)
+    interventions = Interventions((SPIKED, NOISY), {"S_1": (Pause(1, 2), Pause(3))}, {"S_2": 0.5}, (7, 8_000))
+    interventions.write(path)
 
-    assert laid == read_interventions(path)
-    assert ([True, False], 9) == ([laid.paused(s) for s in ("S_1", "S_2")], laid.now_us(10_000))
+    assert interventions == read_interventions(path)
+    assert ([True, False], 9) == ([interventions.paused(s) for s in ("S_1", "S_2")], interventions.now_us(10_000))
     assert Interventions() == read_interventions(tmp_path / "none")
 
 
@@ -169,21 +169,21 @@ def test_a_field_of_another_type_is_damage(tmp_path: Path) -> None:
 
 def test_those_that_are_over_are_forgotten_in_the_end() -> None:
     """The oldest first, never one that is under way."""
-    over = [replace(SPIKED, id=f"x{number}").laid_to_rest() for number in range(MOST_OVER + 5)]
-    kept = Interventions((SPIKED, *over)).bounded().injections
+    over = [replace(SPIKED, id=f"x{number}").mark_settled() for number in range(MAX_FINISHED_INJECTIONS + 5)]
+    kept = Interventions((SPIKED, *over)).pruned().injections
 
     assert ["a", "x5", "x6"] == [each.id for each in kept[:3]]
-    assert MOST_OVER + 1 == len(kept)
-    assert {"S_1": [SPIKED]} == Interventions((SPIKED, *over)).over_sensors()
+    assert MAX_FINISHED_INJECTIONS + 1 == len(kept)
+    assert {"S_1": [SPIKED]} == Interventions((SPIKED, *over)).open_by_sensor()
 
 
 def test_events_are_bounded_and_go_on_counting(tmp_path: Path) -> None:
     """Over restarts, and whatever was cut off at the end."""
     path = tmp_path / "events.jsonl"
     events = EventLog(path)
-    for number in range(2 * KEPT + 10):
+    for number in range(2 * MAX_EVENTS + 10):
         events.add(float(number), "note", "x" * 10_000)
-    assert len(path.read_text().splitlines()) < 2 * KEPT
+    assert len(path.read_text().splitlines()) < 2 * MAX_EVENTS
     with path.open("a") as file:
         file.write('{"id": 99999999')
     again = EventLog(path)
@@ -192,9 +192,9 @@ def test_events_are_bounded_and_go_on_counting(tmp_path: Path) -> None:
     again.add(0.0, "note", "\u2028\n")
 
     found = read_events(path)
-    assert [2 * KEPT + 11, 2 * KEPT + 12] == [event["id"] for event in found[-2:]]
+    assert [2 * MAX_EVENTS + 11, 2 * MAX_EVENTS + 12] == [event["id"] for event in found[-2:]]
     assert ["me", "supervisor"] == [event["who"] for event in found[-2:]]
-    assert len(found) <= KEPT + 1
+    assert len(found) <= MAX_EVENTS + 1
     assert all(len(event["what"]) <= 500 for event in found)
 
 

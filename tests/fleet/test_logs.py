@@ -10,12 +10,12 @@ import pytest
 from fleet.commands.logs import show
 from fleet.storage.data_directory import DataDirectory
 from fleet.storage.log_files import prepare_log
-from tests.fleet.staged import Staged, name
-from worker.log import DEFAULT_FORMAT, JSON, LogSpec, formatter
+from tests.fleet.staged import StagedFleet, sensor_name
+from worker.log import DEFAULT_FORMAT, JSON_FORMAT, LogSpec, make_formatter
 
 FORMATS = [
     DEFAULT_FORMAT,
-    JSON,
+    JSON_FORMAT,
     "%(asctime)s - %(name)s - %(levelname)s - %(message)s",
     "[%(levelname)-8s] %(process)d {%(name)s} %(message)s",
     "%(name)s %(message)s (%(levelname)s)",
@@ -23,19 +23,19 @@ FORMATS = [
 
 
 def line(form: str, logger: str, message: str) -> str:
-    return formatter(form).format(logging.LogRecord(logger, logging.INFO, "", 0, message, (), None)) + "\n"
+    return make_formatter(form).format(logging.LogRecord(logger, logging.INFO, "", 0, message, (), None)) + "\n"
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_lines_of_one_sensor(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its own, those of the supervisor about it, and what follows a line of its own. Older files come first."""
-    staged = Staged(tmp_path)
+    staged = StagedFleet(tmp_path)
     spec = LogSpec(tmp_path / "logs" / "x.log", format=form)
     prepare_log(spec, DataDirectory(staged.data))
-    mine, others = name(1), name(2)
+    mine, others = sensor_name(1), sensor_name(2)
     older = line(form, "supervisor", f"{mine}: died by SIGKILL, restart in 0.5 s")
     newer = line(form, mine, "paused: the disk is full")
-    following = "" if form == JSON else "Traceback\n"
+    following = "" if form == JSON_FORMAT else "Traceback\n"
     spec.path.with_name("x.log.1").write_text(line(form, others, f"{mine} is not me") + older)
     spec.path.write_text(line(form, "keeper", "backup") + newer + following + line(form, "supervisor", f"{others}: x"))
     assert 0 == show(tmp_path, mine, 100, follow=False)

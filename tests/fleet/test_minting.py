@@ -16,19 +16,19 @@ import pytest
 
 from fleet.configuration.catalogue import load_catalogue
 from fleet.errors import UserError
-from fleet.geography.cities import City, Filters, choose_from, read_cities
-from fleet.geography.draws import SPAN, shuffled
-from fleet.geography.place_names import address, letters
+from fleet.geography.cities import City, CityFilters, filter_cities, read_cities
+from fleet.geography.draws import NUMBER_COUNT, permute
+from fleet.geography.place_names import city_address, city_code
 from fleet.identity.hardware import DEPLOYMENTS
-from fleet.identity.identities import Minted, StoredIdentity
-from fleet.identity.minting import Mint
+from fleet.identity.identities import IdentityOrigin, StoredIdentity
+from fleet.identity.minting import IdentityGenerator
 from worker.spec import Identity
 
 ROOT = Path(__file__).parents[2]
 KIND = load_catalogue().sensor_type("environmental")
-CITIES = choose_from(read_cities(), Filters(number_of_cities=10))
-MINT = Mint(7, CITIES, KIND)
-MANY = [MINT.identity(number) for number in range(1, 4001)]
+CITIES = filter_cities(read_cities(), CityFilters(number_of_cities=10))
+GENERATOR = IdentityGenerator(7, CITIES, KIND)
+MANY = [GENERATOR.generate(number) for number in range(1, 4001)]
 
 
 def even(counts: Counter[str], shares: dict[str, float]) -> bool:
@@ -67,7 +67,7 @@ def test_an_identity_is_the_same_for_ever() -> None:
             type="environmental",
             city="Beijing",
             country="CN",
-            minted=Minted(seed=7, index=1, settings="dcb85445599f"),
+            minted=IdentityOrigin(seed=7, index=1, settings="dcb85445599f"),
         )
         == MANY[0]
     )
@@ -76,9 +76,9 @@ def test_an_identity_is_the_same_for_ever() -> None:
 def test_an_identity_does_not_depend_on_the_process() -> None:
     """Another interpreter with another hash seed mints the same."""
     code = (
-        "from fleet.configuration.catalogue import load_catalogue; from fleet.geography.cities import *; from fleet.identity.minting import Mint;"
-        "cities = choose_from(read_cities(), Filters(number_of_cities=10));"
-        "print(Mint(7, cities, load_catalogue().sensor_type('environmental')).identity(5))"
+        "from fleet.configuration.catalogue import load_catalogue; from fleet.geography.cities import *; from fleet.identity.minting import IdentityGenerator;"
+        "cities = filter_cities(read_cities(), CityFilters(number_of_cities=10));"
+        "print(IdentityGenerator(7, cities, load_catalogue().sensor_type('environmental')).generate(5))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(ROOT)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -88,7 +88,7 @@ def test_an_identity_does_not_depend_on_the_process() -> None:
 
 def test_seeds_and_numbers_tell_identities_apart() -> None:
     """Another seed changes every field that is drawn, for some sensor; no two instance ids or serials are alike."""
-    others = [replace(MINT, seed=8).identity(number) for number in range(1, 101)]
+    others = [replace(GENERATOR, seed=8).generate(number) for number in range(1, 101)]
 
     assert not {sensor.sensor_id for sensor in MANY} & {sensor.sensor_id for sensor in others}
     assert len({sensor.identity.instance_id for sensor in MANY}) == len(MANY)
@@ -99,7 +99,7 @@ def test_ids_are_letters_of_the_city_and_six_digits() -> None:
     """Each id fits its city and is given once."""
     for sensor in MANY:
         assert sensor.city is not None
-        assert re.fullmatch(letters(sensor.city) + r"_\d{6}", sensor.sensor_id)
+        assert re.fullmatch(city_code(sensor.city) + r"_\d{6}", sensor.sensor_id)
     assert len({sensor.sensor_id[-6:] for sensor in MANY}) == len(MANY)
 
 
@@ -107,18 +107,18 @@ def test_a_shuffle_gives_every_number_once() -> None:
     """The six digits are a permutation of all that there are, and a different one for another seed."""
     # Distinct for a stretch of it; that the network is a bijection holds for any round function.
     numbers = range(20_000)
-    digits = [shuffled(number, 1, "id") for number in numbers]
+    digits = [permute(number, 1, "id") for number in numbers]
 
     assert len(set(digits)) == len(digits)
-    assert 0 <= min(digits) < max(digits) < SPAN
-    assert digits[:9] != [shuffled(number, 2, "id") for number in range(9)]
+    assert 0 <= min(digits) < max(digits) < NUMBER_COUNT
+    assert digits[:9] != [permute(number, 2, "id") for number in range(9)]
     assert abs(np.corrcoef(numbers, digits)[0, 1]) < 0.03
 
 
 def test_a_taken_id_is_never_given() -> None:
     """A given id makes the mint draw another one, and changes nothing else of the sensor."""
     taken = {MANY[0].sensor_id}
-    sensor = MINT.identity(1, taken)
+    sensor = GENERATOR.generate(1, taken)
 
     assert sensor.sensor_id not in taken
     assert sensor.sensor_id[:4] == "BEI_"
@@ -127,12 +127,12 @@ def test_a_taken_id_is_never_given() -> None:
 
 def test_a_prefix_counts() -> None:
     """With a prefix the id is the sensor's number in six digits; all else is as without; a taken one is passed by."""
-    mint = replace(MINT, prefix="PLANT")
+    generator = replace(GENERATOR, prefix="PLANT")
 
-    assert mint.identity(7).sensor_id == "PLANT_000007"
-    assert mint.identity(1_234_567).sensor_id == "PLANT_1234567"
-    assert mint.identity(7, {"PLANT_000007", "PLANT_000008"}).sensor_id == "PLANT_000009"
-    assert replace(mint.identity(7).identity, sensor_id=MANY[6].sensor_id) == MANY[6].identity
+    assert generator.generate(7).sensor_id == "PLANT_000007"
+    assert generator.generate(1_234_567).sensor_id == "PLANT_1234567"
+    assert generator.generate(7, {"PLANT_000007", "PLANT_000008"}).sensor_id == "PLANT_000009"
+    assert replace(generator.generate(7).identity, sensor_id=MANY[6].sensor_id) == MANY[6].identity
 
 
 def test_cities_are_chosen_by_population() -> None:
@@ -143,17 +143,17 @@ def test_cities_are_chosen_by_population() -> None:
 
 def test_a_city_without_people_is_never_chosen() -> None:
     ghost = City("Ghost", "XX", "", 0.0, 0.0, 0, "UTC")
-    mint = replace(MINT, cities=(ghost, CITIES[0]._replace(population=1), ghost))
+    generator = replace(GENERATOR, cities=(ghost, CITIES[0]._replace(population=1), ghost))
 
-    assert {mint.identity(number).city for number in range(200)} == {"Shanghai"}
+    assert {generator.generate(number).city for number in range(200)} == {"Shanghai"}
 
 
 def test_sensors_are_scattered_around_their_city() -> None:
     """Within the radius, evenly: the mean of the squared distance is half the radius squared."""
     home = City("Reykjavík", "IS", "", 64.1355, -21.8954, 1, "Atlantic/Reykjavik")
-    mint = replace(MINT, cities=(home,), gps_variation=1000.0)
+    generator = replace(GENERATOR, cities=(home,), gps_variation=1000.0)
     places = np.array(
-        [(who.latitude, who.longitude) for who in (mint.identity(number).identity for number in range(2000))]
+        [(who.latitude, who.longitude) for who in (generator.generate(number).identity for number in range(2000))]
     )
     metres = np.radians(places - (home.latitude, home.longitude)) * 6_371_008.8 * (1, np.cos(np.radians(64.1355)))
     area = (metres**2).sum(axis=1) / 1000.0**2
@@ -182,18 +182,18 @@ def test_the_hardware_is_of_one_piece() -> None:
 
 def test_given_hardware_is_kept() -> None:
     """What the configuration gives is taken; a model alone brings its manufacturer along."""
-    mint = replace(MINT, model="AirData-Plus", firmware_version="2.1")
-    makers = {mint.identity(number).identity.manufacturer for number in range(20)}
-    models = {replace(MINT, manufacturer="MonitorPro").identity(n).identity.model for n in range(100)}
+    generator = replace(GENERATOR, model="AirData-Plus", firmware_version="2.1")
+    makers = {generator.generate(number).identity.manufacturer for number in range(20)}
+    models = {replace(GENERATOR, manufacturer="MonitorPro").generate(n).identity.model for n in range(100)}
 
     assert makers == {"DataLogger"}
-    assert mint.identity(1).identity.firmware_version == "2.1"
+    assert generator.generate(1).identity.firmware_version == "2.1"
     assert models == set(KIND.models["MonitorPro"])
 
 
 def test_hardware_that_nobody_makes_is_a_user_error() -> None:
     with pytest.raises(UserError, match=r"^no environmental sensor is a 'SensorTech AirData-Plus'; there are Sensor"):
-        replace(MINT, manufacturer="SensorTech", model="AirData-Plus").identity(1)
+        replace(GENERATOR, manufacturer="SensorTech", model="AirData-Plus").generate(1)
 
 
 def test_units_are_made_before_they_are_installed() -> None:
@@ -221,17 +221,17 @@ def test_units_are_put_up_as_their_deployment_allows() -> None:
 
 def test_the_fingerprint_knows_every_setting_but_the_seed() -> None:
     others = [
-        replace(MINT, cities=CITIES[:9]),
-        replace(MINT, gps_variation=50.0),
-        replace(MINT, prefix="P"),
-        replace(MINT, manufacturer="SensorTech"),
-        replace(MINT, model="AirData-Plus"),
-        replace(MINT, firmware_version="2.1"),
-        replace(MINT, sensor_type=load_catalogue().sensor_type("temperature_vibration")),
+        replace(GENERATOR, cities=CITIES[:9]),
+        replace(GENERATOR, gps_variation=50.0),
+        replace(GENERATOR, prefix="P"),
+        replace(GENERATOR, manufacturer="SensorTech"),
+        replace(GENERATOR, model="AirData-Plus"),
+        replace(GENERATOR, firmware_version="2.1"),
+        replace(GENERATOR, sensor_type=load_catalogue().sensor_type("temperature_vibration")),
     ]
 
-    assert len({mint.settings for mint in (MINT, *others)}) == 8
-    assert replace(MINT, seed=8).settings == MINT.settings
+    assert len({generator.settings_fingerprint for generator in (GENERATOR, *others)}) == 8
+    assert replace(GENERATOR, seed=8).settings_fingerprint == GENERATOR.settings_fingerprint
 
 
 @pytest.mark.parametrize(
@@ -249,19 +249,19 @@ def test_the_fingerprint_knows_every_setting_but_the_seed() -> None:
     ],
 )
 def test_cities_are_spelled_in_three_capitals(name: str, expected: str) -> None:
-    assert expected == letters(name)
+    assert expected == city_code(name)
 
 
 def test_every_packaged_city_has_a_good_id() -> None:
     for city in read_cities():
-        assert re.fullmatch("[A-Z]{3}", letters(city.name)), city.name
+        assert re.fullmatch("[A-Z]{3}", city_code(city.name)), city.name
 
 
 def test_addresses_are_those_of_the_place() -> None:
     """In the United States with the state, elsewhere with the country's code."""
     denver = City("Denver", "US", "CO", 0.0, 0.0, 1, "UTC")
 
-    assert address(denver) == "Denver, CO, USA"
-    assert address(denver._replace(name="Leeds", country="GB", admin1="ENG")) == "Leeds, GB"
-    assert address(denver._replace(name="Ponce", country="US", admin1="")) == "Ponce, US"
-    assert address(denver._replace(name="Atlantis", country="")) == "Atlantis"
+    assert city_address(denver) == "Denver, CO, USA"
+    assert city_address(denver._replace(name="Leeds", country="GB", admin1="ENG")) == "Leeds, GB"
+    assert city_address(denver._replace(name="Ponce", country="US", admin1="")) == "Ponce, US"
+    assert city_address(denver._replace(name="Atlantis", country="")) == "Atlantis"

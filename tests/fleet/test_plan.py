@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from fleet.configuration.config import Config, Given, load_config
+from fleet.configuration.config import Config, SourcedValue, load_config
 from fleet.errors import UserError
-from fleet.running.beginning import microseconds
-from fleet.running.plan import Plan, Planner, asked_rate, place
+from fleet.running.beginning import iso_to_microseconds
+from fleet.running.plan import Plan, Planner, assign_workers, target_rate
 from fleet.storage.data_directory import DataDirectory
-from worker.schedule import SECOND
+from worker.schedule import SECOND_US
 
 START = "2026-01-01T00:00:00Z"
-NEW_YEAR = 1_767_225_600 * SECOND
+NEW_YEAR = 1_767_225_600 * SECOND_US
 
 
 def config(**values: object) -> Config:
     """The packaged config, changed: `replicas__count=3` is `replicas.count`."""
-    return load_config(None, {}, {key.replace("__", "."): Given(value, key) for key, value in values.items()})
+    return load_config(None, {}, {key.replace("__", "."): SourcedValue(value, key) for key, value in values.items()})
 
 
 def planner(data: Path, **values: object) -> Planner:
@@ -29,8 +29,8 @@ def planner(data: Path, **values: object) -> Planner:
 def planned(data: Path, **values: object) -> Plan:
     """A first plan whose record is kept, as that of a fleet that ran."""
     data.mkdir(exist_ok=True)
-    plan = planner(data, **values).first()
-    DataDirectory(data).write_record(plan.record)
+    plan = planner(data, **values).initial_plan()
+    DataDirectory(data).write_manifest(plan.record)
     return plan
 
 
@@ -54,11 +54,11 @@ def test_each_layout_has_its_databases(tmp_path: Path) -> None:
 
 def test_places_are_kept() -> None:
     """Those who were there stay where their data is; newcomers follow; a pack that is full is never reopened."""
-    assert (("A", "A"), ("B", "B")) == place((), ["A", "B"], "own", 1)
-    first = place((), ["A", "B", "C"], "packed", 2)
+    assert (("A", "A"), ("B", "B")) == assign_workers((), ["A", "B"], "own", 1)
+    first = assign_workers((), ["A", "B", "C"], "packed", 2)
     assert (("A", "pack_0000"), ("B", "pack_0000"), ("C", "pack_0001")) == first
 
-    later = place(first, ["C", "D", "A"], "packed", 2)
+    later = assign_workers(first, ["C", "D", "A"], "packed", 2)
 
     assert (*first, ("D", "pack_0002")) == later
 
@@ -69,9 +69,9 @@ def test_a_start_is_kept_over_runs(tmp_path: Path) -> None:
     second = planned(tmp_path)
 
     assert NEW_YEAR == first.run.start_us == second.record.start_us
-    assert 0 <= second.run.start_us - NEW_YEAR < 60 * SECOND
+    assert 0 <= second.run.start_us - NEW_YEAR < 60 * SECOND_US
     assert second.run.start_us - NEW_YEAR == pytest.approx(
-        (second.run.origin_ns - first.run.origin_ns) / 1000, abs=SECOND
+        (second.run.origin_ns - first.run.origin_ns) / 1000, abs=SECOND_US
     )
     assert second.run.number > first.run.number
     assert (7, first.record.sensors) == (second.record.seed, second.record.sensors)
@@ -91,16 +91,16 @@ def test_contradictions_are_refused(values: dict[str, object], told: str, tmp_pa
     planned(tmp_path, simulation__start=START, simulation__seed=7)
 
     with pytest.raises(UserError, match=told) as refused:
-        planner(tmp_path, **values).first()
+        planner(tmp_path, **values).initial_plan()
 
     assert "another --data directory" in str(refused.value)
-    planner(tmp_path, simulation__seed=7, simulation__start="2026-01-01T01:00:00+01:00").first()
+    planner(tmp_path, simulation__seed=7, simulation__start="2026-01-01T01:00:00+01:00").initial_plan()
 
 
 def test_scaling_up_joins_the_grid(tmp_path: Path) -> None:
     """Newcomers begin at the next due time of the fleet's grid, the others' specs are the very same."""
     subject = planner(tmp_path, replicas__count=2, simulation__start=START, simulation__readings_per_second=3)
-    plan = subject.first()
+    plan = subject.initial_plan()
 
     wider = subject.scaled(plan, 4, plan.run.origin_ns + 1_100_000_000)
 
@@ -109,13 +109,13 @@ def test_scaling_up_joins_the_grid(tmp_path: Path) -> None:
     assert NEW_YEAR + 1_333_333 == newcomer.start_us
     assert plan.run.origin_ns + 1_333_333_000 == newcomer.origin_ns
     assert plan.run == wider.run
-    assert asked_rate(wider.members) == 12
+    assert target_rate(wider.members) == 12
 
 
 def test_scaling_down_and_up_again(tmp_path: Path) -> None:
     """Who leaves is remembered, and has the same row and database when it comes back."""
     subject = planner(tmp_path, replicas__count=3)
-    plan = subject.first()
+    plan = subject.initial_plan()
     now = plan.run.origin_ns + 10**9
 
     fewer = subject.scaled(plan, 1, now)
@@ -131,4 +131,4 @@ def test_scaling_down_and_up_again(tmp_path: Path) -> None:
 )
 def test_times_without_an_offset_are_utc(moment: str) -> None:
     """Microseconds since 1970, exactly."""
-    assert NEW_YEAR == microseconds(moment)
+    assert NEW_YEAR == iso_to_microseconds(moment)

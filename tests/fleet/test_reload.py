@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleet.storage.interventions import Interventions
-from tests.fleet.steered import Steered
+from tests.fleet.steered import InProcessFleet
 
 TWO = """
 replicas: {count: 2, prefix: S}
@@ -30,10 +30,10 @@ def _level() -> Iterator[None]:
 
 def started(
     folder: Path, text: str = TWO, environment: dict[str, str] | None = None, identities: Path | None = None
-) -> Steered:
+) -> InProcessFleet:
     """After its first look, at which the config is read once more."""
-    steered = Steered(folder, text, environment, identities)
-    assert [] == steered.look()
+    steered = InProcessFleet(folder, text, environment, identities)
+    assert [] == steered.check_files()
     return steered
 
 
@@ -43,7 +43,7 @@ def edit(path: Path, section: str, **values: object) -> None:
     path.write_text(json.dumps(document))
 
 
-def located(steered: Steered) -> list[str | None]:
+def located(steered: InProcessFleet) -> list[str | None]:
     return [sensor.identity.location for sensor in steered.sensors.values()]
 
 
@@ -52,14 +52,14 @@ def test_an_edit_beside_a_refused_one_is_taken(tmp_path: Path) -> None:
     steered = started(tmp_path)
     steered.file.write_text(TWO.replace("count: 2", "count: 90000"))
     edit(steered.identity(ONE), "location", address="Rome")
-    refused, taken = steered.look()
+    refused, taken = steered.check_files()
 
     assert refused.startswith("not reloaded: 90000 sensors are more than this run has room for")
     assert taken.startswith(f"reloaded: {ONE}: location: ")
     assert [refused.removeprefix("not reloaded: ")] == steered.problems
     assert "Rome" in located(steered)
     steered.file.write_text(TWO)
-    assert ([], []) == (steered.look(), steered.problems)
+    assert ([], []) == (steered.check_files(), steered.problems)
 
 
 def test_a_refused_identity_keeps_nothing_else_back(tmp_path: Path) -> None:
@@ -69,14 +69,14 @@ def test_a_refused_identity_keeps_nothing_else_back(tmp_path: Path) -> None:
     steered.file.write_text(strict.replace("second: 2", "second: 4"))
     edit(steered.identity(ONE), "device_info", firmware_version="77")
     edit(steered.identity(OTHER), "location", address="Rome")
-    refused, *taken = steered.look()
+    refused, *taken = steered.check_files()
 
     assert refused.startswith(f'not reloaded: {ONE}: firmware_version "77" is not one of the catalogue')
     assert ["reloaded: simulation.readings_per_second: 2 -> 4"] == taken[:1]
     assert ({"4"}, "Rome") == ({sensor.settings.rate for sensor in steered.sensors.values()}, located(steered)[1])
     assert 1 == len(steered.problems)
     edit(steered.identity(ONE), "device_info", firmware_version="2.5")
-    assert [f"reloaded: {ONE}: firmware_version: '1.4' -> '2.5'"] == steered.look()
+    assert [f"reloaded: {ONE}: firmware_version: '1.4' -> '2.5'"] == steered.check_files()
     assert [] == steered.problems
 
 
@@ -86,12 +86,12 @@ def test_what_a_full_disk_kept_back_is_taken_with_the_next_change(tmp_path: Path
     steered.directory.run.rename(tmp_path / "away")
     steered.file.write_text(TWO.replace("second: 2", "second: 4"))
     edit(steered.identity(ONE), "location", address="Rome")
-    assert {"not reloaded: the data directory cannot be written"} == {*steered.look()}
+    assert {"not reloaded: the data directory cannot be written"} == {*steered.check_files()}
     assert ["the data directory cannot be written"] == steered.problems
     (tmp_path / "away").rename(steered.directory.run)
     edit(steered.identity(OTHER), "location", address="Oslo")
 
-    assert 3 == len(steered.look())
+    assert 3 == len(steered.check_files())
     assert (["Rome", "Oslo"], []) == (located(steered), steered.problems)
     assert {"4"} == {sensor.settings.rate for sensor in steered.sensors.values()}
 
@@ -103,13 +103,13 @@ def test_what_is_overridden_is_not_told_as_taken(tmp_path: Path) -> None:
     config = "sensor: {location: Berlin}\n"
     steered = started(tmp_path, config, {"SENSOR_ID": "OVER"}, given)
     given.write_text(given.read_text().replace("Paris", "Rome"))
-    assert ([], None) == (steered.look(), steered.reload.report.changed_at)
+    assert ([], None) == (steered.check_files(), steered.reload.report.changed_at)
     given.write_text(given.read_text().replace("AllSense-Pro", "FactoryGuard-7000"))
-    assert ["reloaded: OVER: model: 'AllSense-Pro' -> 'FactoryGuard-7000'"] == steered.look()
+    assert ["reloaded: OVER: model: 'AllSense-Pro' -> 'FactoryGuard-7000'"] == steered.check_files()
     assert ["Berlin"] == located(steered)
     steered.file.write_text("version: 2\n")
 
-    assert ["reloaded: sensor.location: 'Berlin' -> nothing"] == steered.look()
+    assert ["reloaded: sensor.location: 'Berlin' -> nothing"] == steered.check_files()
     assert ["Rome"] == located(steered)
 
 
@@ -118,17 +118,17 @@ def test_a_single_identity_that_is_wrong_is_told_until_it_is_mended(tmp_path: Pa
     given.write_text('{"id": "OWN", "timezone": "UTC"}')
     steered = started(tmp_path, "version: 2", identities=given)
     given.write_text("{")
-    assert 1 == len(steered.look()) == len(steered.problems)
+    assert 1 == len(steered.check_files()) == len(steered.problems)
     given.write_text('{"id": "OWN", "timezone": "UTC", "location": "Rome"}')
 
-    assert ["reloaded: OWN: location: nothing -> 'Rome'"] == steered.look()
+    assert ["reloaded: OWN: location: nothing -> 'Rome'"] == steered.check_files()
     assert [] == steered.problems
 
 
 CATALOGUE = "environmental: {firmware: {'1.4': {std_dev: {temperature: %s}}}}\n"
 
 
-def deviations(steered: Steered) -> set[float]:
+def deviations(steered: InProcessFleet) -> set[float]:
     return {sensor.settings.channels[0].std_dev for sensor in steered.sensors.values()}
 
 
@@ -139,10 +139,10 @@ def test_the_catalogue_is_taken_as_the_config_is(tmp_path: Path) -> None:
     steered = started(tmp_path, TWO + "catalogue: mine.yaml\n")
     (before,) = deviations(steered)
     catalogue.write_text(CATALOGUE % 3)
-    steered.helm.intervene(Interventions(probabilities={ONE: 0.5}))
+    steered.reconciler.change_interventions(Interventions(probabilities={ONE: 0.5}))
     assert {before} == deviations(steered)
 
-    assert ["reloaded: catalogue.environmental.firmware.1.4.std_dev.temperature: 1 -> 3"] == steered.look()
+    assert ["reloaded: catalogue.environmental.firmware.1.4.std_dev.temperature: 1 -> 3"] == steered.check_files()
     assert {3 * before} == deviations(steered)
 
 
@@ -153,18 +153,18 @@ def test_a_catalogue_that_is_wrong_or_gone_changes_nothing(tmp_path: Path) -> No
     steered = started(tmp_path, TWO + "catalogue: mine.yaml\n")
     before = deviations(steered)
     catalogue.write_text(CATALOGUE % "much")
-    (line,) = steered.look()
+    (line,) = steered.check_files()
     assert (
         f"not reloaded: {catalogue}:1:59: environmental.firmware.1.4.std_dev.temperature: much is not a number" in line
     )
     catalogue.unlink()
-    (line,) = steered.look()
+    (line,) = steered.check_files()
     assert line.startswith(f"not reloaded: {steered.file}:5:12: catalogue: mine.yaml does not exist")
-    steered.helm.intervene(Interventions(probabilities={ONE: 0.5}))
+    steered.reconciler.change_interventions(Interventions(probabilities={ONE: 0.5}))
     assert before == deviations(steered)
     catalogue.write_text(CATALOGUE % 1)
 
-    assert ([], []) == (steered.look(), steered.problems)
+    assert ([], []) == (steered.check_files(), steered.problems)
 
 
 def test_identities_and_catalogue_are_taken_together(tmp_path: Path) -> None:
@@ -176,5 +176,5 @@ def test_identities_and_catalogue_are_taken_together(tmp_path: Path) -> None:
     catalogue.write_text((CATALOGUE % 1).replace("'1.4'", "'77': {multiplier: 2}, '1.4'"))
     edit(steered.identity(ONE), "device_info", firmware_version="77")
 
-    assert f"reloaded: {ONE}: firmware_version: '1.4' -> '77'" == steered.look()[-1]
+    assert f"reloaded: {ONE}: firmware_version: '1.4' -> '77'" == steered.check_files()[-1]
     assert [] == steered.problems

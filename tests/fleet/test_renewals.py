@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet.running.renewals import Renewals
+from fleet.running.renewals import DatabaseReplacedEvents
 from fleet.storage.roster import Member
-from worker.board import Board
+from worker.board import Scoreboard
 from worker.spec import Identity
 
 
 def test_each_renewal_is_told_once(tmp_path: Path) -> None:
     """A database that many sensors share is named once."""
-    board, told = Board.create(tmp_path / "board", 4), []
+    scoreboard, told = Scoreboard.create(tmp_path / "board", 4), []
     homes = {"A": "a.db", "B": "pack.db", "C": "pack.db"}
     members = [
         Member(row, sensor, 1.0, tmp_path / home, tmp_path / "log", (), Identity(sensor))
         for row, (sensor, home) in enumerate(homes.items())
     ]
-    look = Renewals(board, lambda: members, lambda *words: told.append(words))
+    look = DatabaseReplacedEvents(scoreboard, lambda: members, lambda *words: told.append(words))
     look()
     assert [] == told
 
-    board.rows["renewals"][1:3] += 1
+    scoreboard.rows["renewals"][1:3] += 1
     look()
     look()
     assert [("B (and 1 more)", "pack.db was damaged, deleted or replaced: it is begun anew")] == told
 
-    board.rows["renewals"][0] += 1
+    scoreboard.rows["renewals"][0] += 1
     look()
     assert ("A", "a.db was damaged, deleted or replaced: it is begun anew") == told[1]

@@ -13,8 +13,8 @@ import pytest
 from fleet.errors import UserError
 from fleet.identity.files import set_firmware
 from fleet.identity.identities import read_identity
-from fleet.running.rollout import Rollout, read
-from tests.fleet.steered import Steered
+from fleet.running.rollout import Rollout, read_rollout
+from tests.fleet.steered import InProcessFleet
 
 THREE = """
 replicas: {count: 3, prefix: S}
@@ -26,8 +26,8 @@ def test_steps_add_up_to_the_share() -> None:
     """Exactly, and not beyond it."""
     rollout = Rollout("2.5", share=0.7, step=0.3, every=60)
 
-    assert [0, Fraction("0.3"), Fraction("0.6"), Fraction("0.7")] == [rollout.reached(steps) for steps in range(4)]
-    assert [False, False, False, True] == [Rollout("2.5", 0.7, 0.3, 60, steps).over for steps in range(4)]
+    assert [0, Fraction("0.3"), Fraction("0.6"), Fraction("0.7")] == [rollout.share_after(steps) for steps in range(4)]
+    assert [False, False, False, True] == [Rollout("2.5", 0.7, 0.3, 60, steps).finished for steps in range(4)]
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_steps_add_up_to_the_share() -> None:
 def test_a_damaged_record_is_no_roll_out(tmp_path: Path, text: str) -> None:
     (tmp_path / "rollout.json").write_text(text)
 
-    assert None is read(tmp_path / "rollout.json")
-    assert None is read(tmp_path / "none.json")
+    assert None is read_rollout(tmp_path / "rollout.json")
+    assert None is read_rollout(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_one_that_is_under_way_is_read_as_it_was_written(tmp_path: Path) -> None
     kept = Rollout("2.5", 0.7, 0.3, 60.0, 2)
     (tmp_path / "rollout.json").write_text(json.dumps(asdict(kept)))
 
-    assert kept == read(tmp_path / "rollout.json")
+    assert kept == read_rollout(tmp_path / "rollout.json")
 
 
 def test_who_has_no_file_is_named(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_replaced_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("without", ["S_000001", "S_000002", "S_000003"])
 def test_one_that_is_refused_does_not_happen(tmp_path: Path, without: str) -> None:
     """Not later, not in part, and it is in nobody's way."""
-    steered = Steered(tmp_path, THREE)
+    steered = InProcessFleet(tmp_path, THREE)
     away = tmp_path / "away.json"
     steered.identity(without).rename(away)
     with pytest.raises(UserError, match=f'no file with the identity of "{without}"'):
@@ -122,7 +122,7 @@ def test_one_that_is_refused_does_not_happen(tmp_path: Path, without: str) -> No
 
 
 def test_a_step_that_fails_is_taken_when_the_next_is_due(tmp_path: Path) -> None:
-    steered = Steered(tmp_path, THREE)
+    steered = InProcessFleet(tmp_path, THREE)
     steered.rollouts.start(Rollout("2.5", share=1, step=0.4, every=60))
     steered.planner.identities.rename(tmp_path / "away")
     steered.now = 60
@@ -130,7 +130,7 @@ def test_a_step_that_fails_is_taken_when_the_next_is_due(tmp_path: Path) -> None
         steered.rollouts()
     (tmp_path / "away").rename(steered.planner.identities)
     steered.rollouts()
-    told = [line for line in steered.told if line.startswith("roll-out:")]
+    told = [line for line in steered.events if line.startswith("roll-out:")]
     assert (1, ["1.4", "2.5", "2.5"]) == (len(told), sorted(map(str, steered.firmware().values())))
     steered.now = 120
     steered.rollouts()
@@ -140,7 +140,7 @@ def test_a_step_that_fails_is_taken_when_the_next_is_due(tmp_path: Path) -> None
 
 def test_a_record_that_cannot_be_removed_ends_nothing(tmp_path: Path) -> None:
     """It is the disk's trouble, not the fleet's."""
-    steered = Steered(tmp_path, THREE)
+    steered = InProcessFleet(tmp_path, THREE)
     (steered.directory.rollout / "x").mkdir(parents=True)
     steered.rollouts.start(Rollout("2.5", share=1, step=1, every=60))
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fleet.geography.scatter import EARTH_RADIUS, scattered
+from fleet.geography.scatter import EARTH_RADIUS_METRES, scatter_point
 
 POINTS = 20_000
 PLACES = {
@@ -16,25 +16,25 @@ PLACES = {
     "north pole": (90.0, 0.0),
     "near the south pole": (-89.9999, 20.0),
 }
-Floats = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
 
-def cloud(place: tuple[float, float], radius: float) -> Floats:
+def cloud(place: tuple[float, float], radius: float) -> FloatArray:
     draws = np.random.default_rng(7).random((POINTS, 2))
-    return np.array([scattered(*place, radius, area, turn) for area, turn in draws.tolist()])
+    return np.array([scatter_point(*place, radius, area, turn) for area, turn in draws.tolist()])
 
 
-def polar(place: tuple[float, float], points: Floats) -> tuple[Floats, Floats]:
+def polar(place: tuple[float, float], points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Distance (haversine) in metres and bearing as a share of the circle, from the place to each point."""
     phi, lam = np.radians(place)
     phis, lams = np.radians(points).T
     half = np.sin((phis - phi) / 2) ** 2 + np.cos(phi) * np.cos(phis) * np.sin((lams - lam) / 2) ** 2
     east = np.sin(lams - lam) * np.cos(phis)
     north = np.cos(phi) * np.sin(phis) - np.sin(phi) * np.cos(phis) * np.cos(lams - lam)
-    return 2 * EARTH_RADIUS * np.arcsin(np.sqrt(half)), np.arctan2(east, north) / (2 * np.pi) % 1
+    return 2 * EARTH_RADIUS_METRES * np.arcsin(np.sqrt(half)), np.arctan2(east, north) / (2 * np.pi) % 1
 
 
-def unevenness(shares: Floats) -> float:
+def unevenness(shares: FloatArray) -> float:
     """The Kolmogorov-Smirnov statistic against the uniform distribution, times the root of the sample's size.
 
     Exceeds 1.95 by chance once in a thousand.
@@ -63,7 +63,7 @@ def test_a_cap_as_wide_as_a_continent_is_still_even() -> None:
     """On a sphere it is the cap's area that is uniform, sin^2 of half the angle, not the square of the distance."""
     radius = 8_000_000.0
     distances, _ = polar((64.0, -21.0), cloud((64.0, -21.0), radius))
-    area = np.sin(distances / EARTH_RADIUS / 2) ** 2 / np.sin(radius / EARTH_RADIUS / 2) ** 2
+    area = np.sin(distances / EARTH_RADIUS_METRES / 2) ** 2 / np.sin(radius / EARTH_RADIUS_METRES / 2) ** 2
 
     assert unevenness(area) < 1.95
     assert unevenness((distances / radius) ** 2) > 1.95
@@ -91,4 +91,4 @@ def test_coordinates_stay_on_the_map() -> None:
 
 
 def test_no_scatter_is_the_place_itself() -> None:
-    assert scattered(64.1355, -21.8954, 0.0, 0.7, 0.3) == (64.1355, -21.8954)
+    assert scatter_point(64.1355, -21.8954, 0.0, 0.7, 0.3) == (64.1355, -21.8954)

@@ -8,14 +8,14 @@ import pytest
 
 from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import Config, load_config, to_yaml
-from fleet.configuration.scenario import stages
+from fleet.configuration.scenario import scenario_stages
 from fleet.configuration.settings import settings_for
 from fleet.errors import UserError
-from fleet.packaged import packaged
+from fleet.packaged import resource_path
 from fleet.running.plan import Planner
 from fleet.storage.data_directory import DataDirectory
 from tests.worker.samples import IDENTITY
-from worker.schedule import SECOND
+from worker.schedule import SECOND_US
 from worker.spec import Identity, Settings
 
 WORSENING = """
@@ -35,7 +35,7 @@ def loaded(folder: Path, text: str) -> Config:
 
 
 def staged(config: Config, identity: Identity = IDENTITY) -> list[tuple[int, Settings]]:
-    return [(after_us, settings_for(stage, load_catalogue(), identity)) for after_us, stage in stages(config)]
+    return [(after_us, settings_for(stage, load_catalogue(), identity)) for after_us, stage in scenario_stages(config)]
 
 
 def test_each_step_has_what_the_ones_before_it_changed(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_each_step_has_what_the_ones_before_it_changed(tmp_path: Path) -> None:
     config = loaded(tmp_path, WORSENING)
     (first, worse), (second, warm), (third, slow) = staged(config)
 
-    assert [5400 * SECOND, 7200 * SECOND, 86_400 * SECOND] == [first, second, third]
+    assert [5400 * SECOND_US, 7200 * SECOND_US, 86_400 * SECOND_US] == [first, second, third]
     kinds = {spec.kind: spec for spec in worse.anomalies}
     assert (3.0, "seconds") == (kinds["spike"].duration, kinds["spike"].unit)
     assert 0.3 == dict(kinds["noise"].parameters)["factor"]
@@ -104,16 +104,16 @@ def test_what_is_wrong_with_a_step_has_its_place(tmp_path: Path, steps: str, com
 
 def test_the_example_of_decay(tmp_path: Path) -> None:
     """1 % at first, 5 % after an hour, 10 % after two, 25 % after three: told to each sensor from the start."""
-    config = load_config(packaged("sensor-decay.yaml"))
+    config = load_config(resource_path("sensor-decay.yaml"))
     assert [(1, 0.05), (2, 0.10), (3, 0.25)] == [
-        (after_us / 3600 / SECOND, stage.anomalies.probability) for after_us, stage in stages(config)
+        (after_us / 3600 / SECOND_US, stage.anomalies.probability) for after_us, stage in scenario_stages(config)
     ]
     tmp_path.mkdir(exist_ok=True)
-    plan = Planner(config, DataDirectory(tmp_path), None).first()
+    plan = Planner(config, DataDirectory(tmp_path), None).initial_plan()
 
     for worker in plan.workers:
         (sensor,) = worker.sensors
-        begun = [(stage.at_us - plan.record.start_us) / 3600 / SECOND for stage in sensor.stages]
+        begun = [(stage.at_us - plan.record.start_us) / 3600 / SECOND_US for stage in sensor.stages]
         shares = [sum(spec.share for spec in told.anomalies) for told in (sensor.settings, sensor.stages[-1].settings)]
         assert [1, 2, 3] == begun
         assert 25 * shares[0] == pytest.approx(shares[1])

@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
-from fleet.web.server import THREADS
-from tests.fleet.staged import Staged
+from fleet.web.server import WORKER_THREADS
+from tests.fleet.staged import StagedFleet
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +34,7 @@ serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]
 class Served:
     """A server process for a staged fleet; `lifeline` is the supervisor's end."""
 
-    def __init__(self, staged: Staged) -> None:
+    def __init__(self, staged: StagedFleet) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
         theirs, self.lifeline = socket.socketpair()
@@ -80,7 +80,7 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    staged = Staged(tmp_path / "data")
+    staged = StagedFleet(tmp_path / "data")
     staged.write(0, 5)
     served = Served(staged)
     try:
@@ -110,7 +110,7 @@ def test_it_ends_with_its_supervisor(served: Served) -> None:
 
 def test_a_client_that_does_not_read_cannot_keep_it(tmp_path: Path) -> None:
     """What it has not taken is left behind."""
-    served = Served(Staged(tmp_path / "data", 2000))
+    served = Served(StagedFleet(tmp_path / "data", 2000))
     served.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # handed on to every connection
     try:
         with socket.socket() as client:
@@ -153,7 +153,7 @@ def test_idle_connections_keep_nobody_waiting(served: Served) -> None:
 
 def test_a_server_that_is_replaced_loses_no_client(tmp_path: Path) -> None:
     """While there is no server, connections wait in the queue of the parent's socket."""
-    served = Served(Staged(tmp_path / "data"))
+    served = Served(StagedFleet(tmp_path / "data"))
     try:
         assert {"status": "alive"} == served.get("/livez")  # sent before the process had started to listen
     finally:
@@ -190,7 +190,7 @@ def test_a_body_is_no_request(served: Served, header: bytes) -> None:
 
 
 def test_unhealthy_is_a_503(tmp_path: Path) -> None:
-    staged = Staged(tmp_path / "data")
+    staged = StagedFleet(tmp_path / "data")
     staged.set(0, "failed", "gave up")
     served = Served(staged)
     try:
@@ -218,4 +218,4 @@ def test_threads_are_bounded(served: Served) -> None:
         for _ in range(60):
             clients.enter_context(served.connect()).sendall(b"GET /workers HTTP/1.1\r\n")
 
-        assert psutil.Process(served.process.pid).num_threads() <= THREADS + 4  # the main one and cheroot's own
+        assert psutil.Process(served.process.pid).num_threads() <= WORKER_THREADS + 4  # the main one and cheroot's own

@@ -14,7 +14,7 @@ import pytest
 from fleet.configuration.catalogue import Catalogue, load_catalogue
 from fleet.configuration.config import Config, load_config
 from fleet.configuration.settings import decimals_for, fleet_settings, settings_for
-from worker.anomalies import build
+from worker.anomalies import build_anomaly
 from worker.spec import AnomalySpec, Channel, Identity, Settings
 
 CATALOGUE = load_catalogue()
@@ -196,7 +196,7 @@ def test_the_worker_knows_every_parameter(identity: Identity, tmp_path: Path) ->
     """Each kind that a sensor is told can be built from what it is told."""
     told = settings(tmp_path, "", identity)
 
-    assert [spec.kind for spec in told.anomalies] == [build(spec).name for spec in told.anomalies]
+    assert [spec.kind for spec in told.anomalies] == [build_anomaly(spec).name for spec in told.anomalies]
 
 
 def test_channels_are_those_of_the_profile(tmp_path: Path) -> None:

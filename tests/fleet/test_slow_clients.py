@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from fleet.control.commands import Scale
-from fleet.web.connections import HEADER_BYTES, MOST_CONNECTIONS, MOST_UNSENT, TIMEOUT
-from fleet.web.server import THREADS
-from tests.fleet.sites import JSON, Site, read
+from fleet.web.connections import MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_UNSENT_BYTES, TIMEOUT_SECONDS
+from fleet.web.server import WORKER_THREADS
+from tests.fleet.sites import JSON, ServerProcess, read
 
 pytestmark = pytest.mark.thorough
 
 LARGE = 100_000_000
 
 
-def test_a_large_body_is_not_read(site: Site) -> None:
+def test_a_large_body_is_not_read(site: ServerProcess) -> None:
     """Of 100 MB not even the beginning; nor one of which nobody says how long it is."""
     head = f"POST /api/scale HTTP/1.1\r\nHost: {site.host}\r\nContent-Type: {JSON}\r\n"
     head += f"Authorization: Bearer {site.token}\r\n"
@@ -41,7 +41,7 @@ def test_a_large_body_is_not_read(site: Site) -> None:
                     client.sendall(b"x" * 1000)
             assert status == read(client)[9:12], more
         assert site.healthy() < 1
-    assert [] == site.done
+    assert [] == site.commands
 
 
 WORDS: dict[str, Callable[[int], bytes]] = {
@@ -53,9 +53,9 @@ WORDS: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_a_thousand_who_do_not_finish_keep_nobody_waiting(site: Site, words: str) -> None:
+def test_a_thousand_who_do_not_finish_keep_nobody_waiting(site: ServerProcess, words: str) -> None:
     """Health is told within a second throughout, and of too many the oldest go."""
-    assert MOST_CONNECTIONS < 1000
+    assert MAX_CONNECTIONS < 1000
     with ExitStack() as clients:
         for number in range(1000):
             client = clients.enter_context(site.connect())
@@ -65,10 +65,10 @@ def test_a_thousand_who_do_not_finish_keep_nobody_waiting(site: Site, words: str
                 assert site.healthy() < 1
         assert site.healthy() < 1
     assert site.healthy() < 1
-    assert [] == site.done
+    assert [] == site.commands
 
 
-def test_a_request_may_arrive_in_pieces(site: Site) -> None:
+def test_a_request_may_arrive_in_pieces(site: ServerProcess) -> None:
     """Byte by byte, and two at once: each is answered once it is whole."""
     body = b'{"count": 5}'
     head = f"POST /api/scale HTTP/1.1\r\nHost: {site.host}\r\nContent-Type: {JSON}\r\nConnection: close\r\n"
@@ -78,7 +78,7 @@ def test_a_request_may_arrive_in_pieces(site: Site) -> None:
         for number in range(len(whole)):
             client.sendall(whole[number : number + 1])
         assert b"200" == read(client)[9:12]
-    assert [5] == [command.count for command in site.done if isinstance(command, Scale)]
+    assert [5] == [command.count for command in site.commands if isinstance(command, Scale)]
     with site.connect() as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2 + b"GET /livez HTTP/1.1\r\n")
         answers = read(client)
@@ -88,9 +88,9 @@ def test_a_request_may_arrive_in_pieces(site: Site) -> None:
         assert b"alive" in b"".join(iter(lambda: read(client), b""))
 
 
-def test_a_head_without_end_is_refused(site: Site) -> None:
+def test_a_head_without_end_is_refused(site: ServerProcess) -> None:
     with site.connect() as client:
-        client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * HEADER_BYTES)
+        client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * MAX_HEADER_BYTES)
         assert b"413" == read(client)[9:12]
 
 
@@ -98,9 +98,9 @@ LIGHTS = b"GET /static/lights.bin.gz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture
-def large(tmp_path: Path) -> Iterator[Site]:
+def large(tmp_path: Path) -> Iterator[ServerProcess]:
     """A site whose answers are more than what its sockets hold."""
-    site = Site(tmp_path / "data", sensors=2000)
+    site = ServerProcess(tmp_path / "data", sensors=2000)
     site.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # handed on to every connection
     try:
         yield site
@@ -108,7 +108,7 @@ def large(tmp_path: Path) -> Iterator[Site]:
         site.close()
 
 
-def narrow(site: Site, said: bytes, buffer: int = 16384) -> socket.socket:
+def narrow(site: ServerProcess, said: bytes, buffer: int = 16384) -> socket.socket:
     """A client that has said something, and has room for little of the answer."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -133,18 +133,18 @@ def listed(answer: bytes) -> int | None:
     return len(json.loads(body)["workers"]) if len(body) == length else None
 
 
-def test_who_does_not_read_keeps_nobody_waiting(site: Site) -> None:
+def test_who_does_not_read_keeps_nobody_waiting(site: ServerProcess) -> None:
     """Three times as many as there are threads, each asking again and again and taking nothing: health is told within a
     second throughout."""
     with ExitStack() as clients:
-        for _ in range(3 * THREADS):
+        for _ in range(3 * WORKER_THREADS):
             clients.enter_context(narrow(site, LIGHTS * 200, buffer=1024))
         for _ in range(30):
             assert site.healthy() < 1
             time.sleep(0.05)
 
 
-def test_who_reads_slowly_gets_it_all(large: Site) -> None:
+def test_who_reads_slowly_gets_it_all(large: ServerProcess) -> None:
     """An answer that takes a client two seconds to read arrives whole."""
     with narrow(large, workers()) as client:
         pieces = []
@@ -154,13 +154,13 @@ def test_who_reads_slowly_gets_it_all(large: Site) -> None:
     assert 2000 == listed(b"".join(pieces))
 
 
-def test_of_too_much_that_nobody_takes_the_oldest_goes(large: Site) -> None:
+def test_of_too_much_that_nobody_takes_the_oldest_goes(large: ServerProcess) -> None:
     """So that those who do not read cannot fill the memory; who asked last still gets all of it."""
     with narrow(large, workers()) as client:
         size = len(rest(client))
     with ExitStack() as clients:
         waiting = []
-        for number in range(MOST_UNSENT // size + 20):
+        for number in range(MAX_UNSENT_BYTES // size + 20):
             client = clients.enter_context(narrow(large, workers(number)))
             waiting.append(client)
             assert client.recv(1)
@@ -169,7 +169,7 @@ def test_of_too_much_that_nobody_takes_the_oldest_goes(large: Site) -> None:
 
 
 @pytest.mark.slow
-def test_who_does_not_take_an_answer_is_cut_off(large: Site) -> None:
+def test_who_does_not_take_an_answer_is_cut_off(large: ServerProcess) -> None:
     """One that takes a little now and then may do so for a while, and not for as long as it likes."""
     with narrow(large, workers()) as client:
         begun, answer = time.monotonic(), client.recv(4000)
@@ -177,4 +177,4 @@ def test_who_does_not_take_an_answer_is_cut_off(large: Site) -> None:
             answer += more
             time.sleep(0.5)
     assert listed(answer) is None
-    assert TIMEOUT - 1 < time.monotonic() - begun < 3 * TIMEOUT
+    assert TIMEOUT_SECONDS - 1 < time.monotonic() - begun < 3 * TIMEOUT_SECONDS

@@ -7,33 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from fleet.commands.keys import keys
-from fleet.commands.top_sheet import COLUMNS, NAMES, Sheet, compact, heading, sheet
-from fleet.commands.top_view import View, pressed
+from fleet.commands.keys import parse_keys
+from fleet.commands.top_sheet import COLUMN_NAMES, SHEET_COLUMNS, Sheet, build_sheet, compact_cell, heading
+from fleet.commands.top_view import ViewState, handle_key
 from fleet.web.observation import Observer
-from tests.fleet.staged import SECOND, Staged, name
+from tests.fleet.staged import SECOND_NS, StagedFleet, sensor_name
 
 HEIGHT = 4
 
 
 @pytest.fixture
-def staged(tmp_path: Path) -> Staged:
-    return Staged(tmp_path / "data", 10)
+def staged(tmp_path: Path) -> StagedFleet:
+    return StagedFleet(tmp_path / "data", 10)
 
 
-def seen(staged: Staged, view: View | None = None) -> Sheet:
-    view = view or View()
-    return sheet(
-        Observer(staged.run, clock=lambda: staged.started_ns + 60 * SECOND).observe(),
+def seen(staged: StagedFleet, view: ViewState | None = None) -> Sheet:
+    view = view or ViewState()
+    return build_sheet(
+        Observer(staged.run, clock=lambda: staged.started_ns + 60 * SECOND_NS).observe(),
         view.sort,
-        view.wanted,
+        view.filter_text,
         backwards=view.backwards,
     )
 
 
-def after(view: View, rows: Sheet, *names: str) -> View:
+def after(view: ViewState, rows: Sheet, *names: str) -> ViewState:
     for key in names:
-        view = pressed(view, key, rows, HEIGHT)
+        view = handle_key(view, key, rows, HEIGHT)
     return view
 
 
@@ -54,12 +54,12 @@ def after(view: View, rows: Sheet, *names: str) -> View:
 )
 def test_keys(received: bytes, names: list[str], rest: bytes) -> None:
     """By name; what was cut off is kept, what nobody asks about is left out."""
-    found, left = keys(received)
+    found, left = parse_keys(received)
 
     assert ([found_name for found_name in found if found_name != "�"], left) == (names, rest)
 
 
-def test_the_cursor_stays_among_the_sensors_and_on_the_screen(staged: Staged) -> None:
+def test_the_cursor_stays_among_the_sensors_and_on_the_screen(staged: StagedFleet) -> None:
     rows = seen(staged)
     for names, cursor, top in (
         ((), 0, 0),
@@ -71,44 +71,44 @@ def test_the_cursor_stays_among_the_sensors_and_on_the_screen(staged: Staged) ->
         (("end", "up", "home"), 0, 0),
         (("end", "pgup"), 5, 5),
     ):
-        view = after(View(), rows, *names)
+        view = after(ViewState(), rows, *names)
         assert (cursor, top) == (view.cursor, view.top), names
-    assert (0, 0) == ((few := replace(View(), cursor=9, top=6).fitting(0, HEIGHT)).cursor, few.top)
+    assert (0, 0) == ((few := replace(ViewState(), cursor=9, top=6).clamped(0, HEIGHT)).cursor, few.top)
 
 
-@pytest.mark.parametrize("number", range(len(COLUMNS)))
-def test_every_column_can_be_sorted_by(staged: Staged, number: int) -> None:
+@pytest.mark.parametrize("number", range(len(SHEET_COLUMNS)))
+def test_every_column_can_be_sorted_by(staged: StagedFleet, number: int) -> None:
     """s goes on to the next one, S turns it round, and the order is that of the values."""
     staged.set(3, "failed", readings=7, restarts=2, errors=3, lag_us=5, anomalies=[1, 2, 3, 4, 5])
-    view = after(View(), seen(staged), *["s"] * number)
+    view = after(ViewState(), seen(staged), *["s"] * number)
     rows, turned = seen(staged, view), seen(staged, after(view, seen(staged), "S"))
 
-    assert NAMES[number] == NAMES[view.sort]
+    assert COLUMN_NAMES[number] == COLUMN_NAMES[view.sort]
     ordered = [rows.cells[number][place] for place in rows.order]
-    assert ordered == sorted(ordered, reverse=not COLUMNS[number].is_text)
+    assert ordered == sorted(ordered, reverse=not SHEET_COLUMNS[number].is_text)
     assert ordered[::-1] == [turned.cells[number][place] for place in turned.order]
-    assert 0 == after(view, rows, *["s"] * (len(COLUMNS) - number)).sort
+    assert 0 == after(view, rows, *["s"] * (len(SHEET_COLUMNS) - number)).sort
 
 
-def test_a_filter_holds_while_it_is_typed(staged: Staged) -> None:
+def test_a_filter_holds_while_it_is_typed(staged: StagedFleet) -> None:
     """Any text of a sensor counts, in upper or lower case; escape takes it back."""
     staged.set(3, "failed")
     rows = seen(staged)
-    view = after(View(cursor=5), rows, "/", *"FAIL")
+    view = after(ViewState(cursor=5), rows, "/", *"FAIL")
 
-    assert (name(3), 1) == (seen(staged, view).sensor(0), len(seen(staged, view)))
-    assert "fai" == after(view, rows, "backspace").wanted.lower()
-    assert ("FAIL", None) == ((kept := after(view, rows, "enter")).wanted, kept.prompt)
-    assert "" == after(view, rows, "escape").wanted
-    assert "" == after(kept, rows, "escape").wanted
-    assert 10 == len(seen(staged, replace(view, wanted="berlin")))
-    assert "there is no sensor" in after(kept, seen(staged, replace(view, wanted="nobody")), "p").message
+    assert (sensor_name(3), 1) == (seen(staged, view).sensor(0), len(seen(staged, view)))
+    assert "fai" == after(view, rows, "backspace").filter_text.lower()
+    assert ("FAIL", None) == ((kept := after(view, rows, "enter")).filter_text, kept.prompt)
+    assert "" == after(view, rows, "escape").filter_text
+    assert "" == after(kept, rows, "escape").filter_text
+    assert 10 == len(seen(staged, replace(view, filter_text="berlin")))
+    assert "there is no sensor" in after(kept, seen(staged, replace(view, filter_text="nobody")), "p").message
 
 
-def test_commands_are_for_the_sensor_under_the_cursor(staged: Staged) -> None:
+def test_commands_are_for_the_sensor_under_the_cursor(staged: StagedFleet) -> None:
     rows = seen(staged)
-    third = [name(2)]
-    view = after(View(), rows, "down", "down")
+    third = [sensor_name(2)]
+    view = after(ViewState(), rows, "down", "down")
 
     assert {"command": "pause", "sensors": third} == after(view, rows, "p").command
     assert {"command": "resume", "sensors": third} == after(view, rows, "r").command
@@ -121,11 +121,11 @@ def test_commands_are_for_the_sensor_under_the_cursor(staged: Staged) -> None:
     assert "nothing: allowed" in after(view, rows, "i", "enter").message
     assert "allowed is a number" in after(view, rows, "i", "n", "enter", "x", "enter").message
     assert None is after(view, rows, "i", "n", "escape").prompt
-    assert not after(view, rows, "i", "q").over
+    assert not after(view, rows, "i", "q").finished
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 132, 300])
-def test_a_line_is_as_wide_as_the_terminal(staged: Staged, width: int) -> None:
+def test_a_line_is_as_wide_as_the_terminal(staged: StagedFleet, width: int) -> None:
     """Of columns for which there is no room none is begun, and what a terminal would obey is escaped."""
     staged.members = tuple(
         replace(member, identity=replace(member.identity, location="重慶\x1b[2J")) for member in staged.members
@@ -143,5 +143,5 @@ def test_numbers_stay_short() -> None:
     expected = ["0", "0.5", "999", "9,999", "10.0k", "123k", "1.2M", "123M", "1.2G"]
 
     assert expected == [
-        compact(number) for number in (0, 0.5, 999, 9_999, 10_000, 123_456, 1_234_567, 123_456_789, 1.234e9)
+        compact_cell(number) for number in (0, 0.5, 999, 9_999, 10_000, 123_456, 1_234_567, 123_456_789, 1.234e9)
     ]

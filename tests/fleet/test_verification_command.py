@@ -13,9 +13,9 @@ from fleet.errors import UserError
 from fleet.storage.roster import Roster
 from fleet.verification.verification import verify
 from tests.e2e.running import fleet
-from tests.fleet.damage import crew, damage, kinds, record, write
-from tests.fleet.staged import Staged
-from tests.worker.samples import IDENTITY, SECOND, run
+from tests.fleet.damage import damage, finding_counts, make_identities, write_database, write_sample_manifest
+from tests.fleet.staged import StagedFleet
+from tests.worker.samples import IDENTITY, SECOND_US, run
 from worker.spec import RunSpec
 
 NAME = f"{IDENTITY.sensor_id}.db"
@@ -23,7 +23,7 @@ NAME = f"{IDENTITY.sensor_id}.db"
 
 def test_all_is_well(tmp_path: Path) -> None:
     """One line on stdout, nothing on stderr, exit code 0."""
-    write(tmp_path / NAME, 99)
+    write_database(tmp_path / NAME, 99)
     told = fleet("verify", "--data", tmp_path)
 
     assert (0, "") == (told.returncode, told.stderr)
@@ -34,7 +34,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     """A table for each kind of at most twenty lines, how many more there are, exit code 1."""
-    write(tmp_path / NAME, 999)
+    write_database(tmp_path / NAME, 999)
     damage(
         tmp_path / NAME,
         "DELETE FROM sensor_readings WHERE id = 50",
@@ -54,7 +54,7 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
 
 def test_as_json(tmp_path: Path) -> None:
     """One object with everything; the exit code is the same."""
-    write(tmp_path / NAME, 999)
+    write_database(tmp_path / NAME, 999)
     told = fleet("verify", "--data", tmp_path, "--json")
     document = json.loads(told.stdout)
     assert (0, True, [], {}) == (told.returncode, document["ok"], document["findings"], document["counts"])
@@ -69,10 +69,10 @@ def test_as_json(tmp_path: Path) -> None:
 
 def test_progress_is_told(tmp_path: Path) -> None:
     """It rises to the end, which is known from the beginning."""
-    for sensor in crew(3):
-        write(tmp_path / f"{sensor.sensor_id}.db", 99, sensors=[sensor])
+    for sensor in make_identities(3):
+        write_database(tmp_path / f"{sensor.sensor_id}.db", 99, sensors=[sensor])
     told: list[tuple[int, int]] = []
-    verify(tmp_path, told=lambda done, total: told.append((done, total)))
+    verify(tmp_path, on_progress=lambda done, total: told.append((done, total)))
 
     total = sum(path.stat().st_size for path in tmp_path.glob("*.db"))
     assert {total} == {total for _, total in told}
@@ -95,28 +95,28 @@ def test_what_cannot_be_verified(arguments: list[str], reason: str, tmp_path: Pa
     for name in ("empty", "foreign", "data"):
         (tmp_path / name).mkdir()
     damage(tmp_path / "foreign" / "x.db", "CREATE TABLE x (y)")
-    write(tmp_path / "data" / NAME, 9)
+    write_database(tmp_path / "data" / NAME, 9)
     told = fleet("verify", *arguments, cwd=tmp_path)
 
     assert (1, "", f"fleet: {reason}\n") == (told.returncode, told.stdout, told.stderr)
 
 
 def test_a_damaged_record_is_the_users_error(tmp_path: Path) -> None:
-    write(tmp_path / NAME, 9)
+    write_database(tmp_path / NAME, 9)
     (tmp_path / "fleet.json").write_text("{")
 
     with pytest.raises(UserError, match=r"fleet\.json"):
         verify(tmp_path)
 
 
-def roster(data: Path, during: RunSpec, sensors: int = 1) -> Roster:
+def roster(data: Path, run_spec: RunSpec, sensors: int = 1) -> Roster:
     """That of a run of the first sensors of `crew`."""
-    staged = Staged(data, sensors)
+    staged = StagedFleet(data, sensors)
     members = tuple(
         replace(member, identity=identity, database=Path("elsewhere", f"{identity.sensor_id}.db"))
-        for member, identity in zip(staged.members, crew(sensors), strict=True)
+        for member, identity in zip(staged.members, make_identities(sensors), strict=True)
     )
-    duration = None if during.duration_us is None else during.duration_us / SECOND
+    duration = None if run_spec.duration_us is None else run_spec.duration_us / SECOND_US
     told = replace(staged.roster(), members=members, duration=duration)
     told.write(staged.run / "roster.json")
     return told
@@ -126,15 +126,15 @@ def test_a_run_that_is_complete(tmp_path: Path) -> None:
     """Each has exactly what was due, to the reading; what a database holds that is no member's does not count."""
     data = tmp_path / "data"
     roster(data, run(seconds=50.5), 2)
-    for sensor in crew(2):
-        write(data / f"{sensor.sensor_id}.db", 50, during=run(seconds=50.5), sensors=[sensor])
-    write(data / NAME, 3)
+    for sensor in make_identities(2):
+        write_database(data / f"{sensor.sensor_id}.db", 50, run_spec=run(seconds=50.5), sensors=[sensor])
+    write_database(data / NAME, 3)
     assert verify(data, complete=True).ok
 
     damage(data / "S_000001.db", "DELETE FROM sensor_readings WHERE seq = 50", "UPDATE checkpoints SET next_seq = 50")
     damage(data / "S_000001.db", "DELETE FROM anomaly_episodes WHERE first_seq = 50")
     verdict = verify(data, complete=True)
-    assert {"incomplete": 1} == kinds(verdict)
+    assert {"incomplete": 1} == finding_counts(verdict)
     (finding,) = verdict.findings
     assert ("S_000001", 50, "50 of 51 readings are settled") == (finding.sensor_id, finding.first_seq, finding.detail)
     assert verify(data, complete=True, sensor="S_000000").ok
@@ -145,11 +145,11 @@ def test_a_member_without_a_database(tmp_path: Path) -> None:
     """Nor one that was set aside: it is not complete."""
     data = tmp_path / "data"
     roster(data, run(seconds=20), 2)
-    write(data / "S_000000.db", 19, during=run(seconds=20), sensors=crew(1))
-    write(data / "S_000001.before-3.db", 19, during=run(seconds=20), sensors=crew(2)[1:])
+    write_database(data / "S_000000.db", 19, run_spec=run(seconds=20), sensors=make_identities(1))
+    write_database(data / "S_000001.before-3.db", 19, run_spec=run(seconds=20), sensors=make_identities(2)[1:])
 
     verdict = verify(data, complete=True)
-    assert {"incomplete": 1} == kinds(verdict)
+    assert {"incomplete": 1} == finding_counts(verdict)
     assert ("S_000001", "no database has a checkpoint of it") == (
         verdict.findings[0].sensor_id,
         verdict.findings[0].detail,
@@ -159,7 +159,13 @@ def test_a_member_without_a_database(tmp_path: Path) -> None:
 def test_what_is_due_after_a_skip(tmp_path: Path) -> None:
     """The run ends when it would have ended; what was skipped is not due."""
     roster(tmp_path / "data", run(seconds=3000))
-    write(tmp_path / "data" / "S_000000.db", 2999, during=run(seconds=3000), sensors=crew(1), pace=1000)
+    write_database(
+        tmp_path / "data" / "S_000000.db",
+        2999,
+        run_spec=run(seconds=3000),
+        sensors=make_identities(1),
+        commit_every=1000,
+    )
 
     verdict = verify(tmp_path / "data", complete=True)
     assert () == verdict.findings
@@ -168,7 +174,7 @@ def test_what_is_due_after_a_skip(tmp_path: Path) -> None:
 
 def test_a_run_without_an_end_cannot_be_complete(tmp_path: Path) -> None:
     roster(tmp_path / "data", run())
-    write(tmp_path / "data" / "S_000000.db", 9, sensors=crew(1))
+    write_database(tmp_path / "data" / "S_000000.db", 9, sensors=make_identities(1))
 
     with pytest.raises(UserError, match="was started without --for"):
         verify(tmp_path / "data", complete=True)
@@ -176,7 +182,7 @@ def test_a_run_without_an_end_cannot_be_complete(tmp_path: Path) -> None:
 
 def test_a_sensor_that_took_no_part(tmp_path: Path) -> None:
     roster(tmp_path / "data", run(seconds=9))
-    write(tmp_path / "data" / NAME, 9)
+    write_database(tmp_path / "data" / NAME, 9)
 
     with pytest.raises(UserError, match="took no part in the last run"):
         verify(tmp_path / "data", complete=True, sensor=IDENTITY.sensor_id)
@@ -187,7 +193,7 @@ def test_a_roster_that_is_none(ruin: Callable[[str], str], tmp_path: Path) -> No
     roster(tmp_path / "data", run(seconds=9))
     path = tmp_path / "data" / "run" / "roster.json"
     path.write_text(ruin(path.read_text()))
-    write(tmp_path / "data" / NAME, 9)
+    write_database(tmp_path / "data" / NAME, 9)
 
     with pytest.raises(UserError, match=r"roster\.json: "):
         verify(tmp_path / "data", complete=True)
@@ -195,7 +201,7 @@ def test_a_roster_that_is_none(ruin: Callable[[str], str], tmp_path: Path) -> No
 
 def test_a_record_without_databases(tmp_path: Path) -> None:
     """All of them deleted is not all as it must be."""
-    record(tmp_path)
+    write_sample_manifest(tmp_path)
 
     with pytest.raises(UserError, match="no database of a fleet"):
         verify(tmp_path)

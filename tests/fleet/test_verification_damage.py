@@ -7,13 +7,23 @@ from pathlib import Path
 import pytest
 
 from fleet.verification.verification import verify
-from tests.fleet.damage import END, ask, crew, damage, kinds, only, seq_of, write, written
+from tests.fleet.damage import (
+    SCHEDULED_READINGS,
+    damage,
+    finding_counts,
+    make_identities,
+    only_finding,
+    select,
+    seq_of,
+    write_database,
+    write_sample_database,
+)
 from tests.worker.samples import IDENTITY, TEMPERATURE, settings
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return written(tmp_path)
+    return write_sample_database(tmp_path)
 
 
 def test_nothing_is_wrong(path: Path) -> None:
@@ -22,18 +32,18 @@ def test_nothing_is_wrong(path: Path) -> None:
     assert verdict.ok
     assert () == verdict.findings
     assert (1, 1) == (verdict.sensors, verdict.databases)
-    assert ask(path, "SELECT count(*) FROM sensor_readings") == [(verdict.readings,)]
-    assert ask(path, "SELECT count(*) FROM anomaly_episodes") == [(verdict.episodes,)]
+    assert select(path, "SELECT count(*) FROM sensor_readings") == [(verdict.readings,)]
+    assert select(path, "SELECT count(*) FROM anomaly_episodes") == [(verdict.episodes,)]
 
 
 @pytest.mark.parametrize("row", [1, 2, 1500, -1])
 def test_a_deleted_row(path: Path, row: int) -> None:
     """Wherever it was."""
-    row = row if row > 0 else ask(path, "SELECT max(id) FROM sensor_readings")[0][0]
+    row = row if row > 0 else select(path, "SELECT max(id) FROM sensor_readings")[0][0]
     seq = seq_of(path, row)
     damage(path, "DELETE FROM sensor_readings WHERE id = :row", row=row)
 
-    finding = only(path, "hole")
+    finding = only_finding(path, "hole")
     assert (seq, seq, "1 reading") == (finding.first_seq, finding.last_seq, finding.detail)
 
 
@@ -42,9 +52,9 @@ def test_many_deleted_rows(path: Path) -> None:
     damage(path, "DELETE FROM sensor_readings WHERE id BETWEEN 1000 AND 1999")
 
     verdict = verify(path.parent)
-    assert {"hole": 1000} == kinds(verdict)
+    assert {"hole": 1000} == finding_counts(verdict)
     assert 1000 == sum(int(found.detail.split()[0]) for found in verdict.findings)
-    missing = ask(path, "SELECT first_seq, last_seq FROM anomaly_episodes WHERE type = 'missing_data'")
+    missing = select(path, "SELECT first_seq, last_seq FROM anomaly_episodes WHERE type = 'missing_data'")
     holes = {seq for found in verdict.findings for seq in range(found.first_seq or 0, (found.last_seq or 0) + 1)}
     assert not holes & {seq for first, last in missing for seq in range(first, last + 1)}
 
@@ -53,37 +63,37 @@ def test_all_rows_deleted(path: Path) -> None:
     readings = verify(path.parent).readings
     damage(path, "DELETE FROM sensor_readings")
 
-    assert {"hole": readings} == kinds(verify(path.parent))
+    assert {"hole": readings} == finding_counts(verify(path.parent))
 
 
 @pytest.mark.parametrize("column", ["temperature", "humidity", "pressure", "vibration", "voltage"])
 def test_the_last_digit_of_a_value(path: Path, column: str) -> None:
     """Found and expected value are both told."""
-    ((old,),) = ask(path, f"SELECT {column} FROM sensor_readings WHERE id = 700")
+    ((old,),) = select(path, f"SELECT {column} FROM sensor_readings WHERE id = 700")
     new = round(old + (1.0 if column == "pressure" else 0.001 if column == "vibration" else 0.01), 3)
     damage(path, f"UPDATE sensor_readings SET {column} = {new} WHERE id = 700")
 
-    finding = only(path, "altered")
+    finding = only_finding(path, "altered")
     assert (seq_of(path, 700), f"{column} is {new}, must be {old}") == (finding.first_seq, finding.detail)
 
 
 def test_a_value_that_is_gone(path: Path) -> None:
     damage(path, "UPDATE sensor_readings SET humidity = NULL WHERE id = 700")
 
-    assert "humidity is None, must be " in only(path, "altered").detail
+    assert "humidity is None, must be " in only_finding(path, "altered").detail
 
 
 def test_a_value_of_a_channel_that_the_sensor_does_not_have(tmp_path: Path) -> None:
     path = tmp_path / f"{IDENTITY.sensor_id}.db"
-    write(path, 99, settings(channels=(TEMPERATURE,)))
+    write_database(path, 99, settings(channels=(TEMPERATURE,)))
     assert verify(tmp_path).ok
     damage(path, "UPDATE sensor_readings SET humidity = 60.0 WHERE id = 7")
 
-    assert "humidity is 60.0, must be None" == only(path, "altered").detail
+    assert "humidity is 60.0, must be None" == only_finding(path, "altered").detail
 
 
 def test_two_timestamps_swapped(path: Path) -> None:
-    (first,), (second,) = ask(path, "SELECT timestamp FROM sensor_readings WHERE id IN (700, 701)")
+    (first,), (second,) = select(path, "SELECT timestamp FROM sensor_readings WHERE id IN (700, 701)")
     damage(
         path,
         f"UPDATE sensor_readings SET timestamp = '{second}' WHERE id = 700",
@@ -91,7 +101,7 @@ def test_two_timestamps_swapped(path: Path) -> None:
     )
 
     verdict = verify(path.parent)
-    assert {"altered": 2} == kinds(verdict)
+    assert {"altered": 2} == finding_counts(verdict)
     assert [seq_of(path, 700), seq_of(path, 701)] == [found.first_seq for found in verdict.findings]
     assert f"timestamp is {second!r}, must be {first!r}" == verdict.findings[0].detail
 
@@ -106,7 +116,7 @@ def test_two_rows_swapped(path: Path, row: int) -> None:
         f"UPDATE sensor_readings SET id = {row + 1} WHERE id = -1",
     )
 
-    assert seq_of(path, row) == only(path, "order").first_seq
+    assert seq_of(path, row) == only_finding(path, "order").first_seq
 
 
 @pytest.mark.parametrize(("old", "new"), [(5, 100_000), (1500, 0), (1500, 100_000)])
@@ -115,7 +125,7 @@ def test_a_row_moved(path: Path, old: int, new: int) -> None:
     seq = seq_of(path, old)
     damage(path, f"UPDATE sensor_readings SET id = {new} WHERE id = {old}")
 
-    assert seq == only(path, "order").first_seq
+    assert seq == only_finding(path, "order").first_seq
 
 
 def test_rows_in_reverse(path: Path) -> None:
@@ -123,34 +133,39 @@ def test_rows_in_reverse(path: Path) -> None:
     readings = verify(path.parent).readings
     damage(path, "UPDATE sensor_readings SET id = -id")
 
-    assert {"order": readings - 1} == kinds(verify(path.parent))
+    assert {"order": readings - 1} == finding_counts(verify(path.parent))
 
 
 @pytest.mark.parametrize("row", [1, 700])
 def test_a_duplicated_row(path: Path, row: int) -> None:
-    columns = ",".join(name for (name,) in ask(path, "SELECT name FROM pragma_table_info('sensor_readings')")[1:])
+    columns = ",".join(name for (name,) in select(path, "SELECT name FROM pragma_table_info('sensor_readings')")[1:])
     damage(path, f"INSERT INTO sensor_readings ({columns}) SELECT {columns} FROM sensor_readings WHERE id = {row}")
 
-    assert seq_of(path, row) == only(path, "repeat").first_seq
+    assert seq_of(path, row) == only_finding(path, "repeat").first_seq
 
 
 def test_a_row_that_should_be_missing(path: Path) -> None:
     """A reading of a missing_data episode that has a row all the same."""
-    ((seq,),) = ask(path, "SELECT min(first_seq) FROM anomaly_episodes WHERE type = 'missing_data' AND first_seq > 9")
-    columns = ",".join(name for (name,) in ask(path, "SELECT name FROM pragma_table_info('sensor_readings')")[1:-1])
+    ((seq,),) = select(
+        path, "SELECT min(first_seq) FROM anomaly_episodes WHERE type = 'missing_data' AND first_seq > 9"
+    )
+    columns = ",".join(name for (name,) in select(path, "SELECT name FROM pragma_table_info('sensor_readings')")[1:-1])
     damage(
         path,
         f"INSERT INTO sensor_readings ({columns}, seq) SELECT {columns}, {seq} FROM sensor_readings WHERE id = 4",
     )
 
-    assert seq == only(path, "stray").first_seq
+    assert seq == only_finding(path, "stray").first_seq
 
 
 def test_a_row_beyond_the_checkpoint(path: Path) -> None:
     damage(path, "UPDATE checkpoints SET next_seq = next_seq - 1")
 
-    finding = only(path, "beyond")
-    assert (END - 1, f"the checkpoint is at {END - 1}") == (finding.first_seq, finding.detail)
+    finding = only_finding(path, "beyond")
+    assert (SCHEDULED_READINGS - 1, f"the checkpoint is at {SCHEDULED_READINGS - 1}") == (
+        finding.first_seq,
+        finding.detail,
+    )
 
 
 def test_a_checkpoint_beyond_the_rows(path: Path) -> None:
@@ -158,26 +173,26 @@ def test_a_checkpoint_beyond_the_rows(path: Path) -> None:
     damage(path, f"UPDATE checkpoints SET next_seq = {10**15}")
 
     verdict = verify(path.parent)
-    assert 10**15 - END == kinds(verdict)["hole"]
-    assert (END, 10**15 - 1) == (verdict.findings[0].first_seq, verdict.findings[0].last_seq)
+    assert 10**15 - SCHEDULED_READINGS == finding_counts(verdict)["hole"]
+    assert (SCHEDULED_READINGS, 10**15 - 1) == (verdict.findings[0].first_seq, verdict.findings[0].last_seq)
 
 
 @pytest.mark.parametrize("column", ["firmware_version", "latitude", "location", "sensor_type", "sensor_id"])
 def test_an_identity_column(path: Path, column: str) -> None:
     damage(path, f"UPDATE sensor_readings SET {column} = 'x' WHERE id = 700")
 
-    finding = only(path, "identity")
+    finding = only_finding(path, "identity")
     assert (seq_of(path, 700), True) == (finding.first_seq, finding.detail.startswith(f"{column} is 'x', must be "))
 
 
 def test_an_identity_altered_from_some_row_on(path: Path) -> None:
     """All are counted, and told as one."""
     first = seq_of(path, 2000)
-    last = ask(path, "SELECT max(id) FROM sensor_readings")[0][0]
+    last = select(path, "SELECT max(id) FROM sensor_readings")[0][0]
     damage(path, "UPDATE sensor_readings SET model = NULL WHERE id >= 2000")
 
     verdict = verify(path.parent)
-    assert {"identity": last - 1999} == kinds(verdict)
+    assert {"identity": last - 1999} == finding_counts(verdict)
     assert first == verdict.findings[0].first_seq
 
 
@@ -190,24 +205,24 @@ def test_an_identity_altered_from_some_row_on(path: Path) -> None:
     ],
 )
 def test_a_wrong_label(path: Path, change: str, detail: str) -> None:
-    ((row,),) = ask(path, "SELECT min(id) FROM sensor_readings WHERE anomaly_flag = 0 AND id > 700")
+    ((row,),) = select(path, "SELECT min(id) FROM sensor_readings WHERE anomaly_flag = 0 AND id > 700")
     damage(path, f"UPDATE sensor_readings SET {change} WHERE id = {row}")
 
-    finding = only(path, "label")
+    finding = only_finding(path, "label")
     assert (seq_of(path, row), detail) == (finding.first_seq, finding.detail)
 
 
 def test_a_label_that_is_gone(path: Path) -> None:
-    ((row,),) = ask(path, "SELECT min(id) FROM sensor_readings WHERE anomaly_type = 'spike'")
+    ((row,),) = select(path, "SELECT min(id) FROM sensor_readings WHERE anomaly_type = 'spike'")
     damage(path, f"UPDATE sensor_readings SET anomaly_type = NULL, anomaly_flag = 0 WHERE id = {row}")
 
-    assert "anomaly_flag is 0, must be 1; anomaly_type is None, must be 'spike'" == only(path, "label").detail
+    assert "anomaly_flag is 0, must be 1; anomaly_type is None, must be 'spike'" == only_finding(path, "label").detail
 
 
 def test_damage_in_a_shared_database(tmp_path: Path) -> None:
     """It is told of the right sensor, and of it alone."""
     path = tmp_path / "sensor_data.db"
-    write(path, 500, sensors=crew(5), pace=7)
+    write_database(path, 500, sensors=make_identities(5), commit_every=7)
     assert verify(tmp_path).ok
     damage(
         path,

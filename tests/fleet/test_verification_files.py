@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from fleet.verification.verification import verify
-from tests.fleet.damage import TOLD, crew, write, written
+from tests.fleet.damage import SETTINGS, make_identities, write_database, write_sample_database
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return written(tmp_path)
+    return write_sample_database(tmp_path)
 
 
 def garbage(path: Path) -> None:
     path.write_bytes(b"this is no database " * 500)
 
 
-def cut_short(path: Path) -> None:
+def is_wal_truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100_000])
 
 
@@ -34,10 +34,10 @@ def directory(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("ruin", [garbage, cut_short, no_file, directory])
+@pytest.mark.parametrize("ruin", [garbage, is_wal_truncated, no_file, directory])
 def test_a_file_that_is_no_database(path: Path, ruin: Callable[[Path], None]) -> None:
     """It is a finding; the others are checked."""
-    write(path.with_name("OTHER_1.db"), 50, TOLD, sensors=crew(1))
+    write_database(path.with_name("OTHER_1.db"), 50, SETTINGS, sensors=make_identities(1))
     ruin(path)
 
     verdict = verify(path.parent)

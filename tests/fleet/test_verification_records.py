@@ -6,25 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from fleet.verification.findings import KEPT
+from fleet.verification.findings import MAX_FINDINGS_PER_KIND
 from fleet.verification.verification import verify
-from tests.fleet.damage import END, ask, damage, kinds, later, only, record, write, written
+from tests.fleet.damage import (
+    SCHEDULED_READINGS,
+    damage,
+    finding_counts,
+    later_run,
+    only_finding,
+    select,
+    write_database,
+    write_sample_database,
+    write_sample_manifest,
+)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return written(tmp_path)
+    return write_sample_database(tmp_path)
 
 
 def test_a_dropped_episode(path: Path) -> None:
-    ((first, last),) = ask(path, "SELECT first_seq, last_seq FROM anomaly_episodes WHERE type = 'pattern' LIMIT 1")
+    ((first, last),) = select(path, "SELECT first_seq, last_seq FROM anomaly_episodes WHERE type = 'pattern' LIMIT 1")
     damage(path, f"DELETE FROM anomaly_episodes WHERE first_seq = {first}")
 
-    finding = only(path, "episode missing")
+    finding = only_finding(path, "episode missing")
     assert (first, last, "pattern") == (finding.first_seq, finding.last_seq, finding.detail)
 
 
-@pytest.mark.parametrize("first", [17, END + 5, -3])
+@pytest.mark.parametrize("first", [17, SCHEDULED_READINGS + 5, -3])
 def test_an_added_episode(path: Path, first: int) -> None:
     damage(
         path,
@@ -33,29 +43,29 @@ def test_an_added_episode(path: Path, first: int) -> None:
         first=first,
     )
 
-    assert first == only(path, "episode extra").first_seq
+    assert first == only_finding(path, "episode extra").first_seq
 
 
 @pytest.mark.parametrize("column", ["type", "channel", "last_seq", "start_time", "end_time", "parameters"])
 def test_an_altered_episode(path: Path, column: str) -> None:
     """Also the last one that is on record, which is allowed to be cut."""
-    firsts = ask(path, "SELECT first_seq FROM anomaly_episodes WHERE type <> 'missing_data' ORDER BY first_seq")
+    firsts = select(path, "SELECT first_seq FROM anomaly_episodes WHERE type <> 'missing_data' ORDER BY first_seq")
     for (first,) in (firsts[10], firsts[-1]):
-        ((old,),) = ask(path, f"SELECT {column} FROM anomaly_episodes WHERE first_seq = {first}")
+        ((old,),) = select(path, f"SELECT {column} FROM anomaly_episodes WHERE first_seq = {first}")
         new = old + 1 if isinstance(old, int) else "x"
         damage(path, f"UPDATE anomaly_episodes SET {column} = :new WHERE first_seq = {first}", new=new)
 
-        finding = only(path, "episode altered")
+        finding = only_finding(path, "episode altered")
         assert (first, f"{column} is {new!r}, must be {old!r}") == (finding.first_seq, finding.detail)
 
         damage(path, f"UPDATE anomaly_episodes SET {column} = :old WHERE first_seq = {first}", old=old)
 
 
 def test_an_episode_moved(path: Path) -> None:
-    ((first,),) = ask(path, "SELECT first_seq FROM anomaly_episodes WHERE type = 'noise' LIMIT 1")
+    ((first,),) = select(path, "SELECT first_seq FROM anomaly_episodes WHERE type = 'noise' LIMIT 1")
     damage(path, f"UPDATE anomaly_episodes SET first_seq = {first} + 1 WHERE first_seq = {first}")
 
-    assert {"episode missing": 1, "episode extra": 1} == kinds(verify(path.parent))
+    assert {"episode missing": 1, "episode extra": 1} == finding_counts(verify(path.parent))
 
 
 def test_episodes_of_an_unknown_sensor(path: Path) -> None:
@@ -65,7 +75,7 @@ def test_episodes_of_an_unknown_sensor(path: Path) -> None:
     )
 
     verdict = verify(path.parent)
-    assert {"episode missing": 1, "episode extra": 1} == kinds(verdict)
+    assert {"episode missing": 1, "episode extra": 1} == finding_counts(verdict)
     assert ["GHOST"] == [found.sensor_id for found in verdict.findings if found.kind == "episode extra"]
 
 
@@ -85,14 +95,14 @@ def test_an_epoch_with_which_readings_do_not_agree(path: Path, change: str) -> N
 
     verdict = verify(path.parent)
     assert not verdict.ok
-    assert kinds(verdict)["altered"] > 1000
-    assert KEPT == sum(found.kind == "altered" for found in verdict.findings)
+    assert finding_counts(verdict)["altered"] > 1000
+    assert MAX_FINDINGS_PER_KIND == sum(found.kind == "altered" for found in verdict.findings)
 
 
 def test_a_seed_that_is_not_the_fleets(path: Path) -> None:
-    record(path.parent, seed=43)
+    write_sample_manifest(path.parent, seed=43)
 
-    assert "its seed is 42, that of the fleet is 43" == only(path, "epoch").detail
+    assert "its seed is 42, that of the fleet is 43" == only_finding(path, "epoch").detail
 
 
 @pytest.mark.parametrize(
@@ -136,7 +146,7 @@ def test_an_epoch_that_cannot_be_used(path: Path, change: str, detail: str) -> N
 )
 def test_a_second_epoch_that_cannot_be(path: Path, change: str, detail: str) -> None:
     """It must fit to the one before it, and to its sensor."""
-    write(path, 500, during=later(2, 7_200))
+    write_database(path, 500, run_spec=later_run(2, 7_200))
     assert verify(path.parent).ok
     damage(path, f"UPDATE epochs SET {change} WHERE first_seq > 0")
 
@@ -146,12 +156,12 @@ def test_a_second_epoch_that_cannot_be(path: Path, change: str, detail: str) -> 
 
 def test_an_epoch_that_is_gone(path: Path) -> None:
     """What was written in it is not what the one before it would have gone on with."""
-    write(path, 500, during=later(2, 7_200))
+    write_database(path, 500, run_spec=later_run(2, 7_200))
     damage(path, "DELETE FROM epochs WHERE first_seq > 0")
 
     verdict = verify(path.parent)
     assert 400 < verdict.counts["altered"] <= 501
-    assert END == min(found.first_seq or 0 for found in verdict.findings if found.kind == "altered")
+    assert SCHEDULED_READINGS == min(found.first_seq or 0 for found in verdict.findings if found.kind == "altered")
 
 
 @pytest.mark.parametrize(

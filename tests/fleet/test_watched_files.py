@@ -77,7 +77,7 @@ def test_files_come_and_go(tmp_path: Path, file: Path) -> None:
 
 def test_a_file_that_was_read_a_while_ago_is_told_at_once(file: Path) -> None:
     """It may have changed since."""
-    assert [[file], []] == looks(WatchedFiles(lambda: [file], anew=True), 2)
+    assert [[file], []] == looks(WatchedFiles(lambda: [file], report_existing=True), 2)
 
 
 def test_those_that_are_made_meanwhile_are_known(tmp_path: Path, file: Path) -> None:
@@ -85,6 +85,6 @@ def test_those_that_are_made_meanwhile_are_known(tmp_path: Path, file: Path) -> 
     subject = WatchedFiles(lambda: sorted(tmp_path.iterdir()))
     (tmp_path / "made.json").write_text("{}")
     file.write_text("version: 1\n")
-    subject.welcome()
+    subject.mark_known()
 
     assert [[file], []] == looks(subject, 2)

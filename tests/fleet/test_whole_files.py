@@ -14,12 +14,12 @@ from fleet import whole_files
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, sync: bool) -> None:
     """And nothing is left beside it."""
     path = tmp_path / "roster.json"
-    whole_files.replace(path, "as it was, Zürich", sync=sync)
+    whole_files.replace_file(path, "as it was, Zürich", sync=sync)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            whole_files.replace(path, "more than the disk has room for", sync=sync)
+            whole_files.replace_file(path, "more than the disk has room for", sync=sync)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 

@@ -14,12 +14,12 @@ from types import FrameType
 
 from hypothesis import HealthCheck, settings
 
-LONGER = int(os.environ.get("FUZZ_EXAMPLES", "0"))
+EXAMPLES_OVERRIDE = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 LONGEST_LINE = 1500
 """Characters of an error. The longest of the product's own lists of what is valid are half of that."""
 
 
-class TooLong(AssertionError):
+class ProcessorTimeExceeded(AssertionError):
     """An example that took more processor time than it may."""
 
 
@@ -27,19 +27,19 @@ def examples(count: int) -> settings:
     """That many examples of a test, or FUZZ_EXAMPLES."""
     checks = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
     return settings(
-        max_examples=LONGER or count,
-        derandomize=not LONGER,
+        max_examples=EXAMPLES_OVERRIDE or count,
+        derandomize=not EXAMPLES_OVERRIDE,
         deadline=None,  # of real time, of which a busy machine has little: `in_time` counts the processor's
         suppress_health_check=checks,
     )
 
 
 @contextmanager
-def in_time(seconds: float = 5.0) -> Iterator[None]:
-    """Raise TooLong in what is inside if it takes more processor time. pytest's own limit ends what only waits."""
+def processor_time_limit(seconds: float = 5.0) -> Iterator[None]:
+    """Raise ProcessorTimeExceeded in what is inside if it takes more processor time. pytest's own limit ends what only waits."""
 
     def late(_number: int, _frame: FrameType | None) -> None:
-        raise TooLong(f"not done after {seconds:g} s of processor time")
+        raise ProcessorTimeExceeded(f"not done after {seconds:g} s of processor time")
 
     before = signal.signal(signal.SIGPROF, late)
     signal.setitimer(signal.ITIMER_PROF, seconds)

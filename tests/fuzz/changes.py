@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-CHANGES = ("value", "value", "value", "key", "twice", "more", "gone", "deeper", "moved")
+MUTATIONS = ("value", "value", "value", "key", "twice", "more", "gone", "deeper", "moved")
 
 
 @dataclass
@@ -20,33 +20,33 @@ class Entry:
     value: str | list[Entry]
 
 
-def places(entries: list[Entry]) -> Iterator[tuple[list[Entry], int]]:
+def entry_positions(entries: list[Entry]) -> Iterator[tuple[list[Entry], int]]:
     """Where each entry is: the list that has it, and its number there."""
     for number, entry in enumerate(entries):
         yield entries, number
         if isinstance(entry.value, list):
-            yield from places(entry.value)
+            yield from entry_positions(entry.value)
 
 
-def changed(
+def mutate_entries(
     draw: st.DrawFn, entries: list[Entry], keys: st.SearchStrategy[str], scalars: st.SearchStrategy[str]
 ) -> list[Entry]:
     """The entries with one to four things changed."""
     for _ in range(draw(st.integers(1, 4))):
-        change(draw, entries, keys, scalars)
+        mutate_entry(draw, entries, keys, scalars)
     return entries
 
 
-def change(
+def mutate_entry(
     draw: st.DrawFn, entries: list[Entry], keys: st.SearchStrategy[str], scalars: st.SearchStrategy[str]
 ) -> None:
-    there = list(places(entries))
+    there = list(entry_positions(entries))
     if not there:
         entries.append(Entry(draw(keys), draw(scalars)))
         return
     around, number = draw(st.sampled_from(there))
     entry = around[number]
-    match draw(st.sampled_from(CHANGES)):
+    match draw(st.sampled_from(MUTATIONS)):
         case "value":
             entry.value = draw(scalars)
         case "key":
@@ -65,7 +65,7 @@ def change(
 
 
 @st.composite
-def damaged(draw: st.DrawFn, files: Sequence[Path]) -> bytes:
+def corrupted_bytes(draw: st.DrawFn, files: Sequence[Path]) -> bytes:
     """The content of one of the files with a few bytes replaced, put in, taken out or repeated."""
     data = bytearray(draw(st.sampled_from(files)).read_bytes())
     for _ in range(draw(st.integers(1, 6))):

@@ -6,7 +6,7 @@ from urllib.parse import quote_from_bytes
 
 from hypothesis import strategies as st
 
-from tests.fleet.staged import name
+from tests.fleet.staged import sensor_name
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -16,8 +16,8 @@ def words(text: str) -> tuple[str, ...]:
 GOOD_PATHS = (
     *words("/ /livez /healthz /statusz /metricz /samplez /db_stats /grid /workers /static/icon.svg"),
     *words("/api/control /api/events /api/injections"),
-    *(f"/workers/{name(0)}/{page}" for page in words("healthz statusz metricz samplez db_stats episodes")),
-    f"/workers/{name(0)}",
+    *(f"/workers/{sensor_name(0)}/{page}" for page in words("healthz statusz metricz samplez db_stats episodes")),
+    f"/workers/{sensor_name(0)}",
 )
 BAD_PATHS = words(r"""
     // //workers /workers/ /workers//healthz /./workers /../etc/passwd /static/../server.py /static/

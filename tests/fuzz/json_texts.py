@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.fuzz.changes import Entry, changed
+from tests.fuzz.changes import Entry, mutate_entries
 
 SCALARS = (
     *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e-400", "0", "-0", "-0.0", "1", "-1", "0.5", "90.0000001"),
@@ -54,21 +54,21 @@ odd_keys = st.sampled_from(('""', "a", '"a', '"\\u0000"', '"\\ud800"', "5", f'"{
 ).map(json.dumps)
 
 
-def parsed(value: Any) -> str | list[Entry]:
+def to_entries(value: Any) -> str | list[Entry]:
     """What the standard parser has read, as entries."""
     if isinstance(value, dict) and value:
-        return [Entry(json.dumps(key), parsed(inner)) for key, inner in value.items()]
+        return [Entry(json.dumps(key), to_entries(inner)) for key, inner in value.items()]
     if isinstance(value, list) and value:
-        return [Entry("", parsed(inner)) for inner in value]
+        return [Entry("", to_entries(inner)) for inner in value]
     return json.dumps(value)
 
 
-def written(value: str | Sequence[Entry]) -> str:
+def render(value: str | Sequence[Entry]) -> str:
     if isinstance(value, str):
         return value
     if all(entry.key == "" for entry in value):
-        return f"[{', '.join(written(entry.value) for entry in value)}]"
-    return "{" + ", ".join(f"{entry.key}: {written(entry.value)}" for entry in value) + "}"
+        return f"[{', '.join(render(entry.value) for entry in value)}]"
+    return "{" + ", ".join(f"{entry.key}: {render(entry.value)}" for entry in value) + "}"
 
 
 @st.composite
@@ -77,8 +77,8 @@ def mutated(draw: st.DrawFn, documents: Sequence[Path | Any], names: Sequence[st
     document = draw(st.sampled_from(documents))
     if isinstance(document, Path):
         document = json.loads(document.read_text())
-    entries = parsed(document)
+    entries = to_entries(document)
     if isinstance(entries, str):
         return draw(odd_values)
     keys = st.sampled_from([json.dumps(name) for name in names]) | odd_keys if names else odd_keys
-    return written(changed(draw, entries, keys, odd_values))
+    return render(mutate_entries(draw, entries, keys, odd_values))

@@ -10,23 +10,23 @@ import numpy as np
 from fleet.configuration.catalogue import Catalogue, SensorType, load_catalogue
 from fleet.configuration.config import Config
 from fleet.configuration.settings import settings_for
-from worker.generation import Plan
+from worker.generation import SignalGenerator
 from worker.spec import Identity, Settings
 
 START_US = 1_767_225_600_000_000
 CENTURY = 100 * 365 * 86_400
 
 
-def assert_works(config: Config, identity: Identity | None = None) -> None:
+def assert_gives_sound_readings(config: Config, identity: Identity | None = None) -> None:
     """The config gives sound readings, for hardware that nobody knows and for the most anomalous there is."""
     catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
     kind = catalogue.sensor_type(config.sensor.type)
     unknown = identity or Identity(sensor_id="BER_000001", timezone="Europe/Berlin")
-    for who in (unknown, worst(unknown, kind)):
+    for who in (unknown, with_highest_multipliers(unknown, kind)):
         assert_sound(settings_for(config, catalogue, who), who)
 
 
-def worst(identity: Identity, kind: SensorType) -> Identity:
+def with_highest_multipliers(identity: Identity, kind: SensorType) -> Identity:
     """The same sensor as the hardware with the highest multipliers."""
     entry = kind.entry
     maker = max(entry.manufacturers, key=lambda name: entry.manufacturers[name].multiplier)
@@ -46,29 +46,29 @@ def assert_sound(settings: Settings, identity: Identity) -> None:
     """Readings are sound now, after a hundred years, and where one anomaly follows another."""
     if settings.mode == "share":
         assert sum(spec.share for spec in settings.anomalies) <= 0.9 + 1e-9
-    plan = Plan(42, identity, settings, 0, START_US)
+    generator = SignalGenerator(42, identity, settings, 0, START_US)
     for first in (0, int(settings.exact_rate * CENTURY)):
-        assert_sound_readings(plan, first)
+        assert_sound_readings(generator, first)
     if settings.anomalies:
-        assert_sound_readings(Plan(42, identity, dense(settings), 0, START_US), 0)
+        assert_sound_readings(SignalGenerator(42, identity, with_most_episodes(settings), 0, START_US), 0)
 
 
-def dense(settings: Settings) -> Settings:
+def with_most_episodes(settings: Settings) -> Settings:
     """The same with as many episodes of each kind as there can be."""
     share = 0.9 / len(settings.anomalies)
     anomalies = (replace(spec, share=share, duration=1, unit="readings") for spec in settings.anomalies)
     return replace(settings, anomalies=tuple(anomalies), mode="share")
 
 
-def assert_sound_readings(plan: Plan, first: int) -> None:
+def assert_sound_readings(generator: SignalGenerator, first: int) -> None:
     """Finite values within the physical limits (to the last decimal that is written), times in order."""
-    block = plan.block(first, 64)
+    block = generator.block(first, 64)
     assert np.isfinite(block.values).all()
-    for channel, values in zip(plan.settings.channels, block.values, strict=True):
+    for channel, values in zip(generator.settings.channels, block.values, strict=True):
         rounding = 0.5 * 10.0**-channel.decimals
         assert values.min() >= channel.lowest - rounding, channel
         assert values.max() <= channel.highest + rounding, channel
     assert (np.diff(block.times) > 0).all()
-    for episode in plan.episodes(first, first + 64):
+    for episode in generator.episodes(first, first + 64):
         assert episode.first_seq <= episode.last_seq
         assert all(np.isfinite(value) for value in episode.parameters.values())

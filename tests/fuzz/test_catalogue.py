@@ -10,15 +10,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.configuration.anomalies import KINDS
+from fleet.configuration.anomalies import ANOMALY_TYPES
 from fleet.configuration.catalogue import SensorType, load_catalogue
 from fleet.configuration.config import Config
 from fleet.errors import UserError
 from fleet.geography.cities import City
 from fleet.identity.identities import read_identity, write_identity
-from fleet.identity.minting import Mint
-from tests.fuzz.bounds import assert_line, examples, in_time
-from tests.fuzz.changes import damaged
+from fleet.identity.minting import IdentityGenerator
+from tests.fuzz.bounds import assert_line, examples, processor_time_limit
+from tests.fuzz.changes import corrupted_bytes
 from tests.fuzz.sound import assert_every_sound
 from tests.fuzz.yaml_texts import mutated
 
@@ -51,7 +51,7 @@ def files(folder: Path) -> tuple[Path, ...]:
 def check(folder: Path, content: str | bytes) -> None:
     path = folder / "more.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
-    with in_time():
+    with processor_time_limit():
         try:
             catalogue = load_catalogue(path)
         except UserError as error:
@@ -65,9 +65,9 @@ def check(folder: Path, content: str | bytes) -> None:
 
 def assert_minted(kind: SensorType, folder: Path) -> None:
     """Its identities can be written and read again."""
-    mint = Mint(1, BERLIN, kind)
+    generator = IdentityGenerator(1, BERLIN, kind)
     for number in range(3):
-        sensor = mint.identity(number)
+        sensor = generator.generate(number)
         written = write_identity(folder, sensor)
         assert read_identity(written) == sensor
         written.unlink()
@@ -84,7 +84,7 @@ def test_a_catalogue_with_odd_values(tmp_path: Path, data: st.DataObject) -> Non
 @given(data=st.data())
 def test_a_catalogue_with_odd_bytes(tmp_path: Path, data: st.DataObject) -> None:
     """Bytes replaced, put in, taken out and repeated."""
-    check(tmp_path, data.draw(damaged(files(tmp_path))))
+    check(tmp_path, data.draw(corrupted_bytes(files(tmp_path))))
 
 
 multipliers = st.sampled_from((0, 1e-9999, 5e-324, 0.5, 1, 1000))
@@ -92,13 +92,13 @@ severities = st.sampled_from((0, 5e-324, 0.5, 1, 100))
 quantities = st.sampled_from((0, 5e-324, 1e-12, 0.5, 1, 1.5, 1000, 100_000, -1, 1e12, -1e12))
 shares = st.sampled_from(("0", "1e-9999", "0.5", f"0.{'9' * 390}", "1"))
 names = st.sampled_from(("Acme", "x" * 100, "x" * 101, " ", "é", "{x}", "%s", "A/B", "..", "'"))
-kinds = st.sampled_from(sorted(KINDS))
+kinds = st.sampled_from(sorted(ANOMALY_TYPES))
 
 
 @st.composite
 def effects(draw: st.DrawFn) -> dict[str, Any]:
     parameters = {
-        kind: {name: draw(quantities) for name in KINDS[kind].parameter_names() if draw(st.booleans())}
+        kind: {name: draw(quantities) for name in ANOMALY_TYPES[kind].parameter_names() if draw(st.booleans())}
         for kind in draw(st.lists(kinds, unique=True, max_size=2))
     }
     return {

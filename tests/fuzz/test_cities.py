@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from fleet.configuration.catalogue import load_catalogue
 from fleet.errors import UserError
-from fleet.geography.cities import COLUMNS, Filters, choose_from, read_cities
+from fleet.geography.cities import CITY_COLUMNS, CityFilters, filter_cities, read_cities
 from fleet.identity.identities import read_identity, write_identity
-from fleet.identity.minting import Mint
-from fleet.packaged import packaged
-from tests.fuzz.bounds import assert_line, examples, in_time
+from fleet.identity.minting import IdentityGenerator
+from fleet.packaged import resource_path
+from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.json_texts import mutated
 
 pytestmark = pytest.mark.thorough
 
-LINES = packaged("cities.tsv").read_text().splitlines()[:6]
+LINES = resource_path("cities.tsv").read_text().splitlines()[:6]
 CITY = {"latitude": 52.5, "longitude": 13.4, "population": 3_426_354, "timezone": "Europe/Berlin", "country": "DE"}
 DOCUMENTS = (
     [{"name": "Berlin", **CITY}, {"city": "Bonn", "lat": 50.7, "lng": 7.1, "state": "NW"}],
@@ -42,7 +42,7 @@ def tables(draw: st.DrawFn) -> str:
     for _ in range(draw(st.integers(1, 4))):
         row = draw(st.sampled_from(rows))
         number = draw(st.integers(0, len(row)))
-        field = draw(st.sampled_from((*FIELDS, *COLUMNS)) | st.text(max_size=10))
+        field = draw(st.sampled_from((*FIELDS, *CITY_COLUMNS)) | st.text(max_size=10))
         match draw(st.sampled_from(("replace", "replace", "replace", "insert", "cut"))):
             case "replace":
                 row[number : number + 1] = [field]
@@ -57,15 +57,15 @@ def check(folder: Path, text: str) -> None:
     """The cities that are accepted make identities that can be written and read again."""
     path = folder / "cities"
     path.write_bytes(text.encode(errors="surrogatepass"))
-    with in_time():
+    with processor_time_limit():
         try:
-            cities = choose_from(read_cities(path), Filters(number_of_cities=10))
+            cities = filter_cities(read_cities(path), CityFilters(number_of_cities=10))
         except UserError as error:
             assert_line(str(error), f"{path}:", "no city is left", "all ")
             return
-        mint = Mint(1, cities, load_catalogue().sensor_type("environmental"))
+        generator = IdentityGenerator(1, cities, load_catalogue().sensor_type("environmental"))
         for number in range(4):
-            sensor = mint.identity(number)
+            sensor = generator.generate(number)
             written = write_identity(folder, sensor)
             assert read_identity(written) == sensor
             written.unlink()

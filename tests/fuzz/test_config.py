@@ -11,15 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.configuration.config import Given, json_schema, load_config, to_yaml
-from fleet.configuration.faults import at, keys
+from fleet.configuration.config import SourcedValue, json_schema, load_config, to_yaml
+from fleet.configuration.faults import schema_keys, subschema
 from fleet.errors import UserError
-from fleet.packaged import packaged
+from fleet.packaged import resource_path
 from fleet.running.plan import Planner
 from fleet.storage.data_directory import DataDirectory
-from tests.fuzz.bounds import assert_line, examples, in_time
-from tests.fuzz.changes import damaged
-from tests.fuzz.sound import assert_works
+from tests.fuzz.bounds import assert_line, examples, processor_time_limit
+from tests.fuzz.changes import corrupted_bytes
+from tests.fuzz.sound import assert_gives_sound_readings
 from tests.fuzz.yaml_texts import mutated, odd_scalars
 
 pytestmark = pytest.mark.thorough
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.thorough
 ROOT = Path(__file__).parents[2]
 FILES = tuple(path for path in sorted((ROOT / "configs").glob("*.yaml")) if path.name != "catalogue.yaml")
 FILES += tuple(sorted((ROOT / "configs/source_documents").glob("*.yaml")))
-CITIES = Given("cities.tsv", "--cities")
+CITIES = SourcedValue("cities.tsv", "--cities")
 """A table of few cities: reading all of them would take most of the time."""
 
 TINY = (5e-324, 1e-300, 1e-12, 1e-6)
@@ -38,22 +38,22 @@ CHANNELS = ("temperature", "humidity", "vibration")
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a config, in a folder with a table of cities."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "cities.tsv").write_text("\n".join(packaged("cities.tsv").read_text().splitlines()[::60]))
+    (tmp_path / "cities.tsv").write_text("\n".join(resource_path("cities.tsv").read_text().splitlines()[::60]))
     return tmp_path / "fleet.yaml"
 
 
 def check(path: Path, content: str | bytes) -> bool:
     """Whether it is accepted; then it works, and says the same when it is printed and read again."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
-    with in_time():
+    with processor_time_limit():
         try:
             config = load_config(path, {}, {"random_location.cities_file": CITIES})
         except UserError as error:
             assert_line(str(error), f"{path}:", "--cities:")
             return False
-        assert_works(config)
+        assert_gives_sound_readings(config)
         try:
-            Planner(config, DataDirectory(path.parent / "data"), None).inspect()
+            Planner(config, DataDirectory(path.parent / "data"), None).check_startable()
         except UserError as error:
             assert_line(str(error), "")
         path.write_text(to_yaml(config))
@@ -69,7 +69,7 @@ def test_a_config_with_odd_values(path: Path, text: str) -> None:
 
 
 @examples(100)
-@given(data=damaged(FILES))
+@given(data=corrupted_bytes(FILES))
 def test_a_config_with_odd_bytes(path: Path, data: bytes) -> None:
     """Bytes replaced, put in, taken out and repeated."""
     check(path, data)
@@ -101,8 +101,8 @@ def bounds(schema: Any) -> st.SearchStrategy[Any]:
 
 def leaves() -> Iterator[tuple[str, st.SearchStrategy[Any]]]:
     schema = json_schema()
-    for key in keys(schema):
-        values = bounds(at(schema, tuple(key.split("."))))
+    for key in schema_keys(schema):
+        values = bounds(subschema(schema, tuple(key.split("."))))
         if not values.is_empty and key != "version":
             yield key, values
 
@@ -154,14 +154,14 @@ def test_a_config_at_the_ends(path: Path, config: dict[str, Any]) -> None:
 
 
 @examples(70)
-@given(key=st.sampled_from(sorted(keys(json_schema()))), value=odd_scalars)
+@given(key=st.sampled_from(sorted(schema_keys(json_schema()))), value=odd_scalars)
 def test_a_flag_or_a_variable(path: Path, key: str, value: str) -> None:
     """Whatever is given for a key from outside the file is refused by the name of the flag."""
     path.write_text("")
-    with in_time():
+    with processor_time_limit():
         try:
-            config = load_config(path, {}, {"random_location.cities_file": CITIES, key: Given(value, "--flag")})
+            config = load_config(path, {}, {"random_location.cities_file": CITIES, key: SourcedValue(value, "--flag")})
         except UserError as error:
             assert_line(str(error), "--flag: ", f"{path}:1:1: random_location: no city is left")
         else:
-            assert_works(config)
+            assert_gives_sound_readings(config)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.control.address import short
-from fleet.control.call import call
-from fleet.control.control_socket import ControlSocket
+from fleet.control.address import socket_address
+from fleet.control.call import send_command
+from fleet.control.control_socket import ControlServer
 from fleet.errors import UserError
 from tests.fleet.test_control import Waiting, handle
 from tests.fuzz.bounds import assert_line, examples
@@ -59,7 +59,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("control") / "run" / "control.sock"
     path.parent.mkdir()
     loop = Waiting()
-    control = ControlSocket(path, loop, handle)
+    control = ControlServer(path, loop, handle)
     with loop:
         yield path
     control.close()
@@ -72,7 +72,7 @@ class Client:
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(20)
-        with short(path) as address:
+        with socket_address(path) as address:
             self.socket.connect(address)
         self.finished, self.heard = False, b""
 
@@ -121,10 +121,10 @@ def test_clients_of_any_kind(served: Path, script: list[tuple[int, str, tuple[by
                 sockets.enter_context(clients[number].socket)
             getattr(clients[number], act)(data * times)
 
-        assert {"ok": True} == call(served, 20, command="status")
+        assert {"ok": True} == send_command(served, 20, command="status")
         for client in clients.values():
             client.settle()
-        assert {"ok": True} == call(served, 20, command="status")
+        assert {"ok": True} == send_command(served, 20, command="status")
 
 
 @examples(60)
@@ -132,7 +132,7 @@ def test_clients_of_any_kind(served: Path, script: list[tuple[int, str, tuple[by
 def test_an_odd_command(served: Path, text: str) -> None:
     """Is done, or refused in a line that can be shown."""
     data = text.encode(errors="surrogatepass").replace(b"\n", b" ") + b"\n"
-    with socket.socket(socket.AF_UNIX) as client, short(served) as address:
+    with socket.socket(socket.AF_UNIX) as client, socket_address(served) as address:
         client.settimeout(20)
         client.connect(address)
         client.sendall(data)
@@ -165,7 +165,7 @@ def test_an_odd_answer(tmp_path_factory: pytest.TempPathFactory, answer: bytes, 
         thread = threading.Thread(target=reply)
         thread.start()
         try:
-            assert isinstance(call(path, 20, command="status"), dict)
+            assert isinstance(send_command(path, 20, command="status"), dict)
         except UserError as error:
             assert_line(str(error), str(path.parent.parent))
         finally:

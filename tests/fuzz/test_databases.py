@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fleet.staged import Staged, client_of, name
-from tests.fuzz.bounds import examples, in_time
+from tests.fleet.staged import StagedFleet, client_of, sensor_name
+from tests.fuzz.bounds import examples, processor_time_limit
 from worker.schema import SCHEMA
 
 pytestmark = pytest.mark.thorough
@@ -74,7 +74,7 @@ OTHERS = (
 )
 PATHS = (
     *("/samplez", "/samplez?limit=1000", "/db_stats"),
-    *(f"/workers/{name(0)}{rest}" for rest in ("/samplez", "/samplez?limit=1000", "/db_stats", "/episodes")),
+    *(f"/workers/{sensor_name(0)}{rest}" for rest in ("/samplez", "/samplez?limit=1000", "/db_stats", "/episodes")),
 )
 
 values = st.sampled_from(VALUES)
@@ -86,7 +86,8 @@ statements = st.one_of(
         "INSERT INTO sensor_readings (id, timestamp, sensor_id, seq) VALUES ({}, {}, {}, {})".format, *[values] * 4
     ),
     st.builds(
-        f"INSERT INTO anomaly_episodes VALUES ('{name(0)}', {{}}, {{}}, {{}}, 9, 'a', 'b', {{}})".format, *[values] * 4
+        f"INSERT INTO anomaly_episodes VALUES ('{sensor_name(0)}', {{}}, {{}}, {{}}, 9, 'a', 'b', {{}})".format,
+        *[values] * 4,
     ),
     st.builds("INSERT INTO {} SELECT {} FROM {}".format, tables, columns, tables),
     st.builds("DROP TABLE {}".format, tables),
@@ -100,20 +101,20 @@ statements = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> Staged:
-    staged = Staged(tmp_path_factory.mktemp("databases") / "data", 2)
+def staged(tmp_path_factory: pytest.TempPathFactory) -> StagedFleet:
+    staged = StagedFleet(tmp_path_factory.mktemp("databases") / "data", 2)
     for number in range(2):
         staged.write(number, 3, "spike")
     return staged
 
 
 @pytest.fixture(scope="module")
-def client(staged: Staged) -> FlaskClient:
+def client(staged: StagedFleet) -> FlaskClient:
     return client_of(staged)
 
 
 def assert_json(client: FlaskClient) -> None:
-    with in_time():
+    with processor_time_limit():
         for path in PATHS:
             response = client.get(path)
             assert response.status_code in (200, 503), (path, response.data)
@@ -122,7 +123,7 @@ def assert_json(client: FlaskClient) -> None:
 
 @examples(120)
 @given(changes=st.lists(statements, min_size=1, max_size=6))
-def test_an_odd_database(staged: Staged, client: FlaskClient, changes: list[str]) -> None:
+def test_an_odd_database(staged: StagedFleet, client: FlaskClient, changes: list[str]) -> None:
     """Other tables, columns and types, and in them whatever SQLite can hold."""
     path = staged.members[0].database
     begin_anew(path)
@@ -138,14 +139,16 @@ def test_an_odd_database(staged: Staged, client: FlaskClient, changes: list[str]
 
 
 ROWS = (
-    f"INSERT INTO sensor_readings (timestamp, sensor_id, seq) VALUES ('2026', '{name(0)}', 0), ('2027', '{name(0)}', 1)",
-    f"INSERT INTO anomaly_episodes VALUES ('{name(0)}', 'spike', 'temperature', 1, 1, 'a', 'b', '{{}}')",
+    f"INSERT INTO sensor_readings (timestamp, sensor_id, seq) VALUES ('2026', '{sensor_name(0)}', 0), ('2027', '{sensor_name(0)}', 1)",
+    f"INSERT INTO anomaly_episodes VALUES ('{sensor_name(0)}', 'spike', 'temperature', 1, 1, 'a', 'b', '{{}}')",
 )
 
 
 @examples(60)
 @given(content=st.binary(max_size=200), at=st.integers(0, 40_000), header=st.booleans())
-def test_a_database_with_odd_bytes(staged: Staged, client: FlaskClient, content: bytes, at: int, header: bool) -> None:
+def test_a_database_with_odd_bytes(
+    staged: StagedFleet, client: FlaskClient, content: bytes, at: int, header: bool
+) -> None:
     """A few bytes of its pages replaced, or of its header."""
     path = staged.members[0].database
     begin_anew(path)

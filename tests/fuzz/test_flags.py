@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.cli import main
-from fleet.packaged import packaged
-from tests.fuzz.bounds import LONGEST_LINE, examples, in_time
+from fleet.packaged import resource_path
+from tests.fuzz.bounds import LONGEST_LINE, examples, processor_time_limit
 
 pytestmark = pytest.mark.thorough
 
@@ -111,7 +111,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("file").write_text("x")
     Path("folder").mkdir()
     Path("odd.yaml").write_text('sensor: {location: "\\e"}')
-    Path("cities.tsv").write_text("\n".join(packaged("cities.tsv").read_text().splitlines()[:20]))
+    Path("cities.tsv").write_text("\n".join(resource_path("cities.tsv").read_text().splitlines()[:20]))
     Path("small.yaml").write_text("random_location: {cities_file: cities.tsv}\nmonitoring: {port: 0}\n")
     monkeypatch.setenv("CONFIG_FILE", "small.yaml")
     return tmp_path
@@ -130,7 +130,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
     err = io.TextIOWrapper(said, "utf-8", "backslashreplace", write_through=True)
     before, sys.argv = sys.argv, ["fleet", *arguments]
     try:
-        with redirect_stdout(out), redirect_stderr(err), in_time(), pytest.raises(SystemExit) as ended:
+        with redirect_stdout(out), redirect_stderr(err), processor_time_limit(), pytest.raises(SystemExit) as ended:
             main()
     finally:
         sys.argv = before

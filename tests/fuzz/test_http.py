@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fleet.staged import Staged
+from tests.fleet.staged import StagedFleet
 from tests.fleet.test_server import Served
 from tests.fuzz.bounds import examples
 from tests.fuzz.http_requests import GOOD_PATHS, QUERIES, requests
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.thorough
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    staged = Staged(tmp_path_factory.mktemp("http") / "data")
+    staged = StagedFleet(tmp_path_factory.mktemp("http") / "data")
     staged.write(0, 5, "spike")
     served = Served(staged)
     try:

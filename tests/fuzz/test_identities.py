@@ -9,24 +9,24 @@ from hypothesis import given
 
 from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import Config, load_config
-from fleet.documents import writable
+from fleet.documents import is_one_line
 from fleet.errors import UserError
-from fleet.identity.fields import PLACES
+from fleet.identity.fields import FIELD_PATHS
 from fleet.identity.identities import read_identity, write_identity
-from fleet.identity.mints import mint_of
-from fleet.identity.muster import minted_seed, muster
-from fleet.packaged import packaged
-from tests.fuzz.bounds import assert_line, examples, in_time
-from tests.fuzz.changes import damaged
+from fleet.identity.mints import generator_for
+from fleet.identity.muster import generated_seed, provision
+from fleet.packaged import resource_path
+from tests.fuzz.bounds import assert_line, examples, processor_time_limit
+from tests.fuzz.changes import corrupted_bytes
 from tests.fuzz.json_texts import mutated
-from tests.fuzz.sound import assert_works
+from tests.fuzz.sound import assert_gives_sound_readings
 from worker.schema import identity_values
 
 pytestmark = pytest.mark.thorough
 
 FILES = tuple(sorted((Path(__file__).parents[2] / "identities").glob("example-*.json")))
 MINTED = {"id": "X", "metadata": {"minted": {"seed": 1, "index": 2, "settings": "abc"}}}
-NAMES = tuple(sorted({key for place in PLACES for key in place}))
+NAMES = tuple(sorted({key for place in FIELD_PATHS for key in place}))
 CONFIG = Config()
 
 
@@ -34,7 +34,7 @@ def check(folder: Path, content: str | bytes) -> None:
     """An identity that is accepted is one line of text in every field, and the same when it is written and read."""
     path = folder / "a.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
-    with in_time():
+    with processor_time_limit():
         try:
             sensor = read_identity(path)
         except UserError as error:
@@ -42,11 +42,11 @@ def check(folder: Path, content: str | bytes) -> None:
             return
         for warning in sensor.warnings:
             assert_line(warning, f"{path}:")
-        assert all(writable(str(value)) for value in identity_values(sensor.identity))
+        assert all(is_one_line(str(value)) for value in identity_values(sensor.identity))
         again = read_identity(write_identity(folder, sensor))
         (folder / f"{sensor.sensor_id}.json").unlink()
         assert again == sensor
-        assert_works(CONFIG, sensor.identity)
+        assert_gives_sound_readings(CONFIG, sensor.identity)
 
 
 @examples(250)
@@ -57,7 +57,7 @@ def test_an_identity_with_odd_values(tmp_path: Path, text: str) -> None:
 
 
 @examples(60)
-@given(data=damaged(FILES))
+@given(data=corrupted_bytes(FILES))
 def test_an_identity_with_odd_bytes(tmp_path: Path, data: bytes) -> None:
     """Bytes replaced, put in, taken out and repeated."""
     check(tmp_path, data)
@@ -72,16 +72,16 @@ def test_a_muster_with_an_odd_identity(tmp_path: Path, text: str) -> None:
         left.unlink()
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(text.encode(errors="surrogatepass"))
-    config = load_config(packaged("single-sensor.yaml"))
-    with in_time():
+    config = load_config(resource_path("single-sensor.yaml"))
+    with processor_time_limit():
         try:
-            seed = minted_seed(path.parent) or 0
+            seed = generated_seed(path.parent) or 0
             assert 0 <= seed < 2**63
-            mint = mint_of(config, load_catalogue(), seed)
-            sensors, _ = muster(path.parent, mint, 3)
+            generator = generator_for(config, load_catalogue(), seed)
+            sensors, _ = provision(path.parent, generator, 3)
         except UserError as error:
             assert_line(str(error), f"{path.parent}")
             return
-        again, _ = muster(path.parent, mint, 3)
+        again, _ = provision(path.parent, generator, 3)
         assert sensors == again
         assert 3 == len({sensor.sensor_id for sensor in sensors})

@@ -16,9 +16,9 @@ from fleet.configuration.config import Config
 from fleet.errors import UserError
 from fleet.running.plan import Planner
 from fleet.storage.data_directory import DataDirectory
-from fleet.storage.fleet_record import FleetRecord, read_record, write_record
-from tests.fleet.staged import Staged, client_of, name
-from tests.fuzz.bounds import assert_line, examples, in_time
+from fleet.storage.fleet_record import FleetManifest, read_manifest, write_manifest
+from tests.fleet.staged import StagedFleet, client_of, sensor_name
+from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.json_texts import mutated
 from worker.spec import Layout
 
@@ -30,10 +30,10 @@ LAYOUTS: tuple[tuple[Layout, int, tuple[tuple[str, str], ...]], ...] = (
     ("own", 1, SENSORS),
     ("packed", 2, (("A", "p"), ("B", "p"), ("C", "q"))),
 )
-RECORDS = tuple(asdict(FleetRecord(7, layout, size, MOMENT, MOMENT, 5, sensors)) for layout, size, sensors in LAYOUTS)
+RECORDS = tuple(asdict(FleetManifest(7, layout, size, MOMENT, MOMENT, 5, sensors)) for layout, size, sensors in LAYOUTS)
 PATHS = (
     *("/", "/healthz", "/statusz", "/metricz", "/samplez", "/db_stats", "/grid", "/workers"),
-    *(f"/workers/{name(0)}{rest}" for rest in ("", "/healthz", "/statusz", "/metricz", "/samplez", "/db_stats")),
+    *(f"/workers/{sensor_name(0)}{rest}" for rest in ("", "/healthz", "/statusz", "/metricz", "/samplez", "/db_stats")),
 )
 
 
@@ -44,19 +44,19 @@ def test_an_odd_record(tmp_path: Path, text: str) -> None:
     on from it, or is refused because the config is another."""
     path = tmp_path / "fleet.json"
     path.write_bytes(text.encode(errors="surrogatepass"))
-    with in_time():
+    with processor_time_limit():
         try:
-            record = read_record(path)
+            record = read_manifest(path)
         except UserError as error:
             assert_line(str(error), f"{path}:")
             return
         assert record is not None
-        write_record(path, record)
-        assert read_record(path) == record
+        write_manifest(path, record)
+        assert read_manifest(path) == record
         plan_from(record, tmp_path)
 
 
-def plan_from(record: FleetRecord, data: Path) -> None:
+def plan_from(record: FleetManifest, data: Path) -> None:
     replicas: dict[str, Any] = {"count": 2, "prefix": "X"}
     if record.layout == "shared":
         replicas["database"] = "shared"
@@ -65,7 +65,7 @@ def plan_from(record: FleetRecord, data: Path) -> None:
     simulation = {"start": "2026-01-01T00:00:00Z"}
     config = Config.model_validate({"replicas": replicas, "simulation": simulation})
     try:
-        plan = Planner(config, DataDirectory(data), None).first()
+        plan = Planner(config, DataDirectory(data), None).initial_plan()
     except UserError as error:
         assert_line(str(error), f"{data}")
         return
@@ -78,15 +78,15 @@ def plan_from(record: FleetRecord, data: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> Staged:
-    staged = Staged(tmp_path_factory.mktemp("roster") / "data", 2)
+def staged(tmp_path_factory: pytest.TempPathFactory) -> StagedFleet:
+    staged = StagedFleet(tmp_path_factory.mktemp("roster") / "data", 2)
     staged.write(0, 3, "spike")
     return staged
 
 
 @examples(60)
 @given(data=st.data())
-def test_an_odd_roster(staged: Staged, data: st.DataObject) -> None:
+def test_an_odd_roster(staged: StagedFleet, data: st.DataObject) -> None:
     """Every page is either shown or says in JSON that the roster cannot be read; none is a bug."""
     path = staged.run / "roster.json"
     original = json.loads(json.dumps(asdict(staged.roster()), default=str))
@@ -94,7 +94,7 @@ def test_an_odd_roster(staged: Staged, data: st.DataObject) -> None:
         data.draw(mutated((original,), ("members", "identity", "rate", "row"))).encode(errors="surrogatepass")
     )
     client = client_of(staged)
-    with in_time():
+    with processor_time_limit():
         for page in PATHS:
             response = client.get(page)
             assert response.status_code in (200, 404, 503), response.data

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from hypothesis import strategies as st
 
-from tests.fuzz.changes import Entry, changed
+from tests.fuzz.changes import Entry, mutate_entries
 
 SCALARS = (
     # numbers, and what looks like one
@@ -102,7 +102,7 @@ odd_scalars = st.one_of(
 odd_keys = st.sampled_from(KEYS) | st.text(max_size=8)
 
 
-def parsed(text: str) -> list[Entry]:
+def to_entries(text: str) -> list[Entry]:
     """The entries of a YAML mapping."""
     entries = tree(yaml.compose(text, Loader=yaml.SafeLoader))
     assert isinstance(entries, list)
@@ -122,7 +122,7 @@ def spelled(node: yaml.Node | None) -> str:
     return str(node.value) if node.style is None else json.dumps(node.value)
 
 
-def written(entries: Sequence[Entry], indent: str = "") -> Iterator[str]:
+def render(entries: Sequence[Entry], indent: str = "") -> Iterator[str]:
     """The lines of a block."""
     for entry in entries:
         start = f"{indent}{entry.key}:" if entry.key else f"{indent}-"
@@ -130,11 +130,11 @@ def written(entries: Sequence[Entry], indent: str = "") -> Iterator[str]:
             yield f"{start} {entry.value}\n"
         else:
             yield f"{start}\n"
-            yield from written(entry.value, indent + "  ")
+            yield from render(entry.value, indent + "  ")
 
 
 @st.composite
 def mutated(draw: st.DrawFn, files: Sequence[Path]) -> str:
     """The text of one of the files with one to four things changed."""
-    entries = parsed(draw(st.sampled_from(files)).read_text())
-    return "".join(written(changed(draw, entries, odd_keys, odd_scalars)))
+    entries = to_entries(draw(st.sampled_from(files)).read_text())
+    return "".join(render(mutate_entries(draw, entries, odd_keys, odd_scalars)))

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleet.web.aggregator import create_app
 from tests.e2e.running import ROOT
-from tests.fleet.staged import Staged
+from tests.fleet.staged import StagedFleet
 from tests.monitoring.prometheus import DEPLOYED, names
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "fleet.json"
@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "monitoring.md"
 @pytest.fixture
 def exposed(tmp_path: Path) -> set[str]:
     """The names of all series, those of single sensors included."""
-    staged = Staged(tmp_path / "data")
+    staged = StagedFleet(tmp_path / "data")
     staged.write(0, 3, "spike")
     text = create_app(staged.run).test_client().get("/metrics?per_sensor=1").get_data(as_text=True)
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}

@@ -16,12 +16,12 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from fleet.web.aggregator import create_app
-from fleet.web.health import SHOWN
-from fleet.web.memory import AGE_NS, MemoryGauge
+from fleet.web.health import DISPLAY_STATES
+from fleet.web.memory import MAX_AGE_NS, MemoryGauge
 from fleet.web.observation import Observer
 from tests.e2e.running import wait_for
-from tests.fleet.staged import CHANNELS, VALUES, Staged, client_of, lively, name
-from worker.board import KINDS
+from tests.fleet.staged import CHANNELS, VALUES, StagedFleet, client_of, sensor_name, staged_with_readings
+from worker.board import SCOREBOARD_ANOMALIES
 
 OPENMETRICS = "application/openmetrics-text"
 HALF_A_PAIR = 'Mün"chen\\ \n\udcff'
@@ -33,12 +33,12 @@ def parse_openmetrics(text: str) -> Iterable[Metric]:
 
 
 @pytest.fixture
-def staged(tmp_path: Path) -> Staged:
-    return lively(tmp_path / "data")
+def staged(tmp_path: Path) -> StagedFleet:
+    return staged_with_readings(tmp_path / "data")
 
 
 @pytest.fixture
-def client(staged: Staged) -> FlaskClient:
+def client(staged: StagedFleet) -> FlaskClient:
     return client_of(staged)
 
 
@@ -106,18 +106,18 @@ def test_both_formats_say_the_same(client: FlaskClient, path: str) -> None:
     assert told(parse_text(text)) == told(parse_openmetrics(openmetrics))
 
 
-def test_sums_of_the_fleet(staged: Staged, client: FlaskClient) -> None:
+def test_sums_of_the_fleet(staged: StagedFleet, client: FlaskClient) -> None:
     staged.set(0, anomalies=[0, 0, 0, 4, 0], retries=2, errors=4, restarts=3, renewals=1, lag_us=250_000)
     staged.set(2, "failed", "gave up")
     found = series(client)
 
     assert 33 == found["fleet_readings_total",]
     assert 37 == found["fleet_scheduled_readings_total",]
-    assert {**dict.fromkeys(KINDS, 0), "spike": 1, "missing_data": 4} == {
-        kind: found["fleet_anomalous_readings_total", kind] for kind in KINDS
+    assert {**dict.fromkeys(SCOREBOARD_ANOMALIES, 0), "spike": 1, "missing_data": 4} == {
+        kind: found["fleet_anomalous_readings_total", kind] for kind in SCOREBOARD_ANOMALIES
     }
-    assert {**dict.fromkeys(SHOWN, 0), "healthy": 2, "failed": 1} == {
-        state: found["fleet_sensors", state] for state in SHOWN
+    assert {**dict.fromkeys(DISPLAY_STATES, 0), "healthy": 2, "failed": 1} == {
+        state: found["fleet_sensors", state] for state in DISPLAY_STATES
     }
     assert (1, 3, 1, 2, 1, 0.25, 3) == tuple(
         found[f"fleet_{name}",]
@@ -137,7 +137,7 @@ def test_sums_of_the_fleet(staged: Staged, client: FlaskClient) -> None:
     assert 1_767_225_600 == found["fleet_start_time_seconds",]
 
 
-def test_histograms(staged: Staged, client: FlaskClient) -> None:
+def test_histograms(staged: StagedFleet, client: FlaskClient) -> None:
     """Buckets are cumulative, in seconds, the last one is the count; the sum is that of what was counted."""
     staged.set(0, commit_buckets=[1, 0, 2, *[0] * 9, 4], commit_total_us=21_000_000)
     for number in (1, 2):
@@ -150,7 +150,7 @@ def test_histograms(staged: Staged, client: FlaskClient) -> None:
     assert 0 == found["fleet_lag_seconds_count",]
 
 
-def test_sensors_that_leave_take_no_counts_with_them(staged: Staged, client: FlaskClient) -> None:
+def test_sensors_that_leave_take_no_counts_with_them(staged: StagedFleet, client: FlaskClient) -> None:
     """A sum never goes down: Prometheus would take that for a restart and count everything once more. Gauges are of
     those who are there."""
     before = series(client)
@@ -168,12 +168,12 @@ def test_sensors_that_leave_take_no_counts_with_them(staged: Staged, client: Fla
     assert {key: before[key] for key in sums} == {key: value for key, value in series(client).items() if key in sums}
 
 
-def test_sensors_that_share_a_process_have_its_counts_once(staged: Staged, client: FlaskClient) -> None:
+def test_sensors_that_share_a_process_have_its_counts_once(staged: StagedFleet, client: FlaskClient) -> None:
     """Also after some of them have left, and whatever is started in their place."""
-    staged.board.rows["leads"] = [1, 0, 0]
-    staged.board.rows["incarnation"] = [8, 8, 7]
-    staged.board.rows["restarts"] = staged.board.rows["errors"] = 2
-    staged.board.rows["commit_buckets"][:, 0] = 5
+    staged.scoreboard.rows["leads"] = [1, 0, 0]
+    staged.scoreboard.rows["incarnation"] = [8, 8, 7]
+    staged.scoreboard.rows["restarts"] = staged.scoreboard.rows["errors"] = 2
+    staged.scoreboard.rows["commit_buckets"][:, 0] = 5
     staged.members = staged.members[:2]
     staged.write_roster()
     found = series(client)
@@ -183,31 +183,34 @@ def test_sensors_that_share_a_process_have_its_counts_once(staged: Staged, clien
     )
 
 
-def test_each_sensor_on_request(staged: Staged, client: FlaskClient) -> None:
+def test_each_sensor_on_request(staged: StagedFleet, client: FlaskClient) -> None:
     """By its id; nothing of single sensors otherwise."""
     staged.set(0, "failed", "gave up", lag_us=1_500_000, committed_at_us=1_700_000_000_500_000)
-    staged.board.rows["values"][2][1] = float("nan")
+    staged.scoreboard.rows["values"][2][1] = float("nan")
     found = series(client, "/metrics?per_sensor=1")
 
     assert not [key for key in series(client) if key[0].startswith("fleet_sensor_")]
     assert (11, 1, 0) == tuple(
         found[key]
         for key in (
-            ("fleet_sensor_readings_total", name(1)),
-            ("fleet_sensor_anomalous_readings_total", name(1), "spike"),
-            ("fleet_sensor_anomalous_readings_total", name(1), "noise"),
+            ("fleet_sensor_readings_total", sensor_name(1)),
+            ("fleet_sensor_anomalous_readings_total", sensor_name(1), "spike"),
+            ("fleet_sensor_anomalous_readings_total", sensor_name(1), "noise"),
         )
     )
-    assert (0, 1) == (found["fleet_sensor_healthy", name(0)], found["fleet_sensor_healthy", name(1)])
-    assert (0, 1) == (found["fleet_sensor_in_anomaly", name(0)], found["fleet_sensor_in_anomaly", name(1)])
-    assert 1.5 == found["fleet_sensor_lag_seconds", name(0)]
-    assert 1_700_000_000.5 == found["fleet_sensor_last_commit_timestamp_seconds", name(0)]
-    values = {key[2:]: value for key, value in found.items() if key[:2] == ("fleet_sensor_value", name(2))}
+    assert (0, 1) == (found["fleet_sensor_healthy", sensor_name(0)], found["fleet_sensor_healthy", sensor_name(1)])
+    assert (0, 1) == (
+        found["fleet_sensor_in_anomaly", sensor_name(0)],
+        found["fleet_sensor_in_anomaly", sensor_name(1)],
+    )
+    assert 1.5 == found["fleet_sensor_lag_seconds", sensor_name(0)]
+    assert 1_700_000_000.5 == found["fleet_sensor_last_commit_timestamp_seconds", sensor_name(0)]
+    values = {key[2:]: value for key, value in found.items() if key[:2] == ("fleet_sensor_value", sensor_name(2))}
     expected = {channel: value for channel, value in zip(CHANNELS, VALUES, strict=True) if channel[0] != "humidity"}
     assert expected == values
 
 
-def test_any_text_is_a_legal_label(staged: Staged, client: FlaskClient) -> None:
+def test_any_text_is_a_legal_label(staged: StagedFleet, client: FlaskClient) -> None:
     """Quotes, backslashes, line ends, and what no UTF-8 can spell."""
     roster = json.loads((staged.run / "roster.json").read_text())
     roster["members"][0]["identity"]["location"] = HALF_A_PAIR
@@ -222,7 +225,7 @@ def test_any_text_is_a_legal_label(staged: Staged, client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("content", ['{"problems": 5}', "[]", '{"problems": ["a", "b"]}'])
-def test_what_others_left_in_files_breaks_nothing(staged: Staged, client: FlaskClient, content: str) -> None:
+def test_what_others_left_in_files_breaks_nothing(staged: StagedFleet, client: FlaskClient, content: str) -> None:
     (staged.run / "reload.json").write_text(content)
 
     assert (2 if "a" in content else 0) == series(client)["fleet_configuration_problems",]
@@ -245,7 +248,7 @@ def test_promtool_has_nothing_to_complain_about(client: FlaskClient) -> None:
     assert (0, "", "") == (checked.returncode, checked.stdout, checked.stderr)
 
 
-def test_nobody_waits_for_memory_to_be_measured(staged: Staged) -> None:
+def test_nobody_waits_for_memory_to_be_measured(staged: StagedFleet) -> None:
     """An old measurement is given at once, and is taken anew meanwhile."""
     now = 0
     gauge = MemoryGauge(lambda: now)
@@ -253,7 +256,7 @@ def test_nobody_waits_for_memory_to_be_measured(staged: Staged) -> None:
     first = gauge.latest(observation)
 
     assert first is gauge.latest(observation)
-    now = AGE_NS + 1
+    now = MAX_AGE_NS + 1
     assert first is gauge.latest(observation)
     wait_for(lambda: gauge.latest(observation) is not first, "it is measured anew")
 
@@ -261,8 +264,8 @@ def test_nobody_waits_for_memory_to_be_measured(staged: Staged) -> None:
 def test_a_thousand_sensors(tmp_path: Path) -> None:
     """A scrape takes 3 ms for the fleet and 40 ms with each sensor; here it may take several times that, on a machine
     that has other things to do. An answer is built once for all who ask within a tick."""
-    staged = Staged(tmp_path / "data", 1000)
-    staged.board.rows["readings"] = 5
+    staged = StagedFleet(tmp_path / "data", 1000)
+    staged.scoreboard.rows["readings"] = 5
     client = create_app(staged.run, Observer(staged.run, tick=60)).test_client()
     scraped(client)
     begun = time.process_time()

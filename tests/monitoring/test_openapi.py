@@ -30,13 +30,13 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from fleet.web.aggregator import create_app
-from fleet.web.description import description
+from fleet.web.description import openapi_document
 from tests.e2e.conftest import LIVELY
-from tests.e2e.running import Running, wait_for
-from tests.fleet.staged import Staged, name
+from tests.e2e.running import FleetProcess, wait_for
+from tests.fleet.staged import StagedFleet, sensor_name
 from tests.fuzz.bounds import examples
 
-DESCRIPTION = description()
+DESCRIPTION = openapi_document()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
 OPERATIONS = [
     (path, method) for path, item in DESCRIPTION["paths"].items() for method in ("get", "post") if method in item
@@ -105,22 +105,22 @@ def assert_described(path: str, method: str, answer: tuple[int, str, bytes]) -> 
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetProcess]:
     """A fleet whose processes stay the same."""
     yield from lively_fleet(tmp_path_factory.mktemp("running"))
 
 
 @pytest.fixture
-def changing(tmp_path: Path) -> Iterator[Running]:
+def changing(tmp_path: Path) -> Iterator[FleetProcess]:
     yield from lively_fleet(tmp_path)
 
 
-def lively_fleet(directory: Path) -> Iterator[Running]:
+def lively_fleet(directory: Path) -> Iterator[FleetProcess]:
     """Three sensors that have had an anomaly each, which without long patterns takes a second."""
     (directory / "fleet.yaml").write_text(
         LIVELY.replace("    noise:", "    pattern: {weight: 0.1, duration_readings: 5}\n    noise:")
     )
-    running = Running(directory / "data", directory / "output", "-c", directory / "fleet.yaml")
+    running = FleetProcess(directory / "data", directory / "output", "-c", directory / "fleet.yaml")
     try:
         running.ready()
         wait_for(lambda: all(running.row(sensor)["anomalies"].sum() for sensor in running.sensors), "anomalies")
@@ -131,7 +131,7 @@ def lively_fleet(directory: Path) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
-    return create_app(Staged(tmp_path_factory.mktemp("staged") / "data").run)
+    return create_app(StagedFleet(tmp_path_factory.mktemp("staged") / "data").run)
 
 
 def test_every_path_is_described_and_every_description_is_served(app: Flask) -> None:
@@ -168,7 +168,7 @@ def test_the_description_itself(app: Flask) -> None:
 # Loops, not parameters: who looks for processes that a test has left needs half a second each time.
 
 
-def test_every_document_of_a_real_fleet_is_as_described(running: Running) -> None:
+def test_every_document_of_a_real_fleet_is_as_described(running: FleetProcess) -> None:
     """And says nothing that is not described."""
     for path in GETS:
         answer = asked(running.url + path.replace("{sensor_id}", running.sensors[1]))
@@ -176,7 +176,7 @@ def test_every_document_of_a_real_fleet_is_as_described(running: Running) -> Non
         assert_described(path, "get", answer)
 
 
-def test_nobody_is_as_described(running: Running) -> None:
+def test_nobody_is_as_described(running: FleetProcess) -> None:
     for path in (path for path in GETS if "{sensor_id}" in path):
         answer = asked(running.url + path.replace("{sensor_id}", "NOBODY_1"))
         assert 404 == answer[0], path
@@ -193,16 +193,16 @@ def test_no_fleet_is_as_described(tmp_path: Path) -> None:
 
 
 def test_an_unwell_fleet_is_as_described(tmp_path: Path) -> None:
-    staged = Staged(tmp_path / "data")
+    staged = StagedFleet(tmp_path / "data")
     staged.set(1, "failed", "gave up")
     client = create_app(staged.run).test_client()
     for path in ("/healthz", "/workers/{sensor_id}/healthz", "/workers", "/statusz"):
-        found = client.get(path.replace("{sensor_id}", name(1)))
+        found = client.get(path.replace("{sensor_id}", sensor_name(1)))
         assert (503 if "healthz" in path else 200) == found.status_code
         assert_described(path, "get", (found.status_code, found.mimetype or "", found.data))
 
 
-def test_every_command_is_as_described(changing: Running) -> None:
+def test_every_command_is_as_described(changing: FleetProcess) -> None:
     """What is asked and what is answered: with the token, without it, and when it is refused."""
     token = (changing.data / "run" / "token").read_text().strip()
     commands = {"/api/restart": {"sensor": changing.sensors[0]}, **COMMANDS}
@@ -226,7 +226,7 @@ def test_every_command_is_as_described(changing: Running) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("authorized", [False, True])
-def test_whatever_is_asked_no_answer_is_a_failure(running: Running, authorized: bool) -> None:
+def test_whatever_is_asked_no_answer_is_a_failure(running: FleetProcess, authorized: bool) -> None:
     """Requests made up from the description, right ones and wrong ones: no answer is a 5xx, each is as described, and
     /healthz answers within a second. Without the token nothing has an effect; with it, whatever starts no process is
     tried."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import lively, up
-from tests.e2e.running import Running, fleet, wait_for
+from tests.e2e.running import FleetProcess, fleet, wait_for
 from tests.monitoring.prometheus import Prometheus
 
 __all__ = ["lively", "up"]
@@ -29,26 +29,26 @@ pytestmark = [
 
 
 @pytest.fixture
-def running(up: object, lively: Path, tmp_path: Path) -> Running:
+def running(up: object, lively: Path, tmp_path: Path) -> FleetProcess:
     """Four lively sensors."""
     assert callable(up)
-    started: Running = up("-c", lively, "--replicas", 4)
+    started: FleetProcess = up("-c", lively, "--replicas", 4)
     return started.ready()
 
 
 @pytest.fixture
-def prometheus(running: Running, tmp_path: Path) -> Iterator[Prometheus]:
+def prometheus(running: FleetProcess, tmp_path: Path) -> Iterator[Prometheus]:
     scraping = Prometheus(tmp_path / "prometheus", running.url.removeprefix("http://"))
     yield scraping.ready()
     scraping.end()
 
 
-def disturb(running: Running) -> None:
+def disturb(running: FleetProcess) -> None:
     """A worker dies, and one leaves the fleet."""
     victim = running.sensors[0]
     worker = running.worker(victim)
     worker.kill()
-    running.replaced(victim, worker)
+    running.wait_for_replacement(victim, worker)
     assert 0 == fleet("scale", 3, "--data", running.data).returncode
 
 
@@ -74,7 +74,7 @@ def assert_scraped(prometheus: Prometheus, seconds: int) -> None:
     assert ["", ""] == [target["lastError"] for target in targets]
 
 
-def test_it_scrapes(running: Running, prometheus: Prometheus) -> None:
+def test_it_scrapes(running: FleetProcess, prometheus: Prometheus) -> None:
     """Every second for some seconds, through the death of a worker and a scaling down."""
     disturb(running)
     wait_for(lambda: (prometheus.value("count_over_time(up{job='fleet'}[1m])") or 0) >= 8, "eight scrapes", 60)
@@ -86,7 +86,7 @@ def test_it_scrapes(running: Running, prometheus: Prometheus) -> None:
 
 
 @pytest.mark.slow
-def test_it_scrapes_for_a_minute(running: Running, prometheus: Prometheus) -> None:
+def test_it_scrapes_for_a_minute(running: FleetProcess, prometheus: Prometheus) -> None:
     """And no alert fires for a fleet that is well."""
     disturb(running)
     begun = time.monotonic()

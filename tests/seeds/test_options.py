@@ -10,9 +10,9 @@ import yaml
 
 from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import Config, load_config
-from fleet.configuration.dialects import meaning
+from fleet.configuration.dialects import canonical_path
 from fleet.errors import UserError
-from fleet.identity.mints import mint_of
+from fleet.identity.mints import generator_for
 from worker.spec import Identity
 
 LOCATION_SCATTER = 111.195  # metres, a thousandth of a degree
@@ -113,7 +113,7 @@ def canonical(key: str) -> list[str]:
     """Part by part, as a file is read."""
     path: tuple[Any, ...] = ()
     for part in key.split("."):
-        path, _ = meaning((*path, part))
+        path, _ = canonical_path((*path, part))
     return [str(part) for part in path]
 
 
@@ -199,7 +199,7 @@ def test_a_location_that_is_a_city_places_the_sensor_there(
 
 
 def minted(config: Config, seed: int) -> Identity:
-    return mint_of(config, load_catalogue(), seed).identity(1).identity
+    return generator_for(config, load_catalogue(), seed).generate(1).identity
 
 
 @pytest.mark.parametrize("name", ["CHI_123456", "SENSOR001", "SENSOR_NY_123456", "a.b-c"])

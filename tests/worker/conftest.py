@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.stores import Writer
+from tests.worker.stores import SensorWriter
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def writer(path: Path) -> Iterator[Writer]:
-    subject = Writer(path)
+def writer(path: Path) -> Iterator[SensorWriter]:
+    subject = SensorWriter(path)
     yield subject
     subject.sink.close()

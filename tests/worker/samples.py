@@ -12,8 +12,8 @@ from worker.sensor import Sensor
 from worker.sinks import Portion
 from worker.spec import AnomalySpec, Channel, Identity, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
 
-SECOND = 1_000_000
-NEW_YEAR = 1_767_225_600 * SECOND
+SECOND_US = 1_000_000
+NEW_YEAR = 1_767_225_600 * SECOND_US
 """2026-01-01T00:00:00Z"""
 
 TEMPERATURE = Channel("temperature", "°C", 22.0, 2.0, -10.0, 50.0, -273.15, 2000.0, 2)
@@ -54,36 +54,38 @@ def settings(*anomalies: AnomalySpec, rate: str = "1", channels: tuple[Channel, 
     return Settings(rate, channels, anomalies)
 
 
-def onset(told: Settings) -> Settings:
-    return replace(told, mode="onset")
+def with_onset_mode(sensor_settings: Settings) -> Settings:
+    return replace(sensor_settings, mode="onset")
 
 
 def run(number: int = 1, start_us: int = NEW_YEAR, seconds: float | None = None) -> RunSpec:
-    duration = None if seconds is None else round(seconds * SECOND)
+    duration = None if seconds is None else round(seconds * SECOND_US)
     return RunSpec(seed=42, number=number, start_us=start_us, origin_ns=0, duration_us=duration)
 
 
-def catching_up(told: RunSpec) -> RunSpec:
-    return replace(told, resume="catch_up")
+def with_catch_up(run_spec: RunSpec) -> RunSpec:
+    return replace(run_spec, resume="catch_up")
 
 
-def sensor(told: Settings, during: RunSpec, identity: Identity = IDENTITY) -> Sensor:
-    return Sensor(SensorSpec(identity, told, row=0), during)
+def sensor(sensor_settings: Settings, run_spec: RunSpec, identity: Identity = IDENTITY) -> Sensor:
+    return Sensor(SensorSpec(identity, sensor_settings, row=0), run_spec)
 
 
-def settle(subject: Sensor, now_us: int, most: int = 10_000, *, final: bool = False) -> list[Portion]:
+def commit_due(subject: Sensor, now_us: int, most: int = 10_000, *, final: bool = False) -> list[Portion]:
     """All that is due at `now_us`, settled at once."""
     portions = subject.portions(now_us, most, final=final)
     for portion in portions:
-        subject.settled(portion)
+        subject.commit(portion)
     return portions
 
 
-def live_worker(path: Path, told: Settings, *, seconds: float | None = None, retry_delay: float = 0.1) -> WorkerSpec:
+def live_worker(
+    path: Path, sensor_settings: Settings, *, seconds: float | None = None, retry_delay: float = 0.1
+) -> WorkerSpec:
     """A worker of one sensor that runs from now on in real time and writes to `path`."""
     store = StoreSpec(path, batch_interval=0.1, retry_attempts=2, retry_delay=retry_delay)
-    during = replace(run(seconds=seconds), origin_ns=elapsed_ns())
-    return WorkerSpec(IDENTITY.sensor_id, (SensorSpec(IDENTITY, told, row=0),), store, during)
+    run_spec = replace(run(seconds=seconds), origin_ns=elapsed_ns())
+    return WorkerSpec(IDENTITY.sensor_id, (SensorSpec(IDENTITY, sensor_settings, row=0),), store, run_spec)
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:

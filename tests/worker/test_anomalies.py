@@ -16,15 +16,14 @@ from tests.worker.samples import (
     settings,
 )
 from worker.daily import sine
-from worker.generation import HEALTHY, Block, Episode, Plan
-from worker.generation import MISSING as MISSING_KIND
+from worker.generation import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, Episode, SignalGenerator
 from worker.spec import AnomalySpec, Channel, Settings
 
 FINE = tuple(replace(channel, decimals=9, daily_amplitude=channel.std_dev) for channel in CHANNELS)
 
 
-def plan(told: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42) -> Plan:
-    return Plan(seed, replace(IDENTITY, sensor_id=sensor_id), told, first_seq, NEW_YEAR)
+def generator(told: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42) -> SignalGenerator:
+    return SignalGenerator(seed, replace(IDENTITY, sensor_id=sensor_id), told, first_seq, NEW_YEAR)
 
 
 def alone(kind: str, *parameters: tuple[str, float], share: float = 0.1, duration: float = 20.0) -> AnomalySpec:
@@ -34,7 +33,7 @@ def alone(kind: str, *parameters: tuple[str, float], share: float = 0.1, duratio
 def with_and_without(spec: AnomalySpec, *channels: Channel, rate: str = "1") -> tuple[Block, Block]:
     """The same 5,000 readings with that kind of anomaly and healthy, without rounding worth mentioning."""
     chosen = channels or FINE
-    struck, healthy = (plan(settings(*some, rate=rate, channels=chosen)) for some in ((spec,), ()))
+    struck, healthy = (generator(settings(*some, rate=rate, channels=chosen)) for some in ((spec,), ()))
     return struck.block(0, 5_000), healthy.block(0, 5_000)
 
 
@@ -118,7 +117,7 @@ def test_noise_amplifies_the_deviation() -> None:
     wide = [replace(c, minimum=c.lowest, maximum=c.highest, daily_amplitude=0.0) for c in FINE if c.name != "vibration"]
     deep = replace(VIBRATION, minimum=-100.0, lowest=-100.0, decimals=9)
     struck, healthy = with_and_without(spec, *wide, deep)
-    anomalous = struck.kinds != HEALTHY
+    anomalous = struck.kinds != HEALTHY_INDEX
     for index, channel in enumerate((*wide, deep)):
         factor = 0.3 if channel is deep else 0.15
         gain = np.sqrt(1 + max(factor * channel.mean / channel.std_dev, 0.5) ** 2)
@@ -131,7 +130,7 @@ def test_noise_amplifies_the_deviation() -> None:
 def test_missing_data_takes_up_its_numbers() -> None:
     """Its readings are marked, keep their times, and the values around them are what they were."""
     struck, healthy = with_and_without(alone("missing_data", duration=5))
-    present = struck.kinds != MISSING_KIND
+    present = struck.kinds != MISSING_DATA_INDEX
 
     assert 0.05 < 1 - present.mean() < 0.15
     assert all(() == episode.channels and {} == episode.parameters for episode in struck.episodes)
@@ -142,7 +141,7 @@ def test_missing_data_takes_up_its_numbers() -> None:
 def test_channel_odds_weigh_the_choice() -> None:
     """Three to one against each other channel, where the odds say so."""
     spec = replace(alone("spike", share=0.2, duration=1), channel_odds=(("temperature", 3.0), ("pressure", 0.0)))
-    episodes = plan(settings(spec)).episodes(0, 30_000)
+    episodes = generator(settings(spec)).episodes(0, 30_000)
     shares = {c.name: sum(e.channels == (c.name,) for e in episodes) / len(episodes) for c in CHANNELS}
 
     assert 0 == shares.pop("pressure")

@@ -1,4 +1,4 @@
-"""The board: fixed rows that one process writes and any other reads, never torn."""
+"""The scoreboard: fixed rows that one process writes and any other reads, never torn."""
 
 from __future__ import annotations
 
@@ -10,60 +10,60 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worker.anomalies import NAMES
-from worker.board import KINDS, MAX_CHANNELS, ROW, STATE, STATES, Board
+from worker.anomalies import ANOMALY_TYPES
+from worker.board import MAX_CHANNELS, ROW_DTYPE, SCOREBOARD_ANOMALIES, STATE_INDEX, STATES, Scoreboard
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = {"reason", "reserved"}
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Board:
-    return Board.create(tmp_path / "board", 10)
+def scoreboard(tmp_path: Path) -> Scoreboard:
+    return Scoreboard.create(tmp_path / "board", 10)
 
 
 def test_fields_are_aligned_words() -> None:
     """Every field but the texts is 8-byte words at multiples of 8, little-endian, also across rows."""
-    assert ROW.fields is not None
-    for name, (kind, offset, *_) in ROW.fields.items():
+    assert ROW_DTYPE.fields is not None
+    for name, (kind, offset, *_) in ROW_DTYPE.fields.items():
         assert 0 == offset % 8, name
         assert name in TEXTS or kind.base.str in {"<i8", "<f8"}, name
-    assert 0 == ROW.itemsize % 8
-    assert NAMES == KINDS
+    assert 0 == ROW_DTYPE.itemsize % 8
+    assert ANOMALY_TYPES == SCOREBOARD_ANOMALIES
 
 
 def test_states_keep_their_numbers() -> None:
     """A reader of another version takes a number for the same state."""
-    assert list(range(len(STATES))) == [STATE[name] for name in STATES]
-    assert 0 == STATE["absent"]
+    assert list(range(len(STATES))) == [STATE_INDEX[name] for name in STATES]
+    assert 0 == STATE_INDEX["absent"]
 
 
-def test_a_new_board_has_its_full_size_on_disk(tmp_path: Path, board: Board) -> None:
+def test_a_new_board_has_its_full_size_on_disk(tmp_path: Path, scoreboard: Scoreboard) -> None:
     """A hole in the file would be a SIGBUS when the disk is full."""
     status = (tmp_path / "board").stat()
 
-    assert 10 * ROW.itemsize == status.st_size
+    assert 10 * ROW_DTYPE.itemsize == status.st_size
     assert status.st_blocks * 512 >= status.st_size
     assert [tmp_path / "board"] == list(tmp_path.iterdir())
-    assert not board.snapshot()["state"].any()
+    assert not scoreboard.snapshot()["state"].any()
 
 
-def test_a_new_board_replaces_an_old_one_for_new_readers_only(tmp_path: Path, board: Board) -> None:
+def test_a_new_board_replaces_an_old_one_for_new_readers_only(tmp_path: Path, scoreboard: Scoreboard) -> None:
     """Whoever has the old one mapped goes on reading it."""
-    board.rows["readings"] = 5
-    fresh = Board.create(tmp_path / "board", 20)
+    scoreboard.rows["readings"] = 5
+    fresh = Scoreboard.create(tmp_path / "board", 20)
 
     assert (20, 0) == (fresh.capacity, fresh.rows["readings"].sum())
-    assert (10, 50) == (board.capacity, board.rows["readings"].sum())
+    assert (10, 50) == (scoreboard.capacity, scoreboard.rows["readings"].sum())
 
 
-def test_what_is_written_is_seen_elsewhere(tmp_path: Path, board: Board) -> None:
+def test_what_is_written_is_seen_elsewhere(tmp_path: Path, scoreboard: Scoreboard) -> None:
     """By another mapping of the file, which cannot write."""
-    reader = Board(tmp_path / "board", writable=False)
-    with board.row(3) as row:
+    reader = Scoreboard(tmp_path / "board", writable=False)
+    with scoreboard.row(3) as row:
         row["readings"] += 7
         row["values"][:2] = (1.5, -2.5)
-    board.row(3).reason("the disk is full")
+    scoreboard.row(3).reason("the disk is full")
     seen = reader.snapshot()
 
     assert [0, 0, 0, 7, 0, 0, 0, 0, 0, 0] == seen["readings"].tolist()
@@ -74,30 +74,30 @@ def test_what_is_written_is_seen_elsewhere(tmp_path: Path, board: Board) -> None
 
 
 @pytest.mark.parametrize("reason", ["", "é" * 200, "x" * 191 + "€"])
-def test_a_reason_is_cut_to_its_field(board: Board, reason: str) -> None:
+def test_a_reason_is_cut_to_its_field(scoreboard: Scoreboard, reason: str) -> None:
     """It never reaches into the next field; a character that was cut in two is for the reader to drop."""
-    writer = board.row(0)
+    writer = scoreboard.row(0)
     writer.reason(reason)
 
     assert reason.startswith(writer.fields["reason"].decode(errors="ignore"))
     assert b"" == writer.fields["reserved"]
 
 
-def test_a_writer_killed_halfway_does_not_lock_the_row(board: Board) -> None:
+def test_a_writer_killed_halfway_does_not_lock_the_row(scoreboard: Scoreboard) -> None:
     """Its version stays odd; the next writer's ends even, and readers go on."""
-    board.rows["version"][2] = 7
-    with board.row(2) as row:
+    scoreboard.rows["version"][2] = 7
+    with scoreboard.row(2) as row:
         row["readings"] = 1
 
-    assert (8, 1) == (board.snapshot()["version"][2], board.snapshot()["readings"][2])
+    assert (8, 1) == (scoreboard.snapshot()["version"][2], scoreboard.snapshot()["readings"][2])
 
 
 HAMMER = """
 import itertools, sys
 from pathlib import Path
-from worker.board import Board
-board = Board(Path(sys.argv[1]), writable=True)
-writers = [board.row(index) for index in (0, 5, 9)]
+from worker.board import Scoreboard
+scoreboard = Scoreboard(Path(sys.argv[1]), writable=True)
+writers = [scoreboard.row(index) for index in (0, 5, 9)]
 for number in itertools.count(1):
     for writer in writers:
         with writer as row:
@@ -112,7 +112,7 @@ for number in itertools.count(1):
 """
 
 
-def test_a_snapshot_never_shows_a_torn_row(tmp_path: Path, board: Board) -> None:
+def test_a_snapshot_never_shows_a_torn_row(tmp_path: Path, scoreboard: Scoreboard) -> None:
     """Another process writes rows thousands of times a second; whatever is read of a row belongs together."""
     command = [sys.executable, "-c", HAMMER, str(tmp_path / "board")]
     seen = set()
@@ -122,7 +122,7 @@ def test_a_snapshot_never_shows_a_torn_row(tmp_path: Path, board: Board) -> None
         try:
             deadline = time.monotonic() + 1.5
             while time.monotonic() < deadline:
-                for row in board.snapshot()[[0, 5, 9]]:
+                for row in scoreboard.snapshot()[[0, 5, 9]]:
                     numbers = {int(row["readings"]), int(row["database_bytes"]), *row["anomalies"].tolist()}
                     numbers |= set(row["values"].astype(np.int64).tolist())
                     if row["version"] & 1 == 0:  # else its writer has been waiting for a processor all the while
@@ -132,4 +132,4 @@ def test_a_snapshot_never_shows_a_torn_row(tmp_path: Path, board: Board) -> None
             process.kill()
 
     assert len(seen) > 100
-    assert MAX_CHANNELS == len(board.rows["values"][0])
+    assert MAX_CHANNELS == len(scoreboard.rows["values"][0])

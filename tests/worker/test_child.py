@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.running import ENVIRONMENT
 from tests.worker.samples import wait_for
-from worker.child import BUG, LOST, OUT_OF_MEMORY, Child, fork
+from worker.child import EXIT_BUG, EXIT_OUT_OF_MEMORY, EXIT_UNKNOWN, Child, fork_child
 
 # Tests that are run in parallel have a thread that reads what the others say; the children here know nothing of it.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -44,28 +44,28 @@ def code(child: Child) -> int:
         return bool(codes)
 
     wait_for(over, "its end")
-    child.release()
+    child.close_lifeline()
     return codes[0]
 
 
 def test_a_child_ends_when_it_is_released() -> None:
     """Not before; afterwards it is nobody's child any more, and gets no signal that might hit a stranger."""
-    child = fork("test", listen)
+    child = fork_child("test", listen)
     assert child.exit_code() is None
-    child.release()
+    child.close_lifeline()
 
     assert 7 == code(child)
-    assert LOST == child.exit_code()
+    assert EXIT_UNKNOWN == child.exit_code()
 
 
-@pytest.mark.parametrize(("body", "expected"), [(bug, BUG), (leave, BUG), (hunger, OUT_OF_MEMORY)])
+@pytest.mark.parametrize(("body", "expected"), [(bug, EXIT_BUG), (leave, EXIT_BUG), (hunger, EXIT_OUT_OF_MEMORY)])
 def test_a_child_never_goes_on_as_its_parent(body: Callable[[socket.socket], int], expected: int) -> None:
     """Whatever its body raises."""
-    assert expected == code(fork("test", body))
+    assert expected == code(fork_child("test", body))
 
 
 def test_a_child_that_is_killed() -> None:
-    child = fork("test", listen)
+    child = fork_child("test", listen)
     child.signal(signal.SIGKILL)
 
     assert -signal.SIGKILL == code(child)
@@ -73,7 +73,7 @@ def test_a_child_that_is_killed() -> None:
 
 def test_a_child_that_stands_still_is_seen() -> None:
     """And that it goes on."""
-    child = fork("test", listen)
+    child = fork_child("test", listen)
 
     def stopped() -> bool:
         assert child.exit_code() is None
@@ -83,31 +83,31 @@ def test_a_child_that_stands_still_is_seen() -> None:
     wait_for(stopped, "it is stopped")
     child.signal(signal.SIGCONT)
     wait_for(lambda: not stopped(), "it goes on")
-    child.release()
+    child.close_lifeline()
 
     assert 7 == code(child)
 
 
 def test_who_is_gone_gets_no_signal() -> None:
     """Its process id may be a stranger's by then: only a child that was not reaped keeps it."""
-    child = fork("test", leave)
-    wait_for(child.hung_up, "its end")
+    child = fork_child("test", leave)
+    wait_for(child.lifeline_closed, "its end")
     child.signal(signal.SIGKILL)
 
-    assert child.killed is None
-    assert BUG == code(child)
+    assert child.kill_signal is None
+    assert EXIT_BUG == code(child)
 
 
 REFUSED = """
 import os, resource
-from worker.child import fork
+from worker.child import fork_child
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 if os.getuid() == 0:
     os.setuid(65534)
 before = os.listdir("/dev/fd")
 for _ in range(10):
     try:
-        fork("test", lambda _: 0)
+        fork_child("test", lambda _: 0)
     except BlockingIOError:
         continue
     raise SystemExit("not refused")

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from tests.worker.samples import HUMIDITY, NEW_YEAR, SECOND, TEMPERATURE, VOLTAGE, settings
-from worker.daily import daily_pattern, offsets, sine, zone
-from worker.generation import Plan
-from worker.schedule import Ints
+from tests.worker.samples import HUMIDITY, NEW_YEAR, SECOND_US, TEMPERATURE, VOLTAGE, settings
+from worker.daily import daily_pattern, load_timezone, sine, utc_offsets
+from worker.generation import SignalGenerator
+from worker.schedule import IntArray
 from worker.spec import Identity
 
 ZONES = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"]
@@ -28,10 +28,10 @@ DAYS = [
 
 
 def microseconds(moment: datetime) -> int:
-    return round(moment.timestamp()) * SECOND
+    return round(moment.timestamp()) * SECOND_US
 
 
-def local(day: str, hour: int, timezone: str) -> Ints:
+def local(day: str, hour: int, timezone: str) -> IntArray:
     moment = datetime.fromisoformat(day).replace(hour=hour, tzinfo=ZoneInfo(timezone))
     return np.array([microseconds(moment)], dtype=np.int64)
 
@@ -51,9 +51,9 @@ def test_offsets_are_those_of_the_zone_within_a_block(timezone: str) -> None:
     """One block may hold clock changes: a year in steps of 10 minutes against the standard library's zones."""
     moments = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=10 * step) for step in range(52_560)][::7]
     expected = [moment.astimezone(ZoneInfo(timezone)).utcoffset() for moment in moments]
-    found = offsets(np.array([microseconds(moment) for moment in moments]), timezone)
+    found = utc_offsets(np.array([microseconds(moment) for moment in moments]), timezone)
 
-    assert [round(offset.total_seconds()) * SECOND for offset in expected if offset] == found[found != 0].tolist()
+    assert [round(offset.total_seconds()) * SECOND_US for offset in expected if offset] == found[found != 0].tolist()
     assert len(expected) == len(found)
 
 
@@ -69,7 +69,7 @@ def test_sine_is_a_sine() -> None:
 def test_an_unknown_zone_is_refused(name: str) -> None:
     """No path gets out of the table of zones."""
     with pytest.raises(ValueError, match="is not a time zone"):
-        zone(name)
+        load_timezone(name)
 
 
 def test_channels_follow_the_day_by_their_amplitude() -> None:
@@ -77,11 +77,11 @@ def test_channels_follow_the_day_by_their_amplitude() -> None:
     warm = replace(TEMPERATURE, std_dev=0.0, daily_amplitude=2.0)
     dry = replace(HUMIDITY, std_dev=0.0, daily_amplitude=-5.0)
     flat = replace(VOLTAGE, std_dev=0.0)
-    plan = Plan(
+    generator = SignalGenerator(
         1, Identity("A", timezone="Asia/Tokyo"), settings(rate="0.001", channels=(warm, dry, flat)), 0, NEW_YEAR
     )
-    block = plan.block(0, 864)  # ten days
-    hours = (block.times // (3600 * SECOND) + 9) % 24
+    block = generator.block(0, 864)  # ten days
+    hours = (block.times // (3600 * SECOND_US) + 9) % 24
     temperature, humidity, voltage = block.values
 
     assert {15, 14} >= set(hours[temperature == temperature.max()].tolist())

@@ -24,12 +24,11 @@ from tests.worker.samples import (
     TEMPERATURE,
     TREND,
     VOLTAGE,
-    onset,
     settings,
+    with_onset_mode,
 )
-from worker.anomalies import NAMES
-from worker.generation import HEALTHY, Episode, Plan
-from worker.generation import MISSING as MISSING_KIND
+from worker.anomalies import ANOMALY_TYPES
+from worker.generation import HEALTHY_INDEX, MISSING_DATA_INDEX, Episode, SignalGenerator
 from worker.spec import Settings
 
 LONG = (
@@ -41,14 +40,14 @@ LONG = (
 FINE = tuple(replace(channel, decimals=9, daily_amplitude=channel.std_dev) for channel in CHANNELS)
 
 
-def plan(told: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42) -> Plan:
-    return Plan(seed, replace(IDENTITY, sensor_id=sensor_id), told, first_seq, NEW_YEAR)
+def generator(told: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42) -> SignalGenerator:
+    return SignalGenerator(seed, replace(IDENTITY, sensor_id=sensor_id), told, first_seq, NEW_YEAR)
 
 
 PLANS = {
     "short": settings(*ANOMALIES, channels=FINE),
     "long": settings(*LONG),
-    "onset": onset(settings(*(replace(spec, share=0.005) for spec in ANOMALIES), rate="0.3")),
+    "onset": with_onset_mode(settings(*(replace(spec, share=0.005) for spec in ANOMALIES), rate="0.3")),
 }
 
 
@@ -57,9 +56,9 @@ PLANS = {
 @hypothesis_settings(max_examples=25, deadline=None)
 def test_blocks_of_any_sizes_join_bit_for_bit(told: Settings, cuts: list[int], first_seq: int) -> None:
     """However a stretch is cut, and whatever was asked for before: the same bytes, each episode begun once."""
-    whole = plan(told, first_seq).block(first_seq, 3_000)
+    whole = generator(told, first_seq).block(first_seq, 3_000)
     ends = [0, *sorted(set(cuts)), 3_000]
-    subject = plan(told, first_seq)
+    subject = generator(told, first_seq)
     pieces = {cut: subject.block(first_seq + cut[0], cut[1] - cut[0]) for cut in reversed(list(pairwise(ends)))}
     parts = [pieces[cut] for cut in pairwise(ends)]
 
@@ -72,12 +71,12 @@ def test_blocks_of_any_sizes_join_bit_for_bit(told: Settings, cuts: list[int], f
 @pytest.mark.parametrize("told", PLANS.values(), ids=PLANS)
 def test_labels_are_the_episodes(told: Settings) -> None:
     """What `block` marks is what `episodes` lists: same kinds, same readings, nothing besides."""
-    subject = plan(told, 500)
+    subject = generator(told, 500)
     block = subject.block(500, 40_000)
     episodes = subject.episodes(500, 40_500)
-    kinds = np.full(block.size, HEALTHY, dtype=np.int8)
+    kinds = np.full(block.size, HEALTHY_INDEX, dtype=np.int8)
     for episode in episodes:
-        kinds[episode.first_seq - 500 : episode.last_seq + 1 - 500] = NAMES.index(episode.kind)
+        kinds[episode.first_seq - 500 : episode.last_seq + 1 - 500] = ANOMALY_TYPES.index(episode.kind)
 
     assert kinds.tolist() == block.kinds.tolist()
     assert list(block.episodes) == episodes
@@ -86,7 +85,7 @@ def test_labels_are_the_episodes(told: Settings) -> None:
 @pytest.mark.parametrize("told", PLANS.values(), ids=PLANS)
 def test_episodes_never_overlap(told: Settings) -> None:
     """One at a time per sensor, also across pages, each within what was asked for."""
-    episodes = plan(told).episodes(0, 300_000)
+    episodes = generator(told).episodes(0, 300_000)
 
     assert all(before.last_seq < after.first_seq for before, after in pairwise(episodes))
     assert {spec.kind for spec in told.anomalies} == {episode.kind for episode in episodes}
@@ -97,7 +96,7 @@ def test_episodes_have_their_length(told: Settings) -> None:
     """`duration` in readings, or in seconds x rate; only what began before the epoch is shorter."""
     rate = float(told.exact_rate)
     seconds = {spec.kind: spec.duration * (rate if spec.unit == "seconds" else 1) for spec in told.anomalies}
-    episodes = plan(told, 1_000).episodes(1_000, 200_000)
+    episodes = generator(told, 1_000).episodes(1_000, 200_000)
 
     assert all(round(seconds[e.kind]) == e.last_seq - e.first_seq + 1 for e in episodes if e.first_seq > 1_000)
 
@@ -105,16 +104,16 @@ def test_episodes_have_their_length(told: Settings) -> None:
 def test_a_short_duration_is_one_reading() -> None:
     rare = replace(TREND, duration=10.0, unit="seconds")
 
-    assert {1} == {e.last_seq - e.first_seq + 1 for e in plan(settings(rare, rate="0.01")).episodes(0, 5_000)}
+    assert {1} == {e.last_seq - e.first_seq + 1 for e in generator(settings(rare, rate="0.01")).episodes(0, 5_000)}
 
 
 def test_an_epoch_begins_in_the_middle_of_things() -> None:
     """An episode that began before is recorded from the epoch's first reading on; none is missing_data there."""
     first_episodes: list[Episode] = []
     for number in range(200):
-        subject = plan(settings(*ANOMALIES), 700, sensor_id=f"A{number}")
+        subject = generator(settings(*ANOMALIES), 700, sensor_id=f"A{number}")
         block = subject.block(700, 100)
-        assert block.kinds[0] != MISSING_KIND
+        assert block.kinds[0] != MISSING_DATA_INDEX
         assert all(700 <= episode.first_seq for episode in block.episodes)
         first_episodes.extend(episode for episode in block.episodes if episode.first_seq == 700)
     lengths = {episode.last_seq - episode.first_seq + 1 for episode in first_episodes if episode.kind == "pattern"}
@@ -125,19 +124,24 @@ def test_an_epoch_begins_in_the_middle_of_things() -> None:
 def test_other_sensors_seeds_and_epochs_are_independent() -> None:
     """Nothing of one sensor's noise is in another's; a seed or an id that differs at all changes everything."""
     told = settings(channels=(TEMPERATURE,))
-    subjects = [plan(told), plan(told, sensor_id="CHI_123457"), plan(told, seed=43), plan(told, seed=42 + 2**64)]
+    subjects = [
+        generator(told),
+        generator(told, sensor_id="CHI_123457"),
+        generator(told, seed=43),
+        generator(told, seed=42 + 2**64),
+    ]
     signals = np.array([subject.block(0, 20_000).values[0] for subject in subjects])
     correlations = np.corrcoef(signals)[np.triu_indices(len(subjects), 1)]
 
     assert np.abs(correlations).max() < 5 / np.sqrt(20_000)
-    assert signals[0].tobytes() == plan(told).block(0, 20_000).values[0].tobytes()
+    assert signals[0].tobytes() == generator(told).block(0, 20_000).values[0].tobytes()
 
 
 def test_a_channel_left_out_leaves_the_others() -> None:
     """A channel's noise is addressed by its name; so are the episodes of the kinds."""
-    some = plan(settings(*ANOMALIES, channels=(TEMPERATURE, VOLTAGE))).block(0, 2_000)
-    healthy = plan(settings(channels=CHANNELS)).block(0, 2_000)
-    calm = some.kinds == HEALTHY
+    some = generator(settings(*ANOMALIES, channels=(TEMPERATURE, VOLTAGE))).block(0, 2_000)
+    healthy = generator(settings(channels=CHANNELS)).block(0, 2_000)
+    calm = some.kinds == HEALTHY_INDEX
 
     assert healthy.values[0][calm].tolist() == some.values[0][calm].tolist()
     assert healthy.values[4][calm].tolist() == some.values[1][calm].tolist()
@@ -145,8 +149,8 @@ def test_a_channel_left_out_leaves_the_others() -> None:
 
 def test_a_change_of_settings_leaves_the_noise() -> None:
     """A new epoch goes on with the noise where it stood: only what was changed changes."""
-    before, after = plan(settings()).block(1_000, 500), plan(settings(*ANOMALIES), 1_000).block(1_000, 500)
-    calm = after.kinds == HEALTHY
+    before, after = generator(settings()).block(1_000, 500), generator(settings(*ANOMALIES), 1_000).block(1_000, 500)
+    calm = after.kinds == HEALTHY_INDEX
 
     assert before.values[:, calm].tolist() == after.values[:, calm].tolist()
 
@@ -154,7 +158,7 @@ def test_a_change_of_settings_leaves_the_noise() -> None:
 def test_the_healthy_signal_keeps_within_its_bounds() -> None:
     """minimum and maximum are reached and never passed."""
     tight = replace(TEMPERATURE, minimum=20.5, maximum=23.25)
-    values = plan(settings(channels=(tight,))).block(0, 5_000).values[0]
+    values = generator(settings(channels=(tight,))).block(0, 5_000).values[0]
 
     assert (20.5, 23.25) == (values.min(), values.max())
 
@@ -162,8 +166,8 @@ def test_the_healthy_signal_keeps_within_its_bounds() -> None:
 def test_anomalies_keep_within_physical_limits_only() -> None:
     """A spike is to be seen above the healthy maximum, but humidity stays a percentage."""
     spikes = replace(SPIKE, share=0.3)
-    humidity = plan(settings(spikes, channels=(HUMIDITY,))).block(0, 5_000).values[0]
-    voltage = plan(settings(spikes, channels=(VOLTAGE,))).block(0, 5_000).values[0]
+    humidity = generator(settings(spikes, channels=(HUMIDITY,))).block(0, 5_000).values[0]
+    voltage = generator(settings(spikes, channels=(VOLTAGE,))).block(0, 5_000).values[0]
 
     assert 100.0 == humidity.max()
     assert voltage.max() > 60.0 > VOLTAGE.maximum
@@ -173,7 +177,7 @@ def test_anomalies_keep_within_physical_limits_only() -> None:
 def test_values_are_rounded_to_the_channel(decimals: int) -> None:
     """Each value is the double nearest to its decimal, so that it is written short."""
     channel = replace(TEMPERATURE, decimals=decimals)
-    values = plan(settings(*ANOMALIES, channels=(channel,))).block(0, 2_000).values[0].tolist()
+    values = generator(settings(*ANOMALIES, channels=(channel,))).block(0, 2_000).values[0].tolist()
 
     assert [round(value, decimals) for value in values] == values
     assert any(round(value, decimals - 1) != value for value in values)
@@ -181,7 +185,9 @@ def test_values_are_rounded_to_the_channel(decimals: int) -> None:
 
 def test_onset_mode_begins_episodes_with_the_given_probability() -> None:
     """Per healthy reading; six thousand onsets, so three in a hundred is more than two standard errors."""
-    episodes = plan(onset(settings(replace(TREND, share=0.01), replace(SPIKE, share=0.02)))).episodes(0, 250_000)
+    episodes = generator(with_onset_mode(settings(replace(TREND, share=0.01), replace(SPIKE, share=0.02)))).episodes(
+        0, 250_000
+    )
     healthy = 250_000 - sum(e.last_seq - e.first_seq + 1 for e in episodes)
     rates = [sum(e.kind == kind for e in episodes) / (healthy + len(episodes)) for kind in ("trend", "spike")]
 
@@ -189,5 +195,5 @@ def test_onset_mode_begins_episodes_with_the_given_probability() -> None:
 
 
 def test_no_share_no_anomaly() -> None:
-    assert [] == plan(settings(replace(SPIKE, share=0.0))).episodes(0, 100_000)
-    assert not (plan(settings(replace(MISSING, share=0.0))).block(0, 1_000).kinds != HEALTHY).any()
+    assert [] == generator(settings(replace(SPIKE, share=0.0))).episodes(0, 100_000)
+    assert not (generator(settings(replace(MISSING, share=0.0))).block(0, 1_000).kinds != HEALTHY_INDEX).any()

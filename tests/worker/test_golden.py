@@ -20,19 +20,19 @@ from tests.worker.samples import (
     NEW_YEAR,
     NOISE,
     PATTERN,
-    SECOND,
+    SECOND_US,
     SPIKE,
     TEMPERATURE,
     TREND,
     VIBRATION,
-    onset,
     settings,
+    with_onset_mode,
 )
-from worker.anomalies import NAMES
-from worker.generation import Block, Plan
+from worker.anomalies import ANOMALY_TYPES
+from worker.generation import Block, SignalGenerator
 from worker.spec import AnomalySpec, Identity, Settings, WorkingHours
 
-DST_BEGINS = 1_772_953_200 * SECOND
+DST_BEGINS = 1_772_953_200 * SECOND_US
 """2026-03-08T07:00:00Z, when clocks in New York go forward."""
 
 PLACED = (
@@ -81,14 +81,14 @@ CASES = {
         settings(*LONG, rate="10"), "8b7cba029a243e79e50e0db0f24a7906c85a5853cf0a3d617254bb5c8540b7bc"
     ),
     "onset, 7/s": Case(
-        onset(settings(*(replace(spec, share=0.004) for spec in SHORT), rate="7")),
+        with_onset_mode(settings(*(replace(spec, share=0.004) for spec in SHORT), rate="7")),
         "a849eec1551d12697612e62c034e0e596798e0c4415da608daf950752a1278f6",
     ),
     "daily, DST begins": Case(
         settings(*SHORT, rate="0.1", channels=DAILY),
         "ab1eb2648d0856a44c72fb58972f69e6bb9074f02e5abaf3fe1f6a0c3548246d",
         timezone="America/New_York",
-        start_us=DST_BEGINS - 10_000 * SECOND,
+        start_us=DST_BEGINS - 10_000 * SECOND_US,
     ),
     "at work, through the seasons": Case(
         replace(settings(*SHORT, rate="0.01", channels=PLACED), working_hours=WorkingHours(6, 14, 6)),
@@ -112,9 +112,9 @@ CASES = {
 def blocks(case: Case) -> Iterator[Block]:
     """The first readings, and some far out, in blocks that begin and end anywhere."""
     identity = Identity(case.sensor_id, timezone=case.timezone)
-    plan = Plan(case.seed, identity, case.settings, case.first_seq, case.start_us)
+    generator = SignalGenerator(case.seed, identity, case.settings, case.first_seq, case.start_us)
     for first, count in ((0, 1), (1, 2_999), (3_000, 1_777), (90_000, 1_000)):
-        yield plan.block(case.first_seq + first, count)
+        yield generator.block(case.first_seq + first, count)
 
 
 def digest(case: Case) -> str:
@@ -138,5 +138,5 @@ def test_every_kind_and_channel_is_among_them() -> None:
     """What is not in here could change unseen."""
     episodes = [episode for case in CASES.values() for block in blocks(case) for episode in block.episodes]
 
-    assert set(NAMES) == {episode.kind for episode in episodes}
+    assert set(ANOMALY_TYPES) == {episode.kind for episode in episodes}
     assert {channel.name for channel in CHANNELS} == {name for episode in episodes for name in episode.channels}

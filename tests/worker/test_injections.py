@@ -9,37 +9,47 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.worker.samples import ANOMALIES, IDENTITY, MISSING, NEW_YEAR, SECOND, live_worker, run, settings, settle
+from tests.worker.samples import (
+    ANOMALIES,
+    IDENTITY,
+    MISSING,
+    NEW_YEAR,
+    SECOND_US,
+    commit_due,
+    live_worker,
+    run,
+    settings,
+)
 from worker import orders
-from worker.generation import Plan
-from worker.schema import settings_of, settings_text, stored_of
+from worker.generation import SignalGenerator
+from worker.schema import settings_from_json, settings_text, settings_to_json
 from worker.sensor import Sensor
 from worker.sinks import Epoch, Portion, Position
 from worker.spec import AnomalySpec, Injection, Pause, SensorSpec, Settings, Stage
 
-TOLD = settings(*ANOMALIES, rate="4")
-FROM, UNTIL = NEW_YEAR + 100 * SECOND + 7, NEW_YEAR + 130 * SECOND
+SETTINGS = settings(*ANOMALIES, rate="4")
+FROM, UNTIL = NEW_YEAR + 100 * SECOND_US + 7, NEW_YEAR + 130 * SECOND_US
 FIRST, NEXT = 401, 520
 """The first readings that are due at those times or after."""
 NEW = Position(0, None)
 
 
 def injection(kind: str, *parameters: tuple[str, float], **details: object) -> Injection:
-    anomaly = AnomalySpec(kind, 1.0, (UNTIL - FROM) / SECOND, "seconds", parameters)
+    anomaly = AnomalySpec(kind, 1.0, (UNTIL - FROM) / SECOND_US, "seconds", parameters)
     return replace(Injection("x", anomaly, FROM, UNTIL), **details)  # type: ignore[arg-type]
 
 
-def under(order: Injection, base: Settings = TOLD) -> Settings:
+def under(order: Injection, base: Settings = SETTINGS) -> Settings:
     return replace(base, injection=order)
 
 
-def spec(order: Injection, base: Settings = TOLD) -> SensorSpec:
+def spec(order: Injection, base: Settings = SETTINGS) -> SensorSpec:
     return SensorSpec(IDENTITY, base, 0, (Stage(FROM, under(order, base)), Stage(UNTIL, base)))
 
 
 def lived(subject: Sensor, until_us: int, most: int = 10_000) -> list[Portion]:
     portions: list[Portion] = []
-    while some := settle(subject, until_us, most):
+    while some := commit_due(subject, until_us, most):
         portions.extend(some)
     return portions
 
@@ -47,7 +57,7 @@ def lived(subject: Sensor, until_us: int, most: int = 10_000) -> list[Portion]:
 def live(told: SensorSpec, most: int = 10_000, seconds: int = 200) -> list[Portion]:
     subject = Sensor(told, run())
     subject.resume(NEW)
-    return lived(subject, NEW_YEAR + seconds * SECOND, most)
+    return lived(subject, NEW_YEAR + seconds * SECOND_US, most)
 
 
 def epochs(portions: list[Portion]) -> list[Epoch]:
@@ -85,7 +95,7 @@ def test_all_of_its_time_and_nothing_else(kind: str) -> None:
     assert [number] * (NEXT - FIRST) == kinds(portions)[FIRST:NEXT]
     assert [(kind, FIRST, NEXT - 1)] == [(e.kind, e.first_seq, e.last_seq) for e in episodes]
     assert any(found >= 0 for found in kinds(portions)[NEXT:])
-    assert (TOLD, TOLD) == (start.settings, after.settings)
+    assert (SETTINGS, SETTINGS) == (start.settings, after.settings)
 
 
 def test_bits_do_not_depend_on_portions_or_on_crashes() -> None:
@@ -98,17 +108,17 @@ def test_bits_do_not_depend_on_portions_or_on_crashes() -> None:
     heir.resume(Position(half[-1].end, last))
 
     assert everything(whole) == everything(live(told, most=1))
-    assert everything(whole) == everything([*half, *lived(heir, NEW_YEAR + 200 * SECOND)])
+    assert everything(whole) == everything([*half, *lived(heir, NEW_YEAR + 200 * SECOND_US)])
 
 
 def test_an_order_that_comes_late_begins_in_the_middle() -> None:
     """With the same draws: from then on all readings are as if it had come in time."""
     told = spec(injection("trend"))
-    subject = Sensor(SensorSpec(IDENTITY, TOLD, 0), run())
+    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run())
     subject.resume(NEW)
-    before = lived(subject, NEW_YEAR + 110 * SECOND)
+    before = lived(subject, NEW_YEAR + 110 * SECOND_US)
     subject.change(told)
-    after = lived(subject, NEW_YEAR + 128 * SECOND)
+    after = lived(subject, NEW_YEAR + 128 * SECOND_US)
     seq = before[-1].end
     in_time = [p for p in live(told, most=1) if seq <= p.next_seq < after[-1].end]
 
@@ -121,10 +131,10 @@ def test_one_that_is_taken_back_ends_there() -> None:
     order = injection("noise")
     subject = Sensor(spec(order), run())
     subject.resume(NEW)
-    lived(subject, NEW_YEAR + 110 * SECOND)
-    cut = NEW_YEAR + 112 * SECOND
-    subject.change(SensorSpec(IDENTITY, TOLD, 0, (Stage(FROM, under(order)), Stage(cut, TOLD))))
-    after = lived(subject, NEW_YEAR + 120 * SECOND)
+    lived(subject, NEW_YEAR + 110 * SECOND_US)
+    cut = NEW_YEAR + 112 * SECOND_US
+    subject.change(SensorSpec(IDENTITY, SETTINGS, 0, (Stage(FROM, under(order)), Stage(cut, SETTINGS))))
+    after = lived(subject, NEW_YEAR + 120 * SECOND_US)
 
     (end,) = epochs(after)
     assert ("injection x ends", cut) == (end.reason, end.schedule.start_us)
@@ -141,11 +151,13 @@ def test_its_size_is_what_was_asked_for() -> None:
     }
     for kind, (parameters, record) in sizes.items():
         told = under(injection(kind, *parameters, channel="pressure", sized=True))
-        plan = Plan(42, IDENTITY, told, FIRST, FROM)
-        (episode,) = plan.episodes(FIRST, FIRST + 10)
-        (usual,) = Plan(42, IDENTITY, under(injection("missing_data")), FIRST, FROM).episodes(FIRST, FIRST + 1)
-        other = Plan(42, IDENTITY, settings(rate="4"), FIRST, FROM).block(FIRST, 100).values
-        changed = (plan.block(FIRST, 100).values != other).any(axis=1)
+        generator = SignalGenerator(42, IDENTITY, told, FIRST, FROM)
+        (episode,) = generator.episodes(FIRST, FIRST + 10)
+        (usual,) = SignalGenerator(42, IDENTITY, under(injection("missing_data")), FIRST, FROM).episodes(
+            FIRST, FIRST + 1
+        )
+        other = SignalGenerator(42, IDENTITY, settings(rate="4"), FIRST, FROM).block(FIRST, 100).values
+        changed = (generator.block(FIRST, 100).values != other).any(axis=1)
 
         assert (("pressure",), record) == (episode.channels, {name: episode.parameters[name] for name in record})
         assert [False, False, True, False, False] == changed.tolist()
@@ -154,7 +166,9 @@ def test_its_size_is_what_was_asked_for() -> None:
 
 def test_a_factor_is_a_factor() -> None:
     told = under(injection("spike", ("multiplier_min", 5.0), ("multiplier_max", 5.0), channel="pressure", sized=True))
-    spiked, healthy = (Plan(42, IDENTITY, t, 0, FROM).block(0, 50).values[2] for t in (told, settings(rate="4")))
+    spiked, healthy = (
+        SignalGenerator(42, IDENTITY, t, 0, FROM).block(0, 50).values[2] for t in (told, settings(rate="4"))
+    )
 
     np.testing.assert_allclose(spiked, 5 * healthy, atol=5)
 
@@ -163,7 +177,7 @@ def test_the_first_reading_of_a_missing_stretch_is_missing() -> None:
     """Where a natural one would leave it, so that a sensor that starts is seen to start."""
     natural = settings(replace(MISSING, share=0.9), rate="4")
 
-    assert [3] * 10 == Plan(42, IDENTITY, under(injection("missing_data"), natural), FIRST, FROM).block(
+    assert [3] * 10 == SignalGenerator(42, IDENTITY, under(injection("missing_data"), natural), FIRST, FROM).block(
         FIRST, 10
     ).kinds.tolist()
 
@@ -172,29 +186,29 @@ def test_what_is_stored_says_it_all() -> None:
     """There and back, in a database and in an order; settings without one are stored as they ever were."""
     told = under(injection("spike", ("multiplier_min", 2.0), channel="voltage", sized=True))
 
-    assert told == settings_of(json.loads(settings_text(told)))
-    assert "injection" not in stored_of(TOLD)
-    assert TOLD == settings_of(json.loads(settings_text(TOLD)))
+    assert told == settings_from_json(json.loads(settings_text(told)))
+    assert "injection" not in settings_to_json(SETTINGS)
+    assert SETTINGS == settings_from_json(json.loads(settings_text(SETTINGS)))
 
 
 def test_an_order_carries_it(tmp_path: Path) -> None:
     """With its stages and pauses, as the worker is to know them."""
-    worker = live_worker(tmp_path / "x.db", TOLD)
+    worker = live_worker(tmp_path / "x.db", SETTINGS)
     told = replace(worker, sensors=(replace(spec(injection("noise")), pauses=(Pause(1, 2), Pause(3))),))
 
-    assert told == orders.changed(worker, json.loads(json.dumps(orders.change(told))))
+    assert told == orders.apply_change(worker, json.loads(json.dumps(orders.change_message(told))))
 
 
 def test_what_changes_nothing_now_costs_nothing() -> None:
     """Stages and pauses that are over, or are to come, leave the epoch as it is, compiled."""
-    subject = Sensor(SensorSpec(IDENTITY, TOLD, 0), run())
+    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run())
     subject.resume(NEW)
-    lived(subject, NEW_YEAR + 90 * SECOND)
-    plan = subject.plan
+    lived(subject, NEW_YEAR + 90 * SECOND_US)
+    generator = subject.generator
     subject.change(spec(injection("noise")))
-    subject.change(replace(spec(injection("spike")), pauses=(Pause(UNTIL + SECOND, UNTIL + 2 * SECOND),)))
+    subject.change(replace(spec(injection("spike")), pauses=(Pause(UNTIL + SECOND_US, UNTIL + 2 * SECOND_US),)))
 
-    assert plan is subject.plan
+    assert generator is subject.generator
     assert ["injection x", "injection x ends", "skip"] == [
-        e.reason for e in epochs(lived(subject, NEW_YEAR + 200 * SECOND))
+        e.reason for e in epochs(lived(subject, NEW_YEAR + 200 * SECOND_US))
     ]

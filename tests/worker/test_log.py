@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from fleet.storage.log_files import LogRotation, older_ones
-from worker.log import JSON, LogFile, LogSpec, formatter, install, render, streams
+from fleet.storage.log_files import LogRotation, rotated_files
+from worker.log import JSON_FORMAT, LogFile, LogSpec, configure_logging, format_sample_line, log_streams, make_formatter
 
 WRITERS, LEAST, MOST = 4, 400, 1_000_000
 
 
 def write_lines(path: Path, number: int) -> None:
     """Until it was rotated some times."""
-    install(LogSpec(path, format="%(message)s"))
+    configure_logging(LogSpec(path, format="%(message)s"))
     for line in range(MOST):
         logging.getLogger("test").info("%d %d %s", number, line, "x" * 50)
         if line > LEAST and path.with_name("log.5").exists():
@@ -50,7 +50,7 @@ def test_no_line_is_lost_while_many_write_and_one_rotates(tmp_path: Path) -> Non
     for writer in writers:
         writer.join()
 
-    files = [*older_ones(path), *([path] if path.exists() else [])]
+    files = [*rotated_files(path), *([path] if path.exists() else [])]
     told = [line.split(" ") for file in files for line in file.read_text().splitlines()]
     for number in range(WRITERS):
         mine = sorted(int(line) for writer, line, _ in told if int(writer) == number)
@@ -65,7 +65,7 @@ def test_so_many_older_ones_are_kept(tmp_path: Path) -> None:
         path.write_text(f"{number}" * 20)
         LogRotation(path, 10, 3)()
 
-    assert ["3" * 20, "4" * 20, "5" * 20] == [file.read_text() for file in older_ones(path)]
+    assert ["3" * 20, "4" * 20, "5" * 20] == [file.read_text() for file in rotated_files(path)]
     assert ("", 4) == (path.read_text(), len(list(tmp_path.iterdir())))
 
 
@@ -105,8 +105,8 @@ def test_where_there_can_be_no_new_log_the_old_one_is_written(handler: LogFile, 
 def crash(path: Path) -> None:
     import faulthandler
 
-    install(LogSpec(path))
-    faulthandler.enable(streams()[0])
+    configure_logging(LogSpec(path))
+    faulthandler.enable(log_streams()[0])
     os.replace(path, path.with_name("aside"))
     logging.getLogger("test").info("reopened")
     with path.with_name("database").open("w"):
@@ -130,7 +130,7 @@ def test_a_line_as_json() -> None:
     except ValueError as error:
         info = (ValueError, error, error.__traceback__)
     told = logging.LogRecord("who", logging.ERROR, "", 0, "two\nlines \N{GREEK SMALL LETTER PI} %d", (5,), info)
-    line = formatter(JSON).format(told)
+    line = make_formatter(JSON_FORMAT).format(told)
 
     assert "\n" not in line
     read = json.loads(line)
@@ -144,10 +144,10 @@ def test_a_line_as_json() -> None:
 @pytest.mark.parametrize("form", ["%(nobody)s", "%(asctime", "%(levelname)d", "no field"])
 def test_a_format_that_is_none_is_refused(form: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        render(form)
+        format_sample_line(form)
 
 
 def test_a_spec_travels_as_text(tmp_path: Path) -> None:
-    spec = LogSpec(tmp_path / 'a " log', "DEBUG", JSON)
+    spec = LogSpec(tmp_path / 'a " log', "DEBUG", JSON_FORMAT)
 
-    assert spec == LogSpec.loaded(spec.dumped())
+    assert spec == LogSpec.from_json(spec.to_json())

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from worker.loop import LONGEST_WAIT, NAP, Loop
+from worker.loop import MAX_TURN_SECONDS, MAX_WAIT_SECONDS, EventLoop
 
 FOREVER = float("inf")
 
@@ -23,60 +23,60 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def test_whoever_has_something_to_say_is_heard(pair: tuple[socket.socket, socket.socket]) -> None:
     """At once, and again and again until it is taken; not any more when it is not watched."""
-    loop, calls = Loop(), []
+    loop, calls = EventLoop(), []
     loop.watch(pair[0], lambda: calls.append(pair[0].recv(1)))
     pair[1].send(b"ab")
     begun = time.monotonic()
-    loop.turn(FOREVER)
-    loop.turn(FOREVER)
-    assert time.monotonic() - begun < LONGEST_WAIT
+    loop.run_once(FOREVER)
+    loop.run_once(FOREVER)
+    assert time.monotonic() - begun < MAX_WAIT_SECONDS
     loop.unwatch(pair[0])
     pair[1].send(b"c")
-    loop.turn(loop.now)
+    loop.run_once(loop.now)
 
     assert [b"a", b"b"] == calls
 
 
 def test_room_is_told_where_it_is_asked_for(pair: tuple[socket.socket, socket.socket]) -> None:
-    loop, calls = Loop(), []
+    loop, calls = EventLoop(), []
     loop.watch(pair[0], lambda: calls.append("read"))
-    loop.turn(loop.now)
+    loop.run_once(loop.now)
     loop.watch(pair[0], lambda: calls.append("room"), writable=True)
-    loop.turn(loop.now)
+    loop.run_once(loop.now)
     loop.watch(pair[0], lambda: calls.append("read"))
-    loop.turn(loop.now)
+    loop.run_once(loop.now)
 
     assert ["room"] == calls
 
 
 def test_timers_come_again() -> None:
     """As often as they are due, and no wait is longer than until the next one."""
-    loop, calls = Loop(), []
+    loop, calls = EventLoop(), []
     loop.every(0.05, lambda: calls.append(loop.now))
     begun = time.monotonic()
     while len(calls) < 3:
-        loop.turn(FOREVER)
+        loop.run_once(FOREVER)
 
     assert 0.15 <= time.monotonic() - begun
     assert all(later - earlier >= 0.05 for earlier, later in pairwise(calls))
 
 
 def test_the_clock_stands_still_while_the_process_does() -> None:
-    """An hour between two turns counts for NAP seconds; ten turns that are slow, but no slower than that, count in full."""
+    """An hour between two turns counts for MAX_TURN_SECONDS seconds; ten turns that are slow, but no slower than that, count in full."""
     moments = [100.0]
-    loop = Loop(lambda: moments[-1])
+    loop = EventLoop(lambda: moments[-1])
     moments.append(moments[-1] + 3600.0)
     assert 100.0 == loop.now
-    loop.turn(loop.now)
-    assert 100.0 + NAP == loop.now
+    loop.run_once(loop.now)
+    assert 100.0 + MAX_TURN_SECONDS == loop.now
     for _ in range(10):
-        moments.append(moments[-1] + NAP)
-        loop.turn(loop.now)
+        moments.append(moments[-1] + MAX_TURN_SECONDS)
+        loop.run_once(loop.now)
 
-    assert 100.0 + 11 * NAP == loop.now
+    assert 100.0 + 11 * MAX_TURN_SECONDS == loop.now
 
 
-def sleepy(*asleep: float) -> tuple[Loop, list[float]]:
+def sleepy(*asleep: float) -> tuple[EventLoop, list[float]]:
     """A loop whose turns wait that long, one after the other, and the moments of its clock."""
     waits, moments = iter(asleep), [100.0]
 
@@ -85,7 +85,7 @@ def sleepy(*asleep: float) -> tuple[Loop, list[float]]:
         moments.append(moments[-1] + (next(waits) if len(moments) > 1 and len(moments) % 2 else 0.0))
         return moments[-1]
 
-    return Loop(clock), moments
+    return EventLoop(clock), moments
 
 
 def test_timers_wait_for_others_after_the_process_stood_still() -> None:
@@ -94,7 +94,7 @@ def test_timers_wait_for_others_after_the_process_stood_still() -> None:
     calls: list[float] = []
     loop.every(1.0, lambda: calls.append(moments[-1]))
     for _ in range(6):
-        loop.turn(loop.now)
+        loop.run_once(loop.now)
 
     assert [3701.5, 10901.5] == calls
 
@@ -104,7 +104,7 @@ def test_rare_timers_are_put_off_for_a_moment_only() -> None:
     calls: list[float] = []
     loop.every(15.0, lambda: calls.append(moments[-1]))
     for _ in range(110):
-        loop.turn(loop.now)
+        loop.run_once(loop.now)
 
     assert len(calls) >= 3  # 70 seconds by the loop's clock
 
@@ -117,10 +117,10 @@ def test_long_calls_are_no_sleep() -> None:
         calls += 1
         now[0] += 2.5
 
-    loop = Loop(lambda: now[0])
+    loop = EventLoop(lambda: now[0])
     loop.every(1.0, count)
     now[0] += 1.0
     for _ in range(10):
-        loop.turn(loop.now)
+        loop.run_once(loop.now)
 
     assert 10 == calls

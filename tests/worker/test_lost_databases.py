@@ -11,8 +11,8 @@ import apsw
 import pytest
 
 from tests.worker.samples import IDENTITY
-from tests.worker.stores import TOLD, Writer, ask, delivered, present
-from worker.connection import tidy
+from tests.worker.stores import SETTINGS, SensorWriter, expected_seqs, select, stored_seqs
+from worker.connection import checkpoint_wal
 from worker.database import Database
 from worker.database_files import inode
 from worker.sinks import Unavailable
@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "CHI_123456.db"
 
 
-def again(writer: Writer) -> None:
+def again(writer: SensorWriter) -> None:
     """Claim once more, as a worker does that was told that its place is unknown."""
     (position,) = writer.sink.claim([IDENTITY], 1)
     writer.sensor.resume(position)
@@ -41,31 +41,31 @@ def test_garbage_is_moved_aside_with_its_companions(path: Path, junk: bytes) -> 
     with pytest.raises(
         Unavailable, match=r"CHI_123456\.db: .* moved aside as CHI_123456\.db\.quarantined-1 "
     ) as caught:
-        Writer(path)
+        SensorWriter(path)
 
-    assert caught.value.lost
-    assert caught.value.renewed
+    assert caught.value.outcome_unknown
+    assert caught.value.recreated
     assert not path.exists()
     aside = {file.name.removeprefix("CHI_123456.db.quarantined-1"): file.read_bytes() for file in path.parent.iterdir()}
     assert {"": junk, "-wal": junk + b"-wal", "-journal": junk + b"-journal"} == {
         ending: content for ending, content in aside.items() if ending != "-shm"
     }
-    Writer(path).deliver(5)
-    assert present(TOLD, 6) == delivered(path)
+    SensorWriter(path).deliver(5)
+    assert expected_seqs(SETTINGS, 6) == stored_seqs(path)
 
 
 def test_each_quarantine_has_a_name_of_its_own(path: Path) -> None:
     for number in (1, 2, 3):
         path.write_bytes(JUNK[0] + bytes([number]))
         with pytest.raises(Unavailable):
-            Writer(path)
+            SensorWriter(path)
         assert JUNK[0] + bytes([number]) == path.with_name(f"{path.name}.quarantined-{number}").read_bytes()
 
 
 @pytest.mark.parametrize("fate", ["deleted", "moved", "replaced", "log deleted"])
 def test_nothing_goes_silently_into_a_file_that_is_gone(fate: str, path: Path) -> None:
     """The delivery during which it happened is refused, and the new database gets everything from the start on."""
-    writer = Writer(path)
+    writer = SensorWriter(path)
     writer.deliver(5)
     gone = path.with_name("gone")
     match fate:
@@ -74,56 +74,56 @@ def test_nothing_goes_silently_into_a_file_that_is_gone(fate: str, path: Path) -
         case "moved":
             path.rename(gone)
         case "replaced":
-            other = Writer(path.with_name("other.db"))
+            other = SensorWriter(path.with_name("other.db"))
             other.sink.close()
             os.replace(path.with_name("other.db"), path)
         case "log deleted":
             path.with_name(path.name + "-wal").unlink()
     with pytest.raises(Unavailable, match=r"CHI_123456\.db was deleted or replaced") as caught:
         writer.deliver(10)
-    assert caught.value.lost
-    assert caught.value.renewed
+    assert caught.value.outcome_unknown
+    assert caught.value.recreated
 
     again(writer)
     writer.deliver(10)
     writer.sink.close()
-    assert present(TOLD, 11) == delivered(path)
-    assert [("ok",)] == ask(path, "PRAGMA integrity_check")
+    assert expected_seqs(SETTINGS, 11) == stored_seqs(path)
+    assert [("ok",)] == select(path, "PRAGMA integrity_check")
 
 
 def test_a_worker_that_lost_its_database_leaves_the_next_ones_log_alone(path: Path) -> None:
     """SQLite deletes the log by its name when the last connection closes: it would be the new database's."""
-    old = Writer(path)
+    old = SensorWriter(path)
     old.deliver(5)
     for file in list(path.parent.iterdir()):
         file.rename(path.parent / f"old-{file.name}")
-    new = Writer(path)
+    new = SensorWriter(path)
     new.deliver(5)
     with pytest.raises(Unavailable):
         old.deliver(10)
 
     new.deliver(20)
     new.sink.close()
-    assert present(TOLD, 21) == delivered(path)
+    assert expected_seqs(SETTINGS, 21) == stored_seqs(path)
 
 
 def test_one_of_many_writers_leaves_the_log_to_the_others(path: Path) -> None:
     """Between the look whether the database is still in its place and the deletion of the log by its name, another of
     them may have put the two aside and begun a new database with a log of that name."""
-    writer = Writer(path, shared=True)
+    writer = SensorWriter(path, shared=True)
     writer.deliver(5)
     writer.sink.close()
 
     log = path.with_name(path.name + "-wal")
     assert log.stat().st_size > 0
-    tidy(path)
+    checkpoint_wal(path)
     assert not log.exists()
-    assert present(TOLD, 6) == delivered(path)
+    assert expected_seqs(SETTINGS, 6) == stored_seqs(path)
 
 
 def test_a_restored_database_does_not_get_the_log_of_the_other(path: Path) -> None:
     """Whoever puts an earlier copy in its place leaves the log behind, of which SQLite would make a mixture."""
-    writer = Writer(path)
+    writer = SensorWriter(path)
     writer.deliver(300)
     copy = path.with_name("copy")
     with (
@@ -138,11 +138,11 @@ def test_a_restored_database_does_not_get_the_log_of_the_other(path: Path) -> No
         writer.deliver(1001)
 
     again(writer)
-    assert present(TOLD, 301) == delivered(path)
+    assert expected_seqs(SETTINGS, 301) == stored_seqs(path)
     writer.deliver(1002)
     writer.sink.close()
-    assert present(TOLD, 1003) == delivered(path)
-    assert [("ok",)] == ask(path, "PRAGMA integrity_check")
+    assert expected_seqs(SETTINGS, 1003) == stored_seqs(path)
+    assert [("ok",)] == select(path, "PRAGMA integrity_check")
 
 
 @pytest.mark.parametrize("opened", ["once", "twice"])
@@ -150,7 +150,7 @@ def test_a_restored_database_does_not_get_the_log_of_the_other(path: Path) -> No
 def test_a_log_that_was_cut_short_is_never_taken_for_the_truth(kept: float, opened: str, path: Path) -> None:
     """Where pages of what is cut off are in the database already, what is left would make a mixture of two states. Whoever
     opens the database of a killed process makes the index anew, and then nobody knows any more how many they are."""
-    writer = Writer(path)
+    writer = SensorWriter(path)
     connection = writer.sink._connection
     assert connection
     connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
@@ -174,12 +174,12 @@ def test_a_log_that_was_cut_short_is_never_taken_for_the_truth(kept: float, open
 
     if kept:
         with pytest.raises(Unavailable, match=r"cut short; .* moved aside"):
-            Writer(cut, incarnation=2)
-    other = Writer(cut, incarnation=2)
+            SensorWriter(cut, incarnation=2)
+    other = SensorWriter(cut, incarnation=2)
     other.deliver(400)
     other.sink.close()
-    assert present(TOLD, 401) == delivered(cut)
-    assert [("ok",)] == ask(cut, "PRAGMA integrity_check")
+    assert expected_seqs(SETTINGS, 401) == stored_seqs(cut)
+    assert [("ok",)] == select(cut, "PRAGMA integrity_check")
 
 
 def test_a_worker_that_was_slower_moves_nothing(path: Path) -> None:
@@ -188,17 +188,17 @@ def test_a_worker_that_was_slower_moves_nothing(path: Path) -> None:
     slow = Database(StoreSpec(path, shared=True))
     os.link(path, path.with_name("kept"))  # or the new file might get the number of the old one
     with pytest.raises(Unavailable, match="moved aside"):
-        Writer(path)
-    Writer(path).deliver(5)
-    slow._opened = inode(path.with_name("kept"))
+        SensorWriter(path)
+    SensorWriter(path).deliver(5)
+    slow._opened_inode = inode(path.with_name("kept"))
 
     assert "replaced by another worker" in str(slow._quarantine("damaged"))
-    assert present(TOLD, 6) == delivered(path)
+    assert expected_seqs(SETTINGS, 6) == stored_seqs(path)
 
 
 def test_a_database_left_open_is_checked(path: Path) -> None:
     """One with a damaged page in its middle, where no writer would look, is found when its last user died."""
-    writer = Writer(path)
+    writer = SensorWriter(path)
     writer.deliver(2000)
     writer.sink._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # type: ignore[union-attr]
     writer.deliver(2001)  # there is a log again, and it stays behind
@@ -210,5 +210,5 @@ def test_a_database_left_open_is_checked(path: Path) -> None:
     copy.with_name("CHI_123457.db-wal").write_bytes(path.with_name("CHI_123456.db-wal").read_bytes())
 
     with pytest.raises(Unavailable, match="moved aside") as caught:
-        Writer(copy, incarnation=2)
-    assert caught.value.renewed
+        SensorWriter(copy, incarnation=2)
+    assert caught.value.recreated

@@ -13,13 +13,13 @@ import pytest
 
 from tests.worker.samples import ANOMALIES, SPIKE, live_worker, settings, wait_for
 from worker import orders
-from worker.board import Board
+from worker.board import Scoreboard
 from worker.child import Child
-from worker.process import SETTLED
+from worker.process import EXIT_COMMITTED
 from worker.spec import Stage, WorkerSpec
-from worker.template import Template
+from worker.template import ForkServer
 
-TOLD = settings(*ANOMALIES, rate="100")
+SETTINGS = settings(*ANOMALIES, rate="100")
 WORSE = settings(replace(SPIKE, share=0.8), rate="100")
 EPOCHS = "SELECT reason, first_seq, settings FROM epochs ORDER BY first_seq"
 
@@ -29,10 +29,10 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "CHI_123456.db"
-        self.board = Board.create(folder / "board", 1)
-        self.template = Template(folder / "board", None)
-        self.spec = live_worker(self.path, TOLD)
-        self.template.teach([self.spec])
+        self.scoreboard = Scoreboard.create(folder / "board", 1)
+        self.template = ForkServer(folder / "board", None)
+        self.spec = live_worker(self.path, SETTINGS)
+        self.template.register([self.spec])
         (child,) = self.template.spawn([("CHI_123456", 1)])
         assert isinstance(child, Child)
         self.child = child
@@ -48,7 +48,7 @@ class Workshop:
 
     @property
     def seq(self) -> int:
-        return int(self.board.snapshot()[0]["next_seq"])
+        return int(self.scoreboard.snapshot()[0]["next_seq"])
 
     def told(self, *stages: Stage) -> WorkerSpec:
         return replace(self.spec, sensors=(replace(self.spec.sensors[0], settings=WORSE, stages=stages),))
@@ -59,7 +59,7 @@ class Workshop:
             return [(reason, first, text) for reason, first, text in reader.execute(EPOCHS)]
 
     def drained(self) -> int:
-        self.child.order(order="drain", seconds=5.0)
+        self.child.send_message(order="drain", seconds=5.0)
         codes: list[int | None] = []
 
         def over() -> bool:
@@ -72,7 +72,7 @@ class Workshop:
 
     def close(self) -> None:
         self.child.signal(signal.SIGKILL)
-        self.child.release()
+        self.child.close_lifeline()
         self.template.close()
 
 
@@ -87,23 +87,23 @@ def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> No
     """By the same process, in the database with the readings, none of them lost."""
     workshop.working()
     before = workshop.seq
-    workshop.child.order(**orders.change(workshop.told()))
+    workshop.child.send_message(**orders.change_message(workshop.told()))
     wait_for(lambda: len(workshop.epochs()) == 2, "the epoch")
 
     reason, first, text = workshop.epochs()[1]
     assert ("settings", True) == (reason, before <= first <= workshop.seq)
     assert '"share":0.8' in text
-    assert SETTLED == workshop.drained()
+    assert EXIT_COMMITTED == workshop.drained()
 
 
 def test_a_worker_that_is_about_to_begin_takes_its_orders(workshop: Workshop) -> None:
     """They wait in its inbox, though nobody knows yet which process it will be."""
     assert workshop.child.pid is None
-    workshop.child.order(**orders.change(workshop.told()))
+    workshop.child.send_message(**orders.change_message(workshop.told()))
     workshop.working()
 
     wait_for(lambda: '"share":0.8' in workshop.epochs()[-1][2], "the epoch")
-    assert SETTLED == workshop.drained()
+    assert EXIT_COMMITTED == workshop.drained()
 
 
 def test_a_stopped_worker_takes_all_orders_when_it_wakes(workshop: Workshop) -> None:
@@ -111,8 +111,8 @@ def test_a_stopped_worker_takes_all_orders_when_it_wakes(workshop: Workshop) -> 
     workshop.working()
     workshop.child.signal(signal.SIGSTOP)
     many = workshop.told(*(Stage(2**60 + number, WORSE) for number in range(100_000)))
-    workshop.child.order(**orders.change(many))
-    workshop.child.order(**orders.change(workshop.told()))
+    workshop.child.send_message(**orders.change_message(many))
+    workshop.child.send_message(**orders.change_message(workshop.told()))
     workshop.child.signal(signal.SIGCONT)
 
     def taken() -> bool:
@@ -120,4 +120,4 @@ def test_a_stopped_worker_takes_all_orders_when_it_wakes(workshop: Workshop) -> 
         return len(workshop.epochs()) == 2
 
     wait_for(taken, "the epoch")
-    assert SETTLED == workshop.drained()
+    assert EXIT_COMMITTED == workshop.drained()

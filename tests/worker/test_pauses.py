@@ -7,25 +7,25 @@ from itertools import pairwise
 
 import pytest
 
-from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, SECOND, catching_up, run, settings, settle
+from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, SECOND_US, commit_due, run, settings, with_catch_up
 from worker.sensor import Sensor
 from worker.sinks import Portion, Position
 from worker.spec import Pause, RunSpec, SensorSpec
 
-TOLD = settings(*ANOMALIES, rate="4")
+SETTINGS = settings(*ANOMALIES, rate="4")
 NEW = Position(0, None)
-BEGIN, END = NEW_YEAR + 10 * SECOND, NEW_YEAR + 20 * SECOND + 1
+BEGIN, END = NEW_YEAR + 10 * SECOND_US, NEW_YEAR + 20 * SECOND_US + 1
 
 
-def sensor(*pauses: Pause, during: RunSpec | None = None, position: Position = NEW) -> Sensor:
-    subject = Sensor(SensorSpec(IDENTITY, TOLD, 0, pauses=pauses), during or run())
+def sensor(*pauses: Pause, run_spec: RunSpec | None = None, position: Position = NEW) -> Sensor:
+    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0, pauses=pauses), run_spec or run())
     subject.resume(position)
     return subject
 
 
 def lived(subject: Sensor, seconds: float) -> list[Portion]:
     portions: list[Portion] = []
-    while some := settle(subject, NEW_YEAR + round(seconds * SECOND)):
+    while some := commit_due(subject, NEW_YEAR + round(seconds * SECOND_US)):
         portions.extend(some)
     return portions
 
@@ -61,7 +61,7 @@ def test_whoever_comes_late_to_it_writes_the_same(seconds: float) -> None:
 
 
 def test_several_pauses_leave_out_each() -> None:
-    pauses = Pause(BEGIN, END), Pause(END + 1, END + SECOND), Pause(END + 5 * SECOND)
+    pauses = Pause(BEGIN, END), Pause(END + 1, END + SECOND_US), Pause(END + 5 * SECOND_US)
     subject = sensor(*pauses)
     found = times(lived(subject, 100))
 
@@ -71,9 +71,9 @@ def test_several_pauses_leave_out_each() -> None:
 
 
 def test_one_that_is_paused_from_the_first_reading_on_begins_when_it_is_resumed() -> None:
-    subject = sensor(Pause(NEW_YEAR - SECOND))
+    subject = sensor(Pause(NEW_YEAR - SECOND_US))
     assert ([], True) == (lived(subject, 50), subject.paused)
-    subject.change(replace(subject.spec, pauses=(Pause(NEW_YEAR - SECOND, END),)))
+    subject.change(replace(subject.spec, pauses=(Pause(NEW_YEAR - SECOND_US, END),)))
     (first, *_) = lived(subject, 50)
 
     assert first.epoch
@@ -86,8 +86,8 @@ def test_one_that_is_paused_from_the_first_reading_on_begins_when_it_is_resumed(
 
 def test_a_run_with_an_end_has_fewer_readings() -> None:
     """Those of the pause are not made up for; a catch-up does not bring them back."""
-    during = catching_up(run(seconds=30))
-    subject = sensor(Pause(BEGIN, END), during=during)
+    run_spec = with_catch_up(run(seconds=30))
+    subject = sensor(Pause(BEGIN, END), run_spec=run_spec)
 
     assert 40 + 39 == len(times(lived(subject, 1000)))
     assert subject.done

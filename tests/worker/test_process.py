@@ -13,31 +13,31 @@ import apsw
 import pytest
 
 from tests.worker.samples import ANOMALIES, live_worker, settings, wait_for
-from tests.worker.stores import delivered, present
-from worker.board import STATES, Board
+from tests.worker.stores import expected_seqs, stored_seqs
+from worker.board import STATES, Scoreboard
 from worker.child import Child
 from worker.clock import elapsed_ns
 from worker.log import LogSpec
-from worker.process import FENCED, SETTLED, UNSETTLED
-from worker.template import Template
+from worker.process import EXIT_COMMITTED, EXIT_FENCED, EXIT_PENDING
+from worker.template import ForkServer
 
-TOLD = settings(*ANOMALIES, rate="100")
+SETTINGS = settings(*ANOMALIES, rate="100")
 
 
 class Stage:
-    """A board and a template, and one sensor at 100 readings/s whose workers are started by hand."""
+    """A scoreboard and a template, and one sensor at 100 readings/s whose workers are started by hand."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "CHI_123456.db"
-        self.board = Board.create(folder / "board", 1)
-        self.template = Template(folder / "board", LogSpec(folder / "log"))
+        self.scoreboard = Scoreboard.create(folder / "board", 1)
+        self.template = ForkServer(folder / "board", LogSpec(folder / "log"))
         self.running: list[Child] = []
 
-    def teach(self, seconds: float | None = None, **store: Any) -> None:
-        spec = live_worker(self.path, TOLD, seconds=seconds)
+    def register(self, seconds: float | None = None, **store: Any) -> None:
+        spec = live_worker(self.path, SETTINGS, seconds=seconds)
         spec = replace(spec, store=replace(spec.store, **store))
         self.origin_ns = spec.run.origin_ns
-        self.template.teach([spec])
+        self.template.register([spec])
 
     def spawn(self, incarnation: int = 1) -> Child:
         (child,) = self.template.spawn([("CHI_123456", incarnation)])
@@ -53,14 +53,14 @@ class Stage:
 
     def working(self) -> Child:
         """A worker of a run without an end that has committed."""
-        self.teach()
+        self.register()
         child = self.spawn()
         wait_for(lambda: "healthy" == self.state and self.row["readings"] > 0, "first commit")
         return child
 
     @property
     def row(self) -> Any:
-        return self.board.snapshot()[0]
+        return self.scoreboard.snapshot()[0]
 
     @property
     def state(self) -> str:
@@ -78,19 +78,19 @@ class Stage:
 
         wait_for(over, "the end of the worker", seconds)
         self.running.remove(child)
-        child.release()
+        child.close_lifeline()
         return codes[0]
 
     def whole(self) -> int:
         """Check that what is delivered is every reading up to the checkpoint, and return how many are settled."""
         with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
             (end,) = reader.execute("SELECT next_seq FROM checkpoints").fetchone() or (0,)
-        assert present(TOLD, end) == delivered(self.path)
+        assert expected_seqs(SETTINGS, end) == stored_seqs(self.path)
         return int(end)
 
     def close(self) -> None:
         for child in self.running:
-            child.release()
+            child.close_lifeline()
             child.signal(signal.SIGKILL)
         self.template.close()
 
@@ -103,22 +103,22 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def test_a_run_ends_by_itself_with_every_reading(stage: Stage) -> None:
-    """ceil(for x rate), exit code 0, `done` on the board."""
-    stage.teach(seconds=0.755)
+    """ceil(for x rate), exit code 0, `done` on the scoreboard."""
+    stage.register(seconds=0.755)
     code = stage.ended(stage.spawn())
 
-    assert (SETTLED, "done") == (code, stage.state)
+    assert (EXIT_COMMITTED, "done") == (code, stage.state)
     assert 76 == stage.whole() == stage.row["next_seq"]
-    assert len(delivered(stage.path)) == stage.row["readings"]
+    assert len(stored_seqs(stage.path)) == stage.row["readings"]
 
 
 def test_a_drain_commits_what_is_due(stage: Stage) -> None:
     """Everything due at the order is written, then it ends with 0."""
     child = stage.working()
     due = (elapsed_ns() - stage.origin_ns) * 100 // 1_000_000_000
-    child.order(order="drain", seconds=5.0)
+    child.send_message(order="drain", seconds=5.0)
 
-    assert SETTLED == stage.ended(child)
+    assert EXIT_COMMITTED == stage.ended(child)
     assert "stopped" == stage.state
     assert stage.whole() >= due
 
@@ -127,9 +127,9 @@ def test_a_worker_ends_when_its_lifeline_closes(stage: Stage) -> None:
     """Within two seconds, with what was due committed: nobody is left when the supervisor dies."""
     child = stage.working()
     settled = int(stage.row["next_seq"])
-    child.release()
+    child.close_lifeline()
 
-    assert SETTLED == stage.ended(child, seconds=2.0)
+    assert EXIT_COMMITTED == stage.ended(child, seconds=2.0)
     assert stage.whole() >= settled
 
 
@@ -137,10 +137,10 @@ def test_a_stopped_worker_ends_when_it_wakes(stage: Stage) -> None:
     """The lifeline closed while it was stopped."""
     child = stage.working()
     child.signal(signal.SIGSTOP)
-    child.release()
+    child.close_lifeline()
     child.signal(signal.SIGCONT)
 
-    assert SETTLED == stage.ended(child, seconds=2.5)
+    assert EXIT_COMMITTED == stage.ended(child, seconds=2.5)
     stage.whole()
 
 
@@ -155,50 +155,50 @@ def test_a_locked_database_makes_it_unready_and_costs_nothing(stage: Stage) -> N
         before = int(stage.row["next_seq"])
         other.execute("ROLLBACK")
     wait_for(lambda: "healthy" == stage.state and stage.row["next_seq"] > before, "healthy again")
-    child.order(order="drain", seconds=5.0)
+    child.send_message(order="drain", seconds=5.0)
 
-    assert SETTLED == stage.ended(child)
+    assert EXIT_COMMITTED == stage.ended(child)
     assert stage.whole() > before
     assert b"" == stage.row["reason"]
 
 
 def test_a_drain_on_a_locked_database_ends_at_its_deadline(stage: Stage) -> None:
-    """With exit code 4 and the number of readings on the board; the next worker writes them."""
+    """With exit code 4 and the number of readings on the scoreboard; the next worker writes them."""
     child = stage.working()
     with closing(apsw.Connection(str(stage.path))) as other:
         other.set_busy_timeout(5_000)
         other.execute("BEGIN IMMEDIATE")
-        child.order(order="drain", seconds=0.5)
-        assert UNSETTLED == stage.ended(child, seconds=4.0)
+        child.send_message(order="drain", seconds=0.5)
+        assert EXIT_PENDING == stage.ended(child, seconds=4.0)
         other.execute("ROLLBACK")
     assert "unready" == stage.state
     assert b"due readings not written: CHI_123456.db: database is locked" in stage.row["reason"]
     settled = stage.whole()
     again = stage.spawn(2)
     wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
-    again.order(order="drain", seconds=5.0)
+    again.send_message(order="drain", seconds=5.0)
 
-    assert SETTLED == stage.ended(again)
+    assert EXIT_COMMITTED == stage.ended(again)
     stage.whole()
 
 
 def test_so_many_failures_in_a_row_are_the_end(stage: Stage) -> None:
     """Only where a limit is asked for. Nothing is dropped: the next worker writes what was due."""
-    stage.teach(error_limit=3, retry_delay=0.01)
+    stage.register(error_limit=3, retry_delay=0.01)
     child = stage.spawn()
     wait_for(lambda: stage.row["readings"] > 0, "first commit")
     with closing(apsw.Connection(str(stage.path))) as other:
         other.set_busy_timeout(5_000)
         other.execute("BEGIN IMMEDIATE")
-        assert UNSETTLED == stage.ended(child)
+        assert EXIT_PENDING == stage.ended(child)
         other.execute("ROLLBACK")
     assert 1 == stage.row["retries"]  # the first attempt, one retry, and the last one, after which nobody waits
     settled = stage.whole()
     again = stage.spawn(2)
     wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
-    again.order(order="drain", seconds=5.0)
+    again.send_message(order="drain", seconds=5.0)
 
-    assert SETTLED == stage.ended(again)
+    assert EXIT_COMMITTED == stage.ended(again)
     stage.whole()
 
 
@@ -207,9 +207,9 @@ def test_a_newer_incarnation_fences_the_older(stage: Stage) -> None:
     older = stage.working()
     newer = stage.spawn(2)
 
-    assert FENCED == stage.ended(older)
-    newer.order(order="drain", seconds=5.0)
-    assert SETTLED == stage.ended(newer)
+    assert EXIT_FENCED == stage.ended(older)
+    newer.send_message(order="drain", seconds=5.0)
+    assert EXIT_COMMITTED == stage.ended(newer)
     stage.whole()
 
 
@@ -221,7 +221,7 @@ def test_a_killed_worker_is_continued_where_it_was(stage: Stage) -> None:
     settled = stage.whole()
     again = stage.spawn(2)
     wait_for(lambda: stage.row["next_seq"] > settled, "the next worker")
-    again.order(order="drain", seconds=5.0)
+    again.send_message(order="drain", seconds=5.0)
 
-    assert SETTLED == stage.ended(again)
+    assert EXIT_COMMITTED == stage.ended(again)
     assert stage.whole() > settled

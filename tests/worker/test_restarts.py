@@ -6,9 +6,9 @@ from itertools import count, takewhile
 
 import pytest
 
-from worker.restarts import Bucket, Policy, backoff
+from worker.restarts import RestartPolicy, TokenBucket, backoff
 
-POLICY = Policy(budget=6, window=100.0, backoff_min=0.5, backoff_max=8.0, fleet_rate=2.0, fleet_burst=3)
+POLICY = RestartPolicy(budget=6, window_seconds=100.0, backoff_min=0.5, backoff_max=8.0, fleet_rate=2.0, fleet_burst=3)
 
 
 def after(number: int, jitter: float) -> float | None:
@@ -45,7 +45,7 @@ def test_deaths_are_forgotten_after_the_window() -> None:
 @pytest.mark.parametrize("pause", [0.0, 0.5, 10.0, 1_000.0])
 def test_the_fleet_restarts_at_most_so_many(pause: float) -> None:
     """`fleet_burst` at once, then `fleet_rate` a second; a long pause saves up no more than the burst."""
-    bucket = Bucket(POLICY, tokens=3.0, filled=0.0)
+    bucket = TokenBucket(POLICY, tokens=3.0, filled=0.0)
     assert 3 == len(list(takewhile(lambda _: bucket.take(0.0), count())))
     again = len(list(takewhile(lambda _: bucket.take(pause), count())))
 

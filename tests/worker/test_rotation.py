@@ -14,14 +14,14 @@ import apsw
 import pytest
 
 from fleet.verification.verification import verify
-from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, catching_up, run, settings
-from tests.worker.stores import Writer, ask
+from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, run, settings, with_catch_up
+from tests.worker.stores import SensorWriter, select
 from worker import rotation
-from worker.rotation import close_off, name_for
+from worker.rotation import mark_rotated, rotated_path
 from worker.spec import AnomalySpec, RunSpec
 
 LIMIT = 100_000
-TOLD = settings(*ANOMALIES, AnomalySpec("trend", 0.2, 150, "readings"))
+SETTINGS = settings(*ANOMALIES, AnomalySpec("trend", 0.2, 150, "readings"))
 TABLES = {
     "sensor_readings": "SELECT * FROM sensor_readings ORDER BY id",
     "epochs": "SELECT * FROM epochs ORDER BY first_seq",
@@ -29,11 +29,11 @@ TABLES = {
 
 
 def patient(number: int = 1) -> RunSpec:
-    return catching_up(run(number))
+    return with_catch_up(run(number))
 
 
-def limited(path: Path, number: int = 1, **store: Any) -> Writer:
-    return Writer(path, TOLD, patient(number), number, **{"most_bytes": LIMIT, **store})
+def limited(path: Path, number: int = 1, **store: Any) -> SensorWriter:
+    return SensorWriter(path, SETTINGS, patient(number), number, **{"max_bytes": LIMIT, **store})
 
 
 def files(path: Path) -> list[Path]:
@@ -42,19 +42,19 @@ def files(path: Path) -> list[Path]:
 
 
 def readings(path: Path) -> list[tuple[Any, ...]]:
-    return [row for file in files(path) for row in ask(file, TABLES["sensor_readings"])]
+    return [row for file in files(path) for row in select(file, TABLES["sensor_readings"])]
 
 
 def roles(kept: list[Path]) -> list[str]:
-    return [str(ask(file, "SELECT role FROM database_info")[0][0]) for file in kept]
+    return [str(select(file, "SELECT role FROM database_info")[0][0]) for file in kept]
 
 
 def unrotated(folder: Path, seconds: float) -> list[tuple[Any, ...]]:
     folder.mkdir(exist_ok=True)
     path = folder / f"{IDENTITY.sensor_id}.db"
-    with closing(Writer(path, TOLD, patient()).sink):
+    with closing(SensorWriter(path, SETTINGS, patient()).sink):
         pass
-    writer = Writer(path, TOLD, patient(), 1)
+    writer = SensorWriter(path, SETTINGS, patient(), 1)
     writer.deliver(seconds)
     writer.sink.close()
     return readings(path)
@@ -77,7 +77,7 @@ def test_a_full_database_is_kept_and_another_goes_on(path: Path, tmp_path: Path)
     assert set(kept) == set(tmp_path.iterdir())
     assert len(kept) > 4
     assert ["rotated"] * (len(kept) - 1) + ["live"] == roles(kept)
-    assert len(kept) == len({ask(file, "SELECT generation FROM database_info")[0][0] for file in kept})
+    assert len(kept) == len({select(file, "SELECT generation FROM database_info")[0][0] for file in kept})
     assert all(file.stat().st_size < LIMIT * 1.5 for file in kept)
     assert unrotated(tmp_path / "whole", 3_950) == readings(path)
     sound(path)
@@ -90,7 +90,7 @@ def test_later_runs_go_on_in_the_new_one(final: bool, path: Path) -> None:
     for number in range(1, 12):
         during = patient(number) if number % 3 else run(number, NEW_YEAR + (told + 5_000) * 1_000_000)
         begun = told if number % 3 else 0
-        writer = Writer(path, TOLD, during, number, most_bytes=LIMIT)
+        writer = SensorWriter(path, SETTINGS, during, number, max_bytes=LIMIT)
         writer.deliver(begun + 150)
         writer.deliver(begun + 300, final=final)
         writer.sink.close()
@@ -103,7 +103,7 @@ def test_a_reader_keeps_it_open_and_it_is_rotated_later(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Commits go on in the meantime, and the reader sees them."""
-    monkeypatch.setattr(rotation, "PATIENCE", 0.0)
+    monkeypatch.setattr(rotation, "ROTATION_RETRY_SECONDS", 0.0)
     writer = limited(path)
     writer.deliver(100)
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
@@ -185,7 +185,7 @@ def test_an_interrupted_rotation_is_finished_when_the_database_is_opened(path: P
     writer.deliver(100)
     writer.sink.close()
     with closing(apsw.Connection(str(path))) as connection:
-        assert close_off(connection, 1)
+        assert mark_rotated(connection, 1)
     limited(path, 2).sink.close()
 
     assert ["rotated", "live"] == roles(files(path))
@@ -219,7 +219,7 @@ def test_numbers_go_on(path: Path) -> None:
     for name in ("CHI_123456.rotated-0007.db", "CHI_123456.rotated-9.rotated-0009.db", "CHI_123456.rotated-x.db"):
         path.with_name(name).touch()
 
-    assert "CHI_123456.rotated-0008.db" == name_for(path).name
+    assert "CHI_123456.rotated-0008.db" == rotated_path(path).name
 
 
 def test_a_shared_database_is_left_alone(path: Path) -> None:
@@ -280,12 +280,14 @@ def test_a_sensor_can_be_verified_alone(several: list[Path]) -> None:
 )  # fmt: skip
 def test_episodes_over_the_seam_are_judged(statement: str, kind: str, path: Path) -> None:
     """Those that run when a database is rotated are in both files."""
-    writer = Writer(path, settings(AnomalySpec("trend", 0.95, 90_000, "readings")), patient(), most_bytes=LIMIT)
+    writer = SensorWriter(path, settings(AnomalySpec("trend", 0.95, 90_000, "readings")), patient(), max_bytes=LIMIT)
     while len(files(path)) < 2:
         writer.deliver(writer.sensor.next_seq + 50)
     writer.deliver(writer.sensor.next_seq + 5)
     writer.sink.close()
-    ((carried,),) = ask(path, "SELECT count(*) FROM anomaly_episodes WHERE first_seq < (SELECT first_seq FROM origins)")
+    ((carried,),) = select(
+        path, "SELECT count(*) FROM anomaly_episodes WHERE first_seq < (SELECT first_seq FROM origins)"
+    )
     assert 1 == carried
     sound(path)
     with closing(apsw.Connection(str(path))) as connection:

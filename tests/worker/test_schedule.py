@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.samples import NEW_YEAR, SECOND
-from worker.schedule import Schedule, text, texts
+from tests.worker.samples import NEW_YEAR, SECOND_US
+from worker.schedule import Schedule, format_time, format_times
 
 RATES = ["0.000001", "0.3", "0.333333", "1", "7", "59.999999", "1000", "99999.999999", "100000"]
 
-rates = st.integers(1, 100_000 * SECOND).map(lambda millionths: Fraction(millionths, SECOND))
+rates = st.integers(1, 100_000 * SECOND_US).map(lambda millionths: Fraction(millionths, SECOND_US))
 seqs = st.integers(0, 10**12)
 schedules = st.builds(Schedule, seqs, st.integers(0, 4 * 10**15), rates)
 
@@ -24,7 +24,7 @@ schedules = st.builds(Schedule, seqs, st.integers(0, 4 * 10**15), rates)
 @given(schedules, seqs)
 def test_times_are_the_rounded_quotient(schedule: Schedule, step: int) -> None:
     """time(seq) = start + round((seq - first_seq) * 10**6 / rate), halves up, in exact arithmetic."""
-    exact = schedule.start_us + floor(step * SECOND / schedule.rate + Fraction(1, 2))
+    exact = schedule.start_us + floor(step * SECOND_US / schedule.rate + Fraction(1, 2))
 
     assert exact == schedule.time(schedule.first_seq + step)
 
@@ -76,15 +76,15 @@ def test_a_run_has_as_many_readings_as_are_due_before_its_end(schedule: Schedule
     """ceil(duration x rate), which are the readings whose unrounded times lie before the end."""
     count = schedule.count(duration_us)
 
-    assert Fraction(count - 1) / schedule.rate * SECOND < duration_us
-    assert duration_us <= Fraction(count) / schedule.rate * SECOND
+    assert Fraction(count - 1) / schedule.rate * SECOND_US < duration_us
+    assert duration_us <= Fraction(count) / schedule.rate * SECOND_US
 
 
-@given(st.lists(st.integers(0, 250_000_000_000 * SECOND), min_size=2, max_size=20))
+@given(st.lists(st.integers(0, 250_000_000_000 * SECOND_US), min_size=2, max_size=20))
 def test_text_order_is_time_order(times: list[int]) -> None:
     """Fixed width, so a reader may compare timestamps as text."""
-    times = sorted(time % (4_000_000_000 * SECOND) for time in times)
-    written = texts(np.array(times, dtype=np.int64))
+    times = sorted(time % (4_000_000_000 * SECOND_US) for time in times)
+    written = format_times(np.array(times, dtype=np.int64))
 
     assert written == sorted(written)
     assert {32} == {len(moment) for moment in written}
@@ -94,12 +94,14 @@ def test_text_order_is_time_order(times: list[int]) -> None:
 def test_texts_are_iso_times(moment: datetime) -> None:
     """Any ISO parser reads back the microsecond that was written."""
     elapsed = moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    time_us = (elapsed.days * 86_400 + elapsed.seconds) * SECOND + elapsed.microseconds
+    time_us = (elapsed.days * 86_400 + elapsed.seconds) * SECOND_US + elapsed.microseconds
 
-    assert moment.replace(tzinfo=UTC) == datetime.fromisoformat(text(time_us))
+    assert moment.replace(tzinfo=UTC) == datetime.fromisoformat(format_time(time_us))
 
 
 def test_the_year_rolls_over() -> None:
     schedule = Schedule(0, NEW_YEAR - 1, Fraction(1_000))
 
-    assert ["2025-12-31T23:59:59.999999+00:00", "2026-01-01T00:00:00.000999+00:00"] == texts(schedule.times(0, 2))
+    assert ["2025-12-31T23:59:59.999999+00:00", "2026-01-01T00:00:00.000999+00:00"] == format_times(
+        schedule.times(0, 2)
+    )

@@ -21,10 +21,10 @@ from fleet.configuration.catalogue import load_catalogue
 from fleet.configuration.config import load_config
 from fleet.configuration.settings import fleet_settings
 from tests.worker.samples import NEW_YEAR
-from worker.anomalies import NAMES
-from worker.generation import Plan
+from worker.anomalies import ANOMALY_TYPES
+from worker.generation import SignalGenerator
 from worker.spec import Identity, Settings
-from worker.streams import Floats
+from worker.streams import FloatArray
 
 pytestmark = pytest.mark.thorough
 
@@ -96,15 +96,15 @@ def identity(hardware: Hardware, number: int) -> Identity:
     return Identity(f"A_{number}", sensor_type=kind, manufacturer=maker, firmware_version=version)
 
 
-def covered(seed: int, who: Identity, settings: Settings, readings: int) -> Floats:
-    """The share of the readings that each kind covers, in the order of NAMES."""
-    counts = dict.fromkeys(NAMES, 0)
-    for episode in Plan(seed, who, settings, 0, NEW_YEAR).episodes(0, readings):
+def covered(seed: int, who: Identity, settings: Settings, readings: int) -> FloatArray:
+    """The share of the readings that each kind covers, in the order of ANOMALY_TYPES."""
+    counts = dict.fromkeys(ANOMALY_TYPES, 0)
+    for episode in SignalGenerator(seed, who, settings, 0, NEW_YEAR).episodes(0, readings):
         counts[episode.kind] += min(episode.last_seq, readings - 1) - episode.first_seq + 1
     return np.array(list(counts.values())) / readings
 
 
-def judge(ratios: Floats, tolerance: float) -> None:
+def judge(ratios: FloatArray, tolerance: float) -> None:
     """The mean of found / asked for is within the tolerance of 1, and could be told from it if it were not."""
     error = ratios.std(ddof=1) / np.sqrt(len(ratios))
 
@@ -118,14 +118,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cache
-def catalogue_shares(folder: Path, durations: str) -> Floats:
+def catalogue_shares(folder: Path, durations: str) -> FloatArray:
     """A million readings of one sensor of each manufacturer with each firmware; shape (hardware, kinds)."""
     identities = [identity(hardware, number) for number, hardware in enumerate(HARDWARE)]
     settings = told(folder, with_types(durations), identities)
     return np.array([covered(7, who, how, MILLION) for who, how in zip(identities, settings, strict=True)])
 
 
-def expected() -> Floats:
+def expected() -> FloatArray:
     return np.array([PROBABILITY * hardware.multiplier for hardware in HARDWARE])
 
 
@@ -150,12 +150,12 @@ def test_the_anomalous_share_is_probability_times_multipliers(folder: Path, dura
     assert ratios.std(ddof=1) < 0.02 / 3
 
 
-@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("kind", ANOMALY_TYPES)
 @pytest.mark.parametrize("durations", DURATIONS)
 def test_each_type_has_its_share(folder: Path, durations: str, kind: str) -> None:
     """Within 5 % of its weight. Over all 42 sensors of the catalogue, because a million readings of the quietest
     hold five patterns of 600 readings, one more or less of which is 20 %."""
-    found = catalogue_shares(folder, durations)[:, NAMES.index(kind)]
+    found = catalogue_shares(folder, durations)[:, ANOMALY_TYPES.index(kind)]
 
     judge(found / (expected() * WEIGHTS[durations][kind]), 0.05)
 
@@ -174,7 +174,7 @@ def test_the_shares_hold_in_the_first_readings(folder: Path, durations: str, sen
     asked = PROBABILITY * quietest.multiplier
 
     judge(shares.sum(axis=1) / asked, 0.2)
-    for name, found in zip(NAMES, shares.T, strict=True):
+    for name, found in zip(ANOMALY_TYPES, shares.T, strict=True):
         judge(found / (asked * WEIGHTS[durations][name]), 0.2)
 
 
@@ -186,7 +186,7 @@ def test_means_and_deviations_are_those_configured(folder: Path, kind: str) -> N
     """
     who = Identity("A", sensor_type=kind)
     (settings,) = told(folder, "  enabled: false", [who], "daily_pattern: false")
-    values = Plan(7, who, settings, 0, NEW_YEAR).block(0, MILLION).values
+    values = SignalGenerator(7, who, settings, 0, NEW_YEAR).block(0, MILLION).values
     asked = [(channel.mean, channel.std_dev) for channel in settings.channels]
 
     for (mean, deviation), found in zip(asked, values, strict=True):

@@ -14,27 +14,30 @@ from tests.worker.samples import (
     ANOMALIES,
     IDENTITY,
     NEW_YEAR,
-    SECOND,
+    SECOND_US,
     SPIKE,
-    catching_up,
+    commit_due,
     live_worker,
     run,
     sensor,
     settings,
-    settle,
+    with_catch_up,
 )
 from worker import orders
 from worker.sensor import Sensor
 from worker.sinks import Epoch, Portion, Position
 from worker.spec import RunSpec, SensorSpec, Settings, Stage
-from worker.streams import Floats
+from worker.streams import FloatArray
 
 NEW = Position(0, None)
-TOLD = settings(*ANOMALIES, rate="3")
+SETTINGS = settings(*ANOMALIES, rate="3")
 WORSE = settings(replace(SPIKE, share=0.5), rate="3")
-FASTER = settings(rate="7")
+FASTER_SETTINGS = settings(rate="7")
 STAGED = SensorSpec(
-    IDENTITY, TOLD, 0, (Stage(NEW_YEAR + 100 * SECOND + 1, WORSE), Stage(NEW_YEAR + 200 * SECOND, FASTER))
+    IDENTITY,
+    SETTINGS,
+    0,
+    (Stage(NEW_YEAR + 100 * SECOND_US + 1, WORSE), Stage(NEW_YEAR + 200 * SECOND_US, FASTER_SETTINGS)),
 )
 FIRST, NEXT = 301, 600
 """The first readings that are due at the times of the stages or after."""
@@ -49,7 +52,7 @@ def placed(spec: SensorSpec, during: RunSpec, position: Position = NEW) -> Senso
 def lived(subject: Sensor, until_us: int, most: int = 10_000) -> list[Portion]:
     """All that is due, as a worker asks for it."""
     portions: list[Portion] = []
-    while some := settle(subject, until_us, most):
+    while some := commit_due(subject, until_us, most):
         portions.extend(some)
     return portions
 
@@ -61,18 +64,18 @@ def epochs(portions: list[Portion]) -> list[Epoch]:
 def values(portions: list[Portion]) -> bytes:
     blocks = [portion.block for portion in portions if portion.block]
     times = np.concatenate([block.times for block in blocks])
-    measured: Floats = np.concatenate([block.values for block in blocks], axis=1)
+    measured: FloatArray = np.concatenate([block.values for block in blocks], axis=1)
     return times.tobytes() + measured.tobytes()
 
 
 def test_a_stage_begins_an_epoch_at_the_reading_of_its_time() -> None:
     """The first that is due then or later; the schedule goes on from it, and the one before is told."""
-    portions = lived(placed(STAGED, run()), NEW_YEAR + 250 * SECOND)
+    portions = lived(placed(STAGED, run()), NEW_YEAR + 250 * SECOND_US)
     start, worse, faster = epochs(portions)
 
-    assert ("start", 0, TOLD) == (start.reason, start.schedule.first_seq, start.settings)
+    assert ("start", 0, SETTINGS) == (start.reason, start.schedule.first_seq, start.settings)
     assert ("scenario", FIRST, WORSE) == (worse.reason, worse.schedule.first_seq, worse.settings)
-    assert ("scenario", NEXT, FASTER) == (faster.reason, faster.schedule.first_seq, faster.settings)
+    assert ("scenario", NEXT, FASTER_SETTINGS) == (faster.reason, faster.schedule.first_seq, faster.settings)
     assert start.schedule.time(FIRST) == worse.schedule.start_us
     assert worse.schedule.time(NEXT) == faster.schedule.start_us
     assert [FIRST, NEXT] == [p.next_seq for p in portions if p.previous]
@@ -82,8 +85,8 @@ def test_a_stage_begins_an_epoch_at_the_reading_of_its_time() -> None:
 
 @pytest.mark.parametrize("most", [1, 7, 299, 10_000])
 def test_a_stage_is_the_same_for_every_block_size(most: int) -> None:
-    whole = lived(placed(STAGED, run()), NEW_YEAR + 210 * SECOND)
-    parts = lived(placed(STAGED, run()), NEW_YEAR + 210 * SECOND, most)
+    whole = lived(placed(STAGED, run()), NEW_YEAR + 210 * SECOND_US)
+    parts = lived(placed(STAGED, run()), NEW_YEAR + 210 * SECOND_US, most)
 
     assert epochs(whole) == epochs(parts)
     assert values(whole) == values(parts)
@@ -92,16 +95,16 @@ def test_a_stage_is_the_same_for_every_block_size(most: int) -> None:
 @pytest.mark.parametrize("stand", [1, FIRST - 1, FIRST, FIRST + 1, NEXT])
 def test_who_catches_up_across_a_stage_gets_the_same(stand: int) -> None:
     """Killed at whatever reading, also right between two stages: the epochs, their reasons and all values."""
-    whole = lived(placed(STAGED, run()), NEW_YEAR + 300 * SECOND)
+    whole = lived(placed(STAGED, run()), NEW_YEAR + 300 * SECOND_US)
     killed = placed(STAGED, run())
     before: list[Portion] = []
     while killed.next_seq < stand:
-        before += settle(killed, NEW_YEAR + 300 * SECOND, most=1)
+        before += commit_due(killed, NEW_YEAR + 300 * SECOND_US, most=1)
     again = placed(STAGED, run(), Position(stand, epochs(before)[-1]))
-    after = lived(again, NEW_YEAR + 300 * SECOND)
+    after = lived(again, NEW_YEAR + 300 * SECOND_US)
     later = lived(
-        placed(STAGED, catching_up(run(2, NEW_YEAR + 290 * SECOND)), Position(stand, epochs(before)[-1])),
-        NEW_YEAR + 300 * SECOND,
+        placed(STAGED, with_catch_up(run(2, NEW_YEAR + 290 * SECOND_US)), Position(stand, epochs(before)[-1])),
+        NEW_YEAR + 300 * SECOND_US,
     )
 
     assert values(whole) == values(before + after) == values(before + later)
@@ -110,17 +113,21 @@ def test_who_catches_up_across_a_stage_gets_the_same(stand: int) -> None:
 
 
 def test_a_stage_without_an_effect_begins_no_epoch() -> None:
-    same = replace(STAGED, stages=(Stage(NEW_YEAR + 100 * SECOND, TOLD), Stage(NEW_YEAR + 200 * SECOND, WORSE)))
-    begun = epochs(lived(placed(same, run()), NEW_YEAR + 210 * SECOND))
+    same = replace(
+        STAGED, stages=(Stage(NEW_YEAR + 100 * SECOND_US, SETTINGS), Stage(NEW_YEAR + 200 * SECOND_US, WORSE))
+    )
+    begun = epochs(lived(placed(same, run()), NEW_YEAR + 210 * SECOND_US))
 
     assert [0, 600] == [epoch.schedule.first_seq for epoch in begun]
 
 
 def test_stages_between_two_readings_count_once() -> None:
     """A slow sensor: the last of them is in force at its next reading."""
-    slow = replace(TOLD, rate="0.001"), replace(WORSE, rate="0.001"), replace(FASTER, rate="0.001")
-    spec = SensorSpec(IDENTITY, slow[0], 0, (Stage(NEW_YEAR + SECOND, slow[1]), Stage(NEW_YEAR + 2 * SECOND, slow[2])))
-    begun = epochs(lived(placed(spec, run()), NEW_YEAR + 1500 * SECOND))
+    slow = replace(SETTINGS, rate="0.001"), replace(WORSE, rate="0.001"), replace(FASTER_SETTINGS, rate="0.001")
+    spec = SensorSpec(
+        IDENTITY, slow[0], 0, (Stage(NEW_YEAR + SECOND_US, slow[1]), Stage(NEW_YEAR + 2 * SECOND_US, slow[2]))
+    )
+    begun = epochs(lived(placed(spec, run()), NEW_YEAR + 1500 * SECOND_US))
 
     assert [(0, slow[0]), (1, slow[2])] == [(epoch.schedule.first_seq, epoch.settings) for epoch in begun]
 
@@ -130,7 +137,7 @@ def test_a_run_ends_when_it_should_after_stages() -> None:
     same_rate = replace(STAGED, stages=STAGED.stages[:1])
     for seconds in (101, 110, 200, 333):
         subject = placed(same_rate, run(seconds=seconds))
-        lived(subject, NEW_YEAR + 1000 * SECOND)
+        lived(subject, NEW_YEAR + 1000 * SECOND_US)
 
         assert subject.done
         assert 3 * seconds == subject.next_seq
@@ -139,69 +146,69 @@ def test_a_run_ends_when_it_should_after_stages() -> None:
 def test_a_drain_right_before_a_stage_cuts_what_runs() -> None:
     """The epoch that waits for its first reading is not written, and the episode before it is cut all the same."""
     subject = placed(STAGED, run())
-    lived(subject, NEW_YEAR + 100 * SECOND)
-    (last,) = subject.portions(NEW_YEAR + 100 * SECOND, 10, final=True)
+    lived(subject, NEW_YEAR + 100 * SECOND_US)
+    (last,) = subject.portions(NEW_YEAR + 100 * SECOND_US, 10, final=True)
 
-    assert (FIRST, None, True, None) == (last.next_seq, last.block, last.cut, last.epoch)
-    assert (TOLD, 0) == (last.settings, last.schedule.first_seq)
+    assert (FIRST, None, True, None) == (last.next_seq, last.block, last.truncate, last.epoch)
+    assert (SETTINGS, 0) == (last.settings, last.schedule.first_seq)
     assert FIRST == subject.next_seq
 
 
 def changed(told: Settings) -> Sensor:
     """A sensor that has settled ten seconds and was then told other settings."""
-    subject = sensor(TOLD, run())
+    subject = sensor(SETTINGS, run())
     subject.resume(Position(0, None))
-    lived(subject, NEW_YEAR + 10 * SECOND)
+    lived(subject, NEW_YEAR + 10 * SECOND_US)
     subject.change(SensorSpec(IDENTITY, told, 0))
     return subject
 
 
 def test_a_change_begins_an_epoch_at_the_next_reading() -> None:
-    subject = changed(FASTER)
-    (epoch,) = epochs(lived(subject, NEW_YEAR + 20 * SECOND))
+    subject = changed(FASTER_SETTINGS)
+    (epoch,) = epochs(lived(subject, NEW_YEAR + 20 * SECOND_US))
 
-    assert ("settings", FASTER, 31) == (epoch.reason, epoch.settings, epoch.schedule.first_seq)
+    assert ("settings", FASTER_SETTINGS, 31) == (epoch.reason, epoch.settings, epoch.schedule.first_seq)
     assert NEW_YEAR + 10_333_333 == epoch.schedule.start_us
 
 
 def test_a_change_of_nothing_begins_no_epoch() -> None:
-    assert [] == epochs(lived(changed(TOLD), NEW_YEAR + 20 * SECOND))
+    assert [] == epochs(lived(changed(SETTINGS), NEW_YEAR + 20 * SECOND_US))
 
 
 def test_a_change_that_is_taken_back_in_time_leaves_no_trace() -> None:
-    subject = changed(FASTER)
-    subject.change(SensorSpec(IDENTITY, TOLD, 0))
-    portions = lived(subject, NEW_YEAR + 20 * SECOND)
+    subject = changed(FASTER_SETTINGS)
+    subject.change(SensorSpec(IDENTITY, SETTINGS, 0))
+    portions = lived(subject, NEW_YEAR + 20 * SECOND_US)
 
     assert ([], 61) == (epochs(portions), portions[-1].end)
 
 
 def test_a_change_before_the_first_reading_is_where_it_starts() -> None:
     """Also for a sensor that does not yet know where its sink stands."""
-    early, new = sensor(TOLD, run()), sensor(TOLD, run())
-    early.change(SensorSpec(IDENTITY, FASTER, 0))
+    early, new = sensor(SETTINGS, run()), sensor(SETTINGS, run())
+    early.change(SensorSpec(IDENTITY, FASTER_SETTINGS, 0))
     early.resume(Position(0, None))
     new.resume(Position(0, None))
-    new.change(SensorSpec(IDENTITY, FASTER, 0))
+    new.change(SensorSpec(IDENTITY, FASTER_SETTINGS, 0))
 
     for subject in (early, new):
-        (epoch,) = epochs(lived(subject, NEW_YEAR + SECOND))
-        assert ("start", FASTER, NEW_YEAR) == (epoch.reason, epoch.settings, epoch.schedule.start_us)
+        (epoch,) = epochs(lived(subject, NEW_YEAR + SECOND_US))
+        assert ("start", FASTER_SETTINGS, NEW_YEAR) == (epoch.reason, epoch.settings, epoch.schedule.start_us)
 
 
 def test_a_change_of_stages_moves_the_turn() -> None:
     """What lies ahead is replaced, what is in force stays."""
     subject = placed(STAGED, run())
-    lived(subject, NEW_YEAR + 10 * SECOND)
-    subject.change(replace(STAGED, stages=(Stage(NEW_YEAR + 20 * SECOND, WORSE),)))
-    (epoch,) = epochs(lived(subject, NEW_YEAR + 300 * SECOND))
+    lived(subject, NEW_YEAR + 10 * SECOND_US)
+    subject.change(replace(STAGED, stages=(Stage(NEW_YEAR + 20 * SECOND_US, WORSE),)))
+    (epoch,) = epochs(lived(subject, NEW_YEAR + 300 * SECOND_US))
 
     assert ("scenario", 60, WORSE) == (epoch.reason, epoch.schedule.first_seq, epoch.settings)
 
 
 def test_an_order_says_all_that_a_spec_does() -> None:
     """Through JSON: identity, settings and stages to the last bit, for all sensors of a pack; store and run stay."""
-    worker = live_worker(Path("x.db"), TOLD)
+    worker = live_worker(Path("x.db"), SETTINGS)
     pack = replace(worker, sensors=tuple(replace(worker.sensors[0], row=row) for row in range(3)))
     moved = replace(IDENTITY, location="Zürich", latitude=0.1 + 0.2)
     told = replace(
@@ -210,4 +217,4 @@ def test_an_order_says_all_that_a_spec_does() -> None:
         log_level="DEBUG",
     )
 
-    assert told == orders.changed(pack, json.loads(json.dumps(orders.change(told))))
+    assert told == orders.apply_change(pack, json.loads(json.dumps(orders.change_message(told))))

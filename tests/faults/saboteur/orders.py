@@ -1,4 +1,4 @@
-"""Orders to sabotage, as files: whoever takes one renames it, so exactly one worker does; what was taken is a line in
+"""FaultOrders to sabotage, as files: whoever takes one renames it, so exactly one worker does; what was taken is a line in
 a log that outlives the process."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Point = Literal["open", "read", "write", "sync"]
 written by COMMIT: inside an open transaction, with the write lock held."""
 
 
-class Taken(NamedTuple):
+class InjectedFault(NamedTuple):
     """An order that was carried out. `time` is seconds on the monotonic clock, which all processes share."""
 
     action: str
@@ -24,14 +24,14 @@ class Taken(NamedTuple):
     number: str
 
 
-class Orders:
+class FaultOrders:
     """The orders below one folder, by database and point."""
 
     def __init__(self, folder: Path) -> None:
         self._root, self._log = str(folder), str(folder / "taken.log")
-        self._told: set[str] = set()  # of the lasting ones: those in the log
+        self._logged: set[str] = set()  # of the lasting ones: those in the log
 
-    def place(self, database: str, point: Point, number: int, order: dict[str, Any]) -> None:
+    def add(self, database: str, point: Point, number: int, order: dict[str, Any]) -> None:
         folder = Path(self._root, database, point)
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder.parent / f"{number:06d}.new"
@@ -67,20 +67,20 @@ class Orders:
         if time.monotonic() >= order["until"]:
             Path(path).unlink(missing_ok=True)
             return False
-        if number not in self._told:
-            self._told.add(number)
+        if number not in self._logged:
+            self._logged.add(number)
             self.record(order, number)
         return True
 
     def record(self, order: dict[str, Any], number: str) -> None:
-        taken = Taken(order["action"], order["database"], os.getpid(), time.monotonic(), number)
+        taken = InjectedFault(order["action"], order["database"], os.getpid(), time.monotonic(), number)
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.write(descriptor, json.dumps(taken).encode() + b"\n")
         os.close(descriptor)
 
-    def taken(self) -> list[Taken]:
+    def taken(self) -> list[InjectedFault]:
         try:
-            return [Taken(*json.loads(line)) for line in Path(self._log).read_text().splitlines()]
+            return [InjectedFault(*json.loads(line)) for line in Path(self._log).read_text().splitlines()]
         except FileNotFoundError:
             return []
 

@@ -13,7 +13,7 @@ if "FLEET_WALL_CLOCK" in os.environ:
     install(Path(os.environ["FLEET_WALL_CLOCK"]))
 
 if "FLEET_SABOTAGE" in os.environ and any("worker.template" in argument for argument in sys.orig_argv):
-    from tests.faults.saboteur.orders import Orders
-    from tests.faults.saboteur.vfs import Saboteur
+    from tests.faults.saboteur.orders import FaultOrders
+    from tests.faults.saboteur.vfs import FaultInjectingVFS
 
-    saboteur = Saboteur(Orders(Path(os.environ["FLEET_SABOTAGE"])))
+    saboteur = FaultInjectingVFS(FaultOrders(Path(os.environ["FLEET_SABOTAGE"])))

@@ -19,7 +19,7 @@ from typing import Any
 
 import apsw
 
-from tests.faults.saboteur.orders import Orders, Point
+from tests.faults.saboteur.orders import FaultOrders, Point
 
 Order = dict[str, Any]
 
@@ -45,7 +45,7 @@ def hold(order: Order) -> None:
 
 
 def stuck(order: Order) -> None:
-    """Never leave the commit again (`busy`: with the processor in use), while another thread of the process lives."""
+    """Never exit_process the commit again (`busy`: with the processor in use), while another thread of the process lives."""
     end = time.monotonic() + order.get("seconds", 3600.0)
     threading.Thread(target=live_on, args=(end,), name="lives", daemon=True).start()
     while time.monotonic() < end:
@@ -66,7 +66,7 @@ def abort(order: Order) -> None:
     os.abort()
 
 
-def leave(order: Order) -> None:
+def exit_process(order: Order) -> None:
     os._exit(order.get("code", 1))
 
 
@@ -77,10 +77,10 @@ def starve(order: Order) -> None:
     for size in (1 << 20, 1 << 16, 1 << 12, 1 << 8, 1 << 4):
         with contextlib.suppress(MemoryError):
             while True:
-                HOARD.append(bytes(size))
+                ALLOCATED.append(bytes(size))
 
 
-HOARD: list[bytes] = []
+ALLOCATED: list[bytes] = []
 
 
 ACTIONS: dict[str, Callable[[Order], None]] = {
@@ -89,7 +89,7 @@ ACTIONS: dict[str, Callable[[Order], None]] = {
     "stuck": stuck,
     "segfault": segfault,
     "abort": abort,
-    "exit": leave,
+    "exit": exit_process,
     "starve": starve,
 }
 
@@ -107,36 +107,36 @@ class Connection(apsw.Connection):
                 raise
 
 
-class Saboteur(apsw.VFS):
+class FaultInjectingVFS(apsw.VFS):
     """Stands in front of the system's own file system, and is what SQLite uses by default from now on."""
 
-    def __init__(self, orders: Orders) -> None:
-        self._orders, self._beneath = orders, apsw.vfs_names()[0]
-        super().__init__("saboteur", self._beneath, makedefault=True)
+    def __init__(self, orders: FaultOrders) -> None:
+        self._orders, self._base = orders, apsw.vfs_names()[0]
+        super().__init__("saboteur", self._base, makedefault=True)
         apsw.Connection = Connection  # type: ignore[misc]
 
-    def xOpen(self, name: apsw.URIFilename | str | None, flags: list[int]) -> SabotagedFile:  # noqa: N802 - SQLite's
+    def xOpen(self, name: apsw.URIFilename | str | None, flags: list[int]) -> FaultInjectingFile:  # noqa: N802 - SQLite's
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         database = Path(path).name.removesuffix("-wal").removesuffix("-journal") if path else ""
         file = "main" if flags[0] & apsw.SQLITE_OPEN_MAIN_DB else "wal"
-        opened = SabotagedFile(self._beneath, name, flags, self._orders, database, file)
-        carry_out(self._orders.take(database, "open", file))
+        opened = FaultInjectingFile(self._base, name, flags, self._orders, database, file)
+        execute_order(self._orders.take(database, "open", file))
         return opened
 
 
-class SabotagedFile(apsw.VFSFile):
+class FaultInjectingFile(apsw.VFSFile):
     """One open file of a database. A WAL frame is written in two parts, its header and the page."""
 
     def __init__(
         self,
-        beneath: str,
+        base: str,
         name: apsw.URIFilename | str | None,
         flags: list[int],
-        orders: Orders,
+        orders: FaultOrders,
         database: str,
         file: str,
     ) -> None:
-        super().__init__(beneath, name, flags)
+        super().__init__(base, name, flags)
         self._orders, self._database, self._file = orders, database, file
         self._commits = False  # whether the page that is written next ends a transaction
         self._pending: Order | None = None
@@ -162,20 +162,20 @@ class SabotagedFile(apsw.VFSFile):
             super().xWrite(data, offset)
         elif order.get("moment") == "torn":
             super().xWrite(data[: len(data) // 2], offset)
-            carry_out(order)
+            execute_order(order)
         elif order.get("moment") == "committed":
             super().xWrite(data, offset)
             self._pending = None if ends else order
-            carry_out(order if ends else None)
+            execute_order(order if ends else None)
         else:
-            carry_out(order)
+            execute_order(order)
             super().xWrite(data, offset)
 
     def _reached(self, point: Point) -> None:
-        carry_out(self._orders.take(self._database, point, self._file))
+        execute_order(self._orders.take(self._database, point, self._file))
 
 
-def carry_out(order: Order | None) -> None:
+def execute_order(order: Order | None) -> None:
     """Do what was ordered, if anything was. May well not return."""
     if order is None:
         return
