@@ -44,11 +44,11 @@ test-browser: $(VENV)/.test ## those that look at the dashboard with chromium, w
 	@exec "$(VENV)/bin/python" -m pytest -m browser $(ARGS) tests/browser
 
 chaos: $(VENV)/.test ## six minutes of faults on three fleets, and the proof that nothing was lost (SECONDS EACH KILLS SENSORS)
-	@exec "$(VENV)/bin/python" -m tests.faults.chaos $(call given,SECONDS,--seconds) $(call given,EACH,--each) \
+	@exec "$(VENV)/bin/python" -m tests.process.faults.chaos $(call given,SECONDS,--seconds) $(call given,EACH,--each) \
 	    $(call given,KILLS,--kills) $(call given,SENSORS,--sensors) $(call given,SEED,--seed)
 
 soak: $(VENV)/.test ## the same for MINUTES=30, with as many faults as come
-	@exec "$(VENV)/bin/python" -m tests.faults.chaos --seconds $$(($(or $(MINUTES),30) * 60)) --each 0 --kills 0 \
+	@exec "$(VENV)/bin/python" -m tests.process.faults.chaos --seconds $$(($(or $(MINUTES),30) * 60)) --each 0 --kills 0 \
 	    $(call given,SENSORS,--sensors) $(call given,SEED,--seed)
 
 fuzz: $(VENV)/.test ## the fuzz tests with many examples (FUZZ_EXAMPLES=1000)

@@ -15,20 +15,20 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from worker.board import Scoreboard
-from worker.child import EXIT_UNKNOWN, ProcessMain
-from worker.fate import exit_status
-from worker.hangs import WATCHDOG_INTERVAL_SECONDS, Watchdog
-from worker.loop import EventLoop
-from worker.nursery import Spawner
-from worker.report import record_state
-from worker.restarts import RestartPolicy, TokenBucket
-from worker.sequel import decide_restart
-from worker.services import Services
-from worker.slot import Event, Outcome, Slot
+from worker.metrics import record_state
+from worker.scoreboard import Scoreboard
 from worker.spec import WorkerSpec
-from worker.template import ForkServer
-from worker.wakeup import SignalSocket
+from worker.supervision.child import EXIT_UNKNOWN, ProcessMain
+from worker.supervision.event_loop import EventLoop
+from worker.supervision.exit_status import exit_status
+from worker.supervision.forkserver import ForkServer
+from worker.supervision.restart_decision import decide_restart
+from worker.supervision.restart_policy import RestartPolicy, TokenBucket
+from worker.supervision.services import Services
+from worker.supervision.signals import SignalSocket
+from worker.supervision.slot import Event, Outcome, Slot
+from worker.supervision.spawner import Spawner
+from worker.supervision.watchdog import WATCHDOG_INTERVAL_SECONDS, Watchdog
 
 log = logging.getLogger("supervisor")
 

@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.config import load_config
-from fleet.configuration.settings import settings_for
-from worker.database import Database
-from worker.generation import SignalGenerator
-from worker.sinks import Epoch, Portion
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.config.config import load_config
+from fleet.config.settings import settings_for
+from worker.readings.generator import SignalGenerator
 from worker.spec import Identity, StoreSpec
+from worker.storage.database import Database
+from worker.storage.sinks import Epoch, Portion
 
 DATABASES = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 READINGS = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000

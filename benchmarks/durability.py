@@ -16,14 +16,14 @@ from typing import NamedTuple, Self
 
 import apsw
 
-from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.config import load_config
-from fleet.configuration.settings import settings_for
-from worker.database import Database
-from worker.generation import SignalGenerator
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.config.config import load_config
+from fleet.config.settings import settings_for
 from worker.process import GOLDEN_RATIO_CONJUGATE
-from worker.sinks import Portion
+from worker.readings.generator import SignalGenerator
 from worker.spec import Identity, Settings, StoreSpec, Synchronous
+from worker.storage.database import Database
+from worker.storage.sinks import Portion
 
 SETTINGS: tuple[Synchronous, Synchronous] = ("normal", "full")
 COMMITS = {1: 300, 10: 300, 100: 200, 1000: 40}

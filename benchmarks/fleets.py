@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from fleet.storage.figures import fleet_stats
-from fleet.storage.roster import Roster
-from worker.board import Scoreboard
+from fleet.datadir.roster import Roster
+from fleet.monitoring.stats import fleet_stats
+from worker.scoreboard import Scoreboard
 
 QUIET = 4.0
 """Seconds before the end in which nothing is measured: looking at a thousand processes takes one or two."""

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.config import load_config
-from fleet.configuration.settings import settings_for
-from worker.database import Database
-from worker.generation import SignalGenerator
-from worker.sinks import Portion
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.config.config import load_config
+from fleet.config.settings import settings_for
+from worker.readings.generator import SignalGenerator
 from worker.spec import Identity, Settings, StoreSpec
+from worker.storage.database import Database
+from worker.storage.sinks import Portion
 
 COUNT = 200_000
 BATCH = 1000

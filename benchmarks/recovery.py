@@ -16,7 +16,7 @@ import apsw
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.e2e.running import FleetProcess, fleet, session, wait_for  # noqa: E402
+from tests.process.running_fleet import FleetProcess, fleet, session, wait_for  # noqa: E402
 
 CONFIG = """
 version: 2

@@ -10,14 +10,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.config import load_config
-from fleet.configuration.settings import settings_for
-from fleet.verification.verification import verify
-from worker.database import Database
-from worker.generation import SignalGenerator
-from worker.sinks import Epoch, Portion
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.config.config import load_config
+from fleet.config.settings import settings_for
+from fleet.verify.verification import verify
+from worker.readings.generator import SignalGenerator
 from worker.spec import Identity, Settings, StoreSpec
+from worker.storage.database import Database
+from worker.storage.sinks import Epoch, Portion
 
 COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 500_000
 ROUND = 20

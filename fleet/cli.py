@@ -15,8 +15,9 @@ import click
 
 from fleet.commands.collect import collect
 from fleet.commands.config import config
-from fleet.commands.entry import program_version, run_command_line
-from fleet.commands.flags import (
+from fleet.commands.console import program_version, run_command_line
+from fleet.commands.inject import inject, pause, resume
+from fleet.commands.options import (
     CONFIG_OPTIONS,
     DATA_OPTION,
     DurationParam,
@@ -25,9 +26,8 @@ from fleet.commands.flags import (
     ShareParam,
     config_overrides,
 )
-from fleet.commands.intervening import inject, pause, resume
 from fleet.commands.receive import receive
-from fleet.commands.top import top
+from fleet.commands.top.command import top
 
 CONFIG_OPTION = click.option(
     "-c",
@@ -70,8 +70,8 @@ def up(config: Path | None, data: Path, identities: Path | None, detach: bool, *
 
     It ends after --for, on Ctrl-C, or by `fleet down`; whatever is due is committed first.
     """
-    from fleet.running.launch import launch
-    from fleet.storage.data_directory import DataDirectory
+    from fleet.datadir.directory import DataDirectory
+    from fleet.runtime.start import launch
 
     return launch(config, config_overrides(flags), DataDirectory(data), identities, detach=detach)
 
@@ -163,8 +163,8 @@ def verify(
     data: Path, sensor: str | None, complete: bool, against: str | None, table: str | None, as_json: bool
 ) -> int:
     """Prove that no reading was lost, doubled or altered: compute each again and compare."""
-    from fleet.commands.verdict_report import show
-    from fleet.comparison.against import comparison_options
+    from fleet.commands.verify_report import show
+    from fleet.delivery.compare.against import comparison_options
 
     target = comparison_options(against, table, sensor, complete=complete)
     return show(data, sensor=sensor, complete=complete, as_json=as_json, against=target)
@@ -178,7 +178,7 @@ for command in (config, collect, inject, pause, receive, resume, top):
 @click.option("--llm", is_flag=True, required=True, help="For language models: all of it on one page.")
 def docs(llm: bool) -> int:  # noqa: ARG001 - there is no other kind
     """Print documentation that is made from the program itself."""
-    from fleet.commands.llm_docs import llm_docs
+    from fleet.commands.llm_page import llm_docs
 
     click.echo(llm_docs(), nl=False)
     return 0
@@ -197,8 +197,8 @@ def identities() -> None:
 @click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city.")
 def identities_mint(count: int, out: Path, config: Path | None, seed: str | None, prefix: str | None) -> int:
     """Write COUNT new identities, one file each, to a folder."""
-    from fleet.configuration.config import SourcedValue, load_config
-    from fleet.identity.mints import write_generated_identities
+    from fleet.config.config import SourcedValue, load_config
+    from fleet.identities.generation import write_generated_identities
 
     flags = {"simulation.seed": SourcedValue(seed, "--seed"), "replicas.prefix": SourcedValue(prefix, "--prefix")}
     given = {key: value for key, value in flags.items() if value.value is not None}

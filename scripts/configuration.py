@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fleet.commands.flags import CONFIG_KEYS
-from fleet.configuration.anomalies import ANOMALY_TYPES as TYPES
-from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.config import Config, json_schema
-from fleet.configuration.dialects import KEY_ALIASES
-from fleet.configuration.faults import resolve_schema, schema_violation, subschema
-from fleet.configuration.sources import ENVIRONMENT_VARIABLES
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.commands.options import CONFIG_KEYS
+from fleet.config.anomalies import ANOMALY_TYPES as TYPES
+from fleet.config.config import Config, json_schema
+from fleet.config.dialects import KEY_ALIASES
+from fleet.config.sources import ENVIRONMENT_VARIABLES
+from fleet.validation.faults import resolve_schema, schema_violation, subschema
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 TABLE = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- end -->", re.DOTALL)

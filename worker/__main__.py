@@ -5,4 +5,4 @@ from __future__ import annotations
 from fleet.__main__ import run_program
 
 if __name__ == "__main__":
-    run_program("fleet.commands.single_worker")
+    run_program("fleet.commands.worker")

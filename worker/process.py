@@ -17,14 +17,14 @@ from typing import Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from worker.board import Scoreboard
 from worker.clock import elapsed_ns
-from worker.database import Database
-from worker.orders import Message, apply_change
-from worker.report import MetricsWriter
+from worker.messages import Message, apply_change
+from worker.metrics import MetricsWriter
+from worker.scoreboard import Scoreboard
 from worker.sensor import Sensor
-from worker.sinks import Fenced, Portion, Sink, Unavailable
 from worker.spec import WorkerSpec
+from worker.storage.database import Database
+from worker.storage.sinks import Fenced, Portion, Sink, Unavailable
 
 EXIT_COMMITTED, EXIT_FENCED, EXIT_PENDING = 0, 3, 4
 """Exit codes: all due readings are written; a newer incarnation has the sensors; some could not be written."""

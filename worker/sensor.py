@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from worker.generation import Block, SignalGenerator
+from worker.readings.generator import Block, SignalGenerator
+from worker.readings.random_streams import NORMALS_PER_PAGE, page_phase
 from worker.schedule import Schedule
-from worker.sinks import Epoch, Portion, Position
 from worker.spec import RunSpec, SensorSpec, Settings
-from worker.streams import NORMALS_PER_PAGE, page_phase
+from worker.storage.sinks import Epoch, Portion, Position
 
 SEQ_LIMIT = 1 << 63
 """Beyond all sequence numbers."""

@@ -56,7 +56,7 @@ class AnomalySpec:
 
     `share` is the fraction of scheduled readings that this kind covers. `duration` is the length of an episode:
     seconds if `unit` is "seconds", else a count of readings; an episode is at least one reading.
-    `parameters` are those of the kind's class in `worker.anomalies` (numbers only), `channel_odds` the relative
+    `parameters` are those of the kind's class in `worker.readings.anomalies` (numbers only), `channel_odds` the relative
     odds with which a one-channel kind picks its channel; channels that are not listed have odds 1.
     """
 

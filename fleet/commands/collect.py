@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fleet.commands.flags import DurationParam, IntegerParam, PathParam
+from fleet.commands.options import DurationParam, IntegerParam, PathParam
 
 TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://... or parquet:DIR"
 
@@ -49,7 +49,7 @@ def collect(target: str, data_dir: Path, once: bool, interval: float, max_runtim
 
     Secrets for http(s) targets come from the environment: COLLECT_TOKEN, COLLECT_HEADERS.
     """
-    from fleet.commands.sweeping import CollectOptions, collect_readings
+    from fleet.commands.collect_sweeps import CollectOptions, collect_readings
 
     flags["retry_dead"] = flags.pop("retry_dead_letters")
     return collect_readings(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fleet.commands.flags import CONFIG_OPTIONS, PathParam, config_overrides
+from fleet.commands.options import CONFIG_OPTIONS, PathParam, config_overrides
 
 
 @click.group()
@@ -22,7 +22,7 @@ def config() -> None:
 @click.argument("file", type=PathParam())
 def check(file: Path) -> int:
     """Say whether FILE is a valid config."""
-    from fleet.configuration.config import load_config
+    from fleet.config.config import load_config
 
     load_config(file)
     click.echo(f"{file}: ok")
@@ -44,8 +44,8 @@ def show(file: Path | None, origins: bool, **flags: Any) -> int:
 
     FILE is $CONFIG_FILE if it is left out, or the packaged fleet.yaml.
     """
-    from fleet.configuration.config import load_config, to_yaml
-    from fleet.configuration.origins import yaml_with_origins
+    from fleet.config.config import load_config, to_yaml
+    from fleet.config.origins import yaml_with_origins
 
     given = config_overrides(flags)
     text = yaml_with_origins(file, os.environ, given) if origins else to_yaml(load_config(file, os.environ, given))
@@ -56,7 +56,7 @@ def show(file: Path | None, origins: bool, **flags: Any) -> int:
 @config.command()
 def schema() -> int:
     """Print the JSON schema of a config."""
-    from fleet.configuration.config import json_schema
+    from fleet.config.config import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
     return 0

@@ -13,11 +13,11 @@ from typing import TextIO
 
 import click
 
+from fleet.datadir.directory import DataDirectory
+from fleet.datadir.log_files import read_log_spec, rotated_files
+from fleet.datadir.log_lines import lines_of_worker
+from fleet.datadir.roster import Roster
 from fleet.errors import UserError
-from fleet.storage.data_directory import DataDirectory
-from fleet.storage.log_files import read_log_spec, rotated_files
-from fleet.storage.log_lines import lines_of_worker
-from fleet.storage.roster import Roster
 
 
 def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from fleet.control.call import ANSWER_TIMEOUT_SECONDS, send_command
-from fleet.control.commands import Answer
+from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
-from fleet.storage.data_directory import DataDirectory
+from fleet.runtime.commands import Answer
+from fleet.runtime.control_client import ANSWER_TIMEOUT_SECONDS, send_command
 
 
 def ask_fleet(data: Path, **command: Any) -> Answer:

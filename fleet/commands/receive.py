@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fleet.commands.flags import IntegerParam, PathParam, ShareParam
+from fleet.commands.options import IntegerParam, PathParam, ShareParam
 from fleet.errors import UserError
 
 TOKEN_VARIABLE = "RECEIVE_TOKEN"
@@ -53,9 +53,9 @@ def receive(central: Path, host: str, port: int, max_body: int, **misbehaviour: 
     POST /api/readings/batch; /health, /metrics and / tell how it is. RECEIVE_TOKEN in the environment is the token that
     senders must have then (Authorization: Bearer). It ends on SIGTERM and Ctrl-C.
     """
-    from fleet.reception import receiving
-    from fleet.reception.misbehaviour import DelayRange, FaultConfig, parse_delay
-    from fleet.reception.receiver import ReceiverConfig
+    from fleet.delivery.receiver import server
+    from fleet.delivery.receiver.app import ReceiverConfig
+    from fleet.delivery.receiver.faults import DelayRange, FaultConfig, parse_delay
 
     delay = misbehaviour["delay"]
     faults = FaultConfig(
@@ -65,11 +65,11 @@ def receive(central: Path, host: str, port: int, max_body: int, **misbehaviour: 
         misbehaviour["misbehave_seed"],
     )
     config = ReceiverConfig(max_body * BYTES_PER_MEGABYTE, token_from_environment(), faults)
-    return receiving.receive(receiving.ReceiverAddress(central, host, port), config, say, warn)
+    return server.receive(server.ReceiverAddress(central, host, port), config, say, warn)
 
 
 def token_from_environment() -> str | None:
-    from fleet.targets.credentials import BEARER_TOKEN
+    from fleet.delivery.targets.credentials import BEARER_TOKEN
 
     given = os.environ.get(TOKEN_VARIABLE)
     if given is None:

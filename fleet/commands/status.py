@@ -11,15 +11,15 @@ from typing import Any
 import click
 
 from fleet.commands.operator import ask_fleet, describe_rollout
-from fleet.control.commands import Answer
+from fleet.datadir.backup_status import read_backup_status
+from fleet.datadir.directory import DataDirectory
+from fleet.datadir.roster import Roster
 from fleet.errors import UserError
-from fleet.running.plan import target_rate
-from fleet.storage.backup_account import read_backup_status
-from fleet.storage.data_directory import DataDirectory
-from fleet.storage.error_classes import error_classes, format_error_classes
-from fleet.storage.figures import fleet_stats, unhealthy_sensors
-from fleet.storage.roster import Roster
-from worker.board import Scoreboard
+from fleet.monitoring.error_classes import error_classes, format_error_classes
+from fleet.monitoring.stats import fleet_stats, unhealthy_sensors
+from fleet.runtime.commands import Answer
+from fleet.runtime.planner import target_rate
+from worker.scoreboard import Scoreboard
 
 OWN_PROBABILITY_TEXT = "with an anomaly probability of their own"
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from cheroot import errors, wsgi
 from cheroot.server import HTTPRequest
 
-from fleet.web.aggregator import create_app
-from fleet.web.arena import limit_malloc_arenas
+from fleet.monitoring.observation import FleetUnavailable, Observer
+from fleet.web.app import create_app
 from fleet.web.connections import (
     MAX_BODY_BYTES,
     MAX_HEADER_BYTES,
@@ -30,7 +30,7 @@ from fleet.web.connections import (
     BufferedConnection,
     BufferedConnectionManager,
 )
-from fleet.web.observation import FleetUnavailable, Observer
+from fleet.web.malloc import limit_malloc_arenas
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike

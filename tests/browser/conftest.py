@@ -12,7 +12,7 @@ import pytest
 
 from tests.browser.window import Window
 from tests.conftest import children, is_running
-from tests.e2e.running import FleetProcess
+from tests.process.running_fleet import FleetProcess
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.window import Window
-from tests.e2e.running import FleetProcess
+from tests.process.running_fleet import FleetProcess
 
 pytestmark = pytest.mark.browser
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleet.control.call import send_command
+from fleet.runtime.control_client import send_command
 from tests.browser.window import Window
-from tests.e2e.running import FleetProcess, wait_for
+from tests.process.running_fleet import FleetProcess, wait_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Dialog

@@ -8,8 +8,8 @@ import shlex
 import click
 
 from fleet.cli import cli
-from fleet.commands.single_worker import worker
-from tests.e2e.running import ROOT
+from fleet.commands.worker import worker
+from tests.process.running_fleet import ROOT
 
 PAGE = (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8")
 ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if re.match(r"\| (?!says )", line)]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.evidence import open_database
-from tests.e2e.running import ENVIRONMENT, ROOT, fleet
+from tests.process.evidence import open_database
+from tests.process.running_fleet import ENVIRONMENT, ROOT, fleet
 
 pytestmark = pytest.mark.thorough
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet.storage import token
+from fleet.datadir import token
 from tests.fleet.sites import ServerProcess
 
 

@@ -13,13 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fleet.control.commands import Answer, AnyCommand, Restart, Scale
-from fleet.control.control_socket import ControlServer
+from fleet.datadir import token
 from fleet.errors import UserError
-from fleet.storage import token
+from fleet.runtime.commands import Answer, AnyCommand, Restart, Scale
+from fleet.runtime.control_server import ControlServer
 from fleet.web.connections import TIMEOUT_SECONDS
+from tests.fleet.runtime.test_control import Waiting
 from tests.fleet.staged import StagedFleet
-from tests.fleet.test_control import Waiting
 
 ROOT = Path(__file__).parents[2]
 SERVE = """

@@ -14,12 +14,12 @@ import apsw
 import numpy as np
 from flask.testing import FlaskClient
 
-from fleet.storage.roster import Member, Roster
-from fleet.web.aggregator import create_app
-from fleet.web.observation import Observer
-from worker.board import SCOREBOARD_ANOMALIES, STATE_INDEX, Scoreboard
-from worker.schema import READING_COLUMNS, SCHEMA, identity_values, insert_readings_sql
+from fleet.datadir.roster import Member, Roster
+from fleet.monitoring.observation import Observer
+from fleet.web.app import create_app
+from worker.scoreboard import SCOREBOARD_ANOMALIES, STATE_INDEX, Scoreboard
 from worker.spec import Identity, Layout
+from worker.storage.schema import READING_COLUMNS, SCHEMA, identity_values, insert_readings_sql
 
 CHANNELS = (("temperature", "°C"), ("humidity", "%"), ("pressure", "Pa"), ("vibration", "mm/s²"), ("voltage", "V"))
 VALUES = (22.5, 60.25, 101325.0, 0.512, 24.03)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fleet.configuration.catalogue import Catalogue, SensorType, load_catalogue
-from fleet.configuration.config import Config
-from fleet.configuration.settings import settings_for
-from worker.generation import SignalGenerator
+from fleet.catalogue.catalogue import Catalogue, SensorType, load_catalogue
+from fleet.config.config import Config
+from fleet.config.settings import settings_for
+from worker.readings.generator import SignalGenerator
 from worker.spec import Identity, Settings
 
 START_US = 1_767_225_600_000_000

@@ -10,13 +10,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.configuration.anomalies import ANOMALY_TYPES
-from fleet.configuration.catalogue import SensorType, load_catalogue
-from fleet.configuration.config import Config
+from fleet.catalogue.catalogue import SensorType, load_catalogue
+from fleet.catalogue.cities import City
+from fleet.config.anomalies import ANOMALY_TYPES
+from fleet.config.config import Config
 from fleet.errors import UserError
-from fleet.geography.cities import City
-from fleet.identity.identities import read_identity, write_identity
-from fleet.identity.minting import IdentityGenerator
+from fleet.identities.generator import IdentityGenerator
+from fleet.identities.identities import read_identity, write_identity
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.changes import corrupted_bytes
 from tests.fuzz.sound import assert_every_sound

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.configuration.catalogue import load_catalogue
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.catalogue.cities import CITY_COLUMNS, CityFilters, filter_cities, read_cities
 from fleet.errors import UserError
-from fleet.geography.cities import CITY_COLUMNS, CityFilters, filter_cities, read_cities
-from fleet.identity.identities import read_identity, write_identity
-from fleet.identity.minting import IdentityGenerator
-from fleet.packaged import resource_path
+from fleet.identities.generator import IdentityGenerator
+from fleet.identities.identities import read_identity, write_identity
+from fleet.resources import resource_path
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.json_texts import mutated
 

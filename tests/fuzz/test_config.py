@@ -11,12 +11,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.configuration.config import SourcedValue, json_schema, load_config, to_yaml
-from fleet.configuration.faults import schema_keys, subschema
+from fleet.config.config import SourcedValue, json_schema, load_config, to_yaml
+from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
-from fleet.packaged import resource_path
-from fleet.running.plan import Planner
-from fleet.storage.data_directory import DataDirectory
+from fleet.resources import resource_path
+from fleet.runtime.planner import Planner
+from fleet.validation.faults import schema_keys, subschema
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.changes import corrupted_bytes
 from tests.fuzz.sound import assert_gives_sound_readings

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.control.address import socket_address
-from fleet.control.call import send_command
-from fleet.control.control_socket import ControlServer
 from fleet.errors import UserError
-from tests.fleet.test_control import Waiting, handle
+from fleet.runtime.control_address import socket_address
+from fleet.runtime.control_client import send_command
+from fleet.runtime.control_server import ControlServer
+from tests.fleet.runtime.test_control import Waiting, handle
 from tests.fuzz.bounds import assert_line, examples
 from tests.fuzz.json_texts import mutated
 

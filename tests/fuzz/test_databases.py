@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fleet.staged import StagedFleet, client_of, sensor_name
 from tests.fuzz.bounds import examples, processor_time_limit
-from worker.schema import SCHEMA
+from worker.storage.schema import SCHEMA
 
 pytestmark = pytest.mark.thorough
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.cli import main
-from fleet.packaged import resource_path
+from fleet.resources import resource_path
 from tests.fuzz.bounds import LONGEST_LINE, examples, processor_time_limit
 
 pytestmark = pytest.mark.thorough

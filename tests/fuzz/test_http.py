@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fleet.staged import StagedFleet
-from tests.fleet.test_server import Served
+from tests.fleet.web.test_server import Served
 from tests.fuzz.bounds import examples
 from tests.fuzz.http_requests import GOOD_PATHS, QUERIES, requests
 

@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.config import Config, load_config
-from fleet.documents import is_one_line
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.config.config import Config, load_config
 from fleet.errors import UserError
-from fleet.identity.fields import FIELD_PATHS
-from fleet.identity.identities import read_identity, write_identity
-from fleet.identity.mints import generator_for
-from fleet.identity.muster import generated_seed, provision
-from fleet.packaged import resource_path
+from fleet.identities.fields import FIELD_PATHS
+from fleet.identities.generation import generator_for
+from fleet.identities.identities import read_identity, write_identity
+from fleet.identities.provisioning import generated_seed, provision
+from fleet.resources import resource_path
+from fleet.strict_json import is_one_line
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.changes import corrupted_bytes
 from tests.fuzz.json_texts import mutated
 from tests.fuzz.sound import assert_gives_sound_readings
-from worker.schema import identity_values
+from worker.storage.schema import identity_values
 
 pytestmark = pytest.mark.thorough
 

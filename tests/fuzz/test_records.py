@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.configuration.config import Config
+from fleet.config.config import Config
+from fleet.datadir.directory import DataDirectory
+from fleet.datadir.manifest import FleetManifest, read_manifest, write_manifest
 from fleet.errors import UserError
-from fleet.running.plan import Planner
-from fleet.storage.data_directory import DataDirectory
-from fleet.storage.fleet_record import FleetManifest, read_manifest, write_manifest
+from fleet.runtime.planner import Planner
 from tests.fleet.staged import StagedFleet, client_of, sensor_name
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.json_texts import mutated

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import fleet
+from tests.process.running_fleet import fleet
 from tests.seeds.demo import DATA, DOCUMENTED, demo_identities
 
 CONFIG = """

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from fleet.configuration.config import load_config
-from fleet.verification.verification import verify
-from tests.e2e.evidence import assert_complete
-from tests.e2e.running import fleet
+from fleet.config.config import load_config
+from fleet.verify.verification import verify
+from tests.process.evidence import assert_complete
+from tests.process.running_fleet import fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "source_documents"

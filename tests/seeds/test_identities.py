@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.identity.identities import StoredIdentity, read_identity
-from fleet.verification.verification import verify
-from tests.e2e.evidence import assert_complete
+from fleet.identities.identities import StoredIdentity, read_identity
+from fleet.verify.verification import verify
+from tests.process.evidence import assert_complete
 from tests.seeds.demo import DATA, DOCUMENTED, demo_identities
 
 

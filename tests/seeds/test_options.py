@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fleet.configuration.catalogue import load_catalogue
-from fleet.configuration.config import Config, load_config
-from fleet.configuration.dialects import canonical_path
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.config.config import Config, load_config
+from fleet.config.dialects import canonical_path
 from fleet.errors import UserError
-from fleet.identity.mints import generator_for
+from fleet.identities.generation import generator_for
 from worker.spec import Identity
 
 LOCATION_SCATTER = 111.195  # metres, a thousandth of a degree

@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from fleet.verification.verification import verify
+from fleet.verify.verification import verify
 from tests.seeds.demo import DATA
 
 Row = tuple[Any, ...]

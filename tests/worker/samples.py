@@ -9,8 +9,8 @@ from pathlib import Path
 
 from worker.clock import elapsed_ns
 from worker.sensor import Sensor
-from worker.sinks import Portion
 from worker.spec import AnomalySpec, Channel, Identity, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
+from worker.storage.sinks import Portion
 
 SECOND_US = 1_000_000
 NEW_YEAR = 1_767_225_600 * SECOND_US

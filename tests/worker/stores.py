@@ -9,10 +9,10 @@ from typing import Any
 import apsw
 
 from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, SECOND_US, run, sensor, settings
-from worker.database import Database
-from worker.generation import MISSING_DATA_INDEX, SignalGenerator
-from worker.sinks import Portion
+from worker.readings.generator import MISSING_DATA_INDEX, SignalGenerator
 from worker.spec import RunSpec, Settings, StoreSpec
+from worker.storage.database import Database
+from worker.storage.sinks import Portion
 
 SETTINGS = settings(*ANOMALIES)
 

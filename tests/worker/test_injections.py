@@ -20,12 +20,12 @@ from tests.worker.samples import (
     run,
     settings,
 )
-from worker import orders
-from worker.generation import SignalGenerator
-from worker.schema import settings_from_json, settings_text, settings_to_json
+from worker import messages
+from worker.readings.generator import SignalGenerator
 from worker.sensor import Sensor
-from worker.sinks import Epoch, Portion, Position
 from worker.spec import AnomalySpec, Injection, Pause, SensorSpec, Settings, Stage
+from worker.storage.schema import settings_from_json, settings_text, settings_to_json
+from worker.storage.sinks import Epoch, Portion, Position
 
 SETTINGS = settings(*ANOMALIES, rate="4")
 FROM, UNTIL = NEW_YEAR + 100 * SECOND_US + 7, NEW_YEAR + 130 * SECOND_US
@@ -196,7 +196,7 @@ def test_an_order_carries_it(tmp_path: Path) -> None:
     worker = live_worker(tmp_path / "x.db", SETTINGS)
     told = replace(worker, sensors=(replace(spec(injection("noise")), pauses=(Pause(1, 2), Pause(3))),))
 
-    assert told == orders.apply_change(worker, json.loads(json.dumps(orders.change_message(told))))
+    assert told == messages.apply_change(worker, json.loads(json.dumps(messages.change_message(told))))
 
 
 def test_what_changes_nothing_now_costs_nothing() -> None:

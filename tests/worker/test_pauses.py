@@ -9,8 +9,8 @@ import pytest
 
 from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, SECOND_US, commit_due, run, settings, with_catch_up
 from worker.sensor import Sensor
-from worker.sinks import Portion, Position
 from worker.spec import Pause, RunSpec, SensorSpec
+from worker.storage.sinks import Portion, Position
 
 SETTINGS = settings(*ANOMALIES, rate="4")
 NEW = Position(0, None)

@@ -14,12 +14,12 @@ import pytest
 
 from tests.worker.samples import ANOMALIES, live_worker, settings, wait_for
 from tests.worker.stores import expected_seqs, stored_seqs
-from worker.board import STATES, Scoreboard
-from worker.child import Child
 from worker.clock import elapsed_ns
 from worker.log import LogSpec
 from worker.process import EXIT_COMMITTED, EXIT_FENCED, EXIT_PENDING
-from worker.template import ForkServer
+from worker.scoreboard import STATES, Scoreboard
+from worker.supervision.child import Child
+from worker.supervision.forkserver import ForkServer
 
 SETTINGS = settings(*ANOMALIES, rate="100")
 

@@ -22,10 +22,10 @@ from tests.worker.samples import (
     settings,
     with_catch_up,
 )
-from worker.generation import SignalGenerator
+from worker.readings.generator import SignalGenerator
 from worker.sensor import Sensor
-from worker.sinks import Epoch, Portion, Position
 from worker.spec import RunSpec, Settings
+from worker.storage.sinks import Epoch, Portion, Position
 
 HOUR = 3600 * SECOND_US
 SETTINGS = settings(*ANOMALIES)

@@ -23,11 +23,11 @@ from tests.worker.samples import (
     settings,
     with_catch_up,
 )
-from worker import orders
+from worker import messages
+from worker.readings.random_streams import FloatArray
 from worker.sensor import Sensor
-from worker.sinks import Epoch, Portion, Position
 from worker.spec import RunSpec, SensorSpec, Settings, Stage
-from worker.streams import FloatArray
+from worker.storage.sinks import Epoch, Portion, Position
 
 NEW = Position(0, None)
 SETTINGS = settings(*ANOMALIES, rate="3")
@@ -217,4 +217,4 @@ def test_an_order_says_all_that_a_spec_does() -> None:
         log_level="DEBUG",
     )
 
-    assert told == orders.apply_change(pack, json.loads(json.dumps(orders.change_message(told))))
+    assert told == messages.apply_change(pack, json.loads(json.dumps(messages.change_message(told))))

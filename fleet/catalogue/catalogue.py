@@ -1,0 +1,195 @@
+"""The catalogue: which kinds of sensor there are, who makes them, and what that does to their anomalies.
+
+All of it is data: `configs/catalogue.yaml`, one file for each kind in `configs/profiles/`, and a file of the
+catalogue's shape that a config may name to extend them. Mappings are merged, anything else is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from fleet.catalogue.entries import AUTO, NONE, ChannelProfile, Effect, SensorTypeEntry, Surroundings
+from fleet.errors import UserError
+from fleet.resources import resource_path
+from fleet.validation.faults import ConfigIssue, SourceMap, model_issues, raise_first_issue
+from fleet.validation.scalars import MAX_CATALOGUE_NAME_LENGTH, Section
+from fleet.validation.yaml_nodes import Node, SourceMark
+from fleet.validation.yaml_source import read_yaml
+
+MAX_ANOMALY_SHARE = Fraction(9, 10)
+MAX_CHANNEL_ODDS = Fraction(10**12)
+"""As good as always, and a float."""
+SURROUNDINGS_KEY = "surroundings"
+"""The key beside the kinds of sensor; no kind can have that name."""
+
+EntryModel = TypeVar("EntryModel", bound=Section)
+SectionPath = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What manufacturer, model and firmware of one sensor do, all together."""
+
+    parts: tuple[Effect, ...]
+
+    def anomaly_share(self, probability: float) -> Fraction:
+        """The effective share of anomalous readings: exactly probability x multipliers, at most 0.9."""
+        share = Fraction(Decimal(repr(probability)))
+        for part in self.parts:
+            share *= Fraction(part.multiplier)
+        return min(share, MAX_ANOMALY_SHARE)
+
+    def weight(self, kind: str, weight: float) -> Fraction:
+        """The adjusted weight of a type of anomaly, before the weights are normalised."""
+        adjusted = Fraction(Decimal(repr(weight)))
+        for part in self.parts:
+            adjusted *= Fraction(part.weights.get(kind, Decimal(1)))
+        return adjusted
+
+    def parameters(self, kind: str) -> Mapping[str, float]:
+        return {name: value for part in self.parts for name, value in part.parameters.get(kind, {}).items()}
+
+    @property
+    def severity(self) -> float:
+        severity = 1.0
+        for part in self.parts:
+            severity *= part.severity
+        return severity
+
+    def std_dev(self, channel: str) -> Fraction:
+        """Times the standard deviation of a channel's healthy signal."""
+        factor = Fraction(1)
+        for part in self.parts:
+            factor *= Fraction(part.std_dev.get(channel, Decimal(1)))
+        return factor
+
+    def channel_odds(self, channels: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+        """The odds of the channels that have a share of their own, where each of the others has odds 1."""
+        shares = {
+            name: Fraction(share)
+            for part in self.parts
+            for name, share in part.channel_shares.items()
+            if name in channels
+        }
+        others, left = len(channels) - len(shares), 1 - sum(shares.values())
+        unit = left / others if others and left > 0 else Fraction(1)
+        return tuple((name, float(min(share / unit, MAX_CHANNEL_ODDS))) for name, share in shares.items())
+
+
+@dataclass(frozen=True)
+class SensorType:
+    """One kind of sensor."""
+
+    name: str
+    entry: SensorTypeEntry
+
+    @cached_property
+    def models(self) -> Mapping[str, tuple[str, ...]]:
+        """Each manufacturer's models."""
+        return {name: maker.models for name, maker in self.entry.manufacturers.items()}
+
+    @cached_property
+    def firmware(self) -> tuple[str, ...]:
+        return tuple(self.entry.firmware)
+
+    @property
+    def channels(self) -> Mapping[str, ChannelProfile]:
+        return self.entry.channels
+
+    def effects(self, manufacturer: str | None, model: str | None, firmware: str | None) -> Effects:
+        """What these do; one that the catalogue does not know does nothing."""
+        found = (
+            self.entry.manufacturers.get(manufacturer or ""),
+            self.entry.models.get(model or ""),
+            self.entry.firmware.get(firmware or ""),
+        )
+        return Effects(tuple(effect for effect in found if effect is not None))
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All kinds of sensor by name, the other names they have, and the surroundings that are known."""
+
+    types: Mapping[str, SensorType]
+    aliases: Mapping[str, str]
+    surroundings: Mapping[str, Surroundings]
+
+    def has_sensor_type(self, name: str) -> bool:
+        return self.aliases.get(name, name) in self.types
+
+    def sensor_type(self, name: str) -> SensorType:
+        """The kind of that name or alias; UserError lists the valid ones."""
+        if not self.has_sensor_type(name):
+            raise UserError(f"'{name}' is not a sensor type; there are {', '.join(self.types)}")
+        return self.types[self.aliases.get(name, name)]
+
+
+def load_catalogue(path: Path | None = None) -> Catalogue:
+    """The packaged catalogue, extended by the file at `path`; UserError if a file is not one."""
+    values: dict[str, Any] = {}
+    source_map = SourceMap(Node(None, SourceMark(str(path or resource_path("catalogue.yaml"))), SourceMark(""), ""))
+    for name, source in catalogue_files(path):
+        deep_merge(values, read_entries(name, source, source_map))
+    issues: list[ConfigIssue] = []
+    places = values.pop(SURROUNDINGS_KEY, None) or {}
+    types = {
+        name: SensorType(name, entry)
+        for name, entry in validate_entries(SensorTypeEntry, values, (), source_map, issues)
+    }
+    surroundings = dict(validate_entries(Surroundings, places, (SURROUNDINGS_KEY,), source_map, issues))
+    raise_first_issue(issues)
+    aliases = {alias: name for name, kind in types.items() for alias in kind.entry.aliases}
+    return Catalogue(types, aliases, surroundings)
+
+
+def catalogue_files(path: Path | None) -> Iterator[tuple[str | None, Path]]:
+    """The files in the order in which they extend each other, with the kind that a file is all about."""
+    for profile in sorted(resource_path("profiles").glob("*.yaml")):
+        yield profile.stem, profile
+    yield None, resource_path("catalogue.yaml")
+    if path is not None:
+        yield None, path
+
+
+def read_entries(name: str | None, source: Path, source_map: SourceMap) -> dict[str, Any]:
+    """The entries of one file by kind."""
+    root = read_yaml(source)
+    if not isinstance(root.value, dict):
+        raise UserError(f"{root.mark}: not a catalogue: it holds no kinds of sensor")
+    if name is not None:
+        return {name: source_map.record(root, (name,))}
+    return {key: source_map.record(node, (key,)) for key, node in root.value.items()}
+
+
+def deep_merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            deep_merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def validate_entries(
+    model: type[EntryModel], values: object, path: SectionPath, source_map: SourceMap, issues: list[ConfigIssue]
+) -> Iterator[tuple[str, EntryModel]]:
+    """The entries of the section at `path` by name."""
+    if not isinstance(values, dict):
+        issues.append(source_map.issue(path, "is not a mapping of names"))
+        return
+    for name, value in values.items():
+        if name in (AUTO, NONE) or not (name.strip() and name.isprintable() and len(name) <= MAX_CATALOGUE_NAME_LENGTH):
+            message = f"is not a name of 1 to {MAX_CATALOGUE_NAME_LENGTH} characters on one line (nor {AUTO} or {NONE})"
+            issues.append(source_map.issue((*path, name), message, at_key=True))
+            continue
+        try:
+            yield name, model.model_validate(value)
+        except ValidationError as error:
+            issues.extend(model_issues(error, source_map, model.model_json_schema(), (*path, name)))

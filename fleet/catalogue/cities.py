@@ -1,0 +1,235 @@
+"""The table of cities that sensors stand in: reading it, and choosing from it.
+
+A table of one's own is a TSV file with the columns of `configs/cities.tsv` in any order (`geonameid` and any further
+ones are passed over), or JSON: a list of objects, the same under the key `cities`, or an object of name -> object.
+In JSON a city needs no more than name, latitude and longitude: without `population` it counts 1, without `timezone`
+it is in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fleet.catalogue.timezones import timezones
+from fleet.errors import UserError
+from fleet.resources import resource_path
+from fleet.strict_json import is_one_line, parse_json, raise_json_error, read_text_file, short_json
+
+CITY_COLUMNS = ("name", "country", "admin1", "latitude", "longitude", "population", "timezone")
+COLUMN_ALIASES = {"city": "name", "lat": "latitude", "lon": "longitude", "lng": "longitude", "state": "admin1"}
+COLUMN_DEFAULTS = {"country": "", "admin1": "", "population": 1, "timezone": "UTC"}
+MAX_CITY_NAME_LENGTH, MAX_CITY_CODE_LENGTH = 100, 40  # together they are an address
+TEXT_TYPE: tuple[tuple[type, ...], str] = ((str,), "text")
+COLUMN_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "latitude": ((int, float), "a number"),
+    "longitude": ((int, float), "a number"),
+    "population": ((int,), "a whole number"),
+}
+
+
+class City(NamedTuple):
+    """One city. Angles are degrees; `country` is a two-letter code, `admin1` its GeoNames region ("CO", "23")."""
+
+    name: str
+    country: str
+    admin1: str
+    latitude: float
+    longitude: float
+    population: int
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class CityFilters:
+    """Which cities may be chosen: the `number_of_cities` largest of those that pass the others."""
+
+    number_of_cities: int | None = None
+    min_population: int | None = None
+    max_population: int | None = None
+    include_countries: tuple[str, ...] = ()
+    exclude_countries: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        fields = ((name, getattr(self, name)) for name in self.__slots__)
+        return ", ".join(f"{name}={format_filter(value)}" for name, value in fields if value not in (None, ()))
+
+
+def format_filter(value: int | tuple[str, ...]) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def filter_cities(cities: Iterable[City], filters: CityFilters) -> tuple[City, ...]:
+    """The cities that pass, largest first (equal ones in the order of the table).
+
+    Country codes are compared without case. UserError if nothing is left, or if `include_countries` names a country
+    that the table does not have.
+    """
+    table = tuple(cities)
+    include = {country.upper() for country in filters.include_countries}
+    exclude = {country.upper() for country in filters.exclude_countries}
+    missing = include - {city.country.upper() for city in table}
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise UserError(f"include_countries: no city of {names} in the table (two-letter codes, such as DE, US, GB)")
+    least = filters.min_population or 0
+    most = filters.max_population
+    left = [
+        city
+        for city in table
+        if city.population >= least
+        and (most is None or city.population <= most)
+        and (not include or city.country.upper() in include)
+        and city.country.upper() not in exclude
+    ]
+    left.sort(key=lambda city: -city.population)
+    chosen = tuple(left[: filters.number_of_cities])
+    if not chosen:
+        raise UserError(f"no city is left of {len(table)} ({filters})")
+    if not chosen[0].population:
+        raise UserError(f"all {len(chosen)} cities have population 0, so none can be chosen by population")
+    return chosen
+
+
+def cities_named(cities: Iterable[City], location: str) -> tuple[City, ...]:
+    """The largest inhabited city that a location such as "Denver", "New York" or "Denver, CO, USA" names, if any."""
+    name = location.partition(",")[0].strip().casefold()
+    named = [city for city in cities if city.population and city.name.casefold() in (name, f"{name} city")]
+    return tuple(sorted(named, key=lambda city: -city.population)[:1])
+
+
+def read_cities(path: Path | None = None) -> tuple[City, ...]:
+    """The cities of the file, in its order; the packaged table without one. UserError says what is wrong where."""
+    if path is None:
+        path = resource_path("cities.tsv")
+    text = read_text_file(path)
+    cities = parse_city_json(text, path) if text.lstrip()[:1] in ("[", "{") else parse_city_table(text, path)
+    if not cities:
+        raise UserError(f"{path}: no cities in it")
+    return cities
+
+
+def parse_city_table(text: str, path: Path) -> tuple[City, ...]:
+    """The cities of a TSV text. The packaged 5000 take a few milliseconds, so the fields are not models."""
+    lines = text.split("\n")
+    header = lines[0].split("\t")
+    missing = [name for name in CITY_COLUMNS if name not in header]
+    if missing:
+        raise UserError(f"{path}:1: no column {', '.join(missing)} (needed, tab-separated: {', '.join(CITY_COLUMNS)})")
+    pick = itemgetter(*(header.index(name) for name in CITY_COLUMNS))
+    reject_control_characters(text, path)
+    known = timezones()
+    cities = []
+    for number, line in enumerate(islice(lines, 1, None), start=2):
+        if not line.strip():
+            continue
+        try:
+            name, country, admin1, latitude, longitude, population, timezone = pick(line.split("\t"))
+            city = City(name, country, admin1, float(latitude), float(longitude), int(population), timezone)
+        except (IndexError, ValueError):
+            raise UserError(f"{path}:{number}: {describe_bad_row(line.split(chr(9)), header)}") from None
+        if not is_valid(city, known):
+            key, allowed = invalid_field(city)
+            raise UserError(f"{path}:{number}: {key}: {short_json(getattr(city, key))} {allowed}")
+        cities.append(city)
+    return tuple(cities)
+
+
+def reject_control_characters(text: str, path: Path) -> None:
+    """UserError if there is something in the table that could not stand in a line of another file."""
+    if is_one_line(text.replace("\t", "").replace("\n", "")):
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not is_one_line(line.replace("\t", "")):
+            raise UserError(f"{path}:{number}: {short_json(line)} has control characters in it")
+
+
+def describe_bad_row(fields: list[str], header: list[str]) -> str:
+    """Why a line of the table is not a city."""
+    if len(fields) < len(header):
+        return f"{len(fields)} fields, the header has {len(header)}"
+    row = dict(zip(header, fields, strict=False))
+    for key in ("latitude", "longitude"):
+        try:
+            float(row[key])
+        except ValueError:
+            return f"{key}: {short_json(row[key])} is not a number"
+    return f"population: {short_json(row['population'])} is not a whole number"
+
+
+def is_valid(city: City, known: frozenset[str]) -> bool:
+    return (
+        -90 <= city.latitude <= 90
+        and -180 <= city.longitude <= 180
+        and city.population >= 0
+        and city.timezone in known
+        and city.name.strip() != ""
+        and len(city.name) <= MAX_CITY_NAME_LENGTH
+        and not city.country.isspace()
+        and len(city.country) <= MAX_CITY_CODE_LENGTH
+        and len(city.admin1) <= MAX_CITY_CODE_LENGTH
+    )
+
+
+def invalid_field(city: City) -> tuple[str, str]:
+    """The field that makes a city unsound, and what is allowed there."""
+    if not -90 <= city.latitude <= 90:
+        return "latitude", "is not a latitude (-90 to 90 degrees)"
+    if not -180 <= city.longitude <= 180:
+        return "longitude", "is not a longitude (-180 to 180 degrees)"
+    if city.population < 0:
+        return "population", "is negative"
+    if not city.name.strip() or city.country.isspace():
+        return ("country", "is blank") if city.name.strip() else ("name", "is empty")
+    for key, most in (
+        ("name", MAX_CITY_NAME_LENGTH),
+        ("country", MAX_CITY_CODE_LENGTH),
+        ("admin1", MAX_CITY_CODE_LENGTH),
+    ):
+        if len(getattr(city, key)) > most:
+            return key, f"is longer than {most} characters"
+    return "timezone", "is not a time zone (such as America/Denver)"
+
+
+def parse_city_json(text: str, path: Path) -> tuple[City, ...]:
+    """The cities of a JSON text."""
+    document = parse_json(text, path)
+    inner: tuple[str | int, ...] = ()
+    if isinstance(document, dict) and isinstance(document.get("cities"), list):
+        document, inner = document["cities"], ("cities",)
+    entries = enumerate(document) if isinstance(document, list) else document.items()
+    return tuple(parse_city(entry, (*inner, key), text, path) for key, entry in entries)
+
+
+def parse_city(entry: Any, keys: tuple[str | int, ...], text: str, path: Path) -> City:
+    """One city of a JSON text; `keys` lead to it. A field that is null is taken as left out."""
+    if not isinstance(entry, dict):
+        raise_json_error(path, text, keys, entry, "is not an object with latitude and longitude")
+    fields: dict[str, Any] = (
+        dict(COLUMN_DEFAULTS) if isinstance(keys[-1], int) else {**COLUMN_DEFAULTS, "name": keys[-1]}
+    )
+    spelled = {}
+    for key, value in entry.items():
+        name = COLUMN_ALIASES.get(key, key)
+        if value is None or name not in CITY_COLUMNS:
+            continue
+        kinds, kind = COLUMN_TYPES.get(name, TEXT_TYPE)
+        if not isinstance(value, kinds) or isinstance(value, bool) or has_control_characters(value):
+            raise_json_error(path, text, (*keys, key), value, f"is not {kind}")
+        fields[name], spelled[name] = value, key
+    for name in CITY_COLUMNS:
+        if name not in fields:
+            raise_json_error(path, text, keys, entry, f"has no {name}")
+    city = City(**fields)
+    if not is_valid(city, timezones()):
+        name, allowed = invalid_field(city)
+        raise_json_error(path, text, (*keys, spelled.get(name, name)), getattr(city, name), allowed)
+    return city._replace(latitude=float(city.latitude), longitude=float(city.longitude))
+
+
+def has_control_characters(value: object) -> bool:
+    return isinstance(value, str) and not is_one_line(value)

@@ -1,0 +1,167 @@
+"""What a catalogue file may say, checked as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
+
+from fleet.config.anomalies import ANOMALY_TYPES
+from fleet.validation.faults import schema_violation, subschema
+from fleet.validation.scalars import (
+    AsExact,
+    AsReal,
+    AsText,
+    AsWhole,
+    FieldError,
+    Name,
+    Quantity,
+    Section,
+    StandardDeviation,
+    Text,
+)
+
+AUTO, NONE = "auto", "none"
+"""What a config may say of surroundings besides their name."""
+MAX_CHANNELS_PER_TYPE = (
+    8  # as many as a row of the scoreboard has; said again because importing numpy takes longer than all of this
+)
+
+Multiplier = Annotated[
+    Decimal,
+    Field(ge=0, le=1000),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1000}),
+    AsExact,
+]
+ChannelShare = Annotated[
+    Decimal,
+    Field(ge=0, le=1),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+    AsExact,
+]
+
+
+def known_anomaly_type(value: str) -> str:
+    if value not in ANOMALY_TYPES:
+        raise ValueError(f"is not one of {', '.join(ANOMALY_TYPES)}")
+    return value
+
+
+AnomalyTypeName = Annotated[str, AsText, AfterValidator(known_anomaly_type)]
+
+
+class ChannelProfile(Section):
+    """A channel of a kind of sensor: its healthy signal, its physical limits, how it is written."""
+
+    unit: Text
+    mean: Quantity
+    std_dev: StandardDeviation
+    min: Quantity
+    max: Quantity
+    lowest: Quantity = -1e12
+    highest: Quantity = 1e12
+    decimals: Annotated[int, Field(ge=0, le=9), AsWhole] = 2
+    daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] = 0.0
+    climate: Annotated[Literal["none", "temperature", "pressure"], AsText] = "none"
+
+    @model_validator(mode="after")
+    def in_order(self) -> ChannelProfile:
+        if not self.lowest <= self.min <= self.mean <= self.max <= self.highest:
+            raise FieldError(
+                "mean", f"lowest {self.lowest:g} <= min <= mean <= max <= highest {self.highest:g} does not hold"
+            )
+        return self
+
+
+class Effect(Section):
+    """What a manufacturer, a model or a firmware version does to a sensor's anomalies and to its healthy signal."""
+
+    multiplier: Multiplier = Decimal(1)
+    severity: Annotated[float, Field(ge=0, le=100), AsReal] = 1.0
+    weights: Mapping[AnomalyTypeName, Multiplier] = Field(default_factory=dict)
+    parameters: Mapping[AnomalyTypeName, Mapping[Name, Quantity]] = Field(default_factory=dict)
+    channel_shares: Mapping[Name, ChannelShare] = Field(default_factory=dict)
+    std_dev: Mapping[Name, Multiplier] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def known_parameters(self) -> Effect:
+        """Those that a config could state of the type."""
+        for kind, values in self.parameters.items():
+            names = ANOMALY_TYPES[kind].parameter_names()
+            for name in values:
+                if name not in names:
+                    raise FieldError(
+                        f"parameters.{kind}.{name}", f"unknown parameter; {kind} has {', '.join(names) or 'none'}"
+                    )
+            try:
+                ANOMALY_TYPES[kind].model_validate(values)
+            except ValidationError as error:
+                name, reason = first_issue(error, ANOMALY_TYPES[kind].model_json_schema())
+                raise FieldError(f"parameters.{kind}.{name}", reason) from None
+        return self
+
+    @model_validator(mode="after")
+    def shares_of_one(self) -> Effect:
+        if sum(self.channel_shares.values()) > 1:
+            raise FieldError("channel_shares", "the shares add up to more than 1")
+        return self
+
+
+def first_issue(error: ValidationError, schema: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of a parameter and what is wrong with it."""
+    found = error.errors(include_url=False)[0]
+    reason = found.get("ctx", {}).get("error")
+    if isinstance(reason, FieldError):
+        return reason.key, str(reason)
+    return str(
+        found["loc"][0]
+    ), f"{found['input']:g} {schema_violation(found['input'], subschema(schema, found['loc']))}"
+
+
+class Manufacturer(Effect):
+    models: tuple[Name, ...] = Field(min_length=1, strict=False)
+
+
+class SensorTypeEntry(Section):
+    """One kind of sensor."""
+
+    aliases: tuple[Name, ...] = Field(default=(), strict=False)
+    channels: Mapping[Name, ChannelProfile] = Field(min_length=1, max_length=MAX_CHANNELS_PER_TYPE)
+    manufacturers: Mapping[Name, Manufacturer] = Field(min_length=1)
+    models: Mapping[Name, Effect] = Field(default_factory=dict)
+    firmware: Mapping[Name, Effect] = Field(min_length=1)
+
+
+class SurroundingsEffect(Section):
+    """What surroundings do to the healthy signal of a channel: factors, and standard deviations added at work."""
+
+    std_dev: Multiplier = Decimal(1)
+    daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] = 1.0
+    working_hours: Annotated[float, Field(ge=-100, le=100), AsReal] = 0.0
+
+
+Hour = Annotated[int, Field(ge=0, le=23), AsWhole]
+
+
+class WorkHours(Section):
+    """When people work, by the local clock; `days` counts from Monday."""
+
+    begin: Hour = 8
+    end: Hour = 18
+    days: Annotated[int, Field(ge=0, le=7), AsWhole] = 5
+
+    @model_validator(mode="after")
+    def in_order(self) -> WorkHours:
+        if self.end <= self.begin:
+            raise FieldError("end", f"{self.end} is not after begin {self.begin}")
+        return self
+
+
+class Surroundings(Section):
+    """A kind of place, the words by which it is known, and what it does to the channels of whatever stands there."""
+
+    words: tuple[Name, ...] = Field(default=(), strict=False)
+    hours: WorkHours = WorkHours()
+    channels: Mapping[Name, SurroundingsEffect] = Field(default_factory=dict)

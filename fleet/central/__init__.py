@@ -1,1 +1,0 @@
-"""A central database: its tables, and how a batch gets into them."""

@@ -1,1 +1,0 @@
-"""The sweep: readings go from every sensor's database to a central place, each exactly once."""

@@ -1,0 +1,173 @@
+"""What the command line accepts: the flags of `fleet up` as overrides of the config, and the kinds of argument.
+
+A bad value is an error of one line and exit code 1, as in a config; exit code 2 is for wrong usage.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fleet.durations import parse_duration
+from fleet.errors import UserError
+from fleet.escaping import escape_short
+
+CONFIG_KEYS = {
+    "replicas": ("replicas.count", "--replicas"),
+    "rate": ("simulation.readings_per_second", "--rate"),
+    "seed": ("simulation.seed", "--seed"),
+    "prefix": ("replicas.prefix", "--prefix"),
+    "start": ("simulation.start", "--start"),
+    "resume": ("simulation.resume", "--resume"),
+    "host": ("monitoring.host", "--host"),
+    "port": ("monitoring.port", "--port"),
+}
+
+
+def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
+    """Dotted keys of the config and the values given for them. UserError for a duration that is none."""
+    from fleet.config.config import SourcedValue
+
+    given: dict[str, object] = {
+        key: SourcedValue(flags[name], flag) for name, (key, flag) in CONFIG_KEYS.items() if flags[name] is not None
+    }
+    if flags["shared_db"]:
+        given["replicas.database"] = SourcedValue("shared", "--shared-db")
+    if flags["no_http"]:
+        given["monitoring.enabled"] = SourcedValue(False, "--no-http")
+    if flags["duration"] is not None:
+        given["simulation.duration_seconds"] = SourcedValue(parse_duration(flags["duration"], "--for"), "--for")
+    return given
+
+
+def parameter_name(param: click.Parameter | None) -> str:
+    """As the user wrote it: `--data`, or `COUNT`."""
+    if param is None:
+        return "value"
+    return (
+        max(param.opts, key=len)
+        if isinstance(param, click.Option)
+        else param.make_metavar(click.Context(EMPTY_COMMAND))
+    )
+
+
+EMPTY_COMMAND = click.Command("fleet")
+
+
+class PathParam(click.ParamType[Path]):
+    """The name of a file or a folder, whether it is there or not."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not str(value).strip():
+            raise UserError(f"{parameter_name(param)}: '{value}' is not the name of a file or a folder")
+        try:
+            str(value).encode()
+            os.lstat(value)
+        except UnicodeEncodeError:  # SQLite, JSON and terminals want UTF-8
+            raise UserError(f"{parameter_name(param)}: {value!a} is a name that is not UTF-8") from None
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise UserError(f"{parameter_name(param)}: {escape_short(str(value))} is too long a name") from None
+        return Path(value)
+
+
+class IntegerParam(click.ParamType[int]):
+    """A whole number from `minimum` to `maximum`."""
+
+    name = "integer"
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        self._minimum, self._maximum = minimum, maximum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if text.removeprefix("-").isdecimal() and len(text) < 20 and self._minimum <= int(text) <= self._maximum:
+            return int(text)
+        allowed = f"a whole number between {self._minimum} and {self._maximum}"
+        raise UserError(f"{parameter_name(param)}: {text!r} is not {allowed}")
+
+
+class ShareParam(click.ParamType[float]):
+    """A part of a whole, such as 20% or 0.2; not 0."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        number = text.removesuffix("%")
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", number):
+            part = Fraction(number) / (100 if text.endswith("%") else 1)
+            if 0 < part <= 1:
+                return float(part)
+        raise UserError(
+            f"{parameter_name(param)}: {escape_short(text)!r} is not a share such as 20%, above 0 and at most 100%"
+        )
+
+
+class NumberParam(click.ParamType[float]):
+    """A number such as 2.5 or -0.5."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        if re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", text):
+            return float(text)
+        raise UserError(f"{parameter_name(param)}: {escape_short(text)!r} is not a number such as 2.5")
+
+
+class DurationParam(click.ParamType[float]):
+    """A time such as 30s, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        return value if isinstance(value, float) else parse_duration(str(value), parameter_name(param))
+
+
+DATA_OPTION = click.option(
+    "--data",
+    type=PathParam(),
+    metavar="DIR",
+    default=Path("data"),
+    show_default=True,
+    help="The fleet's data directory.",
+)
+
+CONFIG_OPTIONS = (
+    click.option("--replicas", metavar="N", help="How many sensors."),
+    click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
+    click.option("--seed", metavar="S", help="The same seed gives the same data. Drawn if left out."),
+    click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city."),
+    click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
+    click.option(
+        "--for",
+        "duration",
+        metavar="DURATION",
+        help="Stop after 30s, 5m, 1h30m ... Default: run until stopped.",
+    ),
+    click.option(
+        "--start",
+        metavar="TIME",
+        help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now.",
+    ),
+    click.option(
+        "--resume",
+        metavar="HOW",
+        help="On data of an earlier run: skip to now, or catch_up what is due since. With catch_up and the "
+        "--start of that run, --for counts from there: the same command finishes it.",
+    ),
+    click.option("--host", metavar="H", help="Address to serve HTTP on. Default: 127.0.0.1."),
+    click.option("--port", metavar="P", help="Port to serve HTTP on; 0 takes any free one. Default: 8080."),
+    click.option("--no-http", is_flag=True, help="Serve no HTTP."),
+)
+"""The flags that stand for keys of the config; `overrides` takes what was given for them."""

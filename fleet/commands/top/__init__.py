@@ -1,0 +1,1 @@
+"""`fleet top`: all sensors of a running fleet, live, in the terminal."""

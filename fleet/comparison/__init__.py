@@ -1,1 +1,0 @@
-"""What arrived, compared with what was generated."""

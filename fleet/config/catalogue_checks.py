@@ -1,0 +1,146 @@
+"""What a config says against the catalogue: the sensor it names, the channels it lists; and the files it refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fleet.catalogue.catalogue import Catalogue, SensorType
+from fleet.catalogue.cities import CityFilters, filter_cities, read_cities
+from fleet.catalogue.entries import AUTO, NONE
+from fleet.config.dialects import Draft
+from fleet.config.sections import ChannelParameters, RandomLocation, Replicas, Sensor
+from fleet.errors import UserError
+from fleet.validation.faults import ConfigIssue, format_value
+
+SIGNAL_KEYS = ("mean", "std_dev", "min", "max")
+
+
+def resolve_files(draft: Draft, folder: Path) -> Iterator[ConfigIssue]:
+    """Take the files that a config names from its own folder, those that a flag names from the current one."""
+    for path in (("catalogue",), ("random_location", "cities_file")):
+        name = draft.get(path)
+        if not isinstance(name, str) or not name.isprintable():
+            continue  # the model says what is wrong with it
+        node, _ = draft.source_map.nearest(path)
+        file = (folder if node.mark.line else Path.cwd()) / name
+        draft.set_value(path, str(file))
+        reason = file_problem(file)
+        if reason:
+            yield draft.source_map.issue(path, f"{format_value(name)} {reason} (looked for {file})")
+
+
+def file_problem(file: Path) -> str:
+    """Why there is no file to be read at a path; empty if there is one."""
+    try:
+        if file.is_file():
+            return ""
+        return "is not a file" if file.exists() else "does not exist"
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        return f"cannot be looked for: {error.strerror}"
+
+
+def configured_sensor_type(draft: Draft, catalogue: Catalogue) -> SensorType | None:
+    """The kind of sensor that the config is about; None if there is no such kind."""
+    name = draft.get(("sensor", "type"))
+    if name is None:
+        name = Sensor.model_fields["type"].default
+    return catalogue.sensor_type(name) if isinstance(name, str) and catalogue.has_sensor_type(name) else None
+
+
+def sensor_issues(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
+    """What the `sensor` section says that is not in the catalogue."""
+    given = {key: value for key in Sensor.model_fields if isinstance(value := draft.get(("sensor", key)), str)}
+    kind = configured_sensor_type(draft, catalogue)
+    if kind is None:
+        if "type" in given:
+            yield unknown_value_issue(draft, "type", given["type"], tuple(catalogue.types), "the types of sensor")
+        return
+    maker = given.get("manufacturer")
+    if maker is not None and maker not in kind.models:
+        yield unknown_value_issue(
+            draft, "manufacturer", maker, tuple(kind.models), f"the manufacturers of {kind.name} sensors"
+        )
+    owner = maker if maker in kind.models else f"{kind.name} sensors"
+    models = kind.models.get(maker or "") or tuple(
+        dict.fromkeys(name for made in kind.models.values() for name in made)
+    )
+    if "model" in given and given["model"] not in models:
+        yield unknown_value_issue(draft, "model", given["model"], models, f"the models of {owner}")
+    if "firmware_version" in given and given["firmware_version"] not in kind.firmware:
+        version = given["firmware_version"]
+        yield unknown_value_issue(
+            draft, "firmware_version", version, kind.firmware, f"the firmware of {kind.name} sensors"
+        )
+
+
+def unknown_value_issue(draft: Draft, key: str, value: str, valid: tuple[str, ...], what: str) -> ConfigIssue:
+    return draft.source_map.issue(("sensor", key), f"{format_value(value)} is not one of {what}: {', '.join(valid)}")
+
+
+def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
+    """Give each channel that is listed what it does not say itself, from the profile."""
+    kind, listed = configured_sensor_type(draft, catalogue), draft.get(("normal_parameters",))
+    if kind is None or not isinstance(listed, dict):
+        return
+    if not listed:
+        draft.set_value(("normal_parameters",), None)
+    for name, channel in list(listed.items()):
+        profile = kind.channels.get(name)
+        if profile is None:
+            message = f"unknown channel; {kind.name} sensors have {', '.join(kind.channels)}"
+            yield draft.source_map.issue(("normal_parameters", name), message, at_key=True)
+            del listed[name]
+        elif channel is None or isinstance(channel, dict):
+            stated = {key: value for key, value in (channel or {}).items() if value is not None}
+            draft.set_value(("normal_parameters", name), stated)
+            for key in SIGNAL_KEYS:
+                if key not in stated:
+                    path = ("normal_parameters", name, key)
+                    draft.complete(path, getattr(profile, key), f"profile of {kind.name} sensors")
+
+
+def limit_issues(channels: Mapping[str, ChannelParameters], draft: Draft, kind: SensorType) -> Iterator[ConfigIssue]:
+    """Healthy values that are physically impossible."""
+    for name, channel in channels.items():
+        profile = kind.channels[name]
+        lowest = profile.lowest if channel.lowest is None else channel.lowest
+        highest = profile.highest if channel.highest is None else channel.highest
+        for key, value in (("min", channel.min), ("max", channel.max)):
+            if not lowest <= value <= highest:
+                limits = f"the physical limits {lowest:g} and {highest:g} (lowest and highest, if in another unit)"
+                yield draft.source_map.issue(("normal_parameters", name, key), f"{value:g} is not within {limits}")
+
+
+def surroundings_issues(name: str, draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
+    """Surroundings that the catalogue does not know."""
+    if name not in (AUTO, NONE, *catalogue.surroundings):
+        there_are = ", ".join((AUTO, NONE, *catalogue.surroundings))
+        yield draft.source_map.issue(("surroundings",), f"{format_value(name)} is not one of {there_are}")
+
+
+def replica_issues(sensor: Sensor, replicas: Replicas, draft: Draft) -> Iterator[ConfigIssue]:
+    """One id for several sensors."""
+    if sensor.id is not None and replicas.count > 1:
+        advice = "leave the id out, or name them all with replicas.prefix"
+        message = f"{sensor.id} is the id of one sensor, but replicas.count is {replicas.count}; {advice}"
+        yield draft.source_map.issue(("sensor", "id"), message)
+
+
+def city_filters(where: RandomLocation) -> CityFilters:
+    return CityFilters(
+        number_of_cities=where.number_of_cities,
+        min_population=where.min_population,
+        max_population=where.max_population,
+        include_countries=where.include_countries,
+        exclude_countries=where.exclude_countries,
+    )
+
+
+def city_issues(where: RandomLocation, draft: Draft) -> Iterator[ConfigIssue]:
+    """Filters that leave no city. A table of cities that cannot be read is a UserError with its own place."""
+    cities = read_cities(Path(where.cities_file) if where.cities_file else None)
+    try:
+        filter_cities(cities, city_filters(where))
+    except UserError as error:
+        yield draft.source_map.issue(("random_location",), str(error))

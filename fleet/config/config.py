@@ -1,0 +1,166 @@
+"""The config: one YAML file in any of its dialects in, one frozen tree of settings out.
+
+Flags beat the environment, the environment beats the file, the file beats the defaults. The sections are in
+`sections` and `anomalies`, their other spellings in `dialects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from fleet.catalogue.catalogue import Catalogue, load_catalogue
+from fleet.config.anomalies import Anomalies
+from fleet.config.catalogue_checks import (
+    city_issues,
+    complete_channels,
+    limit_issues,
+    replica_issues,
+    resolve_files,
+    sensor_issues,
+    surroundings_issues,
+)
+from fleet.config.dialects import Draft, canonical_draft, key_aliases
+from fleet.config.http import Monitoring
+from fleet.config.scenario_steps import Step, canonicalise_steps, step_issues
+from fleet.config.sections import (
+    ChannelParameters,
+    Database,
+    DynamicReload,
+    Identities,
+    Logging,
+    RandomLocation,
+    Replicas,
+    Sensor,
+    Simulation,
+    Supervision,
+)
+from fleet.config.sources import SourcedValue, apply_environment, apply_overrides
+from fleet.errors import UserError
+from fleet.resources import resource_path
+from fleet.validation.faults import model_issues, raise_first_issue
+from fleet.validation.scalars import AsWhole, Flag, Section, Text
+from fleet.validation.yaml_source import read_yaml
+
+__all__ = ["Config", "SourcedValue", "json_schema", "load_config", "located_error", "to_yaml"]
+
+
+SINCE_VERSION_2 = ("monitoring", "dynamic_reload")
+"""Sections that a config of version 1 need not know: what they are about is off, unless it has them."""
+
+
+class Config(Section):
+    """The canonical shape. `normal_parameters` None means all channels of the profile of each sensor's type."""
+
+    version: Annotated[Literal[1, 2], AsWhole] = 2
+    sensor: Sensor = Sensor()
+    simulation: Simulation = Simulation()
+    normal_parameters: Mapping[str, ChannelParameters] | None = None
+    daily_pattern: Flag = True
+    surroundings: Text = "auto"
+    climate: Flag = False
+    anomalies: Anomalies = Anomalies()
+    scenario: Annotated[tuple[Step, ...], Field(strict=False)] = ()
+    database: Database = Database()
+    logging: Logging = Logging()
+    random_location: RandomLocation = RandomLocation()
+    replicas: Replicas = Replicas()
+    identities: Identities = Identities()
+    catalogue: Text | None = None
+    monitoring: Monitoring = Monitoring()
+    dynamic_reload: DynamicReload = DynamicReload()
+    supervision: Supervision = Supervision()
+
+
+def load_config(path: Path | None, environment: Mapping[str, str] = {}, overrides: Mapping[str, object] = {}) -> Config:
+    """The config in the file at `path` (None: the packaged fleet.yaml) under the environment and the overrides.
+
+    `overrides` maps dotted canonical keys to values; one from a flag is `SourcedValue(value, "--rate")`, so that errors
+    name the flag, and one that is None was not given. Raises UserError, one line, if anything is wrong.
+    """
+    return validate_config(*load_draft(path, environment, overrides))
+
+
+def load_draft(
+    path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]
+) -> tuple[Draft, Catalogue]:
+    """All that was given, with what the version and the profile add to it, and the catalogue that it is about."""
+    source = path or resource_path("fleet.yaml")
+    draft = read_draft(source, environment, overrides)
+    raise_first_issue(draft.issues)
+    draft.issues.extend(resolve_files(draft, source.resolve().parent))
+    raise_first_issue(draft.issues)
+    if str(draft.get(("version",))) == "1":
+        for section in SINCE_VERSION_2:
+            if draft.get((section,)) is None:
+                draft.complete((section, "enabled"), False, "default of version 1")
+    extension = draft.get(("catalogue",))
+    catalogue = load_catalogue(Path(extension) if isinstance(extension, str) else None)
+    draft.issues.extend(sensor_issues(draft, catalogue))
+    raise_first_issue(draft.issues)
+    draft.issues.extend(complete_channels(draft, catalogue))
+    return draft, catalogue
+
+
+def read_draft(source: Path, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Draft:
+    """All that was given, and where."""
+    draft = canonical_draft(read_yaml(source))
+    canonicalise_steps(draft)
+    apply_environment(draft, environment)
+    apply_overrides(draft, overrides)
+    return draft
+
+
+def located_error(
+    path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object], key: str, message: str
+) -> UserError:
+    """What turned out only later to be wrong with a value of a config that was loaded from these, with its place."""
+    keys = tuple(key.split("."))
+    draft = read_draft(path or resource_path("fleet.yaml"), environment, overrides)
+    return UserError(f"{key}: {message}" if draft.get(keys) is None else str(draft.source_map.issue(keys, message)))
+
+
+def validate_config(draft: Draft, catalogue: Catalogue) -> Config:
+    try:
+        config = Config.model_validate(draft.values)
+    except ValidationError as error:
+        raise_first_issue([*draft.issues, *model_issues(error, draft.source_map, json_schema(), spellings=key_aliases)])
+        raise  # not reached: there was a fault
+    raise_first_issue(draft.issues)
+    kind = catalogue.sensor_type(config.sensor.type)
+    raise_first_issue([*limit_issues(config.normal_parameters or {}, draft, kind)])
+    raise_first_issue([*surroundings_issues(config.surroundings, draft, catalogue)])
+    raise_first_issue([*step_issues(config.anomalies, config.normal_parameters or {}, config.scenario, draft, kind)])
+    raise_first_issue(
+        [*replica_issues(config.sensor, config.replicas, draft), *city_issues(config.random_location, draft)]
+    )
+    return config
+
+
+def to_yaml(config: Config, max_line_width: float = 120) -> str:
+    """The config in its canonical shape; loading it gives an equal config."""
+    values = config.model_dump(exclude_none=True)
+    text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=max_line_width)
+    return text
+
+
+def json_schema() -> dict[str, Any]:
+    return Config.model_json_schema()
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes exact decimals as numbers and tuples as lists."""
+
+
+def exact_number(dumper: yaml.SafeDumper, value: Decimal) -> yaml.ScalarNode:
+    text = f"{value:f}"
+    return dumper.represent_scalar(f"tag:yaml.org,2002:{'float' if '.' in text else 'int'}", text)
+
+
+Dumper.add_representer(Decimal, exact_number)
+Dumper.add_representer(tuple, Dumper.represent_list)

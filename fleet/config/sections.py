@@ -1,0 +1,259 @@
+"""The sections of a config but for `anomalies`, in their one canonical shape."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from fleet.config.files import database_file, file_path, log_format, unreserved_file
+from fleet.validation.scalars import (
+    MAX_CONFIG_SECONDS,
+    AsExact,
+    AsReal,
+    AsText,
+    AsWhole,
+    Count,
+    FieldError,
+    Flag,
+    Natural,
+    Positive,
+    Quantity,
+    Section,
+    StandardDeviation,
+    Text,
+)
+
+PLACEHOLDER_LOCATIONS = frozenset(
+    ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
+)
+MIN_START, MAX_START = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+NAME_DESCRIPTION = "a name: at most {} letters, digits, '_', '.' and '-', the first a letter or a digit"
+
+
+def name_pattern(longest: int) -> str:
+    return rf"^[A-Za-z0-9][A-Za-z0-9_.-]{{0,{longest - 1}}}$"
+
+
+def not_placeholder(value: str) -> str:
+    if not value.strip() or value.strip().lower() in PLACEHOLDER_LOCATIONS:
+        raise ValueError("is a placeholder; name a place, or leave the key out")
+    return value
+
+
+def valid_timestamp(value: str) -> str:
+    """ISO 8601; without an offset it is UTC."""
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is not a time such as 2026-01-01T00:00:00+00:00") from None
+    if not MIN_START <= (time if time.tzinfo else time.replace(tzinfo=UTC)) < MAX_START:
+        raise ValueError("is not between 1980 and 2200")
+    return value
+
+
+def lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+class Sensor(Section):
+    """Who a single sensor is, or what all of a fleet have in common; what is left out is minted."""
+
+    id: Annotated[str, Field(pattern=name_pattern(64), description=NAME_DESCRIPTION.format(64)), AsText] | None = None
+    type: Text = "environmental"
+    location: Annotated[Text, AfterValidator(not_placeholder)] | None = None
+    manufacturer: Text | None = None
+    model: Text | None = None
+    firmware_version: Text | None = None
+
+
+class Checkpoint(Section):
+    """An export as JSON every `interval` seconds. What counts is the checkpoint in the database, in each transaction."""
+
+    enabled: Flag = False
+    interval: Positive = 60.0
+    file: Annotated[Text, AfterValidator(unreserved_file)] = "data/checkpoint.json"
+
+
+class Simulation(Section):
+    """How fast, from when and for how long. `duration_seconds` is simulated time; None runs until stopped."""
+
+    readings_per_second: Annotated[
+        Decimal,
+        Field(ge=Decimal("0.000001"), le=100_000, max_digits=12, decimal_places=6),
+        WithJsonSchema({"type": "number", "minimum": 0.000001, "maximum": 100_000}),
+        PlainSerializer(float, when_used="json"),
+        AsExact,
+    ] = Decimal(1)
+    duration_seconds: Annotated[float, Field(ge=0.001, le=MAX_CONFIG_SECONDS), AsReal] | None = None
+    start_delay_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsReal] = 0.0
+    seed: Natural | None = None
+    start: Annotated[Text, AfterValidator(valid_timestamp)] | None = None
+    resume: Annotated[Literal["catch_up", "skip"], AsText] = "skip"
+    longest_pause_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsReal] = 900.0
+    checkpoint: Checkpoint = Checkpoint()
+
+
+class ChannelParameters(Section):
+    """The healthy signal of one channel, in `unit`, and the physical limits `lowest` and `highest` of its anomalies.
+    `daily_amplitude` is in standard deviations. What is left out is the profile's of the sensor's type."""
+
+    mean: Quantity
+    std_dev: StandardDeviation
+    min: Quantity
+    max: Quantity
+    lowest: Quantity | None = None
+    highest: Quantity | None = None
+    unit: Text | None = None
+    decimals: Annotated[int, Field(ge=0, le=9), AsWhole] | None = None
+    daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] | None = None
+
+    @model_validator(mode="after")
+    def in_order(self) -> ChannelParameters:
+        if self.min > self.max:
+            raise FieldError("min", f"{self.min:g} is more than max {self.max:g}")
+        if not self.min <= self.mean <= self.max:
+            raise FieldError("mean", f"{self.mean:g} is not between min {self.min:g} and max {self.max:g}")
+        return self
+
+
+class Backup(Section):
+    """Copies of each database every `interval` seconds, the last `keep` of them."""
+
+    enabled: Flag = False
+    interval: Positive = 3600.0
+    path: Annotated[Text, AfterValidator(unreserved_file)] = "data/backups"
+    keep: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 7
+
+
+class Database(Section):
+    """Where readings go. In a fleet `path` names the shared database; delays and intervals are seconds. After a power
+    failure `synchronous: normal` may lack the last commits, `full` lacks none and costs a disk sync each."""
+
+    path: Annotated[Text, AfterValidator(database_file)] = "data/sensor_data.db"
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000), AsWhole] = 100
+    batch_interval: Annotated[float, Field(gt=0, le=3600), AsReal] = 1.0
+    retry_attempts: Annotated[int, Field(ge=1, le=1000), AsWhole] = 3
+    retry_delay: Annotated[float, Field(ge=0, le=3600), AsReal] = 1.0
+    wal_mode: Flag = True
+    synchronous: Annotated[Literal["normal", "full"], BeforeValidator(lower), AsText] = "normal"
+    preserve_existing: Flag = True
+    max_size_mb: Annotated[float, Field(ge=0.1, le=1e9), AsReal] | None = None
+    error_limit: Count | None = None
+    backup: Backup = Backup()
+
+
+class Logging(Section):
+    """The one log of a fleet; without `file` it is `run/fleet.log`. `format: json` and `json_lines` are the same. A log
+    of more than `max_file_size_mb` becomes the first of `backup_count` older ones."""
+
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper), AsText] = "INFO"
+    file: Annotated[Text, AfterValidator(unreserved_file)] | None = None
+    format: Annotated[Text, AfterValidator(log_format)] = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+    json_lines: Flag = False
+    console: Flag = True
+    max_file_size_mb: Annotated[float, Field(ge=0.001, le=1_000_000), AsReal] = 10.0
+    backup_count: Annotated[int, Field(ge=0, le=1000), AsWhole] = 5
+
+
+Country = Annotated[
+    str, Field(pattern=r"^[A-Z]{2}$", description="a country code of two letters"), BeforeValidator(upper), AsText
+]
+
+
+class RandomLocation(Section):
+    """Which cities sensors are placed in. `enabled` matters for a single sensor only: a fleet always is placed.
+    `gps_variation` is the radius of the scatter in metres. `update_interval` is accepted and without effect."""
+
+    enabled: Flag = False
+    number_of_cities: Count = 10
+    gps_variation: Annotated[float, Field(ge=0, le=1_000_000), AsReal] = 100.0
+    cities_file: Text | None = None
+    min_population: Natural | None = None
+    max_population: Natural | None = None
+    include_countries: tuple[Country, ...] = Field(default=(), strict=False)
+    exclude_countries: tuple[Country, ...] = Field(default=(), strict=False)
+    update_interval: Positive | None = None
+
+    @model_validator(mode="after")
+    def in_order(self) -> RandomLocation:
+        if None not in (self.min_population, self.max_population) and self.min_population > self.max_population:  # type: ignore[operator]
+            raise FieldError(
+                "min_population", f"{self.min_population} is more than max_population {self.max_population}"
+            )
+        return self
+
+
+class Replicas(Section):
+    """How many sensors and how they are named: `PREFIX_000001`, or after their city where there is no prefix.
+    More than one to a worker share its process and its database."""
+
+    count: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
+    prefix: Annotated[str, Field(pattern=name_pattern(51), description=NAME_DESCRIPTION.format(51)), AsText] | None = (
+        None
+    )
+    start_index: Annotated[int, Field(ge=0, le=999_999_999), AsWhole] = 1
+    sensors_per_worker: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
+    database: Annotated[Literal["own", "shared"], AsText] = "own"
+
+    @model_validator(mode="after")
+    def one_layout(self) -> Replicas:
+        if self.database == "shared" and self.sensors_per_worker > 1:
+            raise FieldError(
+                "database",
+                f"shared does not go with sensors_per_worker {self.sensors_per_worker}, "
+                "whose sensors share their worker's database; leave one of the two out",
+            )
+        return self
+
+
+class DynamicReload(Section):
+    """Which files are watched while the fleet runs."""
+
+    enabled: Flag = True
+    watch_config: Flag = True
+    watch_identity: Flag = True
+    check_interval_seconds: Annotated[float, Field(ge=0.1, le=86_400), AsReal] = 5.0
+
+
+class Supervision(Section):
+    """When a worker counts as hung, how often it is restarted, how long it may take to stop; all in seconds."""
+
+    hang_seconds: Annotated[float, Field(ge=1, le=86_400), AsReal] = 20.0
+    restart_budget: Annotated[int, Field(ge=0, le=1_000_000), AsWhole] = 10
+    restart_window_seconds: Annotated[float, Field(gt=0, le=604_800), AsReal] = 600.0
+    backoff_min_seconds: Annotated[float, Field(gt=0, le=3600), AsReal] = 0.5
+    backoff_max_seconds: Annotated[float, Field(gt=0, le=86_400), AsReal] = 30.0
+    drain_seconds: Annotated[float, Field(gt=0, le=86_400), AsReal] = 30.0
+
+    @model_validator(mode="after")
+    def in_order(self) -> Supervision:
+        if self.backoff_min_seconds > self.backoff_max_seconds:
+            raise FieldError(
+                "backoff_min_seconds",
+                f"{self.backoff_min_seconds:g} is more than backoff_max_seconds {self.backoff_max_seconds:g}",
+            )
+        return self
+
+
+class Override(Section):
+    """What holds for every sensor whatever its identity file says, for as long as it is said here."""
+
+    manufacturer: Text | None = None
+    model: Text | None = None
+    firmware_version: Text | None = None
+
+
+class Identities(Section):
+    """A folder of identity files, or the one file of a single sensor; `strict` makes values that are not in the
+    catalogue an error."""
+
+    path: Annotated[Text, AfterValidator(file_path)] | None = None
+    strict: Flag = False
+    override: Override = Override()

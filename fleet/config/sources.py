@@ -1,0 +1,78 @@
+"""What comes to a config from outside its file: environment variables and flags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from fleet.config.dialects import Draft
+from fleet.validation.faults import ConfigIssue, format_value
+from fleet.validation.yaml_nodes import Node, PlainScalar, SourceMark
+
+ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "IDENTITY_FILE": ("identities.path",),
+    "SENSOR_ID": ("sensor.id",),
+    "SENSOR_LOCATION": ("sensor.location",),
+    "SENSOR_TYPE": ("sensor.type",),
+    "SENSOR_MANUFACTURER": ("sensor.manufacturer", "identities.override.manufacturer"),
+    "SENSOR_MODEL": ("sensor.model", "identities.override.model"),
+    "SENSOR_FIRMWARE": ("sensor.firmware_version", "identities.override.firmware_version"),
+    "LOG_LEVEL": ("logging.level",),
+    "PRESERVE_EXISTING_DB": ("database.preserve_existing",),
+    "MONITORING_ENABLED": ("monitoring.enabled",),
+    "MONITORING_HOST": ("monitoring.host",),
+    "MONITORING_PORT": ("monitoring.port",),
+}
+"""The keys that a variable sets. What a sensor is goes over the config's `sensor` and over its identity file."""
+BOOLEAN_KEYS = frozenset(("database.preserve_existing", "monitoring.enabled"))
+BOOLEAN_DIGITS = {"1": "true", "0": "false"}
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedValue:
+    """A value and where it comes from, as the user knows it: `SourcedValue("5", "--rate")`."""
+
+    value: object
+    origin: str
+
+
+def apply_environment(draft: Draft, environment: Mapping[str, str]) -> None:
+    """Put the variables that are set over the file; an empty one counts as not set."""
+    debug = environment.get("DEBUG_MODE", "").lower()
+    if BOOLEAN_DIGITS.get(debug, debug) in ("true", "yes", "on"):
+        draft.set_node(("logging", "level"), make_node("DEBUG", "environment variable DEBUG_MODE"))
+    elif BOOLEAN_DIGITS.get(debug, debug) not in ("", "false", "no", "off"):
+        mark = SourceMark("environment variable DEBUG_MODE")
+        draft.issues.append(ConfigIssue(mark, "", f"{debug[:60]!a} is not true or false"))
+    for name, keys in ENVIRONMENT_VARIABLES.items():
+        text = environment.get(name)
+        for key in keys if text else ():
+            value = BOOLEAN_DIGITS.get(text or "", text) if key in BOOLEAN_KEYS else text
+            draft.set_node(tuple(key.split(".")), make_node(value, f"environment variable {name}"))
+    draft.issues.extend(temporary_folder_issues(environment.get("SQLITE_TMPDIR")))
+
+
+def temporary_folder_issues(folder: str | None) -> Iterator[ConfigIssue]:
+    """SQLite reads SQLITE_TMPDIR itself, and without a word takes another folder where it cannot write to that one."""
+    if folder and not (Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        message = f"{format_value(folder)} is not a folder that this user can write to"
+        yield ConfigIssue(SourceMark("environment variable SQLITE_TMPDIR"), "", message)
+
+
+def apply_overrides(draft: Draft, overrides: Mapping[str, object]) -> None:
+    """Put the overrides over all else."""
+    for key, value in overrides.items():
+        given = value if isinstance(value, SourcedValue) else SourcedValue(value, f"override of {key}")
+        if given.value is not None:
+            draft.set_node(tuple(key.split(".")), make_node(given.value, given.origin))
+
+
+def make_node(value: object, origin: str) -> Node:
+    """A value with its origin in place of a line and column; text is read as what its field wants."""
+    mark = SourceMark(origin)
+    if isinstance(value, list | tuple):
+        return Node([make_node(item, origin) for item in value], mark, mark, "")
+    return Node(value if isinstance(value, int | float | Decimal) else PlainScalar(value), mark, mark, "")

@@ -1,0 +1,65 @@
+"""The checkpoint file: how far every sensor is, as JSON for other programs.
+
+An export and nothing else: nobody reads it back. What counts is the checkpoint in each database, which moves with the
+rows in one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fleet.datadir.readings import DatabaseUnreadable
+from fleet.datadir.roster import Roster
+from fleet.datadir.shared_connection import shared_connection
+
+SELECT_CHECKPOINTS = "SELECT sensor_id, next_seq, incarnation FROM checkpoints ORDER BY sensor_id"
+
+CheckpointDocument = dict[str, Any]
+
+
+def write_checkpoint_file(roster: Roster, path: Path) -> None:
+    """Write the checkpoints of all databases of the roster, whole or not at all. OSError if it cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(checkpoint_document(roster), file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def checkpoint_document(roster: Roster) -> CheckpointDocument:
+    sensors: dict[str, CheckpointDocument] = {}
+    unreadable: list[str] = []
+    for database in database_paths(roster):
+        try:
+            sensors |= read_checkpoints(database)
+        except DatabaseUnreadable as error:
+            unreadable.append(str(error))
+    return {
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": roster.seed,
+        "run": roster.run,
+        "start_time": roster.start_time,
+        "sensors": sensors,
+        **({"unreadable": unreadable} if unreadable else {}),
+    }
+
+
+def database_paths(roster: Roster) -> Sequence[Path]:
+    return list(dict.fromkeys(member.database for member in roster.members))
+
+
+def read_checkpoints(database: Path) -> dict[str, CheckpointDocument]:
+    """What a database has on record, by sensor: `next_seq` readings are settled."""
+    with shared_connection(database) as opened:
+        found = opened.connection.execute(SELECT_CHECKPOINTS).fetchall()
+        return {
+            str(sensor): {"next_seq": next_seq, "incarnation": incarnation, "database": database.name}
+            for sensor, next_seq, incarnation in found
+        }

@@ -1,0 +1,37 @@
+"""The schema of a sensor's database as a document for programs, read from a database that has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from worker.storage.schema import SCHEMA, SCHEMA_VERSION
+
+SELECT_TABLES = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+SELECT_COLUMNS = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?)'
+
+
+def database_schema() -> dict[str, Any]:
+    """Each table with its columns in order and the statement that makes it."""
+    connection = apsw.Connection(":memory:")
+    try:
+        connection.execute(SCHEMA)
+        tables = connection.execute(SELECT_TABLES).fetchall()
+        return {
+            "version": SCHEMA_VERSION,
+            "tables": {str(name): table(connection, str(name), str(sql)) for name, sql in tables},
+        }
+    finally:
+        connection.close()
+
+
+def table(connection: apsw.Connection, name: str, sql: str) -> dict[str, Any]:
+    columns = connection.execute(SELECT_COLUMNS, (name,)).fetchall()
+    return {"columns": [column(found) for found in columns], "sql": sql}
+
+
+def column(found: tuple[Any, ...]) -> dict[str, Any]:
+    """`default` is an SQL expression."""
+    name, kind, not_null, default, key = found
+    return {"name": name, "type": kind, "not_null": bool(not_null), "default": default, "primary_key": bool(key)}

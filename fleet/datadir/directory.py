@@ -1,0 +1,165 @@
+"""The data directory of a fleet: its files, and its lock.
+
+One fleet per directory: whoever runs holds an flock on `run/lock`, which no crash can leave behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+from fleet.datadir import manifest
+from fleet.datadir.manifest import FleetManifest
+from fleet.errors import UserError
+from worker.scoreboard import Scoreboard
+
+__all__ = ["DataDirectory", "FleetManifest", "check_is_sqlite"]
+
+SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+class DataDirectory:
+    """The files under one data directory. Nothing is made before `hold`. `databases` is where its databases are, the
+    directory itself unless given."""
+
+    def __init__(self, path: Path, databases: Path | None = None) -> None:
+        self.path = path
+        self.databases = databases or path
+        self.run = path / "run"
+        self.scoreboard = self.run / "board"
+        self.roster = self.run / "roster.json"
+        self.reload = self.run / "reload.json"
+        self.control = self.run / "control.sock"
+        self.log = self.run / "fleet.log"
+        self.identities = path / "identities"
+        self.rollout = self.run / "rollout.json"
+        self.interventions = self.run / "interventions.json"
+        self.events = self.run / "events.jsonl"
+        self.token = self.run / "token"
+        self._manifest = path / "fleet.json"
+        self._lock = self.run / "lock"
+        self._lock_file: IO[str] | None = None
+
+    @property
+    def used(self) -> bool:
+        """Whether a fleet has run here, or tried to."""
+        return self._lock.exists()
+
+    def check_startable(self) -> None:
+        """UserError if a fleet could not run here, as far as can be told without changing anything."""
+        for folder in dict.fromkeys((self.databases, self.path, self.run)):
+            if os.path.lexists(folder):
+                self._require(folder, folder.is_dir(), "is not a directory")
+                self._require(folder, *check_writable(folder))
+        if not os.path.lexists(self.path):
+            above = next(folder for folder in self.path.absolute().parents if os.path.lexists(folder))
+            self._require(above, above.is_dir(), "is not a directory")
+            self._require(above, *check_writable(above))
+        for file in (self._manifest, self._lock, self.scoreboard, self.roster, self.control, self.log):
+            if os.path.lexists(file):
+                self._require(file, not file.is_dir(), "is a directory, not a file")
+                self._require(file, *check_writable(file))
+        holder = self.holder()
+        if holder is not None:
+            raise self._in_use_error(str(holder or "unknown"))
+
+    def _require(self, path: Path, fit: bool, reason: str) -> None:
+        if not fit:
+            place = "it" if path == self.path else str(path)
+            raise UserError(f"--data: {self.path} cannot be the data directory: {place} {reason}")
+
+    def _in_use_error(self, holder: str) -> UserError:
+        return UserError(
+            f"--data: {self.path}: another fleet runs here (pid {holder}): "
+            f"stop it with `fleet down --data {self.path}`, or take another directory"
+        )
+
+    def hold(self) -> None:
+        """Make the directory if need be and take its lock. UserError if it cannot be written or somebody has it."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.run.mkdir(mode=0o700, exist_ok=True)
+            held = self._lock.open("a+")
+        except OSError as error:
+            raise UserError(f"{self.path}: the data directory cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            held.close()
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise UserError(f"{self._lock}: cannot be locked: {error.strerror}") from error
+            raise self._in_use_error(self._lock.read_text().strip() or "unknown") from error
+        self._lock_file = held
+        self.write_pid()
+
+    def write_pid(self) -> None:
+        """Write this process's id into the lock file, for those who find it taken. UserError if the disk is full."""
+        assert self._lock_file is not None
+        try:
+            self._lock_file.truncate(0)
+            self._lock_file.write(f"{os.getpid()}\n")
+            self._lock_file.flush()
+        except OSError as error:
+            raise UserError(f"{self._lock}: cannot be written: {error.strerror}") from error
+
+    def holder(self) -> int | None:
+        """The process id of the fleet that runs here (0 if it has not said yet), None if none does."""
+        try:
+            with self._lock.open() as probe:
+                try:
+                    fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    said = probe.read().strip()
+                    return int(said) if said.isdecimal() else 0
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            pass
+        except OSError as error:
+            raise UserError(f"{self._lock}: cannot be read: {error.strerror}") from error
+        return None
+
+    def read_manifest(self) -> FleetManifest | None:
+        """The record of earlier runs, None on a new directory. UserError if it is damaged."""
+        return manifest.read_manifest(self._manifest)
+
+    def write_manifest(self, record: FleetManifest) -> None:
+        manifest.write_manifest(self._manifest, record)
+
+    def latest_us(self) -> int:
+        """The simulated time of the latest reading that the scoreboard of an earlier run tells of, 0 if there is none."""
+        try:
+            rows = Scoreboard(self.scoreboard, writable=False).rows
+        except (OSError, ValueError):  # no scoreboard, or not a whole number of rows
+            return 0
+        return int(rows["timestamp_us"].max(initial=0))
+
+    def move_aside(self, database: Path, run: int) -> None:
+        """Move an existing database, with what belongs to it, out of the way of a new one."""
+        for suffix in ("", "-wal", "-shm"):
+            old = database.with_name(database.name + suffix)
+            if old.exists():
+                aside = database.with_name(f"{database.stem}.before-{run}{database.suffix}{suffix}")
+                os.replace(old, aside)
+
+
+def check_is_sqlite(database: Path) -> None:
+    """UserError if there is something in the place of a database that is none."""
+    if database.is_dir():
+        raise UserError(f"{database}: is a directory, not a database")
+    if database.exists():
+        with database.open("rb") as file:
+            start = file.read(len(SQLITE_MAGIC))
+        if start not in (b"", SQLITE_MAGIC):
+            raise UserError(f"{database}: is not an SQLite database: move it away, or give another as database.path")
+
+
+def check_writable(path: Path) -> tuple[bool, str]:
+    """Whether this process may write there, and how to say that it may not. A file system that is read-only, and a
+    file made immutable, bind root too: only the system can tell."""
+    needed = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
+    if path.is_socket() or os.access(path, needed):
+        return True, ""
+    read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return False, "is on a read-only file system" if read_only else "may not be written by this user"

@@ -1,0 +1,1 @@
+"""Readings reach another place, exactly once."""

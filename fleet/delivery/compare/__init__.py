@@ -1,0 +1,1 @@
+"""`fleet verify --against`: what was delivered compared with what was generated."""

@@ -1,0 +1,257 @@
+"""What arrived at a target, compared with what was generated.
+
+Each row of the target is looked up in the database that it came from, by its id there, and compared; the ids that came
+are kept as marks, so what is missing is what has none. Both sides are read in the order of their files, and once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import apsw
+
+from fleet.datadir.readings import DatabaseUnreadable
+from fleet.delivery.batch import Row
+from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings
+from fleet.delivery.compare.generated import GeneratedDatabase, GeneratedReadings
+from fleet.delivery.compare.history_comparison import compare_histories
+from fleet.delivery.compare.latency import LatencyHistogram
+from fleet.delivery.compare.reading_columns import (
+    ID_INDEX,
+    KEY_COLUMNS,
+    SENSOR_INDEX,
+    SEQ_INDEX,
+    TIMESTAMP_INDEX,
+    column_differences,
+)
+from fleet.delivery.compare.stream import SourceProgress
+from fleet.delivery.compare.verdict import DeliveryVerdict, GapMerger
+from fleet.verify.findings import Finding, FindingLog
+from fleet.verify.row_checker import describe_difference
+from fleet.verify.verification import gc_paused
+
+NO_ROW_ID = -(1 << 63)
+"""An id that no row has."""
+
+ProgressCallback = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class ComparisonTotals:
+    generated: int = 0
+    missing: int = 0
+    pending: int = 0
+    episodes: int = 0
+    epochs: int = 0
+    strangers: int = 0
+
+
+class Comparison:
+    """`complete`: what nobody claims to have delivered is missing too. `shift_us` is as for a LatencyHistogram."""
+
+    def __init__(
+        self, generated: GeneratedReadings, delivered: DeliveredReadings, *, complete: bool = False, shift_us: int = 0
+    ) -> None:
+        self._generated, self._delivered, self._complete = generated, delivered, complete
+        self._finding_log, self._latencies, self._totals = FindingLog(), LatencyHistogram(shift_us), ComparisonTotals()
+        self._progress_by_source: dict[str, SourceProgress] = {}
+        self._unknown: set[str] = set()
+        self._broken: set[str] = set()
+        self._names = ("source_id", *KEY_COLUMNS, *delivered.columns)
+        self._width = len(self._names)
+        self._first = ID_INDEX if delivered.has_reading_keys else TIMESTAMP_INDEX + 1
+        generated.select_columns(delivered.columns)
+
+    def run(self, on_progress: ProgressCallback = lambda _done, _total: None) -> DeliveryVerdict:
+        """Raises UserError if the target cannot be read; a database that cannot be is a finding."""
+        begun, done = time.monotonic(), 0
+        total = sum(database.total for database in self._generated.databases.values())
+        with gc_paused():
+            for chunk in self._delivered.read_chunks(self._generated):
+                self._take(chunk)
+                done += len(chunk.rows)
+                on_progress(min(done, total), total)
+            for database in self._generated.databases.values():
+                self._run_guarded(database, partial(self._count_missing, database))
+        for name, reason in self._generated.unreadable.items():
+            self._finding_log.add(Finding("unreadable", None, name, None, None, reason))
+        on_progress(total, total)
+        return self._build_verdict(time.monotonic() - begun)
+
+    def _build_verdict(self, seconds: float) -> DeliveryVerdict:
+        totals = self._totals
+        return DeliveryVerdict(
+            target=self._delivered.name,
+            generated=totals.generated,
+            arrived=totals.generated - totals.missing - totals.pending,
+            pending=totals.pending,
+            episodes=totals.episodes,
+            epochs=totals.epochs,
+            strangers=totals.strangers,
+            alarms=self._delivered.alarms(),
+            latency=self._latencies.latency(),
+            counts=dict(self._finding_log.counts),
+            findings=self._finding_log.findings,
+            seconds=seconds,
+        )
+
+    # What arrived
+
+    def _take(self, chunk: DeliveredChunk) -> None:
+        database = self._database(chunk.source)
+        if database is None:
+            self._check_unknown_source(chunk)
+        else:
+            self._run_guarded(database, partial(self._look_up, database, chunk))
+
+    def _look_up(self, database: GeneratedDatabase, chunk: DeliveredChunk) -> None:
+        if chunk.known_equal:
+            self._count(database, chunk, chunk.rows)
+            return
+        rows, first, end = chunk.rows, self._first, self._width
+        ids: list[Any] = list(map(itemgetter(ID_INDEX), rows))
+        if set(map(type, ids)) != {int}:
+            ids = [number if isinstance(number, int) else NO_ROW_ID for number in ids]
+        matched = self._generated.rows(database, ids)
+        right = [row and row[first:] for row in matched] if first else matched
+        if [row[first:end] for row in rows] != right:
+            taken = {
+                row[ID_INDEX]
+                for row, one in zip(rows, matched, strict=True)
+                if one and reading_key(row) == reading_key(one)
+            }
+            pairs = zip(rows, matched, strict=True)
+            matched = [self._resolve_row(database, row, one, row[ID_INDEX] in taken) for row, one in pairs]
+        self._count(database, chunk, matched)
+
+    def _database(self, key: str | None) -> GeneratedDatabase | None:
+        known = self._generated.databases
+        if key is None or key in self._unknown:
+            return None
+        if key not in known:
+            self._generated.refresh()
+        if key not in known:
+            self._unknown.add(key)
+        return known.get(key)
+
+    def _resolve_row(self, database: GeneratedDatabase, row: Row, right: Row | None, taken: bool) -> Row | None:
+        """Look closer at one of which something may differ. Returns the reading that it is, None if it is none.
+
+        It is the one that its key says; if there is none, the one with its id, unless that is `taken` by another."""
+        if right is not None and row[self._first : self._width] == right[self._first :]:
+            return right
+        if self._delivered.has_reading_keys and (right is None or reading_key(row) != reading_key(right)):
+            taken = taken or right is None or self._has_arrived(database, right)
+            right = self._generated.search(database, row[SENSOR_INDEX], row[SEQ_INDEX]) or (None if taken else right)
+        if right is None:
+            self._note(
+                "delivered, never generated",
+                database.source.name,
+                row,
+                f"no database has one of {row[TIMESTAMP_INDEX]!r}",
+            )
+            return None
+        pairs = column_differences(self._names[self._first :], row[self._first : self._width], right[self._first :])
+        if pairs:
+            detail = "; ".join(describe_difference(name, value, must) for name, value, must in pairs)
+            self._note("delivered altered", database.source.name, right, detail)
+        return right
+
+    def _has_arrived(self, database: GeneratedDatabase, row: Any) -> bool:
+        return row[ID_INDEX] in self._progress(database).ids
+
+    def _count(self, database: GeneratedDatabase, chunk: DeliveredChunk, matched: Sequence[Any]) -> None:
+        """Note what came twice or late, and how long it took."""
+        progress, name = self._progress(database), database.source.name
+        if chunk.received_us and not database.source.foreign:
+            self._time(matched, chunk.received_us)
+        rows = matched if all(matched) else [row for row in matched if row]
+        if rows:
+            fresh, again = progress.add_rows(rows)
+            for row in again:
+                self._note("delivered twice", name, row, "it is there again")
+            for row in progress.late_rows(fresh) if self._delivered.ordered else ():
+                self._note("delivered out of order", name, row, "it arrived behind a later one")
+
+    def _time(self, rows: Sequence[Any], received_us: Sequence[int]) -> None:
+        if not all(rows):
+            received_us = [us for us, row in zip(received_us, rows, strict=True) if row]
+        times = [row[TIMESTAMP_INDEX] for row in rows if row]
+        if times:
+            self._latencies.add(times, received_us)
+
+    def _check_unknown_source(self, chunk: DeliveredChunk) -> None:
+        """A source that is none of these databases may be another directory's, unless it has a sensor of this one."""
+        sensors = self._generated.sensors
+        for row in chunk.rows:
+            if chunk.source is None or row[SENSOR_INDEX] in sensors:
+                self._note(
+                    "delivered, never generated", chunk.name, row, f"no database has one of {row[TIMESTAMP_INDEX]!r}"
+                )
+            else:
+                self._totals.strangers += 1
+
+    # What did not
+
+    def _count_missing(self, database: GeneratedDatabase) -> None:
+        """Count what has not arrived, and compare episodes and epochs as far as all has."""
+        progress, totals = self._progress(database), self._totals
+        totals.generated += database.total
+        missing, first_pending = GapMerger(), dict[object, int]()
+        for first, last in progress.ids.gaps(database.first, database.last) if database.total else ():
+            for number, sensor, seq in self._generated.between(database, first, last):
+                if self._is_pending(database, progress, number):  # type: ignore[arg-type]
+                    totals.pending += 1
+                    first_pending.setdefault(sensor, seq)  # type: ignore[arg-type]
+                else:
+                    totals.missing += 1
+                    for gap in missing.add(sensor, seq):  # type: ignore[arg-type]
+                        self._note_missing(database, *gap)
+        for gap in missing.flush():
+            self._note_missing(database, *gap)
+        episodes, epochs = compare_histories(
+            self._generated, database, self._delivered, None if self._complete else first_pending, self._finding_log
+        )
+        totals.episodes += episodes
+        totals.epochs += epochs
+
+    def _is_pending(self, database: GeneratedDatabase, progress: SourceProgress, number: int) -> bool:
+        if self._complete:
+            return False
+        return number > progress.max_id if database.unsynced is None else number in database.unsynced
+
+    def _note_missing(self, database: GeneratedDatabase, sensor: object, first: int, last: int) -> None:
+        count = last - first + 1
+        detail = f"{count:,} {'readings' if count > 1 else 'reading'}"
+        self._finding_log.add(Finding("not delivered", str(sensor), database.source.name, first, last, detail))
+
+    # Findings
+
+    def _progress(self, database: GeneratedDatabase) -> SourceProgress:
+        return self._progress_by_source.setdefault(database.source.key, SourceProgress())
+
+    def _note(self, kind: str, name: str, row: Row, detail: str) -> None:
+        seq = row[SEQ_INDEX] if isinstance(row[SEQ_INDEX], int) else None
+        self._finding_log.add(Finding(kind, str(row[SENSOR_INDEX]), name, seq, seq, detail))  # type: ignore[arg-type]
+
+    def _run_guarded(self, database: GeneratedDatabase, work: Callable[[], None]) -> None:
+        """A database that cannot be read is a finding, and its readings are left alone from then on."""
+        source = database.source
+        if source.key in self._broken:
+            return
+        try:
+            work()
+        except (DatabaseUnreadable, apsw.Error, UnicodeDecodeError) as error:
+            self._broken.add(source.key)
+            reason = str(error).removeprefix(f"{source.path}: ")
+            self._finding_log.add(Finding("unreadable", None, source.name, None, None, reason))
+
+
+def reading_key(row: Row) -> Row:
+    """Which reading of a source it is: sensor and seq."""
+    return row[SENSOR_INDEX : SEQ_INDEX + 1]

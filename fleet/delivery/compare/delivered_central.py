@@ -1,0 +1,199 @@
+"""A central SQLite database, as arrivals.
+
+As a rule everything there agrees with the databases that it came from, and SQLite can see that by itself, three times as
+fast as rows can be fetched from both. Only where something does not agree are the rows themselves looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
+from fleet.delivery.batch import Row
+from fleet.delivery.columns import DELIVERED_COLUMNS
+from fleet.delivery.compare.delivered import (
+    BATCH_INDEX,
+    BUSY_TIMEOUT_MS,
+    CENTRAL_ID_INDEX,
+    CHUNK_ROWS,
+    MAX_INTERLEAVED_SOURCES,
+    UNKNOWN_TIME_US,
+    DeliveredChunk,
+    chunked,
+    group_by_source,
+    unix_microseconds,
+    unreadable_error,
+)
+from fleet.delivery.compare.generated import GeneratedReadings
+from fleet.delivery.compare.id_set import consecutive
+from fleet.delivery.compare.reading_columns import CENTRAL_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
+from fleet.delivery.compare.source_columns import extra_columns
+from fleet.delivery.source_database import quote_identifier
+from fleet.verify.row_scan import MIN_ROW_ID, RAW_COLUMN_SQL, decode_row
+
+LOOKUP_COLUMNS = ("source_id", *KEY_COLUMNS)
+ALL_COLUMNS = (*LOOKUP_COLUMNS, *CENTRAL_COLUMNS)
+
+MIN_ROWS_PER_RUN = 50
+"""Rows that stand together, on average, for the question whether they agree to be worth while."""
+
+CACHE_KIB = 500
+"""Of the target in each connection to a source: it is read from one end to the other."""
+
+COUNT_EQUAL_ROWS = f"""
+SELECT count(*) FROM central.sensor_readings AS come JOIN main.sensor_readings AS here ON here.id = come.source_id
+WHERE come.id BETWEEN ? AND ? AND come.source = ? AND come.extra IS NULL
+    AND {" AND ".join(f"come.{name} IS here.{name}" for name in DELIVERED_COLUMNS)}
+"""
+
+
+class CentralSqliteReadings:
+    """A central SQLite database."""
+
+    columns = CENTRAL_COLUMNS
+    has_reading_keys = ordered = True
+
+    def __init__(self, path: Path, sensor: str | None) -> None:
+        """UserError if it cannot be read."""
+        self.name = str(path)
+        self._path, self._sensor = path, sensor
+        self._context = read_only_connection(path)
+        self._received: dict[object, int] = {}
+        try:
+            self._opened = self._context.__enter__()
+            self._opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self._last = self._opened.execute("SELECT max(id) FROM sensor_readings").get or 0
+        except (DatabaseUnreadable, apsw.Error) as error:
+            raise unreadable_error(path, error) from error
+
+    def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
+        try:
+            sources = {row[0]: row[1:] for row in self._execute("SELECT source, generation, name FROM sources")}
+            many = len(sources) > MAX_INTERLEAVED_SOURCES
+            for rows in self._by_source(sources) if many else self._by_arrival():
+                for source, some in group_by_source(rows):
+                    key, name = sources.get(source, (None, f"source {source}"))
+                    times = self._times(some)
+                    known_equal = not many and rows_are_equal(generated, key, self._path, source, some)
+                    whole = some if many or known_equal else self._whole(source, some)
+                    yield DeliveredChunk(key, name, whole, times, known_equal)
+        except apsw.Error as error:
+            raise unreadable_error(self._path, error) from error
+
+    def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
+        query = (
+            f"SELECT {','.join(columns)} FROM {table} JOIN sources USING (source) "
+            "WHERE generation = ? AND sensor_id = ? ORDER BY first_seq"
+        )
+        try:
+            return self._execute(query, (source, sensor)).fetchall()
+        except apsw.Error as error:
+            raise unreadable_error(self._path, error) from error
+
+    def alarms(self) -> int:
+        found = self._execute("SELECT count(*) FROM conflicts").get
+        return found if isinstance(found, int) else 0
+
+    def close(self) -> None:
+        self._context.__exit__(None, None, None)
+
+    def _execute(self, query: str, bindings: Sequence[Any] = ()) -> apsw.Cursor:
+        return self._opened.execute(query, tuple(bindings))
+
+    def _by_arrival(self) -> Iterator[list[Any]]:
+        """Only what tells which reading each is: the rest may never be needed."""
+        return self._chunks(LOOKUP_COLUMNS, "id > ?2 AND id <= ?3", f"id LIMIT {CHUNK_ROWS}", limited=True)
+
+    def _whole(self, source: int, rows: Sequence[Any]) -> list[Any]:
+        """The same rows with all that they have."""
+        first, last = rows[0][CENTRAL_ID_INDEX], rows[-1][CENTRAL_ID_INDEX]
+        condition = "source IS ?4 AND id > ?2 AND id <= ?3 AND id BETWEEN ?5 AND ?6"
+        return list(chain.from_iterable(self._chunks(ALL_COLUMNS, condition, "id", source, first, last)))
+
+    def _by_source(self, sources: Iterable[int]) -> Iterator[list[Any]]:
+        """Those that have no entry among the sources come last."""
+        for source in sources:
+            # Found by the index of keys, which begins with the source, and then sorted.
+            yield from self._chunks(ALL_COLUMNS, "source = ?4 AND id > ?2 AND id <= ?3", "+id", source)
+        yield from self._chunks(
+            ALL_COLUMNS, "source NOT IN (SELECT source FROM sources) AND id > ?2 AND id <= ?3", "id"
+        )
+
+    def _chunks(
+        self, names: Sequence[str], condition: str, order: str, *bindings: int, limited: bool = False
+    ) -> Iterator[list[Any]]:
+        """Rows above the id ?2, which rises. `limited`: the order has a limit, and the query is asked again and again."""
+        after, shape = MIN_ROW_ID, column_sql_as_is
+        while True:
+            asked = (self._sensor, after, self._last, *bindings)
+            try:
+                rows = None
+                for rows in chunked(self._execute(select_rows_sql(names, condition, order, shape), asked)):
+                    after = rows[-1][CENTRAL_ID_INDEX]
+                    yield rows if shape is column_sql_as_is else [decode_row(row) for row in rows]
+                if rows is None or not limited:
+                    return
+            except UnicodeDecodeError:
+                shape = RAW_COLUMN_SQL.format
+
+    def _times(self, rows: Sequence[Any]) -> Sequence[int]:
+        """When each was received; nothing if that is not known of one."""
+        batches = list(map(itemgetter(BATCH_INDEX), rows))
+        for batch in set(batches) - self._received.keys():
+            received_at = self._execute("SELECT received_at FROM batches WHERE batch = ?", (batch,)).get
+            self._received[batch] = unix_microseconds(received_at)
+        times = list(map(self._received.__getitem__, batches))
+        return () if UNKNOWN_TIME_US in times else times
+
+
+def rows_are_equal(generated: GeneratedReadings, key: str | None, path: Path, source: int, rows: Sequence[Any]) -> bool:
+    """Whether the rows of a source are known to be as they are there. Where that is in doubt, or would take long, not."""
+    database = None if key is None else generated.databases.get(key)
+    runs = list(consecutive_runs([row[CENTRAL_ID_INDEX] for row in rows]))
+    if database is None or len(rows) < MIN_ROWS_PER_RUN * len(runs):
+        return False
+    columns = database.source.columns
+    if database.source.foreign or extra_columns(database.source) or not set(DELIVERED_COLUMNS) <= set(columns):
+        return False
+    try:
+        opened = generated.connection(database)
+        if "central" not in opened.db_names():
+            opened.execute("ATTACH ? AS central", (f"{path.absolute().as_uri()}?mode=ro",))
+            opened.execute(f"PRAGMA central.cache_size = -{CACHE_KIB}")
+        counts = (opened.execute(COUNT_EQUAL_ROWS, (first, last, source)).get for first, last in runs)
+        return sum(count for count in counts if isinstance(count, int)) == len(rows)
+    except (DatabaseUnreadable, apsw.Error):  # whoever looks at the rows will say why
+        return False
+
+
+def consecutive_runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ascending ids as runs of consecutive ones."""
+    if consecutive(ids):
+        yield ids[0], ids[-1]
+        return
+    first = last = ids[0]
+    for number in ids[1:]:
+        if number != last + 1:
+            yield first, last
+            first = number
+        last = number
+    yield first, last
+
+
+def column_sql_as_is(column: str) -> str:
+    return column
+
+
+def select_rows_sql(names: Sequence[str], condition: str, order: str, shape: Callable[[str], str]) -> str:
+    """Rows as in a DeliveredChunk, and behind them their id, source and batch here."""
+    columns = (shape(identity_sql(quote_identifier) if name == IDENTITY_COLUMN else name) for name in names)
+    return (
+        f"SELECT {','.join(columns)},id,source,batch FROM sensor_readings "
+        f"WHERE (?1 IS NULL OR sensor_id = ?1) AND {condition} ORDER BY {order}"
+    )

@@ -1,0 +1,111 @@
+"""A directory of Parquet files, as `fleet.delivery.targets.parquet` writes them, as arrivals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fleet.delivery.batch import Row
+from fleet.delivery.compare.delivered import (
+    CHUNK_ROWS,
+    UNKNOWN_TIME_US,
+    DeliveredChunk,
+    unix_microseconds,
+    unreadable_error,
+)
+from fleet.delivery.compare.generated import GeneratedReadings
+from fleet.delivery.compare.reading_columns import (
+    CENTRAL_COLUMNS,
+    IDENTITY_COLUMN,
+    IDENTITY_TEXTS,
+    KEY_COLUMNS,
+    NULL_MARK,
+    SEPARATOR,
+)
+from fleet.delivery.targets.parquet_tables import read_parquet
+from fleet.errors import UserError
+
+# After the module that says what to install where it is missing.
+import pyarrow as pa  # isort: skip
+from pyarrow import compute, parquet  # isort: skip
+
+FOLDER_BY_TABLE = {"anomaly_episodes": "_episodes", "epochs": "_epochs"}
+PARQUET_COLUMNS = [name for name in ("source_id", *KEY_COLUMNS, *CENTRAL_COLUMNS) if name != IDENTITY_COLUMN]
+
+Histories = dict[str, list[Row]]
+"""By sensor."""
+
+
+class ParquetReadings:
+    """Files are never changed, so what counts is which there were when this was made."""
+
+    columns = CENTRAL_COLUMNS
+    has_reading_keys = True
+    ordered = False
+
+    def __init__(self, folder: Path, sensor: str | None) -> None:
+        """UserError if there is no such directory."""
+        self.name = f"parquet:{folder}"
+        if not folder.is_dir():
+            raise UserError(f"--against: {self.name}: there is no such directory")
+        self._folder, self._sensor = folder, sensor
+        # A source's files one after the other, whatever folder they are in.
+        self._files = sorted(folder.glob("date=*/hour=*/[!._]*.parquet"), key=lambda path: (path.name, path))
+        self._histories: tuple[Path, Histories] | None = None
+
+    def read_chunks(self, _: GeneratedReadings) -> Iterator[DeliveredChunk]:
+        for path in self._files:
+            try:
+                with parquet.ParquetFile(path) as file:
+                    for batch in file.iter_batches(
+                        CHUNK_ROWS, columns=[*PARQUET_COLUMNS, *IDENTITY_TEXTS, "generation", "received_at"]
+                    ):
+                        yield from self._read_file_chunks(path, batch)
+            except (OSError, pa.ArrowException, KeyError) as error:
+                raise unreadable_error(path, error) from error
+
+    def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
+        path = self._folder / FOLDER_BY_TABLE[table] / f"{quote(source, safe='')}.parquet"
+        if self._histories is None or self._histories[0] != path:
+            try:
+                self._histories = path, histories(path, columns)
+            except (OSError, pa.ArrowException, KeyError) as error:
+                raise unreadable_error(path, error) from error
+        return self._histories[1].get(sensor, [])
+
+    def alarms(self) -> int:
+        return sum(path.read_bytes().count(b"\n") for path in self._folder.glob("_conflicts/*.jsonl"))
+
+    def close(self) -> None:
+        """Nothing is open between two questions."""
+
+    def _read_file_chunks(self, path: Path, batch: Any) -> Iterator[DeliveredChunk]:
+        if self._sensor is not None:
+            batch = batch.filter(compute.equal(batch.column("sensor_id"), self._sensor))
+        texts = [batch.column(name).cast(pa.string()) for name in IDENTITY_TEXTS]
+        who = compute.binary_join_element_wise(
+            *texts, SEPARATOR, null_handling="replace", null_replacement=NULL_MARK
+        ).to_pylist()
+        names = ("source_id", *KEY_COLUMNS, *CENTRAL_COLUMNS, "generation", "received_at")
+        columns = [who if name == IDENTITY_COLUMN else batch.column(name).to_pylist() for name in names]
+        for key, some in groupby(zip(*columns, strict=True), itemgetter(-2)):
+            rows = list(some)
+            times = {text: unix_microseconds(text) for text in {row[-1] for row in rows}}
+            received_us = [times[row[-1]] for row in rows]
+            yield DeliveredChunk(key, path.name, rows, () if UNKNOWN_TIME_US in times.values() else received_us)
+
+
+def histories(path: Path, columns: Sequence[str]) -> Histories:
+    """The episodes or epochs in the file of a source; none if there is no such file."""
+    if not path.exists():
+        return {}
+    found = read_parquet(path, columns)
+    who = columns.index("sensor_id")
+    by_sensor: Histories = {}
+    for row in zip(*(found.column(name).to_pylist() for name in columns), strict=True):
+        by_sensor.setdefault(row[who], []).append(row)
+    return by_sensor

@@ -1,0 +1,160 @@
+"""Readings in a PostgreSQL database, as arrivals: the tables of a collector, or one of the user's own.
+
+All is read in one transaction that sees one state. It keeps the server from tidying up, but nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from fleet.delivery.batch import Row
+from fleet.delivery.columns import CENTRAL_ROLE
+from fleet.delivery.compare.delivered import (
+    BATCH_INDEX,
+    CHUNK_ROWS,
+    MAX_INTERLEAVED_SOURCES,
+    UNKNOWN_TIME_US,
+    DeliveredChunk,
+    DeliveredReadings,
+    group_by_source,
+    unix_microseconds,
+)
+from fleet.delivery.compare.generated import GeneratedReadings
+from fleet.delivery.compare.matching import MatchedReadings
+from fleet.delivery.compare.reading_columns import CENTRAL_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
+from fleet.delivery.source_database import quote_identifier
+from fleet.delivery.targets.postgres_session import CONNECT_SECONDS, Session, check_url, url_without_user
+from fleet.errors import UserError
+
+import psycopg  # isort: skip
+
+DEFAULT_TABLE = "sensor_readings"
+
+SELECT_COLUMN_NAMES = (
+    "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+)
+
+
+def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+    """Of the table, or where there is none, of a collector's tables if there are such. UserError if they cannot be read."""
+    try:
+        name = url_without_user(check_url(url))
+    except UserError as error:
+        raise UserError(str(error).replace("--to", "--against", 1)) from None
+    with translate_errors(name):
+        session = Session.connect(
+            url, connect_timeout=CONNECT_SECONDS, application_name="fleet verify", client_encoding="utf8"
+        )
+        try:
+            session.read_only, session.isolation_level = True, psycopg.IsolationLevel.REPEATABLE_READ
+            central = session.execute("SELECT to_regclass('database_info') IS NOT NULL").fetchone() == (True,)
+            if (
+                table is None
+                and central
+                and session.execute("SELECT role FROM database_info").fetchone() == (CENTRAL_ROLE,)
+            ):
+                return CentralPostgresReadings(session, name, sensor)
+            return MatchedReadings(PostgresUserTable(session, name, table or DEFAULT_TABLE, sensor))
+        except (psycopg.Error, UserError):
+            session.close()
+            raise
+
+
+class CentralPostgresReadings:
+    """The tables of a collector."""
+
+    columns = CENTRAL_COLUMNS
+    has_reading_keys = ordered = True
+
+    def __init__(self, session: Session, name: str, sensor: str | None) -> None:
+        self.name, self._session, self._sensor = name, session, sensor
+        self._received: dict[object, int] = {}
+
+    def read_chunks(self, _: GeneratedReadings) -> Iterator[DeliveredChunk]:
+        with translate_errors(self.name):
+            rows = self._session.execute("SELECT source, generation, name FROM sources").fetchall()
+            sources = {source: (key, name) for source, key, name in rows}
+            order = "source, id" if len(sources) > MAX_INTERLEAVED_SOURCES else "id"
+            names = [
+                identity_sql(str, "chr") if name == IDENTITY_COLUMN else name
+                for name in ("source_id", *KEY_COLUMNS, *CENTRAL_COLUMNS)
+            ]
+            query = (
+                f"SELECT {','.join(names)}, id, source, batch FROM sensor_readings "
+                f"WHERE %(sensor)s::text IS NULL OR sensor_id = %(sensor)s ORDER BY {order}"
+            )
+            for some in stream(self._session, query, self._sensor):
+                for source, own in group_by_source(some):
+                    key, name = sources.get(source, (None, f"source {source}"))
+                    yield DeliveredChunk(key, name, own, self._times(own))
+
+    def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
+        query = (
+            f"SELECT {','.join(columns)} FROM {table} JOIN sources USING (source) "
+            "WHERE generation = %s AND sensor_id = %s ORDER BY first_seq"
+        )
+        with translate_errors(self.name):
+            return self._session.execute(query.encode(), (source, sensor)).fetchall()
+
+    def alarms(self) -> int:
+        with translate_errors(self.name):
+            return int((self._session.execute("SELECT count(*) FROM conflicts").fetchone() or (0,))[0])
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _times(self, rows: Sequence[Row]) -> Sequence[int]:
+        """When each was received; nothing if that is not known of one."""
+        unknown = {row[BATCH_INDEX] for row in rows} - self._received.keys()
+        if unknown:
+            query = "SELECT batch, received_at FROM batches WHERE batch = ANY(%s)"
+            found = self._session.execute(query, (list(unknown),)).fetchall()
+            self._received |= {
+                **dict.fromkeys(unknown, UNKNOWN_TIME_US),
+                **{batch: unix_microseconds(received_at) for batch, received_at in found},
+            }
+        times = [self._received[row[BATCH_INDEX]] for row in rows]
+        return () if UNKNOWN_TIME_US in times else times
+
+
+class PostgresUserTable:
+    """A table or view of the user's own. Its rows are in the order of their arrival if it has an `id`."""
+
+    def __init__(self, session: Session, name: str, table: str, sensor: str | None) -> None:
+        self.name = f"{name}: {table}"
+        self._session, self._sensor = session, sensor
+        self._table = ".".join(quote_identifier(part) for part in table.split("."))
+        self.columns = tuple(row[0] for row in session.execute(SELECT_COLUMN_NAMES, (self._table,)))
+        if not self.columns:
+            raise UserError(f"--against: {name} has no table {table}")
+        self.ordered = "id" in self.columns
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        query = (
+            f"SELECT {','.join(map(quote_identifier, columns))} FROM {self._table} "
+            f"WHERE %(sensor)s::text IS NULL OR sensor_id = %(sensor)s {'ORDER BY id' if self.ordered else ''}"
+        )
+        with translate_errors(self.name):
+            yield from stream(self._session, query, self._sensor)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def stream(session: Session, query: str, sensor: str | None) -> Iterator[list[Any]]:
+    """The rows as the server has them ready, some at a time."""
+    with closing(session.cursor("arrivals")) as cursor:
+        cursor.execute(query.encode(), {"sensor": sensor}, binary=True)
+        while rows := cursor.fetchmany(CHUNK_ROWS):
+            yield rows
+
+
+@contextmanager
+def translate_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        reason = error.diag.message_primary or str(error) or type(error).__name__
+        raise UserError(f"--against: {name} cannot be read: {' '.join(reason.split())}") from error

@@ -1,0 +1,231 @@
+"""The readings as they were generated: every database that a sweep would collect, and finding a reading in them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
+from fleet.delivery.batch import Row, SourceDatabase
+from fleet.delivery.compare.id_set import IdSet, consecutive
+from fleet.delivery.compare.reading_columns import EXTRA_COLUMN, ID_INDEX, KEY_COLUMNS, SENSOR_INDEX
+from fleet.delivery.compare.source_columns import column_sql, extra_columns, id_bounds, read_sensor_ids
+from fleet.delivery.source_database import quote_identifier
+from fleet.delivery.sources import Skipped, database_name, find_databases, identify_source
+from fleet.delivery.typed_columns import converted_or_same, extra_json
+
+MAX_OPEN_DATABASES = 100
+"""Databases that are kept open, three descriptors each."""
+
+MAX_ID_GAP = 16
+"""Ids so close together are read in one go, with those between them."""
+
+CACHE_KIB = 200
+BUSY_TIMEOUT_MS = 10_000
+
+# What has been delivered for certain by the time anybody looks at the target.
+SELECT_DELIVERED_RANGE = "SELECT count(*), ifnull(min(id), 0), ifnull(max(id), 0), total({marked}) FROM sensor_readings WHERE ?1 IS NULL OR sensor_id = ?1"
+SELECT_UNSYNCED = (
+    "SELECT id FROM sensor_readings WHERE synced IS NOT 1 AND id <= ?2 AND (?1 IS NULL OR sensor_id = ?1) ORDER BY id"
+)
+
+
+@dataclass(slots=True)
+class GeneratedDatabase:
+    """One database. `first` and `last` are the row ids at the first look, `total` how many readings there were (of the sensor that
+    is asked about). `unsynced` are those that nobody had marked as delivered then; None if that goes for all of them, as
+    it does where a collector keeps its place elsewhere."""
+
+    source: SourceDatabase
+    total: int = 0
+    first: int = 0
+    last: int = 0
+    unsynced: IdSet | None = None
+    sensors: frozenset[str] = field(default=frozenset())
+
+
+class GeneratedReadings:
+    """The databases under a directory, but for `excluded`. Each is looked at once, before anybody looks at the target."""
+
+    def __init__(self, directory: Path, sensor: str | None, excluded: Path | None = None) -> None:
+        self._directory, self.sensor, self._excluded = directory, sensor, excluded
+        self._open: OrderedDict[str, tuple[ExitStack, apsw.Connection]] = OrderedDict()
+        self._columns: Sequence[str] = ()
+        self._queries: dict[tuple[str, ...], tuple[str, list[tuple[str, int]]]] = {}
+        self.databases: dict[str, GeneratedDatabase] = {}
+        self.unreadable: dict[str, str] = {}
+        self.refresh(new=False)
+
+    def select_columns(self, columns: Sequence[str]) -> None:
+        """From now on rows are an id, KEY_COLUMNS and these columns, as in `fleet.delivery.compare.reading_columns`."""
+        self._columns = (*KEY_COLUMNS, *columns)
+        self._queries.clear()
+
+    def refresh(self, *, new: bool = True) -> None:
+        """Look for databases; of those that are `new`, nothing need have been delivered."""
+        for path in find_databases(self._directory):
+            if self._excluded is not None and path.exists() and path.samefile(self._excluded):
+                continue
+            name = database_name(path, self._directory)
+            try:
+                with read_only_connection(path) as opened:
+                    opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+                    found = identify_source(opened, path, name)
+                    if isinstance(found, SourceDatabase):
+                        self._enter(opened, found, new=new)
+                self.unreadable.pop(name, None)
+            except DatabaseUnreadable as error:
+                self.unreadable[name] = str(error).removeprefix(f"{path}: ")
+
+    def _enter(self, opened: apsw.Connection, source: SourceDatabase, *, new: bool) -> None:
+        if source.key in self.databases:
+            self.databases[source.key].source = source  # it may have another name by now
+            return
+        database = self.databases[source.key] = GeneratedDatabase(source, sensors=read_sensor_ids(opened))
+        if new:
+            return
+        marking = "synced" in source.columns
+        query = SELECT_DELIVERED_RANGE.format(marked="synced IS 1" if marking else "0")
+        standing: Any = opened.execute(query, (self.sensor,)).fetchone()
+        database.total, database.first, database.last, marked = standing
+        if marked:
+            database.unsynced = IdSet()
+            if marked < database.total:
+                rows: Iterator[Any] = opened.execute(SELECT_UNSYNCED, (self.sensor, database.last))
+                database.unsynced.add(number for (number,) in rows)
+
+    @property
+    def sensors(self) -> frozenset[str]:
+        """Who is in any of them."""
+        return frozenset().union(*(database.sensors for database in self.databases.values()))
+
+    def current(self) -> list[GeneratedDatabase]:
+        """All that there are now, also those that came since the first look."""
+        self.refresh()
+        return list(self.databases.values())
+
+    # Rows
+
+    def rows(self, database: GeneratedDatabase, ids: Sequence[int]) -> list[Row | None]:
+        """The row for each of the ids, None where there is none."""
+        if not ids:
+            return []
+        if consecutive(ids) and len(rows := self._between(database, ids[0], ids[-1])) == len(ids):
+            return rows
+        found: dict[object, Row] = {}
+        for first, last in id_runs(sorted(set(ids))):
+            found.update((row[ID_INDEX], row) for row in self._between(database, first, last))
+        return [found.get(number) for number in ids]
+
+    def between(self, database: GeneratedDatabase, first: int, last: int) -> Iterator[Row]:
+        """The rows (of the sensor that is asked about) with ids from `first` to `last`: id, sensor, seq."""
+        seq = "id" if database.source.foreign else "seq"
+        query = f"SELECT id, sensor_id, {seq} FROM sensor_readings WHERE id BETWEEN ?1 AND ?2 AND (?3 IS NULL OR sensor_id = ?3)"
+        yield from self.connection(database).execute(f"{query} ORDER BY id", (first, last, self.sensor))
+
+    def reading_locations(self, database: GeneratedDatabase) -> Iterator[Any]:
+        """Timestamp, sensor and id of every reading."""
+        query = "SELECT timestamp, sensor_id, id FROM sensor_readings WHERE ?1 IS NULL OR sensor_id = ?1 ORDER BY id"
+        yield from self.connection(database).execute(query, (self.sensor,))
+
+    def search(self, database: GeneratedDatabase, sensor: object, seq: object) -> Row | None:
+        """The row of a reading, wherever it is. The numbers of a sensor rise with the ids."""
+        if not isinstance(seq, int) or not isinstance(sensor, str) or not 0 <= seq < 1 << 63:
+            return None
+        if database.source.foreign:
+            return next((row for row in self._between(database, seq, seq) if row[SENSOR_INDEX] == sensor), None)
+        if sensor not in database.sensors:
+            return None
+        step = "SELECT id, seq FROM sensor_readings WHERE id BETWEEN ? AND ? AND sensor_id = ? ORDER BY id LIMIT 1"
+        opened = self.connection(database)
+        low, high = id_bounds(opened)
+        while low <= high:
+            middle = (low + high) // 2
+            found = opened.execute(step, (middle, high, sensor)).fetchone()
+            if found is None or found[1] > seq:
+                high = middle - 1
+            elif found[1] == seq:
+                return next(iter(self._between(database, found[0], found[0])), None)
+            else:
+                low = found[0] + 1
+        return None
+
+    def _between(self, database: GeneratedDatabase, first: int, last: int) -> list[Any]:
+        query, rest = self._query(database.source)
+        rows = self.connection(database).execute(query, (first, last)).fetchall()
+        if rest:
+            end = 1 + len(self._columns)
+            rows = [(*row[: end - 1], extra_json(row, rest)) for row in rows]
+        if database.source.foreign:
+            names = ("id", *self._columns)
+            rows = [tuple(map(converted_or_same, names, row)) for row in rows]
+        return rows
+
+    def _query(self, source: SourceDatabase) -> tuple[str, list[tuple[str, int]]]:
+        """A SELECT of the rows between two ids, and the columns in it that are to become EXTRA_COLUMN."""
+        shape = ("foreign" if source.foreign else "own", *source.columns)
+        if shape not in self._queries:
+            rest = extra_columns(source) if EXTRA_COLUMN in self._columns else []
+            end = len(self._columns) + 1
+            names = [column_sql(source, name) for name in self._columns] + [quote_identifier(name) for name in rest]
+            query = f"SELECT id,{','.join(names)} FROM sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id"
+            self._queries[shape] = query, [(name, end + place) for place, name in enumerate(rest)]
+        return self._queries[shape]
+
+    # Connections
+
+    def connection(self, database: GeneratedDatabase) -> apsw.Connection:
+        """Raises DatabaseUnreadable, also if there is no database any more that has these readings."""
+        key = database.source.key
+        if key in self._open:
+            self._open.move_to_end(key)
+            return self._open[key][1]
+        opened = self._connect(database)
+        if opened is None:
+            self.refresh()
+            opened = self._connect(database)
+        if opened is None:
+            raise DatabaseUnreadable(database.source.path, "it has been replaced by another while it was compared")
+        if len(self._open) > MAX_OPEN_DATABASES:
+            self._open.popitem(last=False)[1][0].close()
+        return opened
+
+    def _connect(self, database: GeneratedDatabase) -> apsw.Connection | None:
+        source = database.source
+        if not source.path.exists():
+            return None
+        stack = ExitStack()
+        opened = stack.enter_context(read_only_connection(source.path))
+        found = identify_source(opened, source.path, source.name)
+        if isinstance(found, Skipped) or found.key != source.key:
+            stack.close()
+            return None
+        opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+        opened.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self._open[source.key] = stack, opened
+        return opened
+
+    def close(self) -> None:
+        for stack, _ in self._open.values():
+            stack.close()
+        self._open.clear()
+
+
+def id_runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ascending ids as stretches without large gaps."""
+    first = last = None
+    for number in ids:
+        if first is None or last is None:
+            first = number
+        elif number - last > MAX_ID_GAP:
+            yield first, last
+            first = number
+        last = number
+    if first is not None and last is not None:
+        yield first, last

@@ -1,0 +1,166 @@
+"""A table of the user's own, at the far end of his pipeline: its rows are matched with readings by sensor and timestamp.
+
+To add a place where such tables are: a class with the methods of `UserTable`, and a line in `fleet.delivery.compare.against`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import apsw
+
+from fleet.delivery.batch import Row
+from fleet.delivery.columns import DELIVERED_COLUMNS
+from fleet.delivery.compare.delivered import UNKNOWN_TIME_US, DeliveredChunk, unix_microseconds
+from fleet.delivery.compare.generated import GeneratedDatabase, GeneratedReadings
+from fleet.errors import UserError
+
+MATCH_COLUMNS = ("sensor_id", "timestamp")
+RECEIVED_COLUMN = "received_at"
+
+CREATE_INDEX = """
+CREATE TABLE locations (sensor, timestamp, source, id, PRIMARY KEY (sensor, timestamp, source, id)) WITHOUT ROWID
+"""
+INSERT_LOCATION = "INSERT OR IGNORE INTO locations VALUES (?, ?, ?, ?)"
+SELECT_LOCATIONS = "SELECT ?3, source, id FROM locations WHERE sensor = ?1 AND timestamp = ?2 ORDER BY source, id"
+
+RowLocation = tuple[int, int]
+"""The number of a source, and the id of a row there."""
+
+
+class UserTable(Protocol):
+    """As of the moment when this was made."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All that it has."""
+        ...
+
+    @property
+    def ordered(self) -> bool:
+        """Whether rows come in the order in which they arrived."""
+        ...
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        """Some rows at a time, with these columns."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class MatchedReadings:
+    """The rows of such a table as `fleet.delivery.compare.delivered.DeliveredReadings`."""
+
+    has_reading_keys = False
+
+    def __init__(self, table: UserTable) -> None:
+        """UserError if it has no columns to match by."""
+        self._table = table
+        for name in MATCH_COLUMNS:
+            if name not in table.columns:
+                table.close()
+                raise UserError(f"--against: {table.name} has no column {name}, by which its rows could be matched")
+        self.name, self.ordered = table.name, table.ordered
+        self.columns = tuple(name for name in DELIVERED_COLUMNS if name in table.columns and name not in MATCH_COLUMNS)
+        self._has_received_at = RECEIVED_COLUMN in table.columns
+
+    def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
+        names = (*MATCH_COLUMNS, *([RECEIVED_COLUMN] if self._has_received_at else []), *self.columns)
+        with closing(LocationIndex()) as locations:
+            sources = generated.current()
+            for number, database in enumerate(sources):
+                locations.add(number, generated.reading_locations(database))
+            for rows in self._table.rows(names):
+                yield from self._matched(locations, sources, [tuple(map(sqlite_value, row)) for row in rows])
+
+    def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> None:
+        """Nobody knows where a user has them."""
+
+    def alarms(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self._table.close()
+
+    def _matched(
+        self, locations: LocationIndex, sources: Sequence[GeneratedDatabase], rows: Sequence[Row]
+    ) -> Iterator[DeliveredChunk]:
+        keys: list[tuple[Any, Any]] = [(row[0], canonical_timestamp(row[1])) for row in rows]
+        begin = len(MATCH_COLUMNS) + self._has_received_at
+        by_source: dict[int | None, list[tuple[Row, int]]] = {}
+        for row, (sensor, timestamp), place in zip(rows, keys, locations.find(keys), strict=True):
+            number, own = place or (None, None)
+            arranged: Row = (own, sensor, None, timestamp, *row[begin:])
+            received = unix_microseconds(row[begin - 1]) if self._has_received_at else UNKNOWN_TIME_US
+            by_source.setdefault(number, []).append((arranged, received))
+        for number, some in by_source.items():
+            key = None if number is None else sources[number].source.key
+            received_us = [us for _, us in some]
+            known = received_us if UNKNOWN_TIME_US not in received_us else ()
+            yield DeliveredChunk(key, self.name, [row for row, _ in some], known)
+
+
+class LocationIndex:
+    """Where the readings lie, by sensor and timestamp: on disk, for there may be any number of them."""
+
+    def __init__(self) -> None:
+        self._index = apsw.Connection("")
+        for pragma in ("journal_mode = OFF", "synchronous = OFF"):
+            self._index.execute(f"PRAGMA {pragma}").fetchall()
+        self._index.execute(CREATE_INDEX)
+        self._taken: Counter[tuple[object, object]] = Counter()
+
+    def add(self, source: int, readings: Iterable[tuple[object, object, int]]) -> None:
+        rows = ((sensor, canonical_timestamp(timestamp), source, own) for timestamp, sensor, own in readings)
+        with self._index:
+            self._index.executemany(INSERT_LOCATION, rows)
+
+    def find(self, keys: Sequence[tuple[Any, Any]]) -> list[RowLocation | None]:
+        """For each sensor and timestamp the place of such a reading. Where several databases have one, as after a second
+        start at the same simulated time, each in turn."""
+        asked = ((sensor, timestamp, number) for number, (sensor, timestamp) in enumerate(keys))
+        found: list[list[RowLocation]] = [[] for _ in keys]
+        for number, source, own in self._index.executemany(SELECT_LOCATIONS, asked):
+            found[number].append((source, own))
+        return [self._next(key, locations) for key, locations in zip(keys, found, strict=True)]
+
+    def _next(self, key: tuple[object, object], locations: list[RowLocation]) -> RowLocation | None:
+        if len(locations) < 2:
+            return locations[0] if locations else None
+        self._taken[key] += 1
+        return locations[min(self._taken[key], len(locations)) - 1]
+
+    def close(self) -> None:
+        self._index.close()
+
+
+def canonical_timestamp(timestamp: object) -> object:
+    """A time as the fleet writes it, however else it is written; anything else as it is."""
+    if isinstance(timestamp, str):
+        if len(timestamp) == 32 and timestamp.endswith("+00:00") and timestamp[10] == "T":
+            return timestamp
+        try:
+            timestamp = datetime.fromisoformat(timestamp)
+        except ValueError:
+            return timestamp
+    if not isinstance(timestamp, datetime):
+        return timestamp
+    moment = timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+    return moment.isoformat(timespec="microseconds")
+
+
+def sqlite_value(value: Any) -> Any:
+    """As SQLite would have it; other databases have more types."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime):
+        return canonical_timestamp(value)
+    return value.isoformat() if isinstance(value, date) else value

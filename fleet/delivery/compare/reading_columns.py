@@ -1,0 +1,56 @@
+"""The columns by which readings are compared, and how SQL has them in each place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fleet.delivery.columns import DELIVERED_COLUMNS, TEXT_COLUMNS
+from worker.storage.schema import IDENTITY_COLUMNS
+
+IDENTITY_TEXTS = tuple(name for name in TEXT_COLUMNS if name in IDENTITY_COLUMNS and name != "sensor_id")
+IDENTITY_COLUMN = "identity"
+"""The columns of IDENTITY_TEXTS as one text: fetching a dozen of them from each row would be most of the work."""
+
+EXTRA_COLUMN = "extra"
+
+SEPARATOR, NULL_MARK = "\x1f", "\x1e"
+
+KEY_COLUMNS = ("sensor_id", "seq", "timestamp")
+"""What stands first in every row, behind its id."""
+
+ID_INDEX, SENSOR_INDEX, SEQ_INDEX, TIMESTAMP_INDEX = range(4)
+
+CENTRAL_COLUMNS = (
+    *(name for name in DELIVERED_COLUMNS if name not in (*IDENTITY_TEXTS, *KEY_COLUMNS)),
+    IDENTITY_COLUMN,
+    EXTRA_COLUMN,
+)
+"""What follows on KEY_COLUMNS where a store has all that there is to know of a reading."""
+
+
+def identity_sql(column: Callable[[str], str], character: str = "char") -> str:
+    """IDENTITY_COLUMN as an expression of SQL, each column of which is `column(name)`."""
+    texts = (f"coalesce({column(name)},{character}({ord(NULL_MARK)}))" for name in IDENTITY_TEXTS)
+    return f"concat_ws({character}({ord(SEPARATOR)}),{','.join(texts)})"
+
+
+def split_identity(name: str, value: object) -> list[tuple[str, object]]:
+    """The columns that stand behind one of those compared, with their values."""
+    if name != IDENTITY_COLUMN or not isinstance(value, str):
+        return [(name, value)]
+    values = value.split(SEPARATOR)
+    if len(values) != len(IDENTITY_TEXTS):
+        return [(name, value)]
+    return [(own, None if text == NULL_MARK else text) for own, text in zip(IDENTITY_TEXTS, values, strict=True)]
+
+
+def column_differences(
+    names: Sequence[str], found: Sequence[object], right: Sequence[object]
+) -> list[tuple[str, object, object]]:
+    """Which columns differ: name, what was found, what is right."""
+    differing = []
+    for name, value, must in zip(names, found, right, strict=True):
+        if value != must:
+            pairs = zip(split_identity(name, value), split_identity(name, must), strict=False)
+            differing += [(own, one, other) for (own, one), (_, other) in pairs if one != other]
+    return differing

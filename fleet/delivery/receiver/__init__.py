@@ -1,0 +1,1 @@
+"""`fleet receive`: an HTTP server that takes readings and stores them."""

@@ -1,0 +1,186 @@
+"""The receiving end of a sweep as a WSGI application: batches of readings come in by POST, each reading is kept once."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from errno import ECONNABORTED
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from fleet.delivery.receiver.deliveries import MalformedBody, ParsedUpload, parse_upload
+from fleet.delivery.receiver.faults import FaultConfig, RequestFault, RequestFaultGenerator
+from fleet.delivery.receiver.metrics import CONTENT_TYPE, ReceiverMetrics
+from fleet.delivery.receiver.request_bodies import RequestRejected, encoding, gunzip, read_body
+from fleet.delivery.receiver.sent_readings import BodyTooLarge, RejectedReading
+from fleet.delivery.receiver.store import CentralStore, StoreUnavailable
+from fleet.delivery.targets.central_database import CentralDatabase
+
+UPLOAD_PATHS = ("/api/readings/batch", "/api/readings", "/ingest")
+"""All the same: the first is the ancestor's, the last is what its documentation says."""
+
+MEGABYTE = 1_000_000
+RETRY_AFTER_SECONDS = "1"
+MAX_CONCURRENT_DECODES = 2
+"""Bodies that are taken apart at a time: each takes ten times its size meanwhile."""
+
+RESPONSE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverConfig:
+    """What a receiver asks of its senders and grants them. `max_body_bytes` is the limit of a body, before and after it is
+    decompressed. Without a `token` anybody may send."""
+
+    max_body_bytes: int = 32 * MEGABYTE
+    token: str | None = field(default=None, repr=False)
+    faults: FaultConfig = field(default_factory=FaultConfig)
+
+
+class Receiver:
+    """The views."""
+
+    def __init__(self, central: CentralDatabase, config: ReceiverConfig, metrics: ReceiverMetrics) -> None:
+        self._store, self._config, self._metrics = CentralStore(central), config, metrics
+        self._faults = RequestFaultGenerator(config.faults)
+        self._decoders = threading.BoundedSemaphore(MAX_CONCURRENT_DECODES)
+        self._begun = time.monotonic()
+
+    def batch(self) -> Response:
+        """Take a delivery. Whatever was not taken is named in the answer; without one, nobody knows."""
+        if self._config.token is not None and not is_authorised(self._config.token):
+            raise RequestRejected(401, "Authorization: a bearer token is needed, the one that RECEIVE_TOKEN names here")
+        body = read_body(request.environ, self._config.max_body_bytes)
+        self._metrics.count_body(len(body))
+        fault = self._faults.draw()
+        with self._metrics.seconds.time():
+            time.sleep(fault.delay)
+            if fault.fails:
+                self._metrics.count_fault("failed")
+                raise StoreUnavailable("failed on purpose")
+            document = self._store_batches(self._parse_body(body))
+        return self._acknowledgement(document, fault)
+
+    def _parse_body(self, body: bytes) -> ParsedUpload:
+        with self._decoders:
+            try:
+                return parse_upload(
+                    gunzip(body, self._config.max_body_bytes) if encoding(request.environ) == "gzip" else body
+                )
+            except MalformedBody as error:
+                raise RequestRejected(400, str(error)) from None
+            except BodyTooLarge as error:
+                raise RequestRejected(413, str(error)) from None
+
+    def _store_batches(self, delivery: ParsedUpload) -> dict[str, Any]:
+        duplicates, conflicts = 0, list[RejectedReading]()
+        for batch in delivery.batches:
+            repeated, rejected = self._store.store(batch)
+            duplicates += repeated
+            conflicts += rejected
+        accepted = sum(len(batch.rows) for batch in delivery.batches) - len(conflicts)
+        rejected = [*delivery.rejected, *conflicts]
+        for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("conflict", len(conflicts))):
+            self._metrics.count_readings(outcome, count)
+        self._metrics.count_readings("rejected", len(rejected))
+        return {
+            "accepted": accepted,
+            "duplicates": duplicates,
+            "rejected": [rejection_document(one) for one in rejected],
+        }
+
+    def _acknowledgement(self, document: dict[str, Any], fault: RequestFault) -> Response:
+        if fault.unanswered:
+            self._metrics.count_fault("unanswered")
+            # The server takes this for a client that went away, and closes the connection.
+            raise ConnectionAbortedError(ECONNABORTED, "left without an answer on purpose")
+        return answer(document)
+
+    def summary(self) -> Response:
+        """What the central database holds, and what came since the receiver was started."""
+        document = {
+            "central": str(Path(self._store.central.path)),
+            "holds": self._store.counts(),
+            "seconds": round(time.monotonic() - self._begun, 3),
+            "deliveries": self._metrics.deliveries(),
+            "readings": self._metrics.readings(),
+            "bytes": self._metrics.body_bytes(),
+            "spoilt_on_purpose": self._metrics.faults(),
+        }
+        return answer(document)
+
+    def health(self) -> Response:
+        """Whether the central database can be written: 200, or 503 with the reason."""
+        try:
+            self._store.probe()
+        except StoreUnavailable as error:
+            return answer({"status": "unhealthy", "reason": str(error)}, 503)
+        return answer({"status": "healthy"})
+
+    def metrics(self) -> Response:
+        """For Prometheus."""
+        return Response(self._metrics.exposition(), content_type=CONTENT_TYPE)
+
+    def count(self, response: Response) -> Response:
+        self._metrics.count_request(response.status_code)
+        for name, value in RESPONSE_HEADERS.items():
+            response.headers[name] = value
+        return response
+
+
+def create_app(central: CentralDatabase, config: ReceiverConfig, metrics: ReceiverMetrics) -> Flask:
+    """The WSGI application that takes deliveries into `central`."""
+    app = Flask("fleet.delivery", static_folder=None)
+    app.config["PROPAGATE_EXCEPTIONS"] = True  # what is not answered here is the server's: connections that break
+    receiver = Receiver(central, config, metrics)
+    for path in UPLOAD_PATHS:
+        app.add_url_rule(path, endpoint=path, view_func=receiver.batch, methods=["POST"])
+    for path, view in {"/": receiver.summary, "/health": receiver.health, "/metrics": receiver.metrics}.items():
+        app.add_url_rule(path, endpoint=path, view_func=view, methods=["GET"])
+    app.register_error_handler(HTTPException, render_http_error)
+    app.register_error_handler(RequestRejected, render_rejection)
+    app.register_error_handler(StoreUnavailable, render_unavailable)
+    app.after_request(receiver.count)
+    return app
+
+
+def is_authorised(token: str) -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    # The header is Latin-1 to WSGI, whatever the sender meant.
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), token.encode())
+
+
+def answer(document: dict[str, Any], status: int = 200) -> Response:
+    return Response(json.dumps(document), status, mimetype="application/json")
+
+
+def rejection_document(rejected: RejectedReading) -> dict[str, Any]:
+    known = {"key": rejected.key, "id": rejected.id, "reason": rejected.reason}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def render_http_error(error: HTTPException) -> Response:
+    response = answer({"error": error.description or error.name}, error.code or 500)
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers["Allow"] = value
+    return response
+
+
+def render_rejection(error: RequestRejected) -> Response:
+    response = answer({"error": str(error)}, error.status)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def render_unavailable(error: StoreUnavailable) -> Response:
+    response = answer({"error": str(error)}, 503)
+    response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+    return response

@@ -1,0 +1,1 @@
+"""The places that readings can be delivered to and read back from."""

@@ -1,1 +1,0 @@
-"""What is known of places: cities, time zones, elevations, climate."""

@@ -1,1 +1,0 @@
-"""Who the sensors are: identities that are read or minted, and who takes part."""

@@ -1,0 +1,1 @@
+"""Numbers about a fleet, made from its scoreboard and its roster; no HTTP."""

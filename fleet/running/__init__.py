@@ -1,1 +1,0 @@
-"""A fleet that runs: its plan, its loop, and what changes it."""

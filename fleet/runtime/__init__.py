@@ -1,0 +1,1 @@
+"""A fleet that runs: planning, starting, changing and controlling it."""

@@ -1,0 +1,111 @@
+"""The closed set of commands that a running fleet takes, typed.
+
+To add one: a model here, a place in `AnyCommand`, and a line in `fleet.runtime.command_handler`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+MAX_SENSORS_NAMED = 1000
+"""Sensors that one command can name; more are meant by what they have in common."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Seconds = Annotated[float, Field(ge=0.001, le=1e9, allow_inf_nan=False)]
+InjectionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Command(BaseModel):
+    """`by` is who asks, for the record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    by: Annotated[str, Field(max_length=100)] = "command line"
+
+
+class SelectorCommand(Command):
+    """Of all sensors those to whom everything that is said applies; `share` is of those that are left."""
+
+    sensors: Annotated[tuple[Name, ...], Field(max_length=MAX_SENSORS_NAMED)] | None = None
+    city: Name | None = None
+    manufacturer: Name | None = None
+    firmware: Name | None = None
+    share: Share | None = None
+
+
+class Status(Command):
+    command: Literal["status"]
+
+
+class Down(Command):
+    command: Literal["down"]
+
+
+class Scale(Command):
+    command: Literal["scale"]
+    count: Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Restart(Command):
+    command: Literal["restart"]
+    sensor: Name
+
+
+class StartRollout(Command):
+    """Times are in seconds, shares from 0 to 1. Without `step` and `every` all at once."""
+
+    command: Literal["rollout"]
+    firmware: Name
+    share: Share = 1.0
+    step: Share | None = None
+    every: Annotated[float, Field(gt=0, le=1e9)] | None = None
+
+    @model_validator(mode="after")
+    def check_step_and_every(self) -> StartRollout:
+        if (self.step is None) != (self.every is None):
+            raise ValueError("step and every belong together")
+        if self.step is not None and self.step > self.share:
+            raise ValueError(f"a step of {self.step:.4g} is more than the share of {self.share:.4g}")
+        return self
+
+
+class Inject(SelectorCommand):
+    """`at` is simulated time as ISO 8601, None now; without `id` it gets one."""
+
+    command: Literal["inject"]
+    type: Literal["spike", "trend", "pattern", "missing_data", "noise"]
+    channel: Name | None = None
+    size: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    seconds: Seconds = 30.0
+    at: Name | None = None
+    id: InjectionId | None = None
+
+
+class Cancel(Command):
+    """End an injection, or take it back."""
+
+    command: Literal["cancel"]
+    id: InjectionId
+
+
+class Pause(SelectorCommand):
+    command: Literal["pause"]
+
+
+class Resume(SelectorCommand):
+    command: Literal["resume"]
+
+
+class Probability(SelectorCommand):
+    """None is the config's again."""
+
+    command: Literal["probability"]
+    probability: Annotated[float, Field(ge=0, le=1)] | None
+
+
+AnyCommand = Status | Down | Scale | Restart | StartRollout | Inject | Cancel | Pause | Resume | Probability
+Answer = dict[str, Any]
+COMMAND_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])

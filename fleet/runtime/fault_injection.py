@@ -1,0 +1,272 @@
+"""The operator's hand in a running fleet: injections, pauses and probabilities, laid over what the config says.
+
+Each is on record before any worker is told, and goes to the workers as a change of their specs, so that one that is dead
+or stands still comes to it as well.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fleet.config.sections import valid_timestamp
+from fleet.datadir.interventions import MAX_SENSORS_LISTED, NO_INTERVENTIONS, InjectionRecord, Interventions
+from fleet.datadir.roster import Member
+from fleet.errors import UserError
+from fleet.escaping import escape_short
+from fleet.runtime.commands import Answer, Cancel, Inject, Pause, Probability, Resume
+from fleet.runtime.reconciler import Reconciler
+from fleet.runtime.selectors import format_choices, select_sensors
+from fleet.runtime.simulation_clock import iso_to_microseconds
+from worker import spec
+from worker.clock import elapsed_ns
+from worker.schedule import SECOND_US, format_time
+from worker.scoreboard import Scoreboard
+
+SIZE_BOUNDS = {
+    "spike": (0.001, 1000.0),
+    "trend": (-100.0, 100.0),
+    "pattern": (0.001, 100_000.0),
+    "noise": (0.001, 1000.0),
+}
+"""What the size of each type may be."""
+
+MAX_OPEN_INJECTIONS = 100
+"""Injections that are not over: each is one more stage for its sensors."""
+
+MAX_PAUSES_PER_SENSOR = 100
+
+
+class FaultInjection:
+    """To be called by the supervisor's loop. `file` keeps what is laid over the config."""
+
+    def __init__(self, reconciler: Reconciler, scoreboard: Scoreboard, file: Path) -> None:
+        self._reconciler, self._board, self._file = reconciler, scoreboard, file
+        if reconciler.planner.interventions != NO_INTERVENTIONS:  # of an earlier run, which had another clock
+            with suppress(UserError):
+                self._save(self.interventions)
+
+    @property
+    def interventions(self) -> Interventions:
+        return self._reconciler.planner.interventions
+
+    def inject(self, command: Inject) -> Answer:
+        """The same id again changes nothing. UserError where it cannot be done."""
+        self._reconciler.check_not_draining()
+        asked = command.model_dump_json(exclude={"id", "by"})
+        there = self.interventions.injection(command.id) if command.id is not None else None
+        if there is not None:
+            if there.asked != asked:
+                raise UserError(
+                    f"the injection {there.id} is another one: {describe_injection(there)}; take another id"
+                )
+            return injection_answer(there, new=False)
+        if sum(not each.settled for each in self.interventions.injections) >= MAX_OPEN_INJECTIONS:
+            raise UserError(f"{MAX_OPEN_INJECTIONS} injections are under way; wait until one is over, or cancel it")
+        chosen = select_sensors(self._reconciler.plan.members, command)
+        check_channel_and_size(command, chosen)
+        begin = self._start_us(command.at)
+        slowest = min(member.rate for member in chosen)  # each is to have a reading in it
+        length = max(round(command.seconds * SECOND_US), -(-SECOND_US // slowest))
+        injection = InjectionRecord(
+            id=command.id or secrets.token_hex(4),
+            type=command.type,
+            channel=command.channel,
+            size=command.size,
+            sensors=tuple(member.sensor_id for member in chosen),
+            count=len(chosen),
+            from_us=begin,
+            until_us=begin + int(length),
+            asked=asked,
+        )
+        self._apply(replace(self.interventions, injections=(*self.interventions.injections, injection)))
+        self._note("inject", f"injection {injection.id}: {describe_injection(injection)}", injection.sensors)
+        return injection_answer(injection, new=True)
+
+    def cancel(self, command: Cancel) -> Answer:
+        """End an injection now, or take it back; one that is over stays as it was."""
+        self._reconciler.check_not_draining()
+        injection = self.interventions.injection(command.id)
+        if injection is None:
+            there = format_choices(each.id for each in self.interventions.injections)
+            raise UserError(f"there is no injection {escape_short(command.id)}; there are {there}")
+        if injection.state(self._now_us()) in ("over", "cancelled"):
+            return injection_answer(injection, new=False)
+        cancelled = replace(injection, cancelled_us=self._now_us())
+        self._apply(self._replacing(cancelled))
+        self._note("cancel", f"injection {injection.id} is cancelled", injection.sensors)
+        return injection_answer(cancelled, new=True)
+
+    def pause(self, command: Pause) -> Answer:
+        self._reconciler.check_not_draining()
+        chosen = select_sensors(self._reconciler.plan.members, command)
+        sensors = [member.sensor_id for member in chosen if not self.interventions.paused(member.sensor_id)]
+        begun = {
+            sensor: (*self.interventions.pauses.get(sensor, ())[-MAX_PAUSES_PER_SENSOR:], spec.Pause(self._now_us()))
+            for sensor in sensors
+        }
+        return self._change(
+            "pause", replace(self.interventions, pauses={**self.interventions.pauses, **begun}), chosen, sensors
+        )
+
+    def resume(self, command: Resume) -> Answer:
+        self._reconciler.check_not_draining()
+        chosen = select_sensors(self._reconciler.plan.members, command)
+        sensors = [member.sensor_id for member in chosen if self.interventions.paused(member.sensor_id)]
+        ended = {sensor: end_open_pauses(self.interventions.pauses[sensor], self._now_us()) for sensor in sensors}
+        return self._change(
+            "resume", replace(self.interventions, pauses={**self.interventions.pauses, **ended}), chosen, sensors
+        )
+
+    def set_probability(self, command: Probability) -> Answer:
+        self._reconciler.check_not_draining()
+        chosen = select_sensors(self._reconciler.plan.members, command)
+        wanted = command.probability
+        sensors = [m.sensor_id for m in chosen if self.interventions.probabilities.get(m.sensor_id) != wanted]
+        others = {sensor: p for sensor, p in self.interventions.probabilities.items() if sensor not in set(sensors)}
+        probabilities = others if wanted is None else {**others, **dict.fromkeys(sensors, wanted)}
+        what = "as in the config" if wanted is None else f"{wanted:g}"
+        interventions = replace(self.interventions, probabilities=probabilities)
+        return self._change("probability", interventions, chosen, sensors, f"anomalies.probability {what}")
+
+    def open_injections(self) -> list[str]:
+        """The injections that run or will, one line each."""
+        now = self._now_us()
+        open_ = [each for each in self.interventions.injections if each.state(now) in ("planned", "running")]
+        return [f"injection {each.id}: {describe_injection(each)}, {each.count} sensors" for each in open_]
+
+    def __call__(self) -> None:
+        """See what is over, so that it need not be told to anybody any more."""
+        now = self._now_us()
+        ended = [each for each in self.interventions.injections if not each.settled and each.end_us <= now]
+        if not ended and not self.interventions.pauses:
+            return
+        settled = self._committed_until_us()
+        done = {each.id for each in ended if all(settled.get(s, each.end_us) >= each.end_us for s in each.sensors)}
+        pauses = {
+            sensor: left
+            for sensor, some in self.interventions.pauses.items()
+            if (left := tuple(p for p in some if p.until_us is None or settled.get(sensor, p.until_us) < p.until_us))
+        }
+        if not done and pauses == dict(self.interventions.pauses):
+            return
+        injections = tuple(each.mark_settled() if each.id in done else each for each in self.interventions.injections)
+        interventions = replace(self.interventions, injections=injections, pauses=pauses).pruned()
+        try:
+            self._save(interventions)
+        except UserError:  # the disk is full: it is over another time
+            return
+        # Not worth telling the workers: what is over changes nothing for them. They hear of it with the next change.
+        self._reconciler.planner = self._reconciler.planner.with_interventions(interventions)
+        for injection in ended:
+            if injection.id in done and injection.cancelled_us is None:
+                self._note("inject", f"injection {injection.id} is over", injection.sensors)
+
+    # How
+
+    def _change(
+        self, kind: str, interventions: Interventions, chosen: Sequence[Member], sensors: Sequence[str], what: str = ""
+    ) -> Answer:
+        if sensors:
+            self._apply(interventions)
+            self._note(kind, what or f"{kind}d", tuple(sensors))
+        ids = [member.sensor_id for member in chosen[:MAX_SENSORS_LISTED]]
+        return {"sensors": len(chosen), "changed": len(sensors), "ids": ids}
+
+    def _apply(self, interventions: Interventions) -> None:
+        """All or nothing, and on record first: what a worker does has to be known to the one that follows this process."""
+        before = self.interventions
+        self._save(interventions)
+        try:
+            self._reconciler.change_interventions(interventions)
+        except UserError:
+            self._save(before)
+            raise
+
+    def _save(self, interventions: Interventions) -> None:
+        run = self._reconciler.plan.run
+        try:
+            replace(interventions, clock=(run.start_us, run.origin_ns)).write(self._file)
+        except OSError as error:
+            raise UserError(f"{self._file}: cannot be written: {error.strerror}") from error
+
+    def _replacing(self, injection: InjectionRecord) -> Interventions:
+        injections = (injection if each.id == injection.id else each for each in self.interventions.injections)
+        return replace(self.interventions, injections=tuple(injections))
+
+    def _start_us(self, at: str | None) -> int:
+        now, end = self._now_us(), self._reconciler.plan.run.end_us
+        if at is None:
+            return now
+        try:
+            begin = iso_to_microseconds(valid_timestamp(at))
+        except ValueError as error:
+            raise UserError(f"at: {escape_short(at)} {error}") from error
+        if begin < now:
+            raise UserError(f"at: {format_time(begin)} is over; in the fleet it is {format_time(now)}")
+        if end is not None and begin >= end:
+            raise UserError(f"at: {format_time(begin)} is after the end of this run, which is at {format_time(end)}")
+        return begin
+
+    def _now_us(self) -> int:
+        """Simulated time."""
+        run = self._reconciler.plan.run
+        return run.start_us + (elapsed_ns() - run.origin_ns) // 1000
+
+    def _committed_until_us(self) -> dict[str, int]:
+        """The simulated time of the last reading that each sensor has written."""
+        members = self._reconciler.plan.members
+        times: list[int] = self._board.rows["timestamp_us"][[member.row for member in members]].tolist()
+        return {member.sensor_id: time for member, time in zip(members, times, strict=True)}
+
+    def _note(self, kind: str, what: str, sensors: tuple[str, ...]) -> None:
+        named = ", ".join(sensors[:3]) + (", ..." if len(sensors) > 3 else "")
+        count = f"{len(sensors)} sensor{'s' if len(sensors) != 1 else ''}"
+        self._reconciler.supervisor.record_event("fleet", what, kind, f"{count}: {named}", sensors)
+
+
+def check_channel_and_size(command: Inject, chosen: Sequence[Member]) -> None:
+    """UserError unless channel and size are such as the type and the sensors have."""
+    if command.size is not None:
+        if command.type not in SIZE_BOUNDS:
+            raise UserError(f"size: {command.type} has none")
+        least, most = SIZE_BOUNDS[command.type]
+        if not least <= command.size <= most or command.size == 0:
+            raise UserError(f"size: {command.size:g} is not between {least:g} and {most:g}, as {command.type} has it")
+    if command.channel is not None:
+        if command.type == "missing_data":
+            raise UserError("channel: missing_data has none; whole readings are missing")
+        for member in chosen:
+            names = [name for name, _ in member.channels]
+            if command.channel not in names:
+                asked = escape_short(command.channel)
+                raise UserError(f"channel: {member.sensor_id} has no {asked}, but {', '.join(names)}")
+
+
+def end_open_pauses(pauses: Sequence[spec.Pause], now_us: int) -> tuple[spec.Pause, ...]:
+    return tuple(
+        replace(pause, until_us=max(now_us, pause.from_us)) if pause.until_us is None else pause for pause in pauses
+    )
+
+
+def describe_injection(injection: InjectionRecord) -> str:
+    where = f" in {injection.channel}" if injection.channel else ""
+    size = f" of size {injection.size:g}" if injection.size is not None else ""
+    return f"{injection.type}{size}{where}, {format_time(injection.from_us)} to {format_time(injection.until_us)}"
+
+
+def injection_answer(injection: InjectionRecord, *, new: bool) -> dict[str, Any]:
+    """An injection as an answer."""
+    return {
+        "id": injection.id,
+        "new": new,
+        "type": injection.type,
+        "sensors": injection.count,
+        "ids": list(injection.sensors[:MAX_SENSORS_LISTED]),
+        "from": format_time(injection.from_us),
+        "until": format_time(injection.end_us),
+    }

@@ -1,0 +1,96 @@
+"""The reconciler of a running fleet: the plan it runs by, and how it goes over to another one without a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fleet.datadir.interventions import Interventions
+from fleet.errors import UserError
+from fleet.identities.identities import StoredIdentity
+from fleet.runtime import free_memory, open_files
+from fleet.runtime.planner import Plan, Planner
+from supervisor import Supervisor
+from worker.clock import elapsed_ns
+
+
+class Reconciler:
+    """Changes a running fleet, all or nothing. `publish_plan` puts a plan on record, or raises UserError, before any worker is
+    told of it. `max_sensors` is the number of sensors that this run has room for."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        plan: Plan,
+        supervisor: Supervisor,
+        publish_plan: Callable[[Plan], None],
+        max_sensors: int,
+    ) -> None:
+        self.planner, self.plan = planner, plan
+        self.supervisor, self._publish_plan, self._max_sensors = supervisor, publish_plan, max_sensors
+
+    @property
+    def accepts_changes(self) -> bool:
+        """Whether it can be changed: it is not about to end."""
+        return not self.supervisor.draining
+
+    def check_not_draining(self) -> None:
+        """UserError where nothing is changed any more."""
+        if not self.accepts_changes:
+            raise UserError("the fleet is stopping")
+
+    def scale(self, count: int) -> int:
+        """Grow or shrink to so many sensors. Returns how many there were."""
+        before = len(self.plan.members)
+        self._reconcile(self._scaled_plan(self.planner, count))
+        self.supervisor.record_event("fleet", f"scaled from {before} to {len(self.plan.members)} sensors", kind="scale")
+        return before
+
+    def reload(self, planner: Planner, count: int | None, edited: Mapping[str, StoredIdentity]) -> None:
+        """Go on by another config, by identities that were edited (by sensor id), and with another number of sensors
+        if one is given."""
+        if count is not None:
+            plan = self._scaled_plan(planner, count)
+        else:
+            plan = planner.replanned(self.plan, edited)
+        self._reconcile(plan)
+        self.planner = planner
+
+    def change_identities(self, edited: Mapping[str, StoredIdentity]) -> None:
+        """Go on by other identities, by sensor id."""
+        self._reconcile(self.planner.replanned(self.plan, edited))
+
+    def change_interventions(self, interventions: Interventions) -> None:
+        """Go on with others laid over the config."""
+        planner = self.planner.with_interventions(interventions)
+        self._reconcile(planner.replanned(self.plan))
+        self.planner = planner
+
+    def _scaled_plan(self, planner: Planner, count: int) -> Plan:
+        self.check_not_draining()
+        if count > self._max_sensors:
+            raise UserError(f"{count} sensors are more than this run has room for; at most {self._max_sensors}")
+        plan = planner.scaled(self.plan, count, elapsed_ns())
+        open_files.raise_open_file_limit(len(plan.workers))
+        more = len(plan.workers) - len(self.plan.workers), count - len(self.plan.members)
+        free_memory.check_memory(*(max(0, number) for number in more))
+        return plan
+
+    def _reconcile(self, plan: Plan) -> None:
+        old = {worker.name: worker for worker in self.plan.workers}
+        new = {worker.name: worker for worker in plan.workers}
+        self._publish_plan(plan)
+        self.plan = plan
+        for warning in plan.warnings:
+            self.supervisor.record_event("fleet", f"warning: {warning}")
+        self.supervisor.remove([name for name in old if name not in new])
+        self.supervisor.add([worker for name, worker in new.items() if name not in old])
+        changed = []
+        for name, worker in new.items():
+            if name not in old or worker == old[name]:
+                continue
+            if [sensor.row for sensor in worker.sensors] == [sensor.row for sensor in old[name].sensors]:
+                changed.append(worker)
+            else:
+                self.supervisor.restart(name, worker)
+        if changed:
+            self.supervisor.change(changed)

@@ -1,0 +1,213 @@
+"""Hot reload: config, catalogue and identity files are watched, and what changed in them is taken while the fleet runs.
+
+A file is read as at a start before anything follows from it: one that is wrong changes nothing and is reported with its
+place until it is mended.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fleet.config.config import Config, load_config
+from fleet.config.differences import (
+    apply_reloadable,
+    catalogue_differences,
+    config_differences,
+    identity_differences,
+)
+from fleet.config.sections import DynamicReload
+from fleet.datadir.reload_report import ReloadReport
+from fleet.errors import UserError
+from fleet.identities.identities import StoredIdentity, identity_files, read_identity
+from fleet.runtime.planner import Planner
+from fleet.runtime.reconciler import Reconciler
+from fleet.runtime.watched_files import WatchedFiles
+
+log = logging.getLogger("reload")
+
+CONFIG_KEY = None
+"""Stands for the config and its catalogue among the files that cannot be taken."""
+
+MAX_CHANGES_LISTED = 20
+"""Changes of one moment that are told one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSource:
+    """Where a config comes from: a file (None: the packaged one) under the environment and the flags."""
+
+    path: Path | None
+    environment: Mapping[str, str]
+    overrides: Mapping[str, object]
+
+    def load(self) -> Config:
+        return load_config(self.path, self.environment, self.overrides)
+
+    def __str__(self) -> str:
+        return str(self.path or "the packaged fleet.yaml")
+
+
+def watched_identities(folder: Path, asked: DynamicReload) -> WatchedFiles:
+    """The identity files if they are to be watched. To be called before they are read, or an edit meanwhile is missed."""
+    seen: list[Path] = []
+
+    def listed() -> Iterable[Path]:
+        try:
+            seen[:] = identity_files(folder)
+        except UserError as error:  # they are not gone: they cannot be seen for now
+            log.warning("%s", error)
+        return seen
+
+    return WatchedFiles(listed if asked.enabled and asked.watch_identity else tuple)
+
+
+class Reloader:
+    """To be called by the supervisor's loop twice per check interval. `identities` are as of `watched_identities`;
+    `report_file` is for those who read along."""
+
+    def __init__(
+        self, source: ConfigSource, reconciler: Reconciler, identities: WatchedFiles, report_file: Path
+    ) -> None:
+        self._source, self._reconciler, self._identities, self._file = source, reconciler, identities, report_file
+        self._loaded = reconciler.planner.config
+        self._problems: dict[Path | None, str] = {}
+        self._refused: set[Path | None] = set()
+        self.report = ReloadReport()
+        # They were read a while ago, before all that there is to prepare: they are read once more.
+        self._configs = WatchedFiles(self._config_files, report_existing=True)
+        self._folder = reconciler.planner.identities
+        self.report.write(self._file)
+
+    def __call__(self) -> None:
+        configs, identities = self._configs.changed(), self._identities.changed()
+        if not self._reconciler.accepts_changes or not (configs or identities):
+            return
+        # What could not be taken is tried again with what came after it: it may go now, and is not lost.
+        again, self._refused = self._refused, set()
+        self._problems.pop(self._folder, None)
+        planner = self._read_config() if configs or CONFIG_KEY in again else self._reconciler.planner
+        paths = sorted({*identities, *(path for path in again if path is not CONFIG_KEY)})
+        edited = self._read_identities(paths, planner)
+        self._apply(planner, edited, paths)
+        config = self._reconciler.planner.config
+        pending = tuple(
+            str(difference) for difference in config_differences(apply_reloadable(config, self._loaded), self._loaded)
+        )
+        problems = tuple(dict.fromkeys(self._problems.values()))
+        self._publish_report(replace(self.report, needs_restart=pending, problems=problems))
+
+    # Reading
+
+    def _config_files(self) -> list[Path]:
+        """The config, and the catalogue that it names."""
+        config = self._reconciler.planner.config
+        if self._source.path is None or not config.dynamic_reload.watch_config:
+            return []
+        return [self._source.path, *([Path(config.catalogue)] if config.catalogue else [])]
+
+    def _read_config(self) -> Planner:
+        """By what of the files can be taken; by the config in force where they cannot be read."""
+        planner, path = self._reconciler.planner, self._source.path
+        self._problems.pop(CONFIG_KEY, None)
+        try:
+            if path and not path.exists():
+                raise UserError(f"{path}: is gone; the fleet goes on as it was")
+            self._loaded = self._source.load()
+            other = planner.with_config(apply_reloadable(planner.config, self._loaded))
+        except UserError as error:
+            self._report_problem(CONFIG_KEY, str(error))
+            return planner
+        same = (other.config, other.catalogue) == (planner.config, planner.catalogue)
+        return planner if same else other
+
+    def _read_identities(self, paths: Sequence[Path], planner: Planner) -> dict[str, StoredIdentity]:
+        """What the files say that is new and can be taken, by sensor id."""
+        known = {sensor.sensor_id: sensor for sensor in self._reconciler.plan.stored}
+        edited = {}
+        for path in paths:
+            self._problems.pop(path, None)
+            try:
+                sensor = self._read_identity(path, known)
+                if sensor is not None:
+                    planner.check(sensor)
+            except UserError as error:
+                self._report_problem(path, str(error))
+                continue
+            if sensor is not None and sensor != known[sensor.sensor_id]:
+                edited[sensor.sensor_id] = sensor
+        return edited
+
+    def _read_identity(self, path: Path, known: Mapping[str, StoredIdentity]) -> StoredIdentity | None:
+        """None where there is no file, and there was none of a sensor of this fleet."""
+        if not path.exists():
+            if path.stem in known:
+                raise UserError(f"{path}: is gone; {path.stem} goes on as it was")
+            return None
+        sensor = read_identity(path)
+        if sensor.sensor_id not in known:
+            raise UserError(
+                f"{path}: {sensor.sensor_id} takes no part in this fleet; "
+                "sensors are renamed by a restart, and added by `fleet scale`"
+            )
+        namesake = path.with_stem(sensor.sensor_id)
+        if namesake != path and namesake.exists():
+            raise UserError(f"{path}: sensor_id {sensor.sensor_id!r} is already that of {namesake}")
+        return replace(sensor, minted=known[sensor.sensor_id].minted)
+
+    # Taking
+
+    def _apply(self, planner: Planner, edited: Mapping[str, StoredIdentity], paths: Sequence[Path]) -> None:
+        """Go on by the planner and by what was edited; where that is refused, by what was edited alone."""
+        try:
+            self._apply_changes(planner, edited)
+        except UserError as error:
+            self._refused.update(paths)
+            if planner is self._reconciler.planner:
+                self._report_problem(self._folder, str(error))
+            else:
+                self._refused.add(CONFIG_KEY)
+                self._report_problem(CONFIG_KEY, str(error))
+                self._apply(self._reconciler.planner, edited, paths)
+
+    def _apply_changes(self, planner: Planner, edited: Mapping[str, StoredIdentity]) -> None:
+        if planner is self._reconciler.planner and not edited:
+            return
+        before, after = self._reconciler.planner.config, planner.config
+        found = config_differences(before, after) + catalogue_differences(
+            self._reconciler.planner.catalogue, planner.catalogue
+        )
+        for sensor in self._reconciler.plan.stored:
+            if sensor.sensor_id in edited:  # and what it says may be overridden
+                found.extend(
+                    identity_differences(
+                        planner.resolved_identity(sensor), planner.resolved_identity(edited[sensor.sensor_id])
+                    )
+                )
+        count = after.replicas.count
+        self._reconciler.reload(planner, count if count != before.replicas.count else None, edited)
+        logging.getLogger().setLevel(after.logging.level)
+        if not found:
+            return
+        told = [str(difference) for difference in found[:MAX_CHANGES_LISTED]]
+        if len(found) > MAX_CHANGES_LISTED:
+            told.append(f"and {len(found) - MAX_CHANGES_LISTED} more")
+        self.report = replace(self.report, changed=tuple(told), changed_at=time.time())
+        for line in told:
+            self._reconciler.supervisor.record_event("fleet", f"reloaded: {line}", "reload")
+
+    # Telling
+
+    def _report_problem(self, path: Path | None, reason: str) -> None:
+        self._problems[path] = reason
+        self._reconciler.supervisor.record_event("fleet", f"not reloaded: {reason}", "reload")
+
+    def _publish_report(self, report: ReloadReport) -> None:
+        for line in report.needs_restart:
+            if line not in self.report.needs_restart:
+                self._reconciler.supervisor.record_event("fleet", f"needs a restart: {line}", "reload")
+        self.report = report
+        self.report.write(self._file)

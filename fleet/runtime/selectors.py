@@ -1,0 +1,77 @@
+"""Which sensors a command is about: those to whom everything that it says of them applies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from math import ceil
+
+from fleet.datadir.roster import Member
+from fleet.errors import UserError
+from fleet.escaping import escape_short
+from fleet.runtime.commands import SelectorCommand
+from worker.spec import Identity
+
+MAX_NAMES_LISTED = 10
+"""Names that an error gives of those that there are."""
+
+
+def select_sensors(members: Sequence[Member], wanted: SelectorCommand) -> list[Member]:
+    """Those who are meant, in their order. UserError, which says what there is, where that is nobody."""
+    chosen = list(members)
+    if wanted.sensors is not None:
+        chosen = select_by_id(chosen, wanted.sensors)
+    for name, how, values in (
+        (wanted.city, "is in", lambda who: location_names(who.location)),
+        (wanted.manufacturer, "is made by", lambda who: as_tuple(who.manufacturer)),
+        (wanted.firmware, "has the firmware", lambda who: as_tuple(who.firmware_version)),
+    ):
+        if name is not None:
+            chosen = select_by_value(chosen, name, how, values)
+    return chosen if wanted.share is None else select_share(chosen, wanted.share)
+
+
+def select_by_id(members: list[Member], names: Sequence[str]) -> list[Member]:
+    """All that are named have to be there."""
+    there = {member.sensor_id for member in members}
+    for name in names:
+        if name not in there:
+            raise UserError(f"there is no sensor {escape_short(name)} in this fleet; there are {format_choices(there)}")
+    if not names:
+        raise UserError("no sensor is named")
+    return [member for member in members if member.sensor_id in names]
+
+
+def select_by_value(
+    members: list[Member], name: str, how: str, values: Callable[[Identity], tuple[str, ...]]
+) -> list[Member]:
+    found = [m for m in members if name.casefold() in (value.casefold() for value in values(m.identity))]
+    if not found:
+        have = format_choices(own[0] for member in members if (own := values(member.identity)))
+        raise UserError(f"no sensor {how} {escape_short(name)}; to choose from: {have}")
+    return found
+
+
+def select_share(members: list[Member], share: float) -> list[Member]:
+    """Always the same ones, and a larger share has all of a smaller one."""
+    ranked = sorted(members, key=lambda member: hashlib.sha256(member.sensor_id.encode()).digest())
+    chosen = {member.sensor_id for member in ranked[: ceil(Fraction(str(share)) * len(ranked))]}
+    return [member for member in members if member.sensor_id in chosen]
+
+
+def as_tuple(value: str | None) -> tuple[str, ...]:
+    return () if value is None else (value,)
+
+
+def location_names(location: str | None) -> tuple[str, ...]:
+    """What a place is called: the city, and the whole of it (`Denver, CO, USA`)."""
+    return () if location is None else (location.split(",")[0].strip(), location)
+
+
+def format_choices(values: Iterable[str]) -> str:
+    names = sorted(set(values))
+    if not names:
+        return "none"
+    more = f" and {len(names) - MAX_NAMES_LISTED} more" if len(names) > MAX_NAMES_LISTED else ""
+    return ", ".join(map(escape_short, names[:MAX_NAMES_LISTED])) + more

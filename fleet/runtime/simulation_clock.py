@@ -1,0 +1,60 @@
+"""When a run begins, in simulated time and on the clock that it runs by."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from fleet.config.sections import Simulation
+from fleet.datadir.manifest import FleetManifest
+from worker.clock import boot_id, elapsed_ns
+from worker.schedule import SECOND_US, format_time
+
+CLOCK_SET_BACK_TOLERANCE_US = 60 * SECOND_US
+"""How far the databases may be ahead of the wall clock before it is clear that the clock was set back."""
+
+
+class SimulationClock(NamedTuple):
+    """Simulated time `start_us` (microseconds since 1970) is at `origin_ns` of `worker.clock`; `wall_us` is the wall
+    clock now. `continues`: this is the same run as before, interrupted, and not a later one."""
+
+    start_us: int
+    origin_ns: int
+    wall_us: int
+    continues: bool = False
+    warning: str = ""
+
+
+def start_clock(simulation: Simulation, old: FleetManifest | None, latest_us: int) -> SimulationClock:
+    """The beginning of a run on a directory with the record `old`, whose latest reading is of `latest_us`.
+
+    Simulated time passes at real speed from the first start on, also between two runs, and never goes back. Until the
+    machine is booted again nobody can change that by setting the wall clock; where it was set back since, simulated time
+    goes on from the latest reading.
+    """
+    delay_us = int(simulation.start_delay_seconds * SECOND_US)
+    origin_ns, wall_us = elapsed_ns() + delay_us * 1000, time.time_ns() // 1000 + delay_us
+    if old is None:
+        start = simulation.start
+        return SimulationClock(
+            wall_us // 1000 * 1000 if start is None else iso_to_microseconds(start), origin_ns, wall_us
+        )
+    same_boot = old.boot_id != "" and old.boot_id == boot_id()
+    passed_us = (origin_ns - old.origin_ns) // 1000 if same_boot else wall_us - old.wall_us
+    now_us, warning = old.start_us + max(0, passed_us), ""
+    if latest_us > now_us:
+        if latest_us > now_us + CLOCK_SET_BACK_TOLERANCE_US:
+            warning = f"this machine's clock was set back: simulated time goes on from {format_time(latest_us)}"
+        now_us = latest_us
+    if simulation.resume == "catch_up" and simulation.start is not None:
+        passed_us = now_us - old.start_us
+        return SimulationClock(old.start_us, origin_ns - passed_us * 1000, wall_us, continues=True, warning=warning)
+    return SimulationClock(now_us, origin_ns, wall_us, warning=warning)
+
+
+def iso_to_microseconds(moment: str) -> int:
+    """A time such as 2026-01-01T00:00:00Z, without an offset UTC, since 1970."""
+    time_ = datetime.fromisoformat(moment)
+    time_ = time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
+    return (time_ - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta.resolution

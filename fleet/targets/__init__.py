@@ -1,1 +1,0 @@
-"""Where a sweep can deliver to: a class each."""

@@ -1,1 +1,0 @@
-"""The proof that nothing was lost, doubled or altered."""

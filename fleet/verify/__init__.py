@@ -1,0 +1,1 @@
+"""The proof: every reading of a database is computed again and compared."""

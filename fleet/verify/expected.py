@@ -1,0 +1,208 @@
+"""What a sensor must have written: its readings and episodes, computed again from its epochs.
+
+Nothing here looks at what was written. An epoch that cannot be computed (its settings are damaged) is unknown: so are
+its readings, and nobody can say more of them.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from itertools import compress, repeat
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, SignalGenerator
+from worker.schedule import Schedule, format_times
+from worker.storage.schema import CHANNEL_COLUMNS
+from worker.storage.sinks import Epoch
+
+Row = tuple[Any, ...]
+SeqRange = tuple[int, int]
+T = TypeVar("T")
+
+COMPUTE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What computing with settings raises that no config could have led to."""
+
+WINDOW_READINGS = 4096
+"""Readings that are computed at once, at most."""
+
+EPISODE_SEARCH_READINGS = 1 << 18
+"""Readings of which the episodes are computed at once. Of a longer gap only the ends are told."""
+
+TYPE_BY_KIND = np.array([*ANOMALY_TYPES, None], dtype=object)
+assert HEALTHY_INDEX == -1  # so that a kind is its place in TYPE_BY_KIND
+
+
+END_OF_SEQS = 1 << 63
+"""Where the last epoch ends: beyond all that a database can hold."""
+
+
+class EpochRange(NamedTuple):
+    """An epoch on record and the sequence number at which the next begins. `epoch` is None where it cannot be read."""
+
+    first: int
+    end: int
+    epoch: Epoch | None
+
+
+class ReadingWindow(NamedTuple):
+    """Consecutive scheduled readings of one epoch; `block` is None where they are unknown."""
+
+    first: int
+    end: int
+    epoch: Epoch | None
+    block: Block | None
+
+
+class ExpectedSensorData:
+    """The history of one sensor. `epoch_ranges` lie in order, without a gap; the last one is END_OF_SEQS."""
+
+    def __init__(self, epoch_ranges: Sequence[EpochRange], report_error: Callable[[int, str], None]) -> None:
+        self._epoch_ranges = list(epoch_ranges)
+        self._firsts = [epoch_range.first for epoch_range in epoch_ranges]
+        self._report_error = report_error
+        self._compiled: tuple[int, SignalGenerator | None] = (-1, None)
+
+    def drop_cache(self) -> None:
+        """Let go of what can be computed again."""
+        self._compiled = (-1, None)
+
+    def epoch_range(self, seq: int) -> EpochRange:
+        return self._epoch_ranges[self._place(seq)]
+
+    def window(self, first: int, end: int) -> ReadingWindow:
+        """Readings from `first` on, up to `end`, the end of their epoch, or a multiple of WINDOW_READINGS in it."""
+        epoch_range = self.epoch_range(first)
+        end = min(end, epoch_range.end, first + WINDOW_READINGS - (first - epoch_range.first) % WINDOW_READINGS)
+        block = self._computed(epoch_range.first, lambda generator: generator.block(first, end - first))
+        return ReadingWindow(first, end, epoch_range.epoch, block)
+
+    def expected_ranges(self, first: int, end: int) -> list[SeqRange]:
+        """The readings of a gap that should be there, as inclusive ranges: all but those of missing_data episodes."""
+        if end - first > EPISODE_SEARCH_READINGS:
+            return [(first, end - 1)]
+        ranges: list[SeqRange] = []
+        while first < end:
+            epoch_range = self.epoch_range(first)
+            until = min(end, epoch_range.end)
+            ranges += self._present(epoch_range, first, until)
+            first = until
+        return ranges
+
+    def _present(self, epoch_range: EpochRange, first: int, end: int) -> Iterator[SeqRange]:
+        episodes = self._computed(epoch_range.first, lambda generator: generator.episodes(first, end))
+        if episodes is None:
+            return
+        for episode in episodes:
+            if episode.kind == ANOMALY_TYPES[MISSING_DATA_INDEX]:
+                if first < episode.first_seq:
+                    yield first, episode.first_seq - 1
+                first = episode.last_seq + 1
+        if first < end:
+            yield first, end - 1
+
+    def episodes(self, first: int, end: int) -> Iterator[Row]:
+        """The records of the episodes that begin in `first` .. `end - 1`, cut where an epoch ends them."""
+        for epoch_range in self._epoch_ranges[self._place(first) :]:
+            for low in range(max(first, epoch_range.first), min(end, epoch_range.end), EPISODE_SEARCH_READINGS):
+                yield from self._records(epoch_range, low, min(low + EPISODE_SEARCH_READINGS, end, epoch_range.end))
+
+    def running_episodes(self, seq: int) -> list[int]:
+        """The first readings of the episodes that began before that reading and go on with it."""
+        episodes = self._computed(self.epoch_range(seq).first, lambda generator: generator.episodes(seq, seq + 1))
+        return [episode.first_seq for episode in episodes or () if episode.first_seq < seq]
+
+    def _records(self, epoch_range: EpochRange, first: int, end: int) -> list[Row]:
+        epoch = epoch_range.epoch
+        if epoch is None:
+            return []
+        sensor_id = epoch.identity.sensor_id
+        return (
+            self._computed(
+                epoch_range.first, lambda generator: episode_rows(generator, sensor_id, first, end, epoch_range.end)
+            )
+            or []
+        )
+
+    def _place(self, seq: int) -> int:
+        return max(0, bisect_right(self._firsts, seq) - 1)
+
+    def _computed(self, first: int, compute: Callable[[SignalGenerator], T]) -> T | None:
+        """`compute` of the generator of the epoch that begins there; None once that has turned out to be impossible."""
+        place = self._place(first)
+        epoch = self._epoch_ranges[place].epoch
+        if epoch is None:
+            return None
+        try:
+            if self._compiled[0] != place:
+                schedule = epoch.schedule
+                generator = SignalGenerator(
+                    epoch.seed, epoch.identity, epoch.settings, schedule.first_seq, schedule.start_us
+                )
+                self._compiled = (place, generator)
+            assert self._compiled[1] is not None
+            with np.errstate(all="ignore"):
+                return compute(self._compiled[1])
+        except COMPUTE_ERRORS as error:
+            self._report_error(first, f"it cannot be computed: {type(error).__name__}: {error}")
+            self._epoch_ranges[place] = self._epoch_ranges[place]._replace(epoch=None)
+            return None
+
+
+def expected_rows(epoch: Epoch, block: Block, ids: Sequence[int], *constants: int) -> list[Row]:
+    """The rows that a window's block leaves, with ids as given: id, READING_COLUMNS, and then the constants."""
+    kinds, values, seqs = block.kinds, block.values, np.arange(block.first, block.end)
+    times = timestamps(epoch.schedule, block)
+    missing = kinds == MISSING_DATA_INDEX
+    if missing.any():
+        present = ~missing
+        kinds, values, seqs = kinds[present], values[:, present], seqs[present]
+        times = list(compress(times, present.tolist()))
+    measured = dict(zip((channel.name for channel in epoch.settings.channels), values.tolist(), strict=True))
+    channels = (measured.get(name, repeat(None)) for name in CHANNEL_COLUMNS)
+    flags, types = (kinds != HEALTHY_INDEX).astype(np.int8).tolist(), TYPE_BY_KIND[kinds].tolist()
+    same = (repeat(constant) for constant in constants)
+    return list(zip(ids, times, *channels, flags, flags, types, seqs.tolist(), *same))  # noqa: B905
+
+
+def timestamps(schedule: Schedule, block: Block) -> list[str]:
+    page, offset = divmod(block.first - schedule.first_seq, WINDOW_READINGS)
+    whole = timestamp_page(schedule.start_us, schedule.rate, page)
+    return whole[offset : offset + block.size]
+
+
+@lru_cache(maxsize=32)
+def timestamp_page(start_us: int, rate: Fraction, page: int) -> list[str]:
+    """Those of WINDOW_READINGS readings. Kept, because the sensors of a fleet have the same, and to write a time costs as much
+    as to compute half a reading."""
+    return format_times(Schedule(0, start_us, rate).times(page * WINDOW_READINGS, WINDOW_READINGS))
+
+
+def episode_rows(generator: SignalGenerator, sensor_id: str, first: int, end: int, cut: int) -> list[Row]:
+    """The rows of `anomaly_episodes` of the episodes that begin in `first` .. `end - 1`, none longer than to `cut`."""
+    episodes = [episode for episode in generator.episodes(first, end) if episode.first_seq >= first]
+    if not episodes:
+        return []
+    seqs = [(episode.first_seq, min(episode.last_seq, cut - 1)) for episode in episodes]
+    times = format_times(np.array([generator.schedule.time(seq) for pair in seqs for seq in pair], dtype=np.int64))
+    return [
+        (
+            sensor_id,
+            episode.kind,
+            ",".join(episode.channels) or None,
+            *pair,
+            *times[2 * number : 2 * number + 2],
+            json.dumps(episode.parameters, separators=(",", ":")),
+        )
+        for number, (episode, pair) in enumerate(zip(episodes, seqs, strict=True))
+    ]
+
+
+def row_count(block: Block) -> int:
+    return block.size - int(np.count_nonzero(block.kinds == MISSING_DATA_INDEX))

@@ -1,0 +1,163 @@
+"""The rows of a database in the order in which they were inserted, a chunk at a time, past what is damaged.
+
+The identity is compared in the database: fetching its columns would cost more than all others together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import apsw
+
+from fleet.verify.expected import Row
+from worker.storage.schema import IDENTITY_COLUMNS, READING_COLUMNS
+
+MIN_ROW_ID = -(1 << 63)
+MAX_ROW_ID = (1 << 63) - 1
+
+# A text that is not UTF-8 cannot be fetched as text: such rows are fetched as what they are made of.
+RAW_COLUMN_SQL = "CASE typeof({0}) WHEN 'text' THEN CAST({0} AS BLOB) WHEN 'blob' THEN 'blob ' || hex({0}) ELSE {0} END"
+
+CREATE_IDENTITIES_TABLE = (
+    f"CREATE TEMP TABLE IF NOT EXISTS who ({','.join(IDENTITY_COLUMNS)}, number, PRIMARY KEY (sensor_id)) WITHOUT ROWID"
+)
+DELETE_IDENTITIES = "DELETE FROM temp.who"
+INSERT_IDENTITY = f"INSERT INTO temp.who VALUES ({','.join('?' * (len(IDENTITY_COLUMNS) + 1))})"
+NEXT_ID = "SELECT id, seq FROM sensor_readings WHERE id > ? ORDER BY id LIMIT 1"
+LAST_ID = "SELECT max(id) FROM sensor_readings"
+SELECT_IDENTITY = (
+    f"SELECT {','.join(RAW_COLUMN_SQL.format(name) for name in IDENTITY_COLUMNS)} FROM sensor_readings WHERE id = ?"
+)
+
+
+def scan_sql(*, many: bool, only: bool, raw: bool) -> str:
+    """Rows after the id ?1, at most ?2: id, READING_COLUMNS, whether the identity is as it must be, and if there are
+    `many` sensors whose it is. Of one, the identity is bound from ?3 on; `only`: rows of others are left out."""
+    shape = RAW_COLUMN_SQL if raw else "{0}"
+    columns = ",".join(shape.format(f"r.{name}") for name in READING_COLUMNS)
+    asked = [f"who.{name}" if many else f"?{number + 3}" for number, name in enumerate(IDENTITY_COLUMNS)]
+    same = " AND ".join(f"r.{name} IS {value}" for name, value in zip(IDENTITY_COLUMNS, asked, strict=True))
+    join = "LEFT JOIN temp.who ON who.sensor_id = r.sensor_id" if many else ""
+    return (
+        f"SELECT r.id, {columns}, {same}{', who.number' if many else ''} FROM sensor_readings r {join}"
+        f" WHERE r.id > ?1 {'AND r.sensor_id = ?3' if only else ''} ORDER BY r.id LIMIT ?2"
+    )
+
+
+SCAN_SQL = {
+    (many, only, raw): scan_sql(many=many, only=only, raw=raw)
+    for many, only in ((False, False), (False, True), (True, False))
+    for raw in (False, True)
+}
+
+
+class RowChunk(NamedTuple):
+    """Some rows. `after` is the id from which to go on, None if there are no more; `damage` is what was met there."""
+
+    rows: list[Row]
+    after: int | None
+    damage: str | None
+
+
+class RowScanner:
+    """Reads rows within the caller's transaction."""
+
+    def __init__(self, connection: apsw.Connection, *, only: bool) -> None:
+        self._connection, self._only = connection, only
+        self._identities: Sequence[Row] | None = None
+        connection.pragma("temp_store", 2)  # in memory
+
+    def last_id(self) -> int:
+        found = self._connection.execute(LAST_ID).get
+        return found if isinstance(found, int) else 0
+
+    def set_identities(self, identities: Sequence[Row]) -> None:
+        """Whose identity to compare with. With several, a row says by number whose it is."""
+        if identities == self._identities:
+            return
+        self._identities = identities
+        if len(identities) != 1:
+            self._connection.execute(CREATE_IDENTITIES_TABLE)
+            self._connection.execute(DELETE_IDENTITIES)
+            numbered = [(*identity, number) for number, identity in enumerate(identities)]
+            self._connection.executemany(INSERT_IDENTITY, numbered)
+
+    def read_chunk(self, after: int, limit: int) -> RowChunk:
+        damage = None
+        try:
+            rows = self._fetch(after, limit)
+        except apsw.CorruptError as error:
+            damage, rows = str(error), self._readable(after, limit)
+        ids = [row[0] for row in rows]
+        if ids and (ids[0] <= after or ids != sorted(ids)):
+            damage, rows = "its rows are not in the order of their ids", rows[: ascending(after, ids)]
+        last = rows[-1][0] if rows else after
+        if damage is None:
+            return RowChunk(rows, last if len(rows) == limit else None, None)
+        return RowChunk(rows, self._behind(last), f"{damage}, after row {last}" if last > MIN_ROW_ID else damage)
+
+    def read_other_tables(self) -> None:
+        """Read what nothing else reads, so that damage to it is met."""
+        for statement in ("SELECT * FROM database_info", "SELECT * FROM sqlite_sequence"):
+            self._connection.execute(statement).fetchall()
+
+    def read_identity(self, row_id: int) -> Row:
+        """The identity columns of a row."""
+        found = self._connection.execute(SELECT_IDENTITY, (row_id,)).fetchone()
+        return decode_row(found or ())
+
+    def _execute(self, after: int, limit: int, *, raw: bool) -> apsw.Cursor:
+        assert self._identities is not None
+        many = len(self._identities) != 1
+        bindings = (after, limit) if many else (after, limit, *self._identities[0])
+        return self._connection.execute(SCAN_SQL[many, self._only, raw], bindings)
+
+    def _fetch(self, after: int, limit: int) -> list[Row]:
+        try:
+            return self._execute(after, limit, raw=False).fetchall()
+        except UnicodeDecodeError:
+            return [decode_row(row) for row in self._execute(after, limit, raw=True)]
+
+    def _readable(self, after: int, limit: int) -> list[Row]:
+        """Rows up to the damage."""
+        rows: list[Row] = []
+        with suppress(apsw.CorruptError):
+            for row in self._execute(after, limit, raw=True):
+                rows.append(decode_row(row))  # noqa: PERF401 - those before the damage are to be kept
+        return rows
+
+    def _behind(self, last: int) -> int | None:
+        """The id after which rows can be read again, None if there are none."""
+        failing, step = last, 1
+        while last + step <= MAX_ROW_ID:
+            try:
+                found = self._connection.execute(NEXT_ID, (last + step,)).fetchone()
+                return self._nearest(failing, last + step) if found else None
+            except apsw.CorruptError:
+                failing, step = last + step, step * 2
+        return None
+
+    def _nearest(self, failing: int, fine: int) -> int:
+        while fine - failing > 1:
+            middle = (failing + fine) // 2
+            try:
+                self._connection.execute(NEXT_ID, (middle,)).fetchone()
+                fine = middle
+            except apsw.CorruptError:
+                failing = middle
+        return fine
+
+
+def ascending(after: int, ids: Sequence[int]) -> int:
+    """How many of the ids rise."""
+    for number, row_id in enumerate(ids):
+        if row_id <= after:
+            return number
+        after = row_id
+    return len(ids)
+
+
+def decode_row(row: Row) -> Row:
+    return tuple(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in row)

@@ -1,0 +1,197 @@
+"""The aggregator's JSON documents that need a look into the databases: samples, episodes, statistics."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from fleet.datadir import log_lines, readings, series
+from fleet.datadir.directory import DataDirectory
+from fleet.datadir.log_files import read_log_spec
+from fleet.datadir.readings import DatabaseUnreadable, JsonRow
+from fleet.monitoring.observation import Observation
+from fleet.monitoring.sensors import Document, format_timestamp
+from fleet.monitoring.stats import fleet_stats
+from fleet.web.documents.reports import timestamp, write_stats
+from worker.storage.sinks import Epoch
+
+# A fleet has thousands of databases; a request opens this many.
+MAX_DATABASES = 10
+
+MAX_SERIES_EPISODES = 200
+
+
+def fleet_samples(observation: Observation, limit: int) -> Document:
+    """The newest readings of the sensors that committed last, from at most ten databases; raises DatabaseUnreadable where
+    none of those can be read."""
+    newest: list[JsonRow] = []
+    errors: list[DatabaseUnreadable] = []
+    for path in latest_databases(observation):
+        try:
+            newest += readings.latest_readings(path, limit)
+        except DatabaseUnreadable as error:
+            errors.append(error)
+    if errors and not newest:
+        raise errors[0]
+    newest.sort(key=lambda reading: str(reading.get("timestamp")), reverse=True)
+    return samples_document(observation, newest[:limit], [str(error) for error in errors])
+
+
+def samples_document(observation: Observation, newest: list[JsonRow], errors: list[str]) -> Document:
+    document: Document = {"timestamp": timestamp(observation.now), "count": len(newest), "samples": newest}
+    return {**document, "errors": errors} if errors else document
+
+
+def latest_databases(observation: Observation) -> list[Path]:
+    """The databases of the sensors that committed last, the last one first."""
+    committed = observation.rows["committed_at_us"]
+    order = np.argsort(-committed, kind="stable")
+    paths: dict[Path, None] = {}
+    for number in order[committed[order] > 0].tolist():
+        paths.setdefault(observation.members[number].database)
+        if len(paths) == MAX_DATABASES:
+            break
+    return list(paths)
+
+
+def sensor_samples(observation: Observation, sensor_id: str, limit: int) -> Document:
+    path = observation.members[observation.index[sensor_id]].database
+    return samples_document(observation, readings.latest_readings(path, limit, sensor_id), [])
+
+
+def sensor_episodes(observation: Observation, sensor_id: str, limit: int) -> Document:
+    path = observation.members[observation.index[sensor_id]].database
+    found = readings.latest_episodes(path, sensor_id, limit)
+    return {"timestamp": timestamp(observation.now), "count": len(found), "episodes": found}
+
+
+def sensor_series(observation: Observation, sensor_id: str, seconds: int, after: int) -> Document:
+    """The readings of the last `seconds` that came after number `after`, by column, with the episodes of the whole
+    time. `healthy` is what would have been measured without anomalies; None stands where no row is."""
+    member = observation.members[observation.index[sensor_id]]
+    neighbours = sum(other.database == member.database for other in observation.members)
+    found = series.read_series(member.database, sensor_id, seconds, after, neighbours)
+    episodes = readings.latest_episodes(member.database, sensor_id, MAX_SERIES_EPISODES)
+    return {
+        "timestamp": timestamp(observation.now),
+        "sensor_id": sensor_id,
+        "first_seq": found.first_seq,
+        "next_seq": found.next_seq,
+        "times_ms": found.times_ms,
+        "channels": [{"name": name, "unit": unit} for name, unit in found.channels],
+        "values": {name: values for (name, _), values in zip(found.channels, found.values, strict=True)},
+        "healthy": {name: values for (name, _), values in zip(found.channels, found.healthy, strict=True)},
+        "episodes": episodes,
+    }
+
+
+def sensor_epochs(observation: Observation, sensor_id: str) -> Document:
+    member = observation.members[observation.index[sensor_id]]
+    found = series.read_epochs(member.database, sensor_id)
+    return {"timestamp": timestamp(observation.now), "epochs": [epoch_entry(epoch) for epoch in reversed(found)]}
+
+
+def epoch_entry(epoch: Epoch) -> Document:
+    settings = epoch.settings
+    injection = settings.injection
+    return {
+        "first_seq": epoch.schedule.first_seq,
+        "start_time": format_timestamp(epoch.schedule.start_us),
+        "reason": epoch.reason,
+        "run": epoch.run,
+        "readings_per_second": float(settings.exact_rate),
+        "anomaly_share": round(sum(anomaly.share for anomaly in settings.anomalies), 6),
+        "firmware_version": epoch.identity.firmware_version,
+        "injection": None if injection is None else {"id": injection.id, "type": injection.anomaly.kind},
+    }
+
+
+def sensor_log(observation: Observation, sensor_id: str, lines: int, data_directory: Path) -> Document:
+    """The last lines of the log about the process that writes for a sensor; raises UserError."""
+    member = observation.members[observation.index[sensor_id]]
+    form = read_log_spec(DataDirectory(data_directory)).format
+    found = log_lines.tail_lines(member.log, log_lines.lines_of_worker(member.worker, form), lines)
+    return {"timestamp": timestamp(observation.now), "worker": member.worker, "lines": found}
+
+
+def fleet_db_stats(observation: Observation, data_directory: Path) -> Document:
+    """Sizes of all databases; records of all where there are at most ten, else those of this run from the scoreboard."""
+    paths = list(dict.fromkeys(member.database for member in observation.members))
+    listed: list[Document] = []
+    errors: list[str] = []
+    for path in filter(readings.path_exists, paths[:MAX_DATABASES]):  # one that is not there yet holds nothing
+        try:
+            listed.append({"path": str(path), "records": readings.record_count(path), **total_sizes([path])})
+        except DatabaseUnreadable as error:
+            errors.append(str(error))
+    complete = len(paths) <= MAX_DATABASES and not errors
+    sums = fleet_stats(observation.rows)
+    return {
+        "timestamp": timestamp(observation.now),
+        "total_records": sum(entry["records"] for entry in listed) if complete else sums.readings,
+        "total_records_source": (
+            "last row id of every database" if complete else "board: rows written in this run by all sensors"
+        ),
+        "database_count": len(paths),
+        **total_sizes(paths),
+        "disk_usage": disk_usage(data_directory),
+        "tables": first_tables(paths[:MAX_DATABASES]),
+        "writes": write_stats(sums),
+        "databases": listed,
+        **({"errors": errors} if errors else {}),
+    }
+
+
+def sensor_db_stats(observation: Observation, sensor_id: str, data_directory: Path) -> Document:
+    """Of the database that a sensor writes to, which may be other sensors' too; raises DatabaseUnreadable."""
+    number = observation.index[sensor_id]
+    path = observation.members[number].database
+    return {
+        "timestamp": timestamp(observation.now),
+        "sensor_id": sensor_id,
+        "path": str(path),
+        "sensors": sum(member.database == path for member in observation.members),
+        "total_records": readings.record_count(path),
+        "total_records_source": "last row id of the database",
+        "sensor_records_this_run": int(observation.rows["readings"][number]),
+        **total_sizes([path]),
+        "disk_usage": disk_usage(data_directory),
+        "tables": tables(path),
+        "writes": write_stats(fleet_stats(observation.rows[[number]])),
+    }
+
+
+def total_sizes(paths: list[Path]) -> Document:
+    found = [readings.database_sizes(path) for path in paths]
+    return {
+        "database_size_bytes": sum(size.database for size in found),
+        "wal_size_bytes": sum(size.wal for size in found),
+        "shm_size_bytes": sum(size.shm for size in found),
+    }
+
+
+def disk_usage(directory: Path) -> Document:
+    return {f"{name}_bytes": value for name, value in shutil.disk_usage(directory)._asdict().items()}
+
+
+def first_tables(paths: list[Path]) -> list[Document]:
+    """The tables of the first database that can be read: all of a fleet have the same."""
+    for path in paths:
+        try:
+            return tables(path)
+        except DatabaseUnreadable:
+            continue
+    return []
+
+
+def tables(path: Path) -> list[Document]:
+    return [
+        {
+            "name": table.name,
+            "columns": [{"name": name, "type": kind} for name, kind in table.columns],
+            "last_rowid": table.last_rowid,
+        }
+        for table in readings.tables(path)
+    ]

@@ -1,0 +1,1 @@
+"""Flask views, a blueprint each."""

@@ -1,5 +1,0 @@
-"""Fixtures that several files of tests share; a PostgreSQL server for each module that asks for one."""
-
-from tests.collection.postgres_server import postgres, postgres_target, postgres_url
-
-__all__ = ["postgres", "postgres_target", "postgres_url"]

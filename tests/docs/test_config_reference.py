@@ -1,0 +1,36 @@
+"""docs/configuration.md says what the models say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fleet.config.sources import ENVIRONMENT_VARIABLES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "configuration.md"
+
+
+def test_every_key_is_documented_as_it_is() -> None:
+    """With type, bounds, default, variable, flag and a meaning; `python scripts/configuration.py` makes it so."""
+    ran = subprocess.run(
+        [sys.executable, "scripts/configuration.py", "--check"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (0, "") == (ran.returncode, ran.stderr), ran.stdout
+
+
+def test_every_variable_is_documented() -> None:
+    """Those that are no keys, too."""
+    page = PAGE.read_text(encoding="utf-8")
+    others = ("CONFIG_FILE", "DEBUG_MODE", "SQLITE_TMPDIR")
+
+    assert [] == [name for name in (*ENVIRONMENT_VARIABLES, *others) if f"`{name}`" not in page]

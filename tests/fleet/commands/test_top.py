@@ -1,0 +1,147 @@
+"""What keys mean to `fleet top`, and what its table has, without a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleet.commands.top.keys import parse_keys
+from fleet.commands.top.sheet import COLUMN_NAMES, SHEET_COLUMNS, Sheet, build_sheet, compact_cell, heading
+from fleet.commands.top.view import ViewState, handle_key
+from fleet.monitoring.observation import Observer
+from tests.fleet.staged import SECOND_NS, StagedFleet, sensor_name
+
+HEIGHT = 4
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> StagedFleet:
+    return StagedFleet(tmp_path / "data", 10)
+
+
+def seen(staged: StagedFleet, view: ViewState | None = None) -> Sheet:
+    view = view or ViewState()
+    return build_sheet(
+        Observer(staged.run, clock=lambda: staged.started_ns + 60 * SECOND_NS).observe(),
+        view.sort,
+        view.filter_text,
+        backwards=view.backwards,
+    )
+
+
+def after(view: ViewState, rows: Sheet, *names: str) -> ViewState:
+    for key in names:
+        view = handle_key(view, key, rows, HEIGHT)
+    return view
+
+
+@pytest.mark.parametrize(
+    ("received", "names", "rest"),
+    [
+        (b"q", ["q"], b""),
+        (b"\x1b[A\x1b[B\x1bOA\x1b[5~\x1b[6~\x1b[H\x1b[4~", ["up", "down", "up", "pgup", "pgdn", "home", "end"], b""),
+        (b"a\x1b", ["a"], b"\x1b"),
+        (b"\x1b[", [], b"\x1b["),
+        (b"\x1b[5", [], b"\x1b[5"),
+        (b"\x1bq", ["escape", "q"], b""),
+        ("é☃".encode(), ["é", "☃"], b""),
+        ("☃".encode()[:2], [], "☃".encode()[:2]),
+        (b"\r\n\x7f\x08", ["enter", "enter", "backspace", "backspace"], b""),
+        (b"\x1b[200~\x1b[1;5C\xff\x00\x1a", [], b""),
+    ],
+)
+def test_keys(received: bytes, names: list[str], rest: bytes) -> None:
+    """By name; what was cut off is kept, what nobody asks about is left out."""
+    found, left = parse_keys(received)
+
+    assert ([found_name for found_name in found if found_name != "�"], left) == (names, rest)
+
+
+def test_the_cursor_stays_among_the_sensors_and_on_the_screen(staged: StagedFleet) -> None:
+    rows = seen(staged)
+    for names, cursor, top in (
+        ((), 0, 0),
+        (("up",), 0, 0),
+        (("down",) * 4, 4, 1),
+        (("pgdn",), 4, 1),
+        (("end",), 9, 6),
+        (("end", "down", "pgdn"), 9, 6),
+        (("end", "up", "home"), 0, 0),
+        (("end", "pgup"), 5, 5),
+    ):
+        view = after(ViewState(), rows, *names)
+        assert (cursor, top) == (view.cursor, view.top), names
+    assert (0, 0) == ((few := replace(ViewState(), cursor=9, top=6).clamped(0, HEIGHT)).cursor, few.top)
+
+
+@pytest.mark.parametrize("number", range(len(SHEET_COLUMNS)))
+def test_every_column_can_be_sorted_by(staged: StagedFleet, number: int) -> None:
+    """s goes on to the next one, S turns it round, and the order is that of the values."""
+    staged.set(3, "failed", readings=7, restarts=2, errors=3, lag_us=5, anomalies=[1, 2, 3, 4, 5])
+    view = after(ViewState(), seen(staged), *["s"] * number)
+    rows, turned = seen(staged, view), seen(staged, after(view, seen(staged), "S"))
+
+    assert COLUMN_NAMES[number] == COLUMN_NAMES[view.sort]
+    ordered = [rows.cells[number][place] for place in rows.order]
+    assert ordered == sorted(ordered, reverse=not SHEET_COLUMNS[number].is_text)
+    assert ordered[::-1] == [turned.cells[number][place] for place in turned.order]
+    assert 0 == after(view, rows, *["s"] * (len(SHEET_COLUMNS) - number)).sort
+
+
+def test_a_filter_holds_while_it_is_typed(staged: StagedFleet) -> None:
+    """Any text of a sensor counts, in upper or lower case; escape takes it back."""
+    staged.set(3, "failed")
+    rows = seen(staged)
+    view = after(ViewState(cursor=5), rows, "/", *"FAIL")
+
+    assert (sensor_name(3), 1) == (seen(staged, view).sensor(0), len(seen(staged, view)))
+    assert "fai" == after(view, rows, "backspace").filter_text.lower()
+    assert ("FAIL", None) == ((kept := after(view, rows, "enter")).filter_text, kept.prompt)
+    assert "" == after(view, rows, "escape").filter_text
+    assert "" == after(kept, rows, "escape").filter_text
+    assert 10 == len(seen(staged, replace(view, filter_text="berlin")))
+    assert "there is no sensor" in after(kept, seen(staged, replace(view, filter_text="nobody")), "p").message
+
+
+def test_commands_are_for_the_sensor_under_the_cursor(staged: StagedFleet) -> None:
+    rows = seen(staged)
+    third = [sensor_name(2)]
+    view = after(ViewState(), rows, "down", "down")
+
+    assert {"command": "pause", "sensors": third} == after(view, rows, "p").command
+    assert {"command": "resume", "sensors": third} == after(view, rows, "r").command
+    inject = {"command": "inject", "type": "trend", "seconds": 30.0, "sensors": third}
+    assert inject == after(view, rows, "i", *"tr", "enter", "enter").command
+    fast = after(view, rows, "i", *"missing_data", "enter", "backspace", "backspace", *"0.5", "enter").command
+    assert inject | {"type": "missing_data", "seconds": 0.5} == fast
+    assert {} == after(view, rows, "p", "up").command
+    assert "allowed is one of spike, trend" in after(view, rows, "i", "x", "enter").message
+    assert "nothing: allowed" in after(view, rows, "i", "enter").message
+    assert "allowed is a number" in after(view, rows, "i", "n", "enter", "x", "enter").message
+    assert None is after(view, rows, "i", "n", "escape").prompt
+    assert not after(view, rows, "i", "q").finished
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 132, 300])
+def test_a_line_is_as_wide_as_the_terminal(staged: StagedFleet, width: int) -> None:
+    """Of columns for which there is no room none is begun, and what a terminal would obey is escaped."""
+    staged.members = tuple(
+        replace(member, identity=replace(member.identity, location="重慶\x1b[2J")) for member in staged.members
+    )
+    staged.write_roster()
+    from rich.cells import cell_len
+
+    line = seen(staged).line(0, width)
+    assert width == cell_len(line) == cell_len(heading(width))
+    assert "\x1b" not in line
+    assert ("重慶" in line) == (width >= 132)
+
+
+def test_numbers_stay_short() -> None:
+    expected = ["0", "0.5", "999", "9,999", "10.0k", "123k", "1.2M", "123M", "1.2G"]
+
+    assert expected == [
+        compact_cell(number) for number in (0, 0.5, 999, 9_999, 10_000, 123_456, 1_234_567, 123_456_789, 1.234e9)
+    ]

@@ -1,0 +1,101 @@
+"""The data directory: one fleet at a time, a record that outlives it, nothing deleted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fleet.datadir.directory import DataDirectory, FleetManifest
+from fleet.errors import UserError
+
+RECORD = FleetManifest(7, "packed", 2, 1_000, 2_000, 3, (("A_1", "pack_0000"), ("A_2", "pack_0000")))
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from fleet.datadir.directory import DataDirectory
+directory = DataDirectory(Path(sys.argv[1]))
+directory.hold()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a directory."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[3],
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert "held\n" == holder.stdout.readline()
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_one_holder_at_a_time(tmp_path: Path) -> None:
+    """The second one is told who the first one is; nobody holds a directory in which nobody ran."""
+    directory = DataDirectory(tmp_path / "data")
+    assert directory.holder() is None
+    assert not directory.path.exists()
+    with held(directory.path) as first:
+        assert first.pid == directory.holder()
+        with pytest.raises(UserError, match=rf"another fleet runs here \(pid {first.pid}\)"):
+            DataDirectory(directory.path).hold()
+        assert first.pid == directory.holder()
+        assert 0o700 == directory.run.stat().st_mode & 0o777  # the socket that controls the fleet is in there
+
+
+def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
+    """The system lets go of it, whatever the lock file says."""
+    directory = DataDirectory(tmp_path / "data")
+    with held(directory.path) as first:
+        first.kill()
+        first.wait()
+        assert directory.holder() is None
+        with held(directory.path) as second:
+            assert second.pid == directory.holder()
+
+
+def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """None on a new directory."""
+    directory = DataDirectory(tmp_path)
+    assert directory.read_manifest() is None
+
+    directory.write_manifest(RECORD)
+
+    assert RECORD == directory.read_manifest()
+    assert ["fleet.json"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"seed": 1}', "\x00\x01"])
+def test_a_record_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    """By a line that names the file; to begin anew over old data would be worse."""
+    (tmp_path / "fleet.json").write_text(text)
+
+    with pytest.raises(UserError, match=r"fleet\.json"):
+        DataDirectory(tmp_path).read_manifest()
+
+
+def test_a_database_is_moved_aside_whole(tmp_path: Path) -> None:
+    """With its log and index; what is not there is no matter."""
+    for suffix in ("", "-wal"):
+        (tmp_path / f"A.db{suffix}").write_text(suffix)
+
+    DataDirectory(tmp_path).move_aside(tmp_path / "A.db", 9)
+
+    assert {"A.before-9.db": "", "A.before-9.db-wal": "-wal"} == {
+        path.name: path.read_text() for path in tmp_path.iterdir()
+    }

@@ -1,0 +1,168 @@
+"""A table of the user's own, at the far end of his pipeline, compared by sensor and timestamp."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import apsw
+import pytest
+
+from fleet.delivery.compare.against import ComparisonOptions, compare
+from fleet.delivery.compare.verdict import DeliveryVerdict
+from fleet.errors import UserError
+from tests.fleet.delivery import delivered
+from tests.fleet.delivery.delivered import NAME
+from tests.fleet.verify.damage import damage, later_run, make_identities, select, seq_of, write_database
+
+CREATE = "CREATE TABLE measured (sensor_id TEXT, timestamp TEXT, voltage REAL, temperature REAL, model TEXT, note TEXT)"
+COPY = "INSERT INTO measured SELECT sensor_id, timestamp, voltage, temperature, model, 'x' FROM source.sensor_readings"
+
+
+def copied(data: Path, central: Path, create: str = CREATE, copy: str = COPY) -> Path:
+    """All readings of all databases under `data`, some of their columns, and one more."""
+    with closing(apsw.Connection(str(central))) as connection:
+        connection.execute(create)
+        for path in sorted(data.glob("*.db")):
+            connection.execute("ATTACH ? AS source", (str(path),))
+            connection.execute(copy)
+            connection.execute("DETACH source")
+    return central
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_database(folder / NAME, 999)
+    return folder
+
+
+@pytest.fixture
+def own(data: Path) -> Path:
+    return copied(data, data.with_name("own.db"))
+
+
+def found(own: Path, table: str = "measured", **given: bool) -> DeliveryVerdict:
+    return delivered.compare_central(own, table=table, **given)
+
+
+def test_nothing_is_wrong(own: Path, data: Path) -> None:
+    """What the table has not is not compared; episodes are nowhere."""
+    verdict = found(own, complete=True)
+
+    ((readings,),) = select(data / NAME, "SELECT count(*) FROM sensor_readings")
+    assert (True, readings, 0, 0) == (verdict.ok, verdict.arrived, verdict.episodes, verdict.epochs)
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("DELETE FROM measured WHERE rowid = 300", "not delivered"),
+        ("INSERT INTO measured SELECT * FROM measured WHERE rowid = 300", "delivered twice"),
+        ("UPDATE measured SET rowid = 100000 WHERE rowid = 300", "delivered out of order"),
+        ("UPDATE measured SET voltage = 1 WHERE rowid = 300", "delivered altered"),
+        ("UPDATE measured SET model = NULL WHERE rowid = 300", "delivered altered"),
+    ],
+)
+def test_damage(own: Path, data: Path, statement: str, kind: str) -> None:
+    """It is told of the sensor and the number that the reading has in its database."""
+    seq = seq_of(data / NAME, 300)
+    damage(own, statement)
+
+    verdict = found(own)
+    assert {kind: 1} == verdict.counts
+    (finding,) = verdict.findings
+    assert ("CHI_123456", NAME, seq) == (finding.sensor_id, finding.database, finding.first_seq)
+
+
+@pytest.mark.parametrize("change", ["sensor_id = 'GHOST'", "timestamp = '2031-01-01T00:00:00.000000+00:00'"])
+def test_a_row_that_is_no_reading(own: Path, change: str) -> None:
+    """Told with its time, for it has no number; and the one that it was is missing."""
+    damage(own, f"UPDATE measured SET {change} WHERE rowid = 300")
+
+    verdict = found(own)
+    assert {"not delivered": 1, "delivered, never generated": 1} == verdict.counts
+    assert (None, True) == (verdict.findings[1].first_seq, "T00:0" in verdict.findings[1].detail)
+
+
+def test_what_comes_last_is_pending(own: Path, data: Path) -> None:
+    """Where nobody marks what he has delivered."""
+    write_database(data / NAME, 1100, run_spec=later_run(2, 1000))
+    verdict = found(own)
+    assert (True, True) == (verdict.ok, verdict.pending > 50)
+    assert {"not delivered": verdict.pending} == found(own, complete=True).counts
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["replace(timestamp, '+00:00', 'Z')", "replace(timestamp, 'T', ' ')", "replace(timestamp, '.000000', '')"],
+)
+def test_times_written_in_other_ways(own: Path, expression: str) -> None:
+    damage(own, f"UPDATE measured SET timestamp = {expression}")
+
+    assert found(own, complete=True).ok
+
+
+def test_when_they_were_received(data: Path) -> None:
+    """If the table says so."""
+    create = "CREATE TABLE measured (sensor_id, timestamp, received_at)"
+    copy = "INSERT INTO measured SELECT sensor_id, timestamp, datetime(timestamp, '+7 seconds') FROM source.sensor_readings"
+    latency = found(copied(data, data.with_name("timed.db"), create, copy)).latency
+
+    assert latency is not None
+    assert timedelta(seconds=7).total_seconds() == latency.max == pytest.approx(latency.p50, rel=0.02)
+
+
+def test_several_databases_with_the_same_times(data: Path) -> None:
+    """As after a second start at the same simulated time: each reading is there as often as it was generated."""
+    (data / NAME).rename(data / "CHI_123456.before-2.db")
+    write_database(data / NAME, 300)
+    write_database(data / "S_000000.db", 300, sensors=make_identities(1))
+    own = copied(data, data.with_name("all.db"))
+    assert found(own, complete=True).ok
+
+    damage(own, "DELETE FROM measured WHERE rowid = (SELECT max(rowid) FROM measured WHERE sensor_id = 'CHI_123456')")
+    assert {"not delivered": 1} == found(own, complete=True).counts
+
+
+def test_a_view(own: Path) -> None:
+    """Has no order of arrival; everything else is found."""
+    damage(own, "CREATE VIEW seen AS SELECT * FROM measured ORDER BY voltage", "DELETE FROM measured WHERE rowid = 300")
+
+    assert {"not delivered": 1} == found(own, "seen").counts
+
+
+def test_sensor_readings_is_the_table_if_none_is_named(own: Path) -> None:
+    damage(own, "ALTER TABLE measured RENAME TO sensor_readings")
+
+    assert delivered.compare_central(own, complete=True).ok
+
+
+def test_the_table_is_not_compared_with_itself(own: Path, data: Path) -> None:
+    """Where it lies among the databases."""
+    damage(
+        own,
+        "ALTER TABLE measured RENAME TO sensor_readings",
+        "ALTER TABLE sensor_readings ADD COLUMN id",
+        "UPDATE sensor_readings SET id = rowid",
+    )
+    own.rename(data / "own.db")
+
+    assert compare(data, ComparisonOptions(f"sqlite:///{data / 'own.db'}", complete=True)).ok
+
+
+@pytest.mark.parametrize(
+    ("statement", "table", "reason"),
+    [
+        ("SELECT 1", "nothing", "has no table nothing"),
+        ("ALTER TABLE measured RENAME COLUMN timestamp TO at", "measured", "has no column timestamp"),
+        ("ALTER TABLE measured RENAME COLUMN sensor_id TO name", "measured", "has no column sensor_id"),
+    ],
+)
+def test_what_cannot_be_matched(own: Path, statement: str, table: str, reason: str) -> None:
+    damage(own, statement)
+
+    with pytest.raises(UserError, match=reason):
+        found(own, table)

@@ -1,0 +1,44 @@
+"""The JSON that is put together by column says what the documents of the batch say."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.delivery.batch import Batch, Value
+from fleet.delivery.targets.payload import build_payload
+from tests.fleet.delivery.scripted_server import SOURCE, reading
+
+VALUES: st.SearchStrategy[Value] = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(),
+    st.sampled_from([0.0, -0.0, 1.0, 1, 0, "", "%s", "\x00", '"', "°C"]),
+    st.text(),
+    st.binary(max_size=3),
+)
+
+
+def sayable(value: Value) -> bool:
+    return not isinstance(value, bytes) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+@given(st.lists(VALUES, max_size=6), st.lists(st.sampled_from([1.7e308, -1.7e308, 0.0]), min_size=6, max_size=6))
+def test_the_body_says_what_the_documents_say(values: list[Value], large: list[float]) -> None:
+    """Of all that JSON has words for; a sum of large values that is infinite is no such value."""
+    rows = tuple(
+        (*reading(number, value)[:4], large[number], *reading(number)[5:]) for number, value in enumerate(values)
+    )
+    batch = Batch(SOURCE, rows)
+
+    parcel = build_payload(batch)
+
+    document = json.loads(parcel.body)
+    said = [one for one, value in zip(batch.documents(), values, strict=True) if sayable(value)]
+    names = batch.documents()[0] if values else ()
+    assert repr(said) == repr([{name: one[name] for name in names} for one in document["readings"]])
+    assert [number for number, value in enumerate(values) if not sayable(value)] == list(parcel.refused)
+    assert [one["id"] for one in said] == list(parcel.batch.ids)

@@ -1,0 +1,134 @@
+"""Plans: who runs where, on which clock, and what may not be contradicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleet.config.config import Config, SourcedValue, load_config
+from fleet.datadir.directory import DataDirectory
+from fleet.errors import UserError
+from fleet.runtime.planner import Plan, Planner, assign_workers, target_rate
+from fleet.runtime.simulation_clock import iso_to_microseconds
+from worker.schedule import SECOND_US
+
+START = "2026-01-01T00:00:00Z"
+NEW_YEAR = 1_767_225_600 * SECOND_US
+
+
+def config(**values: object) -> Config:
+    """The packaged config, changed: `replicas__count=3` is `replicas.count`."""
+    return load_config(None, {}, {key.replace("__", "."): SourcedValue(value, key) for key, value in values.items()})
+
+
+def planner(data: Path, **values: object) -> Planner:
+    return Planner(config(**values), DataDirectory(data), None)
+
+
+def planned(data: Path, **values: object) -> Plan:
+    """A first plan whose record is kept, as that of a fleet that ran."""
+    data.mkdir(exist_ok=True)
+    plan = planner(data, **values).initial_plan()
+    DataDirectory(data).write_manifest(plan.record)
+    return plan
+
+
+def shape(plan: Plan) -> list[tuple[str, list[int]]]:
+    return [(worker.store.path.name, [sensor.row for sensor in worker.sensors]) for worker in plan.workers]
+
+
+def test_each_layout_has_its_databases(tmp_path: Path) -> None:
+    """Own: one each. Shared: one for all. Packed: one for each process."""
+    three = {"replicas__count": 3, "replicas__prefix": "S"}
+    own = planned(tmp_path / "own", **three)
+    shared = planned(tmp_path / "shared", **three, replicas__database="shared")
+    packed = planned(tmp_path / "packed", **three, replicas__sensors_per_worker=2)
+
+    assert [("S_000001.db", [0]), ("S_000002.db", [1]), ("S_000003.db", [2])] == shape(own)
+    assert [[0], [1], [2]] == [rows for _, rows in shape(shared)]
+    assert 1 == len({name for name, _ in shape(shared)})
+    assert [("pack_0000.db", [0, 1]), ("pack_0001.db", [2])] == shape(packed)
+    assert [0, 1, 2] == [member.row for member in packed.members]
+
+
+def test_places_are_kept() -> None:
+    """Those who were there stay where their data is; newcomers follow; a pack that is full is never reopened."""
+    assert (("A", "A"), ("B", "B")) == assign_workers((), ["A", "B"], "own", 1)
+    first = assign_workers((), ["A", "B", "C"], "packed", 2)
+    assert (("A", "pack_0000"), ("B", "pack_0000"), ("C", "pack_0001")) == first
+
+    later = assign_workers(first, ["C", "D", "A"], "packed", 2)
+
+    assert (*first, ("D", "pack_0002")) == later
+
+
+def test_a_start_is_kept_over_runs(tmp_path: Path) -> None:
+    """Simulated time passes at real speed, also between two runs; run numbers grow."""
+    first = planned(tmp_path, simulation__start=START, simulation__seed=7)
+    second = planned(tmp_path)
+
+    assert NEW_YEAR == first.run.start_us == second.record.start_us
+    assert 0 <= second.run.start_us - NEW_YEAR < 60 * SECOND_US
+    assert second.run.start_us - NEW_YEAR == pytest.approx(
+        (second.run.origin_ns - first.run.origin_ns) / 1000, abs=SECOND_US
+    )
+    assert second.run.number > first.run.number
+    assert (7, first.record.sensors) == (second.record.seed, second.record.sensors)
+
+
+CONTRADICTIONS: list[tuple[dict[str, object], str]] = [
+    ({"simulation__seed": 8}, "has the seed 7, not 8"),
+    ({"simulation__start": "2026-01-02T00:00:00Z"}, "began at"),
+    ({"replicas__database": "shared"}, "own databases"),
+    ({"replicas__sensors_per_worker": 5}, "own databases"),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), CONTRADICTIONS)
+def test_contradictions_are_refused(values: dict[str, object], told: str, tmp_path: Path) -> None:
+    """In one line with what to do; what says the same again is none."""
+    planned(tmp_path, simulation__start=START, simulation__seed=7)
+
+    with pytest.raises(UserError, match=told) as refused:
+        planner(tmp_path, **values).initial_plan()
+
+    assert "another --data directory" in str(refused.value)
+    planner(tmp_path, simulation__seed=7, simulation__start="2026-01-01T01:00:00+01:00").initial_plan()
+
+
+def test_scaling_up_joins_the_grid(tmp_path: Path) -> None:
+    """Newcomers begin at the next due time of the fleet's grid, the others' specs are the very same."""
+    subject = planner(tmp_path, replicas__count=2, simulation__start=START, simulation__readings_per_second=3)
+    plan = subject.initial_plan()
+
+    wider = subject.scaled(plan, 4, plan.run.origin_ns + 1_100_000_000)
+
+    assert plan.workers == wider.workers[:2]
+    newcomer = wider.workers[3].run
+    assert NEW_YEAR + 1_333_333 == newcomer.start_us
+    assert plan.run.origin_ns + 1_333_333_000 == newcomer.origin_ns
+    assert plan.run == wider.run
+    assert target_rate(wider.members) == 12
+
+
+def test_scaling_down_and_up_again(tmp_path: Path) -> None:
+    """Who leaves is remembered, and has the same row and database when it comes back."""
+    subject = planner(tmp_path, replicas__count=3)
+    plan = subject.initial_plan()
+    now = plan.run.origin_ns + 10**9
+
+    fewer = subject.scaled(plan, 1, now)
+    again = subject.scaled(fewer, 3, now)
+
+    assert plan.members[:1] == fewer.members
+    assert plan.members == again.members
+    assert plan.record.sensors == fewer.record.sensors == again.record.sensors
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01", "2025-12-31T19:00:00-05:00"]
+)
+def test_times_without_an_offset_are_utc(moment: str) -> None:
+    """Microseconds since 1970, exactly."""
+    assert NEW_YEAR == iso_to_microseconds(moment)

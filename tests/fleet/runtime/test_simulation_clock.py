@@ -1,0 +1,93 @@
+"""When a run begins: simulated time follows the wall clock over runs, and never goes back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fleet.config.sections import Simulation
+from fleet.datadir.directory import DataDirectory
+from fleet.datadir.manifest import FleetManifest
+from fleet.runtime.simulation_clock import start_clock
+from worker.clock import boot_id, elapsed_ns
+from worker.schedule import SECOND_US
+from worker.scoreboard import Scoreboard
+
+START = "2026-01-01T00:00:00Z"
+NEW_YEAR = 1_767_225_600 * SECOND_US
+HOUR = 3600 * SECOND_US
+
+
+def record(age_us: int) -> FleetManifest:
+    """Of a directory whose first run began that long ago by the wall clock, at New Year in simulated time."""
+    return FleetManifest(1, "own", 1, NEW_YEAR, time.time_ns() // 1000 - age_us, 1, ())
+
+
+def test_a_first_run_begins_where_it_is_told() -> None:
+    beginning = start_clock(Simulation(start=START), None, 0)
+
+    assert (NEW_YEAR, False, "") == (beginning.start_us, beginning.continues, beginning.warning)
+    assert elapsed_ns() == pytest.approx(beginning.origin_ns, abs=1e9)
+
+
+def test_time_passes_between_runs() -> None:
+    beginning = start_clock(Simulation(), record(HOUR), NEW_YEAR + HOUR // 2)
+
+    assert NEW_YEAR + HOUR == pytest.approx(beginning.start_us, abs=SECOND_US)
+    assert "" == beginning.warning
+
+
+@pytest.mark.parametrize("back", [HOUR, 24 * HOUR])
+def test_a_clock_that_was_set_back_does_not_set_back_the_readings(back: int) -> None:
+    """Nor does it keep the sensors silent until the wall clock has come to where they were."""
+    latest = NEW_YEAR + 2 * HOUR
+    beginning = start_clock(Simulation(), record(2 * HOUR - back), latest)
+
+    assert latest == beginning.start_us
+    assert "set back: simulated time goes on from 2026-01-01T02:00:00.000000+00:00" in beginning.warning
+
+
+def test_a_clock_that_is_slewed_is_nothing_to_tell() -> None:
+    assert "" == start_clock(Simulation(), record(HOUR), NEW_YEAR + HOUR + 5 * SECOND_US).warning
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR, 40 * 365 * 24 * HOUR])
+def test_setting_the_clock_between_two_runs_changes_nothing(step: int) -> None:
+    """As long as the machine was not booted again."""
+    old = replace(record(HOUR + step), boot_id=boot_id(), origin_ns=elapsed_ns() - HOUR * 1000)
+    beginning = start_clock(Simulation(), old, 0)
+
+    assert NEW_YEAR + HOUR == pytest.approx(beginning.start_us, abs=SECOND_US)
+    after_a_boot = start_clock(Simulation(), replace(old, boot_id="another"), 0)
+    assert NEW_YEAR + max(0, HOUR + step) == pytest.approx(after_a_boot.start_us, abs=SECOND_US)
+
+
+def test_the_same_command_finishes_an_interrupted_run() -> None:
+    """With its --start and catch_up the clock is that of the interrupted run, so --for ends when that would have."""
+    beginning = start_clock(Simulation(start=START, resume="catch_up"), record(HOUR), 0)
+
+    assert (NEW_YEAR, True) == (beginning.start_us, beginning.continues)
+    assert elapsed_ns() - HOUR * 1000 == pytest.approx(beginning.origin_ns, abs=1e9)
+
+
+@pytest.mark.parametrize("told", [Simulation(start=START), Simulation(resume="catch_up")])
+def test_anything_less_is_a_run_of_its_own(told: Simulation) -> None:
+    beginning = start_clock(told, record(HOUR), 0)
+
+    assert not beginning.continues
+    assert NEW_YEAR + HOUR == pytest.approx(beginning.start_us, abs=SECOND_US)
+
+
+def test_the_board_of_a_killed_run_tells_how_far_it_came(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    directory.run.mkdir()
+    assert 0 == directory.latest_us()
+    directory.scoreboard.write_bytes(b"no board")
+    assert 0 == directory.latest_us()
+
+    Scoreboard.create(directory.scoreboard, 3).rows["timestamp_us"][:] = np.array([5, 9, 7])
+    assert 9 == directory.latest_us()

@@ -1,0 +1,195 @@
+"""Damage to what is on record of readings: episodes, epochs, checkpoints; and whatever else may stand in a column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleet.verify.findings import MAX_FINDINGS_PER_KIND
+from fleet.verify.verification import verify
+from tests.fleet.verify.damage import (
+    SCHEDULED_READINGS,
+    damage,
+    finding_counts,
+    later_run,
+    only_finding,
+    select,
+    write_database,
+    write_sample_database,
+    write_sample_manifest,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write_sample_database(tmp_path)
+
+
+def test_a_dropped_episode(path: Path) -> None:
+    ((first, last),) = select(path, "SELECT first_seq, last_seq FROM anomaly_episodes WHERE type = 'pattern' LIMIT 1")
+    damage(path, f"DELETE FROM anomaly_episodes WHERE first_seq = {first}")
+
+    finding = only_finding(path, "episode missing")
+    assert (first, last, "pattern") == (finding.first_seq, finding.last_seq, finding.detail)
+
+
+@pytest.mark.parametrize("first", [17, SCHEDULED_READINGS + 5, -3])
+def test_an_added_episode(path: Path, first: int) -> None:
+    damage(
+        path,
+        "INSERT INTO anomaly_episodes SELECT sensor_id, type, channel, :first, :first, start_time, end_time, parameters"
+        " FROM anomaly_episodes WHERE type = 'trend' LIMIT 1",
+        first=first,
+    )
+
+    assert first == only_finding(path, "episode extra").first_seq
+
+
+@pytest.mark.parametrize("column", ["type", "channel", "last_seq", "start_time", "end_time", "parameters"])
+def test_an_altered_episode(path: Path, column: str) -> None:
+    """Also the last one that is on record, which is allowed to be cut."""
+    firsts = select(path, "SELECT first_seq FROM anomaly_episodes WHERE type <> 'missing_data' ORDER BY first_seq")
+    for (first,) in (firsts[10], firsts[-1]):
+        ((old,),) = select(path, f"SELECT {column} FROM anomaly_episodes WHERE first_seq = {first}")
+        new = old + 1 if isinstance(old, int) else "x"
+        damage(path, f"UPDATE anomaly_episodes SET {column} = :new WHERE first_seq = {first}", new=new)
+
+        finding = only_finding(path, "episode altered")
+        assert (first, f"{column} is {new!r}, must be {old!r}") == (finding.first_seq, finding.detail)
+
+        damage(path, f"UPDATE anomaly_episodes SET {column} = :old WHERE first_seq = {first}", old=old)
+
+
+def test_an_episode_moved(path: Path) -> None:
+    ((first,),) = select(path, "SELECT first_seq FROM anomaly_episodes WHERE type = 'noise' LIMIT 1")
+    damage(path, f"UPDATE anomaly_episodes SET first_seq = {first} + 1 WHERE first_seq = {first}")
+
+    assert {"episode missing": 1, "episode extra": 1} == finding_counts(verify(path.parent))
+
+
+def test_episodes_of_an_unknown_sensor(path: Path) -> None:
+    damage(
+        path,
+        "UPDATE anomaly_episodes SET sensor_id = 'GHOST' WHERE first_seq = (SELECT min(first_seq) FROM anomaly_episodes)",
+    )
+
+    verdict = verify(path.parent)
+    assert {"episode missing": 1, "episode extra": 1} == finding_counts(verdict)
+    assert ["GHOST"] == [found.sensor_id for found in verdict.findings if found.kind == "episode extra"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "seed = '43'",
+        "start_us = start_us + 1",
+        "settings = replace(settings, '22.0', '22.5')",
+        """settings = replace(settings, '"rate":"1"', '"rate":"2"')""",
+        """identity = replace(identity, 'America/Chicago', 'Asia/Tokyo')""",
+    ],
+)
+def test_an_epoch_with_which_readings_do_not_agree(path: Path, change: str) -> None:
+    """Its readings are found to be others, all of them counted, the first of them told."""
+    damage(path, f"UPDATE epochs SET {change}")
+
+    verdict = verify(path.parent)
+    assert not verdict.ok
+    assert finding_counts(verdict)["altered"] > 1000
+    assert MAX_FINDINGS_PER_KIND == sum(found.kind == "altered" for found in verdict.findings)
+
+
+def test_a_seed_that_is_not_the_fleets(path: Path) -> None:
+    write_sample_manifest(path.parent, seed=43)
+
+    assert "its seed is 42, that of the fleet is 43" == only_finding(path, "epoch").detail
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ("start_time = 'noon'", "its start_time is noon, must be 2026-01-01T00:00:00.000000+00:00"),
+        ("settings = '{'", "it cannot be read: JSONDecodeError"),
+        ("settings = '[]'", "it cannot be read: TypeError"),
+        ("settings = replace(settings, 'spike', 'spook')", "it cannot be computed: "),
+        (
+            """settings = replace(settings, '"rate":"1"', '"rate":"0"')""",
+            "it cannot be read: ValueError: its rate is 0",
+        ),
+        ("""settings = replace(settings, '"rate":"1"', '"rate":"1/0"')""", "it cannot be read: ZeroDivisionError"),
+        ("settings = replace(settings, '22.0', '\"22\"')", "it cannot be computed: "),
+        ("identity = replace(identity, 'America/Chicago', 'Mars/Base')", "it cannot be computed: "),
+        ("seed = 'x'", "it cannot be read: ValueError"),
+        ("start_us = 'x'", "it cannot be "),
+        (f"start_us = {(1 << 63) - 1}", "it"),
+    ],
+)
+def test_an_epoch_that_cannot_be_used(path: Path, change: str, detail: str) -> None:
+    """Its readings are not judged: nothing more is said of them."""
+    damage(path, f"UPDATE epochs SET {change}")
+
+    verdict = verify(path.parent)
+    assert {"epoch"} == set(verdict.counts) - {"identity"}
+    assert any(found.detail.startswith(detail) for found in verdict.findings), verdict.findings
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        (
+            "start_us = start_us - 5000000000",
+            "it starts at 2026-01-01T00:36:40.000000+00:00, before the one before it ends",
+        ),
+        ("first_seq = first_seq + 5000", "it begins beyond the checkpoint, which is at "),
+        ("identity = replace(identity, 'CHI_123456', 'CHI_999999')", "its identity is that of CHI_999999"),
+    ],
+)
+def test_a_second_epoch_that_cannot_be(path: Path, change: str, detail: str) -> None:
+    """It must fit to the one before it, and to its sensor."""
+    write_database(path, 500, run_spec=later_run(2, 7_200))
+    assert verify(path.parent).ok
+    damage(path, f"UPDATE epochs SET {change} WHERE first_seq > 0")
+
+    told = [found.detail for found in verify(path.parent).findings if found.kind == "epoch"]
+    assert any(one.startswith(detail) for one in told), told
+
+
+def test_an_epoch_that_is_gone(path: Path) -> None:
+    """What was written in it is not what the one before it would have gone on with."""
+    write_database(path, 500, run_spec=later_run(2, 7_200))
+    damage(path, "DELETE FROM epochs WHERE first_seq > 0")
+
+    verdict = verify(path.parent)
+    assert 400 < verdict.counts["altered"] <= 501
+    assert SCHEDULED_READINGS == min(found.first_seq or 0 for found in verdict.findings if found.kind == "altered")
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("DELETE FROM epochs", "epoch"),
+        ("UPDATE epochs SET first_seq = 'x'", "epoch"),
+        ("UPDATE epochs SET first_seq = 5", "epoch"),
+        ("DELETE FROM checkpoints", "checkpoint"),
+        ("UPDATE checkpoints SET next_seq = 'x'", "checkpoint"),
+        ("DROP TABLE anomaly_episodes", "unreadable"),
+        ("ALTER TABLE sensor_readings DROP COLUMN voltage", "unreadable"),
+        ("UPDATE sensor_readings SET seq = 'x' WHERE id = 7", "stray"),
+        ("UPDATE sensor_readings SET seq = -7 WHERE id = 7", "stray"),
+        ("UPDATE sensor_readings SET seq = 1e300 WHERE id = 7", "stray"),
+        ("UPDATE sensor_readings SET location = CAST(X'ff00fe' AS TEXT) WHERE id = 7", "identity"),
+        ("UPDATE sensor_readings SET timestamp = CAST(X'ff00fe' AS TEXT) WHERE id = 7", "altered"),
+        ("UPDATE sensor_readings SET anomaly_type = X'00' WHERE id = 7", "label"),
+        ("UPDATE anomaly_episodes SET parameters = CAST(X'ff00fe' AS TEXT)", "unreadable"),
+        (
+            "UPDATE anomaly_episodes SET first_seq = 'x' WHERE first_seq = (SELECT min(first_seq) FROM anomaly_episodes)",
+            "episode extra",
+        ),
+        ("UPDATE epochs SET settings = CAST(X'ff00fe' AS TEXT)", "unreadable"),
+    ],
+)
+def test_damage_of_odd_kinds(path: Path, statement: str, kind: str) -> None:
+    """Whatever stands there, it is a finding of that kind."""
+    damage(path, statement)
+
+    assert kind in verify(path.parent).counts

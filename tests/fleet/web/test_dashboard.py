@@ -1,0 +1,217 @@
+"""The documents behind the dashboard, from real files and, where readings matter, from a real run."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.config.config import load_config
+from fleet.config.settings import settings_for
+from fleet.datadir import series
+from fleet.datadir.log_lines import lines_of_worker, tail_lines
+from fleet.monitoring.history import MAX_POINTS, MIN_INTERVAL_NS, History
+from fleet.monitoring.observation import Observer
+from fleet.web.app import create_app
+from tests.fleet.staged import VALUES, StagedFleet, client_of, sensor_name, staged_with_readings
+from worker.log import DEFAULT_FORMAT
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.readings.generator import SignalGenerator
+from worker.scoreboard import SCOREBOARD_ANOMALIES
+from worker.spec import AnomalySpec, Identity, StoreSpec
+from worker.storage.database import Database
+from worker.storage.sinks import Epoch, Portion
+
+LIVELY = (AnomalySpec("spike", 0.2, 3, "readings"), AnomalySpec("missing_data", 0.1, 4, "readings"))
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> StagedFleet:
+    return staged_with_readings(tmp_path / "data")
+
+
+@pytest.fixture
+def client(staged: StagedFleet) -> FlaskClient:
+    return client_of(staged)
+
+
+def answered(client: FlaskClient, path: str) -> Any:
+    response = client.get(path)
+    assert 200 == response.status_code, response.data
+    return json.loads(response.data)
+
+
+def test_snapshot(staged: StagedFleet, client: FlaskClient) -> None:
+    """Every column is in the order of the list of sensors; letters and scales can be turned back into what they are."""
+    staged.set(2, "failed", "gave up")
+    staged.scoreboard.rows[0]["values"][1] = float("inf")
+    who, snapshot = answered(client, "/api/sensors"), answered(client, "/api/snapshot")
+
+    assert [sensor_name(0), sensor_name(1), sensor_name(2)] == who["ids"]
+    assert who["roster"] == snapshot["roster"]
+    assert ["healthy", "healthy", "failed"] == [snapshot["legend"][letter] for letter in snapshot["states"]]
+    assert [None, "spike", None] == [snapshot["kind_legend"].get(letter) for letter in snapshot["kinds"]]
+    assert [10, 11, 12] == snapshot["readings"]
+    assert [0, 1, 0] == snapshot["anomalies"]
+    for channel, value in zip(("temperature", "pressure", "vibration"), (VALUES[0], VALUES[2], VALUES[3]), strict=True):
+        column = snapshot["values"][channel]
+        assert value == pytest.approx(column["values"][1] / column["scale"])
+    assert [None, 6025, 6025] == snapshot["values"]["humidity"]["values"]
+    assert ("unhealthy", "gave up") == (snapshot["status"], snapshot["reasons"][0]["reason"])
+
+
+def test_a_snapshot_is_made_once_a_tick(staged: StagedFleet) -> None:
+    """Gzipped for those who take it, the same bytes for all; 304 for who has it; another one after a tick."""
+    now = [staged.started_ns + 60_000_000_000]
+    client = create_app(staged.run, Observer(staged.run, tick=0.5, clock=lambda: now[0])).test_client()
+    first = client.get("/api/snapshot", headers={"Accept-Encoding": "gzip"})
+    plain = client.get("/api/snapshot")
+
+    assert plain.data == gzip.decompress(first.data)
+    assert "gzip" == first.headers["Content-Encoding"]
+    assert ("Accept-Encoding", "no-cache") == (first.headers["Vary"], first.headers["Cache-Control"])
+    assert first.data == client.get("/api/snapshot", headers={"Accept-Encoding": "gzip"}).data
+    same = client.get("/api/snapshot", headers={"If-None-Match": first.headers["ETag"]})
+    assert (304, b"") == (same.status_code, same.data)
+    now[0] += 600_000_000
+    later = client.get("/api/snapshot", headers={"If-None-Match": first.headers["ETag"]})
+    assert (200, True) == (later.status_code, later.headers["ETag"] != first.headers["ETag"])
+
+
+def test_a_snapshot_of_a_thousand_is_small(tmp_path: Path) -> None:
+    staged = StagedFleet(tmp_path / "data", 1000)
+    staged.scoreboard.rows["readings"] = 5
+    packed = create_app(staged.run).test_client().get("/api/snapshot", headers={"Accept-Encoding": "gzip"})
+
+    assert len(packed.data) < 20_000
+
+
+def test_history(staged: StagedFleet) -> None:
+    """A point a second, of the last ten minutes, with anomalies a second by kind."""
+    observer = Observer(staged.run, tick=0)
+    seen, history = observer.observe(), History()
+    history.record(seen)
+    history.record(seen)  # within the same second
+    more = seen.rows.copy()
+    more["anomalies"][0, ANOMALY_TYPES.index("noise")] += 4
+    history.record(replace(seen, rows=more, now_ns=seen.now_ns + 2_000_000_000))
+    for second in range(3, MAX_POINTS + 20):
+        history.record(
+            replace(seen, rows=more, now_ns=seen.now_ns + second * (MIN_INTERVAL_NS + 1_000_000) + 2_000_000_000)
+        )
+    last = history.recent()
+
+    assert {MAX_POINTS} == {len(last["number"]), len(last["pace"]), len(last["anomalies"]["noise"])}
+    assert [True] * (MAX_POINTS - 1) == [
+        after - before == 1 for before, after in zip(last["number"], last["number"][1:], strict=False)
+    ]
+    assert (3, 3.0) == (last["sensors"][-1], last["asked"][-1])
+
+
+def test_anomalies_a_second(staged: StagedFleet) -> None:
+    seen, history = Observer(staged.run, tick=0).observe(), History()
+    history.record(seen)
+    more = seen.rows.copy()
+    more["anomalies"][0, ANOMALY_TYPES.index("noise")] += 4
+    history.record(replace(seen, rows=more, now_ns=seen.now_ns + 2_000_000_000))
+
+    assert [0.0, 2.0] == history.recent()["anomalies"]["noise"]
+
+
+def test_a_sensor_that_comes_back_is_no_burst_of_anomalies(staged: StagedFleet) -> None:
+    """It goes on counting where it left off, and was anomalous before."""
+    seen, history = Observer(staged.run, tick=0).observe(), History()
+    seen.rows["anomalies"][2, ANOMALY_TYPES.index("noise")] = 500
+    history.record(seen)
+    two = replace(
+        seen,
+        rows=seen.rows[:2],
+        departed_rows=seen.rows[2:],
+        target_rates=seen.target_rates[:2],
+        measured_rates=seen.measured_rates[:2],
+    )
+    two = replace(two, roster=replace(seen.roster, members=seen.members[:2]), now_ns=seen.now_ns + 1_000_000_000)
+    history.record(two)
+    history.record(replace(seen, now_ns=seen.now_ns + 2_000_000_000))
+
+    assert [3, 2, 3] == history.recent()["sensors"]
+    assert [0.0, 0.0, 0.0] == history.recent()["anomalies"]["noise"]
+
+
+def test_who_hangs_is_not_healthy_in_the_history(staged: StagedFleet) -> None:
+    """As in the grid: a scoreboard that says "healthy" says so of whoever has stopped beating as well."""
+    with staged.scoreboard.row(1) as row:
+        row["heartbeat_ns"] = staged.started_ns
+        row["started_ns"] = staged.started_ns
+    snapshot = answered(client_of(staged), "/api/snapshot")
+
+    assert (1, [2]) == (snapshot["unhealthy"], snapshot["recent"]["healthy"])
+
+
+def test_missing_readings_are_scheduled(staged: StagedFleet) -> None:
+    """The share of anomalies is of what was scheduled, or it might be more than all."""
+    staged.set(0, anomalies=np.array([0, 0, 0, 70, 0]))
+    snapshot = answered(client_of(staged), "/api/snapshot")
+
+    assert "missing_data" == SCOREBOARD_ANOMALIES[3]
+    assert (33, 103, 71) == tuple(
+        snapshot[name] for name in ("total_readings", "scheduled_readings", "total_anomalies")
+    )
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Path, SignalGenerator]:
+    """A database with 300 readings, many of them anomalous, and the generator without anomalies."""
+    identity = Identity(sensor_name(0), timezone="Europe/Berlin")
+    settings = replace(settings_for(load_config(None), load_catalogue(), identity), anomalies=LIVELY)
+    generator = SignalGenerator(7, identity, settings, 0, 1_767_225_600_000_000)
+    database = Database(StoreSpec(tmp_path / "one.db"))
+    database.claim([identity], 1)
+    epoch = Epoch(7, 1, "start", identity, settings, generator.schedule)
+    database.deliver([Portion(identity, settings, generator.schedule, 0, generator.block(0, 300), epoch)])
+    database.close()
+    return tmp_path / "one.db", SignalGenerator(7, identity, replace(settings, anomalies=()), 0, 1_767_225_600_000_000)
+
+
+def test_a_stretch_beside_what_it_would_have_been(written: tuple[Path, SignalGenerator]) -> None:
+    """Rows as they are, None where there is none, and the values of the same readings without anomalies."""
+    path, clean = written
+    found = series.read_series(path, sensor_name(0), 100, -1)
+
+    assert (200, 300) == (found.first_seq, found.next_seq)
+    assert clean.block(200, 100).values.tolist() == found.healthy
+    assert [time // 1000 for time in clean.schedule.times(200, 100)] == found.times_ms
+    gaps = [value is None for value in found.values[0]]
+    assert 0 < sum(gaps) < 50
+    differing = sum(value != healthy for value, healthy in zip(found.values[1], found.healthy[1], strict=True))
+    assert sum(gaps) <= differing < 100
+    assert (290, 300) == (series.read_series(path, sensor_name(0), 100, 289).first_seq, found.next_seq)
+    assert [] == series.read_series(path, sensor_name(0), 100, 299).times_ms
+    assert [] == series.read_series(path, "nobody", 100, -1).times_ms
+
+
+def test_the_tail_of_a_log(tmp_path: Path) -> None:
+    """The last lines about one worker, also of a log that is longer than what is read of it."""
+    log = tmp_path / "fleet.log"
+    line = "2026-01-01 00:00:00,000 INFO {}: said {}\n"
+    log.write_text("".join(line.format(sensor_name(number % 3), number) for number in range(30_000)))
+    found = tail_lines(log, lines_of_worker(sensor_name(1), DEFAULT_FORMAT), 3)
+
+    assert ["said 29992", "said 29995", "said 29998"] == [text.partition(": ")[2] for text in found]
+    assert [] == tail_lines(tmp_path / "none", lines_of_worker(sensor_name(1), DEFAULT_FORMAT), 3)
+
+
+def test_the_page_of_a_sensor(client: FlaskClient) -> None:
+    """It says who the sensor is before any script runs, and what is not there is said on a page."""
+    page = client.get(f"/sensors/{sensor_name(1)}").get_data(as_text=True)
+
+    assert all(text in page for text in (sensor_name(1), "Berlin", "mm/s²", "Europe/Berlin", "SensorTech"))
+    assert (404, "text/html") == (client.get("/sensors/nobody").status_code, client.get("/sensors/nobody").mimetype)
+    assert "&lt;b&gt;" in client.get("/sensors/<b>").get_data(as_text=True)

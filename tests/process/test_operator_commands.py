@@ -1,0 +1,240 @@
+"""What an operator does to a running fleet from another terminal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fleet.runtime.control_client import send_command
+from tests.process.conftest import LIVELY, Up
+from tests.process.evidence import assert_complete
+from tests.process.running_fleet import DEFAULT_TIMEOUT_SECONDS, ENVIRONMENT, alive, command, fleet, session, wait_for
+
+
+def refusal(*arguments: object) -> str:
+    """The one line with which a command refuses, exit code 1."""
+    refused = fleet(*arguments)
+    assert (1, "") == (refused.returncode, refused.stdout)
+    (line,) = refused.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["status", "--json"], ["down"], ["scale", "3"], ["restart", "X"], ["logs"], ["logs", "X"]]
+)
+def test_where_no_fleet_is_there_is_one_line(arguments: list[str], tmp_path: Path) -> None:
+    """Also where there is no directory; and nothing is made."""
+    data = tmp_path / "nothing"
+
+    line = refusal(*arguments, "--data", data)
+
+    assert line.startswith(f"fleet: {data}: no fleet ")
+    assert not data.exists()
+
+
+def test_status_tells_of_a_healthy_fleet(up: Up, lively: Path, tmp_path: Path) -> None:
+    """Exit code 0; as JSON the counts, the rate asked for and where to look."""
+    data = tmp_path / "data"
+    running = up("-c", lively, "--seed", 5).ready()
+
+    told = fleet("status", "--data", data)
+    assert (0, "") == (told.returncode, told.stderr)
+    assert "3 sensors: 3 healthy" in told.stdout
+    assert f"pid {running.pid}" in told.stdout
+    assert running.url in told.stdout
+
+    report = json.loads(fleet("status", "--data", data, "--json").stdout)
+    assert (running.pid, 5, "own", 3, 60.0) == tuple(
+        report[name] for name in ("pid", "seed", "layout", "sensors", "asked_readings_per_second")
+    )
+    assert ({"healthy": 3}, [], False) == (report["states"], report["unwell"], report["draining"])
+    assert 0 < report["readings"] <= report["scheduled"]
+    assert 0 <= report["lag"] < 2
+
+
+def test_a_fleet_that_stops_restarts_nobody(up: Up, lively: Path, tmp_path: Path) -> None:
+    """It says so, instead of that it was done."""
+    running = up("-c", lively).ready()
+    sensor = running.sensors[0]
+    worker = running.worker(sensor)
+    worker.suspend()  # which the drain waits for
+    try:
+        send_command(running.data / "run" / "control.sock", DEFAULT_TIMEOUT_SECONDS, command="down")
+
+        assert refusal("restart", sensor, "--data", running.data).endswith(": the fleet is stopping")
+    finally:
+        worker.resume()
+    assert 0 == running.wait()
+
+
+def test_down_drains(up: Up, lively: Path, tmp_path: Path) -> None:
+    """And returns when it is done; the fleet ends with exit code 0. Asked again, there is no fleet."""
+    data = tmp_path / "data"
+    running = up("-c", lively).ready()
+
+    told = fleet("down", "--data", data)
+
+    assert (0, "") == (told.returncode, told.stderr)
+    assert 0 == running.wait(2.0)
+    assert_complete(data, 3)
+    assert "no fleet is running here" in refusal("down", "--data", data)
+
+
+def test_down_twice_at_once_kills_nobody(up: Up, lively: Path, tmp_path: Path) -> None:
+    """An impatient second `fleet down` waits like the first."""
+    data = tmp_path / "data"
+    running = up("-c", lively).ready()
+
+    both = [
+        subprocess.Popen(command("down", "--data", data), env=ENVIRONMENT, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+
+    results = [(downing.communicate(timeout=DEFAULT_TIMEOUT_SECONDS)[1], downing.returncode) for downing in both]
+    assert (b"", 0) in results
+    assert all(code == 0 or b"no fleet is running" in line or b"ended before" in line for line, code in results)
+    assert 0 == running.wait()
+    assert_complete(data, 3)
+
+
+@pytest.mark.parametrize("packing", [1, 2])
+def test_scaling_up_and_down(packing: int, up: Up, tmp_path: Path) -> None:
+    """Newcomers are on the fleet's grid of timestamps, who leaves is drained, who comes back continues; the data of
+    all is complete. Those who stay are not disturbed."""
+    data, config = tmp_path / "data", tmp_path / "lively.yaml"
+    config.write_text(LIVELY.replace("{count: 3}", f"{{count: 3, sensors_per_worker: {packing}}}"))
+    running = up("-c", config, "--start", "2026-01-01T00:00:00Z").ready()
+    three = running.sensors
+    stays = running.worker(three[0]).pid
+
+    assert "scaled from 3 to 6 sensors\n" == fleet("scale", 6, "--data", data).stdout
+    six = running.sensors
+    assert three == six[:3]
+    for sensor in six:
+        running.worker(sensor)
+    assert stays == running.worker(three[0]).pid
+    assert "scaled from 6 to 2 sensors\n" == fleet("scale", 2, "--data", data).stdout
+    assert three[:2] == running.sensors
+    if packing == 1:  # else they come back while they still drain
+        wait_for(lambda: len(running.processes()) == 5, "those who leave end")
+    assert "scaled from 2 to 5 sensors\n" == fleet("scale", 5, "--data", data).stdout
+    for sensor in six[:5]:
+        running.worker(sensor)
+    assert 0 == fleet("down", "--data", data).returncode
+    assert 0 == running.wait()
+
+    found = assert_complete(data, 6)
+    assert set(six) == set(found)
+    for seen in found.values():
+        assert all(int(timestamp[20:26]) % 50_000 == 0 for timestamp in seen.timestamps)
+    assert [(0, "start")] == found[three[0]].epochs
+
+
+def test_scaling_to_nonsense_is_refused(up: Up, lively: Path, tmp_path: Path) -> None:
+    """One line, and the fleet goes on as it was."""
+    data = tmp_path / "data"
+    running = up("-c", lively).ready()
+
+    assert "COUNT" in refusal("scale", 0, "--data", data)
+    assert "more than this run has room for" in refusal("scale", 99_999, "--data", data)
+    assert "COUNT" in refusal("scale", "many", "--data", data)
+    assert 3 == len(running.sensors)
+    running.interrupt()
+    assert 0 == running.wait()
+
+
+def test_restart(up: Up, lively: Path, tmp_path: Path) -> None:
+    """A worker is drained and replaced; it is no crash, and there is no hole in its data."""
+    data = tmp_path / "data"
+    running = up("-c", lively).ready()
+    sensor = running.sensors[1]
+    old = running.worker(sensor)
+
+    assert f"restarting {sensor}\n" == fleet("restart", sensor, "--data", data).stdout
+
+    running.wait_for_replacement(sensor, old)
+    assert not alive(old)
+    assert 0 == running.row(sensor)["errors"]
+    assert "there is no sensor NOBODY" in refusal("restart", "NOBODY", "--data", data)
+    running.interrupt()
+    assert 0 == running.wait()
+    assert [(0, "start")] == assert_complete(data, 3)[sensor].epochs
+
+
+def test_logs(up: Up, lively: Path, tmp_path: Path) -> None:
+    """Of the fleet, of one sensor, and as they are written; also when the fleet has ended."""
+    data = tmp_path / "data"
+    running = up("-c", lively).ready()
+    victim, other = running.sensors[:2]
+    follower = subprocess.Popen(
+        command("logs", "-f", "--data", data), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    )
+    old = running.worker(victim)
+    old.kill()
+    running.wait_for_replacement(victim, old)
+
+    assert f"{victim}: died by SIGKILL" in fleet("logs", "--data", data).stdout
+    assert "died by SIGKILL" in fleet("logs", victim, "--data", data).stdout
+    assert "SIGKILL" not in fleet("logs", other, "--data", data).stdout
+    assert "no sensor" in refusal("logs", "NOBODY", "--data", data)
+    assert follower.stdout is not None
+    assert any("died by SIGKILL" in line for line in iter(follower.stdout.readline, ""))
+    follower.send_signal(signal.SIGINT)
+    follower.stdout.close()
+    assert 0 == follower.wait(DEFAULT_TIMEOUT_SECONDS)
+    running.interrupt()
+    assert 0 == running.wait()
+    assert "draining" in fleet("logs", "--data", data).stdout
+
+
+def test_a_detached_fleet(lively: Path, tmp_path: Path) -> None:
+    """The command returns when every sensor has committed; status and down work from then on."""
+    data = tmp_path / "data"
+
+    started = fleet("up", "-d", "-c", lively, "--data", data, "--port", 0)
+
+    try:
+        assert (0, "") == (started.returncode, started.stderr)
+        assert "3 sensors run in the background" in started.stdout
+        report = json.loads(fleet("status", "--data", data, "--json").stdout)
+        assert str(report["pid"]) in started.stdout
+        assert {"healthy": 3} == report["states"]
+        assert report["readings"] > 0
+        assert 5 == len(psutil.Process(report["pid"]).children(recursive=True))
+        assert f"pid {report['pid']}" in refusal("up", "--data", data, "--no-http")
+        assert 0 == fleet("down", "--data", data).returncode
+        wait_for(lambda: not session(report["pid"]), "no process is left", 2.0)
+        assert_complete(data, 3)
+    finally:
+        fleet("down", "--data", data, "--timeout", 5)
+
+
+def test_a_detached_fleet_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """In the terminal that asked for it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "S_000001.db").mkdir()
+    config = tmp_path / "config.yaml"
+    config.write_text("replicas: {count: 1, prefix: S}\nmonitoring: {port: 70000}\n")
+
+    line = refusal("up", "-d", "-c", config, "--data", data)
+
+    assert "70000" in line
+    assert not (data / "run").exists()
+
+
+def test_a_second_fleet_on_one_directory_is_refused(up: Up, lively: Path, tmp_path: Path) -> None:
+    """By a line that names the first one's pid; the first one does not notice."""
+    data = tmp_path / "data"
+    running = up("-c", lively).ready()
+
+    line = refusal("up", "-c", lively, "--data", data, "--port", 0)
+
+    assert f"pid {running.pid}" in line
+    running.interrupt()
+    assert 0 == running.wait()
+    assert_complete(data, 3)

@@ -1,0 +1,128 @@
+"""What a worker tells the world about its sensors, on the scoreboard."""
+
+from __future__ import annotations
+
+import os
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from worker.readings.generator import MISSING_DATA_INDEX
+from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US, SCOREBOARD_ANOMALIES, STATE_INDEX, STATES, Scoreboard
+from worker.spec import WorkerSpec
+from worker.storage.sinks import Portion
+
+WAITING_STATES = ("pending", "starting", "restarting")
+UNREADY_STATES = (*WAITING_STATES, "unready")
+
+
+class MetricsWriter:
+    """The writer of the rows of one worker's sensors, in the order of the sensors."""
+
+    def __init__(self, scoreboard: Scoreboard, rows: Sequence[int]) -> None:
+        self._rows = scoreboard.rows
+        self._indices = np.array(rows, dtype=np.intp)
+        self._writers = [scoreboard.row(row) for row in rows]
+        self._paused = np.zeros(len(rows), dtype=bool)
+
+    def heartbeat(self) -> None:
+        self._rows["heartbeat_ns"][self._indices] = time.monotonic_ns()
+
+    def set_started(self) -> None:
+        self._rows["pid"][self._indices] = os.getpid()
+        self.heartbeat()
+
+    def set_state(self, name: str, reason: str = "") -> None:
+        self._set(name, range(len(self._writers)), reason)
+
+    def set_paused(self, flags: Sequence[bool]) -> None:
+        """Which sensors are paused: theirs is another state, and they have done what is asked of them."""
+        states = self._rows["state"][self._indices]
+        self._paused = now = np.array(flags)
+        self._set("healthy", np.flatnonzero(~now & (states == STATE_INDEX["paused"])).tolist())
+        self._set("paused", (asleep := np.flatnonzero(now & (states != STATE_INDEX["paused"]))).tolist())
+        first = self._rows["first_commit_ns"]
+        for index in self._indices[asleep].tolist():
+            first[index] = first[index] or time.monotonic_ns()
+
+    def _set(self, name: str, indices: Iterable[int], reason: str = "") -> None:
+        for index in indices:
+            writer = self._writers[index]
+            with writer as row:
+                row["state"] = STATE_INDEX[name]
+                writer.reason(reason)
+
+    def set_lags(self, lags_us: Sequence[int]) -> None:
+        """While nothing can be committed: the age of each sensor's oldest due reading."""
+        self._rows["lag_us"][self._indices] = lags_us
+
+    def count_retry(self, *, given_up: bool) -> None:
+        self._rows["retries"][self._indices] += 1
+        self._rows["errors"][self._indices] += given_up
+
+    def count_recreation(self) -> None:
+        self._rows["renewals"][self._indices] += 1
+
+    def count_portion(self, index: int, portion: Portion) -> None:
+        """Count a portion of sensor number `index` that was committed."""
+        block = portion.block
+        with self._writers[index] as row:
+            row["next_seq"] = portion.end
+            if block is None:
+                return
+            counts = np.bincount(block.kinds + 1, minlength=len(SCOREBOARD_ANOMALIES) + 1)[1:]
+            row["anomalies"] += counts
+            row["readings"] += block.size - counts[MISSING_DATA_INDEX]
+            row["anomaly"] = block.kinds[-1]
+            delivered = np.flatnonzero(block.kinds != MISSING_DATA_INDEX)
+            if len(delivered):
+                last = delivered[-1]
+                row["timestamp_us"] = block.times[last]
+                row["values"][: len(block.values)] = block.values[:, last]
+
+    def count_commit(self, portions: Sequence[tuple[int, Portion]], took_us: int, now_us: int) -> None:
+        """Count a commit of (sensor number, portion) pairs that took `took_us`; `now_us` is simulated time."""
+        rows, indices = self._rows, self._indices
+        moment = time.monotonic_ns()
+        rows["commits"][indices] += 1
+        rows["commit_us"][indices] = took_us
+        rows["commit_total_us"][indices] += took_us
+        rows["commit_buckets"][indices, bisect_left(COMMIT_BOUNDS_US, took_us)] += 1
+        rows["committed_at_us"][indices] = time.time_ns() // 1000
+        for index, portion in reversed(portions):  # a sensor's first portion, its oldest, is written last
+            if portion.block:
+                rows["lag_us"][indices[index]] = max(0, now_us - int(portion.block.times[0]))
+        late = indices[sorted({index for index, portion in portions if portion.block})]
+        lags = rows["lag_us"][late]
+        rows["lag_total_us"][late] += lags
+        rows["lag_buckets"][late, np.searchsorted(LAG_BOUNDS_US, lags)] += 1
+        first = rows["first_commit_ns"][indices]
+        rows["first_commit_ns"][indices] = np.where(first == 0, moment, first)
+        rows["heartbeat_ns"][indices] = moment
+        changed = ~self._paused & (rows["state"][indices] != STATE_INDEX["healthy"])
+        if changed.any():
+            self._set("healthy", np.flatnonzero(changed).tolist())
+
+
+def record_state(
+    scoreboard: Scoreboard, spec: WorkerSpec, incarnation: int, state: str, reason: str = "", *, died: bool = False
+) -> None:
+    """Write the rows of a worker that has no process: its supervisor is their writer then."""
+    for place, sensor in enumerate(spec.sensors):
+        writer = scoreboard.row(sensor.row)
+        with writer as row:
+            # Whoever tries again and again without ever committing has been waiting since the first time.
+            if state in WAITING_STATES and STATES[row["state"]] not in UNREADY_STATES:
+                row["waiting_ns"] = time.monotonic_ns()
+            row["leads"] = place == 0
+            row["state"] = STATE_INDEX[state]
+            row["pid"] = 0
+            if state == "starting":
+                row["incarnation"] = incarnation
+            row["restarts"] += died
+            row["errors"] += died
+            if state in ("pending", "starting"):
+                row["started_ns"] = row["heartbeat_ns"] = time.monotonic_ns()
+            writer.reason(reason)

@@ -1,0 +1,175 @@
+"""Where anomaly episodes lie: found by page, without history.
+
+The readings of an epoch, counted from its first, are cut into pages; a sensor's own phase shifts the cuts. Each page
+holds a deck of episodes and none crosses a page, so whatever is asked for is found from the page alone.
+
+`ShareLayout` (the default) makes the anomalous share come out as asked for. `OnsetLayout` begins an episode at each healthy
+reading with the given probability, and the share is what comes of it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import ceil, floor
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.readings.anomalies import Draws, sum_in_order
+from worker.readings.random_streams import RandomStreams, StreamPurpose
+from worker.schedule import IntArray
+
+MAX_EPISODE_READINGS = 100_000
+"""An episode is at most this many readings long, which bounds the size of a page."""
+
+
+EPISODES_PER_STREAM = 16
+"""Episodes whose draws come from one stream."""
+
+
+class EpisodePage(NamedTuple):
+    """The episodes of a page in order: `starts` counted from the page's first reading, `kinds` index the specs."""
+
+    starts: IntArray
+    kinds: npt.NDArray[np.uint8]
+
+
+class PlacedEpisode(NamedTuple):
+    """One episode: `kind` indexes the specs, the sequence numbers are inclusive."""
+
+    kind: int
+    first_seq: int
+    last_seq: int
+    draws: Draws
+
+
+class EpisodeLayout(Protocol):
+    """How the episodes of a page are laid out. `size` is the page's length in readings."""
+
+    size: int
+
+    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage: ...
+
+
+class ShareLayout:
+    """Each kind covers its share of the readings.
+
+    A page's number of episodes of a kind comes from systematic rounding (Madow 1949): the cumulative expectation plus
+    a random start, rounded down, so that counts never drift from what was asked for. The densest kind takes what the
+    others left of the page's anomalous readings, so the total is exact to within one of its episodes. The order is
+    shuffled, and every episode owns a stretch of the page in proportion to its length, so that the share holds
+    within the page too and not only at its end.
+    """
+
+    def __init__(self, shares: tuple[float, ...], lengths: tuple[int, ...]) -> None:
+        self._shares, self._lengths = shares, np.array(lengths, dtype=np.int64)
+        self._share = sum_in_order(shares)
+        self._densest = max(range(len(shares)), key=lambda kind: shares[kind] / lengths[kind])
+        others = sum_in_order(length for kind, length in enumerate(lengths) if kind != self._densest)
+        longest = max(lengths)
+        # Room for a few of the longest, and for the densest kind to make up for one more of every other.
+        needed = max(16 * longest, 4 * longest / self._share, others / shares[self._densest], 1024)
+        self.size = ceil(needed)
+
+    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage:
+        starts = streams.generator(StreamPurpose.LAYOUT, 1 << 62, epoch).random(len(self._shares)).tolist()
+        before, after = (self._cumulative_counts(page + step, starts) for step in (0, 1))
+        counts = [max(0, after[kind] - before[kind]) for kind in range(len(before))]
+        kinds = np.repeat(np.arange(len(counts), dtype=np.uint8), counts)
+        if not len(kinds):
+            return EpisodePage(np.empty(0, dtype=np.int64), kinds)
+        stream = streams.generator(StreamPurpose.EPISODES, page, epoch)
+        kinds = kinds[np.argsort(stream.random(len(kinds)), kind="stable")]
+        lengths = self._lengths[kinds]
+        # Every episode owns a stretch of the page in proportion to its length and lies anywhere in it.
+        scale = self.size / int(lengths.sum())
+        ends = np.minimum((np.cumsum(lengths) * scale).astype(np.int64), self.size)
+        begins = np.concatenate((ends[:1] * 0, ends[:-1]))
+        free = np.maximum(ends - begins - lengths + 1, 0)
+        return EpisodePage(begins + (stream.random(len(kinds)) * free).astype(np.int64), kinds)
+
+    def _cumulative_counts(self, page: int, starts: list[float]) -> list[int]:
+        """How many episodes of each kind the pages before `page` hold."""
+        readings = page * self.size
+        counts = [
+            floor(readings * share / length + start)
+            for share, length, start in zip(self._shares, self._lengths.tolist(), starts, strict=True)
+        ]
+        kind, length = self._densest, int(self._lengths[self._densest])
+        others = int(np.dot(counts, self._lengths)) - counts[kind] * length
+        counts[kind] = floor((readings * self._share - others) / length + starts[kind])
+        return counts
+
+
+class OnsetLayout:
+    """At each healthy reading an episode of a kind begins with that kind's probability."""
+
+    def __init__(self, probabilities: tuple[float, ...], lengths: tuple[int, ...]) -> None:
+        self._probabilities, self._lengths = probabilities, lengths
+        self.size = max(16 * max(lengths), 1024)
+
+    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage:
+        draws = streams.generator(StreamPurpose.EPISODES, page, epoch).random(self.size)
+        bounds = np.cumsum(self._probabilities)
+        candidates = np.flatnonzero(draws < bounds[-1])
+        chosen = np.searchsorted(bounds, draws[candidates], side="right")
+        starts, kinds, position = [], [], 0
+        while position < len(candidates):
+            start, kind = int(candidates[position]), int(chosen[position])
+            end = start + self._lengths[kind]
+            if end <= self.size:
+                starts.append(start)
+                kinds.append(kind)
+            position = int(np.searchsorted(candidates, end))
+        return EpisodePage(np.array(starts, dtype=np.int64), np.array(kinds, dtype=np.uint8))
+
+
+class NaturalEpisodes:
+    """The natural episodes of one sensor in one epoch. `lengths` are readings, one per kind that `layout` lays out."""
+
+    def __init__(
+        self, streams: RandomStreams, epoch_first_seq: int, layout: EpisodeLayout, lengths: tuple[int, ...]
+    ) -> None:
+        self._streams, self._epoch, self._layout, self._lengths = streams, epoch_first_seq, layout, lengths
+        self._phase = int(streams.generator(StreamPurpose.LAYOUT, 0, epoch_first_seq).random() * layout.size)
+        self._pages: OrderedDict[int, EpisodePage] = OrderedDict()
+        self._group: tuple[tuple[int, int], list[list[float]]] = ((-1, -1), [])
+
+    def between(self, first: int, end: int) -> list[PlacedEpisode]:
+        """The episodes that have a reading in `first` .. `end - 1`, in order.
+
+        The first may have begun before the epoch: an epoch starts in the middle of things, else long episodes
+        would be too rare in its beginning.
+        """
+        size = self._layout.size
+        shift = self._phase - self._epoch
+        found = []
+        for number in range((first + shift) // size, (end - 1 + shift) // size + 1):
+            page = self._page(number)
+            origin = number * size - shift
+            # Episodes do not overlap, so besides those that start inside only the one before may reach in.
+            low = max(int(np.searchsorted(page.starts, first - origin)) - 1, 0)
+            high = int(np.searchsorted(page.starts, end - origin))
+            for index in range(low, high):
+                start = origin + int(page.starts[index])
+                kind = int(page.kinds[index])
+                last = start + self._lengths[kind] - 1
+                if last >= first:
+                    found.append(PlacedEpisode(kind, start, last, self._draws(number, index)))
+        return found
+
+    def _page(self, number: int) -> EpisodePage:
+        if number not in self._pages:
+            self._pages[number] = self._layout.lay_out(self._streams, self._epoch, number)
+            if len(self._pages) > 2:
+                self._pages.popitem(last=False)
+        return self._pages[number]
+
+    def _draws(self, page: int, index: int) -> Draws:
+        """The draws of an episode, by its address: only the groups that are looked at are ever drawn."""
+        group, place = divmod(index, EPISODES_PER_STREAM)
+        if self._group[0] != (page, group):
+            stream = self._streams.generator(StreamPurpose.DRAWS + (group << 8), page, self._epoch)
+            self._group = (page, group), stream.random((EPISODES_PER_STREAM, 4)).tolist()
+        return Draws(*self._group[1][place])

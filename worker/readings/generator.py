@@ -1,0 +1,210 @@
+"""The signal: a reading is a pure function of the seed, the sensor, the settings in force and its sequence number.
+
+`SignalGenerator.block(first, count)` gives any stretch of readings; blocks of any sizes join bit for bit. There is no clock and
+no I/O in here, and one code path for live readings, for backfill and for checking what was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.readings.anomalies import (
+    ANOMALY_TYPES,
+    AnomalyType,
+    Draws,
+    EligibleChannels,
+    EpisodeSegment,
+    MissingData,
+    Parameters,
+    build_anomaly,
+    eligible_channels,
+)
+from worker.readings.daily import daily_pattern
+from worker.readings.episodes import (
+    MAX_EPISODE_READINGS,
+    EpisodeLayout,
+    NaturalEpisodes,
+    OnsetLayout,
+    PlacedEpisode,
+    ShareLayout,
+)
+from worker.readings.random_streams import FloatArray, RandomStreams, StreamPurpose
+from worker.readings.seasons import yearly_pattern
+from worker.readings.working_hours import working_hours_level
+from worker.schedule import IntArray, Schedule
+from worker.spec import AnomalySpec, Identity, Injection, Settings
+
+HEALTHY_INDEX = -1
+MISSING_DATA_INDEX = ANOMALY_TYPES.index(MissingData.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An anomaly on record. The sequence numbers are inclusive; `channels` are names, in column order."""
+
+    kind: str
+    channels: tuple[str, ...]
+    first_seq: int
+    last_seq: int
+    parameters: Parameters
+
+
+class Block(NamedTuple):
+    """Consecutive scheduled readings `first` .. `first + count - 1`.
+
+    `times` (microseconds since 1970, UTC) and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`, -1 healthy) have shape
+    (count,), `values` (channels, count). Missing readings are in here too, marked by their kind.
+    `episodes` are those that begin in the block.
+    """
+
+    first: int
+    times: IntArray
+    kinds: npt.NDArray[np.int8]
+    values: FloatArray
+    episodes: tuple[Episode, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.times)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.times)
+
+    def between(self, first: int, end: int) -> Block:
+        """The part `first` .. `end - 1`, which must lie inside; arrays are views."""
+        cut = slice(first - self.first, end - self.first)
+        episodes = tuple(episode for episode in self.episodes if first <= episode.first_seq < end)
+        return Block(first, self.times[cut], self.kinds[cut], self.values[:, cut], episodes)
+
+
+class SignalGenerator:
+    """All that decides the readings of one sensor in one epoch, compiled."""
+
+    def __init__(self, seed: int, identity: Identity, settings: Settings, first_seq: int, start_us: int) -> None:
+        self.settings = settings
+        self.schedule = Schedule(first_seq, start_us, settings.exact_rate)
+        self._timezone = identity.timezone
+        self._streams = RandomStreams(seed, identity.sensor_id)
+        self._rate = float(settings.exact_rate)
+        specs = tuple(spec for spec in settings.anomalies if spec.share > 0)
+        self._kinds = tuple(
+            (ANOMALY_TYPES.index(spec.kind), build_anomaly(spec), eligible_channels(spec, settings.channels))
+            for spec in specs
+        )
+        self._episodes = self._lay_out(specs) if specs else None
+        self._injected = self._inject(settings.injection) if settings.injection else None
+        self._ends = (
+            column_vector([c.minimum for c in settings.channels]),
+            column_vector([c.maximum for c in settings.channels]),
+        )
+        self._physical = (
+            column_vector([c.lowest for c in settings.channels]),
+            column_vector([c.highest for c in settings.channels]),
+        )
+        self._scales = column_vector([10.0**c.decimals for c in settings.channels])
+        swings = [c.yearly_amplitude for c in settings.channels]
+        self._seasons = column_vector(swings) if any(swings) else None
+
+    def block(self, first: int, count: int) -> Block:
+        """Readings `first` .. `first + count - 1`; `first` is not before the epoch's first, `count` at least 1."""
+        times = self.schedule.times(first, count)
+        base, deviation = self._healthy(first, times)
+        values = np.minimum(np.maximum(base + deviation, self._ends[0]), self._ends[1])
+        if self._seasons is not None:  # after clipping: the bounds go with the seasons
+            season = self._seasons * yearly_pattern(times)
+            base, values = base + season, values + season
+        kinds = np.full(count, HEALTHY_INDEX, dtype=np.int8)
+        begun = []
+        for placed, kind, number, eligible in self._placed(first, first + count):
+            channels, parameters = kind.draw(placed.draws, eligible)
+            low, high = max(placed.first_seq, first), min(placed.last_seq + 1, first + count)
+            cut = slice(low - first, high - first)
+            offset = np.arange(low - placed.first_seq, high - placed.first_seq, dtype=np.float64)
+            length = placed.last_seq - placed.first_seq + 1
+            segment = EpisodeSegment(base[:, cut], deviation[:, cut], values[:, cut], offset, length, self._rate)
+            kind.apply(segment, channels, parameters, eligible)
+            kinds[cut] = number
+            episode = self._record(placed, kind.name, channels, parameters)
+            if low == episode.first_seq:
+                begun.append(episode)
+        values = np.minimum(np.maximum(values, self._physical[0]), self._physical[1])
+        return Block(first, times, kinds, np.rint(values * self._scales) / self._scales, tuple(begun))
+
+    def episodes(self, first: int, end: int) -> list[Episode]:
+        """The episodes that have a reading in `first` .. `end - 1`."""
+        result = []
+        for placed, kind, _, eligible in self._placed(first, end):
+            channels, parameters = kind.draw(placed.draws, eligible)
+            result.append(self._record(placed, kind.name, channels, parameters))
+        return result
+
+    def _record(self, placed: PlacedEpisode, kind: str, channels: tuple[int, ...], parameters: Parameters) -> Episode:
+        names = tuple(self.settings.channels[index].name for index in channels)
+        return Episode(kind, names, max(placed.first_seq, self.schedule.first_seq), placed.last_seq, parameters)
+
+    def _placed(self, first: int, end: int) -> Iterator[tuple[PlacedEpisode, AnomalyType, int, EligibleChannels]]:
+        if self._injected:
+            placed = self._injected[0]
+            if placed.first_seq < end and first <= placed.last_seq:
+                yield self._injected
+        elif self._episodes:
+            for placed in self._episodes.between(first, end):
+                number, kind, eligible = self._kinds[placed.kind]
+                # An epoch's first reading is always delivered, so that a sensor that starts is seen to start.
+                if not (number == MISSING_DATA_INDEX and placed.first_seq <= self.schedule.first_seq):
+                    yield placed, kind, number, eligible
+
+    def _healthy(self, first: int, times: IntArray) -> tuple[FloatArray, FloatArray]:
+        """The mean (with the daily pattern and the working hours) and the noise around it, both of shape
+        (channels, readings)."""
+        channels = self.settings.channels
+        base = np.repeat(column_vector([c.mean for c in channels]), len(times), axis=1)
+        deviation = np.empty_like(base)
+        daily = daily_pattern(times, self._timezone) if any(c.daily_amplitude for c in channels) else None
+        hours = self.settings.working_hours
+        work = working_hours_level(times, self._timezone, hours) if any(c.working_hours for c in channels) else None
+        for index, channel in enumerate(channels):
+            deviation[index] = self._streams.normals(channel.name, first, len(times)) * channel.std_dev
+            if daily is not None and channel.daily_amplitude:
+                base[index] += daily * channel.daily_amplitude
+            if work is not None and channel.working_hours:
+                base[index] += work * channel.working_hours
+        return base, deviation
+
+    def _inject(self, injection: Injection) -> tuple[PlacedEpisode, AnomalyType, int, EligibleChannels]:
+        """The one episode of an injection. Where it began before the epoch it has the same draws and runs on."""
+        first = self.schedule.seq_after(injection.from_us - 1)
+        last = self.schedule.seq_after(injection.until_us - 1) - 1
+        draws = Draws(*self._streams.generator(StreamPurpose.INJECTION, injection.from_us).random(4).tolist())
+        if injection.sized:
+            draws = draws._replace(size=1.0, sign=0.0)
+        eligible = eligible_channels(injection.anomaly, self.settings.channels)
+        if injection.channel is not None:
+            names = [channel.name for channel in self.settings.channels]
+            eligible = eligible._replace(only=names.index(injection.channel))
+        kind = ANOMALY_TYPES.index(injection.anomaly.kind)
+        return PlacedEpisode(kind, first, last, draws), build_anomaly(injection.anomaly), kind, eligible
+
+    def _lay_out(self, specs: tuple[AnomalySpec, ...]) -> NaturalEpisodes:
+        lengths = tuple(episode_readings(spec, self._rate) for spec in specs)
+        shares = tuple(spec.share for spec in specs)
+        layout: EpisodeLayout = (
+            ShareLayout(shares, lengths) if self.settings.mode == "share" else OnsetLayout(shares, lengths)
+        )
+        return NaturalEpisodes(self._streams, self.schedule.first_seq, layout, lengths)
+
+
+def episode_readings(spec: AnomalySpec, rate: float) -> int:
+    """How many readings an episode of that kind has."""
+    length = spec.duration * rate if spec.unit == "seconds" else spec.duration
+    return max(1, min(round(length), MAX_EPISODE_READINGS))
+
+
+def column_vector(numbers: list[float]) -> FloatArray:
+    return np.array(numbers, dtype=np.float64).reshape(-1, 1)

@@ -1,0 +1,1 @@
+"""Where readings go: SQLite databases, transactions, rotation."""

@@ -1,0 +1,224 @@
+"""The SQLite sink: one database, one connection, one transaction for readings, checkpoint, epochs and episodes.
+
+A killed process loses nothing that was committed. What a power failure may take is decided by `synchronous`: with
+NORMAL the last commits, as a whole, with FULL nothing. A damaged database is moved aside and begun anew, and so is one
+that was deleted or replaced while it was written to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+import apsw
+
+from worker.spec import Identity, StoreSpec
+from worker.storage.connection import Transaction, check_integrity, configure_connection, connect, describe_sqlite_error
+from worker.storage.database_debug import debug_lines
+from worker.storage.database_files import (
+    Inode,
+    ensure_database_file,
+    folder_lock,
+    inode,
+    inodes,
+    is_sqlite_file,
+    move_orphaned_wal,
+    quarantine,
+)
+from worker.storage.rotation import NO_RETRY, RotationLimit, finish_rotation, is_marked_rotated, mark_rotated
+from worker.storage.sinks import Portion, Position, Unavailable
+from worker.storage.transactions import claim_sensor, write_portion
+from worker.storage.wal_index import is_wal_truncated
+
+log = logging.getLogger("database")
+
+IN_MEMORY_PATH = ":memory:"
+"""The path of a database that is no file."""
+
+DAMAGE_ERRORS = (apsw.CorruptError, apsw.NotADBError)
+
+
+class Database:
+    """A sink. It opens itself when claimed, and again when claimed after it was unavailable."""
+
+    def __init__(self, store: StoreSpec) -> None:
+        self._store, self._path = store, store.path
+        self._connection: apsw.Connection | None = None
+        self._opened_inode: Inode = None
+        self._inodes: tuple[Inode, Inode] = (None, None)
+        self._incarnation = 0
+        self._suspect = False
+        self._limit = RotationLimit(None if store.shared else store.max_bytes)
+
+    def claim(self, sensors: Sequence[Identity], incarnation: int) -> list[Position]:
+        self._incarnation = incarnation
+        try:
+            connection = self._connection or self._open()
+            with Transaction(connection):
+                positions = [claim_sensor(connection, sensor.sensor_id, incarnation) for sensor in sensors]
+        except apsw.Error as error:
+            raise self._translate_error(error) from error
+        self._check_still_in_place()
+        return positions
+
+    def deliver(self, portions: Sequence[Portion]) -> None:
+        if self._connection is None:
+            raise Unavailable(f"{self._path.name} is not open", outcome_unknown=True)
+        try:
+            with Transaction(self._connection):
+                for portion in portions:
+                    write_portion(self._connection, portion, self._incarnation)
+        except apsw.Error as error:
+            raise self._translate_error(error) from error
+        self._check_still_in_place()
+        self._rotate()
+
+    def close(self) -> None:
+        """In good order: what is in the log goes into the database, and the log goes. Not where others may have it open,
+        or another by its name: SQLite would delete that one."""
+        self._disconnect(tidy=not self._store.shared and self._in_place())
+
+    def _disconnect(self, *, tidy: bool = False) -> None:
+        if self._connection is None:
+            return
+        connection, self._connection = self._connection, None
+        if not tidy:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close(True)
+
+    def _in_place(self) -> bool:
+        try:
+            return inode(self._path) == self._opened_inode
+        except OSError:
+            return False
+
+    def _open(self) -> apsw.Connection:
+        # Where many write, the fleet has looked before they began, and those look again that have met an error.
+        doubtful = self._suspect or not self._store.shared
+        try:
+            if self._path.name == IN_MEMORY_PATH:
+                self._connection = self._connect(doubtful=False)
+            elif self._store.shared:
+                # The database and its log are opened one after the other, by name: nobody may move them in between.
+                with folder_lock(self._path.parent):
+                    ensure_database_file(self._path)
+                    self._connection = self._connect(doubtful=doubtful)
+            else:
+                if not self._path.exists():
+                    with folder_lock(self._path.parent):
+                        ensure_database_file(self._path)
+                self._connection = self._connect(doubtful=doubtful)
+        except OSError as error:
+            raise apsw.CantOpenError(f"unable to open database file: {error.strerror}") from error
+        if doubtful:
+            check_integrity(self._connection)
+        if log.isEnabledFor(logging.DEBUG) and self._path.name != IN_MEMORY_PATH:
+            for line in debug_lines(self._path, self._connection, os.environ):
+                log.debug("%s: %s", self._path.stem, line)
+        self._suspect = False
+        return self._connection
+
+    def _connect(self, *, doubtful: bool) -> apsw.Connection:
+        self._opened_inode = inode(self._path)
+        if not is_sqlite_file(self._path):  # SQLite would find out as well, but first delete a log that does not fit
+            raise apsw.NotADBError("file is not a database")
+        if doubtful and is_wal_truncated(self._path):
+            raise apsw.CorruptError("its write-ahead log was cut short")
+        connection = self._connect_to_live()
+        self._inodes = inodes(self._path)
+        return connection
+
+    def _connect_to_live(self) -> apsw.Connection:
+        """A connection to the live database, also where a rotation was interrupted."""
+        told = self._store
+        connection = connect(self._path, wal=told.wal, synchronous=told.synchronous)
+        if not is_marked_rotated(connection):
+            return connection
+        try:
+            if self._store.shared:  # then the folder is this one's already
+                finish_rotation(connection, self._path)
+            else:
+                with folder_lock(self._path.parent):
+                    finish_rotation(connection, self._path)
+            self._opened_inode = inode(self._path)
+        except OSError as error:
+            raise apsw.CantOpenError(f"it cannot be rotated: {error.strerror}") from error
+        finally:
+            connection.close(True)
+        return connect(self._path, wal=told.wal, synchronous=told.synchronous)
+
+    def _rotate(self) -> None:
+        """Rotate the database if it has reached its limit. Whatever happens, what was committed is committed; what is
+        left of it is done when the database is opened the next time."""
+        connection = self._connection
+        assert connection
+        try:
+            if not self._limit.reached(connection):
+                return
+            if mark_rotated(connection, self._incarnation):
+                with folder_lock(self._path.parent):
+                    aside = finish_rotation(connection, self._path)
+                self._disconnect()
+                self._open()
+                log.info("%s: %s", self._path.stem, f"kept as {aside.name}" if aside else "cannot be rotated here")
+                self._limit.postpone(0.0 if aside else NO_RETRY)
+            else:
+                log.debug("%s: full, but others have it open: rotated later", self._path.stem)
+                self._limit.postpone()
+                configure_connection(connection, wal=self._store.wal, synchronous=self._store.synchronous)
+                self._inodes = inodes(self._path)
+        except (apsw.Error, OSError) as error:
+            log.warning("%s: not rotated yet: %s", self._path.stem, error)
+            self._limit.postpone()
+            self._disconnect()
+
+    def _check_still_in_place(self) -> None:
+        """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""
+        now = self._current_inodes()
+        if now == self._inodes and now[0] == self._opened_inode:
+            return
+        if now[0] == self._opened_inode and self._store.shared:
+            # Only the log is gone. Some write into the lost one while others begin a new one: a mixture.
+            raise self._quarantine(f"the log of {self._path.name} was deleted while it was written to")
+        self._disconnect()
+        try:
+            move_orphaned_wal(self._path, self._opened_inode, self._inodes[1])
+        except OSError as error:
+            raise Unavailable(f"{self._path.name}: {error.strerror}", outcome_unknown=True) from error
+        reason = f"{self._path.name} was deleted or replaced while it was written to; it is begun anew"
+        raise Unavailable(reason, outcome_unknown=True, recreated=True)
+
+    def _current_inodes(self) -> tuple[Inode, Inode]:
+        """The files that are there. Raises Unavailable where one may not look: what is in them will be read later."""
+        try:
+            return inodes(self._path)
+        except OSError as error:
+            self._disconnect()
+            raise Unavailable(f"{self._path.name}: {error.strerror}", outcome_unknown=True) from error
+
+    def _translate_error(self, error: apsw.Error) -> Unavailable:
+        """What to make of an error of SQLite. Raises MemoryError where only another process can help."""
+        reason = f"{self._path.name}: {describe_sqlite_error(error)}"
+        if isinstance(error, apsw.NoMemError):
+            raise MemoryError(reason) from error
+        if isinstance(error, (apsw.BusyError, apsw.LockedError)):
+            return Unavailable(reason, outcome_unknown=False)
+        # After an I/O error it is unknown what the commit did: start over from what the file says.
+        self._suspect = True
+        if isinstance(error, DAMAGE_ERRORS):
+            return self._quarantine(reason)
+        self._disconnect()
+        return Unavailable(reason, outcome_unknown=True)
+
+    def _quarantine(self, reason: str) -> Unavailable:
+        try:
+            aside = quarantine(self._path, self._opened_inode)
+        except OSError as error:
+            return Unavailable(f"{reason}; it cannot be moved aside: {error.strerror}", outcome_unknown=True)
+        finally:
+            self._disconnect()
+        where = f"moved aside as {aside.name}" if aside else "replaced by another worker"
+        return Unavailable(
+            f"{reason}; the damaged database was {where} and is begun anew", outcome_unknown=True, recreated=True
+        )

@@ -1,0 +1,191 @@
+"""The tables of a sensor database, and what is written into them as text.
+
+`sensor_readings` has the 27 columns that other people's readers know, in their order, and then our own. Its rows
+are never updated but for `synced`, which belongs to whoever collects them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+from worker.schedule import Schedule, format_time
+from worker.spec import AnomalySpec, Channel, Identity, Injection, Settings, WorkingHours
+from worker.storage.sinks import Epoch
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS sensor_readings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    timestamp TEXT NOT NULL,
+    sensor_id TEXT NOT NULL,
+    temperature REAL,
+    humidity REAL,
+    pressure REAL,
+    vibration REAL,
+    voltage REAL,
+    status_code INTEGER,
+    anomaly_flag INTEGER,
+    anomaly_type TEXT,
+    synced INTEGER DEFAULT 0,
+    firmware_version TEXT,
+    model TEXT,
+    manufacturer TEXT,
+    serial_number TEXT,
+    manufacture_date TEXT,
+    location TEXT,
+    latitude REAL,
+    longitude REAL,
+    original_timezone TEXT,
+    deployment_type TEXT,
+    installation_date TEXT,
+    height_meters REAL,
+    orientation_degrees REAL,
+    instance_id TEXT,
+    sensor_type TEXT,
+    seq INTEGER NOT NULL
+);
+-- Ground truth. `channel` is the names joined by commas, NULL for missing_data; last_seq and end_time are inclusive.
+CREATE TABLE IF NOT EXISTS anomaly_episodes (
+    sensor_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    channel TEXT,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    start_time TEXT NOT NULL,
+    end_time TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    PRIMARY KEY (sensor_id, first_seq)
+) WITHOUT ROWID;
+-- Everything that is needed to compute the readings from first_seq on again.
+CREATE TABLE IF NOT EXISTS epochs (
+    sensor_id TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    start_time TEXT NOT NULL,
+    start_us INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    seed TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    PRIMARY KEY (sensor_id, first_seq)
+) WITHOUT ROWID;
+-- next_seq: scheduled readings settled so far. incarnation: the only worker that may write.
+CREATE TABLE IF NOT EXISTS checkpoints (
+    sensor_id TEXT PRIMARY KEY,
+    next_seq INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL
+) WITHOUT ROWID;
+-- role: live, rotated, backup, quarantined. generation: with sensor_id and seq, a reading's key in the world.
+CREATE TABLE IF NOT EXISTS database_info (
+    role TEXT NOT NULL,
+    generation TEXT NOT NULL,
+    schema_version INTEGER NOT NULL
+);
+"""
+
+CHANNEL_COLUMNS = ("temperature", "humidity", "pressure", "vibration", "voltage")
+
+# The columns that stay the same for a sensor, and the field of its Identity that each holds.
+IDENTITY_COLUMNS = {
+    "sensor_id": "sensor_id",
+    "firmware_version": "firmware_version",
+    "model": "model",
+    "manufacturer": "manufacturer",
+    "serial_number": "serial_number",
+    "manufacture_date": "manufacture_date",
+    "location": "location",
+    "latitude": "latitude",
+    "longitude": "longitude",
+    "original_timezone": "timezone",
+    "deployment_type": "deployment_type",
+    "installation_date": "installation_date",
+    "height_meters": "height_meters",
+    "orientation_degrees": "orientation_degrees",
+    "instance_id": "instance_id",
+    "sensor_type": "sensor_type",
+}
+
+# The columns that are new in every row, in the order in which rows are bound.
+READING_COLUMNS = ("timestamp", *CHANNEL_COLUMNS, "status_code", "anomaly_flag", "anomaly_type", "seq")
+
+
+def insert_readings_sql(rows: int) -> str:
+    """An INSERT of that many readings of one sensor.
+
+    The identity is bound once as ?1 .. ?16, each row's own columns after it: binding the identity again for every
+    row would be most of the work.
+    """
+    constant = len(IDENTITY_COLUMNS)
+    same = ",".join(f"?{number + 1}" for number in range(constant))
+    width = len(READING_COLUMNS)
+    values = (
+        "(" + ",".join(f"?{constant + row * width + number + 1}" for number in range(width)) + f",{same})"
+        for row in range(rows)
+    )
+    return f"INSERT INTO sensor_readings ({','.join((*READING_COLUMNS, *IDENTITY_COLUMNS))}) VALUES {','.join(values)}"
+
+
+def identity_values(identity: Identity) -> tuple[Any, ...]:
+    return tuple(getattr(identity, field) for field in IDENTITY_COLUMNS.values())
+
+
+def epoch_values(epoch: Epoch) -> tuple[Any, ...]:
+    """An epoch as a row of `epochs`, in the order of its columns."""
+    schedule = epoch.schedule
+    return (
+        epoch.identity.sensor_id,
+        schedule.first_seq,
+        format_time(schedule.start_us),
+        schedule.start_us,
+        epoch.reason,
+        epoch.run,
+        str(epoch.seed),
+        json.dumps(asdict(epoch.identity), separators=(",", ":"), ensure_ascii=False),
+        settings_text(epoch.settings),
+    )
+
+
+@lru_cache(maxsize=64)
+def settings_text(settings: Settings) -> str:
+    """Settings as JSON. Kept, because the sensors of a pack share theirs and each has an epoch to write."""
+    return json.dumps(settings_to_json(settings), separators=(",", ":"), ensure_ascii=False)
+
+
+def epoch_from_row(
+    first_seq: int, start_us: int, reason: str, run: int, seed: str, identity: str, settings: str
+) -> Epoch:
+    """The epoch that was written as such a row."""
+    who = Identity(**json.loads(identity))
+    how = settings_from_json(json.loads(settings))
+    return Epoch(int(seed), run, reason, who, how, Schedule(first_seq, start_us, how.exact_rate))
+
+
+def settings_to_json(settings: Settings) -> dict[str, Any]:
+    """Settings as `settings_from_json` reads them. Most have no injection, and say nothing of it."""
+    stored = asdict(settings)
+    if settings.injection is None:
+        del stored["injection"]
+    return stored
+
+
+def settings_from_json(stored: dict[str, Any]) -> Settings:
+    anomalies = tuple(anomaly_from_json(spec) for spec in stored["anomalies"])
+    channels = tuple(Channel(**channel) for channel in stored["channels"])
+    hours = WorkingHours(**stored.get("working_hours", {}))  # epochs of older versions have none
+    told = stored.get("injection")
+    injection = Injection(**{**told, "anomaly": anomaly_from_json(told["anomaly"])}) if told is not None else None
+    return Settings(stored["rate"], channels, anomalies, stored["mode"], hours, injection)
+
+
+def anomaly_from_json(stored: dict[str, Any]) -> AnomalySpec:
+    return AnomalySpec(
+        **{
+            **stored,
+            "parameters": tuple((name, value) for name, value in stored["parameters"]),
+            "channel_odds": tuple((name, value) for name, value in stored["channel_odds"]),
+        }
+    )

@@ -1,0 +1,114 @@
+"""The ledger of one database: sensors are claimed in it and portions written, inside a transaction of the caller's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import chain, repeat
+from typing import Any
+
+import apsw
+
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.readings.generator import MISSING_DATA_INDEX, Block, Episode
+from worker.schedule import Schedule, format_time, format_times
+from worker.spec import Identity, Settings
+from worker.storage.schema import CHANNEL_COLUMNS, epoch_from_row, epoch_values, identity_values, insert_readings_sql
+from worker.storage.sinks import Fenced, Portion, Position
+
+ROWS_PER_STATEMENT = 50
+INSERT_READINGS = {rows: insert_readings_sql(rows) for rows in (1, ROWS_PER_STATEMENT)}
+
+UPSERT_EPISODE = "INSERT OR REPLACE INTO anomaly_episodes VALUES (?,?,?,?,?,?,?,?)"
+TRUNCATE_EPISODE = """
+UPDATE anomaly_episodes SET last_seq = ?2 - 1, end_time = ?3
+WHERE sensor_id = ?1 AND first_seq < ?2 AND last_seq >= ?2
+"""
+SELECT_EPOCH = """
+SELECT first_seq, start_us, reason, run, seed, identity, settings FROM epochs
+WHERE sensor_id = ? AND first_seq <= ? ORDER BY first_seq DESC LIMIT 1
+"""
+UPDATE_CHECKPOINT = "UPDATE checkpoints SET next_seq = ? WHERE sensor_id = ? AND incarnation = ? AND next_seq = ?"
+
+
+def claim_sensor(connection: apsw.Connection, sensor_id: str, incarnation: int) -> Position:
+    """Take a sensor over for `incarnation`, inside a transaction. Raises Fenced if a newer one has it."""
+    row = connection.execute(
+        "SELECT next_seq, incarnation FROM checkpoints WHERE sensor_id = ?", (sensor_id,)
+    ).fetchone()
+    if row is None:
+        connection.execute("INSERT INTO checkpoints VALUES (?, 0, ?)", (sensor_id, incarnation))
+        return Position(0, None)
+    next_seq, holder = row
+    if holder > incarnation:
+        raise Fenced(f"{sensor_id} belongs to incarnation {holder}, this is {incarnation}")
+    connection.execute("UPDATE checkpoints SET incarnation = ? WHERE sensor_id = ?", (incarnation, sensor_id))
+    try:
+        epoch = connection.execute(SELECT_EPOCH, (sensor_id, next_seq)).fetchone()
+        return Position(next_seq, epoch_from_row(*epoch) if epoch else None)
+    except (ValueError, TypeError, KeyError) as error:
+        raise apsw.CorruptError(f"the record of {sensor_id}'s epochs is damaged") from error
+
+
+def write_portion(connection: apsw.Connection, portion: Portion, incarnation: int) -> None:
+    """One portion, inside a transaction. Raises Fenced if the checkpoint is not where this incarnation left it."""
+    sensor_id = portion.identity.sensor_id
+    if portion.epoch:
+        if portion.previous:
+            truncate_episode(connection, sensor_id, portion.next_seq, portion.previous)
+        connection.execute("INSERT OR REPLACE INTO epochs VALUES (?,?,?,?,?,?,?,?,?)", epoch_values(portion.epoch))
+    episodes = (*portion.running, *(portion.block.episodes if portion.block else ()))
+    if episodes:
+        rows = [episode_values(sensor_id, episode, portion.schedule) for episode in episodes]
+        connection.executemany(UPSERT_EPISODE, rows)
+    if portion.block:
+        write_block(connection, portion.identity, portion.settings, portion.block)
+    if portion.truncate:
+        truncate_episode(connection, sensor_id, portion.end, portion.schedule)
+    connection.execute(UPDATE_CHECKPOINT, (portion.end, sensor_id, incarnation, portion.next_seq))
+    if connection.changes() != 1:
+        raise Fenced(f"the checkpoint of {sensor_id} was moved by another worker")
+
+
+def write_block(connection: apsw.Connection, identity: Identity, settings: Settings, block: Block) -> None:
+    constant = identity_values(identity)
+    rows = list(reading_rows(settings, block))
+    whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
+    for begin in range(0, whole, ROWS_PER_STATEMENT):
+        some = chain.from_iterable(rows[begin : begin + ROWS_PER_STATEMENT])
+        connection.execute(INSERT_READINGS[ROWS_PER_STATEMENT], (*constant, *some))
+    for row in rows[whole:]:
+        connection.execute(INSERT_READINGS[1], constant + row)
+
+
+def reading_rows(settings: Settings, block: Block) -> Iterable[tuple[Any, ...]]:
+    """The rows of a block in the order of READING_COLUMNS; missing readings have none."""
+    kinds = block.kinds.tolist()
+    columns: dict[str, Iterable[Any]] = dict.fromkeys(CHANNEL_COLUMNS, repeat(None))
+    for channel, values in zip(settings.channels, block.values.tolist(), strict=True):
+        columns[channel.name] = values
+    flags = [0 if kind < 0 else 1 for kind in kinds]
+    types = [None if kind < 0 else ANOMALY_TYPES[kind] for kind in kinds]
+    seqs = range(block.first, block.end)
+    rows = zip(format_times(block.times), *(columns[name] for name in CHANNEL_COLUMNS), flags, flags, types, seqs)  # noqa: B905
+    if MISSING_DATA_INDEX in kinds:
+        return [row for row, kind in zip(rows, kinds, strict=True) if kind != MISSING_DATA_INDEX]
+    return rows
+
+
+def episode_values(sensor_id: str, episode: Episode, schedule: Schedule) -> tuple[Any, ...]:
+    return (
+        sensor_id,
+        episode.kind,
+        ",".join(episode.channels) or None,
+        episode.first_seq,
+        episode.last_seq,
+        format_time(schedule.time(episode.first_seq)),
+        format_time(schedule.time(episode.last_seq)),
+        json.dumps(episode.parameters, separators=(",", ":")),
+    )
+
+
+def truncate_episode(connection: apsw.Connection, sensor_id: str, next_seq: int, schedule: Schedule) -> None:
+    """Shorten the record of the episode that runs at `next_seq`, if any, to the reading before."""
+    connection.execute(TRUNCATE_EPISODE, (sensor_id, next_seq, format_time(schedule.time(next_seq - 1))))

@@ -1,0 +1,1 @@
+"""Processes as the supervisor holds them: forking, watching, restarting, ending."""

@@ -1,0 +1,96 @@
+"""Processes that run beside the workers, such as the HTTP server: restarted for ever, released at the end."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.supervision.child import Child, ProcessMain, describe_exit_code, fork_child
+from worker.supervision.restart_policy import SPAWN_RETRY_SECONDS, RestartPolicy, backoff
+from worker.supervision.watchdog import WATCHDOG_INTERVAL_SECONDS
+
+RELEASE_TIMEOUT_SECONDS = 3.0
+"""Seconds that a released service has before it is killed."""
+
+KILL_TIMEOUT_SECONDS = 2.0
+"""Seconds that one that was killed is waited for: the kernel may have a reason to keep it (a stuck disk)."""
+
+
+@dataclass(slots=True)
+class Service:
+    """One of them. `keep` are open descriptors that it needs; `due` is when it may start; `stopped` is how many looks there
+    were since it stopped."""
+
+    name: str
+    body: ProcessMain
+    keep: tuple[int, ...]
+    child: Child | None = None
+    due: float = 0.0
+    deaths: tuple[float, ...] = ()
+    stopped: int = 0
+
+
+class Services:
+    """All of them, driven by the supervisor's loop. `record_event` tells the operator what happened to which."""
+
+    def __init__(self, policy: RestartPolicy, record_event: Callable[[str, str], None]) -> None:
+        self._policy, self._record_event = policy, record_event
+        self._services: list[Service] = []
+
+    def add(self, name: str, body: ProcessMain, keep: tuple[int, ...]) -> None:
+        self._services.append(Service(name, body, keep))
+
+    def start_due(self, now: float) -> None:
+        for service in self._services:
+            if service.child is None and service.due <= now:
+                try:
+                    service.child = fork_child(service.name, service.body, service.keep)
+                except OSError as error:
+                    service.due = now + SPAWN_RETRY_SECONDS
+                    self._record_event(service.name, f"cannot be started: {error.strerror}")
+
+    def reap(self, now: float) -> None:
+        for service in self._services:
+            code = service.child.exit_code() if service.child is not None else None
+            if service.child is None or not service.child.stopped:
+                service.stopped = 0
+            if service.child is not None and code is not None:
+                service.child.close_lifeline()
+                service.child = None
+                service.deaths = (*service.deaths, now)[-self._policy.budget - 1 :]
+                delay = backoff(service.deaths, now, self._policy, random.random())
+                service.due = now + (self._policy.backoff_max if delay is None else delay)
+                self._record_event(
+                    service.name, f"died by {describe_exit_code(code)}, restart in {service.due - now:.1f} s"
+                )
+
+    def check(self) -> None:
+        """Once a second: kill one that stays stopped."""
+        for service in self._services:
+            if service.child is None or not service.child.stopped:
+                continue
+            service.stopped += 1
+            if service.stopped * WATCHDOG_INTERVAL_SECONDS > self._policy.hang_seconds:
+                self._record_event(service.name, f"stopped for {self._policy.hang_seconds:.0f} s, killing it")
+                service.child.signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of all and wait until they are gone."""
+        children = [service.child for service in self._services if service.child is not None]
+        for child in children:
+            child.close_lifeline()
+        wait_for_exit(children, RELEASE_TIMEOUT_SECONDS)
+        for child in children:
+            if child.exit_code() is None:
+                child.signal(signal.SIGKILL)
+        wait_for_exit(children, KILL_TIMEOUT_SECONDS)
+
+
+def wait_for_exit(children: list[Child], seconds: float) -> None:
+    """Until all have ended, or so long."""
+    end = time.monotonic() + seconds
+    while any(child.exit_code() is None for child in children) and time.monotonic() < end:
+        time.sleep(0.02)
