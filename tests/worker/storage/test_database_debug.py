@@ -13,7 +13,10 @@ import pytest
 from tests.worker.stores import SensorWriter
 from worker.storage.database_debug import debug_lines
 
+pytestmark = pytest.mark.claim("001.environment-variables.4", "002.introduction-features.9")
 
+
+@pytest.mark.claim("000.error-handling.6", "001.troubleshooting.1", "001.troubleshooting.11")
 def test_the_block_is_logged_when_a_database_is_opened(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """At the level DEBUG, in the words that the documents tell people to look for."""
     with caplog.at_level(logging.DEBUG):
