@@ -44,6 +44,7 @@ BLOCKS = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.claim(
     "000.configuration-file.1",

@@ -61,6 +61,7 @@ def test_the_identity_of_the_older_document() -> None:
     assert ("SENSOR_001", "Factory A - Line 1") == (found.sensor_id, found.identity.location)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_an_identity_runs(name: str, ran: Path) -> None:
     """As a sensor of a fleet, with each reading that was due, and who it is in each of its rows."""

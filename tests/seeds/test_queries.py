@@ -13,7 +13,7 @@ import pytest
 from fleet.verify.verification import verify
 from tests.seeds.demo import DATA
 
-pytestmark = pytest.mark.claim("001.analyzing-data.1")
+pytestmark = [pytest.mark.process, pytest.mark.claim("001.analyzing-data.1")]
 
 Row = tuple[Any, ...]
 
