@@ -24,7 +24,6 @@ from worker.readings.anomalies import (
     build_anomaly,
     eligible_channels,
 )
-from worker.readings.daily import daily_pattern
 from worker.readings.episodes import (
     MAX_EPISODE_READINGS,
     EpisodeLayout,
@@ -34,8 +33,7 @@ from worker.readings.episodes import (
     ShareLayout,
 )
 from worker.readings.random_streams import FloatArray, RandomStreams, StreamPurpose
-from worker.readings.seasons import yearly_pattern
-from worker.readings.working_hours import working_hours_level
+from worker.readings.seasonality import daily_pattern, working_hours_level, yearly_pattern
 from worker.schedule import IntArray, Schedule
 from worker.spec import AnomalySpec, Identity, Injection, Settings
 
