@@ -70,9 +70,9 @@ class ScriptedFleet:
         self.supervisor.every(0.5, give_up)
 
     @property
-    def template(self) -> psutil.Process:
-        (template,) = psutil.Process().children()
-        return template
+    def forkserver(self) -> psutil.Process:
+        (forkserver,) = psutil.Process().children()
+        return forkserver
 
     def state(self, row: int) -> str:
         return STATES[self.scoreboard.rows[row]["state"]]

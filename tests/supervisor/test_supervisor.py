@@ -40,7 +40,7 @@ def test_a_death_is_followed_by_a_restart(fleet: ScriptedFleet) -> None:
 
     assert (1, 0) == tuple(fleet.scoreboard.rows["restarts"][:2])
     assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in (0, 1))
-    assert any(told.startswith("S_0: died by SIGKILL, restart in") for told in fleet.events)
+    assert any(told.startswith("S_0: killed by SIGKILL, restart in") for told in fleet.events)
 
 
 def test_the_budget_can_be_used_up(fleet: ScriptedFleet) -> None:
@@ -52,7 +52,7 @@ def test_the_budget_can_be_used_up(fleet: ScriptedFleet) -> None:
 
     assert (["S_0"], False) == (outcome.failed, outcome.clean)
     assert ("failed", "done") == (fleet.state(0), fleet.state(1))
-    assert b"died 4 times, last by SIGKILL" == fleet.scoreboard.rows[0]["reason"]
+    assert b"died 4 times, last: killed by SIGKILL" == fleet.scoreboard.rows[0]["reason"]
 
 
 def test_a_failed_worker_can_be_given_another_chance(fleet: ScriptedFleet) -> None:
@@ -95,7 +95,7 @@ def test_draining_while_one_waits_for_its_restart_is_not_clean(tmp_path: Path) -
 
     assert (["S_0"], False) == (outcome.pending, outcome.clean)
     assert ["stopped", "stopped"] == [fleet.state(0), fleet.state(1)]
-    assert "S_0: was waiting for its restart: what is due is left to the next run" in fleet.events
+    assert "S_0: not restarted: due readings are left to the next run" in fleet.events
 
 
 def test_draining_twice_kills(fleet: ScriptedFleet) -> None:
@@ -147,19 +147,19 @@ def test_restart_and_remove(fleet: ScriptedFleet) -> None:
         fleet.supervisor.restart("S_1")
 
 
-def test_a_template_that_dies_is_replaced(fleet: ScriptedFleet) -> None:
+def test_a_fork_server_that_dies_is_replaced(fleet: ScriptedFleet) -> None:
     """Its workers live on, and the next restart comes from another one. All end as they should, by order or because
     their run is over, though nobody sees the exit codes of those that the first one had forked."""
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1), fleet.spec(2, 2.0)])
     pids: list[int] = []
 
-    def kill_template() -> None:
+    def kill_forkserver() -> None:
         pids.append(fleet.pid(1))
-        fleet.template.kill()
+        fleet.forkserver.kill()
 
     fleet.run_steps(
-        (fleet.healthy(0, 1), kill_template),
-        (lambda: any("template" in told for told in fleet.events), fleet.kill(0)),
+        (fleet.healthy(0, 1), kill_forkserver),
+        (lambda: any("forkserver" in told for told in fleet.events), fleet.kill(0)),
         (lambda: fleet.scoreboard.rows[0]["restarts"] == 1 and fleet.healthy(0)(), lambda: pids.append(fleet.pid(1))),
         (lambda: fleet.supervisor.slots["S_2"].phase == "ended", fleet.supervisor.drain),
     )
@@ -172,14 +172,14 @@ def test_a_template_that_dies_is_replaced(fleet: ScriptedFleet) -> None:
     assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in range(3))
 
 
-def test_a_template_that_dies_before_it_is_ready(fleet: ScriptedFleet) -> None:
+def test_a_fork_server_that_dies_before_it_is_ready(fleet: ScriptedFleet) -> None:
     """Had been asked for workers that nobody will ever see. That is no death of theirs."""
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
-    fleet.run_steps((lambda: True, fleet.template.kill), (fleet.healthy(0, 1), fleet.supervisor.drain))
+    fleet.run_steps((lambda: True, fleet.forkserver.kill), (fleet.healthy(0, 1), fleet.supervisor.drain))
 
     assert fleet.supervisor.run().clean
 
-    assert "S_0: no process can be started: the template died" in fleet.events
+    assert "S_0: no process can be started: the fork server died" in fleet.events
     assert [(0, 0)] * 2 == [(row["restarts"], row["errors"]) for row in fleet.scoreboard.rows[:2]]
     assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in (0, 1))
 
@@ -190,7 +190,7 @@ raise OSError(24, "Too many open files", __file__)
 
 
 @pytest.mark.parametrize("lack", ["board", "descriptors"])
-def test_templates_that_never_get_ready_are_a_bug(
+def test_fork_servers_that_never_get_ready_are_a_bug(
     lack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Three of them, one after the other; each says why in one line, and nobody is left behind."""
@@ -200,22 +200,22 @@ def test_templates_that_never_get_ready_are_a_bug(
     fleet = ScriptedFleet(tmp_path, mapped="nowhere" if lack == "board" else "board")
     fleet.supervisor.add([fleet.spec(0)])
 
-    with pytest.raises(RuntimeError, match="the template died 3 times before it was ready"):
+    with pytest.raises(RuntimeError, match="the fork server died 3 times before it was ready"):
         fleet.supervisor.run()
 
     assert [] == psutil.Process().children()
     lines = capfd.readouterr().err.splitlines()
     assert 3 == len(lines)
-    assert all(line.startswith("template: ") and "Errno" in line for line in lines), lines
+    assert all(line.startswith("forkserver: ") and "Errno" in line for line in lines), lines
 
 
-def test_waiting_for_the_template_costs_nothing(fleet: ScriptedFleet) -> None:
+def test_waiting_for_the_fork_server_costs_nothing(fleet: ScriptedFleet) -> None:
     """While it stands still with one worker to start, and others would be due, the supervisor sleeps."""
     fleet.supervisor.add([fleet.spec(0)])
     spent: list[float] = []
 
     def stop() -> None:
-        fleet.template.suspend()
+        fleet.forkserver.suspend()
         fleet.supervisor.add([fleet.spec(1)])
 
     def more() -> None:
@@ -225,7 +225,7 @@ def test_waiting_for_the_template_costs_nothing(fleet: ScriptedFleet) -> None:
 
     def resume() -> None:
         spent.append(fleet.clock_reads)
-        fleet.template.resume()
+        fleet.forkserver.resume()
 
     fleet.run_steps(
         (fleet.healthy(0), stop),

@@ -55,8 +55,7 @@ def lived(subject: Sensor, until_us: int, most: int = 10_000) -> list[Portion]:
 
 
 def live(told: SensorSpec, most: int = 10_000, seconds: int = 200) -> list[Portion]:
-    subject = Sensor(told, run())
-    subject.resume(NEW)
+    subject = Sensor(told, run(), NEW)
     return lived(subject, NEW_YEAR + seconds * SECOND_US, most)
 
 
@@ -104,8 +103,7 @@ def test_bits_do_not_depend_on_portions_or_on_crashes() -> None:
     whole = live(told)
     half = live(told, seconds=115)
     last = epochs(half)[-1]
-    heir = Sensor(told, run())
-    heir.resume(Position(half[-1].end, last))
+    heir = Sensor(told, run(), Position(half[-1].end, last))
 
     assert everything(whole) == everything(live(told, most=1))
     assert everything(whole) == everything([*half, *lived(heir, NEW_YEAR + 200 * SECOND_US)])
@@ -114,8 +112,7 @@ def test_bits_do_not_depend_on_portions_or_on_crashes() -> None:
 def test_an_order_that_comes_late_begins_in_the_middle() -> None:
     """With the same draws: from then on all readings are as if it had come in time."""
     told = spec(injection("trend"))
-    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run())
-    subject.resume(NEW)
+    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run(), NEW)
     before = lived(subject, NEW_YEAR + 110 * SECOND_US)
     subject.change(told)
     after = lived(subject, NEW_YEAR + 128 * SECOND_US)
@@ -129,8 +126,7 @@ def test_an_order_that_comes_late_begins_in_the_middle() -> None:
 def test_one_that_is_taken_back_ends_there() -> None:
     """What was written of it stays as it was, and the record of its episode is cut."""
     order = injection("noise")
-    subject = Sensor(spec(order), run())
-    subject.resume(NEW)
+    subject = Sensor(spec(order), run(), NEW)
     lived(subject, NEW_YEAR + 110 * SECOND_US)
     cut = NEW_YEAR + 112 * SECOND_US
     subject.change(SensorSpec(IDENTITY, SETTINGS, 0, (Stage(FROM, under(order)), Stage(cut, SETTINGS))))
@@ -201,8 +197,7 @@ def test_an_order_carries_it(tmp_path: Path) -> None:
 
 def test_what_changes_nothing_now_costs_nothing() -> None:
     """Stages and pauses that are over, or are to come, leave the epoch as it is, compiled."""
-    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run())
-    subject.resume(NEW)
+    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run(), NEW)
     lived(subject, NEW_YEAR + 90 * SECOND_US)
     generator = subject.generator
     subject.change(spec(injection("noise")))

@@ -25,15 +25,15 @@ EPOCHS = "SELECT reason, first_seq, settings FROM epochs ORDER BY first_seq"
 
 
 class Workshop:
-    """A template that knows one worker of a sensor at 100 readings/s."""
+    """A forkserver that knows one worker of a sensor at 100 readings/s."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "CHI_123456.db"
         self.scoreboard = Scoreboard.create(folder / "board", 1)
-        self.template = ForkServer(folder / "board", None)
+        self.forkserver = ForkServer(folder / "board", None)
         self.spec = live_worker(self.path, SETTINGS)
-        self.template.register([self.spec])
-        (child,) = self.template.spawn([("CHI_123456", 1)])
+        self.forkserver.register([self.spec])
+        (child,) = self.forkserver.spawn([("CHI_123456", 1)])
         assert isinstance(child, Child)
         self.child = child
 
@@ -43,7 +43,7 @@ class Workshop:
         wait_for(lambda: self.seq > 0, "the first commit")
 
     def _born(self) -> bool:
-        self.template.receive()
+        self.forkserver.receive()
         return self.child.pid is not None
 
     @property
@@ -59,11 +59,11 @@ class Workshop:
             return [(reason, first, text) for reason, first, text in reader.execute(EPOCHS)]
 
     def drained(self) -> int:
-        self.child.send_message(order="drain", seconds=5.0)
+        self.child.send_message(messages.drain_message(5.0))
         codes: list[int | None] = []
 
         def over() -> bool:
-            self.template.receive()
+            self.forkserver.receive()
             codes.append(self.child.exit_code())
             return codes[-1] is not None
 
@@ -73,7 +73,7 @@ class Workshop:
     def close(self) -> None:
         self.child.signal(signal.SIGKILL)
         self.child.close_lifeline()
-        self.template.close()
+        self.forkserver.close()
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> No
     """By the same process, in the database with the readings, none of them lost."""
     workshop.working()
     before = workshop.seq
-    workshop.child.send_message(**messages.change_message(workshop.told()))
+    workshop.child.send_message(messages.change_message(workshop.told()))
     wait_for(lambda: len(workshop.epochs()) == 2, "the epoch")
 
     reason, first, text = workshop.epochs()[1]
@@ -99,7 +99,7 @@ def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> No
 def test_a_worker_that_is_about_to_begin_takes_its_orders(workshop: Workshop) -> None:
     """They wait in its inbox, though nobody knows yet which process it will be."""
     assert workshop.child.pid is None
-    workshop.child.send_message(**messages.change_message(workshop.told()))
+    workshop.child.send_message(messages.change_message(workshop.told()))
     workshop.working()
 
     wait_for(lambda: '"share":0.8' in workshop.epochs()[-1][2], "the epoch")
@@ -111,8 +111,8 @@ def test_a_stopped_worker_takes_all_orders_when_it_wakes(workshop: Workshop) -> 
     workshop.working()
     workshop.child.signal(signal.SIGSTOP)
     many = workshop.told(*(Stage(2**60 + number, WORSE) for number in range(100_000)))
-    workshop.child.send_message(**messages.change_message(many))
-    workshop.child.send_message(**messages.change_message(workshop.told()))
+    workshop.child.send_message(messages.change_message(many))
+    workshop.child.send_message(messages.change_message(workshop.told()))
     workshop.child.signal(signal.SIGCONT)
 
     def taken() -> bool:

@@ -12,7 +12,7 @@ from tests.worker.samples import IDENTITY, NEW_YEAR, SECOND_US, live_worker, run
 from worker.metrics import MetricsWriter, record_state
 from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US, STATE_INDEX, Scoreboard
 from worker.spec import SensorSpec, WorkerSpec
-from worker.storage.sinks import Portion, Position
+from worker.storage.sinks import Portion
 
 
 @pytest.fixture
@@ -30,7 +30,6 @@ def spec(tmp_path: Path) -> WorkerSpec:
 
 def portions(first: int, count: int) -> list[Portion]:
     subject = sensor(settings(), run(start_us=NEW_YEAR + first * SECOND_US))
-    subject.resume(Position(0, None))
     return subject.portions(NEW_YEAR + (first + count) * SECOND_US - 1, 10, final=False)
 
 

@@ -1,4 +1,4 @@
-"""One real worker process, forked by a real template: its orders, its lifeline, a store that does not take data."""
+"""One real worker process, forked by a real forkserver: its orders, its lifeline, a store that does not take data."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.worker.samples import ANOMALIES, live_worker, settings, wait_for
 from tests.worker.stores import expected_seqs, stored_seqs
+from worker import messages
 from worker.clock import elapsed_ns
 from worker.log import LogSpec
 from worker.process import EXIT_COMMITTED, EXIT_FENCED, EXIT_PENDING
@@ -25,27 +26,27 @@ SETTINGS = settings(*ANOMALIES, rate="100")
 
 
 class Stage:
-    """A scoreboard and a template, and one sensor at 100 readings/s whose workers are started by hand."""
+    """A scoreboard and a forkserver, and one sensor at 100 readings/s whose workers are started by hand."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "CHI_123456.db"
         self.scoreboard = Scoreboard.create(folder / "board", 1)
-        self.template = ForkServer(folder / "board", LogSpec(folder / "log"))
+        self.forkserver = ForkServer(folder / "board", LogSpec(folder / "log"))
         self.running: list[Child] = []
 
     def register(self, seconds: float | None = None, **store: Any) -> None:
         spec = live_worker(self.path, SETTINGS, seconds=seconds)
         spec = replace(spec, store=replace(spec.store, **store))
         self.origin_ns = spec.run.origin_ns
-        self.template.register([spec])
+        self.forkserver.register([spec])
 
     def spawn(self, incarnation: int = 1) -> Child:
-        (child,) = self.template.spawn([("CHI_123456", incarnation)])
+        (child,) = self.forkserver.spawn([("CHI_123456", incarnation)])
         assert isinstance(child, Child)
         self.running.append(child)
 
         def born() -> bool:
-            self.template.receive()
+            self.forkserver.receive()
             return child.pid is not None
 
         wait_for(born, "its process")
@@ -71,7 +72,7 @@ class Stage:
         codes: list[int] = []
 
         def over() -> bool:
-            self.template.receive()
+            self.forkserver.receive()
             code = child.exit_code()
             codes.extend([] if code is None else [code])
             return bool(codes)
@@ -92,7 +93,7 @@ class Stage:
         for child in self.running:
             child.close_lifeline()
             child.signal(signal.SIGKILL)
-        self.template.close()
+        self.forkserver.close()
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_a_drain_commits_what_is_due(stage: Stage) -> None:
     """Everything due at the order is written, then it ends with 0."""
     child = stage.working()
     due = (elapsed_ns() - stage.origin_ns) * 100 // 1_000_000_000
-    child.send_message(order="drain", seconds=5.0)
+    child.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(child)
     assert "stopped" == stage.state
@@ -155,7 +156,7 @@ def test_a_locked_database_makes_it_unready_and_costs_nothing(stage: Stage) -> N
         before = int(stage.row["next_seq"])
         other.execute("ROLLBACK")
     wait_for(lambda: "healthy" == stage.state and stage.row["next_seq"] > before, "healthy again")
-    child.send_message(order="drain", seconds=5.0)
+    child.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(child)
     assert stage.whole() > before
@@ -168,7 +169,7 @@ def test_a_drain_on_a_locked_database_ends_at_its_deadline(stage: Stage) -> None
     with closing(apsw.Connection(str(stage.path))) as other:
         other.set_busy_timeout(5_000)
         other.execute("BEGIN IMMEDIATE")
-        child.send_message(order="drain", seconds=0.5)
+        child.send_message(messages.drain_message(0.5))
         assert EXIT_PENDING == stage.ended(child, seconds=4.0)
         other.execute("ROLLBACK")
     assert "unready" == stage.state
@@ -176,7 +177,7 @@ def test_a_drain_on_a_locked_database_ends_at_its_deadline(stage: Stage) -> None
     settled = stage.whole()
     again = stage.spawn(2)
     wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
-    again.send_message(order="drain", seconds=5.0)
+    again.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(again)
     stage.whole()
@@ -196,7 +197,7 @@ def test_so_many_failures_in_a_row_are_the_end(stage: Stage) -> None:
     settled = stage.whole()
     again = stage.spawn(2)
     wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
-    again.send_message(order="drain", seconds=5.0)
+    again.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(again)
     stage.whole()
@@ -208,7 +209,7 @@ def test_a_newer_incarnation_fences_the_older(stage: Stage) -> None:
     newer = stage.spawn(2)
 
     assert EXIT_FENCED == stage.ended(older)
-    newer.send_message(order="drain", seconds=5.0)
+    newer.send_message(messages.drain_message(5.0))
     assert EXIT_COMMITTED == stage.ended(newer)
     stage.whole()
 
@@ -221,7 +222,7 @@ def test_a_killed_worker_is_continued_where_it_was(stage: Stage) -> None:
     settled = stage.whole()
     again = stage.spawn(2)
     wait_for(lambda: stage.row["next_seq"] > settled, "the next worker")
-    again.send_message(order="drain", seconds=5.0)
+    again.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(again)
     assert stage.whole() > settled

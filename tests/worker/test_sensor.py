@@ -34,16 +34,13 @@ SETTINGS = settings(*ANOMALIES)
 def begun(told: Settings, during: RunSpec, until_us: int) -> tuple[Sensor, Epoch]:
     """A new sensor that has settled what was due, and its epoch."""
     subject = sensor(told, during)
-    subject.resume(Position(0, None))
     first = commit_due(subject, until_us)[0]
     assert first.epoch is not None
     return subject, first.epoch
 
 
 def resumed(told: Settings, during: RunSpec, position: Position) -> Sensor:
-    subject = sensor(told, during)
-    subject.resume(position)
-    return subject
+    return sensor(told, during, position=position)
 
 
 def long_episode(start_us: int) -> tuple[int, int]:
@@ -151,8 +148,7 @@ def test_changed_settings_begin_an_epoch(resume: str) -> None:
 def test_a_changed_identity_begins_an_epoch() -> None:
     """The rows say who wrote them, so the epoch must."""
     _, epoch = begun(SETTINGS, run(), NEW_YEAR + 99 * SECOND_US)
-    moved = sensor(SETTINGS, run(), replace(IDENTITY, location="Berlin"))
-    moved.resume(Position(100, epoch))
+    moved = sensor(SETTINGS, run(), replace(IDENTITY, location="Berlin"), Position(100, epoch))
     (portion,) = commit_due(moved, NEW_YEAR + 100 * SECOND_US)
 
     assert portion.epoch is not None

@@ -44,9 +44,7 @@ FIRST, NEXT = 301, 600
 
 
 def placed(spec: SensorSpec, during: RunSpec, position: Position = NEW) -> Sensor:
-    subject = Sensor(spec, during)
-    subject.resume(position)
-    return subject
+    return Sensor(spec, during, position)
 
 
 def lived(subject: Sensor, until_us: int, most: int = 10_000) -> list[Portion]:
@@ -157,7 +155,6 @@ def test_a_drain_right_before_a_stage_cuts_what_runs() -> None:
 def changed(told: Settings) -> Sensor:
     """A sensor that has settled ten seconds and was then told other settings."""
     subject = sensor(SETTINGS, run())
-    subject.resume(Position(0, None))
     lived(subject, NEW_YEAR + 10 * SECOND_US)
     subject.change(SensorSpec(IDENTITY, told, 0))
     return subject
@@ -184,16 +181,11 @@ def test_a_change_that_is_taken_back_in_time_leaves_no_trace() -> None:
 
 
 def test_a_change_before_the_first_reading_is_where_it_starts() -> None:
-    """Also for a sensor that does not yet know where its sink stands."""
-    early, new = sensor(SETTINGS, run()), sensor(SETTINGS, run())
-    early.change(SensorSpec(IDENTITY, FASTER_SETTINGS, 0))
-    early.resume(Position(0, None))
-    new.resume(Position(0, None))
-    new.change(SensorSpec(IDENTITY, FASTER_SETTINGS, 0))
+    subject = sensor(SETTINGS, run())
+    subject.change(SensorSpec(IDENTITY, FASTER_SETTINGS, 0))
+    (epoch,) = epochs(lived(subject, NEW_YEAR + SECOND_US))
 
-    for subject in (early, new):
-        (epoch,) = epochs(lived(subject, NEW_YEAR + SECOND_US))
-        assert ("start", FASTER_SETTINGS, NEW_YEAR) == (epoch.reason, epoch.settings, epoch.schedule.start_us)
+    assert ("start", FASTER_SETTINGS, NEW_YEAR) == (epoch.reason, epoch.settings, epoch.schedule.start_us)
 
 
 def test_a_change_of_stages_moves_the_turn() -> None:

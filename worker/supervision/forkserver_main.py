@@ -132,10 +132,9 @@ def warm_up(spec: SensorSpec) -> None:
 
     The memory that this allocates, and the code that the interpreter specialises, is then shared by all workers.
     """
-    sensor = Sensor(spec, RunSpec(seed=0, number=1, start_us=0, origin_ns=0))
     sink = Database(StoreSpec(Path(IN_MEMORY_PATH)))
     (position,) = sink.claim([spec.identity], 1)
-    sensor.resume(position)
+    sensor = Sensor(spec, RunSpec(seed=0, number=1, start_us=0, origin_ns=0), position)
     step = int(10_000_000 / float(spec.settings.exact_rate))
     for number in range(1, WARMUP_ROUNDS + 1):
         portions = sensor.portions(number * step, 100)
