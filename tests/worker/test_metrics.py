@@ -23,9 +23,9 @@ def scoreboard(tmp_path: Path) -> Scoreboard:
 @pytest.fixture
 def spec(tmp_path: Path) -> WorkerSpec:
     """A worker of two sensors, in the rows 1 and 2."""
-    told = settings()
-    sensors = tuple(SensorSpec(replace(IDENTITY, sensor_id=f"S_{row}"), told, row) for row in (1, 2))
-    return replace(live_worker(tmp_path / "pack.db", told), sensors=sensors)
+    sensor_settings = settings()
+    sensors = tuple(SensorSpec(replace(IDENTITY, sensor_id=f"S_{row}"), sensor_settings, row) for row in (1, 2))
+    return replace(live_worker(tmp_path / "pack.db", sensor_settings), sensors=sensors)
 
 
 def portions(first: int, count: int) -> list[Portion]:

@@ -1,4 +1,4 @@
-"""One real worker process, forked by a real forkserver: its orders, its lifeline, a store that does not take data."""
+"""One real worker process, forked by a real fork server: messages, lifeline, a store that does not take data."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from worker.scoreboard import STATES, Scoreboard
 from worker.supervision.child import Child
 from worker.supervision.forkserver import ForkServer
 
+pytestmark = pytest.mark.process
+
 SETTINGS = settings(*ANOMALIES, rate="100")
 
 
 class Stage:
-    """A scoreboard and a forkserver, and one sensor at 100 readings/s whose workers are started by hand."""
+    """A scoreboard, a fork server, and one sensor at 100 readings/s whose workers the test starts."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "CHI_123456.db"
@@ -53,7 +55,7 @@ class Stage:
         return child
 
     def working(self) -> Child:
-        """A worker of a run without an end that has committed."""
+        """Start a worker of a run without an end and wait for its first commit."""
         self.register()
         child = self.spawn()
         wait_for(lambda: "healthy" == self.state and self.row["readings"] > 0, "first commit")
@@ -68,7 +70,7 @@ class Stage:
         return STATES[self.row["state"]]
 
     def ended(self, child: Child, seconds: float = 10.0) -> int:
-        """The exit code of a child that is on its way out."""
+        """Wait for the exit of a child and return its exit code."""
         codes: list[int] = []
 
         def over() -> bool:
@@ -83,7 +85,7 @@ class Stage:
         return codes[0]
 
     def whole(self) -> int:
-        """Check that what is delivered is every reading up to the checkpoint, and return how many are settled."""
+        """Check that every reading up to the checkpoint is stored, and return their number."""
         with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
             (end,) = reader.execute("SELECT next_seq FROM checkpoints").fetchone() or (0,)
         assert expected_seqs(SETTINGS, end) == stored_seqs(self.path)
@@ -114,7 +116,7 @@ def test_a_run_ends_by_itself_with_every_reading(stage: Stage) -> None:
 
 
 def test_a_drain_commits_what_is_due(stage: Stage) -> None:
-    """Everything due at the order is written, then it ends with 0."""
+    """Everything due at the time of the message is written, then it exits with 0."""
     child = stage.working()
     due = (elapsed_ns() - stage.origin_ns) * 100 // 1_000_000_000
     child.send_message(messages.drain_message(5.0))
@@ -125,17 +127,17 @@ def test_a_drain_commits_what_is_due(stage: Stage) -> None:
 
 
 def test_a_worker_ends_when_its_lifeline_closes(stage: Stage) -> None:
-    """Within two seconds, with what was due committed: nobody is left when the supervisor dies."""
+    """Within two seconds, with due readings committed: no worker outlives its supervisor."""
     child = stage.working()
-    settled = int(stage.row["next_seq"])
+    committed = int(stage.row["next_seq"])
     child.close_lifeline()
 
     assert EXIT_COMMITTED == stage.ended(child, seconds=2.0)
-    assert stage.whole() >= settled
+    assert stage.whole() >= committed
 
 
-def test_a_stopped_worker_ends_when_it_wakes(stage: Stage) -> None:
-    """The lifeline closed while it was stopped."""
+def test_a_suspended_worker_ends_when_it_resumes(stage: Stage) -> None:
+    """Its lifeline was closed while it was suspended."""
     child = stage.working()
     child.signal(signal.SIGSTOP)
     child.close_lifeline()
@@ -146,7 +148,7 @@ def test_a_stopped_worker_ends_when_it_wakes(stage: Stage) -> None:
 
 
 def test_a_locked_database_makes_it_unready_and_costs_nothing(stage: Stage) -> None:
-    """It says why, keeps its place, and goes on without a gap when the lock is gone."""
+    """It reports the reason, keeps its position, and continues without a gap when the lock is released."""
     child = stage.working()
     with closing(apsw.Connection(str(stage.path))) as other:
         other.set_busy_timeout(5_000)
@@ -174,17 +176,17 @@ def test_a_drain_on_a_locked_database_ends_at_its_deadline(stage: Stage) -> None
         other.execute("ROLLBACK")
     assert "unready" == stage.state
     assert b"due readings not written: CHI_123456.db: database is locked" in stage.row["reason"]
-    settled = stage.whole()
+    committed = stage.whole()
     again = stage.spawn(2)
-    wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
+    wait_for(lambda: stage.row["next_seq"] > committed + 50, "the next worker")
     again.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(again)
     stage.whole()
 
 
-def test_so_many_failures_in_a_row_are_the_end(stage: Stage) -> None:
-    """Only where a limit is asked for. Nothing is dropped: the next worker writes what was due."""
+def test_the_error_limit_ends_a_worker(stage: Stage) -> None:
+    """Nothing is dropped: the next worker writes what was due."""
     stage.register(error_limit=3, retry_delay=0.01)
     child = stage.spawn()
     wait_for(lambda: stage.row["readings"] > 0, "first commit")
@@ -193,10 +195,10 @@ def test_so_many_failures_in_a_row_are_the_end(stage: Stage) -> None:
         other.execute("BEGIN IMMEDIATE")
         assert EXIT_PENDING == stage.ended(child)
         other.execute("ROLLBACK")
-    assert 1 == stage.row["retries"]  # the first attempt, one retry, and the last one, after which nobody waits
-    settled = stage.whole()
+    assert 1 == stage.row["retries"]  # the first attempt, one retry, and a last one without a wait after it
+    committed = stage.whole()
     again = stage.spawn(2)
-    wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
+    wait_for(lambda: stage.row["next_seq"] > committed + 50, "the next worker")
     again.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(again)
@@ -204,7 +206,7 @@ def test_so_many_failures_in_a_row_are_the_end(stage: Stage) -> None:
 
 
 def test_a_newer_incarnation_fences_the_older(stage: Stage) -> None:
-    """Both run, one can write: the older ends with exit code 3, and no reading is there twice."""
+    """Both run, only one can write: the older exits with code 3, and no reading is stored twice."""
     older = stage.working()
     newer = stage.spawn(2)
 
@@ -219,10 +221,10 @@ def test_a_killed_worker_is_continued_where_it_was(stage: Stage) -> None:
     killed = stage.working()
     killed.signal(signal.SIGKILL)
     assert -signal.SIGKILL == stage.ended(killed)
-    settled = stage.whole()
+    committed = stage.whole()
     again = stage.spawn(2)
-    wait_for(lambda: stage.row["next_seq"] > settled, "the next worker")
+    wait_for(lambda: stage.row["next_seq"] > committed, "the next worker")
     again.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(again)
-    assert stage.whole() > settled
+    assert stage.whole() > committed

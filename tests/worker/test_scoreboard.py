@@ -110,6 +110,7 @@ for number in itertools.count(1):
 """
 
 
+@pytest.mark.process
 def test_a_snapshot_never_shows_a_torn_row(tmp_path: Path, scoreboard: Scoreboard) -> None:
     """Another process writes rows thousands of times per second; all fields of a row that is read belong together."""
     command = [sys.executable, "-c", HAMMER, str(tmp_path / "board")]

@@ -67,7 +67,7 @@ def values(portions: list[Portion]) -> bytes:
 
 
 def test_a_stage_begins_an_epoch_at_the_reading_of_its_time() -> None:
-    """The first that is due then or later; the schedule goes on from it, and the one before is told."""
+    """The first that is due then or later; the schedule goes on from it, and the portion names the schedule before."""
     portions = lived(placed(STAGED, run()), NEW_YEAR + 250 * SECOND_US)
     start, worse, faster = epochs(portions)
 
@@ -152,11 +152,11 @@ def test_a_drain_right_before_a_stage_cuts_what_runs() -> None:
     assert FIRST == subject.next_seq
 
 
-def changed(told: Settings) -> Sensor:
-    """A sensor that has settled ten seconds and was then told other settings."""
+def changed(sensor_settings: Settings) -> Sensor:
+    """Return a sensor that has committed ten seconds of readings and then changed to other settings."""
     subject = sensor(SETTINGS, run())
     lived(subject, NEW_YEAR + 10 * SECOND_US)
-    subject.change(SensorSpec(IDENTITY, told, 0))
+    subject.change(SensorSpec(IDENTITY, sensor_settings, 0))
     return subject
 
 
@@ -203,10 +203,10 @@ def test_an_order_says_all_that_a_spec_does() -> None:
     worker = live_worker(Path("x.db"), SETTINGS)
     pack = replace(worker, sensors=tuple(replace(worker.sensors[0], row=row) for row in range(3)))
     moved = replace(IDENTITY, location="Zürich", latitude=0.1 + 0.2)
-    told = replace(
+    changed_pack = replace(
         pack,
         sensors=(replace(STAGED, identity=moved), replace(STAGED, row=1), replace(STAGED, row=2)),
         log_level="DEBUG",
     )
 
-    assert told == messages.apply_change(pack, json.loads(json.dumps(messages.change_message(told))))
+    assert changed_pack == messages.apply_change(pack, json.loads(json.dumps(messages.change_message(changed_pack))))

@@ -77,6 +77,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.process
 def test_a_writer_killed_in_a_transaction_leaves_nothing_of_it(path: Path, writer: SensorWriter) -> None:
     """Twenty thousand rows are in the log by then, and none is seen: neither rows, episodes nor checkpoint."""
     writer.deliver(50)
