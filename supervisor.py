@@ -1,8 +1,21 @@
-"""The supervisor: which worker runs, which is restarted, which is stopped; nothing else.
+"""The supervisor: decides which workers run, restarts those that die, stops those that are no longer wanted.
 
-One thread, no HTTP. It waits for signals, for whatever `watch` was asked to wait for, and for the next time something
-is due, but for nobody's answer; then it reaps, decides and acts. What to do after a death is a pure function of the
-deaths so far.
+It has one thread and no HTTP. Its loop waits for signals, watched sockets and the next due time, never for an answer; then
+it reaps, decides and acts. Decisions are pure functions in `worker.supervision.restart_policy`. Use it from the main
+thread:
+
+    scoreboard = Scoreboard.create(folder / "board", capacity=len(specs))
+    log = LogSpec(folder / "fleet.log")
+    supervisor = Supervisor(
+        scoreboard, RestartPolicy(), run_number=1, make_forkserver=lambda group: ForkServer(folder / "board", log, group)
+    )
+    supervisor.on_event = print
+    supervisor.add(specs)  # one WorkerSpec per process
+    outcome = supervisor.run()  # until every worker has ended; SIGINT and SIGTERM drain
+    sys.exit(0 if outcome.clean else 1)
+
+Inside the loop, `every` and `watch` call back; the callbacks may `add`, `change`, `restart` and `remove` workers, and
+`drain` the fleet.
 """
 
 from __future__ import annotations
@@ -15,6 +28,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from worker.messages import drain_message
 from worker.metrics import record_state
 from worker.scoreboard import Scoreboard
 from worker.spec import WorkerSpec
@@ -22,8 +36,7 @@ from worker.supervision.child import EXIT_UNKNOWN, ProcessMain
 from worker.supervision.event_loop import EventLoop
 from worker.supervision.exit_status import exit_status
 from worker.supervision.forkserver import ForkServer
-from worker.supervision.restart_decision import decide_restart
-from worker.supervision.restart_policy import RestartPolicy, TokenBucket
+from worker.supervision.restart_policy import RestartPolicy, TokenBucket, decide_restart
 from worker.supervision.services import Services
 from worker.supervision.signals import SignalSocket
 from worker.supervision.slot import Event, Outcome, Slot
@@ -33,11 +46,23 @@ from worker.supervision.watchdog import WATCHDOG_INTERVAL_SECONDS, Watchdog
 log = logging.getLogger("supervisor")
 
 MAX_SPAWNS_PER_TURN = 20
-"""Forks between two looks at signals and control messages."""
+"""Workers started in one turn of the loop, so that signals and control messages never wait long."""
+
+MAX_RECENT_EVENTS = 200
+"""Events that `Supervisor.events` keeps."""
+
+KILL_GRACE_SECONDS = 2.0
+"""Seconds beyond its drain time after which a worker is killed."""
 
 
 class Supervisor:
-    """Supervises the workers of one fleet. `run_number` orders incarnations across runs."""
+    """Supervises the workers of one fleet.
+
+    `run_number` grows with each run on a data directory and orders the incarnations of workers across runs.
+    `make_forkserver` starts a fork server in the given process group, 0 for a new one. `slots` has a slot for each
+    worker, by name. `on_event` is called with each event, `events` has the last MAX_RECENT_EVENTS of them. `draining` is
+    true once the fleet has been ordered to end.
+    """
 
     def __init__(
         self,
@@ -61,34 +86,40 @@ class Supervisor:
         self._outcome = Outcome()
         self.every(WATCHDOG_INTERVAL_SECONDS, self._poll)
 
-    # What others ask for
+    # Orders
 
     def add(self, specs: Sequence[WorkerSpec]) -> None:
+        """Start workers, each as soon as possible. A worker that is being removed is restarted by its new spec."""
         self._spawner.register(specs)
         for spec in specs:
-            leaving = self.slots.get(spec.name)
-            if leaving is not None and leaving.child is not None:  # removed a moment ago, and still draining
-                leaving.spec, leaving.after_exit = spec, "restart"
+            removed = self.slots.get(spec.name)
+            if removed is not None and removed.child is not None:  # it still drains
+                removed.spec, removed.after_exit = spec, "restart"
                 continue
             self.slots[spec.name] = Slot(spec, due=self._loop.now)
             self._record_state(self.slots[spec.name], "pending")
 
     def add_service(self, name: str, body: ProcessMain, keep: tuple[int, ...] = ()) -> None:
-        """Keep a process running beside the workers, with the open descriptors `keep`."""
+        """Keep a service process running beside the workers, with the open descriptors `keep`."""
         self._services.add(name, body, keep)
 
     def watch(self, source: socket.socket, ready: Callable[[], None]) -> None:
+        """Call `ready` in the loop whenever `source` is readable."""
         self._loop.watch(source, ready)
 
     def unwatch(self, source: socket.socket) -> None:
+        """Stop watching `source`."""
         self._loop.unwatch(source)
 
     def every(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call `action` in the loop every `seconds`."""
         self._loop.every(seconds, action)
 
     def restart(self, name: str, spec: WorkerSpec | None = None) -> None:
-        """Drain a worker and start it anew, by a new spec if given, with a fresh budget. KeyError if there is none.
-        Nothing is started any more while the fleet drains."""
+        """Drain a worker and start it again with a fresh restart budget, by a new spec if given.
+
+        Has no effect while the fleet drains. Raises KeyError for an unknown name.
+        """
         slot = self.slots[name]
         if self.draining:
             return
@@ -101,16 +132,16 @@ class Supervisor:
             self._drain_slot(slot)
         else:
             self._schedule(slot, 0.0)
-        self.record_event(name, "restart asked for", "restart")
+        self.record_event(name, "restart requested", "restart")
 
     def change(self, specs: Sequence[WorkerSpec]) -> None:
-        """Have workers go on by new specs of the same sensors; those that do not run start by them."""
+        """Change running workers to new specs of the same sensors; the others start with them. Raises KeyError."""
         self._spawner.register(specs)
         for spec in specs:
             self.slots[spec.name].change(spec)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Drain workers and forget them."""
+        """Drain workers and forget them. Raises KeyError for an unknown name."""
         for name in names:
             slot = self.slots[name]
             slot.after_exit = "remove"
@@ -120,7 +151,7 @@ class Supervisor:
                 self._end(slot, "absent")
 
     def drain(self) -> None:
-        """Have everything that is due committed, then end. Asked for a second time: kill at once."""
+        """Have all workers write what is due and exit; the run ends after that. The second call kills them at once."""
         if self.draining:
             self.record_event("fleet", "killed on request", "stop")
             self._outcome.killed_by_request = True
@@ -139,17 +170,18 @@ class Supervisor:
     def record_event(
         self, worker: str, text: str, kind: str = "note", effect: str = "", sensors: tuple[str, ...] = ()
     ) -> None:
+        """Log an event, keep it in `events` and pass it to `on_event`. The arguments are the fields of `Event`."""
         event = Event(time.time(), worker, text, kind, effect, sensors)
-        self.events = [*self.events[-199:], event]
+        self.events = [*self.events[-(MAX_RECENT_EVENTS - 1) :], event]
         self.on_event(event)
         log.info("%s", event)
 
     # The loop
 
     def run(self) -> Outcome:
-        """Supervise until every worker has ended. Must be called on the main thread."""
-        with SignalSocket(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD) as wakeup:
-            self.watch(wakeup.socket, lambda: self._signalled(wakeup.received()))
+        """Supervise until every worker has ended. Must be called on the main thread. SIGINT, SIGTERM, SIGHUP drain."""
+        with SignalSocket(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD) as signals:
+            self.watch(signals.socket, lambda: self._handle_signals(signals.received()))
             try:
                 while not self._finished():
                     self._loop.run_once(self._act())
@@ -157,26 +189,26 @@ class Supervisor:
             finally:
                 self._close()
 
-    def _signalled(self, numbers: list[int]) -> None:
+    def _handle_signals(self, numbers: list[int]) -> None:
         for number in numbers:
             if number != signal.SIGCHLD:
                 self.drain()
         self._reap()
 
     def _act(self) -> float:
-        """Do all that is due. Returns when something else may be."""
+        """Do everything that is due. Returns the time of the next start."""
         now = self._loop.now
         self._start_due(now)
         self._check_deadlines(now)
         return min((slot.due for slot in self._waiting()), default=math.inf)
 
     def _poll(self) -> None:
-        """What has to be found out, for nobody tells."""
-        self._reap()  # nothing wakes this process when a worker ends that an earlier template has forked
+        """Poll for conditions that no socket or signal reports."""
+        self._reap()  # the exit of a worker that an earlier fork server has forked
         for slot in self._watchdog.check(self.slots.values()):
             self.record_event(slot.spec.name, f"no heartbeat for {self.policy.hang_seconds:.0f} s, killing it", "hang")
             assert slot.child
-            slot.child.signal(signal.SIGABRT, signal.SIGCONT)  # first for a stack dump, then for good
+            slot.child.signal(signal.SIGABRT, signal.SIGCONT)  # a stack dump first
             slot.kill_at = self._loop.now + 1.0
         self._services.check()
         self._spawner.check()
@@ -185,6 +217,7 @@ class Supervisor:
         return all(slot.phase == "ended" for slot in self.slots.values())
 
     # Starting
+
     def _start_due(self, now: float) -> None:
         due = [slot for slot in self._waiting() if slot.due <= now][:MAX_SPAWNS_PER_TURN]
         allowed = [slot for slot in due if not slot.deaths or self._restart_tokens.take(now)]
@@ -197,7 +230,7 @@ class Supervisor:
             self._services.start_due(now)
 
     def _waiting(self) -> list[Slot]:
-        """Those that are started when they are due; as long as others are being started, that is nobody."""
+        """Return the slots that wait for their start; none of them while spawns are pending."""
         return [] if self._spawner.busy else [slot for slot in self.slots.values() if slot.phase == "waiting"]
 
     def _start(self, slots: list[Slot]) -> None:
@@ -217,10 +250,11 @@ class Supervisor:
         slot.phase, slot.due = "waiting", self._loop.now + delay
 
     # Ending
+
     def _drain_slot(self, slot: Slot) -> None:
         assert slot.child
-        slot.child.send_message(order="drain", seconds=self.policy.drain_seconds)
-        slot.kill_at = self._loop.now + self.policy.drain_seconds + 2
+        slot.child.send_message(drain_message(self.policy.drain_seconds))
+        slot.kill_at = self._loop.now + self.policy.drain_seconds + KILL_GRACE_SECONDS
 
     def _reap(self) -> None:
         for slot in list(self.slots.values()):
@@ -231,7 +265,7 @@ class Supervisor:
         self._services.reap(self._loop.now)
 
     def _ended(self, slot: Slot, end: int | OSError) -> None:
-        """A worker is gone: by order, because its run is over, or by accident; or it never was."""
+        """Decide what follows the exit of a worker, or its failed start, and carry it out."""
         if slot.child is not None:
             slot.child.close_lifeline()
             slot.child = None
@@ -260,10 +294,10 @@ class Supervisor:
             del self.slots[slot.spec.name]
 
     def _give_up(self, slot: Slot) -> None:
-        """Of one that has died and is not started again, something may be due that nobody has committed."""
+        """End a slot that waits for its start. After a death, due readings may be left unwritten."""
         if slot.deaths:
             self._outcome.pending.append(slot.spec.name)
-            self.record_event(slot.spec.name, "was waiting for its restart: what is due is left to the next run")
+            self.record_event(slot.spec.name, "not restarted: due readings are left to the next run")
         self._end(slot, "stopped")
 
     def _check_deadlines(self, now: float) -> None:
@@ -271,14 +305,14 @@ class Supervisor:
             child = slot.child
             if child is None or slot.kill_at is None or now < slot.kill_at or child.spawn_pending:
                 continue
-            if child.pid is None:  # it runs, but nobody can say which process it is: its successor fences it
+            if child.pid is None:  # its process id is unknown: the next incarnation fences it
                 self._ended(slot, EXIT_UNKNOWN)
             else:
                 child.signal(signal.SIGKILL)
                 slot.kill_at = now + 5.0
 
     def _close(self) -> None:
-        """Leave no process behind, whatever ended the loop."""
+        """End all processes, also after an exception in the loop."""
         for slot in self.slots.values():
             if slot.child is not None:
                 slot.child.signal(signal.SIGKILL)

@@ -1,4 +1,7 @@
-"""`python -m worker`: one sensor in the foreground. It is a fleet of one, and so this file alone looks up to `fleet`."""
+"""The command `python -m worker`: one sensor in the foreground.
+
+It is a fleet of one; this is the only module of the package that imports `fleet`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The clock that simulated time runs by: nobody can set it, and it goes on while the machine sleeps.
+"""The clock of simulated time: it cannot be set, and it advances while the machine sleeps.
 
-Linux stops its monotonic clock in a suspended machine; a laptop that was closed for ten minutes would be ten minutes
-late from then on. macOS's CLOCK_MONOTONIC goes on.
+CLOCK_MONOTONIC of Linux stops while the machine is suspended: after ten minutes of sleep simulated time would be ten
+minutes late. CLOCK_MONOTONIC of macOS advances.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ CLOCK_ID = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed_ns() -> int:
-    """Nanoseconds since some moment before any process of this machine."""
+    """Return the nanoseconds since a fixed moment before this process, the same moment for all processes of a boot."""
     return time.clock_gettime_ns(CLOCK_ID)
 
 
 def boot_id() -> str:
-    """Since when `elapsed_ns` counts: the same text as long as the machine runs, empty where there is none to be had."""
+    """Return a text that identifies the boot which `elapsed_ns` counts from, empty if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,4 +1,7 @@
-"""The order to go on by other settings, as a supervisor sends it to a running worker: one line of JSON."""
+"""The messages that a supervisor sends to a running worker over its lifeline, each one line of JSON.
+
+To add a message: one function here that makes it, one case in `Worker._handle_message` (`worker.process`).
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,20 @@ from worker.spec import Identity, Pause, Settings, Stage, WorkerSpec
 from worker.storage.schema import settings_from_json, settings_to_json
 
 Message = dict[str, Any]
+"""A message as JSON has it; `type` says which one it is."""
+
+
+def drain_message(seconds: float) -> Message:
+    """Order the worker to write all readings that are due and to exit, within `seconds`."""
+    return {"type": "drain", "seconds": seconds}
 
 
 def change_message(spec: WorkerSpec) -> Message:
-    """Go on by the identities, settings, stages and pauses of `spec`, whose sensors are those that the worker has."""
-    known: dict[Settings, int] = {}  # the sensors of a pack share theirs
+    """Order the worker to continue with another spec of the same sensors: identities, settings, stages, pauses."""
+    numbers: dict[Settings, int] = {}  # each distinct Settings is sent once: the sensors of a pack share theirs
 
     def number(settings: Settings) -> int:
-        return known.setdefault(settings, len(known))
+        return numbers.setdefault(settings, len(numbers))
 
     sensors = [
         {
@@ -27,21 +36,21 @@ def change_message(spec: WorkerSpec) -> Message:
         }
         for sensor in spec.sensors
     ]
-    settings = [settings_to_json(each) for each in known]
-    return {"order": "change", "log_level": spec.log_level, "settings": settings, "sensors": sensors}
+    settings = [settings_to_json(each) for each in numbers]
+    return {"type": "change", "log_level": spec.log_level, "settings": settings, "sensors": sensors}
 
 
-def apply_change(spec: WorkerSpec, order: Message) -> WorkerSpec:
-    """`spec` as a change orders it."""
-    settings = [settings_from_json(each) for each in order["settings"]]
+def apply_change(spec: WorkerSpec, message: Message) -> WorkerSpec:
+    """Return `spec` with the identities, settings, stages, pauses and log level of a change message."""
+    settings = [settings_from_json(each) for each in message["settings"]]
     sensors = tuple(
         replace(
             sensor,
-            identity=Identity(**told["identity"]),
-            settings=settings[told["settings"]],
-            stages=tuple(Stage(at_us, settings[number]) for at_us, number in told["stages"]),
-            pauses=tuple(Pause(from_us, until_us) for from_us, until_us in told["pauses"]),
+            identity=Identity(**change["identity"]),
+            settings=settings[change["settings"]],
+            stages=tuple(Stage(at_us, settings[number]) for at_us, number in change["stages"]),
+            pauses=tuple(Pause(from_us, until_us) for from_us, until_us in change["pauses"]),
         )
-        for sensor, told in zip(spec.sensors, order["sensors"], strict=True)
+        for sensor, change in zip(spec.sensors, message["sensors"], strict=True)
     )
-    return replace(spec, sensors=sensors, log_level=order["log_level"])
+    return replace(spec, sensors=sensors, log_level=message["log_level"])

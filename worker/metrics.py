@@ -1,4 +1,4 @@
-"""What a worker tells the world about its sensors, on the scoreboard."""
+"""The writers of scoreboard rows: a worker for its sensors, the supervisor for sensors without a process."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import MISSING_DATA_INDEX
-from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US, SCOREBOARD_ANOMALIES, STATE_INDEX, STATES, Scoreboard
+from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US, STATE_INDEX, STATES, Scoreboard
 from worker.spec import WorkerSpec
 from worker.storage.sinks import Portion
 
 WAITING_STATES = ("pending", "starting", "restarting")
 UNREADY_STATES = (*WAITING_STATES, "unready")
+"""States of a sensor that still waits for a commit."""
 
 
 class MetricsWriter:
-    """The writer of the rows of one worker's sensors, in the order of the sensors."""
+    """Writes the rows of one worker's sensors; `rows` are their indices, in the order of the sensors."""
 
     def __init__(self, scoreboard: Scoreboard, rows: Sequence[int]) -> None:
         self._rows = scoreboard.rows
@@ -28,23 +30,27 @@ class MetricsWriter:
         self._paused = np.zeros(len(rows), dtype=bool)
 
     def heartbeat(self) -> None:
+        """Record that the commit loop is alive."""
         self._rows["heartbeat_ns"][self._indices] = time.monotonic_ns()
 
     def set_started(self) -> None:
+        """Record this process as the worker of the sensors."""
         self._rows["pid"][self._indices] = os.getpid()
         self.heartbeat()
 
     def set_state(self, name: str, reason: str = "") -> None:
+        """Set the state and the reason of all sensors."""
         self._set(name, range(len(self._writers)), reason)
 
     def set_paused(self, flags: Sequence[bool]) -> None:
-        """Which sensors are paused: theirs is another state, and they have done what is asked of them."""
+        """Set which sensors are paused. A paused sensor counts as started even if it has never committed."""
         states = self._rows["state"][self._indices]
         self._paused = now = np.array(flags)
         self._set("healthy", np.flatnonzero(~now & (states == STATE_INDEX["paused"])).tolist())
-        self._set("paused", (asleep := np.flatnonzero(now & (states != STATE_INDEX["paused"]))).tolist())
+        newly_paused = np.flatnonzero(now & (states != STATE_INDEX["paused"]))
+        self._set("paused", newly_paused.tolist())
         first = self._rows["first_commit_ns"]
-        for index in self._indices[asleep].tolist():
+        for index in self._indices[newly_paused].tolist():
             first[index] = first[index] or time.monotonic_ns()
 
     def _set(self, name: str, indices: Iterable[int], reason: str = "") -> None:
@@ -55,14 +61,16 @@ class MetricsWriter:
                 writer.reason(reason)
 
     def set_lags(self, lags_us: Sequence[int]) -> None:
-        """While nothing can be committed: the age of each sensor's oldest due reading."""
+        """Set the age of each sensor's oldest due reading, in microseconds, while nothing can be committed."""
         self._rows["lag_us"][self._indices] = lags_us
 
     def count_retry(self, *, given_up: bool) -> None:
+        """Count a transaction that is tried again; `given_up` counts it as an error too."""
         self._rows["retries"][self._indices] += 1
         self._rows["errors"][self._indices] += given_up
 
     def count_recreation(self) -> None:
+        """Count a database that was lost and begun again."""
         self._rows["renewals"][self._indices] += 1
 
     def count_portion(self, index: int, portion: Portion) -> None:
@@ -72,7 +80,7 @@ class MetricsWriter:
             row["next_seq"] = portion.end
             if block is None:
                 return
-            counts = np.bincount(block.kinds + 1, minlength=len(SCOREBOARD_ANOMALIES) + 1)[1:]
+            counts = np.bincount(block.kinds + 1, minlength=len(ANOMALY_TYPES) + 1)[1:]
             row["anomalies"] += counts
             row["readings"] += block.size - counts[MISSING_DATA_INDEX]
             row["anomaly"] = block.kinds[-1]
@@ -87,7 +95,6 @@ class MetricsWriter:
         rows, indices = self._rows, self._indices
         moment = time.monotonic_ns()
         rows["commits"][indices] += 1
-        rows["commit_us"][indices] = took_us
         rows["commit_total_us"][indices] += took_us
         rows["commit_buckets"][indices, bisect_left(COMMIT_BOUNDS_US, took_us)] += 1
         rows["committed_at_us"][indices] = time.time_ns() // 1000
@@ -109,14 +116,14 @@ class MetricsWriter:
 def record_state(
     scoreboard: Scoreboard, spec: WorkerSpec, incarnation: int, state: str, reason: str = "", *, died: bool = False
 ) -> None:
-    """Write the rows of a worker that has no process: its supervisor is their writer then."""
-    for place, sensor in enumerate(spec.sensors):
+    """Write the rows of a worker that has no process; the supervisor is their writer then."""
+    for number, sensor in enumerate(spec.sensors):
         writer = scoreboard.row(sensor.row)
         with writer as row:
-            # Whoever tries again and again without ever committing has been waiting since the first time.
+            # A worker that is restarted again and again without a commit waits since the first attempt.
             if state in WAITING_STATES and STATES[row["state"]] not in UNREADY_STATES:
                 row["waiting_ns"] = time.monotonic_ns()
-            row["leads"] = place == 0
+            row["leads"] = number == 0
             row["state"] = STATE_INDEX[state]
             row["pid"] = 0
             if state == "starting":

@@ -1,7 +1,7 @@
-"""The loop of one worker: due? generate, deliver, publish, listen.
+"""The loop of one worker process: compute the readings that are due, deliver them, update the scoreboard, sleep.
 
-The lifeline is a socket to the supervisor. It is the worker's sleep, its inbox for orders, and its proof that the
-supervisor lives: when it closes, the worker commits what it has and is gone.
+The lifeline is a socket to the supervisor. The worker sleeps on it, receives messages through it, and learns from it that
+the supervisor has died: when it closes, the worker commits what is due and exits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
@@ -27,7 +27,7 @@ from worker.storage.database import Database
 from worker.storage.sinks import Fenced, Portion, Sink, Unavailable
 
 EXIT_COMMITTED, EXIT_FENCED, EXIT_PENDING = 0, 3, 4
-"""Exit codes: all due readings are written; a newer incarnation has the sensors; some could not be written."""
+"""Exit codes: all due readings are written; a newer incarnation owns the sensors; some due readings are not written."""
 
 MAX_READINGS_PER_COMMIT = 10_000
 """Readings in one transaction, all sensors together."""
@@ -36,20 +36,43 @@ SECOND_US = 1_000_000
 MIN_COMMIT_INTERVAL_US = 20_000
 HEARTBEAT_INTERVAL_US = SECOND_US // 2
 GOLDEN_RATIO_CONJUGATE = 0.6180339887498949
-"""Multiples of the golden ratio, modulo 1, spread evenly: so are the commits of a fleet over the interval."""
+"""Multiples of it, modulo 1, are spread evenly, and so are the commits of a fleet over the commit interval."""
 
 ORPHAN_DRAIN_SECONDS = 1.2
+"""Seconds that a worker has to write due readings after its supervisor has died."""
 
 MAX_RECEIVE_BYTES = 1 << 16
-"""Bytes of the inbox that are read at once; the settings of a sensor are two or three thousand."""
+"""Bytes of the lifeline that are read at once; the settings of a sensor take two or three thousand."""
 
 WATCHDOG_FACTOR = 4.0
-"""Hang limits without a beat after which a worker is not even waited for by itself."""
+"""Hang limits without a heartbeat after which the kernel kills a worker that has no supervisor."""
+
+
+class CommitTimes(NamedTuple):
+    """When a worker commits, in microseconds of the run: every `interval`, at `offset` within it."""
+
+    interval: int
+    offset: int
+
+    @classmethod
+    def of(cls, spec: WorkerSpec) -> CommitTimes:
+        """Compute the interval from the batch size and rate, and the offset from the worker's first scoreboard row."""
+        max_rate = float(max(sensor.max_rate for sensor in spec.sensors))
+        seconds = min(spec.store.batch_interval, spec.store.batch_size / max_rate)
+        interval = max(int(seconds * SECOND_US), MIN_COMMIT_INTERVAL_US)
+        return cls(interval, int(spec.sensors[0].row * GOLDEN_RATIO_CONJUGATE % 1 * interval))
+
+    def after(self, elapsed_us: int) -> int:
+        """Return the first commit time after `elapsed_us`."""
+        return elapsed_us - (elapsed_us - self.offset) % self.interval + self.interval
 
 
 class Worker:
-    """One worker process from the inside. `clock` gives the nanoseconds that the run's origin is counted in, `heartbeat` is
-    called along with each beat of the heart."""
+    """One worker process.
+
+    `clock` returns nanoseconds on the clock of `RunSpec.origin_ns`; `heartbeat` is called at least every
+    HEARTBEAT_INTERVAL_US. `run` does everything.
+    """
 
     def __init__(
         self,
@@ -63,20 +86,21 @@ class Worker:
     ) -> None:
         self._spec, self._incarnation, self._clock, self._heartbeat = spec, incarnation, clock, heartbeat
         self._lifeline, self._sink = lifeline, sink
-        self._sensors = [Sensor(sensor, spec.run) for sensor in spec.sensors]
         self._metrics = MetricsWriter(scoreboard, [sensor.row for sensor in spec.sensors])
         self._log = logging.getLogger(spec.name)
         self._poll = select.poll()  # not select(): a fleet has more than 1024 descriptors
         self._poll.register(lifeline, select.POLLIN)
         self._claimed = False
-        self._position_known = False  # whether it was known once where the sensors stand
-        self._deadline: float | None = None  # monotonic seconds; set once it is to end
-        self._until_us: int | None = None  # simulated time up to which it still writes, once it is to end
+        self._sensors: list[Sensor] = []  # made by the first claim, when their positions are known
+        self._deadline: float | None = None  # monotonic seconds, set when the end is ordered
+        self._until_us: int | None = (
+            None  # simulated time up to which readings are written, set when the end is ordered
+        )
         self._inbox = b""
-        self._plan_commits(spec)
+        self._commits = CommitTimes.of(spec)
 
     def run(self) -> int:
-        """Work until done, told to end, or orphaned. Returns the exit code."""
+        """Work until all is done, the end is ordered, or the supervisor dies. Returns the exit code."""
         self._metrics.set_started()
         self._heartbeat()
         try:
@@ -90,7 +114,7 @@ class Worker:
                     self._metrics.set_state("stopped")
                     return EXIT_COMMITTED
                 if self._deadline is not None and time.monotonic() >= self._deadline:
-                    raise Unavailable("there was no time for more", outcome_unknown=False)
+                    raise Unavailable("no time left", outcome_unknown=False)
                 self._listen(0 if backlog else self._wait())
         except Fenced as fenced:
             self._log.warning("fenced: %s", fenced)
@@ -100,10 +124,10 @@ class Worker:
         finally:
             self._sink.close()
 
-    # What is written
+    # Writing
 
     def _step(self) -> bool:
-        """Settle what is due, at most MAX_READINGS_PER_COMMIT readings. Returns whether some is left."""
+        """Commit what is due, at most MAX_READINGS_PER_COMMIT readings. Returns whether more is due."""
         self._claim()
         now = self._now()
         for sensor in self._sensors:
@@ -111,18 +135,19 @@ class Worker:
                 sensor.skip(now)
         return self._deliver(now, final=False)
 
-    def _finish(self) -> None:
-        """The last transaction before the end: records of episodes that would go on are cut."""
+    def _finish(self) -> bool:
+        """Commit the last transaction: it cuts the records of episodes that would continue."""
         self._claim()
-        self._deliver(self._now(), final=True)
+        return self._deliver(self._now(), final=True)
 
     def _claim(self) -> None:
         if not self._claimed:
-            identities = [sensor.spec.identity for sensor in self._sensors]
-            positions = self._sink.claim(identities, self._incarnation)
-            for sensor, position in zip(self._sensors, positions, strict=True):
-                sensor.resume(position)
-            self._claimed = self._position_known = True
+            spec = self._spec
+            positions = self._sink.claim([sensor.identity for sensor in spec.sensors], self._incarnation)
+            self._sensors = [
+                Sensor(sensor, spec.run, position) for sensor, position in zip(spec.sensors, positions, strict=True)
+            ]
+            self._claimed = True
 
     def _deliver(self, now: int, *, final: bool) -> bool:
         share = max(1, MAX_READINGS_PER_COMMIT // len(self._sensors))
@@ -142,8 +167,8 @@ class Worker:
         self._metrics.set_paused([sensor.paused for sensor in self._sensors])
         return any(sensor.due(now) > sensor.next_seq for sensor in self._sensors)
 
-    def _persist(self, action: Callable[[], Any]) -> Any:
-        """Do it, again and again while the sink is unavailable. Raises Unavailable only after the deadline."""
+    def _persist(self, action: Callable[[], bool]) -> bool:
+        """Retry `action` while the sink is unavailable. Raises Unavailable only after the deadline or the error limit."""
         try:
             return action()
         except Unavailable as error:
@@ -156,7 +181,7 @@ class Worker:
             self._metrics.count_recreation()
             self._log.error("%s", error)
 
-    def _retry(self, action: Callable[[], Any]) -> Any:
+    def _retry(self, action: Callable[[], bool]) -> bool:
         delay = self._spec.store.retry_delay
         retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),
@@ -169,8 +194,10 @@ class Worker:
         return retrying(action)
 
     def _stop_retrying(self, attempt: RetryCallState) -> bool:
-        """Whether to end instead of trying again: there is no time for more, or so many failures in a row are the end
-        by the operator's wish. Nothing is dropped then: what is due stays due for the next incarnation."""
+        """Whether to exit instead of retrying: the deadline has passed, or the error limit is reached.
+
+        Nothing is dropped: what is due stays due for the next incarnation.
+        """
         limit = self._spec.store.error_limit
         overdue = self._deadline is not None and time.monotonic() >= self._deadline
         return overdue or (limit is not None and attempt.attempt_number + 1 >= limit)
@@ -181,54 +208,46 @@ class Worker:
         self._note_unavailable(error)
         given_up = attempt.attempt_number == self._spec.store.retry_attempts
         self._metrics.count_retry(given_up=given_up)
-        if self._position_known:
+        if self._sensors:
             self._metrics.set_lags([sensor.lag(self._now()) for sensor in self._sensors])
         if given_up:
             self._metrics.set_state("unready", str(error))
-            self._log.error("paused, nothing is dropped: %s", error)
+            self._log.error("waiting for the database, nothing is dropped: %s", error)
 
     def _give_up(self, unavailable: Unavailable) -> int:
         now = self._now()
         left = sum(max(0, sensor.due(now) - sensor.next_seq) for sensor in self._sensors) if self._claimed else None
-        told = f"{left} due readings" if left is not None else "due readings"
-        self._metrics.set_state("unready", f"{told} not written: {unavailable}")
-        self._log.error("%s not written: %s", told, unavailable)
+        count = f"{left} due readings" if left is not None else "due readings"
+        self._metrics.set_state("unready", f"{count} not written: {unavailable}")
+        self._log.error("%s not written: %s", count, unavailable)
         return EXIT_PENDING
 
-    # When
-
-    def _plan_commits(self, spec: WorkerSpec) -> None:
-        """How often to commit, and when within that interval."""
-        max_rate = float(max(sensor.max_rate for sensor in spec.sensors))
-        wanted = min(spec.store.batch_interval, spec.store.batch_size / max_rate)
-        self._interval = max(int(wanted * SECOND_US), MIN_COMMIT_INTERVAL_US)
-        self._slot = int(spec.sensors[0].row * GOLDEN_RATIO_CONJUGATE % 1 * self._interval)
+    # Timing
 
     def _now(self) -> int:
-        """Simulated time; once the worker is to end, the time at which it was told."""
+        """Return the simulated time, at most the time at which the end was ordered."""
         run = self._spec.run
         now = run.start_us + (self._clock() - run.origin_ns) // 1000
         return now if self._until_us is None else min(now, self._until_us)
 
     def _finished(self, sensor: Sensor) -> bool:
-        """Whether it has nothing more to write in this run."""
+        """Whether a sensor has nothing more to write in this run."""
         end_us = self._spec.run.end_us
         return sensor.done or (sensor.paused and end_us is not None and self._now() >= end_us)
 
     def _wait(self) -> int:
-        """Microseconds until the next commit is due, or until it is to be seen whether one is."""
+        """Return the microseconds until the next commit, or until the next check if none is known."""
         now, run = self._now(), self._spec.run
         waiting = [sensor for sensor in self._sensors if not (sensor.done or sensor.paused)]
         if not waiting:
             return HEARTBEAT_INTERVAL_US
         next_due = max(now, min(sensor.schedule.time(sensor.next_seq) for sensor in waiting))
-        passed = next_due - run.start_us - self._slot
-        commit = next_due - passed % self._interval + self._interval
+        commit = run.start_us + self._commits.after(next_due - run.start_us)
         ends = [sensor.end_us for sensor in waiting if sensor.end_us is not None and now < sensor.end_us]
         return min([commit, *ends]) - now
 
     def _listen(self, microseconds: int) -> None:
-        """Sleep that long, beating; ends early when an order arrives or the supervisor dies."""
+        """Sleep with heartbeats, at most that long, until a message arrives or the supervisor dies."""
         end = self._clock() + microseconds * 1000
         while True:
             left = max(0, end - self._clock()) // 1_000_000
@@ -249,39 +268,41 @@ class Worker:
         for line in lines:
             self._handle_message(json.loads(line))
 
-    def _handle_message(self, order: Message) -> None:
-        match order["order"]:
+    def _handle_message(self, message: Message) -> None:
+        match message["type"]:
             case "drain":
-                self._end(order["seconds"], "draining")
+                self._end(message["seconds"], "draining")
             case "change":
-                self._change(apply_change(self._spec, order))
+                self._change(apply_change(self._spec, message))
             case other:
-                raise ValueError(f"order {other} is unknown")
+                raise ValueError(f"unknown message {other!r}")
 
     def _change(self, spec: WorkerSpec) -> None:
-        """Go on by another spec of the same sensors, each from its next unsettled reading on."""
+        """Continue with another spec of the same sensors, each from its next uncommitted reading on."""
         self._spec = spec
         logging.getLogger().setLevel(spec.log_level)
-        self._plan_commits(spec)
-        for sensor, told in zip(self._sensors, spec.sensors, strict=True):
-            if sensor.spec != told:
-                sensor.change(told)
+        self._commits = CommitTimes.of(spec)
+        for sensor, changed in zip(self._sensors, spec.sensors, strict=False):  # no sensors before the first claim
+            if sensor.spec != changed:
+                sensor.change(changed)
 
     def _end(self, seconds: float, why: str) -> None:
         self._log.info("%s", why)
-        self._poll.unregister(self._lifeline)  # nothing that could still come would change its mind
+        self._poll.unregister(self._lifeline)  # no later message matters
         self._until_us = self._now()
         self._deadline = time.monotonic() + seconds
 
 
 def main(spec: WorkerSpec, incarnation: int, scoreboard: Scoreboard, lifeline: socket.socket) -> int:
-    """The body of a worker process. Returns its exit code. If its heart does not beat for very long and nobody is left to
-    end it, the kernel does, by SIGALRM."""
-    logging.raiseExceptions = False  # on a full disk lines are lost, and no traceback of that is to go to the terminal
+    """Run a worker process and return its exit code.
+
+    SIGALRM kills it if it has no heartbeat for WATCHDOG_FACTOR hang limits: a hung worker without a supervisor ends too.
+    """
+    logging.raiseExceptions = False  # no tracebacks on the terminal if the log cannot be written (a full disk)
     logging.getLogger().setLevel(spec.log_level)
-    longest = WATCHDOG_FACTOR * spec.run.hang_seconds
+    alarm_seconds = WATCHDOG_FACTOR * spec.run.hang_seconds
 
     def heartbeat() -> None:
-        signal.setitimer(signal.ITIMER_REAL, longest)
+        signal.setitimer(signal.ITIMER_REAL, alarm_seconds)
 
     return Worker(spec, incarnation, lifeline, scoreboard, Database(spec.store), heartbeat=heartbeat).run()

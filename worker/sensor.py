@@ -1,8 +1,9 @@
-"""One sensor as its worker sees it: where it stands, what is due, and the next portion to deliver."""
+"""One sensor inside its worker: its position, the readings that are due, the next portion to deliver."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from worker.readings.generator import Block, SignalGenerator
 from worker.readings.random_streams import NORMALS_PER_PAGE, page_phase
@@ -11,75 +12,95 @@ from worker.spec import RunSpec, SensorSpec, Settings
 from worker.storage.sinks import Epoch, Portion, Position
 
 SEQ_LIMIT = 1 << 63
-"""Beyond all sequence numbers."""
+"""A number beyond all sequence numbers."""
+
+
+class CurrentEpoch(NamedTuple):
+    """The epoch of the next reading, compiled.
+
+    `limit` is the sequence number after the last reading of the run, None if the run has no end. `new` is the record of
+    the epoch if the sink does not have it yet, `previous` then the schedule that it ends.
+    """
+
+    generator: SignalGenerator
+    limit: int | None
+    new: Epoch | None = None
+    previous: Schedule | None = None
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.generator.schedule
 
 
 class Sensor:
-    """The state machine of one sensor, without clock, I/O or process: `now_us` is always simulated time.
+    """The state machine of one sensor, without clock, I/O or process. `now_us` is always simulated time.
 
-    `next_seq` is where the sink stands. `portions` proposes; only `commit` moves on.
+    It starts at the `position` that its sink reports. `next_seq` is the sequence number of the next reading to commit:
+    `portions` proposes, only `commit` advances it.
     """
 
-    def __init__(self, spec: SensorSpec, run: RunSpec) -> None:
+    def __init__(self, spec: SensorSpec, run: RunSpec, position: Position) -> None:
         self.spec, self._run = spec, run
-        self._position_known = False  # whether it is known where the sink stands
-        self._stored: Epoch | None = None  # the epoch that the sink has
-        self._epoch: Epoch | None = None  # the one that begins with the next portion
-        self._previous: Schedule | None = None  # the schedule that it ends
         self._phase = page_phase(run.seed, spec.identity.sensor_id)
-
-    def resume(self, position: Position) -> None:
-        """Continue from where the sink stands; begins a new epoch where the rules ask for one."""
         self.next_seq = position.next_seq
-        self._position_known = True
-        self._stored = position.epoch
-        self._chunk: Block | None = None
-        self._resumed = True
-        stored = position.epoch
-        if stored is None:
-            self._begin("start", self._run.start_us)
-        elif self._continues(stored):
-            self._continue(stored)
-        else:
-            follow = self._run.start_us if self._run.resume == "skip" else 0
-            start = max(follow, stored.schedule.time(self.next_seq))
-            self._begin(self._reason(stored, start), start)
-        self._leave_out_pauses()
+        self._stored = position.epoch  # the epoch that the sink has
+        self._resumed = True  # whether the next portion repeats the records of episodes that run
+        self._chunk: Block | None = None  # readings that are computed ahead
+        self._current = self._choose_epoch()
+        self._stage_seq, self._pause_seq = self._look_ahead()
+
+    @property
+    def generator(self) -> SignalGenerator:
+        return self._current.generator
+
+    @property
+    def schedule(self) -> Schedule:
+        return self._current.schedule
+
+    @property
+    def limit(self) -> int | None:
+        """The sequence number after the last reading of the run, None if the run has no end."""
+        return self._current.limit
 
     def change(self, spec: SensorSpec) -> None:
-        """Behave by another spec of the same sensor from the next unsettled reading on."""
+        """Continue with another spec of the same sensor from the next uncommitted reading on."""
         self.spec = spec
-        if not self._position_known:
-            return
-        if self._stored is not None and self._epoch is None and self._continues(self._stored):
-            self._look_ahead()  # what is known of the epoch stays true, and to compile it is most of the work
-            self._leave_out_pauses()
+        if self._stored is not None and self._current.new is None and self._continues(self._stored):
+            # What was computed of the epoch stays true, and compiling it is most of the work.
+            after_pauses = self._leave_out_pauses(self._current)
+            if after_pauses is self._current:
+                self._stage_seq, self._pause_seq = self._look_ahead()
+            else:
+                self._enter(after_pauses)
         else:
-            self.resume(Position(self.next_seq, self._stored))
+            self._resume()
 
     def skip(self, now_us: int) -> None:
-        """Begin a new epoch, leaving out what a too long pause made overdue: one before this run until the run's start,
-        as its first readings may be due by now, else until now."""
+        """Begin a new epoch that leaves out the time which a too long pause made overdue.
+
+        Readings overdue since before this run are left out until the start of the run, as its first readings may be due
+        by now; others until `now_us`.
+        """
         until = self._run.start_us if self.overdue(self._run.start_us) else now_us
-        self._begin("skip", max(until, self.schedule.time(self.next_seq)))
-        self._leave_out_pauses()
+        epoch = self._begin("skip", max(until, self.schedule.time(self.next_seq)))
+        self._enter(self._leave_out_pauses(epoch))
 
     def overdue(self, now_us: int) -> bool:
-        """Whether the oldest due reading is older than the run's longest pause."""
+        """Whether the oldest due reading is older than the longest pause of the run."""
         return self.lag(now_us) > self._run.longest_pause_us
 
     def due(self, now_us: int) -> int:
-        """The sequence number after the last reading that is due; those of a later stage, and those after a pause, are
-        not yet counted."""
+        """Return the sequence number after the last due reading, at most up to the next stage, pause or end of run."""
         ends = (end for end in (self.limit, self._stage_seq, self._pause_seq) if end is not None)
         return min(self.schedule.due(now_us), *ends, SEQ_LIMIT)
 
     def lag(self, now_us: int) -> int:
-        """The age of the oldest due reading that is not settled, microseconds; 0 if there is none."""
+        """Return the age of the oldest due reading that is not committed, in microseconds; 0 if none is due."""
         return max(0, now_us - self.schedule.time(self.next_seq)) if self.due(now_us) > self.next_seq else 0
 
     @property
     def done(self) -> bool:
+        """Whether all readings of the run are committed."""
         return self.limit is not None and self.next_seq >= self.limit
 
     @property
@@ -93,7 +114,7 @@ class Sensor:
         return None if self.limit is None else self.schedule.time(self.limit - 1)
 
     def portions(self, now_us: int, most: int, *, final: bool = False) -> list[Portion]:
-        """The next due readings, at most `most`, oldest first. `final`: nothing will follow in this run."""
+        """Return the next due readings, at most `most`, oldest first. `final`: nothing follows in this run."""
         end = min(self.due(now_us), self.next_seq + most)
         result, first = [], self.next_seq
         while first < end:
@@ -103,52 +124,75 @@ class Sensor:
             first = block.end
         stored = self._stored
         if final and not result and stored and self.next_seq > stored.schedule.first_seq:
-            # Nothing follows, also not the first reading of an epoch that would have cut the episode that runs.
+            # No reading follows, in particular none of a new epoch that would cut the episode that runs.
             how = stored.identity, stored.settings, stored.schedule
             result.append(Portion(*how, self.next_seq, None, truncate=True))
         return result
 
     def commit(self, portion: Portion) -> None:
+        """Advance past a portion that the sink has taken."""
         if portion.block is None:
             return
         self.next_seq = portion.end
         self._stored = portion.epoch or self._stored
-        self._epoch = self._previous = None
+        self._current = self._current._replace(new=None, previous=None)
         self._resumed = False
         if self.next_seq in (self._stage_seq, self._pause_seq):
-            self.resume(Position(self.next_seq, self._stored))
+            self._resume()
 
     def _portion(self, first: int, block: Block, *, truncate: bool) -> Portion:
         opening = first == self.next_seq
-        epoch = self._epoch if opening else None
+        epoch = self._current.new if opening else None
+        previous = self._current.previous if opening else None
         running = tuple(
             episode
             for episode in (self.generator.episodes(first, first + 1) if opening and self._resumed else ())
             if episode.first_seq < first
         )
-        previous = self._previous if opening else None
         settings = self.generator.settings
         return Portion(self.spec.identity, settings, self.schedule, first, block, epoch, previous, running, truncate)
 
     def _readings_from(self, first: int, end: int) -> Block:
-        """Some readings from `first` on, at most up to `end`. A page of them is made ahead and kept."""
+        """Return some readings from `first` on, at most up to `end`. A page of them is computed ahead and kept."""
         chunk = self._chunk
         if chunk is None or not chunk.first <= first < chunk.end:
             page_end = first + NORMALS_PER_PAGE - (first + self._phase) % NORMALS_PER_PAGE
             chunk = self._chunk = self.generator.block(first, max(end, page_end) - first)
         return chunk.between(first, min(end, chunk.end))
 
+    def _resume(self) -> None:
+        """Choose the epoch of the next reading again."""
+        self._resumed = True
+        self._enter(self._choose_epoch())
+
+    def _enter(self, epoch: CurrentEpoch) -> None:
+        self._current, self._chunk = epoch, None
+        self._stage_seq, self._pause_seq = self._look_ahead()
+
+    def _choose_epoch(self) -> CurrentEpoch:
+        """Continue the epoch that the sink has, or begin a new one if the spec or the run asks for it."""
+        stored = self._stored
+        if stored is None:
+            epoch = self._begin("start", self._run.start_us)
+        elif self._continues(stored):
+            epoch = self._compile(stored.schedule, stored.settings)
+        else:
+            earliest = self._run.start_us if self._run.resume == "skip" else 0
+            start = max(earliest, stored.schedule.time(self.next_seq))
+            epoch = self._begin(self._reason(stored, start), start)
+        return self._leave_out_pauses(epoch)
+
     def _continues(self, stored: Epoch) -> bool:
-        """Whether the stored epoch goes on: the same run, or a later one that catches up, nothing changed."""
-        told = self.spec.settings_at(stored.schedule.time(self.next_seq))
-        unchanged = (stored.settings, stored.identity) == (told, self.spec.identity)
+        """Whether the stored epoch continues: nothing has changed, and the run is the same or catches up."""
+        settings = self.spec.settings_at(stored.schedule.time(self.next_seq))
+        unchanged = (stored.settings, stored.identity) == (settings, self.spec.identity)
         return unchanged and (stored.run == self._run.number or self._run.resume == "catch_up")
 
     def _reason(self, stored: Epoch, start_us: int) -> str:
-        """Why the stored epoch ends: something was changed, time was left out, or a stage of the same spec begins.
+        """Return why the stored epoch ends: a change, time that is left out, or a stage of the same spec.
 
-        It follows from what is stored, so that it is the same for a sensor that lived through it and for one that
-        catches up.
+        The reason follows from the stored epoch, so that it is the same for a sensor that ran all the time and for one
+        that catches up.
         """
         spec, schedule = self.spec, stored.schedule
         left_out = start_us > schedule.time(self.next_seq)
@@ -160,49 +204,45 @@ class Sensor:
             return "settings"
         return "resume" if left_out or stored.settings == spec.settings_at(start_us) else "scenario"
 
-    def _leave_out_pauses(self) -> None:
-        """Where the next reading is in a pause that is over, it is the first one of the grid that follows."""
+    def _leave_out_pauses(self, epoch: CurrentEpoch) -> CurrentEpoch:
+        """Return `epoch`, or one that begins after the pause, on the same grid, if the next reading is in a past pause."""
         while True:
-            now = self.schedule.time(self.next_seq)
+            now = epoch.schedule.time(self.next_seq)
             pause = self.spec.pause_after(now)
             if pause is None or pause.until_us is None or pause.from_us > now:
-                return
-            grid = self._stored.schedule if self._stored else self.schedule
-            self._begin("skip" if self._stored else "start", grid.time(grid.seq_after(pause.until_us - 1)))
+                return epoch
+            grid = self._stored.schedule if self._stored else epoch.schedule
+            epoch = self._begin("skip" if self._stored else "start", grid.time(grid.seq_after(pause.until_us - 1)))
 
-    def _continue(self, stored: Epoch) -> None:
-        self._epoch = self._previous = None
-        self._compile(stored.schedule, stored.settings)
-
-    def _begin(self, reason: str, start_us: int) -> None:
-        """Propose an epoch whose first reading is the next one, due at `start_us`."""
+    def _begin(self, reason: str, start_us: int) -> CurrentEpoch:
+        """Make a new epoch whose first reading is the next one, due at `start_us`."""
         spec, run = self.spec, self._run
         settings = spec.settings_at(start_us)
         schedule = Schedule(self.next_seq, start_us, settings.exact_rate)
-        self._epoch = Epoch(run.seed, run.number, reason, spec.identity, settings, schedule)
-        self._previous = self._stored.schedule if self._stored else None
-        self._compile(schedule, settings)
+        new = Epoch(run.seed, run.number, reason, spec.identity, settings, schedule)
+        previous = self._stored.schedule if self._stored else None
+        return self._compile(schedule, settings)._replace(new=new, previous=previous)
 
-    def _compile(self, schedule: Schedule, settings: Settings) -> None:
+    def _compile(self, schedule: Schedule, settings: Settings) -> CurrentEpoch:
         run = self._run
-        self.schedule = schedule
-        self.generator = SignalGenerator(run.seed, self.spec.identity, settings, schedule.first_seq, schedule.start_us)
-        self._chunk = None
-        self.limit = None if run.duration_us is None else schedule.end_seq(run.start_us + run.duration_us)
-        self._look_ahead()
+        generator = SignalGenerator(run.seed, self.spec.identity, settings, schedule.first_seq, schedule.start_us)
+        limit = None if run.duration_us is None else schedule.end_seq(run.start_us + run.duration_us)
+        return CurrentEpoch(generator, limit)
 
-    def _look_ahead(self) -> None:
-        """See when the next stage begins, and the next pause."""
+    def _look_ahead(self) -> tuple[int | None, int | None]:
+        """Return the sequence numbers at which the next stage and the next pause begin, None if there is none."""
         schedule = self.schedule
         now = schedule.time(self.next_seq)
         later = [stage for stage in self.spec.stages if stage.at_us > now and stage.settings != self.generator.settings]
-        self._stage_seq = schedule.due(later[0].at_us - 1) if later else None
         pause = self.spec.pause_after(now)
-        self._pause_seq = schedule.due(pause.from_us - 1) if pause else None
+        return (
+            schedule.due(later[0].at_us - 1) if later else None,
+            schedule.due(pause.from_us - 1) if pause else None,
+        )
 
 
 def injection_reason(before: Settings, after: Settings) -> str:
-    """What to say where one differs from the other by an injection alone; nothing where it does not."""
+    """Return the reason of an epoch whose settings differ from those before by an injection alone, else ""."""
     if before.injection == after.injection or replace(before, injection=after.injection) != after:
         return ""
     if after.injection:

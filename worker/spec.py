@@ -1,7 +1,7 @@
-"""What one worker is told, frozen: who its sensors are, how they behave, where their readings go.
+"""The specification of a worker: its sensors, their behaviour, and the store for their readings.
 
-Everything here is plain immutable data that travels from the operator's side to a worker and, as JSON, into the
-epoch records of a database. Nothing here reads a file, a clock or the environment.
+Everything here is plain immutable data. It travels from the supervisor to a worker and, as JSON, into the epoch records
+of a database. Nothing here reads a file, a clock or the environment.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Channel:
     `mean`, `std_dev`, `minimum`, `maximum` are in `unit`. The healthy signal is Gaussian plus the daily pattern,
     clipped to [minimum, maximum]; anomalies are clipped to the physical limits [lowest, highest] only.
     `decimals` is the number of decimal places that are written. `daily_amplitude` is in `unit`: positive peaks at
-    15:00 local time, negative has its trough there, 0 is flat. `working_hours` is added in the working hours, in
-    `unit`. `yearly_amplitude`, in `unit`, is positive where July is the warm month; the bounds move along with it.
+    15:00 local time, negative has its trough there, 0 is flat. `working_hours` is in `unit` and added during working
+    hours. `yearly_amplitude` is in `unit`, positive if July is the warm month; the bounds move along with it.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class WorkingHours:
-    """From `begin` to `end` o'clock local time, on the first `days` days of the week, which begins on Monday."""
+    """Hours from `begin` to `end` o'clock local time, on the first `days` days of a week that begins on Monday."""
 
     begin: int = 8
     end: int = 18
@@ -70,7 +70,7 @@ class AnomalySpec:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a sensor is: the identity columns of `sensor_readings`, in the order of the table, and the time zone.
+    """The identity columns of `sensor_readings`, in the order of the table; `timezone` is `original_timezone` there.
 
     Dates are ISO `YYYY-MM-DD`. Angles are degrees, `height_meters` is metres above ground. None becomes NULL.
     """
@@ -95,9 +95,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """One anomaly by order: from `from_us` until `until_us` (simulated time, microseconds since 1970, the end excluded)
-    every reading is in it, and in no other. `channel` is the one that it affects, None for those that the kind chooses;
-    `sized` says that the parameters of `anomaly` are what is wanted, where otherwise the kind draws within them."""
+    """An anomaly that an operator has ordered.
+
+    Every reading from `from_us` until `until_us` (simulated time, microseconds since 1970, the end excluded) is in it,
+    and in no other anomaly. `channel` is the only channel that it affects, None for the choice of the kind. If `sized`,
+    the parameters of `anomaly` are used as they are; otherwise the kind draws within them.
+    """
 
     id: str
     anomaly: AnomalySpec
@@ -109,8 +112,10 @@ class Injection:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a sensor behaves until the next epoch. `rate` is readings per second, an exact decimal as text. While there is
-    an `injection`, `anomalies` rest."""
+    """The behaviour of a sensor during one epoch.
+
+    `rate` is readings per second, an exact decimal as text. While there is an `injection`, `anomalies` do not occur.
+    """
 
     rate: str
     channels: tuple[Channel, ...]
@@ -126,7 +131,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """From `at_us` on (simulated time, microseconds since 1970) a sensor behaves by other settings."""
+    """A planned change to other settings at `at_us` (simulated time, microseconds since 1970)."""
 
     at_us: int
     settings: Settings
@@ -134,7 +139,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """No reading is due from `from_us` until `until_us` (simulated time, the end excluded); None until further notice."""
+    """A time without readings: from `from_us` until `until_us` (simulated time, the end excluded), None if open-ended."""
 
     from_us: int
     until_us: int | None = None
@@ -144,9 +149,9 @@ class Pause:
 class SensorSpec:
     """One sensor: its identity, its settings and its row on the scoreboard.
 
-    `stages`, in the order of their times, are how it will behave later: each begins an epoch at the first reading that
-    is due at its time or after, whoever computes that reading and when. `pauses`, in order, leave time out: the epoch
-    that follows one begins at its end.
+    `stages`, in the order of their times, are its later behaviour: each begins an epoch at the first reading that is due
+    at its time or after, independent of when that reading is computed. `pauses`, in order, leave time out: the epoch
+    that follows a pause begins at its end.
     """
 
     identity: Identity
@@ -156,25 +161,27 @@ class SensorSpec:
     pauses: tuple[Pause, ...] = ()
 
     def pause_after(self, time_us: int) -> Pause | None:
-        """The one that a reading due at that simulated time is in, or the next one."""
+        """Return the pause that contains a simulated time, or the next one after it."""
         return next((pause for pause in self.pauses if pause.until_us is None or pause.until_us > time_us), None)
 
     def settings_at(self, time_us: int) -> Settings:
-        """Those of a reading that is due at that simulated time."""
+        """Return the settings of a reading that is due at a simulated time."""
         begun = [stage.settings for stage in self.stages if stage.at_us <= time_us]
         return begun[-1] if begun else self.settings
 
     @property
     def max_rate(self) -> Fraction:
-        """The highest rate that it will ever have."""
+        """The highest rate of its settings and stages."""
         return max(self.settings.exact_rate, *(stage.settings.exact_rate for stage in self.stages), Fraction(0))
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
-    """Where readings go and how hard to try. Intervals and delays are seconds. `shared`: other workers write there too.
-    `synchronous` is what a power failure may take: "normal" the last commits, "full" nothing. After `error_limit`
-    failures in a row the worker ends instead of trying again. Of more than `max_bytes` the database is rotated.
+    """The database of a worker, when to commit to it and how often to retry. Intervals and delays are seconds.
+
+    `shared` is true if other workers write to it too. With `synchronous` "normal" a power failure may take the last
+    commits, with "full" none. After `error_limit` failures in a row the worker exits instead of retrying. A database of
+    more than `max_bytes` is rotated.
     """
 
     path: Path
@@ -195,9 +202,9 @@ class RunSpec:
 
     `start_us` is the simulated time (microseconds since 1970, UTC) at `origin_ns` of `worker.clock`;
     simulated time runs at real speed from there. `number` grows with each start on a data directory and fences
-    workers of earlier runs. `duration_us` is simulated time to run for, None for ever. A new data directory starts
-    its first epoch at `start_us`; an existing one continues as `resume` says. `hang_seconds` is how long a worker may
-    be silent before the supervisor kills it.
+    workers of earlier runs. `duration_us` is the simulated time to run for, None for no limit. A new data directory
+    starts its first epoch at `start_us`; an existing one continues as `resume` says. `hang_seconds` is how long a worker
+    may be without a heartbeat before the supervisor kills it.
     """
 
     seed: int
@@ -211,17 +218,19 @@ class RunSpec:
 
     @property
     def end_us(self) -> int | None:
+        """The simulated time at which the run ends, None if it has no limit."""
         return None if self.duration_us is None else self.start_us + self.duration_us
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """One process: its sensors, its store, its run. `name` is the sensor id, or `pack_0001` for a packed one.
-    `log_level` is one of `logging`."""
+    """One worker process: its sensors, its store, its run.
+
+    `name` is the sensor id, or `pack_0001` for a worker of several sensors. `log_level` is one of `logging`.
+    """
 
     name: str
     sensors: tuple[SensorSpec, ...]
     store: StoreSpec
     run: RunSpec
-    log: Path | None = None
     log_level: str = "INFO"

@@ -13,7 +13,7 @@ import numpy as np
 
 from fleet.monitoring.health import HEALTHY_STATES, IDLE_STATES, display_states
 from fleet.monitoring.stats import fleet_stats
-from worker.scoreboard import SCOREBOARD_ANOMALIES
+from worker.readings.anomalies import ANOMALY_TYPES
 
 if TYPE_CHECKING:
     from fleet.monitoring.observation import Observation
@@ -87,5 +87,5 @@ class History:
         with self._lock:
             points = list(self._points)[-count:]
         columns = {name: [getattr(point, name) for point in points] for name in HistoryPoint._fields[:-1]}
-        kinds = {kind: [point.anomalies[place] for point in points] for place, kind in enumerate(SCOREBOARD_ANOMALIES)}
+        kinds = {kind: [point.anomalies[place] for point in points] for place, kind in enumerate(ANOMALY_TYPES)}
         return {**columns, "anomalies": kinds}

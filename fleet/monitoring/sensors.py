@@ -13,7 +13,8 @@ import numpy.typing as npt
 from fleet.datadir.roster import Member
 from fleet.monitoring.health import DISPLAY_STATES, display_states, unhealthy_reason
 from fleet.monitoring.observation import Observation
-from worker.scoreboard import SCOREBOARD_ANOMALIES, STATE_INDEX
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.scoreboard import STATE_INDEX
 
 Document = dict[str, Any]
 
@@ -32,12 +33,10 @@ ENTRY_IDENTITY_FIELDS = ("manufacturer", "model", "firmware_version", "location"
 
 
 def current_anomalies(observation: Observation) -> npt.NDArray[np.int64]:
-    """The kind of anomaly that each sensor is in, an index into SCOREBOARD_ANOMALIES, -1 for none."""
+    """The kind of anomaly that each sensor is in, an index into ANOMALY_TYPES, -1 for none."""
     rows = observation.rows
     told = (
-        (rows["readings"] > 0)
-        & (rows["anomaly"] < len(SCOREBOARD_ANOMALIES))
-        & ~np.isin(rows["state"], NOT_MEASURING_STATES)
+        (rows["readings"] > 0) & (rows["anomaly"] < len(ANOMALY_TYPES)) & ~np.isin(rows["state"], NOT_MEASURING_STATES)
     )
     return np.where(told, rows["anomaly"], -1)
 
@@ -71,7 +70,7 @@ def entry(observation: Observation, number: int, state: int, anomalies: int, kin
         "reason": unhealthy_reason(observation, number, shown).reason if shown in STATES_WITH_REASON else None,
         "readings": row["readings"],
         "anomalies": anomalies,
-        "anomaly": SCOREBOARD_ANOMALIES[kind] if kind >= 0 else None,
+        "anomaly": ANOMALY_TYPES[kind] if kind >= 0 else None,
         "lag_seconds": row["lag_us"] / 1e6,
         "last_reading": last_reading(member, row) if row["readings"] else None,
         "restarts": row["restarts"],

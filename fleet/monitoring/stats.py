@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.scoreboard import SCOREBOARD_ANOMALIES, STATE_INDEX, STATES, Rows
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.scoreboard import STATE_INDEX, STATES, Rows
 
 HEALTHY_STATES = ("healthy", "done", "stopped", "paused")
 
@@ -45,10 +46,8 @@ def fleet_stats(rows: Rows) -> FleetStats:
         sensors=len(rows),
         states={name: int(count) for name, count in zip(STATES, counts, strict=True) if count},
         readings=int(rows["readings"].sum()),
-        scheduled=int(rows["readings"].sum() + rows["anomalies"][:, SCOREBOARD_ANOMALIES.index("missing_data")].sum()),
-        anomalies={
-            kind: int(count) for kind, count in zip(SCOREBOARD_ANOMALIES, rows["anomalies"].sum(axis=0), strict=True)
-        },
+        scheduled=int(rows["readings"].sum() + rows["anomalies"][:, ANOMALY_TYPES.index("missing_data")].sum()),
+        anomalies={kind: int(count) for kind, count in zip(ANOMALY_TYPES, rows["anomalies"].sum(axis=0), strict=True)},
         errors=int(rows["errors"][one_each].sum()),
         retries=int(rows["retries"][one_each].sum()),
         restarts=int(rows["restarts"][one_each].sum()),

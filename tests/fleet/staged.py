@@ -17,7 +17,8 @@ from flask.testing import FlaskClient
 from fleet.datadir.roster import Member, Roster
 from fleet.monitoring.observation import Observer
 from fleet.web.app import create_app
-from worker.scoreboard import SCOREBOARD_ANOMALIES, STATE_INDEX, Scoreboard
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.scoreboard import STATE_INDEX, Scoreboard
 from worker.spec import Identity, Layout
 from worker.storage.schema import READING_COLUMNS, SCHEMA, identity_values, insert_readings_sql
 
@@ -129,9 +130,9 @@ class StagedFleet:
             row["commits"], row["commit_total_us"], row["committed_at_us"] = readings, 500 * readings, readings
             row["commit_buckets"][0] = readings
             row["timestamp_us"] = int(START.timestamp() + readings - 1) * 1_000_000
-            row["anomaly"] = SCOREBOARD_ANOMALIES.index(kind) if kind else -1
+            row["anomaly"] = ANOMALY_TYPES.index(kind) if kind else -1
             if kind:
-                row["anomalies"][SCOREBOARD_ANOMALIES.index(kind)] += 1
+                row["anomalies"][ANOMALY_TYPES.index(kind)] += 1
 
 
 def staged_with_readings(data: Path) -> StagedFleet:

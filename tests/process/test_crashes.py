@@ -112,7 +112,7 @@ def test_a_run_that_ends_with_readings_unwritten_fails(up: Up, tmp_path: Path) -
 
         assert 1 == running.wait()
 
-    assert "S_000002: ended with readings that it could not write while draining" in running.output
+    assert "S_000002: exited with unwritten readings while draining" in running.output
     assert "Traceback" not in running.output
     assert_complete(tmp_path / "data", 3, drained=False)
 
@@ -133,7 +133,7 @@ def test_a_worker_that_dies_again_and_again_fails(up: Up, tmp_path: Path) -> Non
     wait_for(lambda: health(running)[0] == 503, "the fleet is unhealthy")
     answer = health(running)[1]
     assert [(victim, "failed")] == [(told["sensor_id"], told["state"]) for told in answer["reasons"]]
-    assert "died 3 times, last by SIGKILL" in answer["reason"]
+    assert "died 3 times, last: killed by SIGKILL" in answer["reason"]
     told = fleet("status", "--data", data, "--json")
     assert 1 == told.returncode
     assert {"healthy": 2, "failed": 1} == json.loads(told.stdout)["states"]
@@ -162,7 +162,7 @@ def test_a_failed_worker_does_not_keep_the_fleet_from_ending(up: Up, tmp_path: P
     running.worker(victim).kill()
 
     assert 1 == running.wait()
-    assert f"{victim}: failed: died 1 times, last by SIGKILL" in running.output
+    assert f"{victim}: failed: died 1 times, last: killed by SIGKILL" in running.output
     found = read_records(tmp_path / "data")
     assert [60, 60] == [found[sensor].next_seq for sensor in others]
     assert found[victim].next_seq < 60

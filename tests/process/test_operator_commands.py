@@ -177,12 +177,12 @@ def test_logs(up: Up, lively: Path, tmp_path: Path) -> None:
     old.kill()
     running.wait_for_replacement(victim, old)
 
-    assert f"{victim}: died by SIGKILL" in fleet("logs", "--data", data).stdout
-    assert "died by SIGKILL" in fleet("logs", victim, "--data", data).stdout
+    assert f"{victim}: killed by SIGKILL" in fleet("logs", "--data", data).stdout
+    assert "killed by SIGKILL" in fleet("logs", victim, "--data", data).stdout
     assert "SIGKILL" not in fleet("logs", other, "--data", data).stdout
     assert "no sensor" in refusal("logs", "NOBODY", "--data", data)
     assert follower.stdout is not None
-    assert any("died by SIGKILL" in line for line in iter(follower.stdout.readline, ""))
+    assert any("killed by SIGKILL" in line for line in iter(follower.stdout.readline, ""))
     follower.send_signal(signal.SIGINT)
     follower.stdout.close()
     assert 0 == follower.wait(DEFAULT_TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""A supervisor over real processes whose loop follows a script."""
+"""A supervisor with real processes whose loop follows a script."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ QUICK_POLICY = RestartPolicy(backoff_min=0.05, backoff_max=0.1, budget=3, drain_
 
 
 class ScriptedFleet:
-    """A supervisor on a directory, whose loop is steered by a script of (condition, action) steps. clock_reads counts how
-    often it has looked at the clock."""
+    """A supervisor on a directory whose loop follows a script of (condition, action) steps. `clock_reads` counts its reads
+    of the clock."""
 
-    def __init__(self, path: Path, policy: RestartPolicy = QUICK_POLICY, mapped: str = "board") -> None:
+    def __init__(self, path: Path, policy: RestartPolicy = QUICK_POLICY, mapped_name: str = "board") -> None:
         self.path = path
         self.scoreboard = Scoreboard.create(path / "board", 16)
         self.clock_reads = 0
         log = LogSpec(path / "log")
         self.supervisor = Supervisor(
-            self.scoreboard, policy, 1, lambda group: ForkServer(path / mapped, log, group), self._clock
+            self.scoreboard, policy, 1, lambda group: ForkServer(path / mapped_name, log, group), self._clock
         )
         self.events: list[str] = []
         self.supervisor.on_event = lambda event: self.events.append(f"{event.worker}: {event.text}")
@@ -54,7 +54,7 @@ class ScriptedFleet:
         return WorkerSpec(name, (sensor,), StoreSpec(store or self.path / f"{name}.db", batch_interval=0.1), run)
 
     def run_steps(self, *steps: tuple[Callable[[], Any], Callable[[], Any]]) -> None:
-        """In the loop: when a step's condition holds, do its action and go on to the next."""
+        """Script the loop: when the condition of a step holds, do its action and continue with the next step."""
         left = list(steps)
 
         def look() -> None:
@@ -70,9 +70,9 @@ class ScriptedFleet:
         self.supervisor.every(0.5, give_up)
 
     @property
-    def template(self) -> psutil.Process:
-        (template,) = psutil.Process().children()
-        return template
+    def forkserver(self) -> psutil.Process:
+        (forkserver,) = psutil.Process().children()
+        return forkserver
 
     def state(self, row: int) -> str:
         return STATES[self.scoreboard.rows[row]["state"]]
@@ -81,7 +81,7 @@ class ScriptedFleet:
         return int(self.scoreboard.rows[row]["pid"])
 
     def healthy(self, *rows: int) -> Callable[[], bool]:
-        """Whether they are, those that were killed in another process."""
+        """Return a condition: the rows are healthy, those that were killed with a new process."""
         return lambda: all(self.state(row) == "healthy" and self.pid(row) not in {0, *self._killed} for row in rows)
 
     def kill(self, row: int) -> Callable[[], None]:

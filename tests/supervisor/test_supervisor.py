@@ -1,4 +1,4 @@
-"""The supervisor over real processes: who runs, who is restarted, who is stopped."""
+"""The supervisor with real processes: which workers run, are restarted, are stopped."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import pytest
 from tests.supervisor.supervised import QUICK_POLICY, ScriptedFleet
 from worker.supervision.restart_policy import RestartPolicy
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[ScriptedFleet]:
@@ -23,7 +25,7 @@ def fleet(tmp_path: Path) -> Iterator[ScriptedFleet]:
 
 
 def test_a_run_ends_when_all_have_written_all(fleet: ScriptedFleet) -> None:
-    """And the outcome is clean."""
+    """The outcome is clean."""
     fleet.supervisor.add([fleet.spec(0, 0.5), fleet.spec(1, 0.8)])
 
     assert fleet.supervisor.run().clean
@@ -32,7 +34,7 @@ def test_a_run_ends_when_all_have_written_all(fleet: ScriptedFleet) -> None:
 
 
 def test_a_death_is_followed_by_a_restart(fleet: ScriptedFleet) -> None:
-    """Noted, counted, and without a hole; one restart leaves the outcome clean."""
+    """It is recorded and counted, no reading is missing, and the outcome is clean."""
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
     fleet.run_steps((fleet.healthy(0, 1), fleet.kill(0)), (fleet.healthy(0, 1), fleet.supervisor.drain))
 
@@ -40,11 +42,11 @@ def test_a_death_is_followed_by_a_restart(fleet: ScriptedFleet) -> None:
 
     assert (1, 0) == tuple(fleet.scoreboard.rows["restarts"][:2])
     assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in (0, 1))
-    assert any(told.startswith("S_0: died by SIGKILL, restart in") for told in fleet.events)
+    assert any(event.startswith("S_0: killed by SIGKILL, restart in") for event in fleet.events)
 
 
 def test_the_budget_can_be_used_up(fleet: ScriptedFleet) -> None:
-    """Then the worker is failed with the reason, and the others go on to their end."""
+    """Then the worker has failed, with the reason, and the others run to their end."""
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1, 2.0)])
     fleet.run_steps(*[(fleet.healthy(0), fleet.kill(0)) for _ in range(4)])
 
@@ -52,11 +54,11 @@ def test_the_budget_can_be_used_up(fleet: ScriptedFleet) -> None:
 
     assert (["S_0"], False) == (outcome.failed, outcome.clean)
     assert ("failed", "done") == (fleet.state(0), fleet.state(1))
-    assert b"died 4 times, last by SIGKILL" == fleet.scoreboard.rows[0]["reason"]
+    assert b"died 4 times, last: killed by SIGKILL" == fleet.scoreboard.rows[0]["reason"]
 
 
 def test_a_failed_worker_can_be_given_another_chance(fleet: ScriptedFleet) -> None:
-    """With a whole budget."""
+    """A restart by the operator gives it a whole budget."""
     fleet.supervisor.add([fleet.spec(0)])
     fleet.supervisor.add([fleet.spec(1)])
     fleet.run_steps(
@@ -72,7 +74,7 @@ def test_a_failed_worker_can_be_given_another_chance(fleet: ScriptedFleet) -> No
 
 
 def test_draining_commits_what_is_due(fleet: ScriptedFleet) -> None:
-    """And ends clean."""
+    """The outcome is clean."""
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
     fleet.run_steps((fleet.healthy(0, 1), fleet.supervisor.drain))
 
@@ -84,7 +86,7 @@ def test_draining_commits_what_is_due(fleet: ScriptedFleet) -> None:
 
 
 def test_draining_while_one_waits_for_its_restart_is_not_clean(tmp_path: Path) -> None:
-    """What it has due is left to the next run, and that is said."""
+    """Its due readings are left to the next run, and an event says so."""
     fleet = ScriptedFleet(tmp_path, policy=replace(QUICK_POLICY, backoff_min=60.0, backoff_max=60.0))
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
     fleet.run_steps(
@@ -95,11 +97,11 @@ def test_draining_while_one_waits_for_its_restart_is_not_clean(tmp_path: Path) -
 
     assert (["S_0"], False) == (outcome.pending, outcome.clean)
     assert ["stopped", "stopped"] == [fleet.state(0), fleet.state(1)]
-    assert "S_0: was waiting for its restart: what is due is left to the next run" in fleet.events
+    assert "S_0: not restarted: due readings are left to the next run" in fleet.events
 
 
 def test_draining_twice_kills(fleet: ScriptedFleet) -> None:
-    """A worker that is stopped cannot drain; it is killed at once, and the outcome says so."""
+    """A suspended worker cannot drain; it is killed at once, and the outcome has it."""
     fleet.supervisor.add([fleet.spec(0)])
     fleet.run_steps(
         (fleet.healthy(0), lambda: os.kill(fleet.pid(0), signal.SIGSTOP)),
@@ -115,7 +117,7 @@ def test_draining_twice_kills(fleet: ScriptedFleet) -> None:
 
 
 def test_a_worker_that_does_not_drain_is_killed_in_the_end(tmp_path: Path) -> None:
-    """`drain` seconds and a little more."""
+    """After `drain_seconds` and KILL_GRACE_SECONDS."""
     fleet = ScriptedFleet(tmp_path, RestartPolicy(drain_seconds=0.2))
     fleet.supervisor.add([fleet.spec(0)])
     fleet.run_steps(
@@ -126,7 +128,7 @@ def test_a_worker_that_does_not_drain_is_killed_in_the_end(tmp_path: Path) -> No
 
 
 def test_restart_and_remove(fleet: ScriptedFleet) -> None:
-    """Neither is a death. Who is removed is forgotten; a name that nobody has is a KeyError."""
+    """Neither is a death. A removed worker is forgotten; an unknown name is a KeyError."""
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
     before: list[int] = []
 
@@ -147,19 +149,19 @@ def test_restart_and_remove(fleet: ScriptedFleet) -> None:
         fleet.supervisor.restart("S_1")
 
 
-def test_a_template_that_dies_is_replaced(fleet: ScriptedFleet) -> None:
-    """Its workers live on, and the next restart comes from another one. All end as they should, by order or because
-    their run is over, though nobody sees the exit codes of those that the first one had forked."""
+def test_a_fork_server_that_dies_is_replaced(fleet: ScriptedFleet) -> None:
+    """Its workers keep running, and the next restart uses another one. All workers end as they should, although the exit
+    codes of those that the first one forked are not observed."""
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1), fleet.spec(2, 2.0)])
     pids: list[int] = []
 
-    def kill_template() -> None:
+    def kill_forkserver() -> None:
         pids.append(fleet.pid(1))
-        fleet.template.kill()
+        fleet.forkserver.kill()
 
     fleet.run_steps(
-        (fleet.healthy(0, 1), kill_template),
-        (lambda: any("template" in told for told in fleet.events), fleet.kill(0)),
+        (fleet.healthy(0, 1), kill_forkserver),
+        (lambda: any("forkserver" in event for event in fleet.events), fleet.kill(0)),
         (lambda: fleet.scoreboard.rows[0]["restarts"] == 1 and fleet.healthy(0)(), lambda: pids.append(fleet.pid(1))),
         (lambda: fleet.supervisor.slots["S_2"].phase == "ended", fleet.supervisor.drain),
     )
@@ -172,14 +174,14 @@ def test_a_template_that_dies_is_replaced(fleet: ScriptedFleet) -> None:
     assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in range(3))
 
 
-def test_a_template_that_dies_before_it_is_ready(fleet: ScriptedFleet) -> None:
-    """Had been asked for workers that nobody will ever see. That is no death of theirs."""
+def test_a_fork_server_that_dies_before_it_is_ready(fleet: ScriptedFleet) -> None:
+    """The workers requested from it were never started, which is no death."""
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
-    fleet.run_steps((lambda: True, fleet.template.kill), (fleet.healthy(0, 1), fleet.supervisor.drain))
+    fleet.run_steps((lambda: True, fleet.forkserver.kill), (fleet.healthy(0, 1), fleet.supervisor.drain))
 
     assert fleet.supervisor.run().clean
 
-    assert "S_0: no process can be started: the template died" in fleet.events
+    assert "S_0: no process can be started: the fork server died" in fleet.events
     assert [(0, 0)] * 2 == [(row["restarts"], row["errors"]) for row in fleet.scoreboard.rows[:2]]
     assert all(fleet.seqs(row) == list(range(len(fleet.seqs(row)))) for row in (0, 1))
 
@@ -190,32 +192,32 @@ raise OSError(24, "Too many open files", __file__)
 
 
 @pytest.mark.parametrize("lack", ["board", "descriptors"])
-def test_templates_that_never_get_ready_are_a_bug(
+def test_fork_servers_that_never_get_ready_are_a_bug(
     lack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Three of them, one after the other; each says why in one line, and nobody is left behind."""
+    """After three in a row. Each prints the reason in one line, and no process is left behind."""
     if lack == "descriptors":
         (tmp_path / "numpy.py").write_text(POOR)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    fleet = ScriptedFleet(tmp_path, mapped="nowhere" if lack == "board" else "board")
+    fleet = ScriptedFleet(tmp_path, mapped_name="nowhere" if lack == "board" else "board")
     fleet.supervisor.add([fleet.spec(0)])
 
-    with pytest.raises(RuntimeError, match="the template died 3 times before it was ready"):
+    with pytest.raises(RuntimeError, match="the fork server died 3 times before it was ready"):
         fleet.supervisor.run()
 
     assert [] == psutil.Process().children()
     lines = capfd.readouterr().err.splitlines()
     assert 3 == len(lines)
-    assert all(line.startswith("template: ") and "Errno" in line for line in lines), lines
+    assert all(line.startswith("forkserver: ") and "Errno" in line for line in lines), lines
 
 
-def test_waiting_for_the_template_costs_nothing(fleet: ScriptedFleet) -> None:
-    """While it stands still with one worker to start, and others would be due, the supervisor sleeps."""
+def test_waiting_for_the_fork_server_costs_nothing(fleet: ScriptedFleet) -> None:
+    """The supervisor sleeps while the fork server is suspended and workers wait to be started."""
     fleet.supervisor.add([fleet.spec(0)])
     spent: list[float] = []
 
     def stop() -> None:
-        fleet.template.suspend()
+        fleet.forkserver.suspend()
         fleet.supervisor.add([fleet.spec(1)])
 
     def more() -> None:
@@ -225,7 +227,7 @@ def test_waiting_for_the_template_costs_nothing(fleet: ScriptedFleet) -> None:
 
     def resume() -> None:
         spent.append(fleet.clock_reads)
-        fleet.template.resume()
+        fleet.forkserver.resume()
 
     fleet.run_steps(
         (fleet.healthy(0), stop),
@@ -239,8 +241,8 @@ def test_waiting_for_the_template_costs_nothing(fleet: ScriptedFleet) -> None:
     assert spent[2] - spent[1] < 200
 
 
-def test_nobody_is_restarted_while_the_fleet_drains(fleet: ScriptedFleet) -> None:
-    """A worker that has ended already stays ended, and so does the fleet."""
+def test_no_worker_is_restarted_while_the_fleet_drains(fleet: ScriptedFleet) -> None:
+    """A worker that has ended stays ended, and the run ends."""
     fleet.supervisor.add([fleet.spec(0), fleet.spec(1)])
     fleet.run_steps(
         (fleet.healthy(0, 1), lambda: os.kill(fleet.pid(0), signal.SIGSTOP)),
@@ -254,8 +256,8 @@ def test_nobody_is_restarted_while_the_fleet_drains(fleet: ScriptedFleet) -> Non
     assert ["stopped", "stopped"] == [fleet.state(0), fleet.state(1)]
 
 
-def test_signals_are_given_back(fleet: ScriptedFleet) -> None:
-    """Whoever called run has the handlers that were there before."""
+def test_signal_handlers_are_restored(fleet: ScriptedFleet) -> None:
+    """After the run the previous handlers are in place."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)]
     fleet.supervisor.add([fleet.spec(0, 0.1)])
 

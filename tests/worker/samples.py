@@ -10,9 +10,11 @@ from pathlib import Path
 from worker.clock import elapsed_ns
 from worker.sensor import Sensor
 from worker.spec import AnomalySpec, Channel, Identity, RunSpec, SensorSpec, Settings, StoreSpec, WorkerSpec
-from worker.storage.sinks import Portion
+from worker.storage.sinks import Portion, Position
 
 SECOND_US = 1_000_000
+NEW = Position(0, None)
+"""The position of a sensor that has never written a reading."""
 NEW_YEAR = 1_767_225_600 * SECOND_US
 """2026-01-01T00:00:00Z"""
 
@@ -67,8 +69,10 @@ def with_catch_up(run_spec: RunSpec) -> RunSpec:
     return replace(run_spec, resume="catch_up")
 
 
-def sensor(sensor_settings: Settings, run_spec: RunSpec, identity: Identity = IDENTITY) -> Sensor:
-    return Sensor(SensorSpec(identity, sensor_settings, row=0), run_spec)
+def sensor(
+    sensor_settings: Settings, run_spec: RunSpec, identity: Identity = IDENTITY, position: Position = NEW
+) -> Sensor:
+    return Sensor(SensorSpec(identity, sensor_settings, row=0), run_spec, position)
 
 
 def commit_due(subject: Sensor, now_us: int, most: int = 10_000, *, final: bool = False) -> list[Portion]:

@@ -10,6 +10,7 @@ import apsw
 
 from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, SECOND_US, run, sensor, settings
 from worker.readings.generator import MISSING_DATA_INDEX, SignalGenerator
+from worker.sensor import Sensor
 from worker.spec import RunSpec, Settings, StoreSpec
 from worker.storage.database import Database
 from worker.storage.sinks import Portion
@@ -29,9 +30,14 @@ class SensorWriter:
         **store: Any,
     ) -> None:
         self.run_spec = run_spec or run()
-        self.sink, self.sensor = Database(StoreSpec(path, **store)), sensor(sensor_settings, self.run_spec)
+        self.sink, self.incarnation = Database(StoreSpec(path, **store)), incarnation
         (position,) = self.sink.claim([IDENTITY], incarnation)
-        self.sensor.resume(position)
+        self.sensor = sensor(sensor_settings, self.run_spec, position=position)
+
+    def claim_again(self) -> None:
+        """Claim once more, like a worker that does not know its position."""
+        (position,) = self.sink.claim([IDENTITY], self.incarnation)
+        self.sensor = Sensor(self.sensor.spec, self.run_spec, position)
 
     def due_portions(self, seconds: float, *, final: bool = False) -> list[Portion]:
         return self.sensor.portions(self.run_spec.start_us + round(seconds * SECOND_US), 100_000, final=final)

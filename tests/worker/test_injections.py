@@ -54,9 +54,8 @@ def lived(subject: Sensor, until_us: int, most: int = 10_000) -> list[Portion]:
     return portions
 
 
-def live(told: SensorSpec, most: int = 10_000, seconds: int = 200) -> list[Portion]:
-    subject = Sensor(told, run())
-    subject.resume(NEW)
+def live(sensor_spec: SensorSpec, most: int = 10_000, seconds: int = 200) -> list[Portion]:
+    subject = Sensor(sensor_spec, run(), NEW)
     return lived(subject, NEW_YEAR + seconds * SECOND_US, most)
 
 
@@ -100,27 +99,25 @@ def test_all_of_its_time_and_nothing_else(kind: str) -> None:
 
 def test_bits_do_not_depend_on_portions_or_on_crashes() -> None:
     """One at a time, all at once, or by somebody who takes over in the middle of it."""
-    told = spec(injection("trend"))
-    whole = live(told)
-    half = live(told, seconds=115)
+    sensor_spec = spec(injection("trend"))
+    whole = live(sensor_spec)
+    half = live(sensor_spec, seconds=115)
     last = epochs(half)[-1]
-    heir = Sensor(told, run())
-    heir.resume(Position(half[-1].end, last))
+    heir = Sensor(sensor_spec, run(), Position(half[-1].end, last))
 
-    assert everything(whole) == everything(live(told, most=1))
+    assert everything(whole) == everything(live(sensor_spec, most=1))
     assert everything(whole) == everything([*half, *lived(heir, NEW_YEAR + 200 * SECOND_US)])
 
 
 def test_an_order_that_comes_late_begins_in_the_middle() -> None:
     """With the same draws: from then on all readings are as if it had come in time."""
-    told = spec(injection("trend"))
-    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run())
-    subject.resume(NEW)
+    sensor_spec = spec(injection("trend"))
+    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run(), NEW)
     before = lived(subject, NEW_YEAR + 110 * SECOND_US)
-    subject.change(told)
+    subject.change(sensor_spec)
     after = lived(subject, NEW_YEAR + 128 * SECOND_US)
     seq = before[-1].end
-    in_time = [p for p in live(told, most=1) if seq <= p.next_seq < after[-1].end]
+    in_time = [p for p in live(sensor_spec, most=1) if seq <= p.next_seq < after[-1].end]
 
     assert [("injection x", seq)] == [(epoch.reason, epoch.schedule.first_seq) for epoch in epochs(after)]
     assert everything(in_time) == everything(after)
@@ -129,8 +126,7 @@ def test_an_order_that_comes_late_begins_in_the_middle() -> None:
 def test_one_that_is_taken_back_ends_there() -> None:
     """What was written of it stays as it was, and the record of its episode is cut."""
     order = injection("noise")
-    subject = Sensor(spec(order), run())
-    subject.resume(NEW)
+    subject = Sensor(spec(order), run(), NEW)
     lived(subject, NEW_YEAR + 110 * SECOND_US)
     cut = NEW_YEAR + 112 * SECOND_US
     subject.change(SensorSpec(IDENTITY, SETTINGS, 0, (Stage(FROM, under(order)), Stage(cut, SETTINGS))))
@@ -150,8 +146,8 @@ def test_its_size_is_what_was_asked_for() -> None:
         "pattern": ((("amplitude", 4.0),), {"amplitude": 4.0}),
     }
     for kind, (parameters, record) in sizes.items():
-        told = under(injection(kind, *parameters, channel="pressure", sized=True))
-        generator = SignalGenerator(42, IDENTITY, told, FIRST, FROM)
+        injected = under(injection(kind, *parameters, channel="pressure", sized=True))
+        generator = SignalGenerator(42, IDENTITY, injected, FIRST, FROM)
         (episode,) = generator.episodes(FIRST, FIRST + 10)
         (usual,) = SignalGenerator(42, IDENTITY, under(injection("missing_data")), FIRST, FROM).episodes(
             FIRST, FIRST + 1
@@ -165,9 +161,11 @@ def test_its_size_is_what_was_asked_for() -> None:
 
 
 def test_a_factor_is_a_factor() -> None:
-    told = under(injection("spike", ("multiplier_min", 5.0), ("multiplier_max", 5.0), channel="pressure", sized=True))
+    injected = under(
+        injection("spike", ("multiplier_min", 5.0), ("multiplier_max", 5.0), channel="pressure", sized=True)
+    )
     spiked, healthy = (
-        SignalGenerator(42, IDENTITY, t, 0, FROM).block(0, 50).values[2] for t in (told, settings(rate="4"))
+        SignalGenerator(42, IDENTITY, each, 0, FROM).block(0, 50).values[2] for each in (injected, settings(rate="4"))
     )
 
     np.testing.assert_allclose(spiked, 5 * healthy, atol=5)
@@ -184,9 +182,9 @@ def test_the_first_reading_of_a_missing_stretch_is_missing() -> None:
 
 def test_what_is_stored_says_it_all() -> None:
     """There and back, in a database and in an order; settings without one are stored as they ever were."""
-    told = under(injection("spike", ("multiplier_min", 2.0), channel="voltage", sized=True))
+    injected = under(injection("spike", ("multiplier_min", 2.0), channel="voltage", sized=True))
 
-    assert told == settings_from_json(json.loads(settings_text(told)))
+    assert injected == settings_from_json(json.loads(settings_text(injected)))
     assert "injection" not in settings_to_json(SETTINGS)
     assert SETTINGS == settings_from_json(json.loads(settings_text(SETTINGS)))
 
@@ -194,15 +192,14 @@ def test_what_is_stored_says_it_all() -> None:
 def test_an_order_carries_it(tmp_path: Path) -> None:
     """With its stages and pauses, as the worker is to know them."""
     worker = live_worker(tmp_path / "x.db", SETTINGS)
-    told = replace(worker, sensors=(replace(spec(injection("noise")), pauses=(Pause(1, 2), Pause(3))),))
+    changed = replace(worker, sensors=(replace(spec(injection("noise")), pauses=(Pause(1, 2), Pause(3))),))
 
-    assert told == messages.apply_change(worker, json.loads(json.dumps(messages.change_message(told))))
+    assert changed == messages.apply_change(worker, json.loads(json.dumps(messages.change_message(changed))))
 
 
 def test_what_changes_nothing_now_costs_nothing() -> None:
     """Stages and pauses that are over, or are to come, leave the epoch as it is, compiled."""
-    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run())
-    subject.resume(NEW)
+    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0), run(), NEW)
     lived(subject, NEW_YEAR + 90 * SECOND_US)
     generator = subject.generator
     subject.change(spec(injection("noise")))

@@ -1,4 +1,4 @@
-"""One log of many processes: lines whole and all there while it is rotated, in the format that was asked for."""
+"""One log of many processes: no line is lost or torn during rotation; formats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRITERS, LEAST, MOST = 4, 400, 1_000_000
 
 
 def write_lines(path: Path, number: int) -> None:
-    """Until it was rotated some times."""
+    """Write lines until the log was rotated several times."""
     configure_logging(LogSpec(path, format="%(message)s"))
     for line in range(MOST):
         logging.getLogger("test").info("%d %d %s", number, line, "x" * 50)
@@ -40,6 +40,7 @@ def record(message: str) -> logging.LogRecord:
     return logging.LogRecord("who", logging.WARNING, "", 0, message, (), None)
 
 
+@pytest.mark.process
 def test_no_line_is_lost_while_many_write_and_one_rotates(tmp_path: Path) -> None:
     path = tmp_path / "log"
     fork = multiprocessing.get_context("fork")
@@ -53,16 +54,16 @@ def test_no_line_is_lost_while_many_write_and_one_rotates(tmp_path: Path) -> Non
         writer.join()
 
     files = [*rotated_files(path), *([path] if path.exists() else [])]
-    told = [line.split(" ") for file in files for line in file.read_text().splitlines()]
+    lines = [line.split(" ") for file in files for line in file.read_text().splitlines()]
     for number in range(WRITERS):
-        mine = sorted(int(line) for writer, line, _ in told if int(writer) == number)
+        mine = sorted(int(line) for writer, line, _ in lines if int(writer) == number)
         assert list(range(int((tmp_path / f"count-{number}").read_text()))) == mine
-    assert all(rest == "x" * 50 for _, _, rest in told)
+    assert all(rest == "x" * 50 for _, _, rest in lines)
 
 
 @pytest.mark.claim("001.configuration-options.15")
-def test_so_many_older_ones_are_kept(tmp_path: Path) -> None:
-    """The newest is the first. The log itself is there at once, for those who read it."""
+def test_rotation_keeps_a_number_of_older_files(tmp_path: Path) -> None:
+    """Number 1 is the newest. A new log is created at once, for its readers."""
     path = tmp_path / "log"
     for number in range(6):
         path.write_text(f"{number}" * 20)
@@ -72,7 +73,7 @@ def test_so_many_older_ones_are_kept(tmp_path: Path) -> None:
     assert ("", 4) == (path.read_text(), len(list(tmp_path.iterdir())))
 
 
-def test_none_is_kept_where_none_is_wanted(tmp_path: Path) -> None:
+def test_rotation_can_keep_no_older_file(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("x" * 20)
     LogRotation(path, 10, 0)()
@@ -116,8 +117,9 @@ def crash(path: Path) -> None:
         os.abort()
 
 
-def test_a_fatal_error_is_told_to_the_new_log(tmp_path: Path) -> None:
-    """And never to a file that has the old one's descriptor by then, such as a database."""
+@pytest.mark.process
+def test_a_fatal_error_is_written_to_the_new_log(tmp_path: Path) -> None:
+    """Never to a file that has the descriptor of the old log by then, such as a database."""
     process = multiprocessing.get_context("fork").Process(target=crash, args=(tmp_path / "log",))
     process.start()
     process.join()
@@ -133,8 +135,8 @@ def test_a_line_as_json() -> None:
         raise ValueError("a bug")
     except ValueError as error:
         info = (ValueError, error, error.__traceback__)
-    told = logging.LogRecord("who", logging.ERROR, "", 0, "two\nlines \N{GREEK SMALL LETTER PI} %d", (5,), info)
-    line = make_formatter(JSON_FORMAT).format(told)
+    error_record = logging.LogRecord("who", logging.ERROR, "", 0, "two\nlines \N{GREEK SMALL LETTER PI} %d", (5,), info)
+    line = make_formatter(JSON_FORMAT).format(error_record)
 
     assert "\n" not in line
     read = json.loads(line)
@@ -145,8 +147,8 @@ def test_a_line_as_json() -> None:
     assert "ValueError: a bug" in read["traceback"]
 
 
-@pytest.mark.parametrize("form", ["%(nobody)s", "%(asctime", "%(levelname)d", "no field"])
-def test_a_format_that_is_none_is_refused(form: str) -> None:
+@pytest.mark.parametrize("form", ["%(unknown)s", "%(asctime", "%(levelname)d", "no field"])
+def test_an_invalid_format_is_refused(form: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         format_sample_line(form)
 

@@ -1,4 +1,4 @@
-"""Orders to a real worker process: it changes its settings while it runs, however slow it is to listen."""
+"""Messages to a real worker process: settings change while it runs, also if it is slow to read them."""
 
 from __future__ import annotations
 
@@ -19,38 +19,40 @@ from worker.spec import Stage, WorkerSpec
 from worker.supervision.child import Child
 from worker.supervision.forkserver import ForkServer
 
+pytestmark = pytest.mark.process
+
 SETTINGS = settings(*ANOMALIES, rate="100")
 WORSE = settings(replace(SPIKE, share=0.8), rate="100")
 EPOCHS = "SELECT reason, first_seq, settings FROM epochs ORDER BY first_seq"
 
 
 class Workshop:
-    """A template that knows one worker of a sensor at 100 readings/s."""
+    """A fork server and one worker of a sensor at 100 readings/s."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "CHI_123456.db"
         self.scoreboard = Scoreboard.create(folder / "board", 1)
-        self.template = ForkServer(folder / "board", None)
+        self.forkserver = ForkServer(folder / "board", None)
         self.spec = live_worker(self.path, SETTINGS)
-        self.template.register([self.spec])
-        (child,) = self.template.spawn([("CHI_123456", 1)])
+        self.forkserver.register([self.spec])
+        (child,) = self.forkserver.spawn([("CHI_123456", 1)])
         assert isinstance(child, Child)
         self.child = child
 
     def working(self) -> None:
-        """Its process is known, and has committed."""
+        """Wait until the process id is known and the first commit is done."""
         wait_for(self._born, "its process")
         wait_for(lambda: self.seq > 0, "the first commit")
 
     def _born(self) -> bool:
-        self.template.receive()
+        self.forkserver.receive()
         return self.child.pid is not None
 
     @property
     def seq(self) -> int:
         return int(self.scoreboard.snapshot()[0]["next_seq"])
 
-    def told(self, *stages: Stage) -> WorkerSpec:
+    def changed(self, *stages: Stage) -> WorkerSpec:
         return replace(self.spec, sensors=(replace(self.spec.sensors[0], settings=WORSE, stages=stages),))
 
     def epochs(self) -> list[tuple[str, int, str]]:
@@ -59,11 +61,11 @@ class Workshop:
             return [(reason, first, text) for reason, first, text in reader.execute(EPOCHS)]
 
     def drained(self) -> int:
-        self.child.send_message(order="drain", seconds=5.0)
+        self.child.send_message(messages.drain_message(5.0))
         codes: list[int | None] = []
 
         def over() -> bool:
-            self.template.receive()
+            self.forkserver.receive()
             codes.append(self.child.exit_code())
             return codes[-1] is not None
 
@@ -73,7 +75,7 @@ class Workshop:
     def close(self) -> None:
         self.child.signal(signal.SIGKILL)
         self.child.close_lifeline()
-        self.template.close()
+        self.forkserver.close()
 
 
 @pytest.fixture
@@ -84,10 +86,10 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
 
 
 def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> None:
-    """By the same process, in the database with the readings, none of them lost."""
+    """The same process goes on, and no reading is lost."""
     workshop.working()
     before = workshop.seq
-    workshop.child.send_message(**messages.change_message(workshop.told()))
+    workshop.child.send_message(messages.change_message(workshop.changed()))
     wait_for(lambda: len(workshop.epochs()) == 2, "the epoch")
 
     reason, first, text = workshop.epochs()[1]
@@ -96,23 +98,23 @@ def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> No
     assert EXIT_COMMITTED == workshop.drained()
 
 
-def test_a_worker_that_is_about_to_begin_takes_its_orders(workshop: Workshop) -> None:
-    """They wait in its inbox, though nobody knows yet which process it will be."""
+def test_a_worker_that_is_being_started_receives_messages(workshop: Workshop) -> None:
+    """They wait in its lifeline, before its process id is known."""
     assert workshop.child.pid is None
-    workshop.child.send_message(**messages.change_message(workshop.told()))
+    workshop.child.send_message(messages.change_message(workshop.changed()))
     workshop.working()
 
     wait_for(lambda: '"share":0.8' in workshop.epochs()[-1][2], "the epoch")
     assert EXIT_COMMITTED == workshop.drained()
 
 
-def test_a_stopped_worker_takes_all_orders_when_it_wakes(workshop: Workshop) -> None:
-    """Also more than its inbox can hold: the rest is sent on while the supervisor looks after its children."""
+def test_a_suspended_worker_receives_all_messages_when_it_resumes(workshop: Workshop) -> None:
+    """Also more than its lifeline can hold: the rest is sent while the supervisor polls its children."""
     workshop.working()
     workshop.child.signal(signal.SIGSTOP)
-    many = workshop.told(*(Stage(2**60 + number, WORSE) for number in range(100_000)))
-    workshop.child.send_message(**messages.change_message(many))
-    workshop.child.send_message(**messages.change_message(workshop.told()))
+    many = workshop.changed(*(Stage(2**60 + number, WORSE) for number in range(100_000)))
+    workshop.child.send_message(messages.change_message(many))
+    workshop.child.send_message(messages.change_message(workshop.changed()))
     workshop.child.signal(signal.SIGCONT)
 
     def taken() -> bool:

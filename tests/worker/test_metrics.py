@@ -12,7 +12,7 @@ from tests.worker.samples import IDENTITY, NEW_YEAR, SECOND_US, live_worker, run
 from worker.metrics import MetricsWriter, record_state
 from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US, STATE_INDEX, Scoreboard
 from worker.spec import SensorSpec, WorkerSpec
-from worker.storage.sinks import Portion, Position
+from worker.storage.sinks import Portion
 
 
 @pytest.fixture
@@ -23,14 +23,13 @@ def scoreboard(tmp_path: Path) -> Scoreboard:
 @pytest.fixture
 def spec(tmp_path: Path) -> WorkerSpec:
     """A worker of two sensors, in the rows 1 and 2."""
-    told = settings()
-    sensors = tuple(SensorSpec(replace(IDENTITY, sensor_id=f"S_{row}"), told, row) for row in (1, 2))
-    return replace(live_worker(tmp_path / "pack.db", told), sensors=sensors)
+    sensor_settings = settings()
+    sensors = tuple(SensorSpec(replace(IDENTITY, sensor_id=f"S_{row}"), sensor_settings, row) for row in (1, 2))
+    return replace(live_worker(tmp_path / "pack.db", sensor_settings), sensors=sensors)
 
 
 def portions(first: int, count: int) -> list[Portion]:
     subject = sensor(settings(), run(start_us=NEW_YEAR + first * SECOND_US))
-    subject.resume(Position(0, None))
     return subject.portions(NEW_YEAR + (first + count) * SECOND_US - 1, 10, final=False)
 
 

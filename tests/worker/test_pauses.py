@@ -18,9 +18,7 @@ BEGIN, END = NEW_YEAR + 10 * SECOND_US, NEW_YEAR + 20 * SECOND_US + 1
 
 
 def sensor(*pauses: Pause, run_spec: RunSpec | None = None, position: Position = NEW) -> Sensor:
-    subject = Sensor(SensorSpec(IDENTITY, SETTINGS, 0, pauses=pauses), run_spec or run())
-    subject.resume(position)
-    return subject
+    return Sensor(SensorSpec(IDENTITY, SETTINGS, 0, pauses=pauses), run_spec or run(), position)
 
 
 def lived(subject: Sensor, seconds: float) -> list[Portion]:

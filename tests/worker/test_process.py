@@ -1,4 +1,4 @@
-"""One real worker process, forked by a real template: its orders, its lifeline, a store that does not take data."""
+"""One real worker process, forked by a real fork server: messages, lifeline, a store that does not take data."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.worker.samples import ANOMALIES, live_worker, settings, wait_for
 from tests.worker.stores import expected_seqs, stored_seqs
+from worker import messages
 from worker.clock import elapsed_ns
 from worker.log import LogSpec
 from worker.process import EXIT_COMMITTED, EXIT_FENCED, EXIT_PENDING
@@ -21,40 +22,40 @@ from worker.scoreboard import STATES, Scoreboard
 from worker.supervision.child import Child
 from worker.supervision.forkserver import ForkServer
 
-pytestmark = pytest.mark.claim("000.testing.4")
+pytestmark = [pytest.mark.process, pytest.mark.claim("000.testing.4")]
 
 SETTINGS = settings(*ANOMALIES, rate="100")
 
 
 class Stage:
-    """A scoreboard and a template, and one sensor at 100 readings/s whose workers are started by hand."""
+    """A scoreboard, a fork server, and one sensor at 100 readings/s whose workers the test starts."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "CHI_123456.db"
         self.scoreboard = Scoreboard.create(folder / "board", 1)
-        self.template = ForkServer(folder / "board", LogSpec(folder / "log"))
+        self.forkserver = ForkServer(folder / "board", LogSpec(folder / "log"))
         self.running: list[Child] = []
 
     def register(self, seconds: float | None = None, **store: Any) -> None:
         spec = live_worker(self.path, SETTINGS, seconds=seconds)
         spec = replace(spec, store=replace(spec.store, **store))
         self.origin_ns = spec.run.origin_ns
-        self.template.register([spec])
+        self.forkserver.register([spec])
 
     def spawn(self, incarnation: int = 1) -> Child:
-        (child,) = self.template.spawn([("CHI_123456", incarnation)])
+        (child,) = self.forkserver.spawn([("CHI_123456", incarnation)])
         assert isinstance(child, Child)
         self.running.append(child)
 
         def born() -> bool:
-            self.template.receive()
+            self.forkserver.receive()
             return child.pid is not None
 
         wait_for(born, "its process")
         return child
 
     def working(self) -> Child:
-        """A worker of a run without an end that has committed."""
+        """Start a worker of a run without an end and wait for its first commit."""
         self.register()
         child = self.spawn()
         wait_for(lambda: "healthy" == self.state and self.row["readings"] > 0, "first commit")
@@ -69,11 +70,11 @@ class Stage:
         return STATES[self.row["state"]]
 
     def ended(self, child: Child, seconds: float = 10.0) -> int:
-        """The exit code of a child that is on its way out."""
+        """Wait for the exit of a child and return its exit code."""
         codes: list[int] = []
 
         def over() -> bool:
-            self.template.receive()
+            self.forkserver.receive()
             code = child.exit_code()
             codes.extend([] if code is None else [code])
             return bool(codes)
@@ -84,7 +85,7 @@ class Stage:
         return codes[0]
 
     def whole(self) -> int:
-        """Check that what is delivered is every reading up to the checkpoint, and return how many are settled."""
+        """Check that every reading up to the checkpoint is stored, and return their number."""
         with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
             (end,) = reader.execute("SELECT next_seq FROM checkpoints").fetchone() or (0,)
         assert expected_seqs(SETTINGS, end) == stored_seqs(self.path)
@@ -94,7 +95,7 @@ class Stage:
         for child in self.running:
             child.close_lifeline()
             child.signal(signal.SIGKILL)
-        self.template.close()
+        self.forkserver.close()
 
 
 @pytest.fixture
@@ -115,10 +116,10 @@ def test_a_run_ends_by_itself_with_every_reading(stage: Stage) -> None:
 
 
 def test_a_drain_commits_what_is_due(stage: Stage) -> None:
-    """Everything due at the order is written, then it ends with 0."""
+    """Everything due at the time of the message is written, then it exits with 0."""
     child = stage.working()
     due = (elapsed_ns() - stage.origin_ns) * 100 // 1_000_000_000
-    child.send_message(order="drain", seconds=5.0)
+    child.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(child)
     assert "stopped" == stage.state
@@ -126,17 +127,17 @@ def test_a_drain_commits_what_is_due(stage: Stage) -> None:
 
 
 def test_a_worker_ends_when_its_lifeline_closes(stage: Stage) -> None:
-    """Within two seconds, with what was due committed: nobody is left when the supervisor dies."""
+    """Within two seconds, with due readings committed: no worker outlives its supervisor."""
     child = stage.working()
-    settled = int(stage.row["next_seq"])
+    committed = int(stage.row["next_seq"])
     child.close_lifeline()
 
     assert EXIT_COMMITTED == stage.ended(child, seconds=2.0)
-    assert stage.whole() >= settled
+    assert stage.whole() >= committed
 
 
-def test_a_stopped_worker_ends_when_it_wakes(stage: Stage) -> None:
-    """The lifeline closed while it was stopped."""
+def test_a_suspended_worker_ends_when_it_resumes(stage: Stage) -> None:
+    """Its lifeline was closed while it was suspended."""
     child = stage.working()
     child.signal(signal.SIGSTOP)
     child.close_lifeline()
@@ -148,7 +149,7 @@ def test_a_stopped_worker_ends_when_it_wakes(stage: Stage) -> None:
 
 @pytest.mark.claim("000.configuration-file.3", "000.error-handling.1", "002.error-handling.1")
 def test_a_locked_database_makes_it_unready_and_costs_nothing(stage: Stage) -> None:
-    """It says why, keeps its place, and goes on without a gap when the lock is gone."""
+    """It reports the reason, keeps its position, and continues without a gap when the lock is released."""
     child = stage.working()
     with closing(apsw.Connection(str(stage.path))) as other:
         other.set_busy_timeout(5_000)
@@ -158,7 +159,7 @@ def test_a_locked_database_makes_it_unready_and_costs_nothing(stage: Stage) -> N
         before = int(stage.row["next_seq"])
         other.execute("ROLLBACK")
     wait_for(lambda: "healthy" == stage.state and stage.row["next_seq"] > before, "healthy again")
-    child.send_message(order="drain", seconds=5.0)
+    child.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(child)
     assert stage.whole() > before
@@ -171,23 +172,23 @@ def test_a_drain_on_a_locked_database_ends_at_its_deadline(stage: Stage) -> None
     with closing(apsw.Connection(str(stage.path))) as other:
         other.set_busy_timeout(5_000)
         other.execute("BEGIN IMMEDIATE")
-        child.send_message(order="drain", seconds=0.5)
+        child.send_message(messages.drain_message(0.5))
         assert EXIT_PENDING == stage.ended(child, seconds=4.0)
         other.execute("ROLLBACK")
     assert "unready" == stage.state
     assert b"due readings not written: CHI_123456.db: database is locked" in stage.row["reason"]
-    settled = stage.whole()
+    committed = stage.whole()
     again = stage.spawn(2)
-    wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
-    again.send_message(order="drain", seconds=5.0)
+    wait_for(lambda: stage.row["next_seq"] > committed + 50, "the next worker")
+    again.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(again)
     stage.whole()
 
 
 @pytest.mark.claim("002.error-handling.5")
-def test_so_many_failures_in_a_row_are_the_end(stage: Stage) -> None:
-    """Only where a limit is asked for. Nothing is dropped: the next worker writes what was due."""
+def test_the_error_limit_ends_a_worker(stage: Stage) -> None:
+    """Nothing is dropped: the next worker writes what was due."""
     stage.register(error_limit=3, retry_delay=0.01)
     child = stage.spawn()
     wait_for(lambda: stage.row["readings"] > 0, "first commit")
@@ -196,23 +197,23 @@ def test_so_many_failures_in_a_row_are_the_end(stage: Stage) -> None:
         other.execute("BEGIN IMMEDIATE")
         assert EXIT_PENDING == stage.ended(child)
         other.execute("ROLLBACK")
-    assert 1 == stage.row["retries"]  # the first attempt, one retry, and the last one, after which nobody waits
-    settled = stage.whole()
+    assert 1 == stage.row["retries"]  # the first attempt, one retry, and a last one without a wait after it
+    committed = stage.whole()
     again = stage.spawn(2)
-    wait_for(lambda: stage.row["next_seq"] > settled + 50, "the next worker")
-    again.send_message(order="drain", seconds=5.0)
+    wait_for(lambda: stage.row["next_seq"] > committed + 50, "the next worker")
+    again.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(again)
     stage.whole()
 
 
 def test_a_newer_incarnation_fences_the_older(stage: Stage) -> None:
-    """Both run, one can write: the older ends with exit code 3, and no reading is there twice."""
+    """Both run, only one can write: the older exits with code 3, and no reading is stored twice."""
     older = stage.working()
     newer = stage.spawn(2)
 
     assert EXIT_FENCED == stage.ended(older)
-    newer.send_message(order="drain", seconds=5.0)
+    newer.send_message(messages.drain_message(5.0))
     assert EXIT_COMMITTED == stage.ended(newer)
     stage.whole()
 
@@ -223,10 +224,10 @@ def test_a_killed_worker_is_continued_where_it_was(stage: Stage) -> None:
     killed = stage.working()
     killed.signal(signal.SIGKILL)
     assert -signal.SIGKILL == stage.ended(killed)
-    settled = stage.whole()
+    committed = stage.whole()
     again = stage.spawn(2)
-    wait_for(lambda: stage.row["next_seq"] > settled, "the next worker")
-    again.send_message(order="drain", seconds=5.0)
+    wait_for(lambda: stage.row["next_seq"] > committed, "the next worker")
+    again.send_message(messages.drain_message(5.0))
 
     assert EXIT_COMMITTED == stage.ended(again)
-    assert stage.whole() > settled
+    assert stage.whole() > committed

@@ -33,19 +33,16 @@ HOUR = 3600 * SECOND_US
 SETTINGS = settings(*ANOMALIES)
 
 
-def begun(told: Settings, during: RunSpec, until_us: int) -> tuple[Sensor, Epoch]:
+def begun(sensor_settings: Settings, during: RunSpec, until_us: int) -> tuple[Sensor, Epoch]:
     """A new sensor that has settled what was due, and its epoch."""
-    subject = sensor(told, during)
-    subject.resume(Position(0, None))
+    subject = sensor(sensor_settings, during)
     first = commit_due(subject, until_us)[0]
     assert first.epoch is not None
     return subject, first.epoch
 
 
-def resumed(told: Settings, during: RunSpec, position: Position) -> Sensor:
-    subject = sensor(told, during)
-    subject.resume(position)
-    return subject
+def resumed(sensor_settings: Settings, during: RunSpec, position: Position) -> Sensor:
+    return sensor(sensor_settings, during, position=position)
 
 
 def long_episode(start_us: int) -> tuple[int, int]:
@@ -66,7 +63,7 @@ def test_a_new_sensor_starts_an_epoch_at_the_start_of_the_run() -> None:
 
 
 def test_portions_are_proposals_until_they_are_settled() -> None:
-    """The same ones come again, with the epoch, until `settled` says that they are in."""
+    """They are proposed again, with the epoch, until `commit`."""
     subject = resumed(SETTINGS, run(), Position(0, None))
     now = NEW_YEAR + 10 * SECOND_US
     once, again = subject.portions(now, 100), subject.portions(now, 100)
@@ -103,7 +100,7 @@ def test_a_restart_in_the_same_run_begins_no_epoch() -> None:
 
 
 def test_a_later_run_skips_to_its_start() -> None:
-    """A new epoch at the next number, at the run's start; the one before is told, so that its episode can be cut."""
+    """A new epoch at the next number, at the run's start; the portion names the schedule before, so that its episode can be cut."""
     before, epoch = begun(SETTINGS, run(), NEW_YEAR + 99 * SECOND_US)
     subject = resumed(SETTINGS, run(2, NEW_YEAR + HOUR), Position(100, epoch))
     (portion,) = commit_due(subject, NEW_YEAR + HOUR)
@@ -119,7 +116,7 @@ def test_a_later_run_skips_to_its_start() -> None:
 
 
 def test_a_later_run_that_starts_in_the_past_goes_on_after_the_last_reading() -> None:
-    """Timestamps strictly increase, whatever a run is told to start at."""
+    """Timestamps strictly increase, whatever the start of the run."""
     _, epoch = begun(SETTINGS, run(), NEW_YEAR + 99 * SECOND_US)
     subject = resumed(SETTINGS, run(2, NEW_YEAR - HOUR), Position(100, epoch))
 
@@ -154,8 +151,7 @@ def test_changed_settings_begin_an_epoch(resume: str) -> None:
 def test_a_changed_identity_begins_an_epoch() -> None:
     """The rows say who wrote them, so the epoch must."""
     _, epoch = begun(SETTINGS, run(), NEW_YEAR + 99 * SECOND_US)
-    moved = sensor(SETTINGS, run(), replace(IDENTITY, location="Berlin"))
-    moved.resume(Position(100, epoch))
+    moved = sensor(SETTINGS, run(), replace(IDENTITY, location="Berlin"), Position(100, epoch))
     (portion,) = commit_due(moved, NEW_YEAR + 100 * SECOND_US)
 
     assert portion.epoch is not None

@@ -44,9 +44,7 @@ FIRST, NEXT = 301, 600
 
 
 def placed(spec: SensorSpec, during: RunSpec, position: Position = NEW) -> Sensor:
-    subject = Sensor(spec, during)
-    subject.resume(position)
-    return subject
+    return Sensor(spec, during, position)
 
 
 def lived(subject: Sensor, until_us: int, most: int = 10_000) -> list[Portion]:
@@ -69,7 +67,7 @@ def values(portions: list[Portion]) -> bytes:
 
 
 def test_a_stage_begins_an_epoch_at_the_reading_of_its_time() -> None:
-    """The first that is due then or later; the schedule goes on from it, and the one before is told."""
+    """The first that is due then or later; the schedule goes on from it, and the portion names the schedule before."""
     portions = lived(placed(STAGED, run()), NEW_YEAR + 250 * SECOND_US)
     start, worse, faster = epochs(portions)
 
@@ -154,12 +152,11 @@ def test_a_drain_right_before_a_stage_cuts_what_runs() -> None:
     assert FIRST == subject.next_seq
 
 
-def changed(told: Settings) -> Sensor:
-    """A sensor that has settled ten seconds and was then told other settings."""
+def changed(sensor_settings: Settings) -> Sensor:
+    """Return a sensor that has committed ten seconds of readings and then changed to other settings."""
     subject = sensor(SETTINGS, run())
-    subject.resume(Position(0, None))
     lived(subject, NEW_YEAR + 10 * SECOND_US)
-    subject.change(SensorSpec(IDENTITY, told, 0))
+    subject.change(SensorSpec(IDENTITY, sensor_settings, 0))
     return subject
 
 
@@ -184,16 +181,11 @@ def test_a_change_that_is_taken_back_in_time_leaves_no_trace() -> None:
 
 
 def test_a_change_before_the_first_reading_is_where_it_starts() -> None:
-    """Also for a sensor that does not yet know where its sink stands."""
-    early, new = sensor(SETTINGS, run()), sensor(SETTINGS, run())
-    early.change(SensorSpec(IDENTITY, FASTER_SETTINGS, 0))
-    early.resume(Position(0, None))
-    new.resume(Position(0, None))
-    new.change(SensorSpec(IDENTITY, FASTER_SETTINGS, 0))
+    subject = sensor(SETTINGS, run())
+    subject.change(SensorSpec(IDENTITY, FASTER_SETTINGS, 0))
+    (epoch,) = epochs(lived(subject, NEW_YEAR + SECOND_US))
 
-    for subject in (early, new):
-        (epoch,) = epochs(lived(subject, NEW_YEAR + SECOND_US))
-        assert ("start", FASTER_SETTINGS, NEW_YEAR) == (epoch.reason, epoch.settings, epoch.schedule.start_us)
+    assert ("start", FASTER_SETTINGS, NEW_YEAR) == (epoch.reason, epoch.settings, epoch.schedule.start_us)
 
 
 def test_a_change_of_stages_moves_the_turn() -> None:
@@ -212,10 +204,10 @@ def test_an_order_says_all_that_a_spec_does() -> None:
     worker = live_worker(Path("x.db"), SETTINGS)
     pack = replace(worker, sensors=tuple(replace(worker.sensors[0], row=row) for row in range(3)))
     moved = replace(IDENTITY, location="Zürich", latitude=0.1 + 0.2)
-    told = replace(
+    changed_pack = replace(
         pack,
         sensors=(replace(STAGED, identity=moved), replace(STAGED, row=1), replace(STAGED, row=2)),
         log_level="DEBUG",
     )
 
-    assert told == messages.apply_change(pack, json.loads(json.dumps(messages.change_message(told))))
+    assert changed_pack == messages.apply_change(pack, json.loads(json.dumps(messages.change_message(changed_pack))))

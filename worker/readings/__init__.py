@@ -1,1 +1,1 @@
-"""A reading is a pure function of seed, sensor, settings and sequence number."""
+"""The computation of readings: a reading is a pure function of seed, identity, settings and sequence number."""

@@ -15,8 +15,8 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from worker.readings.daily import sine
 from worker.readings.random_streams import FloatArray
+from worker.readings.seasonality import sine
 from worker.spec import AnomalySpec, Channel
 
 Parameters = dict[str, float]

@@ -1,10 +1,10 @@
-"""Where anomaly episodes lie: found by page, without history.
+"""The layout of anomaly episodes: computed page by page, without history.
 
-The readings of an epoch, counted from its first, are cut into pages; a sensor's own phase shifts the cuts. Each page
-holds a deck of episodes and none crosses a page, so whatever is asked for is found from the page alone.
+The readings of an epoch, counted from its first, are divided into pages; a phase that differs between sensors shifts the
+boundaries. No episode crosses a page, so the episodes of any range of readings follow from its pages alone.
 
-`ShareLayout` (the default) makes the anomalous share come out as asked for. `OnsetLayout` begins an episode at each healthy
-reading with the given probability, and the share is what comes of it.
+`ShareLayout` (the default) meets the configured share of anomalous readings. `OnsetLayout` begins an episode at each
+healthy reading with a configured probability; the share results from it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ from worker.readings.random_streams import RandomStreams, StreamPurpose
 from worker.schedule import IntArray
 
 MAX_EPISODE_READINGS = 100_000
-"""An episode is at most this many readings long, which bounds the size of a page."""
-
+"""The greatest length of an episode, which bounds the size of a page."""
 
 EPISODES_PER_STREAM = 16
-"""Episodes whose draws come from one stream."""
+"""Consecutive episodes of a page whose draws come from one stream."""
 
 
 class EpisodePage(NamedTuple):
-    """The episodes of a page in order: `starts` counted from the page's first reading, `kinds` index the specs."""
+    """The episodes of a page in order. `starts` count from the page's first reading, `kinds` index the specs."""
 
     starts: IntArray
     kinds: npt.NDArray[np.uint8]
 
 
 class PlacedEpisode(NamedTuple):
-    """One episode: `kind` indexes the specs, the sequence numbers are inclusive."""
+    """One episode. `kind` indexes the specs, the sequence numbers are inclusive."""
 
     kind: int
     first_seq: int
@@ -45,21 +44,21 @@ class PlacedEpisode(NamedTuple):
 
 
 class EpisodeLayout(Protocol):
-    """How the episodes of a page are laid out. `size` is the page's length in readings."""
+    """A rule that places episodes. `size` is the length of a page in readings."""
 
     size: int
 
-    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage: ...
+    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage:
+        """Place the episodes of a page. `epoch` is the first sequence number of the epoch."""
 
 
 class ShareLayout:
-    """Each kind covers its share of the readings.
+    """A layout in which each kind covers its share of the readings.
 
-    A page's number of episodes of a kind comes from systematic rounding (Madow 1949): the cumulative expectation plus
-    a random start, rounded down, so that counts never drift from what was asked for. The densest kind takes what the
-    others left of the page's anomalous readings, so the total is exact to within one of its episodes. The order is
-    shuffled, and every episode owns a stretch of the page in proportion to its length, so that the share holds
-    within the page too and not only at its end.
+    The number of episodes of a kind in a page comes from systematic rounding (Madow 1949): the cumulative expectation
+    plus a random start, rounded down, so that counts never drift from the expectation. The densest kind fills the rest
+    of the page's anomalous readings, so that the total is exact to within one of its episodes. The order is shuffled,
+    and each episode has a section of the page in proportion to its length, so that the share holds within the page too.
     """
 
     def __init__(self, shares: tuple[float, ...], lengths: tuple[int, ...]) -> None:
@@ -68,7 +67,7 @@ class ShareLayout:
         self._densest = max(range(len(shares)), key=lambda kind: shares[kind] / lengths[kind])
         others = sum_in_order(length for kind, length in enumerate(lengths) if kind != self._densest)
         longest = max(lengths)
-        # Room for a few of the longest, and for the densest kind to make up for one more of every other.
+        # Room for a few of the longest episodes, and for the densest kind to compensate one more of every other kind.
         needed = max(16 * longest, 4 * longest / self._share, others / shares[self._densest], 1024)
         self.size = ceil(needed)
 
@@ -82,7 +81,7 @@ class ShareLayout:
         stream = streams.generator(StreamPurpose.EPISODES, page, epoch)
         kinds = kinds[np.argsort(stream.random(len(kinds)), kind="stable")]
         lengths = self._lengths[kinds]
-        # Every episode owns a stretch of the page in proportion to its length and lies anywhere in it.
+        # Each episode has a section of the page in proportion to its length, and lies anywhere in it.
         scale = self.size / int(lengths.sum())
         ends = np.minimum((np.cumsum(lengths) * scale).astype(np.int64), self.size)
         begins = np.concatenate((ends[:1] * 0, ends[:-1]))
@@ -90,7 +89,7 @@ class ShareLayout:
         return EpisodePage(begins + (stream.random(len(kinds)) * free).astype(np.int64), kinds)
 
     def _cumulative_counts(self, page: int, starts: list[float]) -> list[int]:
-        """How many episodes of each kind the pages before `page` hold."""
+        """Return the number of episodes of each kind in the pages before `page`."""
         readings = page * self.size
         counts = [
             floor(readings * share / length + start)
@@ -103,7 +102,7 @@ class ShareLayout:
 
 
 class OnsetLayout:
-    """At each healthy reading an episode of a kind begins with that kind's probability."""
+    """A layout in which each healthy reading begins an episode of a kind with that kind's probability."""
 
     def __init__(self, probabilities: tuple[float, ...], lengths: tuple[int, ...]) -> None:
         self._probabilities, self._lengths = probabilities, lengths
@@ -126,7 +125,7 @@ class OnsetLayout:
 
 
 class NaturalEpisodes:
-    """The natural episodes of one sensor in one epoch. `lengths` are readings, one per kind that `layout` lays out."""
+    """The episodes of one sensor in one epoch, other than injections. `lengths` are readings per kind of `layout`."""
 
     def __init__(
         self, streams: RandomStreams, epoch_first_seq: int, layout: EpisodeLayout, lengths: tuple[int, ...]
@@ -137,18 +136,17 @@ class NaturalEpisodes:
         self._group: tuple[tuple[int, int], list[list[float]]] = ((-1, -1), [])
 
     def between(self, first: int, end: int) -> list[PlacedEpisode]:
-        """The episodes that have a reading in `first` .. `end - 1`, in order.
+        """Return the episodes that have a reading in `first` .. `end - 1`, in order.
 
-        The first may have begun before the epoch: an epoch starts in the middle of things, else long episodes
-        would be too rare in its beginning.
+        The first may have begun before the epoch: otherwise long episodes would be too rare at its beginning.
         """
         size = self._layout.size
         shift = self._phase - self._epoch
-        found = []
+        result = []
         for number in range((first + shift) // size, (end - 1 + shift) // size + 1):
             page = self._page(number)
             origin = number * size - shift
-            # Episodes do not overlap, so besides those that start inside only the one before may reach in.
+            # Episodes do not overlap: besides those that start in the range, only the one before can reach into it.
             low = max(int(np.searchsorted(page.starts, first - origin)) - 1, 0)
             high = int(np.searchsorted(page.starts, end - origin))
             for index in range(low, high):
@@ -156,8 +154,8 @@ class NaturalEpisodes:
                 kind = int(page.kinds[index])
                 last = start + self._lengths[kind] - 1
                 if last >= first:
-                    found.append(PlacedEpisode(kind, start, last, self._draws(number, index)))
-        return found
+                    result.append(PlacedEpisode(kind, start, last, self._draws(number, index)))
+        return result
 
     def _page(self, number: int) -> EpisodePage:
         if number not in self._pages:
@@ -167,9 +165,9 @@ class NaturalEpisodes:
         return self._pages[number]
 
     def _draws(self, page: int, index: int) -> Draws:
-        """The draws of an episode, by its address: only the groups that are looked at are ever drawn."""
-        group, place = divmod(index, EPISODES_PER_STREAM)
+        """Return the draws of an episode from its address: only the groups that are needed are drawn."""
+        group, position = divmod(index, EPISODES_PER_STREAM)
         if self._group[0] != (page, group):
             stream = self._streams.generator(StreamPurpose.DRAWS + (group << 8), page, self._epoch)
             self._group = (page, group), stream.random((EPISODES_PER_STREAM, 4)).tolist()
-        return Draws(*self._group[1][place])
+        return Draws(*self._group[1][position])

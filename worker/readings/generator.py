@@ -1,7 +1,7 @@
-"""The signal: a reading is a pure function of the seed, the sensor, the settings in force and its sequence number.
+"""The signal generator: a reading is a pure function of seed, identity, settings and sequence number.
 
-`SignalGenerator.block(first, count)` gives any stretch of readings; blocks of any sizes join bit for bit. There is no clock and
-no I/O in here, and one code path for live readings, for backfill and for checking what was written.
+`SignalGenerator.block(first, count)` computes any range of readings; adjacent blocks of any sizes join bit for bit. It
+uses no clock and no I/O. Live readings, backfill and verification share this code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from worker.readings.anomalies import (
     build_anomaly,
     eligible_channels,
 )
-from worker.readings.daily import daily_pattern
 from worker.readings.episodes import (
     MAX_EPISODE_READINGS,
     EpisodeLayout,
@@ -34,8 +33,7 @@ from worker.readings.episodes import (
     ShareLayout,
 )
 from worker.readings.random_streams import FloatArray, RandomStreams, StreamPurpose
-from worker.readings.seasons import yearly_pattern
-from worker.readings.working_hours import working_hours_level
+from worker.readings.seasonality import daily_pattern, working_hours_level, yearly_pattern
 from worker.schedule import IntArray, Schedule
 from worker.spec import AnomalySpec, Identity, Injection, Settings
 
@@ -45,7 +43,7 @@ MISSING_DATA_INDEX = ANOMALY_TYPES.index(MissingData.name)
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """An anomaly on record. The sequence numbers are inclusive; `channels` are names, in column order."""
+    """The record of an anomaly. The sequence numbers are inclusive; `channels` are names, in column order."""
 
     kind: str
     channels: tuple[str, ...]
@@ -57,9 +55,9 @@ class Episode:
 class Block(NamedTuple):
     """Consecutive scheduled readings `first` .. `first + count - 1`.
 
-    `times` (microseconds since 1970, UTC) and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`, -1 healthy) have shape
-    (count,), `values` (channels, count). Missing readings are in here too, marked by their kind.
-    `episodes` are those that begin in the block.
+    `times` (microseconds since 1970, UTC) and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`,
+    HEALTHY_INDEX for none) have shape (count,), `values` (channels, count). Missing readings are included, marked by
+    their kind. `episodes` are the ones that begin in the block.
     """
 
     first: int
@@ -70,21 +68,23 @@ class Block(NamedTuple):
 
     @property
     def size(self) -> int:
+        """The number of scheduled readings."""
         return len(self.times)
 
     @property
     def end(self) -> int:
+        """The sequence number after the last reading."""
         return self.first + len(self.times)
 
     def between(self, first: int, end: int) -> Block:
-        """The part `first` .. `end - 1`, which must lie inside; arrays are views."""
+        """Return the part `first` .. `end - 1`, which must lie in the block; its arrays are views."""
         cut = slice(first - self.first, end - self.first)
         episodes = tuple(episode for episode in self.episodes if first <= episode.first_seq < end)
         return Block(first, self.times[cut], self.kinds[cut], self.values[:, cut], episodes)
 
 
 class SignalGenerator:
-    """All that decides the readings of one sensor in one epoch, compiled."""
+    """The readings of one sensor in one epoch, which begins with reading `first_seq` at `start_us`."""
 
     def __init__(self, seed: int, identity: Identity, settings: Settings, first_seq: int, start_us: int) -> None:
         self.settings = settings
@@ -99,7 +99,7 @@ class SignalGenerator:
         )
         self._episodes = self._lay_out(specs) if specs else None
         self._injected = self._inject(settings.injection) if settings.injection else None
-        self._ends = (
+        self._bounds = (
             column_vector([c.minimum for c in settings.channels]),
             column_vector([c.maximum for c in settings.channels]),
         )
@@ -108,19 +108,19 @@ class SignalGenerator:
             column_vector([c.highest for c in settings.channels]),
         )
         self._scales = column_vector([10.0**c.decimals for c in settings.channels])
-        swings = [c.yearly_amplitude for c in settings.channels]
-        self._seasons = column_vector(swings) if any(swings) else None
+        amplitudes = [c.yearly_amplitude for c in settings.channels]
+        self._yearly = column_vector(amplitudes) if any(amplitudes) else None
 
     def block(self, first: int, count: int) -> Block:
-        """Readings `first` .. `first + count - 1`; `first` is not before the epoch's first, `count` at least 1."""
+        """Compute readings `first` .. `first + count - 1`. `first` must be in the epoch, `count` at least 1."""
         times = self.schedule.times(first, count)
         base, deviation = self._healthy(first, times)
-        values = np.minimum(np.maximum(base + deviation, self._ends[0]), self._ends[1])
-        if self._seasons is not None:  # after clipping: the bounds go with the seasons
-            season = self._seasons * yearly_pattern(times)
+        values = np.minimum(np.maximum(base + deviation, self._bounds[0]), self._bounds[1])
+        if self._yearly is not None:  # after clipping: the bounds move with the season
+            season = self._yearly * yearly_pattern(times)
             base, values = base + season, values + season
         kinds = np.full(count, HEALTHY_INDEX, dtype=np.int8)
-        begun = []
+        begun: list[Episode] = []
         for placed, kind, number, eligible in self._placed(first, first + count):
             channels, parameters = kind.draw(placed.draws, eligible)
             low, high = max(placed.first_seq, first), min(placed.last_seq + 1, first + count)
@@ -137,7 +137,7 @@ class SignalGenerator:
         return Block(first, times, kinds, np.rint(values * self._scales) / self._scales, tuple(begun))
 
     def episodes(self, first: int, end: int) -> list[Episode]:
-        """The episodes that have a reading in `first` .. `end - 1`."""
+        """Return the episodes that have a reading in `first` .. `end - 1`."""
         result = []
         for placed, kind, _, eligible in self._placed(first, end):
             channels, parameters = kind.draw(placed.draws, eligible)
@@ -156,13 +156,12 @@ class SignalGenerator:
         elif self._episodes:
             for placed in self._episodes.between(first, end):
                 number, kind, eligible = self._kinds[placed.kind]
-                # An epoch's first reading is always delivered, so that a sensor that starts is seen to start.
+                # The first reading of an epoch is never missing, so that the start of a sensor is visible.
                 if not (number == MISSING_DATA_INDEX and placed.first_seq <= self.schedule.first_seq):
                     yield placed, kind, number, eligible
 
     def _healthy(self, first: int, times: IntArray) -> tuple[FloatArray, FloatArray]:
-        """The mean (with the daily pattern and the working hours) and the noise around it, both of shape
-        (channels, readings)."""
+        """Return the mean, with the daily pattern and working hours, and the noise; both have shape (channels, readings)."""
         channels = self.settings.channels
         base = np.repeat(column_vector([c.mean for c in channels]), len(times), axis=1)
         deviation = np.empty_like(base)
@@ -178,7 +177,7 @@ class SignalGenerator:
         return base, deviation
 
     def _inject(self, injection: Injection) -> tuple[PlacedEpisode, AnomalyType, int, EligibleChannels]:
-        """The one episode of an injection. Where it began before the epoch it has the same draws and runs on."""
+        """Return the episode of an injection. One that began before the epoch continues with the same draws."""
         first = self.schedule.seq_after(injection.from_us - 1)
         last = self.schedule.seq_after(injection.until_us - 1) - 1
         draws = Draws(*self._streams.generator(StreamPurpose.INJECTION, injection.from_us).random(4).tolist())
@@ -201,10 +200,11 @@ class SignalGenerator:
 
 
 def episode_readings(spec: AnomalySpec, rate: float) -> int:
-    """How many readings an episode of that kind has."""
+    """Return the number of readings of an episode of a kind."""
     length = spec.duration * rate if spec.unit == "seconds" else spec.duration
     return max(1, min(round(length), MAX_EPISODE_READINGS))
 
 
 def column_vector(numbers: list[float]) -> FloatArray:
+    """Return numbers as an array of shape (len(numbers), 1)."""
     return np.array(numbers, dtype=np.float64).reshape(-1, 1)

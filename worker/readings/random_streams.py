@@ -1,8 +1,8 @@
-"""Addressed randomness: any random number of a sensor can be had by its address, without drawing those before it.
+"""Addressed randomness: any random number of a sensor can be computed from its address, without those before it.
 
 The generator is Philox 4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): the key
-comes from the fleet's seed and the sensor's id, the counter from a purpose, an epoch and a page. So a sensor's
-numbers depend on nothing but its seed and its id: not on the other sensors, the process, or what was drawn before.
+comes from the fleet's seed and the sensor's id, the counter from a purpose, an epoch and a page. A sensor's numbers
+depend on its seed and its id alone: not on other sensors, the process, or earlier draws.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.random import Generator, Philox  # here, or every forked worker would import 3 MB of its own
+from numpy.random import Generator, Philox  # imported before the fork: each worker would import 3 MB of its own
 
 FloatArray = npt.NDArray[np.float64]
 
 NORMALS_PER_PAGE = 256
-"""Readings per page of normals: 10 us to draw, so a worker that wants ten readings wastes little."""
+"""Readings per page of normals. A page takes 10 us to draw, so a worker that needs ten readings wastes little."""
 
 
 class StreamPurpose(IntEnum):
-    """What a stream is for. A channel's own stream is addressed by its name, so leaving a channel out of a
-    config does not change the others."""
+    """The purpose of a stream.
+
+    The stream of a channel is addressed by the channel's name, so that removing a channel does not change the others.
+    """
 
     LAYOUT = 1
     EPISODES = 2
@@ -32,13 +34,13 @@ class StreamPurpose(IntEnum):
 
 
 class RandomStreams:
-    """All random streams of one sensor."""
+    """The random streams of one sensor. `phase` is its `page_phase`."""
 
     def __init__(self, seed: int, sensor_id: str) -> None:
         digest = sensor_digest(seed, sensor_id)
         self._counter = np.zeros(4, dtype=np.uint64)
         key = np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
-        self._philox = Philox(0)  # any seed: it is moved to its key before each use
+        self._philox = Philox(0)  # any key: it is replaced before each use
         self._generator = Generator(self._philox)
         self._state: Any = {
             "bit_generator": "Philox",
@@ -52,25 +54,25 @@ class RandomStreams:
         self._channels: dict[str, int] = {}
 
     def generator(self, purpose: int, page: int, epoch: int = 0) -> Generator:
-        """The stream at (purpose, epoch, page), good until the next call. It is 2**64 numbers long, so streams
-        never meet.
+        """Return the stream at (purpose, epoch, page), valid until the next call.
 
-        One generator is moved to the address: a new one costs 20 us, most of it for entropy that nobody uses.
+        A stream has 2**64 numbers, so streams never overlap. One generator is moved to the address: a new one would cost
+        20 us, most of it for entropy that is not used.
         """
         self._counter[1:] = page, epoch, purpose
         self._philox.state = self._state
         return self._generator
 
     def normals(self, channel: str, first: int, count: int) -> FloatArray:
-        """Standard normals number `first` .. `first + count - 1` of a channel, shape (count,).
+        """Return the standard normals number `first` .. `first + count - 1` of a channel, shape (count,).
 
-        Pages begin at a phase of the sensor's own, so that the sensors of a fleet do not all turn a page at once.
+        Pages begin at a phase that differs between sensors, so that a fleet does not draw all its pages at once.
         """
         purpose = self._purpose(channel)
         begin, end = first + self.phase, first + self.phase + count
         pages = range(begin // NORMALS_PER_PAGE, -(-end // NORMALS_PER_PAGE))
-        drawn = [self.generator(purpose, page).standard_normal(NORMALS_PER_PAGE) for page in pages]
-        whole = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
+        draws = [self.generator(purpose, page).standard_normal(NORMALS_PER_PAGE) for page in pages]
+        whole = draws[0] if len(draws) == 1 else np.concatenate(draws)
         offset = begin - pages.start * NORMALS_PER_PAGE
         return whole[offset : offset + count]
 
@@ -82,10 +84,10 @@ class RandomStreams:
 
 
 def sensor_digest(seed: int, sensor_id: str) -> bytes:
-    """24 bytes that belong to a sensor: 16 for its key, 2 for its phase."""
+    """Return the 24 bytes of a sensor: 16 for its key, 2 for its phase, 6 unused."""
     return blake2b(f"{seed}/{sensor_id}".encode(), digest_size=24, person=b"fleet-sensor").digest()
 
 
 def page_phase(seed: int, sensor_id: str) -> int:
-    """Where in a page the sensor's first reading lies, in 0 .. NORMALS_PER_PAGE - 1."""
+    """Return the position of the sensor's first reading in its page, in 0 .. NORMALS_PER_PAGE - 1."""
     return int.from_bytes(sensor_digest(seed, sensor_id)[16:18], "little") % NORMALS_PER_PAGE

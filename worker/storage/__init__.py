@@ -1,1 +1,1 @@
-"""Where readings go: SQLite databases, transactions, rotation."""
+"""The store of readings: SQLite databases, transactions, rotation."""

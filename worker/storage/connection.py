@@ -1,4 +1,4 @@
-"""A connection to one SQLite database: how it is opened, how a transaction begins, and whether the file is sound."""
+"""Connections to one SQLite database: opening, transactions, integrity checks."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from worker.spec import Synchronous
 from worker.storage.schema import SCHEMA, SCHEMA_VERSION
 
 BUSY_TIMEOUT_MS = 500
-"""How long one attempt waits for a lock; the retries around it go on for longer, and can be interrupted."""
+"""The time that one attempt waits for a lock; the worker retries for longer, and its retries can be interrupted."""
 
 MAX_QUICK_CHECK_BYTES = 64 << 20
-"""Bytes up to which a database is checked before it is used: measured 0.1 s."""
+"""The largest database that is checked before it is used; the check takes 0.1 s (measured)."""
 
 JOURNAL_SIZE_LIMIT_BYTES = 8 << 20
-"""Bytes to which the log is cut when it is begun anew after it had to grow for a reader that stayed. Usually it has half
-as much (a checkpoint every 1000 pages), and is not cut."""
+"""The size to which a write-ahead log is truncated after it has grown because of a long reader. Usually it has half of
+that (a checkpoint every 1000 pages), and is not truncated."""
 
 SELECT_BEYOND_CHECKPOINT = """
 SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE sensor_readings.seq >= next_seq LIMIT 1
 """
-"""What a log that was cut short can leave behind: rows of a later state in pages that it no longer covers."""
+"""Rows of a later state, in pages that a truncated write-ahead log no longer covers."""
 
 UPDATE_RESTORED = "UPDATE database_info SET role = 'live', generation = ? WHERE role = 'backup'"
 
 
 def describe_sqlite_error(error: apsw.Error) -> str:
-    """What SQLite says, and of an I/O error which one it is."""
+    """Return SQLite's message, with the extended result code of an I/O error."""
     if isinstance(error, apsw.IOError):
         code: int = error.extendedresult  # type: ignore[attr-defined]
         return f"{error} ({apsw.mapping_extended_result_codes.get(code, code)})"
@@ -38,8 +38,10 @@ def describe_sqlite_error(error: apsw.Error) -> str:
 
 
 def checkpoint_wal(path: Path) -> None:
-    """Put what is in the log of a database into it, and remove the log, if nobody has it open; else that is left to who
-    opens it next."""
+    """Checkpoint the write-ahead log of a database and remove it, if no other process has the database open.
+
+    Errors are ignored: the next process that opens the database will do it.
+    """
     with (
         contextlib.suppress(apsw.Error),
         contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection,
@@ -48,10 +50,10 @@ def checkpoint_wal(path: Path) -> None:
 
 
 class Transaction:
-    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK when anything is raised.
+    """A context manager: BEGIN IMMEDIATE ... COMMIT, or ROLLBACK after an exception.
 
-    apsw's own `with connection` begins deferred, which in WAL fails at the first write if somebody wrote since the
-    first read.
+    apsw's own `with connection` begins deferred, which in WAL mode fails at the first write if another connection has
+    written since the first read.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
@@ -77,7 +79,7 @@ class Transaction:
 
 
 def connect(path: Path, *, wal: bool = True, synchronous: Synchronous = "normal") -> apsw.Connection:
-    """Open or create the database at `path` with its tables. Raises apsw.Error."""
+    """Open the database at `path`; create it and its tables if necessary. Raises apsw.Error."""
     connection = apsw.Connection(str(path))
     try:
         configure_connection(connection, wal=wal, synchronous=synchronous)
@@ -88,8 +90,9 @@ def connect(path: Path, *, wal: bool = True, synchronous: Synchronous = "normal"
 
 
 def configure_connection(connection: apsw.Connection, *, wal: bool, synchronous: Synchronous) -> None:
+    """Set the pragmas of a connection, create missing tables, and make a restored backup the live database."""
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    # A fleet has thousands of connections; each appends to the end of a table, for which little cache is enough.
+    # A fleet has thousands of connections, and each appends to the end of a table: a small cache is enough.
     connection.execute("PRAGMA cache_size = -256")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
@@ -104,13 +107,13 @@ def configure_connection(connection: apsw.Connection, *, wal: bool, synchronous:
                 connection.execute("INSERT INTO database_info VALUES (?,?,?)", values)
             connection.pragma("user_version", SCHEMA_VERSION)
     if connection.execute("SELECT role FROM database_info").get == "backup":
-        # Put back in place of a lost one: what it will hold from here on is not what that one held.
+        # A restored backup: from here on its content differs from that of the database it replaces.
         with Transaction(connection):
             connection.execute(UPDATE_RESTORED, (str(uuid.uuid4()),))
 
 
 def check_integrity(connection: apsw.Connection) -> None:
-    """Raise apsw.CorruptError if the database is damaged; one that is too large for a quick look is believed."""
+    """Raise apsw.CorruptError if the database is damaged. One of more than MAX_QUICK_CHECK_BYTES is not checked."""
     if connection.pragma("page_count") * connection.pragma("page_size") > MAX_QUICK_CHECK_BYTES:
         return
     verdict = connection.execute("PRAGMA quick_check(1)").get

@@ -1,8 +1,8 @@
 """The SQLite sink: one database, one connection, one transaction for readings, checkpoint, epochs and episodes.
 
-A killed process loses nothing that was committed. What a power failure may take is decided by `synchronous`: with
-NORMAL the last commits, as a whole, with FULL nothing. A damaged database is moved aside and begun anew, and so is one
-that was deleted or replaced while it was written to.
+A killed process loses no committed reading. A power failure may take the last commits, each as a whole, if `synchronous`
+is NORMAL, and none if it is FULL. A damaged database is quarantined and a new one is begun; the same happens if the file
+is deleted or replaced while it is open.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from worker.storage.wal_index import is_wal_truncated
 log = logging.getLogger("database")
 
 IN_MEMORY_PATH = ":memory:"
-"""The path of a database that is no file."""
+"""The path of a database without a file."""
 
 DAMAGE_ERRORS = (apsw.CorruptError, apsw.NotADBError)
 
 
 class Database:
-    """A sink. It opens itself when claimed, and again when claimed after it was unavailable."""
+    """The sink of one database. `claim` opens it, also again after it was unavailable."""
 
     def __init__(self, store: StoreSpec) -> None:
         self._store, self._path = store, store.path
@@ -75,8 +75,10 @@ class Database:
         self._rotate()
 
     def close(self) -> None:
-        """In good order: what is in the log goes into the database, and the log goes. Not where others may have it open,
-        or another by its name: SQLite would delete that one."""
+        """Close the database; checkpoint and remove its write-ahead log unless others may use it.
+
+        SQLite removes the log by its name, which may belong to another database by now.
+        """
         self._disconnect(tidy=not self._store.shared and self._in_place())
 
     def _disconnect(self, *, tidy: bool = False) -> None:
@@ -94,24 +96,24 @@ class Database:
             return False
 
     def _open(self) -> apsw.Connection:
-        # Where many write, the fleet has looked before they began, and those look again that have met an error.
-        doubtful = self._suspect or not self._store.shared
+        # A shared database was checked before its writers started; a writer that met an error checks it again.
+        check = self._suspect or not self._store.shared
         try:
             if self._path.name == IN_MEMORY_PATH:
-                self._connection = self._connect(doubtful=False)
+                self._connection = self._connect(check=False)
             elif self._store.shared:
-                # The database and its log are opened one after the other, by name: nobody may move them in between.
+                # The database and its log are opened by name, one after the other: they must not be moved in between.
                 with folder_lock(self._path.parent):
                     ensure_database_file(self._path)
-                    self._connection = self._connect(doubtful=doubtful)
+                    self._connection = self._connect(check=check)
             else:
                 if not self._path.exists():
                     with folder_lock(self._path.parent):
                         ensure_database_file(self._path)
-                self._connection = self._connect(doubtful=doubtful)
+                self._connection = self._connect(check=check)
         except OSError as error:
             raise apsw.CantOpenError(f"unable to open database file: {error.strerror}") from error
-        if doubtful:
+        if check:
             check_integrity(self._connection)
         if log.isEnabledFor(logging.DEBUG) and self._path.name != IN_MEMORY_PATH:
             for line in debug_lines(self._path, self._connection, os.environ):
@@ -119,24 +121,24 @@ class Database:
         self._suspect = False
         return self._connection
 
-    def _connect(self, *, doubtful: bool) -> apsw.Connection:
+    def _connect(self, *, check: bool) -> apsw.Connection:
         self._opened_inode = inode(self._path)
-        if not is_sqlite_file(self._path):  # SQLite would find out as well, but first delete a log that does not fit
+        if not is_sqlite_file(self._path):  # SQLite would notice too, but delete a log that does not match first
             raise apsw.NotADBError("file is not a database")
-        if doubtful and is_wal_truncated(self._path):
+        if check and is_wal_truncated(self._path):
             raise apsw.CorruptError("its write-ahead log was cut short")
         connection = self._connect_to_live()
         self._inodes = inodes(self._path)
         return connection
 
     def _connect_to_live(self) -> apsw.Connection:
-        """A connection to the live database, also where a rotation was interrupted."""
-        told = self._store
-        connection = connect(self._path, wal=told.wal, synchronous=told.synchronous)
+        """Connect to the live database; finish an interrupted rotation first."""
+        store = self._store
+        connection = connect(self._path, wal=store.wal, synchronous=store.synchronous)
         if not is_marked_rotated(connection):
             return connection
         try:
-            if self._store.shared:  # then the folder is this one's already
+            if self._store.shared:  # the caller holds the folder's lock
                 finish_rotation(connection, self._path)
             else:
                 with folder_lock(self._path.parent):
@@ -146,11 +148,13 @@ class Database:
             raise apsw.CantOpenError(f"it cannot be rotated: {error.strerror}") from error
         finally:
             connection.close(True)
-        return connect(self._path, wal=told.wal, synchronous=told.synchronous)
+        return connect(self._path, wal=store.wal, synchronous=store.synchronous)
 
     def _rotate(self) -> None:
-        """Rotate the database if it has reached its limit. Whatever happens, what was committed is committed; what is
-        left of it is done when the database is opened the next time."""
+        """Rotate the database if it has reached its limit.
+
+        Errors are logged: the readings are committed already, and the next opening finishes an interrupted rotation.
+        """
         connection = self._connection
         assert connection
         try:
@@ -164,7 +168,7 @@ class Database:
                 log.info("%s: %s", self._path.stem, f"kept as {aside.name}" if aside else "cannot be rotated here")
                 self._limit.postpone(0.0 if aside else NO_RETRY)
             else:
-                log.debug("%s: full, but others have it open: rotated later", self._path.stem)
+                log.debug("%s: full, but open in another process: rotated later", self._path.stem)
                 self._limit.postpone()
                 configure_connection(connection, wal=self._store.wal, synchronous=self._store.synchronous)
                 self._inodes = inodes(self._path)
@@ -174,23 +178,23 @@ class Database:
             self._disconnect()
 
     def _check_still_in_place(self) -> None:
-        """Raise Unavailable if what was just written went into a file that is no longer the one by that name."""
+        """Raise Unavailable if the last transaction was written to a file that no longer has the database's name."""
         now = self._current_inodes()
         if now == self._inodes and now[0] == self._opened_inode:
             return
         if now[0] == self._opened_inode and self._store.shared:
-            # Only the log is gone. Some write into the lost one while others begin a new one: a mixture.
+            # Only the log is gone: some writers use the lost one while others begin a new one, and the two would mix.
             raise self._quarantine(f"the log of {self._path.name} was deleted while it was written to")
         self._disconnect()
         try:
             move_orphaned_wal(self._path, self._opened_inode, self._inodes[1])
         except OSError as error:
             raise Unavailable(f"{self._path.name}: {error.strerror}", outcome_unknown=True) from error
-        reason = f"{self._path.name} was deleted or replaced while it was written to; it is begun anew"
+        reason = f"{self._path.name} was deleted or replaced while it was written to; a new one is begun"
         raise Unavailable(reason, outcome_unknown=True, recreated=True)
 
     def _current_inodes(self) -> tuple[Inode, Inode]:
-        """The files that are there. Raises Unavailable where one may not look: what is in them will be read later."""
+        """Return the inodes of the files by their names. Raises Unavailable if they cannot be read."""
         try:
             return inodes(self._path)
         except OSError as error:
@@ -198,13 +202,13 @@ class Database:
             raise Unavailable(f"{self._path.name}: {error.strerror}", outcome_unknown=True) from error
 
     def _translate_error(self, error: apsw.Error) -> Unavailable:
-        """What to make of an error of SQLite. Raises MemoryError where only another process can help."""
+        """Translate an error of SQLite. Raises MemoryError if SQLite is out of memory: only a new process can help."""
         reason = f"{self._path.name}: {describe_sqlite_error(error)}"
         if isinstance(error, apsw.NoMemError):
             raise MemoryError(reason) from error
         if isinstance(error, (apsw.BusyError, apsw.LockedError)):
             return Unavailable(reason, outcome_unknown=False)
-        # After an I/O error it is unknown what the commit did: start over from what the file says.
+        # After an I/O error the state of the commit is unknown: claim again, from the content of the file.
         self._suspect = True
         if isinstance(error, DAMAGE_ERRORS):
             return self._quarantine(reason)
@@ -212,6 +216,7 @@ class Database:
         return Unavailable(reason, outcome_unknown=True)
 
     def _quarantine(self, reason: str) -> Unavailable:
+        """Move the damaged database aside. Returns the error to raise."""
         try:
             aside = quarantine(self._path, self._opened_inode)
         except OSError as error:
@@ -220,5 +225,5 @@ class Database:
             self._disconnect()
         where = f"moved aside as {aside.name}" if aside else "replaced by another worker"
         return Unavailable(
-            f"{reason}; the damaged database was {where} and is begun anew", outcome_unknown=True, recreated=True
+            f"{reason}; the damaged database was {where} and a new one is begun", outcome_unknown=True, recreated=True
         )

@@ -1,7 +1,7 @@
-"""What stands in the log of a database that is opened at the level DEBUG: where it is, on what, and who locks it.
+"""The debug information that is logged when a database is opened at the level DEBUG: path, file system, pragmas, locks.
 
-The block has the words of the source documents, so that their advice applies: see docs/files.md. Nothing here opens the
-file: closing it again would take away the locks that SQLite holds on it in this process.
+The wording is that of the source documents, so that their advice applies: see docs/files.md. Nothing here opens the
+file: closing it would release the locks that SQLite holds on it in this process.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ DEBUG_PRAGMAS = (
     "journal_size_limit",
 )
 CONTAINER_MARKERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-"""Files that Docker and Podman put into their containers."""
+"""Files that Docker and Podman create in their containers."""
 
 PROC_LOCKS = Path("/proc/locks")
 
 
 def debug_lines(path: Path, connection: apsw.Connection, environment: Mapping[str, str]) -> Iterator[str]:
-    """The block, line by line."""
+    """Yield the debug information, line by line."""
     yield "=== Database Debug Information ==="
     yield f"Running in container: {in_container(environment)}"
     yield f"SQLITE_TMPDIR: {environment.get('SQLITE_TMPDIR', 'not set')}"
@@ -48,12 +48,14 @@ def debug_lines(path: Path, connection: apsw.Connection, environment: Mapping[st
 
 
 def in_container(environment: Mapping[str, str]) -> bool:
+    """Return whether this process runs in a container, as far as files and environment show it."""
     return any(mark.exists() for mark in CONTAINER_MARKERS) or bool(
         environment.get("container") or environment.get("KUBERNETES_SERVICE_HOST")
     )
 
 
 def free_space(path: Path) -> str:
+    """Describe the free space of the disk that holds `path`."""
     try:
         return f"{shutil.disk_usage(path.absolute().parent).free / 1e9:.2f} GB"
     except OSError as error:
@@ -61,25 +63,26 @@ def free_space(path: Path) -> str:
 
 
 def file_lines(path: Path) -> Iterator[str]:
+    """Yield a line about the database and one about its write-ahead log."""
     for name, file in (("Database", path), ("WAL", path.with_name(path.name + "-wal"))):
         try:
-            found = file.stat()
+            status = file.stat()
         except OSError:
             yield f"{name} file does not exist"
         else:
-            yield f"{name} file exists, size: {found.st_size} bytes, mode {found.st_mode & 0o777:o}, owner {found.st_uid}"
+            yield f"{name} file exists, size: {status.st_size} bytes, mode {status.st_mode & 0o777:o}, owner {status.st_uid}"
 
 
 def lock_lines(path: Path) -> Iterator[str]:
-    """Who holds a lock on the file, where the system tells (Linux): see proc(5)."""
+    """Yield the locks on the file, from /proc/locks (Linux, see proc(5))."""
     try:
         number = path.stat().st_ino
         held = [line.split() for line in PROC_LOCKS.read_text().splitlines()]
     except OSError:
         yield "File locks: not known on this system"
         return
-    mine = [line for line in held if len(line) > 7 and line[1] != "->" and line[5].rpartition(":")[2] == str(number)]
-    if not mine:
+    locks = [line for line in held if len(line) > 7 and line[1] != "->" and line[5].rpartition(":")[2] == str(number)]
+    if not locks:
         yield "File locks: none"
-    for line in mine:
+    for line in locks:
         yield f"File locks: {line[1]} {line[3]} by pid {line[4]}, bytes {line[6]} to {line[7]}"

@@ -1,7 +1,6 @@
-"""The files of one database: whether they are still the ones that were opened, and moving damaged ones aside.
+"""The files of one database: identity by inode, locks of its folder, quarantine of damaged files.
 
-Whoever deletes or replaces a database under its writer would otherwise have it go on writing into a file that nobody
-can see any more.
+A writer whose database is deleted or replaced would otherwise continue to write to a file that no longer has a name.
 """
 
 from __future__ import annotations
@@ -16,31 +15,31 @@ from pathlib import Path
 
 WAL_SUFFIX = "-wal"
 SIDE_FILE_SUFFIXES = (WAL_SUFFIX, "-shm", "-journal")
-"""What SQLite keeps beside a database, by the ending of its name."""
+"""Suffixes of the files that SQLite keeps beside a database."""
 
 FOLDER_LOCK_TIMEOUT_SECONDS = 2.0
-"""Seconds for which somebody may keep a folder to himself; he may have been stopped, and others are not to hang."""
+"""Seconds to wait for a folder's lock: its holder may be suspended, and the others must not hang."""
 
 Inode = tuple[int, int] | None
-"""Device and number of a file, None where none is to be seen."""
+"""Device and inode number of a file, None if there is no file."""
 
 
 def inode(path: Path) -> Inode:
-    """OSError if it cannot be told whether the file is there."""
+    """Return the inode of a file. Raises OSError if its existence cannot be determined."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def inodes(path: Path) -> tuple[Inode, Inode]:
-    """Those of the database and of its write-ahead log. While a connection is open both stay the same. OSError as above."""
+    """Return the inodes of a database and its write-ahead log; both are constant while a connection is open."""
     return inode(path), inode(side_file(path, WAL_SUFFIX))
 
 
 def fsync_directory(folder: Path) -> None:
-    """Have the names in a folder on disk."""
+    """Flush the entries of a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -49,14 +48,15 @@ def fsync_directory(folder: Path) -> None:
 
 
 def side_file(path: Path, ending: str) -> Path:
+    """Return the path of a file that SQLite keeps beside the database at `path`."""
     return path.with_name(path.name + ending)
 
 
 def is_sqlite_file(path: Path) -> bool:
-    """Whether SQLite can take the file for a database: it is empty or not there, or begins as one must.
+    """Return whether SQLite can open the file: it is empty or missing, or has the header of a database.
 
-    The head is that of the file format, https://www.sqlite.org/fileformat2.html, 1.3: a magic string, and at 21 three
-    numbers that are always the same.
+    The header is section 1.3 of https://www.sqlite.org/fileformat2.html: a magic string, and three constant bytes at
+    offset 21.
     """
     if not path.is_file():
         return True
@@ -66,8 +66,11 @@ def is_sqlite_file(path: Path) -> bool:
 
 
 def ensure_database_file(path: Path) -> None:
-    """Where there is no database, let there be an empty file, and no log of one that is gone: somebody may still have
-    that log open, and SQLite would take it for the new one's. To be called `folder_lock`. OSError if it cannot be."""
+    """Create an empty database file if there is none, and move the log of a deleted one aside.
+
+    Another process may still have that log open, and SQLite would take it for the log of the new database. Call it with
+    `folder_lock` held. Raises OSError.
+    """
     if not path.exists():
         if any(side_file(path, ending).exists() for ending in SIDE_FILE_SUFFIXES):
             move_aside(path, SIDE_FILE_SUFFIXES)
@@ -75,21 +78,23 @@ def ensure_database_file(path: Path) -> None:
 
 
 def quarantine(path: Path, seen: Inode) -> Path | None:
-    """Move a damaged database and all that belongs to it out of the way, as `NAME.db.quarantined-1` and so on.
+    """Rename a damaged database and its side files to `NAME.db.quarantined-1`, or the next free number.
 
-    Returns the new name of the database; None if the file is no longer the one that was `seen` to be damaged, which
-    is so when another worker was quicker. OSError if it cannot be moved.
+    Returns the new path of the database, or None if the file is no longer the one `seen` to be damaged: another worker
+    was faster. Raises OSError if it cannot be moved.
     """
-    with folder_lock(path.parent):  # between the look and the move nobody else may have moved it
+    with folder_lock(path.parent):  # no other process moves it between the check and the move
         if seen is None or inode(path) != seen:
             return None
-        # The database goes last: should this process die in between, the rest of it is found and moved then.
+        # The database is moved last: if this process dies in between, the next one finds and moves the rest.
         return move_aside(path, (*SIDE_FILE_SUFFIXES, ""))
 
 
 def move_orphaned_wal(path: Path, database: Inode, log: Inode) -> None:
-    """Move the log of a `database` that is gone from `path` out of the way of the one that is, or will be, there: SQLite
-    would take it for that one's. Only if it is still the one that was seen."""
+    """Move the log of a `database` that is gone from `path` aside, if it is still the same `log`.
+
+    SQLite would take it for the log of the next database at `path`.
+    """
     with folder_lock(path.parent):
         if log is not None and inode(side_file(path, WAL_SUFFIX)) == log and inode(path) != database:
             move_aside(path, SIDE_FILE_SUFFIXES)
@@ -97,13 +102,13 @@ def move_orphaned_wal(path: Path, database: Inode, log: Inode) -> None:
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """One at a time, of all processes that do this in that folder. TimeoutError if another is there for too long."""
+    """Hold an exclusive lock on a folder, among all processes. Raises TimeoutError if it is held for too long."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         end = time.monotonic() + FOLDER_LOCK_TIMEOUT_SECONDS
         while not try_lock(descriptor):
             if time.monotonic() > end:
-                raise TimeoutError(errno.ETIMEDOUT, "another process has been opening or moving it for too long")
+                raise TimeoutError(errno.ETIMEDOUT, "another process has held the lock of its folder for too long")
             time.sleep(0.005)
         yield
     finally:
@@ -111,6 +116,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def try_lock(descriptor: int) -> bool:
+    """Lock a file exclusively. Returns False if another process holds the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -119,6 +125,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def move_aside(path: Path, endings: tuple[str, ...]) -> Path:
+    """Rename the files with these suffixes, in order, to a quarantine name. Returns that of the database."""
     aside = unused_quarantine_path(path)
     for ending in endings:
         if (old := side_file(path, ending)).exists():
@@ -127,6 +134,7 @@ def move_aside(path: Path, endings: tuple[str, ...]) -> Path:
 
 
 def unused_quarantine_path(path: Path) -> Path:
+    """Return the first quarantine name that no file has."""
     number = 1
     while any(side_file(path, f".quarantined-{number}{ending}").exists() for ending in ("", *SIDE_FILE_SUFFIXES)):
         number += 1

@@ -1,16 +1,16 @@
-"""Rotation of a database that has reached its limit: it is kept under another name, and a new one goes on in its place.
+"""Rotation: a database that has reached its size limit is kept under another name, and a new one takes its place.
 
-The new one has the checkpoints, the epochs, and the episodes that still run, so that the next reading follows on the
-last one; `origins` says from which reading on each sensor's are in it, and in which file those before are. Nothing is
-dropped. The steps, each of which a process may die after:
+The new database has the checkpoints, the epochs and the episodes that still run, so that the next reading follows the
+last one. Its table `origins` has, for each sensor, the first sequence number in it and the file with those before. No
+reading is dropped. A process may die after any of these steps:
 
-1. The log is put into the database and removed, which takes that nobody else has it open.
-2. Its role becomes `rotated`, in a transaction. From here on nothing is written into it any more.
+1. The write-ahead log is checkpointed and removed, which requires that no other process has the database open.
+2. Its role becomes `rotated`, in a transaction. It is never written again.
 3. The new database is made under a temporary name, synced and closed.
-4. The old one gets its second name, `NAME.rotated-0001.db`, and the new one replaces the first.
+4. The old database gets a second name, `NAME.rotated-0001.db`, and the new one replaces the first name.
 
-Whoever finds a database with the role `rotated` in the place of a live one does 3 and 4 (again). Through 3 and 4 the old
-one is locked exclusively, so that nobody begins anything with it by its old name.
+A process that opens a database with the role `rotated` by a live name does steps 3 and 4, perhaps again. During these
+steps the old database is locked exclusively, so that no process uses it by its old name.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from worker.storage.database_files import fsync_directory, inode
 from worker.storage.schema import SCHEMA, SCHEMA_VERSION
 
 ROTATED_SUFFIX = re.compile(r"\.rotated-(\d{4,})$")
-"""What the stem of a rotated database's name ends with."""
+"""The end of the stem of a rotated database's name."""
 
 NEXT_SUFFIX = ".next"
 
 ROTATION_BUSY_TIMEOUT_MS = 50
-"""How long the first step waits for others; there will be another occasion."""
+"""The time that the first step waits for other processes; it is retried later."""
 
 ROTATION_RETRY_SECONDS = 5.0
-"""Seconds until the next attempt to rotate a database that somebody else had open."""
+"""Seconds until the next attempt to rotate a database that another process had open."""
 
 NO_RETRY = float("inf")
 
 MIN_ROWS_TO_ROTATE = 200
-"""Readings that a database has at least before it is rotated: what is carried over may have more than the limit."""
+"""The least number of readings of a database that is rotated: the state carried over alone may exceed the size limit."""
 
-# Two questions, for SQLite answers only one of them at a time from the ends of the table.
+# Two subqueries: SQLite answers min or max from an end of the table, but not both at once.
 SELECT_ROW_COUNT = "SELECT (SELECT max(id) FROM sensor_readings) - (SELECT min(id) FROM sensor_readings) + 1"
 
 CREATE_ORIGINS = """
@@ -58,12 +58,13 @@ CREATE TABLE origins (
 
 
 class RotationLimit:
-    """Says when it is time to rotate a database: it has more than `max_bytes` bytes, and the last attempt was a while ago."""
+    """The condition for a rotation: more than `max_bytes` bytes, and some time since the last attempt."""
 
     def __init__(self, max_bytes: int | None) -> None:
         self._max_bytes, self._not_before = max_bytes, 0.0
 
     def reached(self, connection: apsw.Connection) -> bool:
+        """Return whether to try a rotation now."""
         if self._max_bytes is None or time.monotonic() < self._not_before:
             return False
         if connection.pragma("page_count") * connection.pragma("page_size") <= self._max_bytes:
@@ -71,11 +72,12 @@ class RotationLimit:
         return (connection.execute(SELECT_ROW_COUNT).get or 0) >= MIN_ROWS_TO_ROTATE
 
     def postpone(self, seconds: float | None = None) -> None:
+        """Wait before the next attempt, ROTATION_RETRY_SECONDS by default."""
         self._not_before = time.monotonic() + (ROTATION_RETRY_SECONDS if seconds is None else seconds)
 
 
 def mark_rotated(connection: apsw.Connection, incarnation: int) -> bool:
-    """Steps 1 and 2, unless somebody else has the database open or has taken a sensor over. Raises apsw.Error."""
+    """Do steps 1 and 2. Returns False if another process has the database open or owns a sensor. Raises apsw.Error."""
     connection.set_busy_timeout(ROTATION_BUSY_TIMEOUT_MS)
     try:
         if connection.pragma("journal_mode", "DELETE") != "delete":
@@ -93,16 +95,18 @@ def mark_rotated(connection: apsw.Connection, incarnation: int) -> bool:
 
 
 def is_marked_rotated(connection: apsw.Connection) -> bool:
+    """Return whether step 2 was done."""
     return bool(connection.execute("SELECT role FROM database_info").get == "rotated")
 
 
 def finish_rotation(connection: apsw.Connection, path: Path) -> Path | None:
-    """Steps 3 and 4, for the database at `path` that `connection` has open. Returns its new name; the connection is of
-    no use any more. None if it can have no second name on this file system: it is the live one again then.
+    """Do steps 3 and 4 for the database at `path` that `connection` has open.
 
-    Raises apsw.Error or OSError; then it can be tried again."""
+    Returns its new name; the connection must be closed then. Returns None if the file system has no hard links: the
+    database is live again. After apsw.Error or OSError it can be tried again.
+    """
     connection.pragma("journal_mode", "DELETE")
-    # Without a write there is no journal, whose name would be the new database's by the end.
+    # Nothing is written, so there is no journal; its name would be that of the new database's journal at the end.
     connection.execute("BEGIN EXCLUSIVE")
     aside = rotated_path(path)
     following = path.with_name(path.name + NEXT_SUFFIX)
@@ -124,7 +128,7 @@ def finish_rotation(connection: apsw.Connection, path: Path) -> Path | None:
 
 
 def hard_link(path: Path, aside: Path) -> bool:
-    """Give a file a second name, if its file system knows of such. Raises OSError."""
+    """Give a file a second name. Returns False if the file system has no hard links. Raises OSError."""
     try:
         os.link(path, aside)
     except OSError as error:
@@ -135,7 +139,7 @@ def hard_link(path: Path, aside: Path) -> bool:
 
 
 def copy_carried_state(new: apsw.Connection, old: apsw.Connection, file: str) -> None:
-    """What a new database takes over from the one before."""
+    """Copy the state that a new database takes over from the one before, which is now `file`."""
     new.execute(SCHEMA)
     new.execute(CREATE_ORIGINS)
     new.execute("INSERT INTO database_info VALUES ('live', ?, ?)", (str(uuid.uuid4()), SCHEMA_VERSION))
@@ -143,7 +147,7 @@ def copy_carried_state(new: apsw.Connection, old: apsw.Connection, file: str) ->
     copy_rows(new, old, "epochs", "SELECT * FROM epochs")
     running = "SELECT e.* FROM anomaly_episodes e JOIN checkpoints USING (sensor_id) WHERE last_seq >= next_seq"
     copy_rows(new, old, "anomaly_episodes", running)
-    # Row ids go on, for those who page by them.
+    # Row ids continue, for readers that page by them.
     copy_rows(new, old, "sqlite_sequence", "SELECT name, seq FROM sqlite_sequence")
     begun = "SELECT sensor_id, next_seq, ? FROM checkpoints WHERE next_seq > 0"
     new.executemany("INSERT INTO origins VALUES (?,?,?)", old.execute(begun, (file,)).fetchall())
@@ -151,18 +155,19 @@ def copy_carried_state(new: apsw.Connection, old: apsw.Connection, file: str) ->
 
 
 def copy_rows(new: apsw.Connection, old: apsw.Connection, table: str, query: str) -> None:
+    """Insert the result of a query on the old database into a table of the new one."""
     rows = old.execute(query).fetchall()
     if rows:
         new.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows)
 
 
 def rotated_path(path: Path) -> Path:
-    """The name that a database will have when it is rotated; the one that it has already if it was interrupted."""
+    """Return the name of a database after its rotation: an existing second name, else one with the next number."""
     numbers = [0]
     for other in path.parent.glob(f"{glob.escape(path.stem)}.rotated-*{glob.escape(path.suffix)}"):
-        found = ROTATED_SUFFIX.search(other.stem)
-        if found and ROTATED_SUFFIX.sub("", other.stem) == path.stem:
+        match = ROTATED_SUFFIX.search(other.stem)
+        if match and ROTATED_SUFFIX.sub("", other.stem) == path.stem:
             if inode(other) == inode(path):
                 return other
-            numbers.append(int(found[1]))
+            numbers.append(int(match[1]))
     return path.with_name(f"{path.stem}.rotated-{max(numbers) + 1:04d}{path.suffix}")

@@ -1,7 +1,7 @@
-"""The tables of a sensor database, and what is written into them as text.
+"""The tables of a sensor database, and the JSON texts in them.
 
-`sensor_readings` has the 27 columns that other people's readers know, in their order, and then our own. Its rows
-are never updated but for `synced`, which belongs to whoever collects them.
+`sensor_readings` has the 27 columns of the original data set in their order, then `seq`. Its rows are never updated,
+except `synced`, which belongs to the collector.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ CREATE TABLE IF NOT EXISTS database_info (
 
 CHANNEL_COLUMNS = ("temperature", "humidity", "pressure", "vibration", "voltage")
 
-# The columns that stay the same for a sensor, and the field of its Identity that each holds.
+# The columns that are constant for a sensor, each with the field of its Identity.
 IDENTITY_COLUMNS = {
     "sensor_id": "sensor_id",
     "firmware_version": "firmware_version",
@@ -109,15 +109,15 @@ IDENTITY_COLUMNS = {
     "sensor_type": "sensor_type",
 }
 
-# The columns that are new in every row, in the order in which rows are bound.
+# The columns that differ in every row, in the order in which rows are bound.
 READING_COLUMNS = ("timestamp", *CHANNEL_COLUMNS, "status_code", "anomaly_flag", "anomaly_type", "seq")
 
 
 def insert_readings_sql(rows: int) -> str:
-    """An INSERT of that many readings of one sensor.
+    """Return an INSERT of that many readings of one sensor.
 
-    The identity is bound once as ?1 .. ?16, each row's own columns after it: binding the identity again for every
-    row would be most of the work.
+    The identity is bound once as ?1 .. ?16, the columns of each row after it: binding the identity for every row would
+    be most of the work.
     """
     constant = len(IDENTITY_COLUMNS)
     same = ",".join(f"?{number + 1}" for number in range(constant))
@@ -129,12 +129,13 @@ def insert_readings_sql(rows: int) -> str:
     return f"INSERT INTO sensor_readings ({','.join((*READING_COLUMNS, *IDENTITY_COLUMNS))}) VALUES {','.join(values)}"
 
 
-def identity_values(identity: Identity) -> tuple[Any, ...]:
+def identity_values(identity: Identity) -> tuple[str | float | None, ...]:
+    """Return the values of IDENTITY_COLUMNS."""
     return tuple(getattr(identity, field) for field in IDENTITY_COLUMNS.values())
 
 
 def epoch_values(epoch: Epoch) -> tuple[Any, ...]:
-    """An epoch as a row of `epochs`, in the order of its columns."""
+    """Return an epoch as a row of `epochs`, in the order of its columns."""
     schedule = epoch.schedule
     return (
         epoch.identity.sensor_id,
@@ -151,21 +152,21 @@ def epoch_values(epoch: Epoch) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=64)
 def settings_text(settings: Settings) -> str:
-    """Settings as JSON. Kept, because the sensors of a pack share theirs and each has an epoch to write."""
+    """Return settings as JSON text. Cached: the sensors of a pack share their settings, and each writes an epoch."""
     return json.dumps(settings_to_json(settings), separators=(",", ":"), ensure_ascii=False)
 
 
 def epoch_from_row(
     first_seq: int, start_us: int, reason: str, run: int, seed: str, identity: str, settings: str
 ) -> Epoch:
-    """The epoch that was written as such a row."""
-    who = Identity(**json.loads(identity))
-    how = settings_from_json(json.loads(settings))
-    return Epoch(int(seed), run, reason, who, how, Schedule(first_seq, start_us, how.exact_rate))
+    """Return the epoch of a row of `epochs`. Raises ValueError, TypeError or KeyError for a damaged row."""
+    parsed = settings_from_json(json.loads(settings))
+    schedule = Schedule(first_seq, start_us, parsed.exact_rate)
+    return Epoch(int(seed), run, reason, Identity(**json.loads(identity)), parsed, schedule)
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
-    """Settings as `settings_from_json` reads them. Most have no injection, and say nothing of it."""
+    """Return settings as `settings_from_json` reads them. The key `injection` is left out if there is none."""
     stored = asdict(settings)
     if settings.injection is None:
         del stored["injection"]
@@ -173,12 +174,16 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
 
 
 def settings_from_json(stored: dict[str, Any]) -> Settings:
+    """Return the settings that `settings_to_json` made. Raises ValueError, TypeError or KeyError."""
     anomalies = tuple(anomaly_from_json(spec) for spec in stored["anomalies"])
     channels = tuple(Channel(**channel) for channel in stored["channels"])
-    hours = WorkingHours(**stored.get("working_hours", {}))  # epochs of older versions have none
-    told = stored.get("injection")
-    injection = Injection(**{**told, "anomaly": anomaly_from_json(told["anomaly"])}) if told is not None else None
+    hours = WorkingHours(**stored.get("working_hours", {}))  # missing in epochs of older versions
+    injection = injection_from_json(stored["injection"]) if stored.get("injection") is not None else None
     return Settings(stored["rate"], channels, anomalies, stored["mode"], hours, injection)
+
+
+def injection_from_json(stored: dict[str, Any]) -> Injection:
+    return Injection(**{**stored, "anomaly": anomaly_from_json(stored["anomaly"])})
 
 
 def anomaly_from_json(stored: dict[str, Any]) -> AnomalySpec:

@@ -1,7 +1,8 @@
-"""Where readings go: the protocol of a sink, and what passes through it.
+"""The protocol of a sink, which stores the readings of a worker, and the data that passes through it.
 
-To add a sink: one class with these three methods. A sink keeps each sensor's place together with its readings, in
-one transaction, so that nothing is lost or doubled whenever a process dies.
+To add a sink: one class with the methods of `Sink`, constructed instead of `Database` in `worker.process.main`. A sink
+must store the position of each sensor in the same transaction as its readings, so that no reading is lost or stored
+twice if a process dies.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from worker.spec import Identity, Settings
 class Unavailable(Exception):
     """The sink does not take data now. `str(error)` is the reason, for people.
 
-    `outcome_unknown` says that it is unknown whether the last transaction took place: claim again before delivering again.
-    `recreated` says that what the sink held is gone, damaged, deleted or replaced, and that it begins anew.
+    With `outcome_unknown` it is unknown whether the last transaction took place: claim again before the next delivery.
+    With `recreated` the content of the sink was damaged, deleted or replaced, and a new one is begun.
     """
 
     def __init__(self, reason: str, *, outcome_unknown: bool, recreated: bool = False) -> None:
@@ -33,7 +34,7 @@ class Fenced(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """From `schedule.first_seq` on the sensor behaves by `settings`. `run` is the number of the run that began it."""
+    """A range of readings from `schedule.first_seq` on with the same settings. `run` is the run that began it."""
 
     seed: int
     run: int
@@ -44,7 +45,7 @@ class Epoch:
 
 
 class Position(NamedTuple):
-    """Where a sensor stands: the next sequence number to settle, and the epoch it is in (None: brand new)."""
+    """The next sequence number of a sensor to commit, and its stored epoch (None for a new sensor)."""
 
     next_seq: int
     epoch: Epoch | None
@@ -52,11 +53,11 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """What one transaction settles of one sensor.
+    """The part of one transaction that concerns one sensor.
 
-    `epoch` is new if given and begins at the portion's first reading; `previous` is the schedule that it ends.
-    `running` are episodes that began before and go on. `truncate` shortens the record of an episode that outlasts the portion to the portion's end.
-    An empty portion (`block` None) stays at `next_seq`.
+    `epoch`, if given, is new and begins at the portion's first reading; `previous` is the schedule that it ends.
+    `running` are episodes that began before the portion and continue. `truncate` cuts the record of an episode that
+    outlasts the portion. An empty portion (`block` None) stays at `next_seq`.
     """
 
     identity: Identity
@@ -71,17 +72,21 @@ class Portion:
 
     @property
     def end(self) -> int:
+        """The sequence number after the portion's last reading."""
         return self.block.end if self.block else self.next_seq
 
 
 class Sink(Protocol):
-    def claim(self, sensors: Sequence[Identity], incarnation: int) -> list[Position]:
-        """Open the sink if need be, take the sensors over, and say where each stands, in the order given.
+    """A store for the readings of one worker."""
 
-        Raises Fenced if a newer incarnation has them, Unavailable if the sink cannot be opened.
+    def claim(self, sensors: Sequence[Identity], incarnation: int) -> list[Position]:
+        """Open the sink if necessary, take the sensors over, and return their positions in order.
+
+        Raises Fenced if a newer incarnation owns one, Unavailable if the sink cannot be opened.
         """
 
     def deliver(self, portions: Sequence[Portion]) -> None:
-        """Settle all portions or none. Raises Fenced or Unavailable."""
+        """Commit all portions or none. Raises Fenced or Unavailable."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the sink. A closed sink can be claimed again."""

@@ -1,4 +1,4 @@
-"""The ledger of one database: sensors are claimed in it and portions written, inside a transaction of the caller's."""
+"""The statements of one database: claim a sensor, write a portion. The caller opens the transaction."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ UPDATE_CHECKPOINT = "UPDATE checkpoints SET next_seq = ? WHERE sensor_id = ? AND
 
 
 def claim_sensor(connection: apsw.Connection, sensor_id: str, incarnation: int) -> Position:
-    """Take a sensor over for `incarnation`, inside a transaction. Raises Fenced if a newer one has it."""
+    """Make `incarnation` the owner of a sensor. Raises Fenced if a newer one owns it, apsw.CorruptError."""
     row = connection.execute(
         "SELECT next_seq, incarnation FROM checkpoints WHERE sensor_id = ?", (sensor_id,)
     ).fetchone()
     if row is None:
         connection.execute("INSERT INTO checkpoints VALUES (?, 0, ?)", (sensor_id, incarnation))
         return Position(0, None)
-    next_seq, holder = row
-    if holder > incarnation:
-        raise Fenced(f"{sensor_id} belongs to incarnation {holder}, this is {incarnation}")
+    next_seq, owner = row
+    if owner > incarnation:
+        raise Fenced(f"{sensor_id} is owned by incarnation {owner}, this is {incarnation}")
     connection.execute("UPDATE checkpoints SET incarnation = ? WHERE sensor_id = ?", (incarnation, sensor_id))
     try:
         epoch = connection.execute(SELECT_EPOCH, (sensor_id, next_seq)).fetchone()
@@ -51,7 +51,7 @@ def claim_sensor(connection: apsw.Connection, sensor_id: str, incarnation: int) 
 
 
 def write_portion(connection: apsw.Connection, portion: Portion, incarnation: int) -> None:
-    """One portion, inside a transaction. Raises Fenced if the checkpoint is not where this incarnation left it."""
+    """Write one portion. Raises Fenced if the checkpoint is not at its start, or another incarnation owns the sensor."""
     sensor_id = portion.identity.sensor_id
     if portion.epoch:
         if portion.previous:
@@ -71,18 +71,19 @@ def write_portion(connection: apsw.Connection, portion: Portion, incarnation: in
 
 
 def write_block(connection: apsw.Connection, identity: Identity, settings: Settings, block: Block) -> None:
+    """Insert the readings of a block, ROWS_PER_STATEMENT at a time."""
     constant = identity_values(identity)
     rows = list(reading_rows(settings, block))
     whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
     for begin in range(0, whole, ROWS_PER_STATEMENT):
-        some = chain.from_iterable(rows[begin : begin + ROWS_PER_STATEMENT])
-        connection.execute(INSERT_READINGS[ROWS_PER_STATEMENT], (*constant, *some))
+        values = chain.from_iterable(rows[begin : begin + ROWS_PER_STATEMENT])
+        connection.execute(INSERT_READINGS[ROWS_PER_STATEMENT], (*constant, *values))
     for row in rows[whole:]:
         connection.execute(INSERT_READINGS[1], constant + row)
 
 
 def reading_rows(settings: Settings, block: Block) -> Iterable[tuple[Any, ...]]:
-    """The rows of a block in the order of READING_COLUMNS; missing readings have none."""
+    """Return the rows of a block in the order of READING_COLUMNS, without missing readings."""
     kinds = block.kinds.tolist()
     columns: dict[str, Iterable[Any]] = dict.fromkeys(CHANNEL_COLUMNS, repeat(None))
     for channel, values in zip(settings.channels, block.values.tolist(), strict=True):
@@ -97,6 +98,7 @@ def reading_rows(settings: Settings, block: Block) -> Iterable[tuple[Any, ...]]:
 
 
 def episode_values(sensor_id: str, episode: Episode, schedule: Schedule) -> tuple[Any, ...]:
+    """Return an episode as a row of `anomaly_episodes`, in the order of its columns."""
     return (
         sensor_id,
         episode.kind,
@@ -110,5 +112,5 @@ def episode_values(sensor_id: str, episode: Episode, schedule: Schedule) -> tupl
 
 
 def truncate_episode(connection: apsw.Connection, sensor_id: str, next_seq: int, schedule: Schedule) -> None:
-    """Shorten the record of the episode that runs at `next_seq`, if any, to the reading before."""
+    """End the record of an episode that runs at `next_seq`, if any, at the reading before."""
     connection.execute(TRUNCATE_EPISODE, (sensor_id, next_seq, format_time(schedule.time(next_seq - 1))))

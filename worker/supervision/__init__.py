@@ -1,1 +1,1 @@
-"""Processes as the supervisor holds them: forking, watching, restarting, ending."""
+"""The supervisor's side of its child processes: forking, watching, restarting, ending."""

@@ -1,6 +1,7 @@
-"""A child process as the supervisor holds it: a lifeline, orders, signals, an exit code.
+"""A child process from its parent's side: a lifeline, messages, signals, an exit code.
 
-The child sees its end of the lifeline close when the supervisor dies or lets go, and then ends by itself.
+The lifeline is a socket pair. The child's end closes when the child exits; the parent's end closes when the parent dies
+or releases the child, and the child then exits by itself.
 """
 
 from __future__ import annotations
@@ -11,38 +12,42 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 EXIT_BUG = 70
 """Exit code of a child that met an unexpected exception."""
 
-EXIT_OUT_OF_MEMORY = 72
-"""Exit code of a child that was refused memory: another one may fare better."""
-
 EXIT_UNKNOWN = 71
-"""Stands for the exit code of a child that is gone without anybody having seen how."""
+"""Placeholder for the exit code of a child whose exit could not be observed."""
+
+EXIT_OUT_OF_MEMORY = 72
+"""Exit code of a child that was refused memory; a new process may succeed."""
 
 PARENT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-"""The signals that a parent waits for, and that are none of its children's business."""
+"""Signals that the parent waits for and its children ignore."""
 
 LETHAL_SIGNALS = (signal.SIGABRT, signal.SIGKILL)
 
 EXIT_CODE_TEXTS = {
-    4: "readings that it could not write",  # EXIT_PENDING of worker.process
-    EXIT_BUG: "a bug (see the log)",
-    EXIT_OUT_OF_MEMORY: "want of memory",
-    EXIT_UNKNOWN: "nobody knows what",
+    4: "exited with unwritten readings",  # EXIT_PENDING of worker.process
+    EXIT_BUG: "exited because of a bug (see the log)",
+    EXIT_OUT_OF_MEMORY: "exited, out of memory",
+    EXIT_UNKNOWN: "exited, cause unknown",
 }
 
 ProcessMain = Callable[[socket.socket], int]
-"""What runs in a child: takes its end of the lifeline, returns the exit code."""
+"""The body of a child process: takes the child's end of the lifeline, returns the exit code."""
 
 
 class Child:
-    """One child process. `pid` is None as long as nobody has told it, `spawn_pending` whether somebody is to. `spawn_error` is why
-    the system would not start it; then it never ran. `kill_signal` is the signal that it was sent to end it, `stopped` whether
-    it stands still by a signal, as far as its parent is told."""
+    """One child process.
+
+    `pid` is None until the process id is known; `spawn_pending` is true while an answer about it is expected.
+    `spawn_error` is the error if the system refused to start the process; it never ran then. `kill_signal` is the lethal
+    signal that was sent to it, `stopped` is true while it is suspended by a signal, as far as its parent can see.
+    `exit_code` is the function that finds out the exit code: None while the process runs.
+    """
 
     def __init__(
         self, name: str, pid: int | None, lifeline: socket.socket, exit_code: Callable[[Child], int | None]
@@ -56,15 +61,16 @@ class Child:
         lifeline.setblocking(False)
 
     def exit_code(self) -> int | None:
-        """How it ended: None while it runs, minus the signal if it was killed, EXIT_UNKNOWN if nobody knows. Asked again and
-        again, so that what did not fit into the inbox is sent on this way."""
+        """Return the exit code: None while it runs, minus the signal number if killed, EXIT_UNKNOWN if not observed.
+
+        Must be polled: each call also sends what did not fit into the child's inbox before.
+        """
         self._send()
         return self._exit_code(self)
 
-    def send_message(self, **order: Any) -> None:
-        """Send an order; one that does not read its inbox, being stopped, gets it when it wakes. One that is dead gets
-        none; its end is seen elsewhere."""
-        self._outbox += json.dumps(order).encode() + b"\n"
+    def send_message(self, message: Mapping[str, object]) -> None:
+        """Queue a message. A suspended child receives it when it resumes; for a dead one it is dropped with a warning."""
+        self._outbox += json.dumps(message).encode() + b"\n"
         self._send()
 
     def _send(self) -> None:
@@ -75,10 +81,10 @@ class Child:
             return
         except OSError as error:
             self._outbox = b""
-            logging.getLogger(self.name).warning("an order was not delivered: %s", error)
+            logging.getLogger(self.name).warning("a message was not delivered: %s", error)
 
     def signal(self, *numbers: signal.Signals) -> None:
-        """Send signals, unless it is gone: its process id may be a stranger's by then."""
+        """Send signals in order, unless the child has exited: its process id may have been reused."""
         if self.pid is None or self.lifeline_closed():
             return
         for number in numbers:
@@ -90,24 +96,26 @@ class Child:
                 self.kill_signal = number
 
     def lifeline_closed(self) -> bool:
-        """Whether the child's end of the lifeline is closed, as it is once the child is gone."""
+        """Return whether the child's end of the lifeline is closed, which it is once the child has exited."""
         try:
             return self._lifeline.recv(1, socket.MSG_PEEK) == b""
         except ConnectionResetError:
             return True
-        except OSError:  # nothing to read, which is what a living child has to say; or it was released
+        except OSError:  # nothing to read, as always while the child lives; or the lifeline was released
             return False
 
     def close_lifeline(self) -> None:
-        """Let go of the lifeline: the child ends by itself, soon."""
+        """Release the child: it exits by itself soon after."""
         self._lifeline.close()
 
 
 def fork_child(name: str, body: ProcessMain, keep: tuple[int, ...] = ()) -> Child:
-    """Run `body` in a fork of this process, with the descriptors `keep`. Only for a parent with one thread. OSError if
-    the system has no room for it."""
+    """Run `body` in a fork of this process that keeps the descriptors `keep`.
+
+    The parent must have one thread. Raises OSError if the system has no room for another process.
+    """
     ours, theirs = socket.socketpair()
-    # A signal in between would find its way into our own wakeup through the child, and there count twice.
+    # A signal between fork and cleanup would reach our own wakeup descriptor through the child, and count twice.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENT_SIGNALS)
     try:
         pid = os.fork()
@@ -131,7 +139,7 @@ def _run_detached(
 
 
 def run_and_exit(name: str, body: ProcessMain, lifeline: socket.socket) -> NoReturn:
-    """The life of a process that was just forked: whatever becomes of it, it does not go on as its parent."""
+    """Run `body` in a process that was just forked, then exit: the fork never continues as its parent."""
     code = EXIT_BUG
     try:
         code = run_logged(name, body, lifeline)
@@ -140,7 +148,7 @@ def run_and_exit(name: str, body: ProcessMain, lifeline: socket.socket) -> NoRet
 
 
 def poll_exit_code(child: Child) -> int | None:
-    """The exit code of a child of this process, EXIT_UNKNOWN if that is no child of this process any more."""
+    """Return the exit code of a child of this process, None while it runs, EXIT_UNKNOWN if it was already reaped."""
     assert child.pid is not None
     try:
         pid, status = os.waitpid(child.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
@@ -153,7 +161,7 @@ def poll_exit_code(child: Child) -> int | None:
 
 
 def run_logged(name: str, body: ProcessMain, lifeline: socket.socket) -> int:
-    """The exit code of `body`; what it did not expect goes into the log."""
+    """Run `body` and return its exit code. Unexpected exceptions are logged and become an exit code."""
     try:
         return body(lifeline)
     except MemoryError as error:
@@ -165,14 +173,14 @@ def run_logged(name: str, body: ProcessMain, lifeline: socket.socket) -> int:
 
 
 def drop_inherited_state(*keep: int) -> None:
-    """Give up all of the parent that came along with the fork: its signals, its terminal, its descriptors.
+    """Drop what a fork inherits from its parent: signal handlers, log handlers, descriptors other than `keep`.
 
-    Descriptors matter: a copy of another child's lifeline would keep that child from noticing that the supervisor
-    died, and a copy of the fleet's lock would keep the next fleet out.
+    A copy of another child's lifeline would keep that child from noticing that the supervisor died, and a copy of the
+    fleet's lock would keep the next fleet from starting.
     """
     signal.set_wakeup_fd(-1)
     for number in PARENT_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # the supervisor decides, and says so through the lifeline
+        signal.signal(number, signal.SIG_IGN)  # the parent decides, and closes the lifeline
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
@@ -184,6 +192,7 @@ def drop_inherited_state(*keep: int) -> None:
 
 
 def close_fds_except(*keep: int) -> None:
+    """Close all descriptors of this process other than `keep`."""
     kept = sorted(set(keep))
     for before, after in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
         if before + 1 < after:
@@ -191,7 +200,7 @@ def close_fds_except(*keep: int) -> None:
 
 
 def describe_exit_code(code: int) -> str:
-    """An exit code in words."""
+    """Describe an exit code as a phrase that follows a worker's name, such as "killed by SIGKILL"."""
     if code < 0:
-        return signal.Signals(-code).name
-    return EXIT_CODE_TEXTS.get(code, f"exit code {code}")
+        return f"killed by {signal.Signals(-code).name}"
+    return EXIT_CODE_TEXTS.get(code, f"exited with code {code}")

@@ -1,12 +1,13 @@
-"""The template: a small process that has all of a worker's code in memory and forks the workers from it.
+"""The fork server from the supervisor's side: a process that has the code of a worker in memory and forks the workers.
 
-Workers forked straight from the supervisor would share its heap, but the supervisor goes on writing into it between
-two forks, and what one side writes is no longer shared. Measured for 100 workers at 10 readings/s each, 2 cores,
-proportional memory: forked from such a process 4.9 MB each, from a lean supervisor 5.6 MB.
+Workers forked from the supervisor itself would share its memory at first, but the supervisor keeps writing, and pages
+that either side writes are no longer shared. Measured for 100 workers at 10 readings/s each, 2 cores, proportional
+memory: 4.9 MB each when forked from a fork server, 5.6 MB from a lean supervisor.
 
-The supervisor teaches it the specs of all workers, for pickle would cost each worker half a megabyte, and then asks for
-one worker after the other, sending the worker's end of its lifeline. The template answers with the process id, and later
-with the exit code. Nobody waits for it: it may die or stand still at any moment.
+The supervisor registers the specs of all workers (unpickling in each worker would cost it half a megabyte), then
+requests one worker after the other and passes the worker's end of its lifeline along. The fork server answers with the
+process id, and later with the exit code. The supervisor never waits for it: it may die or hang at any moment.
+`worker.supervision.forkserver_main` is the other side.
 """
 
 from __future__ import annotations
@@ -29,42 +30,44 @@ from worker.spec import WorkerSpec
 from worker.supervision.child import EXIT_UNKNOWN, Child, poll_exit_code
 
 REQUEST_HEADER = struct.Struct("<qq")
-"""Length of what follows, and the incarnation to start or REGISTER_REQUEST or PING_REQUEST."""
+"""The length of the content that follows, and an incarnation to start, REGISTER_REQUEST or PING_REQUEST."""
 
 REGISTER_REQUEST, PING_REQUEST = -1, -2
 
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""The supervisor decides, and says so."""
+"""The supervisor handles these signals and decides when processes end."""
 
 FORKSERVER_SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 try:
     from worker.supervision.forkserver_main import main
-except (ImportError, MemoryError, OSError) as error:  # no descriptor or memory is left: the next one may fare better
-    sys.exit(f"template: {type(error).__name__}: {error}".splitlines()[0])
+except (ImportError, MemoryError, OSError) as error:  # no descriptor or memory is left: the next one may succeed
+    sys.exit(f"forkserver: {type(error).__name__}: {error}".splitlines()[0])
 main(*sys.argv[2:])
 """
 
 KILL_TIMEOUT_SECONDS = 2.0
-"""Seconds that somebody killed is waited for."""
+"""Seconds to wait for a killed process."""
 
 
 class ForkServer:
-    """The supervisor's handle, which waits for no answer. `scoreboard` is the path that every worker opens, `log` where every
-    worker logs, `group` is the process group to join, 0 for one of its own. `connected` is whether it can be talked to,
-    `answer_count` counts what it has said."""
+    """A handle on one fork server process; its methods never wait for an answer.
+
+    `scoreboard` is the file that every worker maps, `log` the log of the workers, `group` the process group to join, 0
+    for a new one. `connected` is false once the process is known to have died, `answer_count` counts its answers.
+    """
 
     def __init__(self, scoreboard: Path, log: LogSpec | None, group: int = 0) -> None:
         self.socket, theirs = socket.socketpair()
         self.socket.setblocking(False)
         root = Path(__file__).resolve().parents[2]
         arguments = [str(root), str(theirs.fileno()), str(scoreboard), log.to_json() if log else ""]
-        # One thread of the linear algebra library, which nobody uses, would cost every worker its stack.
+        # An unused thread of the linear algebra library would cost every worker its stack.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", FORKSERVER_SCRIPT, *arguments]
         try:
-            # Not the supervisor's process group: Ctrl-C is for that one, and must not hit a half-started interpreter.
+            # Not the supervisor's process group: Ctrl-C must not hit a half-started interpreter.
             with signals_blocked():
                 self._process = subprocess.Popen(
                     command, pass_fds=[theirs.fileno()], env=environment, process_group=group
@@ -85,33 +88,39 @@ class ForkServer:
 
     @property
     def unsent(self) -> bool:
-        """Whether some of what was said to it has yet to be sent: `receive` does, when the socket can be written."""
+        """Whether requests are queued; `receive` sends them when the socket is writable."""
         return bool(self._outbox)
 
     @property
     def busy(self) -> bool:
-        """Whether it has yet to answer which processes it has started."""
+        """Whether answers to spawn requests are pending."""
         return bool(self._pending_spawns)
 
     def register(self, specs: Sequence[WorkerSpec]) -> None:
-        """Make workers known by their names, or known anew."""
+        """Add specs by the names of their workers, or replace them."""
         self._enqueue(REGISTER_REQUEST, pickle.dumps(list(specs), protocol=pickle.HIGHEST_PROTOCOL))
 
     def spawn(self, wanted: Sequence[tuple[str, int]]) -> list[Child | OSError]:
-        """New processes for the (worker, incarnation) pairs, in order, or why not even their lifelines can be had. Their
-        process ids, or what the system refused them with, are told by the template later on."""
+        """Request a process for each (worker, incarnation) pair, in order.
+
+        Returns a child for each, or an OSError if its lifeline could not be created. The fork server reports process ids
+        and refusals later.
+        """
         return [self._spawn(name, incarnation) for name, incarnation in wanted]
 
     def ping(self) -> None:
-        """Ask for a sign of life, unless one is due already."""
+        """Request a sign of life, unless one is pending."""
         if not self._ping_pending:
             self._ping_pending = True
             self._enqueue(PING_REQUEST)
 
     def receive(self) -> bool:
-        """Take in what has arrived, and send what is left. Whether some worker ended, or was refused."""
+        """Handle the answers that have arrived and send queued requests.
+
+        Returns whether a worker has exited or was refused.
+        """
         self._send()
-        news = False
+        changed = False
         while self._alive:
             try:
                 received = self.socket.recv(65536)
@@ -123,11 +132,11 @@ class ForkServer:
                 self._mark_dead()
             *lines, self._inbox = (self._inbox + received).split(b"\n")
             for line in lines:
-                news |= self._handle_answer(json.loads(line))
-        return news
+                changed |= self._handle_answer(json.loads(line))
+        return changed
 
     def kill(self) -> None:
-        """Whatever it is doing; workers that still run are not touched. What it has said before is taken in."""
+        """Kill the fork server, not its workers. Answers that it has sent before are still handled."""
         self._process.kill()
         self._wait()
         self.receive()
@@ -135,7 +144,7 @@ class ForkServer:
         self.socket.close()
 
     def close(self) -> None:
-        """End it, and with it whoever is left in its group."""
+        """Kill the fork server and all workers that are left in its process group."""
         if self._process.poll() is None:
             os.killpg(self.group, signal.SIGKILL)
         self._wait()
@@ -143,7 +152,7 @@ class ForkServer:
         self.socket.close()
 
     def _wait(self) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel may have a reason to keep it (a stuck disk)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel may hold it (a stuck disk)
             self._process.wait(KILL_TIMEOUT_SECONDS)
 
     def _spawn(self, name: str, incarnation: int) -> Child | OSError:
@@ -161,7 +170,7 @@ class ForkServer:
         self._send()
 
     def _send(self) -> None:
-        """As much as it takes; the rest will be sent when it has read."""
+        """Send queued requests until the socket is full."""
         try:
             while self._outbox:
                 content, lifeline = self._outbox.popleft()
@@ -172,7 +181,7 @@ class ForkServer:
                     lifeline.close()
                 if sent < len(content):
                     self._outbox.appendleft((content[sent:], None))
-        except OSError:  # there is no room for it yet; or nobody reads it any more, as `receive` will see
+        except OSError:  # the socket is full; or the fork server died, which `receive` will notice
             self._outbox.appendleft((content, lifeline))
 
     def _handle_answer(self, answer: dict[str, int]) -> bool:
@@ -189,11 +198,11 @@ class ForkServer:
             child.spawn_error = OSError(-pid, os.strerror(-pid))
             return True
         child.pid = pid
-        self._codes.pop(pid, None)  # of somebody nobody asked about, long ago
+        self._codes.pop(pid, None)  # a late exit code of an earlier process with the same id
         return False
 
     def _mark_dead(self) -> None:
-        """It says nothing any more, and takes nothing: nobody awaits those that it has not started by now."""
+        """Mark the fork server dead and abandon every spawn that it has not answered."""
         self._alive = self.connected = False
         for _, lifeline in self._outbox:
             if lifeline is not None:
@@ -207,15 +216,17 @@ class ForkServer:
             return self._codes.pop(child.pid)
         if self._alive or not child.lifeline_closed():
             return None
-        if child.pid is not None and os.getpid() == 1:  # in a container: the first process is given all orphans
+        if child.pid is not None and os.getpid() == 1:  # in a container, the first process adopts all orphans
             return poll_exit_code(child)
         return EXIT_UNKNOWN if child.kill_signal is None else -child.kill_signal
 
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Have a process that is started in here begin with IGNORED_SIGNALS blocked, until it can ignore them: when a supervisor dies,
-    the kernel sends SIGHUP to a group in which a worker is stopped."""
+    """Start processes with IGNORED_SIGNALS blocked, until they can ignore them.
+
+    When a supervisor dies, the kernel sends SIGHUP to a process group with a stopped member.
+    """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED_SIGNALS)
     try:
         yield

@@ -1,7 +1,7 @@
-"""The template process: has all of a worker's code in memory, and forks the workers on request.
+"""The fork server process: has the code and the specs of all workers in memory, and forks workers on request.
 
-It knows their specs, for it is taught them, and answers what it is asked by line: `started`, the process id of a fork
-(or the error number of a refusal, negative), `ended` with the exit `code`, or `here`.
+Requests are those of `worker.supervision.forkserver.ForkServer`. Answers are lines of JSON: `started` with the process id
+of a fork (or the negative error number of a refusal), `ended` with a process id and its exit `code`, or `here`.
 """
 
 from __future__ import annotations
@@ -25,18 +25,22 @@ from typing import NoReturn
 from worker.log import LogSpec, configure_logging, log_streams
 from worker.process import main as work
 from worker.scoreboard import Scoreboard
-from worker.spec import WorkerSpec
+from worker.sensor import Sensor
+from worker.spec import RunSpec, SensorSpec, StoreSpec, WorkerSpec
+from worker.storage.database import IN_MEMORY_PATH, Database
 from worker.supervision.child import EXIT_OUT_OF_MEMORY, close_fds_except, run_and_exit
 from worker.supervision.forkserver import IGNORED_SIGNALS, PING_REQUEST, REGISTER_REQUEST, REQUEST_HEADER
 from worker.supervision.signals import SignalSocket
-from worker.supervision.warmup import warm_up
 
 WORKER_EXIT_TIMEOUT_SECONDS = 2.0
-"""Seconds that workers have to end after the supervisor did."""
+"""Seconds that workers have to exit after the supervisor died."""
+
+WARMUP_ROUNDS = 40
+"""Rounds after which the interpreter has specialised the code of the loop."""
 
 
 def main(descriptor: str, scoreboard: str, log: str) -> NoReturn:
-    """Fork workers on request until the supervisor is gone."""
+    """Fork workers on request until the supervisor is gone. The arguments are those of the command line."""
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED_SIGNALS)
@@ -49,16 +53,16 @@ def main(descriptor: str, scoreboard: str, log: str) -> NoReturn:
             serve_requests(supervisor, children, living, mapped)
     except (SupervisorGone, BrokenPipeError, ConnectionResetError):
         end_workers(living)
-    except MemoryError as error:  # another one may fare better; the workers go on
-        logging.getLogger("template").error("out of memory: %s", error)
+    except MemoryError as error:  # the next fork server may succeed; the workers keep running
+        logging.getLogger("forkserver").error("out of memory: %s", error)
         os._exit(EXIT_OUT_OF_MEMORY)
     except OSError as error:
-        sys.exit(f"template: {error}")
+        sys.exit(f"forkserver: {error}")
 
 
 def start_logging(log: str) -> None:
-    """Have everything that is logged written to the log that was dumped, nothing where that is empty."""
-    logging.raiseExceptions = False  # a log that cannot be written (a full disk) is no reason to fill the terminal
+    """Log to the LogSpec that `log` has as JSON; an empty text means no log."""
+    logging.raiseExceptions = False  # no tracebacks on the terminal if the log cannot be written (a full disk)
     if log:
         configure_logging(LogSpec.from_json(log))
     for stream in log_streams():
@@ -66,15 +70,18 @@ def start_logging(log: str) -> None:
 
 
 class SupervisorGone(Exception):
-    """The supervisor is gone."""
+    """The supervisor has exited, or has closed the connection."""
 
 
 def end_workers(living: set[int]) -> NoReturn:
-    """Workers end by themselves when the supervisor is gone; not so one that hangs, and it may hold a lock. Those that
-    an earlier template has left are in the group too, and nobody tells when they end."""
-    heir = os.getpgrp() != os.getpid()
+    """Wait until the workers have exited, at most WORKER_EXIT_TIMEOUT_SECONDS, then kill the process group.
+
+    Workers exit by themselves when the supervisor is gone, unless they hang; a hung one may hold a lock. In a group
+    inherited from an earlier fork server there may be workers whose exit cannot be observed: then always wait.
+    """
+    inherited = os.getpgrp() != os.getpid()
     end = time.monotonic() + WORKER_EXIT_TIMEOUT_SECONDS
-    while (living or heir) and time.monotonic() < end:
+    while (living or inherited) and time.monotonic() < end:
         living -= {pid for pid, _ in reap_workers()}
         time.sleep(0.02)
     while True:
@@ -84,8 +91,8 @@ def end_workers(living: set[int]) -> NoReturn:
 def serve_requests(
     supervisor: socket.socket, children: SignalSocket, living: set[int], scoreboard: Scoreboard
 ) -> NoReturn:
-    """Answer requests. Raises SupervisorGone; `living` are the workers then."""
-    known: dict[str, WorkerSpec] = {}
+    """Answer requests until SupervisorGone is raised. `living` is kept up to date with the workers that run."""
+    specs: dict[str, WorkerSpec] = {}
     while True:
         ready, _, _ = select.select([supervisor, children.socket], [], [])
         if children.socket in ready:
@@ -96,11 +103,11 @@ def serve_requests(
         if supervisor in ready:
             request, number, descriptors = receive_request(supervisor)
             if number == REGISTER_REQUEST:
-                register_specs(known, request)
+                register_specs(specs, request)
             elif number == PING_REQUEST:
                 send_answer(supervisor, here=os.getpid())
             else:
-                spec = known[request.decode()]
+                spec = specs[request.decode()]
                 pid = fork_or_errno() if descriptors else -errno.EMFILE
                 if pid == 0:
                     run_worker(spec, number, descriptors[0], scoreboard)
@@ -111,16 +118,34 @@ def serve_requests(
                 send_answer(supervisor, started=pid)
 
 
-def register_specs(known: dict[str, WorkerSpec], pickled_specs: bytes) -> None:
-    specs: list[WorkerSpec] = pickle.loads(pickled_specs)
-    if not known:
-        warm_up(specs[0].sensors[0])
-    known |= {spec.name: spec for spec in specs}
-    gc.freeze()  # a collection in a worker would write into every object that it looks at
+def register_specs(specs: dict[str, WorkerSpec], request: bytes) -> None:
+    """Add the pickled specs of a request to `specs`, by name."""
+    received: list[WorkerSpec] = pickle.loads(request)
+    if not specs:
+        warm_up(received[0].sensors[0])
+    specs |= {spec.name: spec for spec in received}
+    gc.freeze()  # a collection in a worker would write into every object that it visits
+
+
+def warm_up(spec: SensorSpec) -> None:
+    """Do the work of a worker once, in a database in memory.
+
+    The memory that this allocates, and the code that the interpreter specialises, is then shared by all workers.
+    """
+    sink = Database(StoreSpec(Path(IN_MEMORY_PATH)))
+    (position,) = sink.claim([spec.identity], 1)
+    sensor = Sensor(spec, RunSpec(seed=0, number=1, start_us=0, origin_ns=0), position)
+    step = int(10_000_000 / float(spec.settings.exact_rate))
+    for number in range(1, WARMUP_ROUNDS + 1):
+        portions = sensor.portions(number * step, 100)
+        sink.deliver(portions)
+        for portion in portions:
+            sensor.commit(portion)
+    sink.close()
 
 
 def fork_or_errno() -> int:
-    """As os.fork, but minus the error number where the system has no room for another process."""
+    """Fork like os.fork, but return the negative error number if the system has no room for another process."""
     try:
         return os.fork()
     except OSError as error:
@@ -128,7 +153,7 @@ def fork_or_errno() -> int:
 
 
 def receive_request(supervisor: socket.socket) -> tuple[bytes, int, list[int]]:
-    """The next request, its number and what came with it. Raises SupervisorGone."""
+    """Receive the next request: its content, its number, its descriptors. Raises SupervisorGone."""
     header, descriptors, _, _ = socket.recv_fds(supervisor, REQUEST_HEADER.size, 1)
     if not header:
         raise SupervisorGone
@@ -138,18 +163,18 @@ def receive_request(supervisor: socket.socket) -> tuple[bytes, int, list[int]]:
 
 
 def receive_exactly(supervisor: socket.socket, size: int) -> bytes:
-    """So many bytes. Raises SupervisorGone."""
+    """Receive `size` bytes. Raises SupervisorGone."""
     received = bytearray()
     while len(received) < size:
-        some = supervisor.recv(min(size - len(received), 1 << 20))
-        if not some:
+        chunk = supervisor.recv(min(size - len(received), 1 << 20))
+        if not chunk:
             raise SupervisorGone
-        received += some
+        received += chunk
     return bytes(received)
 
 
 def run_worker(spec: WorkerSpec, incarnation: int, descriptor: int, scoreboard: Scoreboard) -> NoReturn:
-    """The life of one worker, in the fork."""
+    """Run one worker in the fork, then exit."""
 
     def body(lifeline: socket.socket) -> int:
         signal.set_wakeup_fd(-1)
@@ -161,18 +186,19 @@ def run_worker(spec: WorkerSpec, incarnation: int, descriptor: int, scoreboard: 
 
 
 def reap_workers() -> list[tuple[int, int]]:
-    """The process ids and exit codes of workers that have ended since the last look."""
-    found = []
+    """Return the process ids and exit codes of the workers that have exited since the last call."""
+    ended = []
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
-            found.append((pid, os.waitstatus_to_exitcode(status)))
-    return found
+            ended.append((pid, os.waitstatus_to_exitcode(status)))
+    return ended
 
 
 def send_answer(supervisor: socket.socket, **answer: int) -> None:
+    """Send one line of JSON. Raises SupervisorGone."""
     try:
         supervisor.sendall(json.dumps(answer).encode() + b"\n")
     except (BrokenPipeError, ConnectionResetError) as error:

@@ -1,4 +1,4 @@
-"""Processes that run beside the workers, such as the HTTP server: restarted for ever, released at the end."""
+"""Service processes beside the workers, such as the HTTP server: always restarted, released at the end of the run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ RELEASE_TIMEOUT_SECONDS = 3.0
 """Seconds that a released service has before it is killed."""
 
 KILL_TIMEOUT_SECONDS = 2.0
-"""Seconds that one that was killed is waited for: the kernel may have a reason to keep it (a stuck disk)."""
+"""Seconds to wait for a killed service: the kernel may have a reason to keep it (a stuck disk)."""
 
 
 @dataclass(slots=True)
 class Service:
-    """One of them. `keep` are open descriptors that it needs; `due` is when it may start; `stopped` is how many looks there
-    were since it stopped."""
+    """One service process.
+
+    `keep` are the open descriptors that it needs, `due` is when it may start, `stopped_checks` counts the checks since
+    it was suspended by a signal.
+    """
 
     name: str
     body: ProcessMain
@@ -30,20 +33,22 @@ class Service:
     child: Child | None = None
     due: float = 0.0
     deaths: tuple[float, ...] = ()
-    stopped: int = 0
+    stopped_checks: int = 0
 
 
 class Services:
-    """All of them, driven by the supervisor's loop. `record_event` tells the operator what happened to which."""
+    """All services of a fleet, driven by the supervisor's loop. `record_event` takes a service's name and a text."""
 
     def __init__(self, policy: RestartPolicy, record_event: Callable[[str, str], None]) -> None:
         self._policy, self._record_event = policy, record_event
         self._services: list[Service] = []
 
     def add(self, name: str, body: ProcessMain, keep: tuple[int, ...]) -> None:
+        """Keep `body` running in a process of its own from the next `start_due` on."""
         self._services.append(Service(name, body, keep))
 
     def start_due(self, now: float) -> None:
+        """Start the services that do not run and whose time has come."""
         for service in self._services:
             if service.child is None and service.due <= now:
                 try:
@@ -53,32 +58,31 @@ class Services:
                     self._record_event(service.name, f"cannot be started: {error.strerror}")
 
     def reap(self, now: float) -> None:
+        """Schedule the restart of services that have exited."""
         for service in self._services:
             code = service.child.exit_code() if service.child is not None else None
             if service.child is None or not service.child.stopped:
-                service.stopped = 0
+                service.stopped_checks = 0
             if service.child is not None and code is not None:
                 service.child.close_lifeline()
                 service.child = None
                 service.deaths = (*service.deaths, now)[-self._policy.budget - 1 :]
                 delay = backoff(service.deaths, now, self._policy, random.random())
                 service.due = now + (self._policy.backoff_max if delay is None else delay)
-                self._record_event(
-                    service.name, f"died by {describe_exit_code(code)}, restart in {service.due - now:.1f} s"
-                )
+                self._record_event(service.name, f"{describe_exit_code(code)}, restart in {service.due - now:.1f} s")
 
     def check(self) -> None:
-        """Once a second: kill one that stays stopped."""
+        """Kill services that stay suspended. Call once per WATCHDOG_INTERVAL_SECONDS."""
         for service in self._services:
             if service.child is None or not service.child.stopped:
                 continue
-            service.stopped += 1
-            if service.stopped * WATCHDOG_INTERVAL_SECONDS > self._policy.hang_seconds:
+            service.stopped_checks += 1
+            if service.stopped_checks * WATCHDOG_INTERVAL_SECONDS > self._policy.hang_seconds:
                 self._record_event(service.name, f"stopped for {self._policy.hang_seconds:.0f} s, killing it")
                 service.child.signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of all and wait until they are gone."""
+        """Release all services and wait for their exit; kill those that take too long."""
         children = [service.child for service in self._services if service.child is not None]
         for child in children:
             child.close_lifeline()
@@ -90,7 +94,7 @@ class Services:
 
 
 def wait_for_exit(children: list[Child], seconds: float) -> None:
-    """Until all have ended, or so long."""
+    """Wait until all children have exited, at most `seconds`."""
     end = time.monotonic() + seconds
     while any(child.exit_code() is None for child in children) and time.monotonic() < end:
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What the supervisor keeps of a worker, of a run, and of what happened in it."""
+"""The supervisor's records: a slot per worker, the events of a run, and its outcome."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ Phase = Literal["waiting", "running", "ended"]
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One worker over all its incarnations. `running_spec` is the spec that the present one was started with, `spec` the next
-    one's. `due` is when it may start, `kill_at` when it has to be gone, `after_exit` what its orderly end means, `spawn_error` why
-    it could not be started lately."""
+    """One worker over all its incarnations.
+
+    `running_spec` is the spec that the present incarnation was started with, `spec` the spec of the next one. `due` is
+    when it may start, `kill_at` when it is killed if it still runs, on the clock of the event loop. `deaths` are the
+    times of its last deaths. `after_exit` says what follows when it exits as ordered. `spawn_error` is the reason why it
+    could not be started the last time.
+    """
 
     spec: WorkerSpec
     running_spec: WorkerSpec | None = None
@@ -30,16 +34,19 @@ class Slot:
     spawn_error: str = ""
 
     def change(self, spec: WorkerSpec) -> None:
-        """Go on by another spec of the same sensors, without a restart."""
+        """Continue with another spec of the same sensors, without a restart."""
         self.spec = spec
         if self.child is not None:
-            self.child.send_message(**messages.change_message(spec))
+            self.child.send_message(messages.change_message(spec))
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something the operator may want to know. `time` is seconds since 1970, `kind` one word for programs, `effect` what
-    came of it and for which `sensors`, where that is more than the worker's."""
+    """Something an operator may want to know.
+
+    `time` is seconds since 1970, `worker` the name of a worker or another process of the fleet, `kind` one word for
+    programs. `effect` is the result and `sensors` the sensors it concerns, where that says more than `worker`.
+    """
 
     time: float
     worker: str
@@ -50,6 +57,7 @@ class Event:
 
     @property
     def message(self) -> str:
+        """The text, with the effect if there is one."""
         return f"{self.text}: {self.effect}" if self.effect else self.text
 
     def __str__(self) -> str:
@@ -58,7 +66,7 @@ class Event:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a run ended."""
+    """The result of a run: workers that failed, that left due readings unwritten, that were killed while draining."""
 
     failed: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
@@ -67,4 +75,5 @@ class Outcome:
 
     @property
     def clean(self) -> bool:
+        """Whether every worker ended as it should, with all its due readings written."""
         return not (self.failed or self.pending or self.killed)

@@ -16,7 +16,7 @@ from fleet.escaping import escape
 from fleet.monitoring.health import DISPLAY_STATES, IDLE_STATES, display_states
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import current_anomalies
-from worker.scoreboard import SCOREBOARD_ANOMALIES
+from worker.readings.anomalies import ANOMALY_TYPES
 
 COLUMN_GAP_CELLS = 1
 
@@ -45,7 +45,7 @@ def states(seen: Observation) -> list[Any]:
 
 
 def anomalies(seen: Observation) -> list[Any]:
-    return [SCOREBOARD_ANOMALIES[kind] if kind >= 0 else "" for kind in current_anomalies(seen).tolist()]
+    return [ANOMALY_TYPES[kind] if kind >= 0 else "" for kind in current_anomalies(seen).tolist()]
 
 
 def compact_cell(number: float) -> str:

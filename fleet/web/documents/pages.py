@@ -11,7 +11,7 @@ from fleet.monitoring import sensors
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
 from fleet.web.documents import reports
-from worker.scoreboard import SCOREBOARD_ANOMALIES
+from worker.readings.anomalies import ANOMALY_TYPES
 from worker.spec import Identity
 
 # What is to be seen before any script runs; the table goes on with all of them.
@@ -64,7 +64,7 @@ def overview_page(observation: Observation) -> str:
         roster=observation.roster,
         verdict=reports.healthz(observation),
         tiles=tiles(metrics),
-        kinds=SCOREBOARD_ANOMALIES,
+        kinds=ANOMALY_TYPES,
         channels=observation.channels.units,
         columns=columns(observation.channels.units),
         listed=listed["workers"],
@@ -80,7 +80,7 @@ def sensor_page(observation: Observation, number: int) -> str:
         identity=member.identity,
         facts=identity_facts(member.identity),
         channels=member.channels,
-        kinds=SCOREBOARD_ANOMALIES,
+        kinds=ANOMALY_TYPES,
     )
 
 

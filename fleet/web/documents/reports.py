@@ -27,7 +27,8 @@ from fleet.monitoring.memory import MemoryUsage
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document, current_anomalies, entries
 from fleet.monitoring.stats import FleetStats, fleet_stats
-from worker.scoreboard import SCOREBOARD_ANOMALIES, STATE_INDEX
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.scoreboard import STATE_INDEX
 
 MAX_REASONS = 20
 MAX_ANOMALOUS_SENSORS = 100
@@ -169,12 +170,12 @@ def anomalies_now(observation: Observation) -> Document:
     """Which sensors are in which anomaly: how many of each type, and the first ones by name."""
     kinds = current_anomalies(observation)
     inside = np.flatnonzero(kinds >= 0)
-    counts = np.bincount(kinds[inside], minlength=len(SCOREBOARD_ANOMALIES)).tolist()
+    counts = np.bincount(kinds[inside], minlength=len(ANOMALY_TYPES)).tolist()
     return {
         "count": len(inside),
-        "by_type": dict(zip(SCOREBOARD_ANOMALIES, counts, strict=True)),
+        "by_type": dict(zip(ANOMALY_TYPES, counts, strict=True)),
         "sensors": [
-            {"sensor_id": observation.members[number].sensor_id, "type": SCOREBOARD_ANOMALIES[kinds[number]]}
+            {"sensor_id": observation.members[number].sensor_id, "type": ANOMALY_TYPES[kinds[number]]}
             for number in inside[:MAX_ANOMALOUS_SENSORS].tolist()
         ],
     }

@@ -16,7 +16,7 @@ from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document, current_anomalies
 from fleet.monitoring.stats import fleet_stats
 from fleet.web.documents import reports
-from worker.scoreboard import SCOREBOARD_ANOMALIES
+from worker.readings.anomalies import ANOMALY_TYPES
 
 LEGEND_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 RECENT_POINTS = 5
@@ -66,7 +66,7 @@ def snapshot(observation: Observation) -> Document:
         "total_anomalies": sum(sums.anomalies.values()),
         "recent": observation.history.recent(RECENT_POINTS),
         "legend": dict(zip(LEGEND_LETTERS, DISPLAY_STATES, strict=False)),
-        "kind_legend": dict(zip(LEGEND_LETTERS, SCOREBOARD_ANOMALIES, strict=False)),
+        "kind_legend": dict(zip(LEGEND_LETTERS, ANOMALY_TYPES, strict=False)),
         "states": encode_letters(states),
         "kinds": encode_letters(current_anomalies(observation)),
         "readings": rows["readings"].tolist(),

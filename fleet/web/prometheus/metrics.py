@@ -30,7 +30,8 @@ from fleet.monitoring.memory import MemoryUsage
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import current_anomalies
 from fleet.web.documents.reports import count_by_state, version
-from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US, SCOREBOARD_ANOMALIES, Rows
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US, Rows
 
 Families = Iterator[Metric]
 
@@ -69,9 +70,9 @@ def state_families(observation: Observation) -> Families:
     bad = len(unhealthy_positions(observation, shown))
     yield GaugeMetricFamily("fleet_unhealthy_sensors", "Sensors because of which /healthz answers 503.", bad)
     kinds = current_anomalies(observation)
-    inside = np.bincount(kinds[kinds >= 0], minlength=len(SCOREBOARD_ANOMALIES)).tolist()
+    inside = np.bincount(kinds[kinds >= 0], minlength=len(ANOMALY_TYPES)).tolist()
     now = GaugeMetricFamily("fleet_anomalous_sensors", "Sensors that are in an anomaly now, by type.", labels=["type"])
-    for kind, count in zip(SCOREBOARD_ANOMALIES, inside, strict=True):
+    for kind, count in zip(ANOMALY_TYPES, inside, strict=True):
         now.add_metric([kind], count)
     yield now
 
@@ -80,7 +81,7 @@ def reading_families(observation: Observation) -> Families:
     rows = observation.all_rows
     yield counter_family("fleet_readings", "Readings written to databases.", rows["readings"])
     anomalies = rows["anomalies"].sum(axis=0)
-    missing = int(anomalies[SCOREBOARD_ANOMALIES.index("missing_data")])
+    missing = int(anomalies[ANOMALY_TYPES.index("missing_data")])
     scheduled = int(rows["readings"].sum()) + missing
     yield CounterMetricFamily(
         "fleet_scheduled_readings", "Readings settled: written, or missing on purpose.", scheduled
@@ -88,7 +89,7 @@ def reading_families(observation: Observation) -> Families:
     family = CounterMetricFamily(
         "fleet_anomalous_readings", "Anomalous readings by type, the missing ones included.", labels=["type"]
     )
-    for kind, count in zip(SCOREBOARD_ANOMALIES, anomalies.tolist(), strict=True):
+    for kind, count in zip(ANOMALY_TYPES, anomalies.tolist(), strict=True):
         family.add_metric([kind], count)
     yield family
     running = ~np.isin(display_states(observation), IDLE_STATES)

@@ -14,7 +14,7 @@ import numpy as np
 from fleet.monitoring.health import display_states, unhealthy_positions
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import current_anomalies
-from worker.scoreboard import SCOREBOARD_ANOMALIES
+from worker.readings.anomalies import ANOMALY_TYPES
 
 IDENTITY_LABELS = ("manufacturer", "model", "firmware_version", "location")
 
@@ -92,7 +92,7 @@ def counter_families(observation: Observation, sensor_labels: list[str]) -> Iter
     lines = [
         f'{name}_total{label},type="{kind}"}} {count}\n'
         for label, of_sensor in zip(sensor_labels, rows["anomalies"].tolist(), strict=True)
-        for kind, count in zip(SCOREBOARD_ANOMALIES, of_sensor, strict=True)
+        for kind, count in zip(ANOMALY_TYPES, of_sensor, strict=True)
     ]
     yield MetricFamily(name, "counter", text, lines)
 

@@ -13,7 +13,8 @@ from fleet.datadir.roster import Roster
 from fleet.errors import UserError
 from fleet.monitoring.stats import fleet_stats, unhealthy_sensors
 from tests.fleet.staged import StagedFleet
-from worker.scoreboard import ROW_DTYPE, SCOREBOARD_ANOMALIES, STATE_INDEX
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.scoreboard import ROW_DTYPE, STATE_INDEX
 
 
 def test_figures_are_sums_of_rows() -> None:
@@ -21,8 +22,8 @@ def test_figures_are_sums_of_rows() -> None:
     rows = np.zeros(3, ROW_DTYPE)
     rows["state"] = [STATE_INDEX["healthy"], STATE_INDEX["failed"], STATE_INDEX["done"]]
     rows["incarnation"], rows["readings"] = [1, 2, 3], [10, 20, 30]
-    rows["anomalies"][0, SCOREBOARD_ANOMALIES.index("missing_data")] = 5
-    rows["anomalies"][1, SCOREBOARD_ANOMALIES.index("spike")] = 2
+    rows["anomalies"][0, ANOMALY_TYPES.index("missing_data")] = 5
+    rows["anomalies"][1, ANOMALY_TYPES.index("spike")] = 2
     rows["commits"], rows["commit_total_us"], rows["lag_us"] = [1, 2, 1], [1000, 2000, 5000], [0, 1_500_000, 7]
     rows["restarts"], rows["errors"], rows["retries"] = [0, 3, 0], [0, 4, 0], [1, 0, 1]
 

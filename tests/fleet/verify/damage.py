@@ -66,9 +66,11 @@ def write_database(
     """
     run_spec = run_spec or run()
     sink = Database(StoreSpec(path, wal=wal))
-    writers = [Sensor(SensorSpec(identity, sensor_settings, row), run_spec) for row, identity in enumerate(sensors)]
-    for sensor, position in zip(writers, sink.claim(sensors, run_spec.number), strict=True):
-        sensor.resume(position)
+    positions = zip(sensors, sink.claim(sensors, run_spec.number), strict=True)
+    writers = [
+        Sensor(SensorSpec(identity, sensor_settings, row), run_spec, position)
+        for row, (identity, position) in enumerate(positions)
+    ]
     passed = 0.0
     while passed < seconds:
         passed = min(seconds, passed + commit_every)

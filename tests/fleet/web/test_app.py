@@ -15,7 +15,8 @@ from fleet.monitoring.health import DISPLAY_STATES
 from fleet.monitoring.observation import Observer
 from fleet.web.app import create_app
 from tests.fleet.staged import SECOND_NS, VALUES, StagedFleet, client_of, sensor_name, staged_with_readings
-from worker.scoreboard import SCOREBOARD_ANOMALIES, STATE_INDEX, Scoreboard
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.scoreboard import STATE_INDEX, Scoreboard
 
 pytestmark = pytest.mark.claim("000.testing.7")
 
@@ -157,7 +158,7 @@ def test_metricz(staged: StagedFleet, client: FlaskClient) -> None:
 
     assert 33 == metrics["total_readings"]
     assert 37 == metrics["scheduled_readings"]
-    assert {**dict.fromkeys(SCOREBOARD_ANOMALIES, 0), "spike": 1, "missing_data": 4} == metrics["anomalies_by_type"]
+    assert {**dict.fromkeys(ANOMALY_TYPES, 0), "spike": 1, "missing_data": 4} == metrics["anomalies_by_type"]
     assert (5, round(5 / 37, 6)) == (metrics["total_anomalies"], metrics["anomaly_rate"])
     assert {"commits": 33, "retries": 2, "renewals": 0, "mean_commit_ms": 0.5} == metrics["database"]
     assert (1, 3, 0.25, 3.0) == tuple(

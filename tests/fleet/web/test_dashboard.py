@@ -24,7 +24,6 @@ from tests.fleet.staged import VALUES, StagedFleet, client_of, sensor_name, stag
 from worker.log import DEFAULT_FORMAT
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import SignalGenerator
-from worker.scoreboard import SCOREBOARD_ANOMALIES
 from worker.spec import AnomalySpec, Identity, StoreSpec
 from worker.storage.database import Database
 from worker.storage.sinks import Epoch, Portion
@@ -160,7 +159,7 @@ def test_missing_readings_are_scheduled(staged: StagedFleet) -> None:
     staged.set(0, anomalies=np.array([0, 0, 0, 70, 0]))
     snapshot = answered(client_of(staged), "/api/snapshot")
 
-    assert "missing_data" == SCOREBOARD_ANOMALIES[3]
+    assert "missing_data" == ANOMALY_TYPES[3]
     assert (33, 103, 71) == tuple(
         snapshot[name] for name in ("total_readings", "scheduled_readings", "total_anomalies")
     )

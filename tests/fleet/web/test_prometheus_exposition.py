@@ -21,7 +21,7 @@ from fleet.monitoring.observation import Observer
 from fleet.web.app import create_app
 from tests.fleet.staged import CHANNELS, VALUES, StagedFleet, client_of, sensor_name, staged_with_readings
 from tests.process.running_fleet import wait_for
-from worker.scoreboard import SCOREBOARD_ANOMALIES
+from worker.readings.anomalies import ANOMALY_TYPES
 
 OPENMETRICS = "application/openmetrics-text"
 HALF_A_PAIR = 'Mün"chen\\ \n\udcff'
@@ -113,8 +113,8 @@ def test_sums_of_the_fleet(staged: StagedFleet, client: FlaskClient) -> None:
 
     assert 33 == found["fleet_readings_total",]
     assert 37 == found["fleet_scheduled_readings_total",]
-    assert {**dict.fromkeys(SCOREBOARD_ANOMALIES, 0), "spike": 1, "missing_data": 4} == {
-        kind: found["fleet_anomalous_readings_total", kind] for kind in SCOREBOARD_ANOMALIES
+    assert {**dict.fromkeys(ANOMALY_TYPES, 0), "spike": 1, "missing_data": 4} == {
+        kind: found["fleet_anomalous_readings_total", kind] for kind in ANOMALY_TYPES
     }
     assert {**dict.fromkeys(DISPLAY_STATES, 0), "healthy": 2, "failed": 1} == {
         state: found["fleet_sensors", state] for state in DISPLAY_STATES

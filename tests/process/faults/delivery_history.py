@@ -106,10 +106,9 @@ def run_worker(
 ) -> Iterator[Positions]:
     """Live a stage: the positions after each delivery. With rng they are small and of random size, else it is one."""
     database = Database(store)
-    those = [sensor(stage.settings, stage.run_spec, identity) for identity in identities]
     with closing(database):
-        for subject, position in zip(those, database.claim(identities, incarnation), strict=True):
-            subject.resume(position)
+        positions = zip(identities, database.claim(identities, incarnation), strict=True)
+        those = [sensor(stage.settings, stage.run_spec, *each) for each in positions]
         connection = database._connection
         assert connection is not None
         if not syncs:

@@ -14,7 +14,7 @@ from typing import Any
 from tests.process.faults.fault_injector.orders import FaultOrders, InjectedFault, Point
 from tests.process.running_fleet import ROOT
 
-INJECTOR_FOLDER = Path(__file__).resolve().parent / "saboteur"
+INJECTOR_FOLDER = Path(__file__).resolve().parent / "fault_injector"
 
 INJECTION_POINTS: dict[str, tuple[Point, str]] = {
     "kill": ("write", "wal"),

@@ -36,7 +36,7 @@ def test_workers_whose_template_died_are_buried(quick: Write, tmp_path: Path) ->
         template.kill()
         wait_for(lambda: set(workers) < set(fleet.children()), "its workers are the fleet's children")
         workers[0].kill()
-        wait_for(lambda: "died by SIGKILL" in running.output, "it is known how it ended")
+        wait_for(lambda: "killed by SIGKILL, restart in" in running.output, "it is known how it ended")
         wait_for(lambda: {running.state(sensor) for sensor in running.sensors} == {"healthy"}, "it is replaced")
 
         states = [process.status() for process in fleet.children(recursive=True)]

@@ -92,4 +92,4 @@ def test_a_folder_that_may_not_be_entered(up: Up, quick: Write) -> None:
     renewals = sum(int(running.row(sensor)["renewals"]) for sensor in running.sensors)
     stop_and_verify(running, 3)
     assert 0 == renewals
-    assert "died by a bug" not in running.output
+    assert "exited because of a bug" not in running.output

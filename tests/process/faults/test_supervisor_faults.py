@@ -122,7 +122,7 @@ def test_a_template_that_stands_still(up: Up, quick: Write) -> None:
     running.wait_for_replacement("S_000002", worker, seconds=8.0)
     assert not alive(template)
     stop_and_verify(running, 3)
-    assert "template: has said nothing for 2 s and was killed, another is started" in running.output
+    assert "forkserver: no answer for 2 s, killed, starting another" in running.output
     assert "no heartbeat" not in running.output
 
 
@@ -164,14 +164,14 @@ def test_no_descriptor_is_left_for_another_template(up: Up, quick: Write) -> Non
     resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (3, before[1]))
     template.kill()
     worker.kill()
-    wait_for(lambda: "template: cannot be started: Too many open files" in running.output, "it is told")
+    wait_for(lambda: "forkserver: cannot be started: Too many open files" in running.output, "it is told")
     wait_for(lambda: "restarting" == running.state("S_000002"), "it waits")
     row = running.row("S_000001")["next_seq"]
     wait_for(lambda: running.row("S_000001")["next_seq"] > row, "the others go on")
     resource.prlimit(running.pid, resource.RLIMIT_NOFILE, before)
 
     running.wait_for_replacement("S_000002", worker)
-    assert 1 == running.output.count("template: cannot be started")
+    assert 1 == running.output.count("forkserver: cannot be started")
     assert 1 == running.row("S_000002")["restarts"]
     stop_and_verify(running, 3)
 
@@ -194,7 +194,7 @@ def test_a_fleet_that_sleeps(up: Up, quick: Write) -> None:
         wait_for_heartbeats_since(running, time.monotonic_ns())  # once more: the turn of the first beat is over
         wait_until_healthy(running)
 
-    assert not re.search("no heartbeat|template|stopped for|died", running.output), running.output
+    assert not re.search("no heartbeat|forkserver|stopped for|killed by|exited|died", running.output), running.output
     assert workers == [running.worker(sensor) for sensor in running.sensors]
     assert set(everybody) == set(running.processes())
     stop_and_verify(running, 3)
@@ -247,7 +247,7 @@ def test_workers_that_outlived_their_template_drain(up: Up, quick: Write) -> Non
     running = up("-c", quick(), "--no-http").ready()
     template = running.helper_processes()["template"]
     template.kill()
-    wait_for(lambda: "template: died" in running.output, "another template is started")
+    wait_for(lambda: "forkserver: died" in running.output, "another template is started")
 
     stop_and_verify(running, 3)
     assert "while draining" not in running.output

@@ -15,8 +15,8 @@ from tests.worker.samples import (
     VOLTAGE,
     settings,
 )
-from worker.readings.daily import sine
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, Episode, SignalGenerator
+from worker.readings.seasonality import sine
 from worker.spec import AnomalySpec, Channel, Settings
 
 pytestmark = pytest.mark.claim(

@@ -42,8 +42,10 @@ LONG = (
 FINE = tuple(replace(channel, decimals=9, daily_amplitude=channel.std_dev) for channel in CHANNELS)
 
 
-def generator(told: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42) -> SignalGenerator:
-    return SignalGenerator(seed, replace(IDENTITY, sensor_id=sensor_id), told, first_seq, NEW_YEAR)
+def generator(
+    sensor_settings: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42
+) -> SignalGenerator:
+    return SignalGenerator(seed, replace(IDENTITY, sensor_id=sensor_id), sensor_settings, first_seq, NEW_YEAR)
 
 
 PLANS = {
@@ -53,14 +55,14 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("told", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize("sensor_settings", PLANS.values(), ids=PLANS)
 @given(cuts=st.lists(st.integers(1, 2_999), max_size=8), first_seq=st.sampled_from([0, 1_000_003]))
 @hypothesis_settings(max_examples=25, deadline=None)
-def test_blocks_of_any_sizes_join_bit_for_bit(told: Settings, cuts: list[int], first_seq: int) -> None:
+def test_blocks_of_any_sizes_join_bit_for_bit(sensor_settings: Settings, cuts: list[int], first_seq: int) -> None:
     """However a stretch is cut, and whatever was asked for before: the same bytes, each episode begun once."""
-    whole = generator(told, first_seq).block(first_seq, 3_000)
+    whole = generator(sensor_settings, first_seq).block(first_seq, 3_000)
     ends = [0, *sorted(set(cuts)), 3_000]
-    subject = generator(told, first_seq)
+    subject = generator(sensor_settings, first_seq)
     pieces = {cut: subject.block(first_seq + cut[0], cut[1] - cut[0]) for cut in reversed(list(pairwise(ends)))}
     parts = [pieces[cut] for cut in pairwise(ends)]
 
@@ -70,11 +72,11 @@ def test_blocks_of_any_sizes_join_bit_for_bit(told: Settings, cuts: list[int], f
     assert whole.episodes == tuple(episode for part in parts for episode in part.episodes)
 
 
-@pytest.mark.parametrize("told", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize("sensor_settings", PLANS.values(), ids=PLANS)
 @pytest.mark.claim("001.introduction.4")
-def test_labels_are_the_episodes(told: Settings) -> None:
+def test_labels_are_the_episodes(sensor_settings: Settings) -> None:
     """What `block` marks is what `episodes` lists: same kinds, same readings, nothing besides."""
-    subject = generator(told, 500)
+    subject = generator(sensor_settings, 500)
     block = subject.block(500, 40_000)
     episodes = subject.episodes(500, 40_500)
     kinds = np.full(block.size, HEALTHY_INDEX, dtype=np.int8)
@@ -85,21 +87,21 @@ def test_labels_are_the_episodes(told: Settings) -> None:
     assert list(block.episodes) == episodes
 
 
-@pytest.mark.parametrize("told", PLANS.values(), ids=PLANS)
-def test_episodes_never_overlap(told: Settings) -> None:
+@pytest.mark.parametrize("sensor_settings", PLANS.values(), ids=PLANS)
+def test_episodes_never_overlap(sensor_settings: Settings) -> None:
     """One at a time per sensor, also across pages, each within what was asked for."""
-    episodes = generator(told).episodes(0, 300_000)
+    episodes = generator(sensor_settings).episodes(0, 300_000)
 
     assert all(before.last_seq < after.first_seq for before, after in pairwise(episodes))
-    assert {spec.kind for spec in told.anomalies} == {episode.kind for episode in episodes}
+    assert {spec.kind for spec in sensor_settings.anomalies} == {episode.kind for episode in episodes}
 
 
-@pytest.mark.parametrize("told", PLANS.values(), ids=PLANS)
-def test_episodes_have_their_length(told: Settings) -> None:
+@pytest.mark.parametrize("sensor_settings", PLANS.values(), ids=PLANS)
+def test_episodes_have_their_length(sensor_settings: Settings) -> None:
     """`duration` in readings, or in seconds x rate; only what began before the epoch is shorter."""
-    rate = float(told.exact_rate)
-    seconds = {spec.kind: spec.duration * (rate if spec.unit == "seconds" else 1) for spec in told.anomalies}
-    episodes = generator(told, 1_000).episodes(1_000, 200_000)
+    rate = float(sensor_settings.exact_rate)
+    seconds = {spec.kind: spec.duration * (rate if spec.unit == "seconds" else 1) for spec in sensor_settings.anomalies}
+    episodes = generator(sensor_settings, 1_000).episodes(1_000, 200_000)
 
     assert all(round(seconds[e.kind]) == e.last_seq - e.first_seq + 1 for e in episodes if e.first_seq > 1_000)
 
@@ -126,18 +128,18 @@ def test_an_epoch_begins_in_the_middle_of_things() -> None:
 
 def test_other_sensors_seeds_and_epochs_are_independent() -> None:
     """Nothing of one sensor's noise is in another's; a seed or an id that differs at all changes everything."""
-    told = settings(channels=(TEMPERATURE,))
+    sensor_settings = settings(channels=(TEMPERATURE,))
     subjects = [
-        generator(told),
-        generator(told, sensor_id="CHI_123457"),
-        generator(told, seed=43),
-        generator(told, seed=42 + 2**64),
+        generator(sensor_settings),
+        generator(sensor_settings, sensor_id="CHI_123457"),
+        generator(sensor_settings, seed=43),
+        generator(sensor_settings, seed=42 + 2**64),
     ]
     signals = np.array([subject.block(0, 20_000).values[0] for subject in subjects])
     correlations = np.corrcoef(signals)[np.triu_indices(len(subjects), 1)]
 
     assert np.abs(correlations).max() < 5 / np.sqrt(20_000)
-    assert signals[0].tobytes() == generator(told).block(0, 20_000).values[0].tobytes()
+    assert signals[0].tobytes() == generator(sensor_settings).block(0, 20_000).values[0].tobytes()
 
 
 def test_a_channel_left_out_leaves_the_others() -> None:

@@ -87,11 +87,11 @@ def test_rows_say_who_wrote_them(path: Path, writer: SensorWriter) -> None:
 
 
 def test_a_channel_that_the_sensor_does_not_have_is_null(path: Path) -> None:
-    told = settings(channels=(SETTINGS.channels[4], SETTINGS.channels[0]))
-    subject = SensorWriter(path, told)
+    sensor_settings = settings(channels=(SETTINGS.channels[4], SETTINGS.channels[0]))
+    subject = SensorWriter(path, sensor_settings)
     subject.deliver(0)
     subject.sink.close()
-    voltage, temperature = SignalGenerator(42, IDENTITY, told, 0, NEW_YEAR).block(0, 1).values[:, 0].tolist()
+    voltage, temperature = SignalGenerator(42, IDENTITY, sensor_settings, 0, NEW_YEAR).block(0, 1).values[:, 0].tolist()
 
     assert [(temperature, None, None, None, voltage)] == select(
         path, f"SELECT {', '.join(COLUMNS[3:8])} FROM sensor_readings"
@@ -132,8 +132,8 @@ def test_a_database_has_a_role_and_a_generation(path: Path, writer: SensorWriter
 def test_an_epoch_is_read_back_as_it_was_written(path: Path, seed: int) -> None:
     """Settings, identity, schedule, seed, reason: all that it takes to compute the readings again."""
     odd = replace(TREND, parameters=(("max_change", 0.1 + 0.2),), channel_odds=(("temperature", 1.5),))
-    told = replace(settings(odd, rate="0.333333"), mode="onset")
-    subject = SensorWriter(path, told, replace(run(7), seed=seed))
+    sensor_settings = replace(settings(odd, rate="0.333333"), mode="onset")
+    subject = SensorWriter(path, sensor_settings, replace(run(7), seed=seed))
     (first, *_) = subject.deliver(300)
     (position,) = subject.sink.claim([IDENTITY], 2)
     subject.sink.close()

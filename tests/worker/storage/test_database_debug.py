@@ -47,21 +47,21 @@ def test_nothing_of_it_at_the_usual_level(path: Path, caplog: pytest.LogCaptureF
     assert "" == caplog.text
 
 
-@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="locks are told by Linux")
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="locks are known on Linux only")
 def test_who_locks_the_database(path: Path, writer: SensorWriter) -> None:
     """Looking leaves the locks as they are."""
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     for _ in range(2):
-        told = list(debug_lines(path, other, {"container": "podman", "SQLITE_TMPDIR": "/data/tmp"}))
-        assert any(line.startswith(f"File locks: POSIX READ by pid {os.getpid()}") for line in told)
-    assert "Running in container: True" in told
-    assert "SQLITE_TMPDIR: /data/tmp" in told
+        lines = list(debug_lines(path, other, {"container": "podman", "SQLITE_TMPDIR": "/data/tmp"}))
+        assert any(line.startswith(f"File locks: POSIX READ by pid {os.getpid()}") for line in lines)
+    assert "Running in container: True" in lines
+    assert "SQLITE_TMPDIR: /data/tmp" in lines
     other.close()
 
 
 def test_a_database_that_is_nowhere(tmp_path: Path) -> None:
-    told = list(debug_lines(tmp_path / "none" / "a.db", apsw.Connection(":memory:"), {}))
+    lines = list(debug_lines(tmp_path / "none" / "a.db", apsw.Connection(":memory:"), {}))
 
-    assert "Directory writable: False" in told
-    assert "Database file does not exist" in told
+    assert "Directory writable: False" in lines
+    assert "Database file does not exist" in lines

@@ -10,7 +10,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.worker.samples import IDENTITY
 from tests.worker.stores import SETTINGS, SensorWriter, expected_seqs, select, stored_seqs
 from worker.spec import StoreSpec
 from worker.storage.connection import checkpoint_wal
@@ -26,12 +25,6 @@ JUNK = [b"not a database, " * 1000, b"\x00" * 5000, b"SQLite format 3\x00" + b"\
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "CHI_123456.db"
-
-
-def again(writer: SensorWriter) -> None:
-    """Claim once more, as a worker does that was told that its place is unknown."""
-    (position,) = writer.sink.claim([IDENTITY], 1)
-    writer.sensor.resume(position)
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=["text", "zeros", "header"])
@@ -87,7 +80,7 @@ def test_nothing_goes_silently_into_a_file_that_is_gone(fate: str, path: Path) -
     assert caught.value.outcome_unknown
     assert caught.value.recreated
 
-    again(writer)
+    writer.claim_again()
     writer.deliver(10)
     writer.sink.close()
     assert expected_seqs(SETTINGS, 11) == stored_seqs(path)
@@ -140,7 +133,7 @@ def test_a_restored_database_does_not_get_the_log_of_the_other(path: Path) -> No
     with pytest.raises(Unavailable, match="replaced"):
         writer.deliver(1001)
 
-    again(writer)
+    writer.claim_again()
     assert expected_seqs(SETTINGS, 301) == stored_seqs(path)
     writer.deliver(1002)
     writer.sink.close()

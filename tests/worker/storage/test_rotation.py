@@ -87,15 +87,15 @@ def test_a_full_database_is_kept_and_another_goes_on(path: Path, tmp_path: Path)
 @pytest.mark.parametrize("final", [False, True])
 def test_later_runs_go_on_in_the_new_one(final: bool, path: Path) -> None:
     """Whether the worker was killed or drained, catches up or skips: its episodes and epochs are right in each file."""
-    told = 0
+    end = 0
     for number in range(1, 12):
-        during = patient(number) if number % 3 else run(number, NEW_YEAR + (told + 5_000) * 1_000_000)
-        begun = told if number % 3 else 0
+        during = patient(number) if number % 3 else run(number, NEW_YEAR + (end + 5_000) * 1_000_000)
+        begun = end if number % 3 else 0
         writer = SensorWriter(path, SETTINGS, during, number, max_bytes=LIMIT)
         writer.deliver(begun + 150)
         writer.deliver(begun + 300, final=final)
         writer.sink.close()
-        told = begun + 300 if number % 3 else told
+        end = begun + 300 if number % 3 else end
         sound(path)
     assert len(files(path)) > 2
 
@@ -123,6 +123,7 @@ def test_a_reader_keeps_it_open_and_it_is_rotated_later(
     sound(path)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("wal", "stride"),
     [(True, 8), (False, 13), *(pytest.param(wal, 1, marks=pytest.mark.slow) for wal in (True, False))],

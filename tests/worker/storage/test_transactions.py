@@ -80,6 +80,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.process
 @pytest.mark.claim("002.error-handling.3")
 def test_a_writer_killed_in_a_transaction_leaves_nothing_of_it(path: Path, writer: SensorWriter) -> None:
     """Twenty thousand rows are in the log by then, and none is seen: neither rows, episodes nor checkpoint."""

@@ -1,4 +1,4 @@
-"""Children that are forked from this very process: their end, and forks that are refused."""
+"""Children that are forked from this process: their exits, and forks that are refused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from tests.process.running_fleet import ENVIRONMENT
 from tests.worker.samples import wait_for
 from worker.supervision.child import EXIT_BUG, EXIT_OUT_OF_MEMORY, EXIT_UNKNOWN, Child, fork_child
 
-# Tests that are run in parallel have a thread that reads what the others say; the children here know nothing of it.
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+# Tests that run in parallel have a thread that talks to the other test processes; the children here do not use it.
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 
 def listen(lifeline: socket.socket) -> int:
-    """Until it closes."""
+    """Wait until the lifeline closes."""
     lifeline.recv(1)
     return 7
 
@@ -32,7 +35,7 @@ def leave(_: socket.socket) -> int:
     raise SystemExit(0)
 
 
-def hunger(_: socket.socket) -> int:
+def run_out_of_memory(_: socket.socket) -> int:
     raise MemoryError
 
 
@@ -49,7 +52,7 @@ def code(child: Child) -> int:
 
 
 def test_a_child_ends_when_it_is_released() -> None:
-    """Not before; afterwards it is nobody's child any more, and gets no signal that might hit a stranger."""
+    """Not before. Once it is reaped, its exit code is unknown."""
     child = fork_child("test", listen)
     assert child.exit_code() is None
     child.close_lifeline()
@@ -58,9 +61,11 @@ def test_a_child_ends_when_it_is_released() -> None:
     assert EXIT_UNKNOWN == child.exit_code()
 
 
-@pytest.mark.parametrize(("body", "expected"), [(bug, EXIT_BUG), (leave, EXIT_BUG), (hunger, EXIT_OUT_OF_MEMORY)])
+@pytest.mark.parametrize(
+    ("body", "expected"), [(bug, EXIT_BUG), (leave, EXIT_BUG), (run_out_of_memory, EXIT_OUT_OF_MEMORY)]
+)
 def test_a_child_never_goes_on_as_its_parent(body: Callable[[socket.socket], int], expected: int) -> None:
-    """Whatever its body raises."""
+    """It exits, whatever its body raises."""
     assert expected == code(fork_child("test", body))
 
 
@@ -71,8 +76,8 @@ def test_a_child_that_is_killed() -> None:
     assert -signal.SIGKILL == code(child)
 
 
-def test_a_child_that_stands_still_is_seen() -> None:
-    """And that it goes on."""
+def test_a_suspended_child_is_noticed() -> None:
+    """So is its resumption."""
     child = fork_child("test", listen)
 
     def stopped() -> bool:
@@ -88,8 +93,8 @@ def test_a_child_that_stands_still_is_seen() -> None:
     assert 7 == code(child)
 
 
-def test_who_is_gone_gets_no_signal() -> None:
-    """Its process id may be a stranger's by then: only a child that was not reaped keeps it."""
+def test_a_child_that_has_exited_gets_no_signal() -> None:
+    """Once it is reaped, its process id may belong to another process."""
     child = fork_child("test", leave)
     wait_for(child.lifeline_closed, "its end")
     child.signal(signal.SIGKILL)
@@ -116,7 +121,7 @@ raise SystemExit(before != os.listdir("/dev/fd"))
 
 
 def test_forks_that_are_refused_leave_no_descriptor_behind() -> None:
-    """They are tried again each second, perhaps for hours."""
+    """They are retried every second, perhaps for hours."""
     command = [sys.executable, "-W", "error", "-c", REFUSED]
     ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
 

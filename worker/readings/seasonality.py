@@ -1,7 +1,7 @@
-"""The daily pattern: a sinusoid over the sensor's local day, highest at 15:00, lowest at 03:00.
+"""Periodic parts of the healthy signal: time of day, time of year, working hours.
 
-Everything here is built from + - * and comparisons, so that it comes out the same on every processor; time zones
-come from the pinned `tzdata` package, never from the system.
+The formulas use + - * and comparisons only, so that results have the same bits on every processor. Time zones come from
+the pinned `tzdata` package, never from the system.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ import numpy as np
 
 from worker.readings.random_streams import FloatArray
 from worker.schedule import SECOND_US, IntArray
+from worker.spec import WorkingHours
 
-DAY_US = 86_400 * SECOND_US
-DAILY_PEAK_US = 15 * 3600 * SECOND_US
+HOUR_US = 3600 * SECOND_US
+DAY_US = 24 * HOUR_US
+DAILY_PEAK_US = 15 * HOUR_US
+YEAR_US = 31_556_952 * SECOND_US
+"""The mean Gregorian year of 365.2425 days."""
+YEARLY_PEAK_US = 963_705_600 * SECOND_US
+"""2000-07-16T00:00:00Z, the middle of a 400-year cycle: leap years shift the phase by at most two days."""
+WEEKDAY_OF_1970_01_01 = 3
+"""1970 began on a Thursday; Monday is 0."""
 OFFSET_BIN_US = 900 * SECOND_US
-"""Offsets from UTC change only at multiples of a quarter of an hour (but for Liberia's of 1972)."""
+"""UTC offsets change only at multiples of a quarter of an hour (except Liberia's in 1972)."""
 
 # Taylor coefficients of sin(2 pi x) around 0; the error on [0, 1/4] is below 1e-9.
 _TERMS = [
@@ -29,7 +37,7 @@ _TERMS = [
 
 
 def sine(turns: FloatArray) -> FloatArray:
-    """sin(2 pi turns), to 1e-9, with the same bits on every machine."""
+    """Compute sin(2 pi turns) to 1e-9, with the same bits on every machine."""
     x = turns - np.rint(turns)
     magnitude = np.abs(x)
     folded = np.minimum(magnitude, 0.5 - magnitude)
@@ -41,13 +49,31 @@ def sine(turns: FloatArray) -> FloatArray:
 
 
 def daily_pattern(times: IntArray, timezone: str) -> FloatArray:
-    """The pattern at each time, from -1 (03:00 local) to +1 (15:00 local)."""
+    """Return the daily sinusoid at each time: +1 at 15:00 local time, -1 at 03:00."""
     local = (times + utc_offsets(times, timezone) - DAILY_PEAK_US) % DAY_US
     return sine(local.astype(np.float64) / DAY_US + 0.25)
 
 
+def yearly_pattern(times: IntArray) -> FloatArray:
+    """Return the yearly sinusoid at each time (microseconds since 1970, UTC): +1 in mid-July, -1 in mid-January."""
+    return sine(((times - YEARLY_PEAK_US) % YEAR_US).astype(np.float64) / YEAR_US + 0.25)
+
+
+def working_hours_level(times: IntArray, timezone: str, hours: WorkingHours) -> FloatArray:
+    """Return the effect of work at each time, from 0 to 1.
+
+    It rises linearly through the first hour of work and falls in the hour after the last. Days are local days, clock
+    changes included.
+    """
+    local = times + utc_offsets(times, timezone)
+    clock = (local % DAY_US).astype(np.float64) / HOUR_US
+    level = np.minimum(np.clip(clock - hours.begin, 0.0, 1.0), np.clip(hours.end + 1 - clock, 0.0, 1.0))
+    weekday = (local // DAY_US + WEEKDAY_OF_1970_01_01) % 7
+    return np.where(weekday < hours.days, level, 0.0)
+
+
 def utc_offsets(times: IntArray, timezone: str) -> IntArray:
-    """Local time minus UTC at each time, microseconds."""
+    """Return local time minus UTC at each time, in microseconds."""
     bins = times // OFFSET_BIN_US
     if bins[0] == bins[-1]:
         return np.full(len(times), _utc_offset(timezone, int(bins[0])), dtype=np.int64)
@@ -65,7 +91,7 @@ def _utc_offset(timezone: str, quarter: int) -> int:
 
 @lru_cache(maxsize=512)
 def load_timezone(name: str) -> ZoneInfo:
-    """The time zone of that name from the `tzdata` package; raises ValueError for an unknown one."""
+    """Load a time zone by its name from the `tzdata` package. Raises ValueError if the name is unknown."""
     parts = name.split("/")
     if not all(part and part.replace("_", "").replace("-", "").replace("+", "").isalnum() for part in parts):
         raise ValueError(f"{name!r} is not a time zone")

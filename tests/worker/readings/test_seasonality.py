@@ -1,4 +1,4 @@
-"""The daily pattern follows the sensor's own clock: peak 15:00, trough 03:00 local."""
+"""Periodic patterns follow the sensor's own clock: the daily peak at 15:00, the trough at 03:00 local time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.worker.samples import HUMIDITY, NEW_YEAR, SECOND_US, TEMPERATURE, VOLTAGE, settings
-from worker.readings.daily import daily_pattern, load_timezone, sine, utc_offsets
 from worker.readings.generator import SignalGenerator
+from worker.readings.seasonality import daily_pattern, load_timezone, sine, utc_offsets
 from worker.schedule import IntArray
 from worker.spec import Identity
 
