@@ -23,6 +23,7 @@ from fleet.validation.faults import ConfigIssue, SourceMap, model_issues, raise_
 from fleet.validation.scalars import MAX_CATALOGUE_NAME_LENGTH, Section
 from fleet.validation.yaml_nodes import Node, SourceMark
 from fleet.validation.yaml_source import read_yaml
+from worker.readings.anomalies import anomaly_class
 
 MAX_ANOMALY_SHARE = Fraction(9, 10)
 MAX_CHANNEL_ODDS = Fraction(10**12)
@@ -55,7 +56,8 @@ class Effects:
         return adjusted
 
     def parameters(self, kind: str) -> Mapping[str, float]:
-        return {name: value for part in self.parts for name, value in part.parameters.get(kind, {}).items()}
+        """The parameters of a type of anomaly, by their names in a config."""
+        return anomaly_class(kind).merge_parameters(*(part.parameters.get(kind, {}) for part in self.parts))
 
     @property
     def severity(self) -> float:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from fleet.config.anomalies import ANOMALY_TYPES
-from fleet.validation.faults import schema_violation, subschema
+from fleet.validation.faults import schema_violation
 from fleet.validation.scalars import (
     AsExact,
     AsReal,
@@ -22,12 +21,11 @@ from fleet.validation.scalars import (
     StandardDeviation,
     Text,
 )
+from worker.readings.anomalies import ANOMALY_TYPES, Parameter, anomaly_class
+from worker.spec import CHANNEL_NAMES
 
 AUTO, NONE = "auto", "none"
 """What a config may say of surroundings besides their name."""
-MAX_CHANNELS_PER_TYPE = (
-    8  # as many as a row of the scoreboard has; said again because importing numpy takes longer than all of this
-)
 
 Multiplier = Annotated[
     Decimal,
@@ -49,7 +47,15 @@ def known_anomaly_type(value: str) -> str:
     return value
 
 
+def known_channel(value: str) -> str:
+    """The readings table has a column for each of these and would drop the values of any other channel."""
+    if value not in CHANNEL_NAMES:
+        raise ValueError(f"is not a channel of the readings table; a sensor type can have {', '.join(CHANNEL_NAMES)}")
+    return value
+
+
 AnomalyTypeName = Annotated[str, AsText, AfterValidator(known_anomaly_type)]
+ChannelName = Annotated[Name, AfterValidator(known_channel)]
 
 
 class ChannelProfile(Section):
@@ -87,19 +93,12 @@ class Effect(Section):
 
     @model_validator(mode="after")
     def known_parameters(self) -> Effect:
-        """Those that a config could state of the type."""
+        """Accept the parameters that a config could state of the type, within the same bounds."""
         for kind, values in self.parameters.items():
-            names = ANOMALY_TYPES[kind].parameter_names()
-            for name in values:
-                if name not in names:
-                    raise FieldError(
-                        f"parameters.{kind}.{name}", f"unknown parameter; {kind} has {', '.join(names) or 'none'}"
-                    )
-            try:
-                ANOMALY_TYPES[kind].model_validate(values)
-            except ValidationError as error:
-                name, reason = first_issue(error, ANOMALY_TYPES[kind].model_json_schema())
-                raise FieldError(f"parameters.{kind}.{name}", reason) from None
+            issue = parameter_issue(kind, values)
+            if issue is not None:
+                name, reason = issue
+                raise FieldError(f"parameters.{kind}.{name}", reason)
         return self
 
     @model_validator(mode="after")
@@ -109,15 +108,23 @@ class Effect(Section):
         return self
 
 
-def first_issue(error: ValidationError, schema: Mapping[str, Any]) -> tuple[str, str]:
-    """The name of a parameter and what is wrong with it."""
-    found = error.errors(include_url=False)[0]
-    reason = found.get("ctx", {}).get("error")
-    if isinstance(reason, FieldError):
-        return reason.key, str(reason)
-    return str(
-        found["loc"][0]
-    ), f"{found['input']:g} {schema_violation(found['input'], subschema(schema, found['loc']))}"
+def parameter_issue(kind: str, values: Mapping[str, float]) -> tuple[str, str] | None:
+    """The name of a parameter of a type of anomaly that is wrong, and the reason; None if all are right."""
+    declaration = anomaly_class(kind)
+    names = [parameter.name for parameter in declaration.parameters]
+    for name in values:
+        if name not in names:
+            return name, f"unknown parameter; {kind} has {', '.join(names) or 'none'}"
+    for parameter in declaration.parameters:
+        if parameter.name in values and not parameter.allows(values[parameter.name]):
+            value = values[parameter.name]
+            return parameter.name, f"{value:g} {schema_violation(value, parameter_schema(parameter))}"
+    return declaration.contradiction(values)
+
+
+def parameter_schema(parameter: Parameter) -> Mapping[str, str | float]:
+    least = "exclusiveMinimum" if parameter.positive else "minimum"
+    return {"type": "number", least: parameter.minimum, "maximum": parameter.maximum}
 
 
 class Manufacturer(Effect):
@@ -128,7 +135,7 @@ class SensorTypeEntry(Section):
     """One kind of sensor."""
 
     aliases: tuple[Name, ...] = Field(default=(), strict=False)
-    channels: Mapping[Name, ChannelProfile] = Field(min_length=1, max_length=MAX_CHANNELS_PER_TYPE)
+    channels: Mapping[ChannelName, ChannelProfile] = Field(min_length=1)
     manufacturers: Mapping[Name, Manufacturer] = Field(min_length=1)
     models: Mapping[Name, Effect] = Field(default_factory=dict)
     firmware: Mapping[Name, Effect] = Field(min_length=1)

@@ -20,9 +20,13 @@ from fleet.durations import MAX_DURATION_SECONDS, parse_duration
 from fleet.errors import UserError
 from fleet.validation.faults import ConfigIssue, KeyPath, SourceMap, model_issues
 from fleet.validation.scalars import Flag, Section
+from worker.readings.anomalies import ANOMALY_CLASSES
 
-EXCLUSIVE_KEYS = (frozenset(("duration_seconds", "duration_readings")), frozenset(("amplitude", "amplitude_percent")))
-"""Ways to say the same: a step that uses one takes the place of the other."""
+ALTERNATIVE_KEYS = (
+    frozenset(("duration_seconds", "duration_readings")),
+    *(each.alternatives for each in ANOMALY_CLASSES if each.alternatives),
+)
+"""Keys of which a section has at most one: a step that sets one replaces the other."""
 
 
 def coerce_duration(value: object) -> object:
@@ -100,7 +104,7 @@ def step_order_issues(steps: tuple[Step, ...], source_map: SourceMap) -> Iterato
 
 def apply_change(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """The values of `base` with those of `change` over them."""
-    stale = {name for pair in EXCLUSIVE_KEYS if pair & change.keys() for name in pair}
+    stale = {name for pair in ALTERNATIVE_KEYS if pair & change.keys() for name in pair}
     result = {name: value for name, value in base.items() if name not in stale}
     for name, value in change.items():
         below = result.get(name)

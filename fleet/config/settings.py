@@ -13,9 +13,10 @@ from fleet.catalogue.climate import Climate, climate_of
 from fleet.catalogue.elevations import elevation_of
 from fleet.catalogue.entries import Surroundings, SurroundingsEffect
 from fleet.catalogue.surroundings import surroundings_of
-from fleet.config.anomalies import AnomalyParameters, AnomalyType
+from fleet.config.anomalies import AnomalyTypeSection
 from fleet.config.config import Config
 from fleet.config.sections import ChannelParameters
+from worker.readings.anomalies import Parameters
 from worker.spec import AnomalySpec, Channel, Identity, Settings, WorkingHours
 
 ChannelValues = Mapping[str, Any]
@@ -187,14 +188,15 @@ def anomaly_specs(config: Config, effects: Effects, channels: tuple[str, ...]) -
                 share=own,
                 duration=duration,
                 unit=unit,
-                parameters=tuple(worker_parameters(name, kind, effects).items()),
-                channel_odds=effects.channel_odds(channels) if kind.SINGLE_CHANNEL else (),
+                parameters=tuple(worker_parameters(kind, effects).items()),
+                channel_odds=effects.channel_odds(channels) if kind.declaration.channels == "one" else (),
             )
 
 
-def worker_parameters(name: str, kind: AnomalyType, effects: Effects) -> AnomalyParameters:
-    """The worker's parameters: the defaults, then what the catalogue says, then what the config states."""
-    return kind.worker_parameters(
-        kind.merge_parameters(kind.DEFAULT_PARAMETERS, effects.parameters(name), kind.configured_parameters()),
-        effects.severity,
+def worker_parameters(section: AnomalyTypeSection, effects: Effects) -> Parameters:
+    """The worker's parameters of a type: the config overrides the catalogue, which overrides the defaults."""
+    declaration = section.declaration
+    values = declaration.merge_parameters(
+        declaration.default_parameters(), effects.parameters(declaration.name), section.configured_parameters()
     )
+    return declaration.stored_parameters(values, effects.severity)
