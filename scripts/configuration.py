@@ -17,7 +17,7 @@ from fleet.commands.options import CONFIG_KEYS
 from fleet.config.config import Config, json_schema
 from fleet.config.dialects import KEY_ALIASES
 from fleet.config.sources import ENVIRONMENT_VARIABLES
-from fleet.validation.faults import resolve_schema, schema_violation, subschema
+from fleet.validation.issues import resolve_schema, schema_violation, subschema
 from worker.readings.anomalies import anomaly_class
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"

@@ -6,6 +6,7 @@ catalogue's shape that a config may name to extend them. Mappings are merged, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,17 +20,18 @@ from pydantic import ValidationError
 from fleet.catalogue.entries import AUTO, NONE, ChannelProfile, Effect, SensorTypeEntry, Surroundings
 from fleet.errors import UserError
 from fleet.resources import resource_path
-from fleet.validation.faults import ConfigIssue, SourceMap, model_issues, raise_first_issue
+from fleet.validation.issues import ConfigIssue, SourceMap, model_issues, raise_first_issue
 from fleet.validation.scalars import MAX_CATALOGUE_NAME_LENGTH, Section
-from fleet.validation.yaml_nodes import Node, SourceMark
-from fleet.validation.yaml_source import read_yaml
+from fleet.validation.yaml_tree import Node, SourceMark, read_yaml
 from worker.readings.anomalies import anomaly_class
+from worker.spec import Identity
 
 MAX_ANOMALY_SHARE = Fraction(9, 10)
 MAX_CHANNEL_ODDS = Fraction(10**12)
 """As good as always, and a float."""
 SURROUNDINGS_KEY = "surroundings"
-"""The key beside the kinds of sensor; no kind can have that name."""
+"""The key beside the sensor types; no type can have that name."""
+WORD = re.compile(r"[^\W\d_]+")
 
 EntryModel = TypeVar("EntryModel", bound=Section)
 SectionPath = tuple[str, ...]
@@ -132,6 +134,21 @@ class Catalogue:
         if not self.has_sensor_type(name):
             raise UserError(f"'{name}' is not a sensor type; there are {', '.join(self.types)}")
         return self.types[self.aliases.get(name, name)]
+
+    def surroundings_of(self, choice: str, identity: Identity) -> str | None:
+        """The name of a sensor's surroundings; None if they are not known.
+
+        `choice` is a name, `none` or `auto`. For `auto` it is, in this order, a deployment type that is such a name; the first
+        word of the location by which surroundings are known; the first such word of the deployment type.
+        """
+        if choice != AUTO:
+            return None if choice == NONE else choice
+        deployment, location = (identity.deployment_type or "").lower(), (identity.location or "").lower()
+        if deployment in self.surroundings:
+            return deployment
+        meanings = {word.lower(): name for name, entry in self.surroundings.items() for word in entry.words}
+        words = (*WORD.findall(location), *WORD.findall(deployment))
+        return next((meanings[word] for word in words if word in meanings), None)
 
 
 def load_catalogue(path: Path | None = None) -> Catalogue:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fleet.catalogue.timezones import timezones
 from fleet.errors import UserError
 from fleet.resources import resource_path
 from fleet.strict_json import is_one_line, parse_json, raise_json_error, read_text_file, short_json
@@ -233,3 +234,9 @@ def parse_city(entry: Any, keys: tuple[str | int, ...], text: str, path: Path) -
 
 def has_control_characters(value: object) -> bool:
     return isinstance(value, str) and not is_one_line(value)
+
+
+@cache
+def timezones() -> frozenset[str]:
+    """Names such as `America/Denver`."""
+    return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from fleet.validation.faults import schema_violation
+from fleet.validation.issues import schema_violation
 from fleet.validation.scalars import (
     AsExact,
     AsReal,

@@ -11,7 +11,7 @@ from fleet.catalogue.entries import AUTO, NONE
 from fleet.config.dialects import Draft
 from fleet.config.sections import ChannelParameters, RandomLocation, Replicas, Sensor
 from fleet.errors import UserError
-from fleet.validation.faults import ConfigIssue, format_value
+from fleet.validation.issues import ConfigIssue, format_value
 
 SIGNAL_KEYS = ("mean", "std_dev", "min", "max")
 

@@ -6,7 +6,7 @@ Flags beat the environment, the environment beats the file, the file beats the d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,14 +26,14 @@ from fleet.config.catalogue_checks import (
     surroundings_issues,
 )
 from fleet.config.dialects import Draft, canonical_draft, key_aliases
-from fleet.config.http import Monitoring
-from fleet.config.scenario_steps import Step, canonicalise_steps, step_issues
+from fleet.config.scenario import Step, canonicalise_steps, step_issues
 from fleet.config.sections import (
     ChannelParameters,
     Database,
     DynamicReload,
     Identities,
     Logging,
+    Monitoring,
     RandomLocation,
     Replicas,
     Sensor,
@@ -42,10 +42,11 @@ from fleet.config.sections import (
 )
 from fleet.config.sources import SourcedValue, apply_environment, apply_overrides
 from fleet.errors import UserError
+from fleet.escaping import escape_short
 from fleet.resources import resource_path
-from fleet.validation.faults import model_issues, raise_first_issue
+from fleet.validation.issues import KeyPath, model_issues, raise_first_issue
 from fleet.validation.scalars import AsWhole, Flag, Section, Text
-from fleet.validation.yaml_source import read_yaml
+from fleet.validation.yaml_tree import Node, parse_yaml, read_yaml
 
 __all__ = ["Config", "SourcedValue", "json_schema", "load_config", "located_error", "to_yaml"]
 
@@ -164,3 +165,35 @@ def exact_number(dumper: yaml.SafeDumper, value: Decimal) -> yaml.ScalarNode:
 
 Dumper.add_representer(Decimal, exact_number)
 Dumper.add_representer(tuple, Dumper.represent_list)
+
+
+DEFAULT_ORIGIN = "default"
+COMMENT_COLUMN = 44
+"""Where the origins stand, behind values that leave them room."""
+
+
+def yaml_with_origins(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]) -> str:
+    """The config of `load_config` as `to_yaml` writes it, with the origin of each value in a comment behind it."""
+    draft, catalogue = load_draft(path, environment, overrides)
+    text = to_yaml(validate_config(draft, catalogue), max_line_width=float("inf"))
+    said = {line: origin_of(draft, keys) for line, keys in value_lines(parse_yaml(text, "config"))}
+    lines = enumerate(text.splitlines(), 1)
+    return "".join(f"{line:<{COMMENT_COLUMN}}  # {said[at]}\n" if at in said else f"{line}\n" for at, line in lines)
+
+
+def value_lines(node: Node, path: KeyPath = ()) -> Iterator[tuple[int, KeyPath]]:
+    """The line of each value below a node; a list is one."""
+    if isinstance(node.value, dict) and (node.value or not path):
+        for key, child in node.value.items():
+            yield from value_lines(child, (*path, key))
+    else:
+        yield node.key_mark.line, path
+
+
+def origin_of(draft: Draft, path: KeyPath) -> str:
+    """Where the value at a canonical path comes from, as the user knows it."""
+    node = draft.source_map.nodes.get(path)
+    if node is not None and node.value is not None:
+        mark = node.mark
+        return escape_short(f"{mark.origin}:{mark.line}" if mark.line else mark.origin)
+    return draft.completions.get(path, DEFAULT_ORIGIN)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from fleet.validation.faults import ConfigIssue, KeyPath, SourceMap, format_value
+from fleet.validation.issues import ConfigIssue, KeyPath, SourceMap, format_value
 from fleet.validation.scalars import NUMBER
-from fleet.validation.yaml_nodes import Node, PlainScalar
+from fleet.validation.yaml_tree import Node, PlainScalar
 
 NumberConverter = Callable[[Decimal], Decimal]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fleet.catalogue.catalogue import SURROUNDINGS_KEY, Catalogue
 from fleet.config.config import Config
-from fleet.validation.faults import format_value
+from fleet.validation.issues import format_value
 from worker.spec import Identity
 
 RELOADABLE_KEYS = (

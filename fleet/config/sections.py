@@ -1,14 +1,16 @@
-"""The sections of a config but for `anomalies`, in their one canonical shape."""
+"""The sections of a config except `anomalies` and `scenario`, in their canonical shape."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from fleet.config.files import database_file, file_path, log_format, unreserved_file
 from fleet.validation.scalars import (
     MAX_CONFIG_SECONDS,
     AsExact,
@@ -25,6 +27,41 @@ from fleet.validation.scalars import (
     StandardDeviation,
     Text,
 )
+from worker.log import format_sample_line
+
+RESERVED_FILE_NAMES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
+
+
+def file_path(value: str) -> str:
+    """A path that the system can be asked about. 255 bytes is what file systems allow, 200 leave room for `-journal`."""
+    if any(len(os.fsencode(part)) > 200 for part in Path(value).parts):
+        raise ValueError("has a part of more than 200 bytes")
+    return value
+
+
+def database_file(value: str) -> str:
+    """A path whose last part can be the name of a database among the files of a fleet."""
+    name = Path(value).name
+    if not name or name in RESERVED_FILE_NAMES:
+        raise ValueError("does not end in the name of a database, such as data/sensor_data.db")
+    return file_path(value)
+
+
+def unreserved_file(value: str) -> str:
+    """A path whose last part can be the name of a file or folder of another kind among the files of a fleet."""
+    name = Path(value).name
+    if not name or name in RESERVED_FILE_NAMES or name.endswith(".db"):
+        raise ValueError("does not end in a name that is free among the files of a fleet")
+    return file_path(value)
+
+
+def log_format(value: str) -> str:
+    try:
+        format_sample_line(value)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"is no format of log lines, such as %(asctime)s %(levelname)s %(message)s: {error}") from None
+    return value
+
 
 PLACEHOLDER_LOCATIONS = frozenset(
     ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
@@ -257,3 +294,61 @@ class Identities(Section):
     path: Annotated[Text, AfterValidator(file_path)] | None = None
     strict: Flag = False
     override: Override = Override()
+
+
+RESERVED_PATHS = ("api", "grid", "livez", "metrics", "openapi.json", "sensors", "static", "workers")
+"""The first parts of the paths that are not for renaming."""
+
+
+def unreserved_path(value: str) -> str:
+    if len(value) > 200:
+        raise ValueError("is longer than 200 characters")
+    if value.split("/")[1] in RESERVED_PATHS:
+        raise ValueError(f"is taken by what is below {', '.join(f'/{name}' for name in RESERVED_PATHS)}")
+    return value
+
+
+UrlPath = Annotated[
+    str,
+    Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+$", description="a path such as /healthz"),
+    AsText,
+    AfterValidator(unreserved_path),
+]
+
+
+class Endpoints(Section):
+    """Further paths of five documents, for the fleet and, below /workers/<sensor id>, for a sensor. Their usual paths,
+    the defaults, go on being served."""
+
+    health: UrlPath = "/healthz"
+    metrics: UrlPath = "/metricz"
+    status: UrlPath = "/statusz"
+    samples: UrlPath = "/samplez"
+    db_stats: UrlPath = "/db_stats"
+
+    @model_validator(mode="after")
+    def different(self) -> Endpoints:
+        usual = {field.default: name for name, field in type(self).model_fields.items()}
+        seen: dict[str, str] = {}
+        for name in type(self).model_fields:
+            path = getattr(self, name)
+            other = seen.setdefault(path, name) if usual.get(path, name) == name else usual[path]
+            if other != name:
+                raise FieldError(name, f"{path} is the path of {other}")
+        return self
+
+    def renamed(self) -> Mapping[str, str]:
+        """The usual path by each that differs from it."""
+        fields = type(self).model_fields.items()
+        return {path: field.default for name, field in fields if (path := getattr(self, name)) != field.default}
+
+
+class Monitoring(Section):
+    """The HTTP side. On by default, but in a version 1 config only if it has this section. Port 0 is any free one. It may
+    be asked by localhost, by IP addresses, and by the names in `allowed_hosts`."""
+
+    enabled: Flag = True
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535), AsWhole] = 8080
+    allowed_hosts: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    endpoints: Endpoints = Endpoints()

@@ -9,10 +9,8 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from fleet.catalogue.catalogue import Catalogue, Effects, SensorType
-from fleet.catalogue.climate import Climate, climate_of
-from fleet.catalogue.elevations import elevation_of
+from fleet.catalogue.climate import Climate, climate_of, elevation_of
 from fleet.catalogue.entries import Surroundings, SurroundingsEffect
-from fleet.catalogue.surroundings import surroundings_of
 from fleet.config.anomalies import AnomalyTypeSection
 from fleet.config.config import Config
 from fleet.config.sections import ChannelParameters
@@ -70,7 +68,7 @@ def settings_key(config: Config, catalogue: Catalogue, identity: Identity) -> Se
         identity.manufacturer,
         identity.model,
         identity.firmware_version,
-        surroundings_of(config.surroundings, catalogue.surroundings, identity),
+        catalogue.surroundings_of(config.surroundings, identity),
     )
 
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from fleet.config.dialects import Draft
-from fleet.validation.faults import ConfigIssue, format_value
-from fleet.validation.yaml_nodes import Node, PlainScalar, SourceMark
+from fleet.validation.issues import ConfigIssue, format_value
+from fleet.validation.yaml_tree import Node, PlainScalar, SourceMark
 
 ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "IDENTITY_FILE": ("identities.path",),

@@ -1,7 +1,7 @@
 """The fields of an identity file and where they stand in either format.
 
 `FIELD_PATHS` is the whole of both formats. A new field is one line there, one in `IdentityFields` and one in `nested`
-(`fleet.identities.identities`).
+(`fleet.identities.files`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fleet.catalogue.timezones import timezones
+from fleet.catalogue.cities import timezones
 from fleet.strict_json import is_one_line
 
 SENSOR_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"

@@ -1,35 +1,112 @@
-"""Minting: a new identity for every sensor of a fleet, out of the seed and the sensor's number alone.
+"""A generator of identities: one for each sensor of a fleet, from the seed and the sensor's number alone.
 
-Identity number 7 is the same in every fleet with that seed and those settings, however many sensors the fleet has and
-whichever number it begins with: a fleet of 10 and one of 100 share their first ten. Every field has its own draw, so
-a field that is added later changes no other.
+Identity number 7 is the same in every fleet with that seed and those settings, whatever the number of sensors and the first
+number: a fleet of 10 and one of 100 share their first ten. Every field has its own draw, so a field that is added later changes
+no other. To add a manufacturer's style of serial numbers, or a way to deploy a sensor, add a line to its table.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from hashlib import blake2b
 from itertools import accumulate, count
+from typing import NamedTuple, TypeVar
 
 from fleet.catalogue.catalogue import SensorType
 from fleet.catalogue.cities import City
 from fleet.errors import UserError
-from fleet.identities.draws import NUMBER_COUNT, IdentityRandom, permute
-from fleet.identities.hardware import (
-    DEPLOYMENTS,
-    LAST_INSTALLATION_DATE,
-    MANUFACTURE_DATES,
-    STORAGE_DAYS,
-    format_serial_number,
-)
-from fleet.identities.identities import IdentityOrigin, StoredIdentity, sensor_type_label
-from fleet.identities.place_names import city_address, city_code, state_code
-from fleet.identities.scatter import scatter_point
+from fleet.identities.files import IdentityOrigin, StoredIdentity, sensor_type_label
+from fleet.identities.places import city_address, city_code, scatter_point, state_code
 from worker.spec import Identity
+
+Choice = TypeVar("Choice")
+
+NUMBER_COUNT = 1_000_000
+
+
+class IdentityRandom:
+    """All draws for identity `number` of a fleet with `seed`."""
+
+    def __init__(self, seed: int, number: int) -> None:
+        self._address = blake2b(f"{seed}/{number}/".encode(), digest_size=8, person=b"fleet-identity")
+
+    def random_bits(self, purpose: str) -> int:
+        """A whole number, uniform in [0, 2^64)."""
+        drawn = self._address.copy()
+        drawn.update(purpose.encode())
+        return int.from_bytes(drawn.digest(), "little")
+
+    def random_fraction(self, purpose: str) -> float:
+        """A number uniform in [0, 1)."""
+        return (self.random_bits(purpose) >> 11) * 2.0**-53
+
+    def random_integer(self, first: int, last: int, purpose: str) -> int:
+        """A whole number, uniform from `first` to `last`, both possible (uneven by less than their span / 2^64)."""
+        return first + (self.random_bits(purpose) * (last - first + 1) >> 64)
+
+    def choose(self, options: Sequence[Choice], purpose: str) -> Choice:
+        """One of the options, of which there is at least one."""
+        return options[self.random_integer(0, len(options) - 1, purpose)]
+
+
+def permute(number: int, seed: int, purpose: str) -> int:
+    """Where a shuffle of 0..999,999 puts `number` (modulo a million): no two numbers get the same.
+
+    A Feistel network on 20 bits, four rounds, walked on until the value is in the range.
+    """
+    value = number % NUMBER_COUNT
+    while True:
+        left, right = divmod(value, 1024)
+        for turn in range(4):
+            address = f"{seed}/{purpose}/{turn}/{right}".encode()
+            mask = int.from_bytes(blake2b(address, digest_size=2, person=b"fleet-shuffle").digest(), "little") % 1024
+            left, right = right, left ^ mask
+        value = left * 1024 + right
+        if value < NUMBER_COUNT:
+            return value
+
+
+MANUFACTURE_DATES = (date(2020, 1, 1), date(2025, 6, 30))
+"""First and last day of manufacture: a fixed window, so that the same seed gives the same dates in any year."""
+
+LAST_INSTALLATION_DATE = date(2025, 12, 31)
+STORAGE_DAYS = (7, 540)
+"""Fewest and most days between manufacture and installation."""
+
+SERIAL_NUMBER_FORMATS = {
+    "DataLogger": "DataLogger-{number:06d}",
+    "DataSense": "DS{made:%y}-{number:06d}",
+    "MonitorPro": "MP{number:06d}-{made:%m%y}",
+    "SensorTech": "ST-{made:%y%m}-{number:06d}",
+    "VibrationPlus": "VP.{made:%Y}.{number:06d}",
+}
+DEFAULT_SERIAL_NUMBER_FORMAT = "{maker}-{number:06d}"
+
+
+class Deployment(NamedTuple):
+    """A way to put up a sensor, and how far above the ground, in decimetres."""
+
+    name: str
+    min_decimetres: int
+    max_decimetres: int
+
+
+DEPLOYMENTS = (
+    Deployment("fixed", 10, 60),
+    Deployment("fixed_indoor", 12, 40),
+    Deployment("fixed_outdoor", 20, 100),
+    Deployment("rooftop", 60, 600),
+    Deployment("mobile_unit", 5, 90),
+)
+
+
+def format_serial_number(maker: str, made: date, number: int) -> str:
+    """The serial number in the style of its maker; different for each `number` below a million."""
+    return SERIAL_NUMBER_FORMATS.get(maker, DEFAULT_SERIAL_NUMBER_FORMAT).format(maker=maker, made=made, number=number)
 
 
 @dataclass(frozen=True)

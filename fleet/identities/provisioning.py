@@ -1,16 +1,23 @@
-"""The muster: who takes part in a fleet, out of the identity files that are there and those that must be minted."""
+"""The sensors of a fleet: those with identity files, and generated ones with files that are written now."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 
+from fleet.catalogue.catalogue import Catalogue, load_catalogue
+from fleet.catalogue.cities import cities_named, filter_cities, read_cities
+from fleet.config.catalogue_checks import city_filters
+from fleet.config.config import Config
+from fleet.config.settings import sensor_type_of_identity
 from fleet.errors import UserError
+from fleet.identities.files import StoredIdentity, identity_files, read_identities, read_identity, write_identity
 from fleet.identities.generator import IdentityGenerator
-from fleet.identities.identities import StoredIdentity, identity_files, read_identities, read_identity, write_identity
 from fleet.strict_json import short_json
+from worker.spec import Identity
 
 
 def provision(
@@ -117,3 +124,71 @@ def outdated_warnings(directory: Path, sensors: list[StoredIdentity], generator:
         return []
     stay = f"{aged} of {len(sensors)} sensors were minted under other settings and stay who they are"
     return [f"{directory}: {stay}; delete their files to mint them anew"]
+
+
+def generator_for(config: Config, catalogue: Catalogue, seed: int) -> IdentityGenerator:
+    """Where identities come from that nobody gave. UserError if the filters leave no city."""
+    where, who = config.random_location, config.sensor
+    table = read_cities(Path(where.cities_file) if where.cities_file else None)
+    # Who says Denver wants its coordinates and its time zone, unless the place is to be drawn.
+    named = () if who.location is None or where.enabled else cities_named(table, who.location)
+    return IdentityGenerator(
+        seed=seed,
+        cities=named or filter_cities(table, city_filters(where)),
+        sensor_type=catalogue.sensor_type(who.type),
+        gps_variation=where.gps_variation,
+        prefix=config.replicas.prefix,
+        manufacturer=who.manufacturer,
+        model=who.model,
+        # A sensor keeps its own firmware to go back to once it is not overridden any more.
+        firmware_version=None if config.identities.override.firmware_version else who.firmware_version,
+    )
+
+
+def write_generated_identities(directory: Path, config: Config, count: int) -> tuple[int, list[str]]:
+    """Write `count` identities into `directory`; those that are there stay. Returns the seed and warnings."""
+    seed = config.simulation.seed
+    if seed is None and directory.is_dir():
+        seed = generated_seed(directory)
+    seed = secrets.randbelow(1 << 32) if seed is None else seed
+    catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
+    _, warnings = provision(directory, generator_for(config, catalogue, seed), count, config.replicas.start_index)
+    return seed, warnings
+
+
+UnknownHardware = tuple[str, str, tuple[str, ...]]
+"""Which field, its value, and the values that the catalogue knows there."""
+
+
+def unknown_hardware_warnings(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[str]:
+    """A warning for each value that is not in the catalogue, with who has it; UserError if the config is strict."""
+    found: dict[UnknownHardware, list[str]] = {}
+    for identity in identities:
+        for stranger in unknown_values(config, catalogue, identity):
+            found.setdefault(stranger, []).append(identity.sensor_id)
+    warnings = [format_warning(stranger, sensors) for stranger, sensors in found.items()]
+    if warnings and config.identities.strict:
+        more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
+        raise UserError(f"{warnings[0]}; identities.strict allows none{more}")
+    return [f"{warning}; without effect on the anomalies" for warning in warnings]
+
+
+def unknown_values(config: Config, catalogue: Catalogue, identity: Identity) -> Iterator[UnknownHardware]:
+    kind = sensor_type_of_identity(config, catalogue, identity.sensor_type)
+    maker, model, version = identity.manufacturer, identity.model, identity.firmware_version
+    models = kind.models.get(maker or "") or tuple(
+        dict.fromkeys(name for made in kind.models.values() for name in made)
+    )
+    for field, value, valid in (
+        ("manufacturer", maker, tuple(kind.models)),
+        ("model", model, models),
+        ("firmware_version", version, kind.firmware),
+    ):
+        if value is not None and value not in valid:
+            yield field, value, valid
+
+
+def format_warning(stranger: UnknownHardware, sensors: list[str]) -> str:
+    field, value, valid = stranger
+    who = sensors[0] if len(sensors) == 1 else f"{sensors[0]} and {len(sensors) - 1} more"
+    return f"{who}: {field} {short_json(value)} is not one of the catalogue's: {', '.join(valid)}"

@@ -30,8 +30,11 @@ def sensor_specs(
     probabilities = interventions.probabilities
     settings = settings_with_probabilities(config, catalogue, identities, probabilities)
     later = [
-        (start_us + after_us, settings_with_probabilities(staged, catalogue, identities, probabilities))
-        for after_us, staged in scenario_stages(config)
+        (
+            start_us + round(after_seconds * SECOND_US),
+            settings_with_probabilities(staged, catalogue, identities, probabilities),
+        )
+        for after_seconds, staged in scenario_stages(config)
     ]
     injections = interventions.open_by_sensor()
     apply = cache(apply_injection)  # sensors of like settings go on sharing them

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fleet.validation.yaml_nodes import PlainScalar
+from fleet.validation.yaml_tree import PlainScalar
 
 WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,400}\Z")
 NUMBER = re.compile(r"(?=.{1,400}\Z)[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?\Z")
@@ -106,9 +106,7 @@ AsWhole = BeforeValidator(as_whole)
 Natural = Annotated[int, Field(ge=0, le=2**63 - 1), AsWhole]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1), AsWhole]
 AsReal = BeforeValidator(as_real)
-Real = Annotated[float, AsReal]
 Positive = Annotated[float, Field(gt=0), AsReal]
-NotNegative = Annotated[float, Field(ge=0), AsReal]
 Share = Annotated[float, Field(ge=0, le=1), AsReal]
 AsExact = BeforeValidator(as_exact)
 Quantity = Annotated[float, Field(ge=-1e12, le=1e12), AsReal]

@@ -16,7 +16,7 @@ from fleet.config.config import Config
 from fleet.config.sources import ENVIRONMENT_VARIABLES
 from fleet.datadir.database_schema import database_schema
 from fleet.identities.fields import SECTION_PATHS
-from fleet.identities.identities import read_identity
+from fleet.identities.files import read_identity
 from fleet.validation.scalars import Section
 from tests.process.evidence import COLUMNS
 from worker.readings.anomalies import ANOMALY_TYPES

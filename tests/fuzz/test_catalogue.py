@@ -14,8 +14,8 @@ from fleet.catalogue.catalogue import SensorType, load_catalogue
 from fleet.catalogue.cities import City
 from fleet.config.config import Config
 from fleet.errors import UserError
+from fleet.identities.files import read_identity, write_identity
 from fleet.identities.generator import IdentityGenerator
-from fleet.identities.identities import read_identity, write_identity
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.changes import corrupted_bytes
 from tests.fuzz.sound import assert_every_sound

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.catalogue.cities import City, CityFilters, filter_cities, read_cities
-from fleet.catalogue.timezones import timezones
+from fleet.catalogue.cities import City, CityFilters, filter_cities, read_cities, timezones
 from fleet.errors import UserError
 
 HEADER = "name\tcountry\tadmin1\tlatitude\tlongitude\tpopulation\ttimezone"

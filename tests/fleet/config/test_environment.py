@@ -15,7 +15,7 @@ from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import Config, load_config
 from fleet.config.sources import ENVIRONMENT_VARIABLES
 from fleet.errors import UserError
-from fleet.identities.unknown_hardware import unknown_hardware_warnings
+from fleet.identities.provisioning import unknown_hardware_warnings
 from fleet.verify.verification import verify
 from tests.process.evidence import read_records
 from tests.process.running_fleet import ENVIRONMENT, FleetProcess, command

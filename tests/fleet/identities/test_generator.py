@@ -17,11 +17,9 @@ import pytest
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.catalogue.cities import City, CityFilters, filter_cities, read_cities
 from fleet.errors import UserError
-from fleet.identities.draws import NUMBER_COUNT, permute
-from fleet.identities.generator import IdentityGenerator
-from fleet.identities.hardware import DEPLOYMENTS
-from fleet.identities.identities import IdentityOrigin, StoredIdentity
-from fleet.identities.place_names import city_address, city_code
+from fleet.identities.files import IdentityOrigin, StoredIdentity
+from fleet.identities.generator import DEPLOYMENTS, NUMBER_COUNT, IdentityGenerator, permute
+from fleet.identities.places import city_address, city_code
 from worker.spec import Identity
 
 ROOT = Path(__file__).parents[3]

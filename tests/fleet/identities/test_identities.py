@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import UserError
-from fleet.identities.identities import IdentityOrigin, StoredIdentity, read_identities, read_identity, write_identity
+from fleet.identities.files import IdentityOrigin, StoredIdentity, read_identities, read_identity, write_identity
 from worker.spec import Identity
 
 EXAMPLES = Path(__file__).parents[3] / "identities"

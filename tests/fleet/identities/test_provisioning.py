@@ -12,8 +12,8 @@ import pytest
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.catalogue.cities import CityFilters, filter_cities, read_cities
 from fleet.errors import UserError
+from fleet.identities.files import StoredIdentity, read_identities, write_identity
 from fleet.identities.generator import IdentityGenerator
-from fleet.identities.identities import StoredIdentity, read_identities, write_identity
 from fleet.identities.provisioning import generated_seed, provision
 
 CITIES = filter_cities(read_cities(), CityFilters(number_of_cities=10))

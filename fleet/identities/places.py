@@ -1,8 +1,12 @@
-"""Scatter: points spread evenly over a disc on the sphere."""
+"""Places of generated sensors: a point near a city, and the city's name in an id and in an address."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import asin, atan2, cos, degrees, hypot, pi, radians, sin, sqrt
+from unicodedata import normalize
+
+from fleet.catalogue.cities import City
 
 EARTH_RADIUS_METRES = 6_371_008.8
 """Mean radius of the Earth in metres (IUGG R1)."""
@@ -30,3 +34,29 @@ def scatter_point(latitude: float, longitude: float, radius: float, area: float,
     north = degrees(atan2(up, hypot(out, aside)))
     east = (degrees(lam + atan2(aside, out)) + 180) % 360 - 180
     return round(north, COORDINATE_DECIMALS), round(east, COORDINATE_DECIMALS)
+
+
+# Letters that Unicode does not take apart into an ASCII letter and an accent.
+ASCII_LETTERS = str.maketrans(
+    {"Ł": "L", "ł": "l", "Đ": "D", "đ": "d", "Ð": "D", "ð": "d", "Ø": "O", "ø": "o", "ı": "i", "ħ": "h", "Ħ": "H"}
+    | {"Æ": "Ae", "æ": "ae", "Œ": "Oe", "œ": "oe", "ß": "ss", "Þ": "Th", "þ": "th", "ə": "e", "Ə": "E"}
+)
+
+
+@lru_cache(maxsize=8192)
+def city_code(name: str) -> str:
+    """Three capital letters for a city: `SAO` for São Paulo, `XIA` for Xi'an, filled up with X: `HOX`, `XXX`."""
+    plain = normalize("NFKD", name.translate(ASCII_LETTERS))
+    return "".join(character for character in plain if "A" <= character.upper() <= "Z")[:3].upper().ljust(3, "X")
+
+
+def state_code(city: City) -> str | None:
+    """The region's abbreviation where GeoNames has one ("CO"); most of its regions are numbers."""
+    return city.admin1 if city.admin1.isalpha() else None
+
+
+def city_address(city: City) -> str:
+    """`Denver, CO, USA` in the United States, `Lyon, FR` elsewhere."""
+    if city.country == "US" and state_code(city):
+        return f"{city.name}, {city.admin1}, USA"
+    return f"{city.name}, {city.country}" if city.country else city.name

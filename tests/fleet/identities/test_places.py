@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fleet.identities.scatter import EARTH_RADIUS_METRES, scatter_point
+from fleet.identities.places import EARTH_RADIUS_METRES, scatter_point
 
 POINTS = 20_000
 PLACES = {

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.validation.scalars import NUMBER, FieldError
-from fleet.validation.yaml_nodes import Node, PlainScalar, SourceMark
+from fleet.validation.yaml_tree import Node, PlainScalar, SourceMark
 
 KeyPath = tuple[str | int, ...]
 Schema = Mapping[str, Any]
