@@ -1,6 +1,6 @@
-"""The catalogue: which kinds of sensor there are, who makes them, and what that does to their anomalies.
+"""The catalogue: the sensor types, their hardware, and its effects on anomalies and on the healthy signal.
 
-All of it is data: `configs/catalogue.yaml`, one file for each kind in `configs/profiles/`, and a file of the
+It is all data: `configs/catalogue.yaml`, one file for each type in `configs/profiles/`, and a file of the
 catalogue's shape that a config may name to extend them. Mappings are merged, anything else is replaced.
 """
 
@@ -39,26 +39,27 @@ SectionPath = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Effects:
-    """What manufacturer, model and firmware of one sensor do, all together."""
+    """The combined effects of the manufacturer, model and firmware of one sensor."""
 
     parts: tuple[Effect, ...]
 
     def anomaly_share(self, probability: float) -> Fraction:
-        """The effective share of anomalous readings: exactly probability x multipliers, at most 0.9."""
+        """Return the effective share of anomalous readings: exactly probability x multipliers, at most 0.9."""
         share = Fraction(Decimal(repr(probability)))
         for part in self.parts:
             share *= Fraction(part.multiplier)
         return min(share, MAX_ANOMALY_SHARE)
 
     def weight(self, kind: str, weight: float) -> Fraction:
-        """The adjusted weight of a type of anomaly, before the weights are normalised."""
+        """Return the adjusted weight of a type of anomaly, before the weights are normalised."""
         adjusted = Fraction(Decimal(repr(weight)))
         for part in self.parts:
             adjusted *= Fraction(part.weights.get(kind, Decimal(1)))
         return adjusted
 
     def parameters(self, kind: str) -> Mapping[str, float]:
-        """The parameters of a type of anomaly, by their names in a config."""
+        """Return the parameters of a type of anomaly, by their names in a config; firmware overrides model, model
+        manufacturer."""
         return anomaly_class(kind).merge_parameters(*(part.parameters.get(kind, {}) for part in self.parts))
 
     @property
@@ -69,14 +70,14 @@ class Effects:
         return severity
 
     def std_dev(self, channel: str) -> Fraction:
-        """Times the standard deviation of a channel's healthy signal."""
+        """Return the factor on the standard deviation of a channel's healthy signal."""
         factor = Fraction(1)
         for part in self.parts:
             factor *= Fraction(part.std_dev.get(channel, Decimal(1)))
         return factor
 
     def channel_odds(self, channels: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
-        """The odds of the channels that have a share of their own, where each of the others has odds 1."""
+        """Return the odds of the channels that have a share of their own, where each other channel has odds 1."""
         shares = {
             name: Fraction(share)
             for part in self.parts
@@ -90,14 +91,14 @@ class Effects:
 
 @dataclass(frozen=True)
 class SensorType:
-    """One kind of sensor."""
+    """One sensor type of the catalogue."""
 
     name: str
     entry: SensorTypeEntry
 
     @cached_property
     def models(self) -> Mapping[str, tuple[str, ...]]:
-        """Each manufacturer's models."""
+        """The models by manufacturer."""
         return {name: maker.models for name, maker in self.entry.manufacturers.items()}
 
     @cached_property
@@ -109,18 +110,18 @@ class SensorType:
         return self.entry.channels
 
     def effects(self, manufacturer: str | None, model: str | None, firmware: str | None) -> Effects:
-        """What these do; one that the catalogue does not know does nothing."""
-        found = (
+        """Return the effects of the given hardware; a name that the catalogue does not have has no effect."""
+        known = (
             self.entry.manufacturers.get(manufacturer or ""),
             self.entry.models.get(model or ""),
             self.entry.firmware.get(firmware or ""),
         )
-        return Effects(tuple(effect for effect in found if effect is not None))
+        return Effects(tuple(effect for effect in known if effect is not None))
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All kinds of sensor by name, the other names they have, and the surroundings that are known."""
+    """All sensor types by name, the aliases of their names, and the known surroundings."""
 
     types: Mapping[str, SensorType]
     aliases: Mapping[str, str]
@@ -130,16 +131,17 @@ class Catalogue:
         return self.aliases.get(name, name) in self.types
 
     def sensor_type(self, name: str) -> SensorType:
-        """The kind of that name or alias; UserError lists the valid ones."""
+        """Return the type of that name or alias; UserError listing the valid names if there is none."""
         if not self.has_sensor_type(name):
             raise UserError(f"'{name}' is not a sensor type; there are {', '.join(self.types)}")
         return self.types[self.aliases.get(name, name)]
 
     def surroundings_of(self, choice: str, identity: Identity) -> str | None:
-        """The name of a sensor's surroundings; None if they are not known.
+        """Return the name of a sensor's surroundings; None if they are not known.
 
-        `choice` is a name, `none` or `auto`. For `auto` it is, in this order, a deployment type that is such a name; the first
-        word of the location by which surroundings are known; the first such word of the deployment type.
+        `choice` is a name, `none` or `auto`. With `auto` the first match of these is taken: a deployment type that
+        is such a name; the first word of the location by which surroundings are known; the first such word of the
+        deployment type.
         """
         if choice != AUTO:
             return None if choice == NONE else choice
@@ -152,25 +154,25 @@ class Catalogue:
 
 
 def load_catalogue(path: Path | None = None) -> Catalogue:
-    """The packaged catalogue, extended by the file at `path`; UserError if a file is not one."""
+    """Load the packaged catalogue, extended by the file at `path`; UserError if a file is not valid."""
     values: dict[str, Any] = {}
     source_map = SourceMap(Node(None, SourceMark(str(path or resource_path("catalogue.yaml"))), SourceMark(""), ""))
     for name, source in catalogue_files(path):
         deep_merge(values, read_entries(name, source, source_map))
     issues: list[ConfigIssue] = []
-    places = values.pop(SURROUNDINGS_KEY, None) or {}
+    surroundings_values = values.pop(SURROUNDINGS_KEY, None) or {}
     types = {
         name: SensorType(name, entry)
         for name, entry in validate_entries(SensorTypeEntry, values, (), source_map, issues)
     }
-    surroundings = dict(validate_entries(Surroundings, places, (SURROUNDINGS_KEY,), source_map, issues))
+    surroundings = dict(validate_entries(Surroundings, surroundings_values, (SURROUNDINGS_KEY,), source_map, issues))
     raise_first_issue(issues)
     aliases = {alias: name for name, kind in types.items() for alias in kind.entry.aliases}
     return Catalogue(types, aliases, surroundings)
 
 
 def catalogue_files(path: Path | None) -> Iterator[tuple[str | None, Path]]:
-    """The files in the order in which they extend each other, with the kind that a file is all about."""
+    """Yield the files in the order in which they extend each other, with the type that a profile is about."""
     for profile in sorted(resource_path("profiles").glob("*.yaml")):
         yield profile.stem, profile
     yield None, resource_path("catalogue.yaml")
@@ -179,10 +181,10 @@ def catalogue_files(path: Path | None) -> Iterator[tuple[str | None, Path]]:
 
 
 def read_entries(name: str | None, source: Path, source_map: SourceMap) -> dict[str, Any]:
-    """The entries of one file by kind."""
+    """Read the entries of one file by type."""
     root = read_yaml(source)
     if not isinstance(root.value, dict):
-        raise UserError(f"{root.mark}: not a catalogue: it holds no kinds of sensor")
+        raise UserError(f"{root.mark}: not a catalogue: it has no sensor types")
     if name is not None:
         return {name: source_map.record(root, (name,))}
     return {key: source_map.record(node, (key,)) for key, node in root.value.items()}
@@ -199,7 +201,7 @@ def deep_merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 def validate_entries(
     model: type[EntryModel], values: object, path: SectionPath, source_map: SourceMap, issues: list[ConfigIssue]
 ) -> Iterator[tuple[str, EntryModel]]:
-    """The entries of the section at `path` by name."""
+    """Yield the valid entries of the section at `path` by name; add an issue for each other one."""
     if not isinstance(values, dict):
         issues.append(source_map.issue(path, "is not a mapping of names"))
         return

@@ -1,4 +1,4 @@
-"""What a catalogue file may say, checked as it is read."""
+"""The entries of a catalogue file, validated as they are read."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def known_anomaly_type(value: str) -> str:
 
 
 def known_channel(value: str) -> str:
-    """The readings table has a column for each of these and would drop the values of any other channel."""
+    """Refuse a channel that has no column in the readings table: its values would be dropped."""
     if value not in CHANNEL_NAMES:
         raise ValueError(f"is not a channel of the readings table; a sensor type can have {', '.join(CHANNEL_NAMES)}")
     return value
@@ -59,7 +59,7 @@ ChannelName = Annotated[Name, AfterValidator(known_channel)]
 
 
 class ChannelProfile(Section):
-    """A channel of a kind of sensor: its healthy signal, its physical limits, how it is written."""
+    """A channel of a sensor type: its healthy signal, its physical limits, its unit and decimals."""
 
     unit: Text
     mean: Quantity
@@ -82,7 +82,7 @@ class ChannelProfile(Section):
 
 
 class Effect(Section):
-    """What a manufacturer, a model or a firmware version does to a sensor's anomalies and to its healthy signal."""
+    """The effect of a manufacturer, a model or a firmware version on a sensor's anomalies and healthy signal."""
 
     multiplier: Multiplier = Decimal(1)
     severity: Annotated[float, Field(ge=0, le=100), AsReal] = 1.0
@@ -109,7 +109,7 @@ class Effect(Section):
 
 
 def parameter_issue(kind: str, values: Mapping[str, float]) -> tuple[str, str] | None:
-    """The name of a parameter of a type of anomaly that is wrong, and the reason; None if all are right."""
+    """Return the name of an invalid parameter of a type of anomaly, and the reason; None if all are valid."""
     declaration = anomaly_class(kind)
     names = [parameter.name for parameter in declaration.parameters]
     for name in values:
@@ -132,7 +132,7 @@ class Manufacturer(Effect):
 
 
 class SensorTypeEntry(Section):
-    """One kind of sensor."""
+    """The entry of one sensor type."""
 
     aliases: tuple[Name, ...] = Field(default=(), strict=False)
     channels: Mapping[ChannelName, ChannelProfile] = Field(min_length=1)
@@ -142,7 +142,7 @@ class SensorTypeEntry(Section):
 
 
 class SurroundingsEffect(Section):
-    """What surroundings do to the healthy signal of a channel: factors, and standard deviations added at work."""
+    """The effect of surroundings on the healthy signal of a channel: factors, and standard deviations added at work."""
 
     std_dev: Multiplier = Decimal(1)
     daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] = 1.0
@@ -153,7 +153,7 @@ Hour = Annotated[int, Field(ge=0, le=23), AsWhole]
 
 
 class WorkHours(Section):
-    """When people work, by the local clock; `days` counts from Monday."""
+    """Working hours in local time; `days` counts from Monday."""
 
     begin: Hour = 8
     end: Hour = 18
@@ -167,7 +167,7 @@ class WorkHours(Section):
 
 
 class Surroundings(Section):
-    """A kind of place, the words by which it is known, and what it does to the channels of whatever stands there."""
+    """A kind of place, the words by which it is recognised, and its effects on the channels of sensors in it."""
 
     words: tuple[Name, ...] = Field(default=(), strict=False)
     hours: WorkHours = WorkHours()

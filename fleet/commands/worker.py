@@ -158,7 +158,7 @@ def generate_identity(config: Path | None, target: str) -> int:
     minted = generator_for(settings, catalogue, seed).generate(settings.replicas.start_index)
     told, drawn = settings.sensor, minted.identity
     who = replace(drawn, sensor_id=told.id or drawn.sensor_id, location=told.location or drawn.location)
-    sensor = replace(minted, identity=who, minted=None)
+    sensor = replace(minted, identity=who, origin=None)
     text = json.dumps(identity_document(sensor), indent=2, ensure_ascii=False) + "\n"
     if target == STDOUT:
         click.echo(text, nl=False)

@@ -53,13 +53,13 @@ class AnomalyTypeSection(Section):
         return float(self.duration_readings or 1), "readings"
 
     def configured_parameters(self) -> Parameters:
-        """The parameters that the config states, by their names in the config."""
+        """Return the parameters that the config states, by their names in the config."""
         names = [parameter.name for parameter in self.declaration.parameters]
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def type_section(declaration: type[AnomalyType]) -> type[AnomalyTypeSection]:
-    """The model of the section of one type."""
+    """Make the model of the section of one type."""
     fields: dict[str, Any] = {each.name: (parameter_annotation(each), None) for each in declaration.parameters}
     section = create_model(
         declaration.__name__,
@@ -95,8 +95,8 @@ AnomalyTypes = create_model("AnomalyTypes", __base__=AllTypes, __doc__=AllTypes.
 
 
 class Anomalies(Section):
-    """`probability` is the share of scheduled readings that are anomalous, before the multipliers of the catalogue;
-    in mode `onset` the probability that a reading begins an anomaly."""
+    """Anomalies of all sensors. `probability` is the share of scheduled readings that are anomalous, before the
+    multipliers of the catalogue; in mode `onset` the probability that an anomaly begins at a reading."""
 
     enabled: Flag = True
     probability: Share = 0.05

@@ -1,7 +1,7 @@
-"""The config: one YAML file in any of its dialects in, one frozen tree of settings out.
+"""The config: one YAML file in any of its dialects becomes one frozen tree of settings.
 
-Flags beat the environment, the environment beats the file, the file beats the defaults. The sections are in
-`sections` and `anomalies`, their other spellings in `dialects`.
+Flags override the environment, the environment overrides the file, the file overrides the defaults. The sections are
+in `sections`, `anomalies` and `scenario`, their other spellings in `dialects`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ SINCE_VERSION_2 = ("monitoring", "dynamic_reload")
 
 
 class Config(Section):
-    """The canonical shape. `normal_parameters` None means all channels of the profile of each sensor's type."""
+    """The whole config in its canonical shape. `normal_parameters` None means all channels of the profile of each
+    sensor's type."""
 
     version: Annotated[Literal[1, 2], AsWhole] = 2
     sensor: Sensor = Sensor()
@@ -79,10 +80,10 @@ class Config(Section):
 
 
 def load_config(path: Path | None, environment: Mapping[str, str] = {}, overrides: Mapping[str, object] = {}) -> Config:
-    """The config in the file at `path` (None: the packaged fleet.yaml) under the environment and the overrides.
+    """Load the config in the file at `path` (None: the packaged fleet.yaml) with the environment and the overrides.
 
-    `overrides` maps dotted canonical keys to values; one from a flag is `SourcedValue(value, "--rate")`, so that errors
-    name the flag, and one that is None was not given. Raises UserError, one line, if anything is wrong.
+    `overrides` maps dotted canonical keys to values. One from a flag is `SourcedValue(value, "--rate")`, so that
+    errors name the flag; None counts as absent. Raises UserError, one line, if anything is invalid.
     """
     return validate_config(*load_draft(path, environment, overrides))
 
@@ -90,7 +91,7 @@ def load_config(path: Path | None, environment: Mapping[str, str] = {}, override
 def load_draft(
     path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]
 ) -> tuple[Draft, Catalogue]:
-    """All that was given, with what the version and the profile add to it, and the catalogue that it is about."""
+    """Read all sources and complete them from version and profile; return the draft and the catalogue it refers to."""
     source = path or resource_path("fleet.yaml")
     draft = read_draft(source, environment, overrides)
     raise_first_issue(draft.issues)
@@ -109,7 +110,7 @@ def load_draft(
 
 
 def read_draft(source: Path, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Draft:
-    """All that was given, and where."""
+    """Read the file, the environment and the overrides, each value with its source."""
     draft = canonical_draft(read_yaml(source))
     canonicalise_steps(draft)
     apply_environment(draft, environment)
@@ -120,7 +121,7 @@ def read_draft(source: Path, environment: Mapping[str, str], overrides: Mapping[
 def located_error(
     path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object], key: str, message: str
 ) -> UserError:
-    """What turned out only later to be wrong with a value of a config that was loaded from these, with its place."""
+    """Return an error about a value of a config that these sources were loaded to, with the place of the value."""
     keys = tuple(key.split("."))
     draft = read_draft(path or resource_path("fleet.yaml"), environment, overrides)
     return UserError(f"{key}: {message}" if draft.get(keys) is None else str(draft.source_map.issue(keys, message)))
@@ -144,7 +145,7 @@ def validate_config(draft: Draft, catalogue: Catalogue) -> Config:
 
 
 def to_yaml(config: Config, max_line_width: float = 120) -> str:
-    """The config in its canonical shape; loading it gives an equal config."""
+    """Format the config in its canonical shape; loading the result gives an equal config."""
     values = config.model_dump(exclude_none=True)
     text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=max_line_width)
     return text
@@ -155,7 +156,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes exact decimals as numbers and tuples as lists."""
+    """A YAML dumper that writes exact decimals as numbers and tuples as lists."""
 
 
 def exact_number(dumper: yaml.SafeDumper, value: Decimal) -> yaml.ScalarNode:
@@ -173,7 +174,7 @@ COMMENT_COLUMN = 44
 
 
 def yaml_with_origins(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]) -> str:
-    """The config of `load_config` as `to_yaml` writes it, with the origin of each value in a comment behind it."""
+    """Format the config of `load_config` as `to_yaml` does, each value followed by its origin in a comment."""
     draft, catalogue = load_draft(path, environment, overrides)
     text = to_yaml(validate_config(draft, catalogue), max_line_width=float("inf"))
     said = {line: origin_of(draft, keys) for line, keys in value_lines(parse_yaml(text, "config"))}
@@ -182,7 +183,7 @@ def yaml_with_origins(path: Path | None, environment: Mapping[str, str], overrid
 
 
 def value_lines(node: Node, path: KeyPath = ()) -> Iterator[tuple[int, KeyPath]]:
-    """The line of each value below a node; a list is one."""
+    """Yield the line of each value below a node; a list is one value."""
     if isinstance(node.value, dict) and (node.value or not path):
         for key, child in node.value.items():
             yield from value_lines(child, (*path, key))
@@ -191,7 +192,7 @@ def value_lines(node: Node, path: KeyPath = ()) -> Iterator[tuple[int, KeyPath]]
 
 
 def origin_of(draft: Draft, path: KeyPath) -> str:
-    """Where the value at a canonical path comes from, as the user knows it."""
+    """Return the origin of the value at a canonical path, as the user knows it."""
     node = draft.source_map.nodes.get(path)
     if node is not None and node.value is not None:
         mark = node.mark

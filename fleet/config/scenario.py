@@ -35,7 +35,7 @@ ALTERNATIVE_KEYS = (
 
 
 def coerce_duration(value: object) -> object:
-    """Seconds of `1h`, `90m`, `5400`."""
+    """Convert `1h`, `90m` or `5400` to seconds."""
     if isinstance(value, str):
         try:
             return parse_duration(value, "")
@@ -45,7 +45,7 @@ def coerce_duration(value: object) -> object:
 
 
 def partial_model(section: type[Section], *names: str) -> type[Section]:
-    """The model of a part of a section: all of its fields, or those named, and none of them needed."""
+    """Make the model of a change to a section: all of its fields, or those in `names`, and none of them required."""
     kept = {name: field for name, field in section.model_fields.items() if name in names or not names}
     fields: dict[str, Any] = {name: (optional_annotation(field), None) for name, field in kept.items()}
     return create_model(f"{section.__name__}Change", __base__=Section, __doc__=section.__doc__, **fields)
@@ -66,7 +66,8 @@ SimulationChange = partial_model(Simulation, "readings_per_second")
 
 
 class Step(Section):
-    """From `at` on, counted from the simulated start of the fleet: seconds, or a text such as 1h30m."""
+    """A change that applies from `at` on, counted from the simulated start of the fleet: seconds, or a text such as
+    1h30m."""
 
     at: Annotated[
         float,
@@ -80,27 +81,27 @@ class Step(Section):
     daily_pattern: Flag | None = None
 
     def changes(self) -> dict[str, Any]:
-        """What it says, as plain values."""
+        """Return the changes as plain values."""
         return self.model_dump(exclude_none=True, exclude={"at"})
 
 
 def canonicalise_steps(draft: Draft) -> None:
-    """Put the words of each step into the canonical ones, as if it were a config of its own."""
+    """Convert the keys of each step to the canonical spelling, as if it were a config of its own."""
     node = draft.source_map.nodes.get(("scenario",))
     if node is None or not isinstance(node.value, list):
         return
     for number, child in enumerate(node.value):
         if isinstance(child.value, dict):
-            own = canonical_draft(child)
-            draft.issues.extend(own.issues)
-            draft.get(("scenario",))[number] = own.values
+            step = canonical_draft(child)
+            draft.issues.extend(step.issues)
+            draft.get(("scenario",))[number] = step.values
             draft.source_map.nodes |= {
-                ("scenario", number, *path): found for path, found in own.source_map.nodes.items() if path
+                ("scenario", number, *path): inner for path, inner in step.source_map.nodes.items() if path
             }
 
 
 def step_order_issues(steps: tuple[Step, ...], source_map: SourceMap) -> Iterator[ConfigIssue]:
-    """Steps that do not follow one another."""
+    """Yield an issue for each step that is not after the one before it."""
     for number, (step, before) in enumerate(zip(steps[1:], steps, strict=False), 1):
         if step.at <= before.at:
             message = f"{step.at:g} seconds are not after the {before.at:g} of the step before"
@@ -108,7 +109,7 @@ def step_order_issues(steps: tuple[Step, ...], source_map: SourceMap) -> Iterato
 
 
 def apply_change(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `base` with those of `change` over them."""
+    """Return the values of `base`, overridden by those of `change`."""
     stale = {name for pair in ALTERNATIVE_KEYS if pair & change.keys() for name in pair}
     result = {name: value for name, value in base.items() if name not in stale}
     for name, value in change.items():
@@ -122,7 +123,8 @@ def apply_change(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
 def step_issues(
     anomalies: Anomalies, channels: Mapping[str, Any], steps: tuple[Step, ...], draft: Draft, kind: SensorType
 ) -> Iterator[ConfigIssue]:
-    """What steps say that does not go with what was said before. `channels` are those listed; none are all of a kind's."""
+    """Yield an issue for each change that contradicts the config or an earlier step. `channels` are the listed ones;
+    if none are, all channels of the sensor type apply."""
     yield from step_order_issues(steps, draft.source_map)
     healthy = {
         name: profile.model_dump(include=set(ChannelParameters.model_fields)) for name, profile in kind.channels.items()
@@ -138,14 +140,14 @@ def step_issues(
         values_so_far = apply_change(values_so_far, change.get("anomalies", {}))
         yield from validation_issues(Anomalies, values_so_far, draft.source_map, (*path, "anomalies"))
         for name, part in change.get("normal_parameters", {}).items():
-            place = (*path, "normal_parameters", name)
+            channel_path = (*path, "normal_parameters", name)
             if name not in values:
                 yield draft.source_map.issue(
-                    place, f"unknown channel; this config has {', '.join(values)}", at_key=True
+                    channel_path, f"unknown channel; this config has {', '.join(values)}", at_key=True
                 )
             else:
                 values[name] = apply_change(values[name], part)
-                yield from validation_issues(ChannelParameters, values[name], draft.source_map, place)
+                yield from validation_issues(ChannelParameters, values[name], draft.source_map, channel_path)
 
 
 def validation_issues(
@@ -165,7 +167,7 @@ class ScheduledConfig(NamedTuple):
 
 
 def scenario_stages(config: Config) -> Iterator[ScheduledConfig]:
-    """Those of a valid config, in order; each has the changes of all steps up to its own."""
+    """Yield the stages of a valid config in order; each has the changes of all steps up to its own."""
     for step in config.scenario:
         config = apply_step(config, step)
         yield ScheduledConfig(step.at, config)
@@ -188,7 +190,8 @@ def apply_step(config: Config, step: Step) -> Config:
 
 
 def apply_channel_changes(config: Config, changes: dict[str, Any]) -> dict[str, ChannelParameters]:
-    """Where the config lists no channels, what a step leaves open is the profile's of each sensor's own type."""
+    """Return the listed channels with their changes. If the config lists none, values that a step does not set are
+    those of the profile of each sensor's own type."""
     listed = config.normal_parameters
     if listed is None:
         return {name: ChannelParameters.model_construct(None, **changes.get(name, {})) for name in CHANNEL_NAMES}

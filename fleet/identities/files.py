@@ -25,7 +25,7 @@ IDENTITY_COLUMNS = tuple(name for name in Identity.__dataclass_fields__ if name 
 
 @dataclass(frozen=True, slots=True)
 class IdentityOrigin:
-    """Where a minted identity comes from: fleet seed, its number, and a fingerprint of the other settings."""
+    """The origin of a generated identity: the fleet's seed, its number, and a fingerprint of the other settings."""
 
     seed: int
     index: int
@@ -34,10 +34,10 @@ class IdentityOrigin:
 
 @dataclass(frozen=True, slots=True)
 class StoredIdentity:
-    """An identity and what its file says beyond the columns of a reading.
+    """An identity and the values of its file that are no columns of a reading.
 
-    `type` is the kind of sensor in the catalogue, None where the file leaves it to the configuration. `minted` is
-    None for an identity that was given. `warnings`, one line each, tell what was passed over in the file.
+    `type` is a sensor type of the catalogue, None if the file leaves it to the config. `origin` is None for an
+    identity that was provided by the user. `warnings`, one line each, name what was ignored in the file.
     """
 
     identity: Identity
@@ -45,7 +45,7 @@ class StoredIdentity:
     city: str | None = None
     state: str | None = None
     country: str | None = None
-    minted: IdentityOrigin | None = None
+    origin: IdentityOrigin | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -54,32 +54,32 @@ class StoredIdentity:
 
 
 def read_identity(path: Path) -> StoredIdentity:
-    """The identity in the file, of either format; UserError says what is wrong and where."""
+    """Read the identity in the file, in either format; UserError with the place of the first error."""
     text = read_text_file(path)
     document = parse_json(text, path)
     if not isinstance(document, dict):
         raise UserError(f"{path}: {short_json(document)} is not an identity (a JSON object with sensor_id)")
-    places, strangers = locate_fields(document, text, path)
-    values = {name: value for name, (_, value) in places.items()}
+    located, warnings = locate_fields(document, text, path)
+    values = {name: value for name, (_, value) in located.items()}
     if "sensor_id" not in values:
         raise UserError(f"{path}: no sensor_id in it (or id, in the flat format)")
     for one, other in (("latitude", "longitude"), ("longitude", "latitude")):
         if one in values and other not in values:
-            raise_json_error(path, text, *places[one], f"must come with a {other}")
+            raise_json_error(path, text, *located[one], f"must come with a {other}")
     try:
         fields = IdentityFields(**values)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise_json_error(path, text, *places[str(fault["loc"][0])], describe_requirement(fault["type"], fault["msg"]))
-    return stored_identity(fields, (*strangers, *plausibility_warnings(path, fields)))
+        issue = error.errors(include_url=False)[0]
+        raise_json_error(path, text, *located[str(issue["loc"][0])], describe_requirement(issue["type"], issue["msg"]))
+    return stored_identity(fields, (*warnings, *plausibility_warnings(path, fields)))
 
 
 def locate_fields(
     document: Mapping[str, Any], text: str, path: Path
 ) -> tuple[dict[str, tuple[tuple[str, ...], Any]], list[str]]:
-    """Where in the document each field is and its value, null taken as left out; and a warning for each stranger."""
-    places: dict[str, tuple[tuple[str, ...], Any]] = {}
-    strangers = []
+    """Return the path and value of each field (null counts as absent), and a warning for each unknown field."""
+    located: dict[str, tuple[tuple[str, ...], Any]] = {}
+    warnings = []
     for keys, value in document_fields(document):
         name = FIELD_PATHS.get(keys)
         if value is None:
@@ -87,17 +87,17 @@ def locate_fields(
         if name is None and keys in SECTION_PATHS:
             raise_json_error(path, text, keys, value, "must be an object")
         if name is None:
-            strangers.append(f"{path}: {short_json('.'.join(keys))}: not a field of an identity, passed over")
-        elif name in places and places[name][1] != value:
-            first, other = places[name]
+            warnings.append(f"{path}: {short_json('.'.join(keys))}: not a field of an identity, ignored")
+        elif name in located and located[name][1] != value:
+            first, other = located[name]
             raise_json_error(path, text, keys, value, f"contradicts {'.'.join(first)}: {short_json(other)}")
         else:
-            places[name] = keys, value
-    return places, strangers
+            located[name] = keys, value
+    return located, warnings
 
 
 def plausibility_warnings(path: Path, fields: IdentityFields) -> Iterator[str]:
-    """What is odd about an identity, though it can be used."""
+    """Yield a warning for each implausible value that is usable nevertheless."""
     if "timezone" not in fields.model_fields_set:
         yield f"{path}: no timezone in it, taken as UTC"
     made, installed = fields.manufacture_date, fields.installation_date
@@ -107,9 +107,9 @@ def plausibility_warnings(path: Path, fields: IdentityFields) -> Iterator[str]:
 
 def stored_identity(fields: IdentityFields, warnings: tuple[str, ...]) -> StoredIdentity:
     parts = [part for part in (fields.city, fields.state, fields.country) if part]
-    minted = None
-    if fields.minted_seed is not None and fields.minted_index is not None:
-        minted = IdentityOrigin(fields.minted_seed, fields.minted_index, fields.minted_settings)
+    origin = None
+    if fields.origin_seed is not None and fields.origin_index is not None:
+        origin = IdentityOrigin(fields.origin_seed, fields.origin_index, fields.origin_settings)
     return StoredIdentity(
         identity=Identity(
             location=fields.location or ", ".join(parts) or None,
@@ -120,21 +120,21 @@ def stored_identity(fields: IdentityFields, warnings: tuple[str, ...]) -> Stored
         city=fields.city,
         state=fields.state,
         country=fields.country,
-        minted=minted,
+        origin=origin,
         warnings=warnings,
     )
 
 
 def sensor_type_label(kind: str) -> str:
-    """What the column `sensor_type` says of a kind of sensor in the catalogue."""
+    """Return the value of the column `sensor_type` for a sensor type of the catalogue."""
     return SENSOR_TYPE_LABELS.get(kind, kind)
 
 
 def identity_document(sensor: StoredIdentity) -> dict[str, Any]:
-    """The document of an identity in the nested format, without the fields that it does not have."""
+    """Return the document of an identity in the nested format, without empty fields."""
     who = sensor.identity
     coordinates = {"latitude": who.latitude, "longitude": who.longitude}
-    minted = sensor.minted
+    origin = sensor.origin
     return without_empty(
         sensor_id=who.sensor_id,
         type=sensor.type,
@@ -162,7 +162,7 @@ def identity_document(sensor: StoredIdentity) -> dict[str, Any]:
         metadata=without_empty(
             instance_id=who.instance_id,
             sensor_type=who.sensor_type,
-            minted=minted and {"seed": minted.seed, "index": minted.index, "settings": minted.settings},
+            minted=origin and {"seed": origin.seed, "index": origin.index, "settings": origin.settings},
         ),
     )
 
@@ -172,7 +172,7 @@ def without_empty(**fields: Any) -> dict[str, Any]:
 
 
 def write_identity(directory: Path, sensor: StoredIdentity) -> Path:
-    """Write the identity as `<sensor id>.json` in the nested format, whole or not at all; UserError if it cannot be."""
+    """Write the identity as `<sensor id>.json` in the nested format, atomically; UserError if that fails."""
     path = directory / f"{sensor.sensor_id}.json"
     try:
         atomic_write.replace_file(path, json.dumps(identity_document(sensor), indent=2, ensure_ascii=False) + "\n")
@@ -182,17 +182,17 @@ def write_identity(directory: Path, sensor: StoredIdentity) -> Path:
 
 
 def read_identities(directory: Path) -> dict[str, StoredIdentity]:
-    """All identities of the directory by sensor id, in the order of the file names; none if it does not exist.
+    """Read all identities of the directory by sensor id, in the order of the file names; none if it does not exist.
 
-    Every `*.json` in it that is not hidden counts. Two files with one id are a UserError. A file in place of the
-    directory is the one identity there is, and was given, whoever minted it.
+    Every `*.json` in it that is not hidden is read. Two files with one id are a UserError. If `directory` is a file,
+    it is the only identity and counts as provided by the user, even if it was generated.
     """
     known: dict[str, StoredIdentity] = {}
     files: dict[str, Path] = {}
     for path in identity_files(directory):
         sensor = read_identity(path)
         if path == directory:
-            sensor = replace(sensor, minted=None)
+            sensor = replace(sensor, origin=None)
         other = files.setdefault(sensor.sensor_id, path)
         if other != path:
             raise UserError(f"{path}: sensor_id {short_json(sensor.sensor_id)} is already that of {other}")
@@ -201,7 +201,7 @@ def read_identities(directory: Path) -> dict[str, StoredIdentity]:
 
 
 def identity_files(directory: Path) -> list[Path]:
-    """The identity files of the directory, sorted by name; of a file, which may have any name, that one."""
+    """Return the identity files of the directory, sorted by name; of a file, which may have any name, that one."""
     try:
         if directory.is_file():
             return [directory]
@@ -219,7 +219,7 @@ FIRMWARE_FIELD = "firmware_version"
 
 
 def set_firmware(directory: Path, sensor_id: str, firmware: str | None) -> None:
-    """Write another firmware into the file of a sensor, whole or not at all; UserError if it cannot be done."""
+    """Write another firmware into the file of a sensor, atomically; UserError if that fails."""
     path = find_identity_file(directory, sensor_id)
     document = parse_json(read_text_file(path), path)
     *sections, key = firmware_path(document)
@@ -231,7 +231,7 @@ def set_firmware(directory: Path, sensor_id: str, firmware: str | None) -> None:
     temporary = path.with_name(f".{path.stem}.new")
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     try:
-        # Half of a surrogate pair, in a field that was passed over, is spelled as JSON spells it.
+        # Half of a surrogate pair, in an ignored field, is written as JSON spells it.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         shutil.copymode(path, temporary)
         os.replace(temporary, path)
@@ -242,7 +242,7 @@ def set_firmware(directory: Path, sensor_id: str, firmware: str | None) -> None:
 
 
 def find_identity_file(directory: Path, sensor_id: str) -> Path:
-    """The file in which a sensor's identity is: usually by its name, but files that were given have any."""
+    """Return the file that has a sensor's identity: usually named after it, but a user's files may have any name."""
     usual = directory / f"{sensor_id}.json"
     for path in [usual] if usual.is_file() else identity_files(directory):
         if read_identity(path).sensor_id == sensor_id:
@@ -251,7 +251,7 @@ def find_identity_file(directory: Path, sensor_id: str) -> Path:
 
 
 def firmware_path(document: dict[str, Any]) -> tuple[str, ...]:
-    """Where the document has its firmware, or would have it: it is in one of two formats."""
+    """Return the path of the firmware in the document, or the path it would have in the document's format."""
     for keys, value in document_fields(document):
         if FIELD_PATHS.get(keys) == FIRMWARE_FIELD and value is not None:
             return keys

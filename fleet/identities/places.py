@@ -17,12 +17,12 @@ ROUNDING_METRES = 0.08
 
 
 def scatter_point(latitude: float, longitude: float, radius: float, area: float, turn: float) -> tuple[float, float]:
-    """A point within `radius` metres of a place, as (latitude, longitude) in degrees, to six decimals.
+    """Return a point within `radius` metres of a place, as (latitude, longitude) in degrees, to six decimals.
 
     `area` and `turn` are in [0, 1): the share of the disc's area that is nearer than the point, and the direction as
-    a share of the full circle, from north by east. Uniform ones give points uniform over the spherical cap, whose area
-    grows with sin^2(angle / 2). Longitudes are wrapped into [-180, 180]; the poles are places like any other.
-    The destination-point formula, with atan2 for asin so that it stays exact near the poles.
+    a share of the full circle, from north by east. Uniform ones give points uniform over the spherical cap, whose
+    area grows with sin^2(angle / 2). Longitudes are wrapped into [-180, 180]; the poles need no special case. This
+    is the destination-point formula, with atan2 for asin so that it stays exact near the poles.
     """
     reach = min(max(radius - ROUNDING_METRES, 0.0) / EARTH_RADIUS_METRES, pi)
     angle = 2 * asin(sqrt(area) * sin(reach / 2))
@@ -45,18 +45,18 @@ ASCII_LETTERS = str.maketrans(
 
 @lru_cache(maxsize=8192)
 def city_code(name: str) -> str:
-    """Three capital letters for a city: `SAO` for São Paulo, `XIA` for Xi'an, filled up with X: `HOX`, `XXX`."""
+    """Return three capital letters for a city: `SAO` for São Paulo, `XIA` for Xi'an, padded with X: `HOX`, `XXX`."""
     plain = normalize("NFKD", name.translate(ASCII_LETTERS))
     return "".join(character for character in plain if "A" <= character.upper() <= "Z")[:3].upper().ljust(3, "X")
 
 
 def state_code(city: City) -> str | None:
-    """The region's abbreviation where GeoNames has one ("CO"); most of its regions are numbers."""
+    """Return the region's abbreviation if GeoNames has one ("CO"); most of its regions are numbers."""
     return city.admin1 if city.admin1.isalpha() else None
 
 
 def city_address(city: City) -> str:
-    """`Denver, CO, USA` in the United States, `Lyon, FR` elsewhere."""
+    """Return `Denver, CO, USA` in the United States, `Lyon, FR` elsewhere."""
     if city.country == "US" and state_code(city):
         return f"{city.name}, {city.admin1}, USA"
     return f"{city.name}, {city.country}" if city.country else city.name

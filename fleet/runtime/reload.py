@@ -156,7 +156,7 @@ class Reloader:
         namesake = path.with_stem(sensor.sensor_id)
         if namesake != path and namesake.exists():
             raise UserError(f"{path}: sensor_id {sensor.sensor_id!r} is already that of {namesake}")
-        return replace(sensor, minted=known[sensor.sensor_id].minted)
+        return replace(sensor, origin=known[sensor.sensor_id].origin)
 
     # Taking
 

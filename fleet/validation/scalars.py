@@ -1,7 +1,7 @@
-"""The types of configuration values: how a scalar as it was written becomes text, a number, a truth value.
+"""The types of configuration values: the conversion of a written scalar to text, a number or a truth value.
 
-A `PlainScalar` scalar is read as what its field wants; a quoted one is text and nothing else. Values that are no written
-scalars (a float from Python code) go to pydantic's strict checks as they are.
+A `PlainScalar` is read as the type of its field; a quoted one is text and nothing else. Other values (a float from
+Python code) go to pydantic's strict checks unchanged.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Section(BaseModel):
 
 
 class FieldError(ValueError):
-    """A value that does not go with others in its section; `key` is the one to point at."""
+    """A value that contradicts others in its section; `key` is the one that the error names."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ def as_real(value: object) -> object:
 
 
 def as_exact(value: object) -> object:
-    """A decimal without a rounding: from the text as written, or from the shortest text of a float."""
+    """Convert to a decimal without rounding: from the text as written, or from the shortest text of a float."""
     if isinstance(value, PlainScalar) and NUMBER.match(value):
         return Decimal(value)
     return Decimal(repr(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value

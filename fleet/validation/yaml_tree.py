@@ -38,7 +38,7 @@ NULL_WORDS = frozenset(("", "~", "null", "Null", "NULL"))
 
 
 class SourceMark(NamedTuple):
-    """A place in a file, counted from 1; line 0 means that `origin` says it all (a flag, a variable)."""
+    """A place in a file, counted from 1. Line 0 means that `origin` alone is the place (a flag, a variable)."""
 
     origin: str
     line: int = 0
@@ -54,8 +54,8 @@ Value = Scalar | dict[str, "Node"] | list["Node"]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value, where it and its key are. A scalar of a file is `PlainScalar`, `str` if it was quoted, None if empty;
-    only values from elsewhere are numbers."""
+    """One value with its place and that of its key. A scalar of a file is a `PlainScalar`, a `str` if it was quoted,
+    None if empty; only values from elsewhere are numbers."""
 
     value: Value
     mark: SourceMark
@@ -63,7 +63,7 @@ class Node:
     key: str  # dotted, as written, for errors
 
     def depths(self) -> Iterator[int]:
-        """How deep this node (0) and each one below it is, as often as aliases repeat it."""
+        """Yield the depth of this node (0) and of each one below it, once for every time that aliases repeat it."""
         stack = [(self, 0)]
         while stack:
             node, depth = stack.pop()
@@ -76,7 +76,7 @@ class Node:
 
 @dataclass(slots=True)
 class OpenCollection:
-    """A mapping or list whose end has not been seen yet."""
+    """A mapping or list whose end has not been parsed yet."""
 
     node: Node
     anchor: str | None
@@ -86,7 +86,7 @@ class OpenCollection:
 
 @dataclass(slots=True)
 class TreeBuilder:
-    """Builds the tree of one document from the parser's events."""
+    """A builder of the tree of one document from the parser's events."""
 
     origin: str
     stack: list[OpenCollection] = field(default_factory=list)
@@ -179,7 +179,7 @@ class TreeBuilder:
         top.key, top.key_mark = event.value, mark
 
     def next_key(self, mark: SourceMark) -> tuple[str, SourceMark]:
-        """The dotted name of the value that comes next, and where its key is."""
+        """Return the dotted name of the next value, and the place of its key."""
         if not self.stack:
             return "", mark
         top = self.stack[-1]
@@ -214,7 +214,8 @@ def scalar_value(event: yaml.ScalarEvent) -> str | None:
 
 
 def dotted_name(parent: str, key: str) -> str:
-    """The name of a value: of a deep one its end, so that no file makes names longer than what it holds."""
+    """Return the dotted name of a value. Only the end of a long name is kept, so that names never exceed the file in
+    size."""
     name = f"{parent}.{escape_short(key)}" if parent else escape_short(key)
     return name if len(name) <= MAX_KEY_PATH_LENGTH else f"...{name[3 - MAX_KEY_PATH_LENGTH :]}"
 
@@ -223,12 +224,12 @@ MAX_YAML_BYTES = 8_000_000
 
 
 def read_yaml(path: Path) -> Node:
-    """The one document of a YAML file, an empty mapping if it is empty; UserError if it cannot be read as one."""
+    """Read the one document of a YAML file, an empty mapping if it is empty; UserError if it is not readable as one."""
     return parse_yaml(read_yaml_text(path), str(path))
 
 
 def read_yaml_text(path: Path) -> str:
-    """A UTF-8 text file of at most 8 MB; UserError if it is anything else."""
+    """Read a UTF-8 text file of at most 8 MB; UserError if it is anything else."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_YAML_BYTES + 1)
@@ -246,7 +247,7 @@ def read_yaml_text(path: Path) -> str:
 
 
 def parse_yaml(text: str, origin: str) -> Node:
-    """The one document in `text`; `origin` names it in errors."""
+    """Parse the one document in `text`; `origin` names it in errors."""
     try:
         return TreeBuilder(origin).build(text)
     except yaml.MarkedYAMLError as error:

@@ -44,6 +44,19 @@ def test_the_temperature_and_vibration_kind_is_that_of_its_documents() -> None:
     assert kind.effects("VibrationPlus", None, None).parameters("noise") == {"vibration_gain": 1.5}
 
 
+def test_the_later_hardware_sets_the_amplitude_in_either_unit(tmp_path: Path) -> None:
+    """Firmware overrides the manufacturer, though the two state different parameters."""
+    path = tmp_path / "more.yaml"
+    path.write_text(
+        "environmental:\n"
+        "  manufacturers: {Acme: {models: [A1], parameters: {pattern: {amplitude: 4}}}}\n"
+        "  firmware: {9: {parameters: {pattern: {amplitude_percent: 10}}}}\n"
+    )
+    effects = load_catalogue(path).sensor_type("environmental").effects("Acme", "A1", "9")
+
+    assert {"amplitude_percent": 10} == effects.parameters("pattern")
+
+
 def test_a_kind_has_aliases_and_others_are_an_error_that_lists_them() -> None:
     """As an identity file names its kind."""
     catalogue = load_catalogue()

@@ -115,6 +115,7 @@ def up(tmp_path: Path, *arguments: object, **environment: str) -> subprocess.Com
     )
 
 
+@pytest.mark.process
 def test_a_firmware_roll_out_by_the_environment(tmp_path: Path) -> None:
     """The same command with another SENSOR_FIRMWARE goes on as the same sensor with that firmware; without it, the
     sensor has its own again. Each is an epoch on record."""
@@ -133,6 +134,7 @@ def test_a_firmware_roll_out_by_the_environment(tmp_path: Path) -> None:
     assert verify(tmp_path / "data", complete=True).ok
 
 
+@pytest.mark.process
 def test_an_identity_is_overridden(tmp_path: Path) -> None:
     """Whose file the environment names, and what of it the environment knows better."""
     (tmp_path / "who.json").write_text(
@@ -146,6 +148,7 @@ def test_an_identity_is_overridden(tmp_path: Path) -> None:
     assert ("B_2", {("1.0", "Roof")}) == (sensor, {(row[11], row[16]) for _, row in seen.readings})
 
 
+@pytest.mark.process
 def test_a_worker_has_the_environment_of_its_fleet(tmp_path: Path) -> None:
     """SQLite looks for SQLITE_TMPDIR in the process that writes."""
     environment = {"SQLITE_TMPDIR": str(tmp_path)}
@@ -160,6 +163,7 @@ def test_a_worker_has_the_environment_of_its_fleet(tmp_path: Path) -> None:
     assert str(tmp_path) == told["SQLITE_TMPDIR"]
 
 
+@pytest.mark.process
 def test_a_stranger_is_told_of_or_refused(tmp_path: Path) -> None:
     """Hardware that the catalogue does not know is used with a warning, unless the config is strict."""
     (tmp_path / "who.json").write_text('{"id": "A_1", "timezone": "UTC", "firmware_version": "DLG_v3"}')

@@ -65,7 +65,7 @@ def test_an_identity_is_the_same_for_ever() -> None:
             type="environmental",
             city="Beijing",
             country="CN",
-            minted=IdentityOrigin(seed=7, index=1, settings="dcb85445599f"),
+            origin=IdentityOrigin(seed=7, index=1, settings="dcb85445599f"),
         )
         == MANY[0]
     )

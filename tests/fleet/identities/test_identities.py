@@ -101,7 +101,7 @@ def test_the_address_is_made_of_what_is_there(tmp_path: Path) -> None:
         ("[1]", "a.json: [1] is not an identity (a JSON object with sensor_id)"),
         ("[" * 100_000, "a.json: invalid JSON: nested too deeply"),
         ('{"id": "a", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "a.json: invalid JSON: nested too deeply"),
-        ('{"id": "a", "id": "b"}', 'a.json: invalid JSON: the key "id" is given twice in one object'),
+        ('{"id": "a", "id": "b"}', 'a.json: invalid JSON: the key "id" occurs twice in one object'),
         ('{"id": 1' + "0" * 5000 + "}", "a.json: invalid JSON: a number of thousands of digits"),
         ("{}", "a.json: no sensor_id in it (or id, in the flat format)"),
         ('{"id": null}', "a.json: no sensor_id in it (or id, in the flat format)"),
@@ -170,7 +170,7 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_oddities_are_warned_of(tmp_path: Path) -> None:
-    """An unknown field is passed over and an early installation kept, each with a warning."""
+    """An unknown field is ignored and an early installation kept, each with a warning."""
     path = tmp_path / "a.json"
     path.write_text(
         json.dumps(
@@ -185,8 +185,8 @@ def test_oddities_are_warned_of(tmp_path: Path) -> None:
     )
 
     assert read_identity(path).warnings == (
-        f'{path}: "colour": not a field of an identity, passed over',
-        f'{path}: "deployment.mast": not a field of an identity, passed over',
+        f'{path}: "colour": not a field of an identity, ignored',
+        f'{path}: "deployment.mast": not a field of an identity, ignored',
         f"{path}: installation_date 2024-01-01 is before manufacture_date 2025-01-01",
     )
 
@@ -238,7 +238,7 @@ degrees = st.floats(-90, 90)
         type=st.none() | words,
         city=st.none() | words,
         country=st.none() | words,
-        minted=st.none()
+        origin=st.none()
         | st.builds(IdentityOrigin, st.integers(0, 2**63 - 1), st.integers(0, 10**9), st.text("0123456789abcdef")),
         warnings=st.just(()),
     )
@@ -289,4 +289,4 @@ def test_an_identity_file_in_place_of_a_directory_is_the_one_identity(tmp_path: 
 
     (sensor,) = read_identities(path).values()
 
-    assert ("A", None) == (sensor.sensor_id, sensor.minted)
+    assert ("A", None) == (sensor.sensor_id, sensor.origin)

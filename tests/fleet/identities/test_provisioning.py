@@ -89,7 +89,7 @@ def test_given_sensors_beyond_the_count_are_left_out_with_a_warning(tmp_path: Pa
 
     assert ids(sensors) == ["A", "B"]
     assert warnings == [
-        f'{tmp_path}: more identities than sensors asked for, left out: "C", "D", "E" and 1 more',
+        f'{tmp_path}: more identities than sensors, ignored: "C", "D", "E" and 1 more',
     ]
 
 
@@ -115,7 +115,7 @@ def test_another_seed_is_a_user_error(tmp_path: Path) -> None:
         provision(tmp_path, replace(GENERATOR, seed=8), 1)
 
     assert str(caught.value) == (
-        f"{tmp_path}: BEI_921380 was minted with seed 7, not 8: use --seed 7, or another directory for the identities"
+        f"{tmp_path}: BEI_921380 was generated with seed 7, not 8: use --seed 7, or another directory for the identities"
     )
 
 
@@ -133,7 +133,9 @@ def test_a_copy_of_a_minted_file_is_a_user_error(tmp_path: Path) -> None:
     (sensor,), _ = provision(tmp_path, GENERATOR, 1)
     write_identity(tmp_path, replace(sensor, identity=replace(sensor.identity, sensor_id="COPY")))
 
-    with pytest.raises(UserError, match=r': BEI_921380 and COPY both say they were minted as number 1: take "minted"'):
+    with pytest.raises(
+        UserError, match=r': BEI_921380 and COPY both say they were generated as number 1: remove "minted"'
+    ):
         provision(tmp_path, GENERATOR, 1)
 
 
@@ -144,8 +146,8 @@ def test_sensors_outlive_the_settings_that_made_them(tmp_path: Path) -> None:
     sensors, warnings = provision(tmp_path, replace(GENERATOR, prefix="S"), 3)
 
     assert ids(sensors) == [*ids(before), "S_000003"]
-    stay = "2 of 3 sensors were minted under other settings and stay who they are"
-    assert warnings == [f"{tmp_path}: {stay}; delete their files to mint them anew"]
+    kept = "2 of 3 sensors were generated with other settings and keep their identities"
+    assert warnings == [f"{tmp_path}: {kept}; delete their files to generate them again"]
 
 
 def test_only_those_who_take_part_are_warned_of(tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_only_those_who_take_part_are_warned_of(tmp_path: Path) -> None:
 
     assert warnings == [
         f"{tmp_path / 'A.json'}: no timezone in it, taken as UTC",
-        f'{tmp_path}: more identities than sensors asked for, left out: "B"',
+        f'{tmp_path}: more identities than sensors, ignored: "B"',
     ]
 
 
@@ -184,6 +186,6 @@ def test_one_identity_file_is_a_fleet_of_one(tmp_path: Path) -> None:
     sensors, _ = provision(path, GENERATOR, 1)
 
     assert ["A"] == ids(sensors)
-    with pytest.raises(UserError, match=r"A\.json: is the identity of one sensor, and 3 were asked for"):
+    with pytest.raises(UserError, match=r"A\.json: is the identity of one sensor, but 3 are needed"):
         provision(path, GENERATOR, 3)
     assert [path] == list(tmp_path.iterdir())
