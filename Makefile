@@ -4,7 +4,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
-PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --no-input -qq
+# Tests that start processes wait more than they compute, so they take more jobs than there are cores.
+PROCESS_JOBS ?= 6
+# uv installs in seconds; pip, which comes with every venv, does the same where there is no uv.
+PIP_INSTALL = $(if $(shell command -v uv),uv pip install -q --python $(VENV)/bin/python,\
+	$(VENV)/bin/python -m pip --disable-pip-version-check --no-input -qq install)
 
 # `make up REPLICAS=20` becomes `fleet up --replicas 20`. Only what stands on the command line counts: a PORT or
 # DATA that happens to be in the environment is none of make's business (fleet reads its own variables itself).
@@ -14,7 +18,7 @@ UP_FLAGS = $(call given,CONFIG,--config) $(call given,REPLICAS,--replicas) $(cal
 	$(call given,IDENTITIES,--identities) $(call given,FOR,--for) $(call given,START,--start) $(call given,RESUME,--resume) \
 	$(call given,HOST,--host) $(call given,PORT,--port)
 
-.PHONY: help up install test test-thorough test-slow test-browser chaos soak fuzz check format bench image clean FORCE
+.PHONY: help up install test test-process test-thorough test-slow test-browser chaos soak fuzz check format bench image clean FORCE
 
 help: ## list these targets
 	@echo "usage: make TARGET [NAME=VALUE ...]"
@@ -31,16 +35,19 @@ up: $(VENV)/.run ## start a fleet; Ctrl-C ends it
 install: $(VENV)/.test ## make .venv with the project in it and what the tests need
 	@echo "installed: $(VENV)/bin/fleet"
 
-test: $(VENV)/.test ## all tests but those of the next three targets (ARGS="-k name" to choose)
+test: $(VENV)/.test ## the in-process tests, in under two minutes (ARGS="-k name" to choose)
 	@exec "$(VENV)/bin/python" -m pytest -n $(JOBS) $(ARGS)
 
-test-thorough: $(VENV)/.test ## what takes longer: kills, hangs, broken disks, statistics of millions of readings
-	@exec "$(VENV)/bin/python" -m pytest -n $(JOBS) -m "thorough and not slow" $(ARGS)
+test-process: $(VENV)/.test ## the tests that start fleets, servers and other processes
+	@exec "$(VENV)/bin/python" -m pytest -n $(PROCESS_JOBS) --dist worksteal -m "process and not (thorough or slow)" $(ARGS)
 
-test-slow: $(VENV)/.test ## the slow ones, one at a time: they measure
+test-thorough: $(VENV)/.test ## kills, hangs, broken disks, statistics of millions of readings
+	@exec "$(VENV)/bin/python" -m pytest -n $(PROCESS_JOBS) --dist worksteal -m "thorough and not slow" $(ARGS)
+
+test-slow: $(VENV)/.test ## the tests that measure, one at a time
 	@exec "$(VENV)/bin/python" -m pytest -m slow $(ARGS)
 
-test-browser: $(VENV)/.test ## those that look at the dashboard with chromium, where there is one
+test-browser: $(VENV)/.test ## the dashboard in chromium, where there is one
 	@exec "$(VENV)/bin/python" -m pytest -m browser $(ARGS) tests/browser
 
 chaos: $(VENV)/.test ## six minutes of faults on three fleets, and the proof that nothing was lost (SECONDS EACH KILLS SENSORS)
@@ -79,23 +86,23 @@ clean: ## remove the environment, caches and builds; data stays
 $(VENV)/.run: $(VENV)/.made pyproject.toml scripts/pins.py
 	@echo "installing sensor-fleet and its dependencies ..."
 	@"$(VENV)/bin/python" scripts/pins.py constraints > $(VENV)/constraints.txt
-	@$(PIP) install -c $(VENV)/constraints.txt -e .
+	@$(PIP_INSTALL) -c $(VENV)/constraints.txt -e .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "installing what the tests need ..."
 	@"$(VENV)/bin/python" scripts/pins.py test > $(VENV)/test.txt
-	@$(PIP) install -c $(VENV)/constraints.txt -r $(VENV)/test.txt
+	@$(PIP_INSTALL) -c $(VENV)/constraints.txt -r $(VENV)/test.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test
 	@echo "installing the linters ..."
 	@"$(VENV)/bin/python" scripts/pins.py dev > $(VENV)/dev.txt
-	@$(PIP) install -c $(VENV)/constraints.txt -r $(VENV)/dev.txt
+	@$(PIP_INSTALL) -c $(VENV)/constraints.txt -r $(VENV)/dev.txt
 	@touch $@
 
 # The file holds the version that the environment was made with. Asking for another interpreter (PYTHON=...) makes
-# it anew; a plain `make` takes what is there.
+# it again; a plain `make` takes what is there.
 $(VENV)/.made: $(if $(filter file,$(origin PYTHON)),,FORCE)
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	    echo "make: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one that is: make ... PYTHON=python3.12" >&2; \

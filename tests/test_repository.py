@@ -93,6 +93,7 @@ def requirements(pyproject: dict[str, Any]) -> list[str]:
     ]
 
 
+@pytest.mark.claim("000.code-structure.1")
 def test_imports_run_one_way() -> None:
     """fleet -> supervisor -> worker; one sensor in the foreground is a fleet of one and may look up."""
     wrong = []
@@ -166,6 +167,7 @@ def test_anything_is_caught_only_at_the_top_of_a_process() -> None:
     assert TOPS == found
 
 
+@pytest.mark.claim("000.code-structure.2")
 def test_every_pin_is_exact(pyproject: dict[str, Any]) -> None:
     loose = [pin for pin in requirements(pyproject) if not re.fullmatch(r"[a-z][a-z0-9-]*==\d+(\.\d+)*", pin)]
 

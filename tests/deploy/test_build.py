@@ -44,6 +44,7 @@ def dry(repository: Path, *arguments: str, engine: str = "docker") -> subprocess
         (("--version-tag", "2.5.3"), "1.10.0 -> 2.5.3"),
     ],
 )
+@pytest.mark.claim("001.key-features.8")
 def test_the_next_version_follows_the_newest_tag(repository: Path, arguments: tuple[str, ...], change: str) -> None:
     """By number, not by letter; a minor one unless asked otherwise."""
     tag(repository, "v0.9.0", "v1.9.0", "v1.10.0", "nightly", "v7")
@@ -55,6 +56,7 @@ def test_without_a_tag_it_follows_the_project(repository: Path) -> None:
     assert dry(repository).stdout.startswith("version 0.1.0 -> 0.2.0\n")
 
 
+@pytest.mark.claim("001.building-versioning.2", "001.building-versioning.3", "001.building-versioning.4")
 def test_an_image_gets_three_tags_on_two_platforms(repository: Path) -> None:
     """With docker in one command; afterwards the commit is tagged, and that is pushed."""
     _, build, *git = dry(repository).stdout.splitlines()
@@ -84,6 +86,7 @@ def test_skip_push_pushes_nothing(repository: Path, engine: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["2.5", "v2.5.3", "2.5.3-beta", "02.5.3", "2.5.3 ", "1.2.0"])
+@pytest.mark.claim("001.building-versioning.5")
 def test_a_version_that_cannot_be_is_refused(repository: Path, wrong: str) -> None:
     tag(repository, "v1.2.0")
 

@@ -23,6 +23,7 @@ def lines() -> list[str]:
     return [line for block in blocks for line in block.splitlines()]
 
 
+@pytest.mark.claim("000.overview-quick.7", "001.local-development.2")
 def test_what_is_run_in_the_image_is_a_command() -> None:
     """After the image's name or the container's; nothing stands for the default command."""
     commands = [line for line in lines() if re.match(r"docker (run|exec) ", line)]
@@ -41,6 +42,7 @@ def test_configs_on_the_page_exist() -> None:
     assert [] == [name for name in re.findall(r"configs/[a-z-]+\.yaml", PAGE) if not (ROOT / name).exists()]
 
 
+@pytest.mark.claim("001.troubleshooting.5")
 def test_yaml_on_the_page_is_compose(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "compose.yaml").write_text(block)
@@ -65,6 +67,7 @@ def test_the_worker_commands_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", [line for line in lines() if line.startswith("scripts/build.py")])
+@pytest.mark.claim("001.building-versioning.1")
 def test_the_builds_are_what_they_say(line: str) -> None:
     command = [*shlex.split(line.partition("#")[0]), "--dry-run", "--engine", "docker"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

@@ -19,6 +19,8 @@ from fleet.commands.worker import worker
 from fleet.config.config import load_config
 from tests.deploy.bacalhau import Job
 
+pytestmark = pytest.mark.claim("001.architecture.7")
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = Path(__file__).parent / "data"
 KUBERNETES = "1.29"
@@ -52,6 +54,7 @@ def container(manifest: Document) -> Document:
 # Compose
 
 
+@pytest.mark.claim("000.docker-bacalhau.1", "001.quick-start.4")
 def test_compose_files_fit_the_schema(tmp_path: Path) -> None:
     """Ours and those of the source documents; a piece of one stands in a service."""
     piece = tmp_path / "piece.yaml"
@@ -71,6 +74,7 @@ def test_compose_files_fit_the_schema(tmp_path: Path) -> None:
     assert "portz" in compose_verdict(wrong)
 
 
+@pytest.mark.claim("000.integration-points.6", "001.quick-start.5", "002.technical-implementation.3")
 def test_compose_services_drain_and_keep_their_data() -> None:
     """A named volume each at the place where data goes, and more time to stop than draining takes."""
     services = loaded(ROOT / "compose.yaml")["services"]
@@ -89,6 +93,7 @@ def test_compose_services_drain_and_keep_their_data() -> None:
 # Bacalhau
 
 
+@pytest.mark.claim("000.docker-bacalhau.2", "002.use-case.6")
 def test_bacalhau_jobs_fit_the_specification() -> None:
     """Ours and that of the source documents, and a wrong key is noticed."""
     ours = loaded(ROOT / "deploy" / "bacalhau.yaml")
@@ -100,6 +105,7 @@ def test_bacalhau_jobs_fit_the_specification() -> None:
         Job.model_validate({**ours, "Tasks": [{**ours["Tasks"][0], "resultPathz": []}]})
 
 
+@pytest.mark.claim("000.integration-points.8")
 def test_the_bacalhau_job_ends_by_itself() -> None:
     """With an example that is in the image, within its timeout, its database in what it hands back."""
     (task,) = Job.model_validate(loaded(ROOT / "deploy" / "bacalhau.yaml")).tasks
@@ -118,6 +124,7 @@ def test_the_bacalhau_job_ends_by_itself() -> None:
 
 
 @pytest.mark.parametrize("version", [KUBERNETES, kubernetes_validate.latest_version()])
+@pytest.mark.claim("000.integration-points.7")
 def test_kubernetes_manifests_fit_the_schema(manifests: list[Document], version: str) -> None:
     for manifest in manifests:
         kubernetes_validate.validate(manifest, version, strict=True)
@@ -146,6 +153,7 @@ def test_kubernetes_pods_are_confined_and_probed(manifests: list[Document]) -> N
     assert user in (ROOT / "Dockerfile").read_text()
 
 
+@pytest.mark.claim("000.integration-points.7")
 def test_the_config_map_is_a_config(manifests: list[Document], tmp_path: Path) -> None:
     (config_map,) = [manifest for manifest in manifests if manifest["kind"] == "ConfigMap"]
     (tmp_path / "config.yaml").write_text(config_map["data"]["config.yaml"])

@@ -50,6 +50,7 @@ def test_rules_are_about_series_that_exist(exposed: set[str]) -> None:
     assert set() == asked - exposed - recorded()
 
 
+@pytest.mark.claim("001.simulator.6")
 def test_the_dashboard_is_about_series_that_exist(exposed: set[str]) -> None:
     """Its variables too; and every panel has queries, a title and a place that no other panel has."""
     dashboard = json.loads(DASHBOARD.read_text())

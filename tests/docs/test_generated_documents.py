@@ -21,6 +21,8 @@ from fleet.validation.scalars import Section
 from tests.process.evidence import COLUMNS
 from worker.readings.anomalies import ANOMALY_TYPES
 
+pytestmark = pytest.mark.claim("000.code-structure.4")
+
 
 @pytest.fixture(scope="module")
 def docs() -> str:
@@ -59,6 +61,7 @@ def test_every_command_variable_document_and_kind_is_there(docs: str) -> None:
     )
 
 
+@pytest.mark.claim("001.key-features.10", "001.llm-integration.2")
 def test_both_commands_print_it(docs: str) -> None:
     for command, arguments in ((cli, ["docs", "--llm"]), (worker, ["--llm-docs"])):
         printed = CliRunner().invoke(command, arguments, standalone_mode=False)
@@ -82,6 +85,7 @@ def test_the_schema_is_that_of_a_database() -> None:
     assert {"name": "synced", "type": "INTEGER", "not_null": False, "default": "0", "primary_key": False} in columns
 
 
+@pytest.mark.claim("000.overview-quick.5")
 def test_a_new_identity_is_whole_and_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every section of the nested format, no trace of a fleet, and another sensor each time."""
     monkeypatch.chdir(tmp_path)

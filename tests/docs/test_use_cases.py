@@ -75,6 +75,7 @@ def test_each_use_case_has_its_page() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.claim("000.use-cases.2", "000.use-cases.3", "000.use-cases.5", "001.introduction.1", "002.use-case.2")
 def test_what_a_page_says_to_type_works(page: Path, folder: Path) -> None:
     """Commands in their order; then the queries, which all find something but for the one that marks rows."""
     for script in blocks(page, "bash"):

@@ -20,6 +20,8 @@ from fleet.verify.verification import verify
 from tests.process.evidence import databases, open_database
 from tests.process.running_fleet import ROOT, FleetProcess
 
+pytestmark = pytest.mark.claim("001.analyzing-data.1", "002.demo-script.2")
+
 PROBABILITY = 0.05
 SCHEDULED = 9_000
 LONGEST = 4
@@ -116,6 +118,7 @@ def test_the_queries_are_those_of_the_source_documents() -> None:
         assert (ROOT / "tests" / "seeds" / "data" / f"{name}.sql").read_text().split() == query.split()
 
 
+@pytest.mark.claim("002.anomalies-simulated.2")
 def test_firmware_has_its_share_of_the_scheduled_readings(database: apsw.Connection) -> None:
     """7.5 % with 1.3 and 3.5 % with 1.4, rows and missing ones together."""
     found = scheduled(database)
@@ -139,6 +142,7 @@ def test_the_query_by_firmware_sees_rows_alone(database: apsw.Connection) -> Non
     assert list(found) == ["1.3", "2.0", "1.4"]
 
 
+@pytest.mark.claim("002.anomalies-simulated.6")
 def test_a_model_has_its_kind_of_anomaly(database: apsw.Connection) -> None:
     """The query by model: a pattern is 1.5 times as likely on a TempVibe-2000, a spike on a TempVibe-3000."""
     found = {(model, kind): (count, percentage) for model, kind, count, percentage in rows(database, BY_MODEL)}
@@ -153,6 +157,7 @@ def test_a_model_has_its_kind_of_anomaly(database: apsw.Connection) -> None:
     assert {kind for _, kind in found} == WEIGHTS.keys() - {"missing_data"}
 
 
+@pytest.mark.claim("002.anomalies-simulated.5")
 def test_a_tempvibe_1000_has_twice_the_odds_of_missing_data(database: apsw.Connection) -> None:
     """Against the other types: 0.2 to 0.9, where others have 0.1 to 0.9."""
     _, struck, missing = scheduled(database)["SensorTech", "TempVibe-1000", "2.0"]
@@ -161,6 +166,7 @@ def test_a_tempvibe_1000_has_twice_the_odds_of_missing_data(database: apsw.Conne
     assert abs(odds - 2) < 3 * 2 * sqrt((1 + 2 / 9 * LONGEST) / missing)
 
 
+@pytest.mark.claim("002.anomalies-simulated.4")
 def test_datasense_has_fewer_anomalies_and_stronger_ones(database: apsw.Connection) -> None:
     """20 % fewer; what spikes exceed the normal value by is a quarter more."""
     readings, struck, _ = scheduled(database)["DataSense", "TempVibe-X", "2.0"]

@@ -38,6 +38,13 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.claim(
+    "000.configuration-file.4",
+    "000.configuration-file.5",
+    "000.configuration-file.7",
+    "000.integration-points.3",
+    "001.configuration-options.15",
+)
 def test_what_is_kept_and_what_is_told(up: Up, config: Path, tmp_path: Path) -> None:
     """All of it in the data directory, by the last part of its path. The terminal is silent until the summary, the log
     is rotated without a line being lost, and a worker that is killed in the meantime is told of in it."""

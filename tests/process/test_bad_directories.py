@@ -117,6 +117,7 @@ def as_anybody() -> list[str]:
     return [setpriv, "--bounding-set", "-dac_override,-dac_read_search"]
 
 
+@pytest.mark.claim("001.troubleshooting.3")
 def test_a_data_directory_that_may_not_be_written_is_refused(tmp_path: Path, as_anybody: list[str]) -> None:
     """It, what is in it, or the folder that it would be made in."""
     folder = tmp_path / "sealed"

@@ -13,7 +13,10 @@ from tests.process.conftest import LIVELY, Up
 from tests.process.evidence import assert_complete, open_database, read_records
 from tests.process.running_fleet import FleetProcess, fleet, wait_for
 
-pytestmark = pytest.mark.thorough
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.claim("000.error-handling.2", "002.error-handling.6", "002.introduction-features.8"),
+]
 
 
 def health(running: FleetProcess, path: str = "/healthz") -> tuple[int, Any]:
@@ -83,6 +86,7 @@ def test_garbage_in_the_place_of_a_database(up: Up, lively: Path, tmp_path: Path
     assert 0 == fleet("verify", "--data", tmp_path / "data").returncode
 
 
+@pytest.mark.claim("001.troubleshooting.15")
 def test_a_database_that_somebody_locks(up: Up, lively: Path, tmp_path: Path) -> None:
     """As above; whoever held it too long has cost nothing."""
     running = up("-c", lively, "--prefix", "S").ready()

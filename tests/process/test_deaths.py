@@ -150,6 +150,7 @@ def test_healthy_workers_are_never_taken_for_stuck(up: Up, tmp_path: Path) -> No
     assert "restarts: 0" in running.output
 
 
+@pytest.mark.claim("000.error-handling.3")
 def test_killing_everything_loses_nothing(up: Up, lively: Path, tmp_path: Path) -> None:
     """All workers and the template at once."""
     running = up("-c", lively, "--for", "4s").ready()

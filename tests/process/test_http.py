@@ -6,9 +6,12 @@ import urllib.request
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.process.conftest import Up
 from tests.process.running_fleet import wait_for
+
+pytestmark = pytest.mark.claim("000.testing.7")
 
 FLEET = {
     "/healthz": {"status", "timestamp"},
@@ -26,6 +29,7 @@ SENSOR = {path: names for path, names in FLEET.items() if path != "/workers"} | 
 ENTRY = {"sensor_id", "pid", "state", "readings", "last_reading", "restarts", "errors", "lag_seconds"}
 
 
+@pytest.mark.claim("000.integration-points.1", "000.use-cases.4", "001.http-monitoring.2", "001.simulator.6")
 def test_every_document_is_there(up: Up, lively: Path) -> None:
     """For the fleet and for one sensor, with the names that others look for, while it runs."""
     running = up("-c", lively).ready()

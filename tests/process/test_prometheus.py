@@ -74,6 +74,7 @@ def assert_scraped(prometheus: Prometheus, seconds: int) -> None:
     assert ["", ""] == [target["lastError"] for target in targets]
 
 
+@pytest.mark.claim("001.simulator.6")
 def test_it_scrapes(running: FleetProcess, prometheus: Prometheus) -> None:
     """Every second for some seconds, through the death of a worker and a scaling down."""
     disturb(running)

@@ -15,6 +15,8 @@ from tests.process.conftest import Up
 from tests.process.evidence import databases, open_database
 from tests.process.running_fleet import ENVIRONMENT, FleetProcess, fleet, wait_for
 
+pytestmark = pytest.mark.claim("000.configuration-file.11", "002.introduction-features.7")
+
 CONFIG = """\
 version: 2
 replicas: {count: %(count)d}
@@ -74,6 +76,13 @@ def verified(running: FleetProcess) -> None:
     assert 0 == verdict.returncode, verdict.stdout
 
 
+@pytest.mark.claim(
+    "000.advanced-features.1",
+    "001.dynamic-configuration.1",
+    "001.key-features.6",
+    "002.dynamic-configuration.1",
+    "002.dynamic-configuration.4",
+)
 def test_twenty_sensors_take_what_is_edited(tmp_path: Path, up: Up) -> None:
     """From 0.01 to 0.5 within the check interval and one batch, an epoch in each database and no restart; an edit that
     is wrong changes nothing and is told with its line and column; all of it can be verified."""
@@ -106,6 +115,7 @@ def test_twenty_sensors_take_what_is_edited(tmp_path: Path, up: Up) -> None:
     verified(running)
 
 
+@pytest.mark.claim("002.dynamic-configuration.5", "002.dynamic-configuration.7")
 def test_all_that_can_be_taken_is_taken(tmp_path: Path, up: Up) -> None:
     """Number of sensors, rate, level of the log; what cannot be is named; what is mended or goes away is survived."""
     path = tmp_path / "fleet.yaml"
@@ -127,6 +137,7 @@ def test_all_that_can_be_taken_is_taken(tmp_path: Path, up: Up) -> None:
     verified(running)
 
 
+@pytest.mark.claim("001.dynamic-configuration.4", "002.dynamic-configuration.2")
 def test_identities_are_taken_but_for_their_ids(tmp_path: Path, up: Up) -> None:
     """An epoch with the new firmware and its effects for that sensor, none for the others."""
     path = tmp_path / "fleet.yaml"

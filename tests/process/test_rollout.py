@@ -52,6 +52,7 @@ def refused(running: FleetProcess, *arguments: str) -> str:
     return answer.stderr
 
 
+@pytest.mark.claim("001.advanced-testing.4", "002.firmware-dependent.5", "002.use-case.5")
 def test_a_share_of_the_sensors_gets_another_firmware(tmp_path: Path, up: Up) -> None:
     """Step by step, with the catalogue's effects; kept over a restart of the fleet; what cannot be is one line."""
     path = tmp_path / "fleet.yaml"

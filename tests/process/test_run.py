@@ -49,6 +49,7 @@ def test_the_summary_says_what_was_done(up: Up, lively: Path, tmp_path: Path) ->
     assert "\x1b" not in running.output
 
 
+@pytest.mark.claim("001.introduction.2")
 def test_the_shape_of_a_fleet_changes_no_bit(up: Up, tmp_path: Path) -> None:
     """With one seed and one start a sensor is who it is and measures what it measures, however many others there are
     and wherever they write."""
@@ -129,6 +130,7 @@ def test_what_contradicts_the_data_is_refused(up: Up, tmp_path: Path) -> None:
     assert record == (data / "fleet.json").read_bytes()
 
 
+@pytest.mark.claim("001.environment-variables.3")
 def test_an_existing_database_is_moved_aside_on_request(up: Up, tmp_path: Path) -> None:
     """PRESERVE_EXISTING_DB=false begins anew, and still deletes nothing."""
     data = tmp_path / "data"

@@ -13,6 +13,8 @@ from tests.process.evidence import assert_complete, open_database, read_records
 from tests.process.running_fleet import fleet, wait_for
 from tests.process.single_worker import SingleWorker, worker
 
+pytestmark = pytest.mark.claim("001.local-development.4")
+
 CONFIG = """
 version: 2
 simulation: {readings_per_second: 20}
@@ -59,6 +61,7 @@ def start(folder: Path, tmp_path: Path) -> Iterator[Start]:
         single.end()
 
 
+@pytest.mark.claim("000.api-endpoints.1", "000.api-endpoints.4", "000.overview-quick.6", "002.getting-started.5")
 def test_it_serves_survives_and_drains(start: Start, folder: Path) -> None:
     """Its documents are at the root; a killed worker process is replaced; SIGTERM ends it with all that was due."""
     single = start("SENSOR_001", "--config", "config.yaml", "--identity", "node_identity.json").ready()
@@ -101,6 +104,13 @@ def test_a_database_that_takes_nothing_makes_it_unready_and_not_dead(start: Star
     assert_complete(folder / "store", 1)
 
 
+@pytest.mark.claim(
+    "000.performance-characteristics.6",
+    "001.introduction.3",
+    "001.simulator.5",
+    "001.troubleshooting.12",
+    "002.demo-script.1",
+)
 def test_several_share_one_database(start: Start, folder: Path) -> None:
     """As containers with one volume do: each by its own id and place, and nobody twice."""
     names = ("ONE", "TWO")
@@ -119,6 +129,7 @@ def test_several_share_one_database(start: Start, folder: Path) -> None:
     assert 0 == fleet("verify", "--data", folder / "store").returncode
 
 
+@pytest.mark.claim("000.code-structure.4", "001.configuration-options.4")
 def test_without_any_file_it_is_a_sensor_of_its_own(start: Start, folder: Path) -> None:
     """It is minted, and the same again after a restart; a config for a fleet is run for one, and that is said. The run
     time is kept to."""

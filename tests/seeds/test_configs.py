@@ -44,7 +44,21 @@ BLOCKS = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.claim(
+    "000.configuration-file.1",
+    "000.overview-quick.1",
+    "001.advanced-testing.2",
+    "001.common-use.1",
+    "001.common-use.2",
+    "001.common-use.3",
+    "001.example-configurations.1",
+    "001.troubleshooting.1",
+    "002.dynamic-configuration.6",
+    "002.getting-started.1",
+    "002.introduction-features.2",
+)
 def test_a_config_runs_as_it_was_written(block: str, tmp_path: Path) -> None:
     """Flags move it to a folder and a port of its own and end it; each sensor it asks for has each reading that was
     due, and all of them compute again."""
@@ -85,12 +99,14 @@ def test_the_manifest_names_tests_that_exist() -> None:
     assert set() == {name for name in named if not (ROOT / name).exists()}
 
 
+@pytest.mark.claim("001.example-configurations.1")
 def test_a_zero_anomaly_config_has_none() -> None:
     config = load_config(CONFIGS / "001-zero-anomaly.yaml")
 
     assert (False, 0) == (config.anomalies.enabled, config.anomalies.probability)
 
 
+@pytest.mark.claim("000.configuration-file.10", "001.http-monitoring.6")
 def test_monitoring_is_where_the_document_puts_it() -> None:
     """On all addresses, because it asks for them."""
     monitoring = load_config(CONFIGS / "001-monitoring.yaml").monitoring

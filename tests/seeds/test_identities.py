@@ -11,11 +11,14 @@ from fleet.verify.verification import verify
 from tests.process.evidence import assert_complete
 from tests.seeds.demo import DATA, DOCUMENTED, demo_identities
 
+pytestmark = pytest.mark.claim("001.configuration-identities.1")
+
 
 def identity(name: str) -> StoredIdentity:
     return read_identity(DATA / f"{name}.json")
 
 
+@pytest.mark.claim("000.identity-file.1")
 def test_the_flat_format() -> None:
     """Each of its fields ends in the column that is called after it."""
     who = identity("000-legacy").identity
@@ -25,6 +28,7 @@ def test_the_flat_format() -> None:
     assert ("SensorTech", "TempSensor Pro", "1.2.0") == (who.manufacturer, who.model, who.firmware_version)
 
 
+@pytest.mark.claim("000.identity-file.2")
 def test_the_nested_format() -> None:
     """Sections and all."""
     found = identity("000-nested")
@@ -48,6 +52,7 @@ def test_the_nested_format() -> None:
     assert ("i-04d485582534851c9", "environmental_monitoring") == (who.instance_id, who.sensor_type)
 
 
+@pytest.mark.claim("002.getting-started.1", "002.introduction-features.2")
 def test_the_identity_of_the_older_document() -> None:
     """Flat, with the kind of sensor it is."""
     found = identity("002-node_identity")
@@ -56,6 +61,7 @@ def test_the_identity_of_the_older_document() -> None:
     assert ("SENSOR_001", "Factory A - Line 1") == (found.sensor_id, found.identity.location)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_an_identity_runs(name: str, ran: Path) -> None:
     """As a sensor of a fleet, with each reading that was due, and who it is in each of its rows."""
@@ -67,6 +73,7 @@ def test_an_identity_runs(name: str, ran: Path) -> None:
     assert verify(ran, sensor=who.sensor_id, complete=True).ok
 
 
+@pytest.mark.claim("002.demo-script.1")
 def test_the_demo_script_has_fifteen_sensors(tmp_path: Path) -> None:
     """Five with old firmware and five with new in the factory, three in the warehouse, two outdoors."""
     demo_identities(tmp_path)

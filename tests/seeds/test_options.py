@@ -15,6 +15,8 @@ from fleet.errors import UserError
 from fleet.identities.provisioning import generator_for
 from worker.spec import Identity
 
+pytestmark = pytest.mark.claim("000.configuration-file.3")
+
 LOCATION_SCATTER = 111.195  # metres, a thousandth of a degree
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 
@@ -125,6 +127,17 @@ def value(config: Config, key: str) -> object:
 
 
 @pytest.mark.parametrize("key", OPTIONS)
+@pytest.mark.claim(
+    "000.configuration-file.13",
+    "000.configuration-file.6",
+    "000.measurement-types.1",
+    "000.performance-characteristics.1",
+    "001.configuration-options.1",
+    "001.configuration-options.10",
+    "001.configuration-options.12",
+    "001.configuration-options.18",
+    "001.configuration-options.9",
+)
 def test_an_option_is_accepted_and_has_its_default(key: str, tmp_path: Path) -> None:
     """Written with the document's default it means that, and left out what is documented here."""
     documented, *ours = OPTIONS[key]
@@ -149,6 +162,7 @@ MODELS = {
 FIRMWARE = ("1.0", "1.2.0", "1.4", "2.1", "2.3.5", "2.5", "3.0.0-beta", "3.1.2-alpha", "3.2-rc1")
 
 
+@pytest.mark.claim("001.configuration-options.7")
 def test_the_valid_lists(tmp_path: Path) -> None:
     """Of manufacturers with their models and of firmware, none more and none fewer; they load."""
     kind = load_catalogue().sensor_type("environmental")
@@ -162,6 +176,7 @@ def test_the_valid_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "wrong"), [("manufacturer", "Acme"), ("model", "TempVibe-2000"), ("firmware_version", "1.3")]
 )
+@pytest.mark.claim("001.configuration-options.6")
 def test_what_is_not_in_a_list_is_refused(field: str, wrong: str, tmp_path: Path) -> None:
     """And the list is shown."""
     valid = {"manufacturer": MODELS, "model": MODELS["SensorTech"], "firmware_version": FIRMWARE}[field]
@@ -171,6 +186,7 @@ def test_what_is_not_in_a_list_is_refused(field: str, wrong: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("place", ["REPLACE_WITH_LOCATION", "DEFAULT LOCATION", "UNKNOWN", "TBD", "unknown", "", "   "])
+@pytest.mark.claim("001.configuration-options.5")
 def test_a_placeholder_is_no_location(place: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sensor\.location: "):
         config(tmp_path, {"sensor": {"location": place}})
@@ -203,12 +219,14 @@ def minted(config: Config, seed: int) -> Identity:
 
 
 @pytest.mark.parametrize("name", ["CHI_123456", "SENSOR001", "SENSOR_NY_123456", "a.b-c"])
+@pytest.mark.claim("001.configuration-options.3")
 def test_an_id_may_be_any_name(name: str, tmp_path: Path) -> None:
     """The documents' own examples do not keep to the format that one of them demands."""
     assert name == config(tmp_path, {"sensor": {"id": name}}).sensor.id
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "-x", "a b", "x" * 65, ".."])
+@pytest.mark.claim("001.configuration-options.3")
 def test_an_id_that_is_no_name_is_refused(name: str, tmp_path: Path) -> None:
     """It becomes the name of a file."""
     with pytest.raises(UserError, match=r"sensor\.id: .*is not a name"):

@@ -13,6 +13,8 @@ import pytest
 from fleet.verify.verification import verify
 from tests.seeds.demo import DATA
 
+pytestmark = [pytest.mark.process, pytest.mark.claim("001.analyzing-data.1")]
+
 Row = tuple[Any, ...]
 
 
@@ -36,6 +38,7 @@ def rows(connection: apsw.Connection, columns: str) -> list[Row]:
     return list(connection.execute(f"SELECT {columns} FROM sensor_readings"))
 
 
+@pytest.mark.claim("000.database-schema.1", "001.database-schema.1", "002.database-sync.2")
 def test_the_schema(database: apsw.Connection) -> None:
     """The table has every column of the document, of its type and in its order, before any of its own, and is a
     table: others look for it in sqlite_master."""
@@ -50,6 +53,7 @@ def test_the_schema(database: apsw.Connection) -> None:
     assert [("table",)] == kinds
 
 
+@pytest.mark.claim("002.database-sync.3")
 def test_unsynced_readings(database: apsw.Connection) -> None:
     """The hundred oldest readings that nobody has collected yet."""
     found = list(database.execute(query("002-unsynced")))
@@ -59,6 +63,7 @@ def test_unsynced_readings(database: apsw.Connection) -> None:
     assert {0} == {row[11] for row in found}
 
 
+@pytest.mark.claim("001.key-features.9", "002.database-sync.3")
 def test_synced_readings_do_not_come_again(database: apsw.Connection, ran: Path) -> None:
     """What was marked is counted as synced, is not among the unsynced any more, and is as it was otherwise."""
     (before,) = database.execute(query("002-sync-statistics"))
@@ -74,6 +79,7 @@ def test_synced_readings_do_not_come_again(database: apsw.Connection, ran: Path)
     assert verify(ran, complete=True).ok
 
 
+@pytest.mark.claim("002.demo-script.3")
 def test_sync_status_by_firmware(database: apsw.Connection) -> None:
     """Readings, synced ones and their percentage for each version, the least first."""
     counts = Counter(rows(database, "firmware_version, synced"))
@@ -99,6 +105,7 @@ def test_readings_by_location(database: apsw.Connection) -> None:
     assert all(0 < temperature < 100 and 0 < vibration < 10 for _, _, temperature, vibration in found)
 
 
+@pytest.mark.claim("002.demo-script.3")
 def test_anomaly_rates_by_firmware(database: apsw.Connection) -> None:
     """A row for each version, the one with the higher rate first."""
     found = list(database.execute(query("001-anomaly-rates-by-firmware")))
@@ -110,6 +117,7 @@ def test_anomaly_rates_by_firmware(database: apsw.Connection) -> None:
     assert {version: flags[version, 1] for version, _ in flags} == {row[0]: row[2] for row in found}
 
 
+@pytest.mark.claim("002.demo-script.3")
 def test_anomaly_types_by_model(database: apsw.Connection) -> None:
     """What share of a model's anomalous readings is of which type; missing data have no readings."""
     found = list(database.execute(query("001-anomaly-types-by-model")))

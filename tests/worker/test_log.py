@@ -14,6 +14,8 @@ import pytest
 from fleet.datadir.log_files import LogRotation, rotated_files
 from worker.log import JSON_FORMAT, LogFile, LogSpec, configure_logging, format_sample_line, log_streams, make_formatter
 
+pytestmark = pytest.mark.claim("000.configuration-file.5", "000.error-handling.6", "002.introduction-features.9")
+
 WRITERS, LEAST, MOST = 4, 400, 1_000_000
 
 
@@ -58,6 +60,7 @@ def test_no_line_is_lost_while_many_write_and_one_rotates(tmp_path: Path) -> Non
     assert all(rest == "x" * 50 for _, _, rest in told)
 
 
+@pytest.mark.claim("001.configuration-options.15")
 def test_so_many_older_ones_are_kept(tmp_path: Path) -> None:
     """The newest is the first. The log itself is there at once, for those who read it."""
     path = tmp_path / "log"
@@ -123,6 +126,7 @@ def test_a_fatal_error_is_told_to_the_new_log(tmp_path: Path) -> None:
     assert ("", "") == ((tmp_path / "aside").read_text(), (tmp_path / "database").read_text())
 
 
+@pytest.mark.claim("000.integration-points.4")
 def test_a_line_as_json() -> None:
     """One object on one line, whatever the message has in it; with the traceback of an error."""
     try:

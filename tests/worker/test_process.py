@@ -21,6 +21,8 @@ from worker.scoreboard import STATES, Scoreboard
 from worker.supervision.child import Child
 from worker.supervision.forkserver import ForkServer
 
+pytestmark = pytest.mark.claim("000.testing.4")
+
 SETTINGS = settings(*ANOMALIES, rate="100")
 
 
@@ -144,6 +146,7 @@ def test_a_stopped_worker_ends_when_it_wakes(stage: Stage) -> None:
     stage.whole()
 
 
+@pytest.mark.claim("000.configuration-file.3", "000.error-handling.1", "002.error-handling.1")
 def test_a_locked_database_makes_it_unready_and_costs_nothing(stage: Stage) -> None:
     """It says why, keeps its place, and goes on without a gap when the lock is gone."""
     child = stage.working()
@@ -182,6 +185,7 @@ def test_a_drain_on_a_locked_database_ends_at_its_deadline(stage: Stage) -> None
     stage.whole()
 
 
+@pytest.mark.claim("002.error-handling.5")
 def test_so_many_failures_in_a_row_are_the_end(stage: Stage) -> None:
     """Only where a limit is asked for. Nothing is dropped: the next worker writes what was due."""
     stage.register(error_limit=3, retry_delay=0.01)
@@ -213,6 +217,7 @@ def test_a_newer_incarnation_fences_the_older(stage: Stage) -> None:
     stage.whole()
 
 
+@pytest.mark.claim("000.error-handling.3")
 def test_a_killed_worker_is_continued_where_it_was(stage: Stage) -> None:
     """Its successor catches up: the same run, so no epoch begins and nothing is missing."""
     killed = stage.working()

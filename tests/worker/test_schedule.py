@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from tests.worker.samples import NEW_YEAR, SECOND_US
 from worker.schedule import Schedule, format_time, format_times
 
+pytestmark = pytest.mark.claim("001.architecture.1")
+
 RATES = ["0.000001", "0.3", "0.333333", "1", "7", "59.999999", "1000", "99999.999999", "100000"]
 
 rates = st.integers(1, 100_000 * SECOND_US).map(lambda millionths: Fraction(millionths, SECOND_US))

@@ -27,6 +27,8 @@ from worker.sensor import Sensor
 from worker.spec import RunSpec, Settings
 from worker.storage.sinks import Epoch, Portion, Position
 
+pytestmark = pytest.mark.claim("000.testing.8")
+
 HOUR = 3600 * SECOND_US
 SETTINGS = settings(*ANOMALIES)
 
@@ -75,6 +77,7 @@ def test_portions_are_proposals_until_they_are_settled() -> None:
     assert [] == subject.portions(now, 100)
 
 
+@pytest.mark.claim("000.advanced-features.7", "000.performance-characteristics.1", "001.architecture.6")
 def test_portions_join_and_keep_to_the_most() -> None:
     """Oldest first, without a gap, never more than asked for."""
     subject = resumed(SETTINGS, run(), Position(0, None))

@@ -206,6 +206,7 @@ def test_a_change_of_stages_moves_the_turn() -> None:
     assert ("scenario", 60, WORSE) == (epoch.reason, epoch.schedule.first_seq, epoch.settings)
 
 
+@pytest.mark.claim("001.dynamic-configuration.3")
 def test_an_order_says_all_that_a_spec_does() -> None:
     """Through JSON: identity, settings and stages to the last bit, for all sensors of a pack; store and run stay."""
     worker = live_worker(Path("x.db"), SETTINGS)

@@ -34,7 +34,7 @@ PROC_LOCKS = Path("/proc/locks")
 def debug_lines(path: Path, connection: apsw.Connection, environment: Mapping[str, str]) -> Iterator[str]:
     """The block, line by line."""
     yield "=== Database Debug Information ==="
-    yield f"FleetProcess in container: {in_container(environment)}"
+    yield f"Running in container: {in_container(environment)}"
     yield f"SQLITE_TMPDIR: {environment.get('SQLITE_TMPDIR', 'not set')}"
     yield f"SQLite version: {apsw.sqlite_lib_version()}"
     yield f"Database absolute path: {path.absolute()}"

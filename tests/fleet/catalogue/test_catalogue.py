@@ -15,6 +15,7 @@ from worker.spec import CHANNEL_NAMES
 CHANNELS = ("temperature", "vibration", "voltage")
 
 
+@pytest.mark.claim("001.simulator.1", "001.simulator.2")
 def test_the_environmental_kind_is_that_of_its_documents() -> None:
     """Manufacturers, models, firmware and multipliers."""
     kind = load_catalogue().sensor_type("environmental")
@@ -28,6 +29,7 @@ def test_the_environmental_kind_is_that_of_its_documents() -> None:
     assert list(kind.channels) == ["temperature", "humidity", "pressure", "vibration", "voltage"]
 
 
+@pytest.mark.claim("002.anomalies-simulated.3", "002.introduction-features.1")
 def test_the_temperature_and_vibration_kind_is_that_of_its_documents() -> None:
     """What firmware 1.3, a DataSense and a VibrationPlus do."""
     kind = load_catalogue().sensor_type("temperature_vibration")
@@ -66,6 +68,7 @@ def test_a_kind_has_aliases_and_others_are_an_error_that_lists_them() -> None:
         catalogue.sensor_type("sonar")
 
 
+@pytest.mark.claim("000.advanced-features.6")
 def test_multipliers_compound_and_are_capped() -> None:
     """Exactly, and at nine readings in ten."""
     effects = load_catalogue().sensor_type("environmental").effects("SensorTech", "PressureGuard", "3.2-rc1")
@@ -105,6 +108,7 @@ def test_a_share_of_nearly_all_is_odds_that_can_be_computed(tmp_path: Path) -> N
     assert (("voltage", 1e12),) == effects.channel_odds(CHANNELS)
 
 
+@pytest.mark.claim("001.architecture.4", "001.contributing-license.1")
 def test_a_file_extends_the_catalogue(tmp_path: Path) -> None:
     """With a manufacturer for a kind that is there, and with a kind of its own."""
     path = tmp_path / "more.yaml"

@@ -10,6 +10,8 @@ import pytest
 from fleet.catalogue.cities import City, CityFilters, filter_cities, read_cities, timezones
 from fleet.errors import UserError
 
+pytestmark = pytest.mark.claim("000.testing.6")
+
 HEADER = "name\tcountry\tadmin1\tlatitude\tlongitude\tpopulation\ttimezone"
 ROW = "Lyon\tFR\t84\t45.7485\t4.8467\t522250\tEurope/Paris"
 
@@ -27,6 +29,7 @@ def failure(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.claim("000.advanced-features.2")
 def test_the_packaged_table_is_there() -> None:
     """Without a path the packaged table is read, accents and all, and every row of it is sound."""
     cities = read_cities()
@@ -112,6 +115,7 @@ LYON = {"lat": 45.75, "lon": 4}
         {"cities": {"lat": 45.75, "lon": 4.0, "name": "Lyon"}},  # a city called "cities", in the third shape
     ],
 )
+@pytest.mark.claim("001.configuration-options.16")
 def test_json_comes_in_three_shapes(tmp_path: Path, document: object) -> None:
     """A list, a list under `cities`, or an object by name; name and coordinates are all that a city needs."""
     path = tmp_path / "cities.json"
@@ -155,6 +159,7 @@ def test_a_bad_json_city_is_named(tmp_path: Path, entry: str, complaint: str) ->
         (CityFilters(number_of_cities=99), "BCDA"),
     ],
 )
+@pytest.mark.claim("000.advanced-features.2")
 def test_the_largest_of_those_that_pass_are_chosen(filters: CityFilters, names: str) -> None:
     """`number_of_cities` counts what the other filters leave, largest first, equal ones as in the table."""
     assert names == "".join(city.name for city in filter_cities(TABLE, filters))

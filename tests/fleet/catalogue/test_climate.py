@@ -77,6 +77,7 @@ def test_a_place_lies_as_high_as_the_nearest_city() -> None:
     assert 0 == elevation_of(90.0, 180.0)
 
 
+@pytest.mark.claim("001.key-features.4", "001.simulator.3")
 def test_denver_differs_from_miami(tmp_path: Path) -> None:
     """In temperature and pressure, by what the sources say of their places; bounds move along, nothing else does."""
     text = ON + "daily_pattern: false"

@@ -17,6 +17,8 @@ from tests.worker.samples import SECOND_US
 from worker.readings.generator import Block
 from worker.spec import Identity
 
+pytestmark = pytest.mark.claim("001.introduction.5", "002.introduction-features.4")
+
 HEALTHY = "{simulation: {readings_per_second: 0.005}, anomalies: {enabled: false}}"
 WEEK = 7 * 86_400 // 200
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -83,6 +85,7 @@ def local(block: Block, timezone: str) -> list[datetime]:
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Asia/Tokyo", "America/Denver"])
+@pytest.mark.claim("002.scenario-based.1")
 def test_a_factory_is_warmer_while_people_work(timezone: str, tmp_path: Path) -> None:
     """By 1.5 standard deviations from 9 to 18 o'clock, Monday to Friday, by its own clock; rising from 8 on, gone at
     19. Nothing else differs, not by a bit."""
@@ -115,6 +118,7 @@ def test_hours_follow_the_clock_when_it_changes(tmp_path: Path) -> None:
     assert 0 == datetime.fromtimestamp(int(later.times[first]) / SECOND_US, UTC).weekday()
 
 
+@pytest.mark.claim("002.scenario-based.2")
 def test_a_warehouse_is_steadier_and_shakes_more(tmp_path: Path) -> None:
     """Half the deviation and half the swing of temperature, 1.5 times the deviation (2.25 times the variance) of
     vibration, the voltage as elsewhere."""
@@ -128,6 +132,7 @@ def test_a_warehouse_is_steadier_and_shakes_more(tmp_path: Path) -> None:
     assert 2.25 == pytest.approx((there[1] / elsewhere[1]) ** 2, rel=2 * error)
 
 
+@pytest.mark.claim("002.scenario-based.3")
 def test_outdoors_the_day_swings_more(tmp_path: Path) -> None:
     """2.5 times as much, between 03:00 and 15:00."""
     swings = {}

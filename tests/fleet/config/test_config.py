@@ -37,6 +37,7 @@ def test_what_is_printed_loads_again_to_the_same_config(path: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.claim("001.configuration-identities.4", "001.contributing-license.3")
 def test_an_example_begins_with_what_it_is_for(path: Path) -> None:
     """One line of comment, ending in a full stop."""
     first, second = path.read_text().splitlines()[:2]
@@ -46,6 +47,7 @@ def test_an_example_begins_with_what_it_is_for(path: Path) -> None:
     assert not second.startswith("#") or path.name == "fleet.yaml"
 
 
+@pytest.mark.claim("000.configuration-file.1")
 def test_the_complete_config_of_version_2_is_understood() -> None:
     """Every value of it that has a meaning here."""
     loaded = documented("000-complete-version-2")
@@ -137,6 +139,7 @@ def test_a_channel_takes_from_the_profile_what_it_does_not_say(tmp_path: Path) -
     assert (loaded["voltage"].mean, loaded["voltage"].std_dev, loaded["voltage"].max) == (23, 0.5, 28)
 
 
+@pytest.mark.claim("000.configuration-file.2", "001.configuration-identities.3")
 def test_version_1_has_no_monitoring_unless_it_names_it(tmp_path: Path) -> None:
     """Version 2, the default, has it unless it says otherwise; so has the packaged config."""
     assert load_config(None).monitoring.enabled
@@ -146,6 +149,7 @@ def test_version_1_has_no_monitoring_unless_it_names_it(tmp_path: Path) -> None:
     assert config(tmp_path, "version: 1\nmonitoring: {port: 9000}").monitoring.enabled
 
 
+@pytest.mark.claim("000.configuration-file.2")
 def test_version_1_reloads_nothing_unless_it_says_so(tmp_path: Path) -> None:
     """In any of the spellings; version 2 does."""
     assert config(tmp_path, "").dynamic_reload.enabled
@@ -166,6 +170,7 @@ def test_flags_beat_the_environment_which_beats_the_file(tmp_path: Path) -> None
     assert config(tmp_path, text, environment=environment, overrides=overrides).logging.level == "DEBUG"
 
 
+@pytest.mark.claim("000.integration-points.5")
 def test_every_variable_is_read(tmp_path: Path) -> None:
     """An empty one counts as not set, others' variables are ignored."""
     environment: dict[str, object] = {
@@ -195,6 +200,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
     assert (loaded.monitoring.enabled, loaded.monitoring.port) == (False, 9000)
 
 
+@pytest.mark.claim("001.environment-variables.4")
 def test_an_explicit_log_level_beats_debug_mode(tmp_path: Path) -> None:
     """It says more."""
     environment: dict[str, object] = {"DEBUG_MODE": "true", "LOG_LEVEL": "ERROR"}
@@ -229,6 +235,7 @@ def test_a_file_that_a_config_names_lies_beside_it(tmp_path: Path) -> None:
     assert loaded.random_location.cities_file == str(tmp_path / "cities.tsv")
 
 
+@pytest.mark.claim("001.llm-integration.3")
 def test_the_schema_is_json_and_knows_every_section() -> None:
     """With the bounds that an editor can show."""
     schema = json.loads(json.dumps(json_schema()))

@@ -13,6 +13,8 @@ from fleet.config.config import SourcedValue, load_config
 from fleet.errors import UserError
 from fleet.resources import resource_path
 
+pytestmark = pytest.mark.claim("000.testing.2")
+
 FIRMWARE = "1.0, 1.2.0, 1.4, 2.1, 2.3.5, 2.5, 3.0.0-beta, 3.1.2-alpha, 3.2-rc1"
 WRONG = {
     "anomalies:\n  probability: 2": "2:16: anomalies.probability: 2 is not between 0 and 1",
@@ -161,6 +163,7 @@ def refusal(path: Path, environment: dict[str, str] | None = None, **overrides: 
 
 
 @pytest.mark.parametrize("text", WRONG)
+@pytest.mark.claim("000.error-handling.5", "002.error-handling.4")
 def test_a_fault_is_named_with_its_place(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """File, line, column, key and value as written, and what is allowed instead."""
     monkeypatch.chdir(tmp_path)

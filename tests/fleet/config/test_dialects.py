@@ -50,6 +50,9 @@ def load(folder: Path, text: str) -> Config:
 
 
 @pytest.mark.parametrize(("canonical", "dialect"), [(key, text) for key, texts in SAME.items() for text in texts])
+@pytest.mark.claim(
+    "000.configuration-file.12", "000.configuration-file.6", "000.configuration-file.9", "001.configuration-options.13"
+)
 def test_a_dialect_says_the_same(canonical: str, dialect: str, tmp_path: Path) -> None:
     """And both say something else than the defaults."""
     assert load(tmp_path, canonical) == load(tmp_path, dialect)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from fleet.config.config import Config, SourcedValue, load_config
 from fleet.config.differences import apply_reloadable, config_differences, identity_differences
 from tests.worker.samples import IDENTITY
@@ -46,6 +48,13 @@ def test_what_differs_in_a_list_is_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.claim(
+    "001.dynamic-configuration.2",
+    "001.dynamic-configuration.3",
+    "001.dynamic-configuration.4",
+    "002.dynamic-configuration.3",
+    "002.dynamic-configuration.7",
+)
 def test_what_is_taken_and_what_needs_a_restart() -> None:
     """Settings of sensors, their number, the level of the log; not where data is, nor seed, start and duration."""
     now = {

@@ -21,6 +21,8 @@ from tests.process.evidence import read_records
 from tests.process.running_fleet import ENVIRONMENT, FleetProcess, command
 from worker.spec import Identity
 
+pytestmark = pytest.mark.claim("001.environment-variables.1", "002.technical-implementation.3")
+
 OTHERS = {
     "IDENTITY_FILE": "who.json",
     "SENSOR_ID": "CHI_123456",
@@ -50,6 +52,7 @@ def value(config: Config, key: str) -> object:
 
 
 @pytest.mark.parametrize("name", ENVIRONMENT_VARIABLES)
+@pytest.mark.claim("000.environment-variables.2", "001.environment-variables.2", "001.environment-variables.5")
 def test_a_variable_beats_the_file(name: str, tmp_path: Path) -> None:
     """In every key that it is about; an empty one counts as not set."""
     path = tmp_path / "fleet.yaml"
@@ -62,6 +65,7 @@ def test_a_variable_beats_the_file(name: str, tmp_path: Path) -> None:
         assert OTHERS[name].lower() == str(value(after, key)).lower()
 
 
+@pytest.mark.claim("000.advanced-features.8", "001.troubleshooting.2")
 def test_the_folder_for_temporary_files_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite itself would take another one and say nothing."""
     monkeypatch.chdir(tmp_path)
@@ -75,6 +79,7 @@ def test_the_folder_for_temporary_files_must_be_there(tmp_path: Path, monkeypatc
         assert f"{place}: '{name}' is not a folder that this user can write to" == str(raised.value)
 
 
+@pytest.mark.claim("000.environment-variables.4")
 def test_sqlite_puts_its_temporary_files_there(tmp_path: Path) -> None:
     """They are deleted as soon as they are open, so a process's own list of files shows where they were."""
     program = f"""
@@ -116,6 +121,7 @@ def up(tmp_path: Path, *arguments: object, **environment: str) -> subprocess.Com
 
 
 @pytest.mark.process
+@pytest.mark.claim("001.advanced-testing.3")
 def test_a_firmware_roll_out_by_the_environment(tmp_path: Path) -> None:
     """The same command with another SENSOR_FIRMWARE goes on as the same sensor with that firmware; without it, the
     sensor has its own again. Each is an epoch on record."""
@@ -135,6 +141,7 @@ def test_a_firmware_roll_out_by_the_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.claim("000.environment-variables.3", "001.quick-start.3")
 def test_an_identity_is_overridden(tmp_path: Path) -> None:
     """Whose file the environment names, and what of it the environment knows better."""
     (tmp_path / "who.json").write_text(
@@ -164,6 +171,7 @@ def test_a_worker_has_the_environment_of_its_fleet(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.claim("001.configuration-options.6")
 def test_a_stranger_is_told_of_or_refused(tmp_path: Path) -> None:
     """Hardware that the catalogue does not know is used with a warning, unless the config is strict."""
     (tmp_path / "who.json").write_text('{"id": "A_1", "timezone": "UTC", "firmware_version": "DLG_v3"}')

@@ -19,6 +19,8 @@ from worker.readings.generator import Episode
 from worker.readings.random_streams import FloatArray
 from worker.spec import AnomalySpec, Channel, Identity, Settings
 
+pytestmark = pytest.mark.claim("001.introduction.5", "002.introduction-features.3")
+
 OLD, NEW = (replace(VIBE, manufacturer="SensorTech", firmware_version=version) for version in ("1.3", "1.4"))
 PLAIN = replace(VIBE, manufacturer="SensorTech", firmware_version="2.0")
 SEVERE = replace(PLAIN, manufacturer="DataSense")
@@ -51,6 +53,7 @@ def uniform(numbers: FloatArray, low: float, high: float) -> None:
     [(PLAIN, 1.5, 3.0), (NEW, 1.5, 3.0), (OLD, 1.8, 3.5), (SEVERE, 1.625, 3.5)],
     ids=["others", "1.4", "1.3", "DataSense"],
 )
+@pytest.mark.claim("000.measurement-types.3", "002.anomalies-simulated.8", "002.firmware-dependent.2")
 def test_spikes_have_their_factors(identity: Identity, low: float, high: float, tmp_path: Path) -> None:
     """1.5 to 3.0, with firmware 1.3 1.8 to 3.5; as often a divisor as a multiplier. DataSense: a quarter more."""
     factors = np.array([episode.parameters["factor"] for episode in episodes(tmp_path, identity, "spike")])
@@ -64,6 +67,9 @@ def test_spikes_have_their_factors(identity: Identity, low: float, high: float, 
 @pytest.mark.parametrize(
     ("identity", "share"), [(OLD, 0.6), (NEW, 1 / 3), (PLAIN, 1 / 3)], ids=["1.3", "1.4", "others"]
 )
+@pytest.mark.claim(
+    "000.advanced-features.5", "002.anomalies-simulated.7", "002.firmware-dependent.1", "002.firmware-dependent.4"
+)
 def test_firmware_1_3_strikes_the_temperature(kind: str, identity: Identity, share: float, tmp_path: Path) -> None:
     """60 % of what strikes one channel, against an equal distribution."""
     found = [episode.channels for episode in episodes(tmp_path, identity, kind, "duration_readings: 2")]
@@ -74,6 +80,7 @@ def test_firmware_1_3_strikes_the_temperature(kind: str, identity: Identity, sha
     assert 1.0 == pytest.approx(sum(shares.values()))
 
 
+@pytest.mark.claim("000.measurement-types.4", "001.simulator.3", "002.anomalies-simulated.9")
 def test_a_trend_reaches_up_to_half_of_the_value(tmp_path: Path) -> None:
     """By the end of its duration, up or down alike; 62.5 % on a DataSense."""
     for identity, most in ((PLAIN, 0.5), (SEVERE, 0.625)):
@@ -102,6 +109,7 @@ def unlimited(channel: Channel) -> Channel:
     return replace(channel, minimum=-1e9, maximum=1e9, lowest=-1e9, highest=1e9, decimals=9, daily_amplitude=0.0)
 
 
+@pytest.mark.claim("000.measurement-types.5", "002.anomalies-simulated.10")
 def test_a_pattern_has_a_fifth_of_the_normal_value_and_opposes_vibration(tmp_path: Path) -> None:
     """On temperature and vibration: when one goes up, the other goes down. The voltage is as it was."""
     settings, struck, healthy = struck_and_healthy(tmp_path, PLAIN, "pattern")
@@ -118,6 +126,7 @@ def test_a_pattern_has_a_fifth_of_the_normal_value_and_opposes_vibration(tmp_pat
     [(PLAIN, 0.10, 1.0), (NEW, 0.10, 1.0), (OLD, 0.15, 1.0), (SHAKY, 0.10, 1.5), (SEVERE, 0.125, 1.0)],
     ids=["others", "1.4", "1.3", "VibrationPlus", "DataSense"],
 )
+@pytest.mark.claim("000.measurement-types.7", "002.anomalies-simulated.12", "002.firmware-dependent.2")
 def test_noise_has_its_factor(identity: Identity, factor: float, vibration_gain: float, tmp_path: Path) -> None:
     """10 % of the normal value on all parameters, 15 % with firmware 1.3; VibrationPlus: half as much again on
     vibration. Where that is less than half a standard deviation (vibration), it is half of one."""
@@ -131,6 +140,7 @@ def test_noise_has_its_factor(identity: Identity, factor: float, vibration_gain:
         assert abs(found - added) < SIGMAS * error
 
 
+@pytest.mark.claim("002.firmware-dependent.3")
 def test_firmware_decides_how_steady_the_voltage_is(tmp_path: Path) -> None:
     """1.3: more fluctuations, by half; 1.4: more stable, by three tenths. Temperature and vibration are alike."""
     deviations = {}
@@ -160,6 +170,7 @@ def test_a_steady_voltage_is_as_noisy_in_an_anomaly(tmp_path: Path) -> None:
     ("model", "kind", "factor"),
     [("TempVibe-1000", "missing_data", 2), ("TempVibe-2000", "pattern", 1.5), ("TempVibe-3000", "spike", 1.5)],
 )
+@pytest.mark.claim("001.key-features.2", "002.anomalies-simulated.6")
 def test_a_model_prefers_a_type(model: str, kind: str, factor: float, tmp_path: Path) -> None:
     """Its odds against the other types are that many times as high, in the episodes that there are."""
     types = ", ".join(f"{name}: {{duration_readings: 4}}" for name in ANOMALY_TYPES)
@@ -186,6 +197,7 @@ def found(settings: Settings, kind: str) -> AnomalySpec:
     return next(spec for spec in settings.anomalies if spec.kind == kind)
 
 
+@pytest.mark.claim("001.key-features.2")
 def test_a_catalogue_may_make_anything_steadier(tmp_path: Path) -> None:
     """Manufacturers, models and firmware multiply; a deviation of nothing is none."""
     (tmp_path / "more.yaml").write_text(

@@ -110,6 +110,7 @@ def squeezed(lines: list[str]) -> list[str]:
     return ["  # ".join(part.strip() for part in line.split("  # ")) for line in lines]
 
 
+@pytest.mark.claim("000.environment-variables.1")
 def test_the_file_may_be_named_by_the_environment(path: Path) -> None:
     """As for `fleet up`; one that is named in words beats it."""
     Path("other.yaml").write_text("replicas: {count: 3}")

@@ -102,6 +102,7 @@ def test_what_is_wrong_with_a_step_has_its_place(tmp_path: Path, steps: str, com
     assert f"{tmp_path}/fleet.yaml:{complaint}" == str(raised.value)
 
 
+@pytest.mark.claim("001.advanced-testing.1", "001.simulator.4")
 def test_the_example_of_decay(tmp_path: Path) -> None:
     """1 % at first, 5 % after an hour, 10 % after two, 25 % after three: told to each sensor from the start."""
     config = load_config(resource_path("sensor-decay.yaml"))

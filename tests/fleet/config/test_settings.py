@@ -45,6 +45,7 @@ def channels(told: Settings) -> dict[str, Channel]:
     return {channel.name: channel for channel in told.channels}
 
 
+@pytest.mark.claim("001.key-features.3")
 def test_the_share_is_the_base_times_the_multipliers_for_all_hardware(tmp_path: Path) -> None:
     """Every combination of the catalogue: the total is exact to the rounding of the parts, and 0.9 at most."""
     tables = {
@@ -107,6 +108,7 @@ def test_anomalies_can_be_off(tmp_path: Path) -> None:
     assert math.isclose(0.05, math.fsum(spec.share for spec in told.anomalies), rel_tol=4e-16)
 
 
+@pytest.mark.claim("001.configuration-options.11")
 def test_mode_onset_is_passed_on(tmp_path: Path) -> None:
     """With the same numbers, which then are probabilities of a beginning."""
     share = settings(tmp_path, "", VIBE)
@@ -116,6 +118,7 @@ def test_mode_onset_is_passed_on(tmp_path: Path) -> None:
     assert share.anomalies == onset.anomalies
 
 
+@pytest.mark.claim("000.configuration-file.9")
 def test_durations_are_seconds_or_readings(tmp_path: Path) -> None:
     """As the config says, else 1 reading, 300 s, 600 s, 30 s and 180 s."""
     told = kinds(settings(tmp_path, "anomalies: {types: {trend: {duration_readings: 20}}}", VIBE))
@@ -199,6 +202,7 @@ def test_the_worker_knows_every_parameter(identity: Identity, tmp_path: Path) ->
     assert [spec.kind for spec in told.anomalies] == [build_anomaly(spec).name for spec in told.anomalies]
 
 
+@pytest.mark.claim("000.overview-quick.2")
 def test_channels_are_those_of_the_profile(tmp_path: Path) -> None:
     """With their limits and their daily swing, in units."""
     told = settings(tmp_path, "", Identity("A"))

@@ -18,6 +18,8 @@ from tests.fleet.verify.damage import later_run, select, write_database
 from tests.worker.samples import ANOMALIES, IDENTITY, run, settings, wait_for, with_catch_up
 from tests.worker.stores import SensorWriter, stored_seqs
 
+pytestmark = pytest.mark.claim("000.configuration-file.4", "001.configuration-options.13")
+
 NAME = f"{IDENTITY.sensor_id}.db"
 
 

@@ -13,6 +13,8 @@ from fleet.datadir.log_files import prepare_log
 from tests.fleet.staged import StagedFleet, sensor_name
 from worker.log import DEFAULT_FORMAT, JSON_FORMAT, LogSpec, make_formatter
 
+pytestmark = pytest.mark.claim("000.configuration-file.5")
+
 FORMATS = [
     DEFAULT_FORMAT,
     JSON_FORMAT,

@@ -44,6 +44,7 @@ while True:
 COLUMNS = "timestamp, sensor_id, temperature, humidity, voltage, anomaly_type, firmware_version, location, seq"
 
 
+@pytest.mark.claim("000.collector-script.3")
 def test_their_collector_on_our_databases(up: Up, lively: Path, tmp_path: Path) -> None:
     """While the fleet writes, too; our receiver takes what it sends."""
     running = up("--config", lively, "--seed", 5, "--for", "4s", "--no-http").ready()

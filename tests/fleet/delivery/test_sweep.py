@@ -51,6 +51,7 @@ def unmarked(data: Path) -> int:
     )
 
 
+@pytest.mark.claim("000.collector-script.1")
 def test_everything_arrives_and_is_marked(data: Path, tmp_path: Path) -> None:
     """All columns as they were; whatever the size of the batches."""
     stats = sweep(data, tmp_path / "central.db", batch_size=70)

@@ -22,6 +22,8 @@ from fleet.identities.generator import DEPLOYMENTS, NUMBER_COUNT, IdentityGenera
 from fleet.identities.places import city_address, city_code
 from worker.spec import Identity
 
+pytestmark = pytest.mark.claim("000.testing.6")
+
 ROOT = Path(__file__).parents[3]
 KIND = load_catalogue().sensor_type("environmental")
 CITIES = filter_cities(read_cities(), CityFilters(number_of_cities=10))
@@ -93,6 +95,7 @@ def test_seeds_and_numbers_tell_identities_apart() -> None:
     assert len({sensor.identity.serial_number for sensor in MANY}) == len(MANY)
 
 
+@pytest.mark.claim("001.configuration-options.2")
 def test_ids_are_letters_of_the_city_and_six_digits() -> None:
     """Each id fits its city and is given once."""
     for sensor in MANY:
@@ -123,6 +126,7 @@ def test_a_taken_id_is_never_given() -> None:
     assert replace(sensor.identity, sensor_id=MANY[0].sensor_id) == MANY[0].identity
 
 
+@pytest.mark.claim("001.configuration-options.17")
 def test_a_prefix_counts() -> None:
     """With a prefix the id is the sensor's number in six digits; all else is as without; a taken one is passed by."""
     generator = replace(GENERATOR, prefix="PLANT")
@@ -133,6 +137,7 @@ def test_a_prefix_counts() -> None:
     assert replace(generator.generate(7).identity, sensor_id=MANY[6].sensor_id) == MANY[6].identity
 
 
+@pytest.mark.claim("000.advanced-features.4")
 def test_cities_are_chosen_by_population() -> None:
     people = sum(city.population for city in CITIES)
 
@@ -146,6 +151,7 @@ def test_a_city_without_people_is_never_chosen() -> None:
     assert {generator.generate(number).city for number in range(200)} == {"Shanghai"}
 
 
+@pytest.mark.claim("000.advanced-features.3", "001.configuration-options.16")
 def test_sensors_are_scattered_around_their_city() -> None:
     """Within the radius, evenly: the mean of the squared distance is half the radius squared."""
     home = City("Reykjavík", "IS", "", 64.1355, -21.8954, 1, "Atlantic/Reykjavik")
@@ -161,6 +167,7 @@ def test_sensors_are_scattered_around_their_city() -> None:
     assert np.abs(metres.mean(axis=0)).max() < 4 * 500 / np.sqrt(2000)
 
 
+@pytest.mark.claim("001.database-schema.6")
 def test_the_hardware_is_of_one_piece() -> None:
     """A model belongs to its manufacturer; makers, models and firmware versions are equally likely."""
     makers = len(KIND.models)

@@ -48,6 +48,7 @@ def failure(path: Path, text: str | bytes) -> str:
     return str(caught.value)
 
 
+@pytest.mark.claim("001.configuration-identities.2")
 def test_the_nested_format_is_read() -> None:
     """Every field of the nested example is kept, and there is nothing to warn of."""
     sensor = read_identity(EXAMPLES / "example-nested.json")
@@ -56,6 +57,7 @@ def test_the_nested_format_is_read() -> None:
     assert sensor.warnings == ()
 
 
+@pytest.mark.claim("001.configuration-identities.2")
 def test_the_flat_format_is_read() -> None:
     sensor = read_identity(EXAMPLES / "example-flat.json")
 

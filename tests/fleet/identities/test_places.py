@@ -8,6 +8,8 @@ import pytest
 
 from fleet.identities.places import EARTH_RADIUS_METRES, scatter_point
 
+pytestmark = pytest.mark.claim("000.configuration-file.12", "000.testing.6")
+
 POINTS = 20_000
 PLACES = {
     "equator": (0.0, 0.0),
@@ -47,6 +49,7 @@ def unevenness(shares: FloatArray) -> float:
 
 @pytest.mark.parametrize("radius", [100.0, 5_000.0])
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.claim("000.advanced-features.3")
 def test_points_are_uniform_in_the_disc(place: tuple[float, float], radius: float) -> None:
     """Area and bearing are uniform wherever the disc is, and no point is beyond the radius.
 

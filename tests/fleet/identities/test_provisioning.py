@@ -52,6 +52,7 @@ def test_fleets_of_any_size_share_their_first_sensors(tmp_path: Path) -> None:
     assert provision(tmp_path / "b", GENERATOR, 10) == (ten, [])
 
 
+@pytest.mark.claim("002.use-case.1")
 def test_a_fleet_may_be_split_between_machines(tmp_path: Path) -> None:
     """Numbers 6 to 10 are the same sensors wherever they are minted."""
     whole, _ = provision(tmp_path / "a", GENERATOR, 10)

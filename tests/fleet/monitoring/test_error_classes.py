@@ -33,6 +33,7 @@ def sums(staged: StagedFleet) -> FleetStats:
     return fleet_stats(Scoreboard(staged.run / "board", writable=False).rows[:3])
 
 
+@pytest.mark.claim("001.http-monitoring.3", "002.error-handling.9")
 def test_errors_are_counted_by_class(staged: StagedFleet) -> None:
     """Over HTTP as well, with the account of the backups and the problems of the last reload."""
     BackupStatus("backups", 60.0, 3, made=1, failed=4, failures=(("a.db", "no room"),)).write(
@@ -56,6 +57,7 @@ def test_an_account_that_cannot_be_read_counts_nothing(text: str, tmp_path: Path
     assert {} == read_backup_status(tmp_path)
 
 
+@pytest.mark.claim("002.error-handling.8")
 def test_the_success_rate(staged: StagedFleet, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the readings that were due; without an end of the run, as far as it is known."""
     total = sums(staged)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fleet.datadir.roster import Member
 from fleet.monitoring.health_events import MAX_SENSORS_PER_LOOK, UnreadyEvents
 from worker.scoreboard import STATE_INDEX, Scoreboard
 from worker.spec import Identity
 
 
+@pytest.mark.claim("002.error-handling.6")
 def test_each_trouble_is_told_once_and_its_end(tmp_path: Path) -> None:
     """Not so a sensor that failed meanwhile, or left: others tell of that. Of a whole fleet only the first few."""
     scoreboard, told = Scoreboard.create(tmp_path / "board", 8), []

@@ -13,6 +13,8 @@ import pytest
 from fleet.errors import UserError
 from fleet.runtime import free_memory
 
+pytestmark = pytest.mark.claim("001.troubleshooting.16")
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from fleet.runtime.watched_files import WatchedFiles
 
+pytestmark = pytest.mark.claim("002.dynamic-configuration.1")
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

@@ -20,6 +20,8 @@ from tests.fleet.verify.damage import (
 )
 from tests.worker.samples import IDENTITY, TEMPERATURE, settings
 
+pytestmark = pytest.mark.claim("000.testing.5")
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

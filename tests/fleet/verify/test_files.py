@@ -10,6 +10,8 @@ import pytest
 from fleet.verify.verification import verify
 from tests.fleet.verify.damage import SETTINGS, make_identities, write_database, write_sample_database
 
+pytestmark = pytest.mark.claim("000.error-handling.4")
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

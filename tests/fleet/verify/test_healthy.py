@@ -146,6 +146,7 @@ def test_more_rows_and_episodes_than_are_read_at_once(tmp_path: Path) -> None:
     assert 20_000 < well(tmp_path).episodes
 
 
+@pytest.mark.claim("000.configuration-file.3")
 def test_a_database_without_a_write_ahead_log(tmp_path: Path) -> None:
     write_database(tmp_path / NAME, 500, wal=False)
 

@@ -17,6 +17,8 @@ from fleet.web.app import create_app
 from tests.fleet.staged import SECOND_NS, VALUES, StagedFleet, client_of, sensor_name, staged_with_readings
 from worker.scoreboard import SCOREBOARD_ANOMALIES, STATE_INDEX, Scoreboard
 
+pytestmark = pytest.mark.claim("000.testing.7")
+
 FLEET = ("/healthz", "/livez", "/statusz", "/metricz", "/samplez", "/db_stats", "/workers", "/grid")
 SENSOR = ("", "/healthz", "/statusz", "/metricz", "/samplez", "/db_stats", "/episodes")
 
@@ -147,6 +149,7 @@ def test_a_bug_is_told_without_its_traceback(staged: StagedFleet, caplog: pytest
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.claim("000.api-endpoints.2", "001.http-monitoring.3", "001.key-features.7")
 def test_metricz(staged: StagedFleet, client: FlaskClient) -> None:
     """Sums over the fleet: readings, anomalies by type and as a share of what was scheduled, writes, errors."""
     staged.set(0, anomalies=[0, 0, 0, 4, 0], retries=2, errors=1, restarts=3, lag_us=250_000)
@@ -179,6 +182,7 @@ def test_no_readings_are_asked_of_the_finished(staged: StagedFleet, client: Flas
     assert 2.0 == answered(client, "/metricz")["readings_per_second_asked"]
 
 
+@pytest.mark.claim("000.api-endpoints.3", "001.http-monitoring.2")
 def test_statusz(staged: StagedFleet, client: FlaskClient) -> None:
     """Configuration, run-time figures, who is in which anomaly, and how the databases stand."""
     staged.set(2, "unready", "disk full")
@@ -263,6 +267,7 @@ def test_answers_are_the_same_for_one_tick(staged: StagedFleet) -> None:
     assert 7 == answered(client, "/workers")["workers"][0]["restarts"]
 
 
+@pytest.mark.claim("002.use-case.3")
 def test_page(staged: StagedFleet, client: FlaskClient) -> None:
     """The page says the key figures before any script runs, with units, and carries no inline script or style."""
     staged.set(2, "failed", "<b>gave up</b>")
@@ -278,6 +283,7 @@ def test_page(staged: StagedFleet, client: FlaskClient) -> None:
             assert response.status_code in (200, 503), path
 
 
+@pytest.mark.claim("002.use-case.1")
 def test_ten_thousand_sensors(tmp_path: Path) -> None:
     """Health and metrics of 10,000 sensors, also when all of them have failed. (How soon: benchmarks/aggregator.py.)"""
     staged = StagedFleet(tmp_path / "data", 10_000)

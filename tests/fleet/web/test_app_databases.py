@@ -39,6 +39,7 @@ def answered(client: FlaskClient, path: str, status: int = 200) -> Any:
     return json.loads(response.data)
 
 
+@pytest.mark.claim("000.api-endpoints.4")
 def test_samples_of_a_sensor(staged: StagedFleet, client: FlaskClient) -> None:
     """The last ten readings, newest first, with every column by name; `limit` asks for more."""
     staged.write(0, 15, "spike")
@@ -52,6 +53,7 @@ def test_samples_of_a_sensor(staged: StagedFleet, client: FlaskClient) -> None:
     assert 15 == answered(client, f"/workers/{sensor_name(0)}/samplez?limit=1000")["count"]
 
 
+@pytest.mark.claim("001.http-monitoring.4")
 def test_samples_of_the_fleet(staged: StagedFleet, client: FlaskClient) -> None:
     """The newest readings of all sensors together."""
     for number in range(3):
@@ -105,6 +107,7 @@ def test_the_search_in_a_shared_database_is_bounded(tmp_path: Path) -> None:
     assert 1 == len(readings.latest_readings(staged.members[0].database, 10, sensor_name(1)))
 
 
+@pytest.mark.claim("001.introduction.4")
 def test_episodes(staged: StagedFleet, client: FlaskClient) -> None:
     """Anomaly episodes with their parameters as an object."""
     staged.write(0, 5, "spike")
@@ -123,6 +126,7 @@ def test_episodes(staged: StagedFleet, client: FlaskClient) -> None:
     ] == answered(client, f"/workers/{sensor_name(0)}/episodes?limit=1")["episodes"]
 
 
+@pytest.mark.claim("000.api-endpoints.5", "001.http-monitoring.5")
 def test_db_stats(staged: StagedFleet, client: FlaskClient) -> None:
     """Counts and sizes of all databases, of the disk, and the tables; a sensor without a database yet has none."""
     staged.write(0, 10)

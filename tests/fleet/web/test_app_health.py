@@ -15,6 +15,8 @@ from fleet.web.app import create_app
 from fleet.web.documents.reports import MAX_REASONS
 from tests.fleet.staged import SECOND_NS, StagedFleet, sensor_name
 
+pytestmark = pytest.mark.claim("000.use-cases.4", "001.key-features.7", "002.error-handling.7")
+
 
 @pytest.fixture
 def staged(tmp_path: Path) -> StagedFleet:
@@ -28,6 +30,7 @@ def health(staged: StagedFleet, path: str = "/healthz", later: float = 0) -> tup
     return response.status_code, json.loads(response.data)
 
 
+@pytest.mark.claim("001.http-monitoring.1")
 def test_healthy(staged: StagedFleet) -> None:
     """A fleet whose sensors commit, are done or were stopped is healthy; the time has the form of the seeds' API."""
     staged.set(1, "done", heartbeat_ns=0)

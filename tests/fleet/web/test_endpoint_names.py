@@ -13,6 +13,8 @@ from fleet.web.app import Aggregator, create_app
 from tests.fleet.staged import StagedFleet, sensor_name
 from tests.process.running_fleet import FleetProcess
 
+pytestmark = pytest.mark.claim("000.configuration-file.10")
+
 NAMES = Endpoints(health="/up", metrics="/a/metrics", status="/STATUS", samples="/rows.json", db_stats="/~db")
 USUAL = Endpoints().model_dump()
 

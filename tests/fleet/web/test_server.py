@@ -21,6 +21,8 @@ import pytest
 from fleet.web.server import WORKER_THREADS
 from tests.fleet.staged import StagedFleet
 
+pytestmark = pytest.mark.claim("000.integration-points.9")
+
 ROOT = Path(__file__).parents[3]
 
 SERVE = """
@@ -189,6 +191,7 @@ def test_a_body_is_no_request(served: Served, header: bytes) -> None:
     assert (200, {"status": "alive"}) == served.say(head + body)
 
 
+@pytest.mark.claim("000.api-endpoints.1", "001.http-monitoring.1")
 def test_unhealthy_is_a_503(tmp_path: Path) -> None:
     staged = StagedFleet(tmp_path / "data")
     staged.set(0, "failed", "gave up")
@@ -202,6 +205,7 @@ def test_unhealthy_is_a_503(tmp_path: Path) -> None:
         served.close()
 
 
+@pytest.mark.claim("000.advanced-features.7")
 def test_it_stays_small() -> None:
     """What the operator's side needs to check a configuration is not loaded into the server."""
     script = (

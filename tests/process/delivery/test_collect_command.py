@@ -64,6 +64,7 @@ def test_the_summary_for_people(data: Path, tmp_path: Path) -> None:
     assert max(map(len, lines[:-1])) <= 80
 
 
+@pytest.mark.claim("000.collector-script.4")
 def test_the_flags_of_the_documents(data: Path, tmp_path: Path) -> None:
     """As the source documents start their collector; ours takes the URL as it is."""
     with receiving(tmp_path / "central.db") as receiver:

@@ -16,7 +16,7 @@ from tests.process.conftest import Up, up
 from tests.process.delivery.receiver_process import receiving
 from tests.process.running_fleet import fleet, wait_for
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.claim("002.use-case.6")]
 
 __all__ = ["up"]
 
@@ -41,6 +41,7 @@ SIZES = [pytest.param(BRIEF, id="brief"), pytest.param(WHOLE, id="whole", marks=
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.claim("000.collector-script.3")
 def test_into_a_receiver_that_misbehaves(size: Size, up: Up, tmp_path: Path) -> None:
     """It fails, loses acknowledgements and takes its time."""
     central = tmp_path / "central.db"
@@ -57,6 +58,7 @@ def test_into_sqlite(size: Size, up: Up, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.claim("001.troubleshooting.13")
 def test_into_postgres(size: Size, up: Up, postgres_url: str) -> None:
     killed_again_and_again(up, size, postgres_url, postgres_url)
 

@@ -22,6 +22,7 @@ def target(postgres_target: MakeTarget, postgres_url: str) -> PostgresTarget:
     return postgres_target(postgres_url)
 
 
+@pytest.mark.claim("001.introduction.1")
 def test_readings_arrive_as_they_are(target: PostgresTarget, postgres_url: str) -> None:
     """Each value under its name, with the source, its row id there, and when it came."""
     receipt = target.deliver(batch(1, 4))

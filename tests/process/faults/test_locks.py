@@ -20,7 +20,12 @@ from tests.process.running_fleet import FleetProcess, fleet, wait_for
 from worker.clock import elapsed_ns
 from worker.storage.connection import BUSY_TIMEOUT_MS, JOURNAL_SIZE_LIMIT_BYTES
 
-pytestmark = pytest.mark.thorough
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.claim(
+        "000.error-handling.1", "001.architecture.3", "001.troubleshooting.12", "002.introduction-features.8"
+    ),
+]
 
 CHECKPOINT_BYTES = 1000 * (4096 + 24)
 """The size at which SQLite copies the write-ahead log into the database, if nobody reads what is older."""
@@ -76,6 +81,7 @@ def reasons(running: FleetProcess) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("layout", ["own", "shared"])
 @pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(200)])])
+@pytest.mark.claim("001.troubleshooting.7")
 def test_a_database_that_is_locked_for_long(seconds: int, layout: str, up: Up, quick: Write, tmp_path: Path) -> None:
     """Paused and unready, which /healthz and `fleet status` explain, for as long as it takes; afterwards everything
     is made up for within seconds. Who writes elsewhere does not notice."""
@@ -105,6 +111,7 @@ def test_a_database_that_is_locked_for_long(seconds: int, layout: str, up: Up, q
 
 
 @pytest.mark.parametrize("writers", [20, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.claim("001.simulator.5")
 def test_one_of_many_writers_stops_inside_a_transaction(
     writers: int, up: Up, quick: Write, fault_injector: FaultInjector, tmp_path: Path
 ) -> None:
@@ -162,6 +169,7 @@ def test_a_reader_that_stays(up: Up, quick: Write, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["own", "shared"])
+@pytest.mark.claim("002.database-sync.1")
 def test_a_collector_that_marks_rows_in_long_batches(layout: str, up: Up, quick: Write, tmp_path: Path) -> None:
     """It has the write lock most of the time. The fleet goes on between its batches, and no mark and no reading is
     lost to the other."""

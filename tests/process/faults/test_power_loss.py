@@ -11,7 +11,7 @@ from tests.process.faults.crash_states import Disk
 from tests.process.faults.delivery_history import Synchronous, record_history
 from tests.process.faults.power_loss import simulate_power_losses
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.claim("000.testing.4")]
 
 
 def test_what_is_recorded_is_all_that_happened(tmp_path: Path) -> None:
@@ -38,6 +38,7 @@ def test_full_loses_no_delivery(tmp_path: Path, sensors: int) -> None:
 
 
 @pytest.mark.parametrize("sensors", [1, 3])
+@pytest.mark.claim("001.troubleshooting.6")
 def test_normal_loses_the_last_deliveries_as_a_whole(tmp_path: Path, sensors: int) -> None:
     """It does lose some; but what is left is what some delivery ended with, and all is made up for."""
     verdict = simulate_power_losses(tmp_path, 3, 60, synchronous="normal", sensors=sensors)

@@ -104,6 +104,7 @@ def assert_told(running: FleetProcess, sensor: str, reason: str) -> None:
     assert re.fullmatch(f"{sensor}.db: {reason}", entry["reason"])
 
 
+@pytest.mark.claim("001.architecture.5", "002.error-handling.2")
 def test_a_full_disk(disk: Disk, up: Up, quick: Write) -> None:
     """Everybody pauses, unready, and says why and how far behind it is; so does the worker that replaces one which is
     killed meanwhile. When there is room again, all that was due is made up for: nothing is dropped or damaged. That the
@@ -150,6 +151,7 @@ def assert_refused(told: subprocess.CompletedProcess[str], data: Path) -> None:
     assert line.endswith("read-only file system")
 
 
+@pytest.mark.claim("001.architecture.5")
 def test_a_disk_that_becomes_read_only(disk: Disk, up: Up, quick: Write) -> None:
     """A worker that opens its database then is unready with the reason, until it can be written to; the others, who
     have theirs open, go on. Nothing is lost."""

@@ -110,6 +110,7 @@ def test_a_worker_that_hangs_and_is_alone(up: Up, quick: Write, fault_injector: 
     running.wait_until_gone(10.0)
 
 
+@pytest.mark.claim("000.error-handling.2")
 def test_a_worker_that_cannot_start(up: Up, quick: Write, fault_injector: FaultInjector, tmp_path: Path) -> None:
     """Six times exit(1) at the opening of its database: tried again after ever longer pauses, then `failed`, which
     everybody sees. `fleet restart` gives it another chance, and its data is complete then."""
@@ -134,6 +135,7 @@ def test_a_worker_that_cannot_start(up: Up, quick: Write, fault_injector: FaultI
     stop_and_verify(running, 3)
 
 
+@pytest.mark.claim("001.troubleshooting.16")
 def test_out_of_memory(up: Up, quick: Write, fault_injector: FaultInjector) -> None:
     """A worker that gets no more (RLIMIT_AS) does not stay, unready for ever: it dies, and the next one goes on."""
     running = up("-c", quick(), "--no-http").ready()

@@ -20,6 +20,10 @@ from worker.readings.daily import sine
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, Episode, SignalGenerator
 from worker.spec import AnomalySpec, Channel, Settings
 
+pytestmark = pytest.mark.claim(
+    "000.overview-quick.4", "000.testing.1", "001.contributing-license.2", "001.key-features.5"
+)
+
 FINE = tuple(replace(channel, decimals=9, daily_amplitude=channel.std_dev) for channel in CHANNELS)
 
 
@@ -69,6 +73,7 @@ def test_a_spike_multiplies_or_divides_one_channel() -> None:
     assert 0.4 < len(up) / len(factors) < 0.6
 
 
+@pytest.mark.claim("002.anomalies-simulated.9")
 def test_a_trend_reaches_its_change_at_its_last_reading() -> None:
     """Linear from one step on; between half of max_change and all of it, up or down."""
     struck, healthy = with_and_without(alone("trend", ("max_change", 0.4)), replace(VOLTAGE, decimals=9))
@@ -128,6 +133,7 @@ def test_noise_amplifies_the_deviation() -> None:
         assert expected.tolist() == pytest.approx(struck.values[index, anomalous].tolist(), abs=1e-6)
 
 
+@pytest.mark.claim("000.measurement-types.6", "002.anomalies-simulated.11")
 def test_missing_data_takes_up_its_numbers() -> None:
     """Its readings are marked, keep their times, and the values around them are what they were."""
     struck, healthy = with_and_without(alone("missing_data", duration=5))

@@ -38,6 +38,7 @@ def local(day: str, hour: int, timezone: str) -> IntArray:
 
 @pytest.mark.parametrize("day", DAYS)
 @pytest.mark.parametrize("timezone", ZONES)
+@pytest.mark.claim("002.anomalies-simulated.13")
 def test_peak_and_trough_are_at_local_hours(timezone: str, day: str) -> None:
     """On every day, also on one when the clocks change."""
     assert 1.0 == pytest.approx(daily_pattern(local(day, 15, timezone), timezone)[0], abs=1e-9)
@@ -72,6 +73,7 @@ def test_an_unknown_zone_is_refused(name: str) -> None:
         load_timezone(name)
 
 
+@pytest.mark.claim("002.anomalies-simulated.13")
 def test_channels_follow_the_day_by_their_amplitude() -> None:
     """Temperature is highest when humidity is lowest; a channel without an amplitude is flat."""
     warm = replace(TEMPERATURE, std_dev=0.0, daily_amplitude=2.0)

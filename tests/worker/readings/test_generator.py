@@ -31,6 +31,8 @@ from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Episode, SignalGenerator
 from worker.spec import Settings
 
+pytestmark = pytest.mark.claim("000.testing.1", "000.testing.8")
+
 LONG = (
     SPIKE,
     replace(TREND, duration=300.0, unit="seconds"),
@@ -69,6 +71,7 @@ def test_blocks_of_any_sizes_join_bit_for_bit(told: Settings, cuts: list[int], f
 
 
 @pytest.mark.parametrize("told", PLANS.values(), ids=PLANS)
+@pytest.mark.claim("001.introduction.4")
 def test_labels_are_the_episodes(told: Settings) -> None:
     """What `block` marks is what `episodes` lists: same kinds, same readings, nothing besides."""
     subject = generator(told, 500)
@@ -155,6 +158,7 @@ def test_a_change_of_settings_leaves_the_noise() -> None:
     assert before.values[:, calm].tolist() == after.values[:, calm].tolist()
 
 
+@pytest.mark.claim("000.configuration-file.8")
 def test_the_healthy_signal_keeps_within_its_bounds() -> None:
     """minimum and maximum are reached and never passed."""
     tight = replace(TEMPERATURE, minimum=20.5, maximum=23.25)
@@ -183,6 +187,7 @@ def test_values_are_rounded_to_the_channel(decimals: int) -> None:
     assert any(round(value, decimals - 1) != value for value in values)
 
 
+@pytest.mark.claim("001.configuration-options.11")
 def test_onset_mode_begins_episodes_with_the_given_probability() -> None:
     """Per healthy reading; six thousand onsets, so three in a hundred is more than two standard errors."""
     episodes = generator(with_onset_mode(settings(replace(TREND, share=0.01), replace(SPIKE, share=0.02)))).episodes(

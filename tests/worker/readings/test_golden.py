@@ -129,6 +129,7 @@ def digest(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.claim("001.introduction.2")
 def test_readings_are_the_same_everywhere(case: Case) -> None:
     """Times, kinds, values to the last bit, and episodes are those of the day when this was written."""
     assert case.digest == digest(case)

@@ -129,6 +129,7 @@ def expected() -> FloatArray:
     return np.array([PROBABILITY * hardware.multiplier for hardware in HARDWARE])
 
 
+@pytest.mark.claim("001.configuration-options.8")
 def test_the_hardware_is_that_of_the_catalogue() -> None:
     """No manufacturer and no firmware of the catalogue is left out."""
     catalogue = load_catalogue()
@@ -142,6 +143,7 @@ def test_the_hardware_is_that_of_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize("durations", DURATIONS)
+@pytest.mark.claim("001.configuration-options.8", "001.simulator.1", "001.simulator.2", "002.anomalies-simulated.1")
 def test_the_anomalous_share_is_probability_times_multipliers(folder: Path, durations: str) -> None:
     """Within 2 % for every single sensor; their scatter around it is below a third of that, so 3 % off would show."""
     ratios = catalogue_shares(folder, durations).sum(axis=1) / expected()
@@ -152,6 +154,7 @@ def test_the_anomalous_share_is_probability_times_multipliers(folder: Path, dura
 
 @pytest.mark.parametrize("kind", ANOMALY_TYPES)
 @pytest.mark.parametrize("durations", DURATIONS)
+@pytest.mark.claim("001.configuration-options.12")
 def test_each_type_has_its_share(folder: Path, durations: str, kind: str) -> None:
     """Within 5 % of its weight. Over all 42 sensors of the catalogue, because a million readings of the quietest
     hold five patterns of 600 readings, one more or less of which is 20 %."""
@@ -161,6 +164,7 @@ def test_each_type_has_its_share(folder: Path, durations: str, kind: str) -> Non
 
 
 @pytest.mark.parametrize(("durations", "sensors"), [("up to 20 readings", 100), ("up to 600 seconds", 2_700)])
+@pytest.mark.claim("001.architecture.2")
 def test_the_shares_hold_in_the_first_readings(folder: Path, durations: str, sensors: int) -> None:
     """Within 20 % in the first 20,000 readings, all together and each type, on the quietest hardware.
 
@@ -179,6 +183,13 @@ def test_the_shares_hold_in_the_first_readings(folder: Path, durations: str, sen
 
 
 @pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.claim(
+    "000.configuration-file.8",
+    "000.overview-quick.1",
+    "000.overview-quick.3",
+    "001.database-schema.3",
+    "001.key-features.1",
+)
 def test_means_and_deviations_are_those_configured(folder: Path, kind: str) -> None:
     """Mean and standard deviation within 1 % (the mean even of a standard deviation), anomalies and daily pattern off.
 

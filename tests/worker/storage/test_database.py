@@ -14,6 +14,8 @@ from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import MISSING_DATA_INDEX, SignalGenerator
 from worker.schedule import format_times
 
+pytestmark = pytest.mark.claim("000.integration-points.2", "000.testing.3", "002.introduction-features.5")
+
 COLUMNS = [
     "id",
     "timestamp",
@@ -53,6 +55,7 @@ def test_the_table_is_the_one_that_others_know(path: Path, writer: SensorWriter)
     assert [("wal",)] == select(path, "PRAGMA journal_mode")
 
 
+@pytest.mark.claim("001.database-schema.4")
 def test_rows_are_the_readings(path: Path, writer: SensorWriter) -> None:
     """Each column holds what belongs there, to the last bit; missing readings have no row."""
     writer.deliver(999)
@@ -72,6 +75,7 @@ def test_rows_are_the_readings(path: Path, writer: SensorWriter) -> None:
     )
 
 
+@pytest.mark.claim("001.database-schema.6")
 def test_rows_say_who_wrote_them(path: Path, writer: SensorWriter) -> None:
     writer.deliver(80)
     columns = COLUMNS[12:27]
@@ -94,6 +98,7 @@ def test_a_channel_that_the_sensor_does_not_have_is_null(path: Path) -> None:
     )
 
 
+@pytest.mark.claim("001.database-schema.5")
 def test_episodes_are_on_record(path: Path, writer: SensorWriter) -> None:
     """Also those of missing data, whose readings have no row; end_time is that of last_seq."""
     writer.deliver(4_999)

@@ -13,7 +13,10 @@ import pytest
 from tests.worker.stores import SensorWriter
 from worker.storage.database_debug import debug_lines
 
+pytestmark = pytest.mark.claim("001.environment-variables.4", "002.introduction-features.9")
 
+
+@pytest.mark.claim("000.error-handling.6", "001.troubleshooting.1", "001.troubleshooting.11")
 def test_the_block_is_logged_when_a_database_is_opened(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """At the level DEBUG, in the words that the documents tell people to look for."""
     with caplog.at_level(logging.DEBUG):
@@ -23,7 +26,7 @@ def test_the_block_is_logged_when_a_database_is_opened(path: Path, caplog: pytes
     text = caplog.text
     for line in (
         "=== Database Debug Information ===",
-        r"FleetProcess in container: (True|False)",
+        r"Running in container: (True|False)",
         r"SQLITE_TMPDIR: ",
         f"Database absolute path: {path}",
         "Directory writable: True",
@@ -52,7 +55,7 @@ def test_who_locks_the_database(path: Path, writer: SensorWriter) -> None:
     for _ in range(2):
         told = list(debug_lines(path, other, {"container": "podman", "SQLITE_TMPDIR": "/data/tmp"}))
         assert any(line.startswith(f"File locks: POSIX READ by pid {os.getpid()}") for line in told)
-    assert "FleetProcess in container: True" in told
+    assert "Running in container: True" in told
     assert "SQLITE_TMPDIR: /data/tmp" in told
     other.close()
 

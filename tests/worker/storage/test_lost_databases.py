@@ -18,6 +18,8 @@ from worker.storage.database import Database
 from worker.storage.database_files import inode
 from worker.storage.sinks import Unavailable
 
+pytestmark = pytest.mark.claim("000.testing.5", "001.troubleshooting.14")
+
 JUNK = [b"not a database, " * 1000, b"\x00" * 5000, b"SQLite format 3\x00" + b"\xff" * 5000]
 
 
@@ -33,6 +35,7 @@ def again(writer: SensorWriter) -> None:
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=["text", "zeros", "header"])
+@pytest.mark.claim("000.error-handling.4")
 def test_garbage_is_moved_aside_with_its_companions(path: Path, junk: bytes) -> None:
     """Not a byte of it is changed, and a new database can be begun."""
     path.write_bytes(junk)

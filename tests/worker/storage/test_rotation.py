@@ -66,6 +66,7 @@ def sound(path: Path) -> None:
     assert verdict.ok
 
 
+@pytest.mark.claim("001.configuration-options.14")
 def test_a_full_database_is_kept_and_another_goes_on(path: Path, tmp_path: Path) -> None:
     """Row for row what one database would have, with the same ids; each file says what it is."""
     writer = limited(path)

@@ -17,9 +17,12 @@ from tests.worker.samples import IDENTITY
 from tests.worker.stores import SETTINGS, SensorWriter, expected_seqs, select, stored_seqs
 from worker.storage.sinks import Fenced, Unavailable
 
+pytestmark = pytest.mark.claim("000.testing.3", "001.architecture.3")
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.claim("000.performance-characteristics.6")
 def test_an_older_incarnation_is_fenced(path: Path, writer: SensorWriter) -> None:
     """One that was replaced while it was stopped can never write again, nor take the sensor back."""
     writer.deliver(10)
@@ -77,6 +80,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.claim("002.error-handling.3")
 def test_a_writer_killed_in_a_transaction_leaves_nothing_of_it(path: Path, writer: SensorWriter) -> None:
     """Twenty thousand rows are in the log by then, and none is seen: neither rows, episodes nor checkpoint."""
     writer.deliver(50)
@@ -118,6 +122,7 @@ def test_a_directory_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
         SensorWriter(tmp_path / "missing" / "a.db")
 
 
+@pytest.mark.claim("000.performance-characteristics.5")
 def test_readers_see_a_whole_and_do_not_stop_the_writer(path: Path, writer: SensorWriter) -> None:
     """A reader in the middle of its transaction keeps what it saw, while the writer goes on."""
     count = "SELECT count(*), max(seq) FROM sensor_readings"
@@ -131,6 +136,7 @@ def test_readers_see_a_whole_and_do_not_stop_the_writer(path: Path, writer: Sens
         assert [(len(expected_seqs(SETTINGS, 5_001)), 5_000)] == list(reader.execute(count))
 
 
+@pytest.mark.claim("002.database-sync.1")
 def test_a_collector_may_mark_rows_while_the_worker_writes(path: Path, writer: SensorWriter) -> None:
     """`synced` is updated on another connection between and during the transactions; nobody loses anything."""
     writer.deliver(0)

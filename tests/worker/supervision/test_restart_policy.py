@@ -16,6 +16,7 @@ def after(number: int, jitter: float) -> float | None:
     return backoff(tuple(float(death) for death in range(number)), float(number - 1), POLICY, jitter)
 
 
+@pytest.mark.claim("000.error-handling.1")
 def test_the_wait_doubles_up_to_the_longest() -> None:
     """With most of the jitter; after one death more than the budget it is given up."""
     waits = [after(number, 1.0) for number in range(1, 8)]

@@ -30,6 +30,8 @@ from tests.fleet.delivery.scripted_server import (
     reading,
 )
 
+pytestmark = pytest.mark.claim("000.code-structure.3", "000.collector-script.2")
+
 EPISODES = TableRows(("sensor_id", "first_seq", "channel"), (("KIN_569899", 103, "temperature"),))
 
 

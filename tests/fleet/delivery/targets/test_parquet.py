@@ -17,6 +17,8 @@ from fleet.delivery.targets.retry import RetryPolicy
 from tests.fleet.delivery.parquet_folder import HOUR_9, HOUR_10, ids, names, rows, target
 from tests.fleet.delivery.samples import batch, episodes, epochs, foreign_batch, reading, source, with_values
 
+pytestmark = pytest.mark.claim("001.contributing-license.5")
+
 
 def test_readings_arrive_as_they_are(tmp_path: Path) -> None:
     """In files of their hour, with the time also as a time, and with where they came from."""

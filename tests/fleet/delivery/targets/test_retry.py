@@ -11,6 +11,8 @@ import pytest
 from fleet.delivery.target import TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.retry import RetryableFailure, RetryPolicy
 
+pytestmark = pytest.mark.claim("000.collector-script.2")
+
 
 class Time:
     """A clock that only sleeping moves."""
