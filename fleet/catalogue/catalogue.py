@@ -50,17 +50,19 @@ class Effects:
             share *= Fraction(part.multiplier)
         return min(share, MAX_ANOMALY_SHARE)
 
-    def weight(self, kind: str, weight: float) -> Fraction:
+    def weight(self, anomaly_type: str, weight: float) -> Fraction:
         """Return the adjusted weight of a type of anomaly, before the weights are normalised."""
         adjusted = Fraction(Decimal(repr(weight)))
         for part in self.parts:
-            adjusted *= Fraction(part.weights.get(kind, Decimal(1)))
+            adjusted *= Fraction(part.weights.get(anomaly_type, Decimal(1)))
         return adjusted
 
-    def parameters(self, kind: str) -> Mapping[str, float]:
+    def parameters(self, anomaly_type: str) -> Mapping[str, float]:
         """Return the parameters of a type of anomaly, by their names in a config; firmware overrides model, model
         manufacturer."""
-        return anomaly_class(kind).merge_parameters(*(part.parameters.get(kind, {}) for part in self.parts))
+        return anomaly_class(anomaly_type).merge_parameters(
+            *(part.parameters.get(anomaly_type, {}) for part in self.parts)
+        )
 
     @property
     def severity(self) -> float:
@@ -100,6 +102,11 @@ class SensorType:
     def models(self) -> Mapping[str, tuple[str, ...]]:
         """The models by manufacturer."""
         return {name: maker.models for name, maker in self.entry.manufacturers.items()}
+
+    def models_of(self, manufacturer: str | None) -> tuple[str, ...]:
+        """Return the models of a manufacturer, or of all of them if the catalogue does not have that one."""
+        all_models = (name for models in self.models.values() for name in models)
+        return self.models.get(manufacturer or "") or tuple(dict.fromkeys(all_models))
 
     @cached_property
     def firmware(self) -> tuple[str, ...]:
@@ -167,7 +174,7 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
     }
     surroundings = dict(validate_entries(Surroundings, surroundings_values, (SURROUNDINGS_KEY,), source_map, issues))
     raise_first_issue(issues)
-    aliases = {alias: name for name, kind in types.items() for alias in kind.entry.aliases}
+    aliases = {alias: name for name, sensor_type in types.items() for alias in sensor_type.entry.aliases}
     return Catalogue(types, aliases, surroundings)
 
 

@@ -94,11 +94,11 @@ class Effect(Section):
     @model_validator(mode="after")
     def known_parameters(self) -> Effect:
         """Accept the parameters that a config could state of the type, within the same bounds."""
-        for kind, values in self.parameters.items():
-            issue = parameter_issue(kind, values)
+        for anomaly_type, values in self.parameters.items():
+            issue = parameter_issue(anomaly_type, values)
             if issue is not None:
                 name, reason = issue
-                raise FieldError(f"parameters.{kind}.{name}", reason)
+                raise FieldError(f"parameters.{anomaly_type}.{name}", reason)
         return self
 
     @model_validator(mode="after")
@@ -108,13 +108,13 @@ class Effect(Section):
         return self
 
 
-def parameter_issue(kind: str, values: Mapping[str, float]) -> tuple[str, str] | None:
+def parameter_issue(anomaly_type: str, values: Mapping[str, float]) -> tuple[str, str] | None:
     """Return the name of an invalid parameter of a type of anomaly, and the reason; None if all are valid."""
-    declaration = anomaly_class(kind)
+    declaration = anomaly_class(anomaly_type)
     names = [parameter.name for parameter in declaration.parameters]
     for name in values:
         if name not in names:
-            return name, f"unknown parameter; {kind} has {', '.join(names) or 'none'}"
+            return name, f"unknown parameter; {anomaly_type} has {', '.join(names) or 'none'}"
     for parameter in declaration.parameters:
         if parameter.name in values and not parameter.allows(values[parameter.name]):
             value = values[parameter.name]

@@ -52,26 +52,24 @@ def configured_sensor_type(draft: Draft, catalogue: Catalogue) -> SensorType | N
 def sensor_issues(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
     """Yield an issue for each value of the `sensor` section that is not in the catalogue."""
     stated = {key: value for key in Sensor.model_fields if isinstance(value := draft.get(("sensor", key)), str)}
-    kind = configured_sensor_type(draft, catalogue)
-    if kind is None:
+    sensor_type = configured_sensor_type(draft, catalogue)
+    if sensor_type is None:
         if "type" in stated:
             yield unknown_value_issue(draft, "type", stated["type"], tuple(catalogue.types), "the types of sensor")
         return
     maker = stated.get("manufacturer")
-    if maker is not None and maker not in kind.models:
+    if maker is not None and maker not in sensor_type.models:
         yield unknown_value_issue(
-            draft, "manufacturer", maker, tuple(kind.models), f"the manufacturers of {kind.name} sensors"
+            draft, "manufacturer", maker, tuple(sensor_type.models), f"the manufacturers of {sensor_type.name} sensors"
         )
-    owner = maker if maker in kind.models else f"{kind.name} sensors"
-    models = kind.models.get(maker or "") or tuple(
-        dict.fromkeys(name for made in kind.models.values() for name in made)
-    )
+    owner = maker if maker in sensor_type.models else f"{sensor_type.name} sensors"
+    models = sensor_type.models_of(maker)
     if "model" in stated and stated["model"] not in models:
         yield unknown_value_issue(draft, "model", stated["model"], models, f"the models of {owner}")
-    if "firmware_version" in stated and stated["firmware_version"] not in kind.firmware:
+    if "firmware_version" in stated and stated["firmware_version"] not in sensor_type.firmware:
         version = stated["firmware_version"]
         yield unknown_value_issue(
-            draft, "firmware_version", version, kind.firmware, f"the firmware of {kind.name} sensors"
+            draft, "firmware_version", version, sensor_type.firmware, f"the firmware of {sensor_type.name} sensors"
         )
 
 
@@ -81,15 +79,15 @@ def unknown_value_issue(draft: Draft, key: str, value: str, valid: tuple[str, ..
 
 def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
     """Complete each listed channel from the profile; yield an issue for a channel that the type does not have."""
-    kind, listed = configured_sensor_type(draft, catalogue), draft.get(("normal_parameters",))
-    if kind is None or not isinstance(listed, dict):
+    sensor_type, listed = configured_sensor_type(draft, catalogue), draft.get(("normal_parameters",))
+    if sensor_type is None or not isinstance(listed, dict):
         return
     if not listed:
         draft.set_value(("normal_parameters",), None)
     for name, channel in list(listed.items()):
-        profile = kind.channels.get(name)
+        profile = sensor_type.channels.get(name)
         if profile is None:
-            message = f"unknown channel; {kind.name} sensors have {', '.join(kind.channels)}"
+            message = f"unknown channel; {sensor_type.name} sensors have {', '.join(sensor_type.channels)}"
             yield draft.source_map.issue(("normal_parameters", name), message, at_key=True)
             del listed[name]
         elif channel is None or isinstance(channel, dict):
@@ -98,13 +96,15 @@ def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssu
             for key in SIGNAL_KEYS:
                 if key not in stated:
                     path = ("normal_parameters", name, key)
-                    draft.complete(path, getattr(profile, key), f"profile of {kind.name} sensors")
+                    draft.complete(path, getattr(profile, key), f"profile of {sensor_type.name} sensors")
 
 
-def limit_issues(channels: Mapping[str, ChannelParameters], draft: Draft, kind: SensorType) -> Iterator[ConfigIssue]:
+def limit_issues(
+    channels: Mapping[str, ChannelParameters], draft: Draft, sensor_type: SensorType
+) -> Iterator[ConfigIssue]:
     """Yield an issue for each bound of a healthy signal that is beyond the physical limits."""
     for name, channel in channels.items():
-        profile = kind.channels[name]
+        profile = sensor_type.channels[name]
         lowest = profile.lowest if channel.lowest is None else channel.lowest
         highest = profile.highest if channel.highest is None else channel.highest
         for key, value in (("min", channel.min), ("max", channel.max)):

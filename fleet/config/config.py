@@ -134,10 +134,12 @@ def validate_config(draft: Draft, catalogue: Catalogue) -> Config:
         raise_first_issue([*draft.issues, *model_issues(error, draft.source_map, json_schema(), spellings=key_aliases)])
         raise  # not reached: there was a fault
     raise_first_issue(draft.issues)
-    kind = catalogue.sensor_type(config.sensor.type)
-    raise_first_issue([*limit_issues(config.normal_parameters or {}, draft, kind)])
+    sensor_type = catalogue.sensor_type(config.sensor.type)
+    raise_first_issue([*limit_issues(config.normal_parameters or {}, draft, sensor_type)])
     raise_first_issue([*surroundings_issues(config.surroundings, draft, catalogue)])
-    raise_first_issue([*step_issues(config.anomalies, config.normal_parameters or {}, config.scenario, draft, kind)])
+    raise_first_issue(
+        [*step_issues(config.anomalies, config.normal_parameters or {}, config.scenario, draft, sensor_type)]
+    )
     raise_first_issue(
         [*replica_issues(config.sensor, config.replicas, draft), *city_issues(config.random_location, draft)]
     )

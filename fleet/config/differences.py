@@ -55,9 +55,9 @@ def catalogue_differences(before: Catalogue, after: Catalogue) -> list[Differenc
 
 
 def catalogue_values(catalogue: Catalogue) -> dict[str, Any]:
-    kinds = {name: kind.entry.model_dump() for name, kind in catalogue.types.items()}
+    types = {name: each.entry.model_dump() for name, each in catalogue.types.items()}
     surroundings = {name: entry.model_dump() for name, entry in catalogue.surroundings.items()}
-    return {**kinds, SURROUNDINGS_KEY: surroundings}
+    return {**types, SURROUNDINGS_KEY: surroundings}
 
 
 def mapping_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:

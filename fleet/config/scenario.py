@@ -121,13 +121,14 @@ def apply_change(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
 
 
 def step_issues(
-    anomalies: Anomalies, channels: Mapping[str, Any], steps: tuple[Step, ...], draft: Draft, kind: SensorType
+    anomalies: Anomalies, channels: Mapping[str, Any], steps: tuple[Step, ...], draft: Draft, sensor_type: SensorType
 ) -> Iterator[ConfigIssue]:
     """Yield an issue for each change that contradicts the config or an earlier step. `channels` are the listed ones;
     if none are, all channels of the sensor type apply."""
     yield from step_order_issues(steps, draft.source_map)
     healthy = {
-        name: profile.model_dump(include=set(ChannelParameters.model_fields)) for name, profile in kind.channels.items()
+        name: profile.model_dump(include=set(ChannelParameters.model_fields))
+        for name, profile in sensor_type.channels.items()
     }
     values = {
         name: apply_change(healthy[name], channel.model_dump(exclude_none=True)) for name, channel in channels.items()

@@ -54,9 +54,9 @@ def fleet_settings(config: Config, catalogue: Catalogue, identities: Iterable[Id
         if key not in settings:
             settings[key] = settings_for_key(config, catalogue, key)
         if (key, climate) not in in_climate:
-            kind = sensor_type_of_identity(config, catalogue, key.sensor_type)
+            sensor_type = sensor_type_of_identity(config, catalogue, key.sensor_type)
             in_climate[key, climate] = (
-                settings[key] if climate is None else settings_in_climate(settings[key], kind, climate)
+                settings[key] if climate is None else settings_in_climate(settings[key], sensor_type, climate)
             )
         result.append(in_climate[key, climate])
     return result
@@ -80,11 +80,11 @@ def climate_for(config: Config, identity: Identity) -> Climate | None:
 
 
 def settings_for_key(config: Config, catalogue: Catalogue, key: SettingsKey) -> Settings:
-    kind = sensor_type_of_identity(config, catalogue, key.sensor_type)
-    effects = kind.effects(key.manufacturer, key.model, key.firmware)
+    sensor_type = sensor_type_of_identity(config, catalogue, key.sensor_type)
+    effects = sensor_type.effects(key.manufacturer, key.model, key.firmware)
     surroundings = catalogue.surroundings.get(key.surroundings or "", Surroundings())
     channels = tuple(
-        build_channel(name, values, effects, surroundings) for name, values in healthy_signals(config, kind)
+        build_channel(name, values, effects, surroundings) for name, values in healthy_signals(config, sensor_type)
     )
     hours = (
         WorkingHours(**surroundings.hours.model_dump()) if any(c.working_hours for c in channels) else WorkingHours()
@@ -103,13 +103,13 @@ def sensor_type_of_identity(config: Config, catalogue: Catalogue, name: str | No
     return catalogue.sensor_type(name if name is not None and catalogue.has_sensor_type(name) else config.sensor.type)
 
 
-def healthy_signals(config: Config, kind: SensorType) -> Iterator[tuple[str, ChannelValues]]:
+def healthy_signals(config: Config, sensor_type: SensorType) -> Iterator[tuple[str, ChannelValues]]:
     """Yield the channels that the config lists and the type has, or all of the type if that is none: the values of
     the profile, overridden by those of the config."""
     listed: Mapping[str, ChannelParameters] = config.normal_parameters or {}
-    names = [name for name in kind.channels if name in listed] or list(kind.channels)
+    names = [name for name in sensor_type.channels if name in listed] or list(sensor_type.channels)
     for name in names:
-        values, stated = kind.channels[name].model_dump(), listed.get(name)
+        values, stated = sensor_type.channels[name].model_dump(), listed.get(name)
         fixed = stated is not None and stated.decimals is not None
         if stated is not None:
             values |= stated.model_dump(exclude_none=True)
@@ -144,9 +144,11 @@ def scale_std_dev(std_dev: float, factor: Fraction) -> float:
     return float(exact) if exact >= MIN_STD_DEV else 0.0
 
 
-def settings_in_climate(settings: Settings, kind: SensorType, climate: Climate) -> Settings:
+def settings_in_climate(settings: Settings, sensor_type: SensorType, climate: Climate) -> Settings:
     """Return the same settings in a climate: the channels that follow it are shifted, with their bounds."""
-    channels = tuple(channel_in_climate(each, kind.channels[each.name].climate, climate) for each in settings.channels)
+    channels = tuple(
+        channel_in_climate(each, sensor_type.channels[each.name].climate, climate) for each in settings.channels
+    )
     return replace(settings, channels=channels)
 
 
@@ -180,19 +182,19 @@ def anomaly_specs(config: Config, effects: Effects, channels: tuple[str, ...]) -
         return
     types = config.anomalies.types.enabled()
     share = effects.anomaly_share(config.anomalies.probability)
-    weights = {name: effects.weight(name, kind.weight) for name, kind in types.items()}
+    weights = {name: effects.weight(name, section.weight) for name, section in types.items()}
     total = sum(weights.values(), Fraction(0))
-    for name, kind in types.items():
+    for name, section in types.items():
         type_share = float(share * weights[name] / total) if total else 0.0
         if type_share >= MIN_ANOMALY_SHARE:
-            duration, unit = kind.duration
+            duration, unit = section.duration
             yield AnomalySpec(
                 kind=name,
                 share=type_share,
                 duration=duration,
                 unit=unit,
-                parameters=tuple(worker_parameters(kind, effects).items()),
-                channel_odds=effects.channel_odds(channels) if kind.declaration.channels == "one" else (),
+                parameters=tuple(worker_parameters(section, effects).items()),
+                channel_odds=effects.channel_odds(channels) if section.declaration.channels == "one" else (),
             )
 
 

@@ -125,9 +125,9 @@ def stored_identity(fields: IdentityFields, warnings: tuple[str, ...]) -> Stored
     )
 
 
-def sensor_type_label(kind: str) -> str:
+def sensor_type_label(sensor_type: str) -> str:
     """Return the value of the column `sensor_type` for a sensor type of the catalogue."""
-    return SENSOR_TYPE_LABELS.get(kind, kind)
+    return SENSOR_TYPE_LABELS.get(sensor_type, sensor_type)
 
 
 def identity_document(sensor: StoredIdentity) -> dict[str, Any]:

@@ -175,15 +175,12 @@ def unknown_hardware_warnings(config: Config, catalogue: Catalogue, identities: 
 
 
 def unknown_values(config: Config, catalogue: Catalogue, identity: Identity) -> Iterator[UnknownHardware]:
-    kind = sensor_type_of_identity(config, catalogue, identity.sensor_type)
+    sensor_type = sensor_type_of_identity(config, catalogue, identity.sensor_type)
     maker, model, version = identity.manufacturer, identity.model, identity.firmware_version
-    models = kind.models.get(maker or "") or tuple(
-        dict.fromkeys(name for made in kind.models.values() for name in made)
-    )
     for field, value, valid in (
-        ("manufacturer", maker, tuple(kind.models)),
-        ("model", model, models),
-        ("firmware_version", version, kind.firmware),
+        ("manufacturer", maker, tuple(sensor_type.models)),
+        ("model", model, sensor_type.models_of(maker)),
+        ("firmware_version", version, sensor_type.firmware),
     ):
         if value is not None and value not in valid:
             yield field, value, valid
