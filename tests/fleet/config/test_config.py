@@ -1,4 +1,4 @@
-"""What a config says, in any dialect, is what the fleet is told."""
+"""A config in any dialect loads to the values that it states."""
 
 from __future__ import annotations
 

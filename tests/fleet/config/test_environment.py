@@ -133,9 +133,9 @@ def test_a_firmware_roll_out_by_the_environment(tmp_path: Path) -> None:
     assert 0 == up(tmp_path).returncode
 
     ((_, seen),) = read_records(tmp_path / "data").items()
-    told = list(dict.fromkeys(row[11] for _, row in seen.readings))
-    assert list(versions) == told[:2]
-    assert 3 == len(told)
+    actual = list(dict.fromkeys(row[11] for _, row in seen.readings))
+    assert list(versions) == actual[:2]
+    assert 3 == len(actual)
     assert [0, 10, 20] == [first for first, _ in seen.epochs]
     assert verify(tmp_path / "data", complete=True).ok
 
@@ -163,11 +163,11 @@ def test_a_worker_has_the_environment_of_its_fleet(tmp_path: Path) -> None:
     try:
         running.ready()
         (sensor,) = running.sensors
-        told = psutil.Process(int(running.row(sensor)["pid"])).environ()
+        actual = psutil.Process(int(running.row(sensor)["pid"])).environ()
     finally:
         running.end()
 
-    assert str(tmp_path) == told["SQLITE_TMPDIR"]
+    assert str(tmp_path) == actual["SQLITE_TMPDIR"]
 
 
 @pytest.mark.process
@@ -178,11 +178,11 @@ def test_a_stranger_is_told_of_or_refused(tmp_path: Path) -> None:
     (tmp_path / "strict.yaml").write_text("identities: {path: who.json, strict: true}")
     line = 'A_1: firmware_version "DLG_v3" is not one of the catalogue\'s: 1.0, 1.2.0, '
 
-    refused, told = up(tmp_path, "-c", "strict.yaml"), up(tmp_path, IDENTITY_FILE="who.json")
+    refused, actual = up(tmp_path, "-c", "strict.yaml"), up(tmp_path, IDENTITY_FILE="who.json")
 
     assert (1, f"fleet: {line}") == (refused.returncode, refused.stderr[: len(line) + 7])
     assert "identities.strict allows none" in refused.stderr
-    assert (0, True) == (told.returncode, f"warning: {line}" in told.stdout)
+    assert (0, True) == (actual.returncode, f"warning: {line}" in actual.stdout)
 
 
 def test_who_is_a_stranger_depends_on_the_kind_of_sensor(tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ def test_each_step_has_what_the_ones_before_it_changed(tmp_path: Path) -> None:
     assert (3.0, "seconds") == (kinds["spike"].duration, kinds["spike"].unit)
     assert 0.3 == dict(kinds["noise"].parameters)["factor"]
     assert worse.anomalies == warm.anomalies
-    assert [22.0, 30.0, 30.0] == [told.channels[0].mean for told in (worse, warm, slow)]
-    assert [True, False, False] == [any(c.daily_amplitude for c in told.channels) for told in (worse, warm, slow)]
+    assert [22.0, 30.0, 30.0] == [actual.channels[0].mean for actual in (worse, warm, slow)]
+    assert [True, False, False] == [any(c.daily_amplitude for c in actual.channels) for actual in (worse, warm, slow)]
     assert ((), "0.5", "1") == (slow.anomalies, slow.rate, warm.rate)
     assert config == loaded(tmp_path, to_yaml(config))
 
@@ -104,7 +104,7 @@ def test_what_is_wrong_with_a_step_has_its_place(tmp_path: Path, steps: str, com
 
 @pytest.mark.claim("001.advanced-testing.1", "001.simulator.4")
 def test_the_example_of_decay(tmp_path: Path) -> None:
-    """1 % at first, 5 % after an hour, 10 % after two, 25 % after three: told to each sensor from the start."""
+    """1 % at first, 5 % after an hour, 10 % after two, 25 % after three; each sensor has the steps from the start."""
     config = load_config(resource_path("sensor-decay.yaml"))
     assert [(1, 0.05), (2, 0.10), (3, 0.25)] == [
         (after / 3600, stage.anomalies.probability) for after, stage in scenario_stages(config)
@@ -115,6 +115,8 @@ def test_the_example_of_decay(tmp_path: Path) -> None:
     for worker in plan.workers:
         (sensor,) = worker.sensors
         begun = [(stage.at_us - plan.record.start_us) / 3600 / SECOND_US for stage in sensor.stages]
-        shares = [sum(spec.share for spec in told.anomalies) for told in (sensor.settings, sensor.stages[-1].settings)]
+        shares = [
+            sum(spec.share for spec in actual.anomalies) for actual in (sensor.settings, sensor.stages[-1].settings)
+        ]
         assert [1, 2, 3] == begun
         assert 25 * shares[0] == pytest.approx(shares[1])

@@ -74,7 +74,7 @@ def test_an_identity_is_the_same_for_ever() -> None:
 
 
 def test_an_identity_does_not_depend_on_the_process() -> None:
-    """Another interpreter with another hash seed mints the same."""
+    """Another interpreter with another hash seed generates the same."""
     code = (
         "from fleet.catalogue.catalogue import load_catalogue; from fleet.catalogue.cities import *; from fleet.identities.generator import IdentityGenerator;"
         "cities = filter_cities(read_cities(), CityFilters(number_of_cities=10));"
@@ -117,7 +117,7 @@ def test_a_shuffle_gives_every_number_once() -> None:
 
 
 def test_a_taken_id_is_never_given() -> None:
-    """A given id makes the mint draw another one, and changes nothing else of the sensor."""
+    """An id that is taken is replaced by another draw; nothing else of the sensor changes."""
     taken = {MANY[0].sensor_id}
     sensor = GENERATOR.generate(1, taken)
 

@@ -283,10 +283,10 @@ def test_what_is_neither_file_nor_directory_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["mine.json", "mine"])
 def test_an_identity_file_in_place_of_a_directory_is_the_one_identity(tmp_path: Path, name: str) -> None:
-    """Whatever its name; also one that was minted for a fleet: on its own it was given, whatever seed that fleet had."""
+    """A single file of any name counts as provided by the user, also if it was generated for a fleet."""
     path = tmp_path / name
-    minted = {"seed": 1, "index": 7, "settings": "x"}
-    path.write_text(json.dumps({"sensor_id": "A", "location": {"timezone": "UTC"}, "metadata": {"minted": minted}}))
+    generated = {"seed": 1, "index": 7, "settings": "x"}
+    path.write_text(json.dumps({"sensor_id": "A", "location": {"timezone": "UTC"}, "metadata": {"minted": generated}}))
     (tmp_path / "other.json").write_text(json.dumps({"id": "B", "timezone": "UTC"}))
 
     (sensor,) = read_identities(path).values()

@@ -27,8 +27,10 @@ pytestmark = pytest.mark.claim(
 FINE = tuple(replace(channel, decimals=9, daily_amplitude=channel.std_dev) for channel in CHANNELS)
 
 
-def generator(told: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42) -> SignalGenerator:
-    return SignalGenerator(seed, replace(IDENTITY, sensor_id=sensor_id), told, first_seq, NEW_YEAR)
+def generator(
+    sensor_settings: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42
+) -> SignalGenerator:
+    return SignalGenerator(seed, replace(IDENTITY, sensor_id=sensor_id), sensor_settings, first_seq, NEW_YEAR)
 
 
 def alone(kind: str, *parameters: tuple[str, float], share: float = 0.1, duration: float = 20.0) -> AnomalySpec:
