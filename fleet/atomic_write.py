@@ -1,4 +1,4 @@
-"""Small files that are replaced whole: who reads one finds what it was or what it is, never a part."""
+"""Atomic replacement of small files: a reader finds the old content or the new, never a part."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
-    """Write it beside the file and move it into place; with `sync` once it is on the disk. After an OSError the file is
-    as it was, and what was written is gone."""
+    """Write `text` to a temporary file and rename it to `path`; with `sync`, after it is on the disk. After an
+    OSError the old file is unchanged and the temporary one removed."""
     temporary = path.with_suffix(".new")
     try:
         with temporary.open("w", encoding="utf-8") as file:

@@ -198,7 +198,7 @@ def identities() -> None:
 def identities_mint(count: int, out: Path, config: Path | None, seed: str | None, prefix: str | None) -> int:
     """Write COUNT new identities, one file each, to a folder."""
     from fleet.config.config import SourcedValue, load_config
-    from fleet.identities.generation import write_generated_identities
+    from fleet.identities.provisioning import write_generated_identities
 
     flags = {"simulation.seed": SourcedValue(seed, "--seed"), "replicas.prefix": SourcedValue(prefix, "--prefix")}
     given = {key: value for key, value in flags.items() if value.value is not None}

@@ -1,4 +1,4 @@
-"""Durations as people write them: `30s`, `5m`, `1h30m`, `2d`, or plain seconds."""
+"""Durations as users write them: `30s`, `5m`, `1h30m`, `2d`, or plain seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_DURATION_SECONDS = 100 * 365 * 86_400
 
 
 def parse_duration(text: str, origin: str) -> float:
-    """The duration in seconds. UserError, naming `origin`, for anything that is not one or not over 0."""
+    """Return the duration in seconds. UserError, naming `origin`, if it is invalid or out of range."""
     whole = text.strip().lower()
     if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", whole):
         total = Fraction(whole)

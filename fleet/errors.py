@@ -1,10 +1,10 @@
-"""The one kind of error that a user can cause."""
+"""The error that a user can cause."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can mend. `str(error)` is one line: place, value, what is allowed. Exit code 1."""
+    """An error that the user can correct. `str(error)` is one line: place, value, what is allowed. Exit code 1."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))

@@ -1,4 +1,4 @@
-"""The files that come with the program: default config, examples, catalogue, profiles, city table."""
+"""The files that are shipped with the program: default config, examples, catalogue, profiles, city table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ PACKAGE_DIR = Path(__file__).resolve().parent
 
 
 def resource_path(name: str) -> Path:
-    """Where `name` (as in `packaged("fleet.yaml")`) is: inside the installed package, else in a source tree's configs/."""
+    """Return the path of a file (as in `resource_path("fleet.yaml")`) in the installed package, else in the source
+    tree's configs/."""
     installed = PACKAGE_DIR / "configs" / name
     return installed if installed.exists() else PACKAGE_DIR.parent / "configs" / name

@@ -14,11 +14,11 @@ from typing import Any
 
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.commands.options import CONFIG_KEYS
-from fleet.config.anomalies import ANOMALY_TYPES as TYPES
 from fleet.config.config import Config, json_schema
 from fleet.config.dialects import KEY_ALIASES
 from fleet.config.sources import ENVIRONMENT_VARIABLES
-from fleet.validation.faults import resolve_schema, schema_violation, subschema
+from fleet.validation.issues import resolve_schema, schema_violation, subschema
+from worker.readings.anomalies import anomaly_class
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 TABLE = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- end -->", re.DOTALL)
@@ -66,7 +66,7 @@ def default(path: Keys) -> str:
     for name in path:
         here = getattr(here, name)
     if here is None and path[:2] == ("anomalies", "types"):
-        here = TYPES[path[2]].DEFAULT_PARAMETERS.get(path[3])
+        here = anomaly_class(path[2]).default_parameters().get(path[3])
     if here is None:
         return "–"
     if isinstance(here, bool):

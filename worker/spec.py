@@ -15,6 +15,9 @@ Layout = Literal["own", "shared", "packed"]
 Resume = Literal["catch_up", "skip"]
 Synchronous = Literal["normal", "full"]
 
+CHANNEL_NAMES = ("temperature", "humidity", "pressure", "vibration", "voltage")
+"""The channels that the readings table has columns for, in the order of its columns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:

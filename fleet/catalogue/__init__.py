@@ -1,1 +1,1 @@
-"""What there is in the world: kinds of sensor, makers, models, firmware, surroundings, cities and their climate."""
+"""The catalogue: sensor types, manufacturers, models, firmware, surroundings; cities and their climate."""

@@ -1,11 +1,12 @@
-"""The catalogue: which kinds of sensor there are, who makes them, and what that does to their anomalies.
+"""The catalogue: the sensor types, their hardware, and its effects on anomalies and on the healthy signal.
 
-All of it is data: `configs/catalogue.yaml`, one file for each kind in `configs/profiles/`, and a file of the
+It is all data: `configs/catalogue.yaml`, one file for each type in `configs/profiles/`, and a file of the
 catalogue's shape that a config may name to extend them. Mappings are merged, anything else is replaced.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,16 +20,18 @@ from pydantic import ValidationError
 from fleet.catalogue.entries import AUTO, NONE, ChannelProfile, Effect, SensorTypeEntry, Surroundings
 from fleet.errors import UserError
 from fleet.resources import resource_path
-from fleet.validation.faults import ConfigIssue, SourceMap, model_issues, raise_first_issue
+from fleet.validation.issues import ConfigIssue, SourceMap, model_issues, raise_first_issue
 from fleet.validation.scalars import MAX_CATALOGUE_NAME_LENGTH, Section
-from fleet.validation.yaml_nodes import Node, SourceMark
-from fleet.validation.yaml_source import read_yaml
+from fleet.validation.yaml_tree import Node, SourceMark, read_yaml
+from worker.readings.anomalies import anomaly_class
+from worker.spec import Identity
 
 MAX_ANOMALY_SHARE = Fraction(9, 10)
 MAX_CHANNEL_ODDS = Fraction(10**12)
 """As good as always, and a float."""
 SURROUNDINGS_KEY = "surroundings"
-"""The key beside the kinds of sensor; no kind can have that name."""
+"""The key beside the sensor types; no type can have that name."""
+WORD = re.compile(r"[^\W\d_]+")
 
 EntryModel = TypeVar("EntryModel", bound=Section)
 SectionPath = tuple[str, ...]
@@ -36,26 +39,30 @@ SectionPath = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Effects:
-    """What manufacturer, model and firmware of one sensor do, all together."""
+    """The combined effects of the manufacturer, model and firmware of one sensor."""
 
     parts: tuple[Effect, ...]
 
     def anomaly_share(self, probability: float) -> Fraction:
-        """The effective share of anomalous readings: exactly probability x multipliers, at most 0.9."""
+        """Return the effective share of anomalous readings: exactly probability x multipliers, at most 0.9."""
         share = Fraction(Decimal(repr(probability)))
         for part in self.parts:
             share *= Fraction(part.multiplier)
         return min(share, MAX_ANOMALY_SHARE)
 
-    def weight(self, kind: str, weight: float) -> Fraction:
-        """The adjusted weight of a type of anomaly, before the weights are normalised."""
+    def weight(self, anomaly_type: str, weight: float) -> Fraction:
+        """Return the adjusted weight of a type of anomaly, before the weights are normalised."""
         adjusted = Fraction(Decimal(repr(weight)))
         for part in self.parts:
-            adjusted *= Fraction(part.weights.get(kind, Decimal(1)))
+            adjusted *= Fraction(part.weights.get(anomaly_type, Decimal(1)))
         return adjusted
 
-    def parameters(self, kind: str) -> Mapping[str, float]:
-        return {name: value for part in self.parts for name, value in part.parameters.get(kind, {}).items()}
+    def parameters(self, anomaly_type: str) -> Mapping[str, float]:
+        """Return the parameters of a type of anomaly, by their names in a config; firmware overrides model, model
+        manufacturer."""
+        return anomaly_class(anomaly_type).merge_parameters(
+            *(part.parameters.get(anomaly_type, {}) for part in self.parts)
+        )
 
     @property
     def severity(self) -> float:
@@ -65,14 +72,14 @@ class Effects:
         return severity
 
     def std_dev(self, channel: str) -> Fraction:
-        """Times the standard deviation of a channel's healthy signal."""
+        """Return the factor on the standard deviation of a channel's healthy signal."""
         factor = Fraction(1)
         for part in self.parts:
             factor *= Fraction(part.std_dev.get(channel, Decimal(1)))
         return factor
 
     def channel_odds(self, channels: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
-        """The odds of the channels that have a share of their own, where each of the others has odds 1."""
+        """Return the odds of the channels that have a share of their own, where each other channel has odds 1."""
         shares = {
             name: Fraction(share)
             for part in self.parts
@@ -86,15 +93,20 @@ class Effects:
 
 @dataclass(frozen=True)
 class SensorType:
-    """One kind of sensor."""
+    """One sensor type of the catalogue."""
 
     name: str
     entry: SensorTypeEntry
 
     @cached_property
     def models(self) -> Mapping[str, tuple[str, ...]]:
-        """Each manufacturer's models."""
+        """The models by manufacturer."""
         return {name: maker.models for name, maker in self.entry.manufacturers.items()}
+
+    def models_of(self, manufacturer: str | None) -> tuple[str, ...]:
+        """Return the models of a manufacturer, or of all of them if the catalogue does not have that one."""
+        all_models = (name for models in self.models.values() for name in models)
+        return self.models.get(manufacturer or "") or tuple(dict.fromkeys(all_models))
 
     @cached_property
     def firmware(self) -> tuple[str, ...]:
@@ -105,18 +117,18 @@ class SensorType:
         return self.entry.channels
 
     def effects(self, manufacturer: str | None, model: str | None, firmware: str | None) -> Effects:
-        """What these do; one that the catalogue does not know does nothing."""
-        found = (
+        """Return the effects of the given hardware; a name that the catalogue does not have has no effect."""
+        known = (
             self.entry.manufacturers.get(manufacturer or ""),
             self.entry.models.get(model or ""),
             self.entry.firmware.get(firmware or ""),
         )
-        return Effects(tuple(effect for effect in found if effect is not None))
+        return Effects(tuple(effect for effect in known if effect is not None))
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All kinds of sensor by name, the other names they have, and the surroundings that are known."""
+    """All sensor types by name, the aliases of their names, and the known surroundings."""
 
     types: Mapping[str, SensorType]
     aliases: Mapping[str, str]
@@ -126,32 +138,48 @@ class Catalogue:
         return self.aliases.get(name, name) in self.types
 
     def sensor_type(self, name: str) -> SensorType:
-        """The kind of that name or alias; UserError lists the valid ones."""
+        """Return the type of that name or alias; UserError listing the valid names if there is none."""
         if not self.has_sensor_type(name):
             raise UserError(f"'{name}' is not a sensor type; there are {', '.join(self.types)}")
         return self.types[self.aliases.get(name, name)]
 
+    def surroundings_of(self, choice: str, identity: Identity) -> str | None:
+        """Return the name of a sensor's surroundings; None if they are not known.
+
+        `choice` is a name, `none` or `auto`. With `auto` the first match of these is taken: a deployment type that
+        is such a name; the first word of the location by which surroundings are known; the first such word of the
+        deployment type.
+        """
+        if choice != AUTO:
+            return None if choice == NONE else choice
+        deployment, location = (identity.deployment_type or "").lower(), (identity.location or "").lower()
+        if deployment in self.surroundings:
+            return deployment
+        meanings = {word.lower(): name for name, entry in self.surroundings.items() for word in entry.words}
+        words = (*WORD.findall(location), *WORD.findall(deployment))
+        return next((meanings[word] for word in words if word in meanings), None)
+
 
 def load_catalogue(path: Path | None = None) -> Catalogue:
-    """The packaged catalogue, extended by the file at `path`; UserError if a file is not one."""
+    """Load the packaged catalogue, extended by the file at `path`; UserError if a file is not valid."""
     values: dict[str, Any] = {}
     source_map = SourceMap(Node(None, SourceMark(str(path or resource_path("catalogue.yaml"))), SourceMark(""), ""))
     for name, source in catalogue_files(path):
         deep_merge(values, read_entries(name, source, source_map))
     issues: list[ConfigIssue] = []
-    places = values.pop(SURROUNDINGS_KEY, None) or {}
+    surroundings_values = values.pop(SURROUNDINGS_KEY, None) or {}
     types = {
         name: SensorType(name, entry)
         for name, entry in validate_entries(SensorTypeEntry, values, (), source_map, issues)
     }
-    surroundings = dict(validate_entries(Surroundings, places, (SURROUNDINGS_KEY,), source_map, issues))
+    surroundings = dict(validate_entries(Surroundings, surroundings_values, (SURROUNDINGS_KEY,), source_map, issues))
     raise_first_issue(issues)
-    aliases = {alias: name for name, kind in types.items() for alias in kind.entry.aliases}
+    aliases = {alias: name for name, sensor_type in types.items() for alias in sensor_type.entry.aliases}
     return Catalogue(types, aliases, surroundings)
 
 
 def catalogue_files(path: Path | None) -> Iterator[tuple[str | None, Path]]:
-    """The files in the order in which they extend each other, with the kind that a file is all about."""
+    """Yield the files in the order in which they extend each other, with the type that a profile is about."""
     for profile in sorted(resource_path("profiles").glob("*.yaml")):
         yield profile.stem, profile
     yield None, resource_path("catalogue.yaml")
@@ -160,10 +188,10 @@ def catalogue_files(path: Path | None) -> Iterator[tuple[str | None, Path]]:
 
 
 def read_entries(name: str | None, source: Path, source_map: SourceMap) -> dict[str, Any]:
-    """The entries of one file by kind."""
+    """Read the entries of one file by type."""
     root = read_yaml(source)
     if not isinstance(root.value, dict):
-        raise UserError(f"{root.mark}: not a catalogue: it holds no kinds of sensor")
+        raise UserError(f"{root.mark}: not a catalogue: it has no sensor types")
     if name is not None:
         return {name: source_map.record(root, (name,))}
     return {key: source_map.record(node, (key,)) for key, node in root.value.items()}
@@ -180,7 +208,7 @@ def deep_merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 def validate_entries(
     model: type[EntryModel], values: object, path: SectionPath, source_map: SourceMap, issues: list[ConfigIssue]
 ) -> Iterator[tuple[str, EntryModel]]:
-    """The entries of the section at `path` by name."""
+    """Yield the valid entries of the section at `path` by name; add an issue for each other one."""
     if not isinstance(values, dict):
         issues.append(source_map.issue(path, "is not a mapping of names"))
         return

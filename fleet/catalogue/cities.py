@@ -1,21 +1,21 @@
-"""The table of cities that sensors stand in: reading it, and choosing from it.
+"""The table of cities in which sensors are placed: reading it, and filtering it.
 
-A table of one's own is a TSV file with the columns of `configs/cities.tsv` in any order (`geonameid` and any further
-ones are passed over), or JSON: a list of objects, the same under the key `cities`, or an object of name -> object.
-In JSON a city needs no more than name, latitude and longitude: without `population` it counts 1, without `timezone`
-it is in UTC.
+A user's table is a TSV file with the columns of `configs/cities.tsv` in any order (`geonameid` and further columns
+are ignored), or JSON: a list of objects, the same under the key `cities`, or an object of name -> object. In JSON a
+city needs only name, latitude and longitude; the default `population` is 1, the default `timezone` UTC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fleet.catalogue.timezones import timezones
 from fleet.errors import UserError
 from fleet.resources import resource_path
 from fleet.strict_json import is_one_line, parse_json, raise_json_error, read_text_file, short_json
@@ -46,7 +46,7 @@ class City(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CityFilters:
-    """Which cities may be chosen: the `number_of_cities` largest of those that pass the others."""
+    """The cities that may be chosen: the `number_of_cities` largest among those that pass the other filters."""
 
     number_of_cities: int | None = None
     min_population: int | None = None
@@ -64,9 +64,9 @@ def format_filter(value: int | tuple[str, ...]) -> str:
 
 
 def filter_cities(cities: Iterable[City], filters: CityFilters) -> tuple[City, ...]:
-    """The cities that pass, largest first (equal ones in the order of the table).
+    """Return the cities that pass, largest first (equal ones in the order of the table).
 
-    Country codes are compared without case. UserError if nothing is left, or if `include_countries` names a country
+    Country codes are compared without case. UserError if no city is left, or if `include_countries` names a country
     that the table does not have.
     """
     table = tuple(cities)
@@ -96,14 +96,16 @@ def filter_cities(cities: Iterable[City], filters: CityFilters) -> tuple[City, .
 
 
 def cities_named(cities: Iterable[City], location: str) -> tuple[City, ...]:
-    """The largest inhabited city that a location such as "Denver", "New York" or "Denver, CO, USA" names, if any."""
+    """Return the largest inhabited city that a location such as "Denver", "New York" or "Denver, CO, USA" names, if
+    any."""
     name = location.partition(",")[0].strip().casefold()
     named = [city for city in cities if city.population and city.name.casefold() in (name, f"{name} city")]
     return tuple(sorted(named, key=lambda city: -city.population)[:1])
 
 
 def read_cities(path: Path | None = None) -> tuple[City, ...]:
-    """The cities of the file, in its order; the packaged table without one. UserError says what is wrong where."""
+    """Read the cities of the file at `path`, in its order, or of the packaged table; UserError with the place of an
+    error."""
     if path is None:
         path = resource_path("cities.tsv")
     text = read_text_file(path)
@@ -114,7 +116,7 @@ def read_cities(path: Path | None = None) -> tuple[City, ...]:
 
 
 def parse_city_table(text: str, path: Path) -> tuple[City, ...]:
-    """The cities of a TSV text. The packaged 5000 take a few milliseconds, so the fields are not models."""
+    """Parse a TSV text. The packaged 5000 cities take a few milliseconds, which is why no models are used."""
     lines = text.split("\n")
     header = lines[0].split("\t")
     missing = [name for name in CITY_COLUMNS if name not in header]
@@ -140,7 +142,7 @@ def parse_city_table(text: str, path: Path) -> tuple[City, ...]:
 
 
 def reject_control_characters(text: str, path: Path) -> None:
-    """UserError if there is something in the table that could not stand in a line of another file."""
+    """Raise UserError for a character in the table that must not occur in a line of another file."""
     if is_one_line(text.replace("\t", "").replace("\n", "")):
         return
     for number, line in enumerate(text.split("\n"), start=1):
@@ -149,7 +151,7 @@ def reject_control_characters(text: str, path: Path) -> None:
 
 
 def describe_bad_row(fields: list[str], header: list[str]) -> str:
-    """Why a line of the table is not a city."""
+    """Describe the first error in a line of the table."""
     if len(fields) < len(header):
         return f"{len(fields)} fields, the header has {len(header)}"
     row = dict(zip(header, fields, strict=False))
@@ -176,7 +178,7 @@ def is_valid(city: City, known: frozenset[str]) -> bool:
 
 
 def invalid_field(city: City) -> tuple[str, str]:
-    """The field that makes a city unsound, and what is allowed there."""
+    """Return the first invalid field of a city, and the reason."""
     if not -90 <= city.latitude <= 90:
         return "latitude", "is not a latitude (-90 to 90 degrees)"
     if not -180 <= city.longitude <= 180:
@@ -196,7 +198,7 @@ def invalid_field(city: City) -> tuple[str, str]:
 
 
 def parse_city_json(text: str, path: Path) -> tuple[City, ...]:
-    """The cities of a JSON text."""
+    """Parse a JSON text."""
     document = parse_json(text, path)
     inner: tuple[str | int, ...] = ()
     if isinstance(document, dict) and isinstance(document.get("cities"), list):
@@ -206,7 +208,7 @@ def parse_city_json(text: str, path: Path) -> tuple[City, ...]:
 
 
 def parse_city(entry: Any, keys: tuple[str | int, ...], text: str, path: Path) -> City:
-    """One city of a JSON text; `keys` lead to it. A field that is null is taken as left out."""
+    """Parse one city of a JSON text, found under `keys`. A field that is null counts as absent."""
     if not isinstance(entry, dict):
         raise_json_error(path, text, keys, entry, "is not an object with latitude and longitude")
     fields: dict[str, Any] = (
@@ -233,3 +235,10 @@ def parse_city(entry: Any, keys: tuple[str | int, ...], text: str, path: Path) -
 
 def has_control_characters(value: object) -> bool:
     return isinstance(value, str) and not is_one_line(value)
+
+
+@cache
+def timezones() -> frozenset[str]:
+    """Return the names of all time zones, such as `America/Denver`: those of the pinned tzdata package, the same
+    everywhere."""
+    return frozenset(files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())

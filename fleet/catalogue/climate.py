@@ -1,18 +1,22 @@
-"""Climate: what latitude and altitude do to the temperature and the pressure of a place, as far as tables tell.
+"""The climate of a place: the effect of latitude and altitude on temperature and pressure, from published tables.
 
 Temperature at sea level is that of the parallel: the means of year, January and July of J. von Hann and W. Meinardus as
-climatology handbooks reprint them (B. Haurwitz and J. M. Austin, "Climatology", New York 1944), in between by
-proportion. Their means over the globe and over each hemisphere are 14.3, 15.2 and 13.3 degC. Altitude follows the
-International Standard Atmosphere (ISO 2533:1975): 6.5 K per kilometre, and the barometric formula
-p = p0 (1 - L h / T0)^5.25588. Coasts, currents and winds are not in it.
+climatology handbooks reprint them (B. Haurwitz and J. M. Austin, "Climatology", New York 1944), interpolated linearly.
+Their means over the globe and over each hemisphere are 14.3, 15.2 and 13.3 degC. Altitude follows the International
+Standard Atmosphere (ISO 2533:1975): 6.5 K per kilometre, and the barometric formula p = p0 (1 - L h / T0)^5.25588.
+Coasts, currents and winds are not modelled.
 
-Everything is built from + - * / on floats, so that a city has the same climate on every machine.
+All results are computed with + - * / on floats, so that a city has the same climate on every machine.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
+from functools import lru_cache
 from typing import NamedTuple
+
+from fleet.resources import resource_path
 
 STANDARD_TEMPERATURE = 15.0
 """degC at sea level in the standard atmosphere: there climate changes nothing."""
@@ -58,10 +62,11 @@ PARALLELS = (
 
 
 class Climate(NamedTuple):
-    """What a place differs in from sea level in the standard atmosphere.
+    """The differences between a place and sea level in the standard atmosphere.
 
-    `temperature_offset` is added to the mean temperature of the year and `seasonal_amplitude` to that of July (and taken from January's), both
-    in kelvin; pressure is multiplied by `pressure_factor`. Rounded, so that the sensors of a city share theirs.
+    `temperature_offset` is added to the mean temperature of the year; `seasonal_amplitude` is added in July and
+    subtracted in January, both in kelvin; pressure is multiplied by `pressure_factor`. All are rounded, so that the
+    sensors of a city share theirs.
     """
 
     temperature_offset: float
@@ -70,29 +75,63 @@ class Climate(NamedTuple):
 
 
 def climate_of(latitude: float, altitude: float) -> Climate:
-    """The climate at a latitude in degrees and an altitude in metres above the sea."""
+    """Return the climate at a latitude in degrees and an altitude in metres above sea level."""
     above = min(max(altitude, MIN_ALTITUDE_METRES), MAX_ALTITUDE_METRES)
-    place = interpolate_parallel(latitude)
+    parallel = interpolate_parallel(latitude)
     return Climate(
-        temperature_offset=round(place.year - STANDARD_TEMPERATURE - LAPSE_RATE * above, 1),
-        seasonal_amplitude=round((place.july - place.january) / 2, 1),
+        temperature_offset=round(parallel.year - STANDARD_TEMPERATURE - LAPSE_RATE * above, 1),
+        seasonal_amplitude=round((parallel.july - parallel.january) / 2, 1),
         pressure_factor=round(pressure_ratio(above), 5),
     )
 
 
 def interpolate_parallel(latitude: float) -> Parallel:
-    """The temperatures of any parallel, by proportion between those of the table."""
-    upper = min(max(bisect_right(PARALLELS, latitude, key=lambda place: place.latitude), 1), len(PARALLELS) - 1)
+    """Return the temperatures of any parallel, interpolated linearly in the table."""
+    upper = min(max(bisect_right(PARALLELS, latitude, key=lambda parallel: parallel.latitude), 1), len(PARALLELS) - 1)
     south, north = PARALLELS[upper - 1 : upper + 1]
     part = (latitude - south.latitude) / (north.latitude - south.latitude)
     return Parallel(*(low + part * (high - low) for low, high in zip(south, north, strict=True)))
 
 
 def pressure_ratio(altitude: float) -> float:
-    """The pressure at an altitude in metres as a share of that at sea level: (1 - x)^5.25588 by its binomial series."""
+    """Return pressure at an altitude in metres divided by that at sea level: (1 - x)^5.25588 by its binomial series."""
     x = LAPSE_RATE * altitude / (STANDARD_TEMPERATURE + 273.15)
     share = term = 1.0
     for order in range(BINOMIAL_TERMS):
         term *= (order - BAROMETRIC_EXPONENT) / (order + 1) * x
         share += term
     return share
+
+
+MAX_DISTANCE_DEGREES = 0.5
+"""Degrees of latitude, 56 km: a place farther than this from every city counts as at sea level."""
+
+
+@lru_cache(maxsize=1)
+def elevation_grid() -> dict[tuple[int, int], list[tuple[float, float, float]]]:
+    """Return latitude, longitude and elevation of the packaged cities, by their whole degrees."""
+    header, *lines = resource_path("cities.tsv").read_text(encoding="utf-8").splitlines()
+    columns = header.split("\t")
+    north, east, up = (columns.index(name) for name in ("latitude", "longitude", "elevation"))
+    cells = defaultdict(list)
+    for line in lines:
+        fields = line.split("\t")
+        latitude, longitude = float(fields[north]), float(fields[east])
+        cells[int(latitude // 1), int(longitude // 1)].append((latitude, longitude, float(fields[up])))
+    return dict(cells)
+
+
+@lru_cache(maxsize=16_384)
+def elevation_of(latitude: float, longitude: float) -> float:
+    """Return the elevation in metres of the nearest packaged city within half a degree, 0 if there is none.
+
+    A degree of longitude counts as much as one of latitude, which avoids a cosine: that differs between machines.
+    """
+    nearest, height = MAX_DISTANCE_DEGREES * MAX_DISTANCE_DEGREES, 0.0
+    row, column = int(latitude // 1), int(longitude // 1)
+    for cell in ((row + up, column + over) for up in (-1, 0, 1) for over in (-1, 0, 1)):
+        for other, meridian, elevation in elevation_grid().get(cell, ()):
+            distance = (latitude - other) ** 2 + (longitude - meridian) ** 2
+            if distance < nearest:
+                nearest, height = distance, elevation
+    return height

@@ -1,15 +1,14 @@
-"""What a catalogue file may say, checked as it is read."""
+"""The entries of a catalogue file, validated as they are read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from fleet.config.anomalies import ANOMALY_TYPES
-from fleet.validation.faults import schema_violation, subschema
+from fleet.validation.issues import schema_violation
 from fleet.validation.scalars import (
     AsExact,
     AsReal,
@@ -22,12 +21,11 @@ from fleet.validation.scalars import (
     StandardDeviation,
     Text,
 )
+from worker.readings.anomalies import ANOMALY_TYPES, Parameter, anomaly_class
+from worker.spec import CHANNEL_NAMES
 
 AUTO, NONE = "auto", "none"
 """What a config may say of surroundings besides their name."""
-MAX_CHANNELS_PER_TYPE = (
-    8  # as many as a row of the scoreboard has; said again because importing numpy takes longer than all of this
-)
 
 Multiplier = Annotated[
     Decimal,
@@ -49,11 +47,19 @@ def known_anomaly_type(value: str) -> str:
     return value
 
 
+def known_channel(value: str) -> str:
+    """Refuse a channel that has no column in the readings table: its values would be dropped."""
+    if value not in CHANNEL_NAMES:
+        raise ValueError(f"is not a channel of the readings table; a sensor type can have {', '.join(CHANNEL_NAMES)}")
+    return value
+
+
 AnomalyTypeName = Annotated[str, AsText, AfterValidator(known_anomaly_type)]
+ChannelName = Annotated[Name, AfterValidator(known_channel)]
 
 
 class ChannelProfile(Section):
-    """A channel of a kind of sensor: its healthy signal, its physical limits, how it is written."""
+    """A channel of a sensor type: its healthy signal, its physical limits, its unit and decimals."""
 
     unit: Text
     mean: Quantity
@@ -76,7 +82,7 @@ class ChannelProfile(Section):
 
 
 class Effect(Section):
-    """What a manufacturer, a model or a firmware version does to a sensor's anomalies and to its healthy signal."""
+    """The effect of a manufacturer, a model or a firmware version on a sensor's anomalies and healthy signal."""
 
     multiplier: Multiplier = Decimal(1)
     severity: Annotated[float, Field(ge=0, le=100), AsReal] = 1.0
@@ -87,19 +93,12 @@ class Effect(Section):
 
     @model_validator(mode="after")
     def known_parameters(self) -> Effect:
-        """Those that a config could state of the type."""
-        for kind, values in self.parameters.items():
-            names = ANOMALY_TYPES[kind].parameter_names()
-            for name in values:
-                if name not in names:
-                    raise FieldError(
-                        f"parameters.{kind}.{name}", f"unknown parameter; {kind} has {', '.join(names) or 'none'}"
-                    )
-            try:
-                ANOMALY_TYPES[kind].model_validate(values)
-            except ValidationError as error:
-                name, reason = first_issue(error, ANOMALY_TYPES[kind].model_json_schema())
-                raise FieldError(f"parameters.{kind}.{name}", reason) from None
+        """Accept the parameters that a config could state of the type, within the same bounds."""
+        for anomaly_type, values in self.parameters.items():
+            issue = parameter_issue(anomaly_type, values)
+            if issue is not None:
+                name, reason = issue
+                raise FieldError(f"parameters.{anomaly_type}.{name}", reason)
         return self
 
     @model_validator(mode="after")
@@ -109,15 +108,23 @@ class Effect(Section):
         return self
 
 
-def first_issue(error: ValidationError, schema: Mapping[str, Any]) -> tuple[str, str]:
-    """The name of a parameter and what is wrong with it."""
-    found = error.errors(include_url=False)[0]
-    reason = found.get("ctx", {}).get("error")
-    if isinstance(reason, FieldError):
-        return reason.key, str(reason)
-    return str(
-        found["loc"][0]
-    ), f"{found['input']:g} {schema_violation(found['input'], subschema(schema, found['loc']))}"
+def parameter_issue(anomaly_type: str, values: Mapping[str, float]) -> tuple[str, str] | None:
+    """Return the name of an invalid parameter of a type of anomaly, and the reason; None if all are valid."""
+    declaration = anomaly_class(anomaly_type)
+    names = [parameter.name for parameter in declaration.parameters]
+    for name in values:
+        if name not in names:
+            return name, f"unknown parameter; {anomaly_type} has {', '.join(names) or 'none'}"
+    for parameter in declaration.parameters:
+        if parameter.name in values and not parameter.allows(values[parameter.name]):
+            value = values[parameter.name]
+            return parameter.name, f"{value:g} {schema_violation(value, parameter_schema(parameter))}"
+    return declaration.contradiction(values)
+
+
+def parameter_schema(parameter: Parameter) -> Mapping[str, str | float]:
+    least = "exclusiveMinimum" if parameter.positive else "minimum"
+    return {"type": "number", least: parameter.minimum, "maximum": parameter.maximum}
 
 
 class Manufacturer(Effect):
@@ -125,17 +132,17 @@ class Manufacturer(Effect):
 
 
 class SensorTypeEntry(Section):
-    """One kind of sensor."""
+    """The entry of one sensor type."""
 
     aliases: tuple[Name, ...] = Field(default=(), strict=False)
-    channels: Mapping[Name, ChannelProfile] = Field(min_length=1, max_length=MAX_CHANNELS_PER_TYPE)
+    channels: Mapping[ChannelName, ChannelProfile] = Field(min_length=1)
     manufacturers: Mapping[Name, Manufacturer] = Field(min_length=1)
     models: Mapping[Name, Effect] = Field(default_factory=dict)
     firmware: Mapping[Name, Effect] = Field(min_length=1)
 
 
 class SurroundingsEffect(Section):
-    """What surroundings do to the healthy signal of a channel: factors, and standard deviations added at work."""
+    """The effect of surroundings on the healthy signal of a channel: factors, and standard deviations added at work."""
 
     std_dev: Multiplier = Decimal(1)
     daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] = 1.0
@@ -146,7 +153,7 @@ Hour = Annotated[int, Field(ge=0, le=23), AsWhole]
 
 
 class WorkHours(Section):
-    """When people work, by the local clock; `days` counts from Monday."""
+    """Working hours in local time; `days` counts from Monday."""
 
     begin: Hour = 8
     end: Hour = 18
@@ -160,7 +167,7 @@ class WorkHours(Section):
 
 
 class Surroundings(Section):
-    """A kind of place, the words by which it is known, and what it does to the channels of whatever stands there."""
+    """A kind of place, the words by which it is recognised, and its effects on the channels of sensors in it."""
 
     words: tuple[Name, ...] = Field(default=(), strict=False)
     hours: WorkHours = WorkHours()

@@ -44,8 +44,7 @@ def show(file: Path | None, origins: bool, **flags: Any) -> int:
 
     FILE is $CONFIG_FILE if it is left out, or the packaged fleet.yaml.
     """
-    from fleet.config.config import load_config, to_yaml
-    from fleet.config.origins import yaml_with_origins
+    from fleet.config.config import load_config, to_yaml, yaml_with_origins
 
     given = config_overrides(flags)
     text = yaml_with_origins(file, os.environ, given) if origins else to_yaml(load_config(file, os.environ, given))

@@ -11,6 +11,7 @@ import click
 from fleet.commands.options import DATA_OPTION, DurationParam, NumberParam, ShareParam
 from fleet.errors import UserError
 from fleet.escaping import escape_short
+from worker.readings.anomalies import ANOMALY_TYPES
 
 Selection = dict[str, Any]
 
@@ -37,7 +38,12 @@ def selector_arguments(sensors: tuple[str, ...], **others: Any) -> Selection:
     return {name: value for name, value in {"sensors": sensors or None, **others}.items() if value is not None}
 
 
-@click.command()
+@click.command(
+    help=f"""Put an anomaly into sensors of the running fleet: {", ".join(ANOMALY_TYPES[:-1])} or {ANOMALY_TYPES[-1]}.
+
+    It is labelled and on record as any other. Without a selection it is for all sensors.
+    """
+)
 @click.argument("kind", required=False, metavar="TYPE")
 @selector_options
 @click.option("--channel", metavar="C", help="Only this channel.")
@@ -48,12 +54,7 @@ def selector_arguments(sensors: tuple[str, ...], **others: Any) -> Selection:
 @click.option("--cancel", metavar="KEY", help="End that one now, or take it back.")
 @DATA_OPTION
 def inject(kind: str | None, cancel: str | None, data: Path, **given: Any) -> int:
-    """Put an anomaly into sensors of the running fleet: spike, trend, pattern, missing_data or noise.
-
-    It is labelled and on record as any other. Without a selection it is for all sensors.
-    """
     from fleet.commands.operator import ask_fleet
-    from worker.readings.anomalies import ANOMALY_TYPES
 
     if (kind is None) == (cancel is None):
         raise click.UsageError("either TYPE or --cancel KEY")

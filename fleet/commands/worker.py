@@ -127,7 +127,7 @@ def database_folder(database: str) -> Path:
 
 def directory_name(settings: Config, identity: Path | None) -> str:
     """The sensor's id where it is known before there is a sensor, else UNNAMED_DIRECTORY."""
-    from fleet.identities.identities import read_identity
+    from fleet.identities.files import read_identity
 
     given = read_identity(identity).sensor_id if identity else None  # a bad file is an error also where nobody needs it
     prefix, number = settings.replicas.prefix, settings.replicas.start_index
@@ -149,8 +149,8 @@ def generate_identity(config: Path | None, target: str) -> int:
     import secrets
 
     from fleet.catalogue.catalogue import load_catalogue
-    from fleet.identities.generation import generator_for
-    from fleet.identities.identities import identity_document
+    from fleet.identities.files import identity_document
+    from fleet.identities.provisioning import generator_for
 
     settings = load_settings(config)
     seed = secrets.randbelow(1 << 32) if settings.simulation.seed is None else settings.simulation.seed
@@ -158,7 +158,7 @@ def generate_identity(config: Path | None, target: str) -> int:
     minted = generator_for(settings, catalogue, seed).generate(settings.replicas.start_index)
     told, drawn = settings.sensor, minted.identity
     who = replace(drawn, sensor_id=told.id or drawn.sensor_id, location=told.location or drawn.location)
-    sensor = replace(minted, identity=who, minted=None)
+    sensor = replace(minted, identity=who, origin=None)
     text = json.dumps(identity_document(sensor), indent=2, ensure_ascii=False) + "\n"
     if target == STDOUT:
         click.echo(text, nl=False)

@@ -1,1 +1,1 @@
-"""A config: YAML, environment and flags become one `Config`, and that the settings of each sensor."""
+"""The config: YAML, environment and flags become one `Config`, and that becomes the settings of each sensor."""

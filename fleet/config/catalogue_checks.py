@@ -1,4 +1,5 @@
-"""What a config says against the catalogue: the sensor it names, the channels it lists; and the files it refers to."""
+"""Checks of a config against the catalogue (the sensor it names, the channels it lists) and of the files it refers
+to."""
 
 from __future__ import annotations
 
@@ -11,13 +12,13 @@ from fleet.catalogue.entries import AUTO, NONE
 from fleet.config.dialects import Draft
 from fleet.config.sections import ChannelParameters, RandomLocation, Replicas, Sensor
 from fleet.errors import UserError
-from fleet.validation.faults import ConfigIssue, format_value
+from fleet.validation.issues import ConfigIssue, format_value
 
 SIGNAL_KEYS = ("mean", "std_dev", "min", "max")
 
 
 def resolve_files(draft: Draft, folder: Path) -> Iterator[ConfigIssue]:
-    """Take the files that a config names from its own folder, those that a flag names from the current one."""
+    """Resolve the files that a config names against its own folder, those that a flag names against the current one."""
     for path in (("catalogue",), ("random_location", "cities_file")):
         name = draft.get(path)
         if not isinstance(name, str) or not name.isprintable():
@@ -31,7 +32,7 @@ def resolve_files(draft: Draft, folder: Path) -> Iterator[ConfigIssue]:
 
 
 def file_problem(file: Path) -> str:
-    """Why there is no file to be read at a path; empty if there is one."""
+    """Return the reason why the file at a path cannot be read; empty if it can."""
     try:
         if file.is_file():
             return ""
@@ -41,7 +42,7 @@ def file_problem(file: Path) -> str:
 
 
 def configured_sensor_type(draft: Draft, catalogue: Catalogue) -> SensorType | None:
-    """The kind of sensor that the config is about; None if there is no such kind."""
+    """Return the sensor type that the config names; None if it is not in the catalogue."""
     name = draft.get(("sensor", "type"))
     if name is None:
         name = Sensor.model_fields["type"].default
@@ -49,28 +50,26 @@ def configured_sensor_type(draft: Draft, catalogue: Catalogue) -> SensorType | N
 
 
 def sensor_issues(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
-    """What the `sensor` section says that is not in the catalogue."""
-    given = {key: value for key in Sensor.model_fields if isinstance(value := draft.get(("sensor", key)), str)}
-    kind = configured_sensor_type(draft, catalogue)
-    if kind is None:
-        if "type" in given:
-            yield unknown_value_issue(draft, "type", given["type"], tuple(catalogue.types), "the types of sensor")
+    """Yield an issue for each value of the `sensor` section that is not in the catalogue."""
+    stated = {key: value for key in Sensor.model_fields if isinstance(value := draft.get(("sensor", key)), str)}
+    sensor_type = configured_sensor_type(draft, catalogue)
+    if sensor_type is None:
+        if "type" in stated:
+            yield unknown_value_issue(draft, "type", stated["type"], tuple(catalogue.types), "the types of sensor")
         return
-    maker = given.get("manufacturer")
-    if maker is not None and maker not in kind.models:
+    maker = stated.get("manufacturer")
+    if maker is not None and maker not in sensor_type.models:
         yield unknown_value_issue(
-            draft, "manufacturer", maker, tuple(kind.models), f"the manufacturers of {kind.name} sensors"
+            draft, "manufacturer", maker, tuple(sensor_type.models), f"the manufacturers of {sensor_type.name} sensors"
         )
-    owner = maker if maker in kind.models else f"{kind.name} sensors"
-    models = kind.models.get(maker or "") or tuple(
-        dict.fromkeys(name for made in kind.models.values() for name in made)
-    )
-    if "model" in given and given["model"] not in models:
-        yield unknown_value_issue(draft, "model", given["model"], models, f"the models of {owner}")
-    if "firmware_version" in given and given["firmware_version"] not in kind.firmware:
-        version = given["firmware_version"]
+    owner = maker if maker in sensor_type.models else f"{sensor_type.name} sensors"
+    models = sensor_type.models_of(maker)
+    if "model" in stated and stated["model"] not in models:
+        yield unknown_value_issue(draft, "model", stated["model"], models, f"the models of {owner}")
+    if "firmware_version" in stated and stated["firmware_version"] not in sensor_type.firmware:
+        version = stated["firmware_version"]
         yield unknown_value_issue(
-            draft, "firmware_version", version, kind.firmware, f"the firmware of {kind.name} sensors"
+            draft, "firmware_version", version, sensor_type.firmware, f"the firmware of {sensor_type.name} sensors"
         )
 
 
@@ -79,16 +78,16 @@ def unknown_value_issue(draft: Draft, key: str, value: str, valid: tuple[str, ..
 
 
 def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
-    """Give each channel that is listed what it does not say itself, from the profile."""
-    kind, listed = configured_sensor_type(draft, catalogue), draft.get(("normal_parameters",))
-    if kind is None or not isinstance(listed, dict):
+    """Complete each listed channel from the profile; yield an issue for a channel that the type does not have."""
+    sensor_type, listed = configured_sensor_type(draft, catalogue), draft.get(("normal_parameters",))
+    if sensor_type is None or not isinstance(listed, dict):
         return
     if not listed:
         draft.set_value(("normal_parameters",), None)
     for name, channel in list(listed.items()):
-        profile = kind.channels.get(name)
+        profile = sensor_type.channels.get(name)
         if profile is None:
-            message = f"unknown channel; {kind.name} sensors have {', '.join(kind.channels)}"
+            message = f"unknown channel; {sensor_type.name} sensors have {', '.join(sensor_type.channels)}"
             yield draft.source_map.issue(("normal_parameters", name), message, at_key=True)
             del listed[name]
         elif channel is None or isinstance(channel, dict):
@@ -97,13 +96,15 @@ def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssu
             for key in SIGNAL_KEYS:
                 if key not in stated:
                     path = ("normal_parameters", name, key)
-                    draft.complete(path, getattr(profile, key), f"profile of {kind.name} sensors")
+                    draft.complete(path, getattr(profile, key), f"profile of {sensor_type.name} sensors")
 
 
-def limit_issues(channels: Mapping[str, ChannelParameters], draft: Draft, kind: SensorType) -> Iterator[ConfigIssue]:
-    """Healthy values that are physically impossible."""
+def limit_issues(
+    channels: Mapping[str, ChannelParameters], draft: Draft, sensor_type: SensorType
+) -> Iterator[ConfigIssue]:
+    """Yield an issue for each bound of a healthy signal that is beyond the physical limits."""
     for name, channel in channels.items():
-        profile = kind.channels[name]
+        profile = sensor_type.channels[name]
         lowest = profile.lowest if channel.lowest is None else channel.lowest
         highest = profile.highest if channel.highest is None else channel.highest
         for key, value in (("min", channel.min), ("max", channel.max)):
@@ -113,14 +114,14 @@ def limit_issues(channels: Mapping[str, ChannelParameters], draft: Draft, kind: 
 
 
 def surroundings_issues(name: str, draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
-    """Surroundings that the catalogue does not know."""
+    """Yield an issue if the catalogue does not have the surroundings."""
     if name not in (AUTO, NONE, *catalogue.surroundings):
         there_are = ", ".join((AUTO, NONE, *catalogue.surroundings))
         yield draft.source_map.issue(("surroundings",), f"{format_value(name)} is not one of {there_are}")
 
 
 def replica_issues(sensor: Sensor, replicas: Replicas, draft: Draft) -> Iterator[ConfigIssue]:
-    """One id for several sensors."""
+    """Yield an issue if several sensors have one id."""
     if sensor.id is not None and replicas.count > 1:
         advice = "leave the id out, or name them all with replicas.prefix"
         message = f"{sensor.id} is the id of one sensor, but replicas.count is {replicas.count}; {advice}"
@@ -138,7 +139,7 @@ def city_filters(where: RandomLocation) -> CityFilters:
 
 
 def city_issues(where: RandomLocation, draft: Draft) -> Iterator[ConfigIssue]:
-    """Filters that leave no city. A table of cities that cannot be read is a UserError with its own place."""
+    """Yield an issue if the filters leave no city. An unreadable table of cities is a UserError with its own place."""
     cities = read_cities(Path(where.cities_file) if where.cities_file else None)
     try:
         filter_cities(cities, city_filters(where))

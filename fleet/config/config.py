@@ -1,12 +1,12 @@
-"""The config: one YAML file in any of its dialects in, one frozen tree of settings out.
+"""The config: one YAML file in any of its dialects becomes one frozen tree of settings.
 
-Flags beat the environment, the environment beats the file, the file beats the defaults. The sections are in
-`sections` and `anomalies`, their other spellings in `dialects`.
+Flags override the environment, the environment overrides the file, the file overrides the defaults. The sections are
+in `sections`, `anomalies` and `scenario`, their other spellings in `dialects`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,14 +26,14 @@ from fleet.config.catalogue_checks import (
     surroundings_issues,
 )
 from fleet.config.dialects import Draft, canonical_draft, key_aliases
-from fleet.config.http import Monitoring
-from fleet.config.scenario_steps import Step, canonicalise_steps, step_issues
+from fleet.config.scenario import Step, canonicalise_steps, step_issues
 from fleet.config.sections import (
     ChannelParameters,
     Database,
     DynamicReload,
     Identities,
     Logging,
+    Monitoring,
     RandomLocation,
     Replicas,
     Sensor,
@@ -42,10 +42,11 @@ from fleet.config.sections import (
 )
 from fleet.config.sources import SourcedValue, apply_environment, apply_overrides
 from fleet.errors import UserError
+from fleet.escaping import escape_short
 from fleet.resources import resource_path
-from fleet.validation.faults import model_issues, raise_first_issue
+from fleet.validation.issues import KeyPath, model_issues, raise_first_issue
 from fleet.validation.scalars import AsWhole, Flag, Section, Text
-from fleet.validation.yaml_source import read_yaml
+from fleet.validation.yaml_tree import Node, parse_yaml, read_yaml
 
 __all__ = ["Config", "SourcedValue", "json_schema", "load_config", "located_error", "to_yaml"]
 
@@ -55,7 +56,8 @@ SINCE_VERSION_2 = ("monitoring", "dynamic_reload")
 
 
 class Config(Section):
-    """The canonical shape. `normal_parameters` None means all channels of the profile of each sensor's type."""
+    """The whole config in its canonical shape. `normal_parameters` None means all channels of the profile of each
+    sensor's type."""
 
     version: Annotated[Literal[1, 2], AsWhole] = 2
     sensor: Sensor = Sensor()
@@ -78,10 +80,10 @@ class Config(Section):
 
 
 def load_config(path: Path | None, environment: Mapping[str, str] = {}, overrides: Mapping[str, object] = {}) -> Config:
-    """The config in the file at `path` (None: the packaged fleet.yaml) under the environment and the overrides.
+    """Load the config in the file at `path` (None: the packaged fleet.yaml) with the environment and the overrides.
 
-    `overrides` maps dotted canonical keys to values; one from a flag is `SourcedValue(value, "--rate")`, so that errors
-    name the flag, and one that is None was not given. Raises UserError, one line, if anything is wrong.
+    `overrides` maps dotted canonical keys to values. One from a flag is `SourcedValue(value, "--rate")`, so that
+    errors name the flag; None counts as absent. Raises UserError, one line, if anything is invalid.
     """
     return validate_config(*load_draft(path, environment, overrides))
 
@@ -89,7 +91,7 @@ def load_config(path: Path | None, environment: Mapping[str, str] = {}, override
 def load_draft(
     path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]
 ) -> tuple[Draft, Catalogue]:
-    """All that was given, with what the version and the profile add to it, and the catalogue that it is about."""
+    """Read all sources and complete them from version and profile; return the draft and the catalogue it refers to."""
     source = path or resource_path("fleet.yaml")
     draft = read_draft(source, environment, overrides)
     raise_first_issue(draft.issues)
@@ -108,7 +110,7 @@ def load_draft(
 
 
 def read_draft(source: Path, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Draft:
-    """All that was given, and where."""
+    """Read the file, the environment and the overrides, each value with its source."""
     draft = canonical_draft(read_yaml(source))
     canonicalise_steps(draft)
     apply_environment(draft, environment)
@@ -119,7 +121,7 @@ def read_draft(source: Path, environment: Mapping[str, str], overrides: Mapping[
 def located_error(
     path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object], key: str, message: str
 ) -> UserError:
-    """What turned out only later to be wrong with a value of a config that was loaded from these, with its place."""
+    """Return an error about a value of a config that these sources were loaded to, with the place of the value."""
     keys = tuple(key.split("."))
     draft = read_draft(path or resource_path("fleet.yaml"), environment, overrides)
     return UserError(f"{key}: {message}" if draft.get(keys) is None else str(draft.source_map.issue(keys, message)))
@@ -132,10 +134,12 @@ def validate_config(draft: Draft, catalogue: Catalogue) -> Config:
         raise_first_issue([*draft.issues, *model_issues(error, draft.source_map, json_schema(), spellings=key_aliases)])
         raise  # not reached: there was a fault
     raise_first_issue(draft.issues)
-    kind = catalogue.sensor_type(config.sensor.type)
-    raise_first_issue([*limit_issues(config.normal_parameters or {}, draft, kind)])
+    sensor_type = catalogue.sensor_type(config.sensor.type)
+    raise_first_issue([*limit_issues(config.normal_parameters or {}, draft, sensor_type)])
     raise_first_issue([*surroundings_issues(config.surroundings, draft, catalogue)])
-    raise_first_issue([*step_issues(config.anomalies, config.normal_parameters or {}, config.scenario, draft, kind)])
+    raise_first_issue(
+        [*step_issues(config.anomalies, config.normal_parameters or {}, config.scenario, draft, sensor_type)]
+    )
     raise_first_issue(
         [*replica_issues(config.sensor, config.replicas, draft), *city_issues(config.random_location, draft)]
     )
@@ -143,7 +147,7 @@ def validate_config(draft: Draft, catalogue: Catalogue) -> Config:
 
 
 def to_yaml(config: Config, max_line_width: float = 120) -> str:
-    """The config in its canonical shape; loading it gives an equal config."""
+    """Format the config in its canonical shape; loading the result gives an equal config."""
     values = config.model_dump(exclude_none=True)
     text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=max_line_width)
     return text
@@ -154,7 +158,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes exact decimals as numbers and tuples as lists."""
+    """A YAML dumper that writes exact decimals as numbers and tuples as lists."""
 
 
 def exact_number(dumper: yaml.SafeDumper, value: Decimal) -> yaml.ScalarNode:
@@ -164,3 +168,35 @@ def exact_number(dumper: yaml.SafeDumper, value: Decimal) -> yaml.ScalarNode:
 
 Dumper.add_representer(Decimal, exact_number)
 Dumper.add_representer(tuple, Dumper.represent_list)
+
+
+DEFAULT_ORIGIN = "default"
+COMMENT_COLUMN = 44
+"""Where the origins stand, behind values that leave them room."""
+
+
+def yaml_with_origins(path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]) -> str:
+    """Format the config of `load_config` as `to_yaml` does, each value followed by its origin in a comment."""
+    draft, catalogue = load_draft(path, environment, overrides)
+    text = to_yaml(validate_config(draft, catalogue), max_line_width=float("inf"))
+    said = {line: origin_of(draft, keys) for line, keys in value_lines(parse_yaml(text, "config"))}
+    lines = enumerate(text.splitlines(), 1)
+    return "".join(f"{line:<{COMMENT_COLUMN}}  # {said[at]}\n" if at in said else f"{line}\n" for at, line in lines)
+
+
+def value_lines(node: Node, path: KeyPath = ()) -> Iterator[tuple[int, KeyPath]]:
+    """Yield the line of each value below a node; a list is one value."""
+    if isinstance(node.value, dict) and (node.value or not path):
+        for key, child in node.value.items():
+            yield from value_lines(child, (*path, key))
+    else:
+        yield node.key_mark.line, path
+
+
+def origin_of(draft: Draft, path: KeyPath) -> str:
+    """Return the origin of the value at a canonical path, as the user knows it."""
+    node = draft.source_map.nodes.get(path)
+    if node is not None and node.value is not None:
+        mark = node.mark
+        return escape_short(f"{mark.origin}:{mark.line}" if mark.line else mark.origin)
+    return draft.completions.get(path, DEFAULT_ORIGIN)

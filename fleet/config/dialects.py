@@ -1,6 +1,6 @@
-"""The spellings of the config: every name a key has had, and the one it has here.
+"""The spellings of the config: every name a key has had, and its canonical name.
 
-To accept another spelling, add a line to `KEY_ALIASES`. A `*` stands for any one key; a spelling may sit in another
+To accept another spelling, add a line to `KEY_ALIASES`. A `*` stands for any one key; a spelling may be in another
 section than the key it means, and may need its number converted.
 """
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from fleet.validation.faults import ConfigIssue, KeyPath, SourceMap, format_value
+from fleet.validation.issues import ConfigIssue, KeyPath, SourceMap, format_value
 from fleet.validation.scalars import NUMBER
-from fleet.validation.yaml_nodes import Node, PlainScalar
+from fleet.validation.yaml_tree import Node, PlainScalar
 
 NumberConverter = Callable[[Decimal], Decimal]
 
@@ -56,8 +56,8 @@ KEY_ALIASES: Mapping[str, tuple[str, NumberConverter | None]] = {
 
 @dataclass(slots=True)
 class Draft:
-    """A config under way: plain values in the canonical shape, and where each of them was written. `completions` are
-    the values that nobody wrote and that are no defaults either, and where they come from."""
+    """An unvalidated config: plain values in the canonical shape, and the place at which each was written.
+    `completions` maps values that were not written and are no defaults either to their origin."""
 
     source_map: SourceMap
     values: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Draft:
     completions: dict[KeyPath, str] = field(default_factory=dict)
 
     def set_node(self, path: KeyPath, node: Node) -> None:
-        """Set the value at a path, making the sections above it, in place of what is there."""
+        """Set the value at a path to that of a node, making the sections above it."""
         self.set_value(path, self.source_map.record(node, path))
 
     def set_value(self, path: KeyPath, value: object) -> None:
@@ -79,12 +79,12 @@ class Draft:
         here[str(path[-1])] = value
 
     def complete(self, path: KeyPath, value: object, origin: str) -> None:
-        """Set a value that nobody wrote."""
+        """Set a value that was not written."""
         self.set_value(path, value)
         self.completions[path] = origin
 
     def get(self, path: KeyPath) -> Any:
-        """The value at a path, None if there is none."""
+        """Return the value at a path, None if there is none."""
         here: Any = self.values
         for key in path:
             here = here.get(key) if isinstance(here, dict) else None
@@ -92,7 +92,7 @@ class Draft:
 
 
 def canonical_draft(root: Node) -> Draft:
-    """The file in the canonical shape; a key that is there in two spellings is a fault."""
+    """Convert a file to the canonical shape; a key that is present in two spellings is an issue."""
     draft = Draft(SourceMap(root))
     if isinstance(root.value, dict):
         apply_aliases(root.value, (), draft)
@@ -103,7 +103,7 @@ def canonical_draft(root: Node) -> Draft:
 
 
 def apply_aliases(section: Mapping[str, Node], path: KeyPath, draft: Draft) -> None:
-    """Put the entries of one section where they belong; `path` is the section's canonical one."""
+    """Move the entries of one section to their canonical paths; `path` is the section's."""
     for key, node in section.items():
         target, convert = canonical_path((*path, key))
         first = draft.source_map.nodes.get(target)
@@ -121,7 +121,7 @@ def apply_aliases(section: Mapping[str, Node], path: KeyPath, draft: Draft) -> N
 
 
 def canonical_path(path: KeyPath) -> tuple[KeyPath, NumberConverter | None]:
-    """The canonical path of a key, and how its number is converted."""
+    """Return the canonical path of a key, and the conversion of its number."""
     for pattern in wildcard_patterns(path):
         if pattern in KEY_ALIASES:
             name, convert = KEY_ALIASES[pattern]
@@ -130,7 +130,7 @@ def canonical_path(path: KeyPath) -> tuple[KeyPath, NumberConverter | None]:
 
 
 def wildcard_patterns(path: KeyPath) -> Iterator[str]:
-    """The dotted path, and the same with a `*` for each inner key."""
+    """Yield the dotted path, and the same with a `*` in place of each inner key."""
     parts = [str(part) for part in path]
     yield ".".join(parts)
     for at in range(1, len(parts) - 1):
@@ -138,7 +138,7 @@ def wildcard_patterns(path: KeyPath) -> Iterator[str]:
 
 
 def key_aliases(path: KeyPath) -> list[str]:
-    """The further names that keys of the section at `path` have."""
+    """Return the further names that keys of the section at `path` have."""
     sections = {pattern.rpartition(".")[0] for pattern in wildcard_patterns((*path, ""))}
     return [key for section, _, key in (name.rpartition(".") for name in KEY_ALIASES) if section in sections]
 

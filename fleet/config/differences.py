@@ -1,4 +1,4 @@
-"""What is different between two configs, and which of it a running fleet can take."""
+"""The differences between two configs, and the part of them that a running fleet can apply."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fleet.catalogue.catalogue import SURROUNDINGS_KEY, Catalogue
 from fleet.config.config import Config
-from fleet.validation.faults import format_value
+from fleet.validation.issues import format_value
 from worker.spec import Identity
 
 RELOADABLE_KEYS = (
@@ -32,7 +32,7 @@ a restart, so do they."""
 
 
 class Difference(NamedTuple):
-    """A value that is another: of a config or a catalogue by its dotted key, of an identity by sensor id and field."""
+    """One changed value: of a config or a catalogue by its dotted key, of an identity by sensor id and field."""
 
     key: str
     before: object
@@ -43,21 +43,21 @@ class Difference(NamedTuple):
 
 
 def config_differences(before: Config, after: Config) -> list[Difference]:
-    """In the order of the keys."""
+    """Return the differences in the order of the keys."""
     return list(mapping_differences(before.model_dump(), after.model_dump()))
 
 
 def catalogue_differences(before: Catalogue, after: Catalogue) -> list[Difference]:
-    """In the order of the keys, of which each begins with `catalogue`."""
+    """Return the differences in the order of the keys, each of which begins with `catalogue`."""
     if before == after:
         return []
     return list(mapping_differences(*({"catalogue": catalogue_values(catalogue)} for catalogue in (before, after))))
 
 
 def catalogue_values(catalogue: Catalogue) -> dict[str, Any]:
-    kinds = {name: kind.entry.model_dump() for name, kind in catalogue.types.items()}
-    places = {name: place.model_dump() for name, place in catalogue.surroundings.items()}
-    return {**kinds, SURROUNDINGS_KEY: places}
+    types = {name: each.entry.model_dump() for name, each in catalogue.types.items()}
+    surroundings = {name: entry.model_dump() for name, entry in catalogue.surroundings.items()}
+    return {**types, SURROUNDINGS_KEY: surroundings}
 
 
 def mapping_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
@@ -80,7 +80,7 @@ def flatten(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, 
 
 
 def apply_reloadable(before: Config, after: Config) -> Config:
-    """`before` with all of `after` that a running fleet takes."""
+    """Return `before` with every value of `after` that a running fleet can apply."""
     result = before
     for name in RELOADABLE_KEYS:
         section, _, key = name.partition(".")

@@ -1,30 +1,177 @@
-"""How a fleet will behave later: the steps of a scenario as stages, each with a config of its own."""
+"""The `scenario` of a config: changes of its settings at times that are known from the start, such as a slow decay.
+
+A step states its changes by the keys of the config; any other key stays as the steps before left it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
+from pydantic.fields import FieldInfo
+
+from fleet.catalogue.catalogue import SensorType
 from fleet.config.anomalies import Anomalies
-from fleet.config.config import Config
-from fleet.config.scenario_steps import Step, apply_change
-from fleet.config.sections import ChannelParameters
-from worker.schedule import SECOND_US
-from worker.storage.schema import CHANNEL_COLUMNS
+from fleet.config.dialects import Draft, canonical_draft
+from fleet.config.sections import ChannelParameters, Simulation
+from fleet.durations import MAX_DURATION_SECONDS, parse_duration
+from fleet.errors import UserError
+from fleet.validation.issues import ConfigIssue, KeyPath, SourceMap, model_issues
+from fleet.validation.scalars import Flag, Section
+from worker.readings.anomalies import ANOMALY_CLASSES
+from worker.spec import CHANNEL_NAMES
+
+if TYPE_CHECKING:  # which holds the steps
+    from fleet.config.config import Config
+
+
+ALTERNATIVE_KEYS = (
+    frozenset(("duration_seconds", "duration_readings")),
+    *(each.alternatives for each in ANOMALY_CLASSES if each.alternatives),
+)
+"""Keys of which a section has at most one: a step that sets one replaces the other."""
+
+
+def coerce_duration(value: object) -> object:
+    """Convert `1h`, `90m` or `5400` to seconds."""
+    if isinstance(value, str):
+        try:
+            return parse_duration(value, "")
+        except UserError:
+            raise ValueError("is not a time such as 30s, 5m, 1h30m or 2d") from None
+    return float(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else value
+
+
+def partial_model(section: type[Section], *names: str) -> type[Section]:
+    """Make the model of a change to a section: all of its fields, or those in `names`, and none of them required."""
+    kept = {name: field for name, field in section.model_fields.items() if name in names or not names}
+    fields: dict[str, Any] = {name: (optional_annotation(field), None) for name, field in kept.items()}
+    return create_model(f"{section.__name__}Change", __base__=Section, __doc__=section.__doc__, **fields)
+
+
+def optional_annotation(field: FieldInfo) -> Any:
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return partial_model(kind) | None
+    return Annotated[(kind, *field.metadata)] | None if field.metadata else kind | None  # type: ignore[operator]
+
+
+AnomaliesChange = partial_model(Anomalies)
+ChannelChange = partial_model(
+    ChannelParameters, "mean", "std_dev", "min", "max", "lowest", "highest", "daily_amplitude"
+)
+SimulationChange = partial_model(Simulation, "readings_per_second")
+
+
+class Step(Section):
+    """A change that applies from `at` on, counted from the simulated start of the fleet: seconds, or a text such as
+    1h30m."""
+
+    at: Annotated[
+        float,
+        Field(gt=0, le=MAX_DURATION_SECONDS),
+        BeforeValidator(coerce_duration),
+        WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DURATION_SECONDS}),
+    ]
+    anomalies: AnomaliesChange | None = None  # type: ignore[valid-type]
+    normal_parameters: Mapping[str, ChannelChange] | None = None  # type: ignore[valid-type]
+    simulation: SimulationChange | None = None  # type: ignore[valid-type]
+    daily_pattern: Flag | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """Return the changes as plain values."""
+        return self.model_dump(exclude_none=True, exclude={"at"})
+
+
+def canonicalise_steps(draft: Draft) -> None:
+    """Convert the keys of each step to the canonical spelling, as if it were a config of its own."""
+    node = draft.source_map.nodes.get(("scenario",))
+    if node is None or not isinstance(node.value, list):
+        return
+    for number, child in enumerate(node.value):
+        if isinstance(child.value, dict):
+            step = canonical_draft(child)
+            draft.issues.extend(step.issues)
+            draft.get(("scenario",))[number] = step.values
+            draft.source_map.nodes |= {
+                ("scenario", number, *path): inner for path, inner in step.source_map.nodes.items() if path
+            }
+
+
+def step_order_issues(steps: tuple[Step, ...], source_map: SourceMap) -> Iterator[ConfigIssue]:
+    """Yield an issue for each step that is not after the one before it."""
+    for number, (step, before) in enumerate(zip(steps[1:], steps, strict=False), 1):
+        if step.at <= before.at:
+            message = f"{step.at:g} seconds are not after the {before.at:g} of the step before"
+            yield source_map.issue(("scenario", number, "at"), message)
+
+
+def apply_change(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of `base`, overridden by those of `change`."""
+    stale = {name for pair in ALTERNATIVE_KEYS if pair & change.keys() for name in pair}
+    result = {name: value for name, value in base.items() if name not in stale}
+    for name, value in change.items():
+        below = result.get(name)
+        result[name] = (
+            apply_change(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        )
+    return result
+
+
+def step_issues(
+    anomalies: Anomalies, channels: Mapping[str, Any], steps: tuple[Step, ...], draft: Draft, sensor_type: SensorType
+) -> Iterator[ConfigIssue]:
+    """Yield an issue for each change that contradicts the config or an earlier step. `channels` are the listed ones;
+    if none are, all channels of the sensor type apply."""
+    yield from step_order_issues(steps, draft.source_map)
+    healthy = {
+        name: profile.model_dump(include=set(ChannelParameters.model_fields))
+        for name, profile in sensor_type.channels.items()
+    }
+    values = {
+        name: apply_change(healthy[name], channel.model_dump(exclude_none=True)) for name, channel in channels.items()
+    }
+    values = values or healthy
+    values_so_far = anomalies.model_dump(exclude_none=True)
+    for number, step in enumerate(steps):
+        change = step.changes()
+        path = ("scenario", number)
+        values_so_far = apply_change(values_so_far, change.get("anomalies", {}))
+        yield from validation_issues(Anomalies, values_so_far, draft.source_map, (*path, "anomalies"))
+        for name, part in change.get("normal_parameters", {}).items():
+            channel_path = (*path, "normal_parameters", name)
+            if name not in values:
+                yield draft.source_map.issue(
+                    channel_path, f"unknown channel; this config has {', '.join(values)}", at_key=True
+                )
+            else:
+                values[name] = apply_change(values[name], part)
+                yield from validation_issues(ChannelParameters, values[name], draft.source_map, channel_path)
+
+
+def validation_issues(
+    section: type[Section], values: Mapping[str, Any], source_map: SourceMap, path: KeyPath
+) -> Iterator[ConfigIssue]:
+    try:
+        section.model_validate(values)
+    except ValidationError as error:
+        yield from model_issues(error, source_map, section.model_json_schema(), path)
 
 
 class ScheduledConfig(NamedTuple):
-    """What holds from `after_us` on, microseconds of simulated time since the fleet began."""
+    """The config in force from `after_seconds` on, simulated time since the fleet began."""
 
-    after_us: int
+    after_seconds: float
     config: Config
 
 
 def scenario_stages(config: Config) -> Iterator[ScheduledConfig]:
-    """Those of a valid config, in order; each has the changes of all steps up to its own."""
+    """Yield the stages of a valid config in order; each has the changes of all steps up to its own."""
     for step in config.scenario:
         config = apply_step(config, step)
-        yield ScheduledConfig(round(step.at * SECOND_US), config)
+        yield ScheduledConfig(step.at, config)
 
 
 def apply_step(config: Config, step: Step) -> Config:
@@ -44,8 +191,9 @@ def apply_step(config: Config, step: Step) -> Config:
 
 
 def apply_channel_changes(config: Config, changes: dict[str, Any]) -> dict[str, ChannelParameters]:
-    """Where the config lists no channels, what a step leaves open is the profile's of each sensor's own type."""
+    """Return the listed channels with their changes. If the config lists none, values that a step does not set are
+    those of the profile of each sensor's own type."""
     listed = config.normal_parameters
     if listed is None:
-        return {name: ChannelParameters.model_construct(None, **changes.get(name, {})) for name in CHANNEL_COLUMNS}
+        return {name: ChannelParameters.model_construct(None, **changes.get(name, {})) for name in CHANNEL_NAMES}
     return {name: channel.model_copy(update=changes.get(name, {})) for name, channel in listed.items()}

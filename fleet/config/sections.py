@@ -1,14 +1,16 @@
-"""The sections of a config but for `anomalies`, in their one canonical shape."""
+"""The sections of a config except `anomalies` and `scenario`, in their canonical shape."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from fleet.config.files import database_file, file_path, log_format, unreserved_file
 from fleet.validation.scalars import (
     MAX_CONFIG_SECONDS,
     AsExact,
@@ -25,6 +27,41 @@ from fleet.validation.scalars import (
     StandardDeviation,
     Text,
 )
+from worker.log import format_sample_line
+
+RESERVED_FILE_NAMES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
+
+
+def file_path(value: str) -> str:
+    """Accept a path that the file system can look up: it allows 255 bytes a part, 200 leave room for `-journal`."""
+    if any(len(os.fsencode(part)) > 200 for part in Path(value).parts):
+        raise ValueError("has a part of more than 200 bytes")
+    return value
+
+
+def database_file(value: str) -> str:
+    """Accept a path whose last part can be the name of a database in a data directory."""
+    name = Path(value).name
+    if not name or name in RESERVED_FILE_NAMES:
+        raise ValueError("does not end in the name of a database, such as data/sensor_data.db")
+    return file_path(value)
+
+
+def unreserved_file(value: str) -> str:
+    """Accept a path whose last part can be the name of another file or folder in a data directory."""
+    name = Path(value).name
+    if not name or name in RESERVED_FILE_NAMES or name.endswith(".db"):
+        raise ValueError("does not end in a name that is free among the files of a fleet")
+    return file_path(value)
+
+
+def log_format(value: str) -> str:
+    try:
+        format_sample_line(value)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"is no format of log lines, such as %(asctime)s %(levelname)s %(message)s: {error}") from None
+    return value
+
 
 PLACEHOLDER_LOCATIONS = frozenset(
     ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
@@ -44,7 +81,7 @@ def not_placeholder(value: str) -> str:
 
 
 def valid_timestamp(value: str) -> str:
-    """ISO 8601; without an offset it is UTC."""
+    """Accept ISO 8601; without an offset it is UTC."""
     try:
         time = datetime.fromisoformat(value)
     except ValueError:
@@ -63,7 +100,7 @@ def upper(value: object) -> object:
 
 
 class Sensor(Section):
-    """Who a single sensor is, or what all of a fleet have in common; what is left out is minted."""
+    """The identity of a single sensor, or the part that all sensors of a fleet share; values left out are generated."""
 
     id: Annotated[str, Field(pattern=name_pattern(64), description=NAME_DESCRIPTION.format(64)), AsText] | None = None
     type: Text = "environmental"
@@ -74,7 +111,8 @@ class Sensor(Section):
 
 
 class Checkpoint(Section):
-    """An export as JSON every `interval` seconds. What counts is the checkpoint in the database, in each transaction."""
+    """An export as JSON every `interval` seconds. The checkpoint that a restart uses is in the database, in each
+    transaction."""
 
     enabled: Flag = False
     interval: Positive = 60.0
@@ -82,7 +120,7 @@ class Checkpoint(Section):
 
 
 class Simulation(Section):
-    """How fast, from when and for how long. `duration_seconds` is simulated time; None runs until stopped."""
+    """The rate, the start and the duration. `duration_seconds` is simulated time; None runs until stopped."""
 
     readings_per_second: Annotated[
         Decimal,
@@ -102,7 +140,7 @@ class Simulation(Section):
 
 class ChannelParameters(Section):
     """The healthy signal of one channel, in `unit`, and the physical limits `lowest` and `highest` of its anomalies.
-    `daily_amplitude` is in standard deviations. What is left out is the profile's of the sensor's type."""
+    `daily_amplitude` is in standard deviations. Values left out come from the profile of the sensor's type."""
 
     mean: Quantity
     std_dev: StandardDeviation
@@ -133,8 +171,9 @@ class Backup(Section):
 
 
 class Database(Section):
-    """Where readings go. In a fleet `path` names the shared database; delays and intervals are seconds. After a power
-    failure `synchronous: normal` may lack the last commits, `full` lacks none and costs a disk sync each."""
+    """The databases of the readings. In a fleet `path` names the shared database; delays and intervals are seconds.
+    After a power failure the last commits may be missing with `synchronous: normal`; `full` loses none and costs a
+    disk sync each."""
 
     path: Annotated[Text, AfterValidator(database_file)] = "data/sensor_data.db"
     batch_size: Annotated[int, Field(ge=1, le=1_000_000), AsWhole] = 100
@@ -150,8 +189,8 @@ class Database(Section):
 
 
 class Logging(Section):
-    """The one log of a fleet; without `file` it is `run/fleet.log`. `format: json` and `json_lines` are the same. A log
-    of more than `max_file_size_mb` becomes the first of `backup_count` older ones."""
+    """The log of a fleet; without `file` it is `run/fleet.log`. `format: json` and `json_lines` are the same. A log
+    larger than `max_file_size_mb` is rotated; `backup_count` older ones are kept."""
 
     level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper), AsText] = "INFO"
     file: Annotated[Text, AfterValidator(unreserved_file)] | None = None
@@ -168,8 +207,8 @@ Country = Annotated[
 
 
 class RandomLocation(Section):
-    """Which cities sensors are placed in. `enabled` matters for a single sensor only: a fleet always is placed.
-    `gps_variation` is the radius of the scatter in metres. `update_interval` is accepted and without effect."""
+    """The cities in which sensors are placed. `enabled` matters for a single sensor only: a fleet is always placed.
+    `gps_variation` is the radius of the scatter in metres. `update_interval` is accepted and has no effect."""
 
     enabled: Flag = False
     number_of_cities: Count = 10
@@ -191,8 +230,8 @@ class RandomLocation(Section):
 
 
 class Replicas(Section):
-    """How many sensors and how they are named: `PREFIX_000001`, or after their city where there is no prefix.
-    More than one to a worker share its process and its database."""
+    """The number of sensors and their names: `PREFIX_000001`, or after their city if there is no prefix. The sensors
+    of one worker share its process and its database."""
 
     count: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
     prefix: Annotated[str, Field(pattern=name_pattern(51), description=NAME_DESCRIPTION.format(51)), AsText] | None = (
@@ -214,7 +253,7 @@ class Replicas(Section):
 
 
 class DynamicReload(Section):
-    """Which files are watched while the fleet runs."""
+    """The files that are watched while the fleet runs."""
 
     enabled: Flag = True
     watch_config: Flag = True
@@ -223,7 +262,8 @@ class DynamicReload(Section):
 
 
 class Supervision(Section):
-    """When a worker counts as hung, how often it is restarted, how long it may take to stop; all in seconds."""
+    """The time after which a worker counts as hung, the restart budget and backoff, the time to stop; all in
+    seconds."""
 
     hang_seconds: Annotated[float, Field(ge=1, le=86_400), AsReal] = 20.0
     restart_budget: Annotated[int, Field(ge=0, le=1_000_000), AsWhole] = 10
@@ -243,7 +283,7 @@ class Supervision(Section):
 
 
 class Override(Section):
-    """What holds for every sensor whatever its identity file says, for as long as it is said here."""
+    """Hardware that replaces that of every identity file, for as long as it is in the config."""
 
     manufacturer: Text | None = None
     model: Text | None = None
@@ -251,9 +291,67 @@ class Override(Section):
 
 
 class Identities(Section):
-    """A folder of identity files, or the one file of a single sensor; `strict` makes values that are not in the
-    catalogue an error."""
+    """A folder of identity files, or the one file of a single sensor. With `strict`, values that are not in the
+    catalogue are an error."""
 
     path: Annotated[Text, AfterValidator(file_path)] | None = None
     strict: Flag = False
     override: Override = Override()
+
+
+RESERVED_PATHS = ("api", "grid", "livez", "metrics", "openapi.json", "sensors", "static", "workers")
+"""The first parts of the paths that are not for renaming."""
+
+
+def unreserved_path(value: str) -> str:
+    if len(value) > 200:
+        raise ValueError("is longer than 200 characters")
+    if value.split("/")[1] in RESERVED_PATHS:
+        raise ValueError(f"is taken by what is below {', '.join(f'/{name}' for name in RESERVED_PATHS)}")
+    return value
+
+
+UrlPath = Annotated[
+    str,
+    Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+$", description="a path such as /healthz"),
+    AsText,
+    AfterValidator(unreserved_path),
+]
+
+
+class Endpoints(Section):
+    """Additional paths of five documents, for the fleet and, below /workers/<sensor id>, for a sensor. The default
+    paths are always served."""
+
+    health: UrlPath = "/healthz"
+    metrics: UrlPath = "/metricz"
+    status: UrlPath = "/statusz"
+    samples: UrlPath = "/samplez"
+    db_stats: UrlPath = "/db_stats"
+
+    @model_validator(mode="after")
+    def different(self) -> Endpoints:
+        usual = {field.default: name for name, field in type(self).model_fields.items()}
+        seen: dict[str, str] = {}
+        for name in type(self).model_fields:
+            path = getattr(self, name)
+            other = seen.setdefault(path, name) if usual.get(path, name) == name else usual[path]
+            if other != name:
+                raise FieldError(name, f"{path} is the path of {other}")
+        return self
+
+    def renamed(self) -> Mapping[str, str]:
+        """Return the default path by each additional one."""
+        fields = type(self).model_fields.items()
+        return {path: field.default for name, field in fields if (path := getattr(self, name)) != field.default}
+
+
+class Monitoring(Section):
+    """The HTTP server. It is on by default, but in a version 1 config only if this section is present. Port 0 is any
+    free one. It answers to localhost, to IP addresses, and to the names in `allowed_hosts`."""
+
+    enabled: Flag = True
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535), AsWhole] = 8080
+    allowed_hosts: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    endpoints: Endpoints = Endpoints()

@@ -1,4 +1,4 @@
-"""What comes to a config from outside its file: environment variables and flags."""
+"""The sources of a config besides its file: environment variables and flags."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from fleet.config.dialects import Draft
-from fleet.validation.faults import ConfigIssue, format_value
-from fleet.validation.yaml_nodes import Node, PlainScalar, SourceMark
+from fleet.validation.issues import ConfigIssue, format_value
+from fleet.validation.yaml_tree import Node, PlainScalar, SourceMark
 
 ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "IDENTITY_FILE": ("identities.path",),
@@ -26,21 +26,21 @@ ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "MONITORING_HOST": ("monitoring.host",),
     "MONITORING_PORT": ("monitoring.port",),
 }
-"""The keys that a variable sets. What a sensor is goes over the config's `sensor` and over its identity file."""
+"""The keys that a variable sets. The hardware of a sensor overrides both the config's `sensor` and its identity file."""
 BOOLEAN_KEYS = frozenset(("database.preserve_existing", "monitoring.enabled"))
 BOOLEAN_DIGITS = {"1": "true", "0": "false"}
 
 
 @dataclass(frozen=True, slots=True)
 class SourcedValue:
-    """A value and where it comes from, as the user knows it: `SourcedValue("5", "--rate")`."""
+    """A value and its source as the user knows it: `SourcedValue("5", "--rate")`."""
 
     value: object
     origin: str
 
 
 def apply_environment(draft: Draft, environment: Mapping[str, str]) -> None:
-    """Put the variables that are set over the file; an empty one counts as not set."""
+    """Override the file by the variables that are set; an empty one counts as not set."""
     debug = environment.get("DEBUG_MODE", "").lower()
     if BOOLEAN_DIGITS.get(debug, debug) in ("true", "yes", "on"):
         draft.set_node(("logging", "level"), make_node("DEBUG", "environment variable DEBUG_MODE"))
@@ -56,22 +56,23 @@ def apply_environment(draft: Draft, environment: Mapping[str, str]) -> None:
 
 
 def temporary_folder_issues(folder: str | None) -> Iterator[ConfigIssue]:
-    """SQLite reads SQLITE_TMPDIR itself, and without a word takes another folder where it cannot write to that one."""
+    """Yield an issue for an unusable SQLITE_TMPDIR. SQLite reads the variable itself, and silently uses another
+    folder if it cannot write to that one."""
     if folder and not (Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         message = f"{format_value(folder)} is not a folder that this user can write to"
         yield ConfigIssue(SourceMark("environment variable SQLITE_TMPDIR"), "", message)
 
 
 def apply_overrides(draft: Draft, overrides: Mapping[str, object]) -> None:
-    """Put the overrides over all else."""
+    """Override all other sources."""
     for key, value in overrides.items():
-        given = value if isinstance(value, SourcedValue) else SourcedValue(value, f"override of {key}")
-        if given.value is not None:
-            draft.set_node(tuple(key.split(".")), make_node(given.value, given.origin))
+        sourced = value if isinstance(value, SourcedValue) else SourcedValue(value, f"override of {key}")
+        if sourced.value is not None:
+            draft.set_node(tuple(key.split(".")), make_node(sourced.value, sourced.origin))
 
 
 def make_node(value: object, origin: str) -> Node:
-    """A value with its origin in place of a line and column; text is read as what its field wants."""
+    """Make a node whose mark is an origin instead of a line and column; text is read as the type of its field."""
     mark = SourceMark(origin)
     if isinstance(value, list | tuple):
         return Node([make_node(item, origin) for item in value], mark, mark, "")

@@ -1,1 +1,1 @@
-"""Who the sensors are: identity files that are read, and identities that are generated."""
+"""Identities: files that are read, and identities that are generated."""

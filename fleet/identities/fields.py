@@ -1,7 +1,7 @@
-"""The fields of an identity file and where they stand in either format.
+"""The fields of an identity file and their paths in either format.
 
-`FIELD_PATHS` is the whole of both formats. A new field is one line there, one in `IdentityFields` and one in `nested`
-(`fleet.identities.identities`).
+`FIELD_PATHS` holds the whole of both formats. A new field is one line there, one in `IdentityFields` and one in
+`identity_document` (`fleet.identities.files`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fleet.catalogue.timezones import timezones
+from fleet.catalogue.cities import timezones
 from fleet.strict_json import is_one_line
 
 SENSOR_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
@@ -40,9 +40,9 @@ FIELD_PATHS: dict[JsonPath, str] = {
     **nested_paths("device_info", names=DEVICE_FIELDS),
     **nested_paths("deployment", names=DEPLOYMENT_FIELDS),
     **nested_paths("metadata", names=METADATA_FIELDS),
-    ("metadata", "minted", "seed"): "minted_seed",
-    ("metadata", "minted", "index"): "minted_index",
-    ("metadata", "minted", "settings"): "minted_settings",
+    ("metadata", "minted", "seed"): "origin_seed",
+    ("metadata", "minted", "index"): "origin_index",
+    ("metadata", "minted", "settings"): "origin_settings",
 }
 SECTION_PATHS = {path[:length] for path in FIELD_PATHS for length in range(1, len(path))}
 
@@ -76,7 +76,7 @@ CalendarDate = Annotated[str, AfterValidator(calendar_date)]
 
 
 class IdentityFields(BaseModel):
-    """The fields of an identity file, flat, as checked on the way in."""
+    """The fields of an identity file, flat and validated."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -100,13 +100,13 @@ class IdentityFields(BaseModel):
     orientation_degrees: Annotated[float, Field(ge=0, le=360)] | None = None
     instance_id: OneLineText | None = None
     sensor_type: OneLineText | None = None
-    minted_seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None  # as of a config
-    minted_index: Annotated[int, Field(ge=0)] | None = None
-    minted_settings: str = ""
+    origin_seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    origin_index: Annotated[int, Field(ge=0)] | None = None
+    origin_settings: str = ""
 
 
 def document_fields(section: Mapping[str, Any], above: JsonPath = ()) -> Iterator[tuple[JsonPath, Any]]:
-    """The values of a document with their paths, descending into sections of the format only."""
+    """Yield the values of a document with their paths, descending into sections of the format only."""
     for key, value in section.items():
         keys = (*above, key)
         if isinstance(value, dict) and keys in SECTION_PATHS:
@@ -125,6 +125,6 @@ REQUIREMENTS = {
 
 
 def describe_requirement(kind: str, message: str) -> str:
-    """What a refused value must be, from the kind and the message of pydantic's error."""
+    """Return the requirement that a refused value violates, from the kind and the message of pydantic's error."""
     message = message.removeprefix("Value error, ")
     return REQUIREMENTS.get(kind, message.replace("Input should be", "must be").replace("String should", "must"))

@@ -1,44 +1,126 @@
-"""Minting: a new identity for every sensor of a fleet, out of the seed and the sensor's number alone.
+"""A generator of identities: one for each sensor of a fleet, from the seed and the sensor's number alone.
 
-Identity number 7 is the same in every fleet with that seed and those settings, however many sensors the fleet has and
-whichever number it begins with: a fleet of 10 and one of 100 share their first ten. Every field has its own draw, so
-a field that is added later changes no other.
+Identity number 7 is the same in every fleet with that seed and those settings, whatever the number of sensors and the first
+number: a fleet of 10 and one of 100 share their first ten. Every field has its own draw, so a field that is added later changes
+no other. To add a manufacturer's style of serial numbers, or a way to deploy a sensor, add a line to its table.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from hashlib import blake2b
 from itertools import accumulate, count
+from typing import NamedTuple, TypeVar
 
 from fleet.catalogue.catalogue import SensorType
 from fleet.catalogue.cities import City
 from fleet.errors import UserError
-from fleet.identities.draws import NUMBER_COUNT, IdentityRandom, permute
-from fleet.identities.hardware import (
-    DEPLOYMENTS,
-    LAST_INSTALLATION_DATE,
-    MANUFACTURE_DATES,
-    STORAGE_DAYS,
-    format_serial_number,
-)
-from fleet.identities.identities import IdentityOrigin, StoredIdentity, sensor_type_label
-from fleet.identities.place_names import city_address, city_code, state_code
-from fleet.identities.scatter import scatter_point
+from fleet.identities.files import IdentityOrigin, StoredIdentity, sensor_type_label
+from fleet.identities.places import city_address, city_code, scatter_point, state_code
 from worker.spec import Identity
+
+Choice = TypeVar("Choice")
+
+NUMBER_COUNT = 1_000_000
+
+
+class IdentityRandom:
+    """The random numbers of identity `number` in a fleet with `seed`: one 64-bit word for each purpose.
+
+    A word is a BLAKE2b hash of its address (RFC 7693): the same on every machine and with every version of every
+    library, and independent of the other words. Readings, which need millions, use `worker.readings.random_streams`.
+    """
+
+    def __init__(self, seed: int, number: int) -> None:
+        self._address = blake2b(f"{seed}/{number}/".encode(), digest_size=8, person=b"fleet-identity")
+
+    def random_bits(self, purpose: str) -> int:
+        """Return a whole number, uniform in [0, 2^64)."""
+        drawn = self._address.copy()
+        drawn.update(purpose.encode())
+        return int.from_bytes(drawn.digest(), "little")
+
+    def random_fraction(self, purpose: str) -> float:
+        """Return a number uniform in [0, 1)."""
+        return (self.random_bits(purpose) >> 11) * 2.0**-53
+
+    def random_integer(self, first: int, last: int, purpose: str) -> int:
+        """Return a whole number, uniform from `first` to `last` inclusive (to within their span / 2^64)."""
+        return first + (self.random_bits(purpose) * (last - first + 1) >> 64)
+
+    def choose(self, options: Sequence[Choice], purpose: str) -> Choice:
+        """Return one of the options, of which there is at least one."""
+        return options[self.random_integer(0, len(options) - 1, purpose)]
+
+
+def permute(number: int, seed: int, purpose: str) -> int:
+    """Return the image of `number` (modulo a million) under a permutation of 0..999,999.
+
+    It is a Feistel network on 20 bits with four rounds, applied until the value is in the range.
+    """
+    value = number % NUMBER_COUNT
+    while True:
+        left, right = divmod(value, 1024)
+        for turn in range(4):
+            address = f"{seed}/{purpose}/{turn}/{right}".encode()
+            mask = int.from_bytes(blake2b(address, digest_size=2, person=b"fleet-shuffle").digest(), "little") % 1024
+            left, right = right, left ^ mask
+        value = left * 1024 + right
+        if value < NUMBER_COUNT:
+            return value
+
+
+MANUFACTURE_DATES = (date(2020, 1, 1), date(2025, 6, 30))
+"""First and last day of manufacture: a fixed window, so that the same seed gives the same dates in any year."""
+
+LAST_INSTALLATION_DATE = date(2025, 12, 31)
+STORAGE_DAYS = (7, 540)
+"""Fewest and most days between manufacture and installation."""
+
+SERIAL_NUMBER_FORMATS = {
+    "DataLogger": "DataLogger-{number:06d}",
+    "DataSense": "DS{made:%y}-{number:06d}",
+    "MonitorPro": "MP{number:06d}-{made:%m%y}",
+    "SensorTech": "ST-{made:%y%m}-{number:06d}",
+    "VibrationPlus": "VP.{made:%Y}.{number:06d}",
+}
+DEFAULT_SERIAL_NUMBER_FORMAT = "{maker}-{number:06d}"
+
+
+class Deployment(NamedTuple):
+    """A way to deploy a sensor, and its range of heights above the ground in decimetres."""
+
+    name: str
+    min_decimetres: int
+    max_decimetres: int
+
+
+DEPLOYMENTS = (
+    Deployment("fixed", 10, 60),
+    Deployment("fixed_indoor", 12, 40),
+    Deployment("fixed_outdoor", 20, 100),
+    Deployment("rooftop", 60, 600),
+    Deployment("mobile_unit", 5, 90),
+)
+
+
+def format_serial_number(maker: str, made: date, number: int) -> str:
+    """Format a serial number in the style of its maker; different for each `number` below a million."""
+    return SERIAL_NUMBER_FORMATS.get(maker, DEFAULT_SERIAL_NUMBER_FORMAT).format(maker=maker, made=made, number=number)
 
 
 @dataclass(frozen=True)
 class IdentityGenerator:
-    """The settings of minting. `cities` are those to choose from (at least one with people in it), by population.
+    """The settings of generated identities. `cities` are those to choose from (at least one is inhabited), by
+    population.
 
     `gps_variation` is the radius of the scatter in metres. Ids are `ABC_123456` after the city, or with a `prefix`
-    `PREFIX_000007` after the number. `manufacturer`, `model` and `firmware_version` are the catalogue's at random,
-    unless given.
+    `PREFIX_000007` after the number. `manufacturer`, `model` and `firmware_version` are drawn from the catalogue if
+    None.
     """
 
     seed: int
@@ -51,7 +133,7 @@ class IdentityGenerator:
     firmware_version: str | None = None
 
     def generate(self, number: int, taken: Container[str] = ()) -> StoredIdentity:
-        """Identity `number`, with an id that is not in `taken` (the given ids and those of lower numbers)."""
+        """Generate identity `number`, with an id that is not in `taken` (provided ids and those of lower numbers)."""
         rng = IdentityRandom(self.seed, number)
         city = self._city(rng)
         deployment = rng.choose(DEPLOYMENTS, "deployment")
@@ -88,15 +170,21 @@ class IdentityGenerator:
             city=city.name,
             state=state_code(city),
             country=city.country or None,
-            minted=IdentityOrigin(self.seed, number, self.settings_fingerprint),
+            origin=IdentityOrigin(self.seed, number, self.settings_fingerprint),
         )
 
     @cached_property
     def settings_fingerprint(self) -> str:
-        """A fingerprint of everything but the seed: identities that differ in it were minted by other rules."""
-        kind = self.sensor_type
+        """A fingerprint of all settings except the seed. Identities with another one were generated by other rules."""
+        sensor_type = self.sensor_type
         rules = (
-            *(self.cities, kind.name, tuple(kind.models.items()), kind.firmware, float(self.gps_variation)),
+            *(
+                self.cities,
+                sensor_type.name,
+                tuple(sensor_type.models.items()),
+                sensor_type.firmware,
+                float(self.gps_variation),
+            ),
             *(self.prefix, self.manufacturer, self.model, self.firmware_version),
         )
         return blake2b(repr(rules).encode(), digest_size=6).hexdigest()
@@ -106,7 +194,7 @@ class IdentityGenerator:
         return list(accumulate(city.population for city in self.cities))
 
     def _city(self, rng: IdentityRandom) -> City:
-        """A city, as likely as its share of all the people."""
+        """Draw a city with a probability proportional to its population."""
         return self.cities[bisect_right(self._people, rng.random_integer(0, self._people[-1] - 1, "city"))]
 
     @cached_property
@@ -120,8 +208,8 @@ class IdentityGenerator:
         makers = {maker: models for maker, models in makers.items() if models}
         if not makers:
             there_are = "; ".join(f"{maker}: {', '.join(models)}" for maker, models in self.sensor_type.models.items())
-            asked = " ".join(name for name in (self.manufacturer, self.model) if name)
-            raise UserError(f"no {self.sensor_type.name} sensor is a '{asked}'; there are {there_are}")
+            wanted = " ".join(name for name in (self.manufacturer, self.model) if name)
+            raise UserError(f"no {self.sensor_type.name} sensor is a '{wanted}'; there are {there_are}")
         return makers
 
     def _free_id(self, number: int, city: City, rng: IdentityRandom, taken: Container[str]) -> str:
@@ -142,7 +230,8 @@ class IdentityGenerator:
 
 
 def draw_lifetime(rng: IdentityRandom) -> tuple[date, date]:
-    """When a unit was made and when it was installed, which is `STORAGE_DAYS` days later and no later than `LAST_INSTALLATION_DATE`."""
+    """Draw the dates of manufacture and installation, which is `STORAGE_DAYS` days later and at most
+    `LAST_INSTALLATION_DATE`."""
     first, last = MANUFACTURE_DATES
     made = first + timedelta(rng.random_integer(0, (last - first).days, "manufacture date"))
     fewest, most = STORAGE_DAYS

@@ -1,43 +1,50 @@
-"""The muster: who takes part in a fleet, out of the identity files that are there and those that must be minted."""
+"""The sensors of a fleet: those with identity files, and newly generated ones, whose files are written."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 
+from fleet.catalogue.catalogue import Catalogue, load_catalogue
+from fleet.catalogue.cities import cities_named, filter_cities, read_cities
+from fleet.config.catalogue_checks import city_filters
+from fleet.config.config import Config
+from fleet.config.settings import sensor_type_of_identity
 from fleet.errors import UserError
+from fleet.identities.files import StoredIdentity, identity_files, read_identities, read_identity, write_identity
 from fleet.identities.generator import IdentityGenerator
-from fleet.identities.identities import StoredIdentity, identity_files, read_identities, read_identity, write_identity
 from fleet.strict_json import short_json
+from worker.spec import Identity
 
 
 def provision(
     directory: Path, generator: IdentityGenerator, count: int, start_index: int = 1
 ) -> tuple[list[StoredIdentity], list[str]]:
-    """The `count` sensors of a fleet, in order, and warnings about them, one line each.
+    """Return the `count` sensors of a fleet, in order, and warnings about them, one line each.
 
-    First come those whose files somebody put into the directory, in the order of the file names; then the minted ones
-    with the numbers from `start_index` on. What was minted before is read (also if it was edited since), what was not
-    is minted and written, so that a sensor keeps who it is. Files of numbers beyond the last are left alone.
-    UserError if a file cannot be understood, was minted with another seed, or cannot be written.
+    Identities that the user has put into the directory come first, in the order of the file names; then generated
+    ones with the numbers from `start_index` on. One that was generated before is read (with any edits), a missing
+    one is generated and written, so that a sensor keeps its identity. Files of numbers beyond the last stay
+    untouched. UserError if a file is invalid, was generated with another seed, or cannot be written.
     """
     known = read_identities(directory)
-    given = [sensor for sensor in known.values() if sensor.minted is None]
-    minted = generated_by_number(known, generator.seed, directory)
-    wanted = range(start_index, start_index + max(count - len(given), 0))
+    provided = [sensor for sensor in known.values() if sensor.origin is None]
+    generated = generated_by_number(known, generator.seed, directory)
+    wanted = range(start_index, start_index + max(count - len(provided), 0))
     if wanted and directory.is_file():
         raise UserError(
-            f"{directory}: is the identity of one sensor, and {count} were asked for; give a folder of them"
+            f"{directory}: is the identity of one sensor, but {count} are needed; name a folder of identity files"
         )
-    if any(number not in minted for number in wanted):
+    if any(number not in generated for number in wanted):
         make_directory(directory)
-    # A name that a file has is taken too: somebody may have changed the id inside, and it must not be overwritten.
+    # The name of a file is taken too: the id inside may have been edited, and the file must not be overwritten.
     taken = set(chain(known, (path.stem for path in identity_files(directory))))
-    sensors = given[:count]
+    sensors = provided[:count]
     for number in wanted:
-        sensor = minted.get(number)
+        sensor = generated.get(number)
         if sensor is None:
             sensor = generator.generate(number, taken)
             taken.add(sensor.sensor_id)
@@ -45,13 +52,13 @@ def provision(
         sensors.append(sensor)
     return sensors, [
         *warnings_of(sensors),
-        *surplus_warnings(directory, given[count:]),
+        *surplus_warnings(directory, provided[count:]),
         *outdated_warnings(directory, sensors, generator),
     ]
 
 
 def check_identities(directory: Path, seed: int | None) -> None:
-    """UserError if `muster` could not read the directory or write to it; with a seed, also if a file in it is bad."""
+    """Raise UserError if `provision` could not read or write the directory; with a seed, also if a file is invalid."""
     files = identity_files(directory)
     if seed is not None:
         generated_by_number(read_identities(directory), seed, directory)
@@ -63,30 +70,31 @@ def check_identities(directory: Path, seed: int | None) -> None:
 
 
 def generated_seed(directory: Path) -> int | None:
-    """The seed with which identities in the directory were minted; None if none was. For a start without a seed."""
-    origins = (read_identity(path).minted for path in identity_files(directory))
+    """Return the seed of the generated identities in the directory, for a start without a seed; None if there are
+    none."""
+    origins = (read_identity(path).origin for path in identity_files(directory))
     return next((origin.seed for origin in origins if origin), None)
 
 
 def generated_by_number(known: Mapping[str, StoredIdentity], seed: int, directory: Path) -> dict[int, StoredIdentity]:
-    """The minted ones of the known identities by their numbers, all of this seed and no number twice."""
-    minted: dict[int, StoredIdentity] = {}
+    """Return the generated identities by number. UserError for another seed, or for a number that occurs twice."""
+    generated: dict[int, StoredIdentity] = {}
     for sensor in known.values():
-        if sensor.minted is None:
+        if sensor.origin is None:
             continue
-        origin = sensor.minted
+        origin = sensor.origin
         if origin.seed != seed:
             raise UserError(
-                f"{directory}: {sensor.sensor_id} was minted with seed {origin.seed}, not {seed}: "
+                f"{directory}: {sensor.sensor_id} was generated with seed {origin.seed}, not {seed}: "
                 f"use --seed {origin.seed}, or another directory for the identities"
             )
-        other = minted.setdefault(origin.index, sensor)
+        other = generated.setdefault(origin.index, sensor)
         if other is not sensor:
             raise UserError(
-                f"{directory}: {other.sensor_id} and {sensor.sensor_id} both say they were minted as number "
-                f'{origin.index}: take "minted" out of the metadata of the one that is yours'
+                f"{directory}: {other.sensor_id} and {sensor.sensor_id} both say they were generated as number "
+                f'{origin.index}: remove "minted" from the metadata of the one that you wrote'
             )
-    return minted
+    return generated
 
 
 def make_directory(directory: Path) -> None:
@@ -105,15 +113,80 @@ def surplus_warnings(directory: Path, surplus: list[StoredIdentity]) -> list[str
         return []
     names = ", ".join(short_json(sensor.sensor_id) for sensor in islice(surplus, 3))
     more = f" and {len(surplus) - 3} more" if len(surplus) > 3 else ""
-    return [f"{directory}: more identities than sensors asked for, left out: {names}{more}"]
+    return [f"{directory}: more identities than sensors, ignored: {names}{more}"]
 
 
 def outdated_warnings(directory: Path, sensors: list[StoredIdentity], generator: IdentityGenerator) -> list[str]:
-    """A warning if some were minted by other settings than those in force, which do not change them."""
+    """Warn of identities that were generated with other settings than those in force; they stay as they are."""
     aged = sum(
-        sensor.minted is not None and sensor.minted.settings != generator.settings_fingerprint for sensor in sensors
+        sensor.origin is not None and sensor.origin.settings != generator.settings_fingerprint for sensor in sensors
     )
     if not aged:
         return []
-    stay = f"{aged} of {len(sensors)} sensors were minted under other settings and stay who they are"
-    return [f"{directory}: {stay}; delete their files to mint them anew"]
+    kept = f"{aged} of {len(sensors)} sensors were generated with other settings and keep their identities"
+    return [f"{directory}: {kept}; delete their files to generate them again"]
+
+
+def generator_for(config: Config, catalogue: Catalogue, seed: int) -> IdentityGenerator:
+    """Make the generator of a config. UserError if the filters leave no city."""
+    where, who = config.random_location, config.sensor
+    table = read_cities(Path(where.cities_file) if where.cities_file else None)
+    # A location such as Denver sets coordinates and time zone, unless the place is to be drawn.
+    named = () if who.location is None or where.enabled else cities_named(table, who.location)
+    return IdentityGenerator(
+        seed=seed,
+        cities=named or filter_cities(table, city_filters(where)),
+        sensor_type=catalogue.sensor_type(who.type),
+        gps_variation=where.gps_variation,
+        prefix=config.replicas.prefix,
+        manufacturer=who.manufacturer,
+        model=who.model,
+        # Not the override: a sensor returns to its own firmware once the override is removed.
+        firmware_version=None if config.identities.override.firmware_version else who.firmware_version,
+    )
+
+
+def write_generated_identities(directory: Path, config: Config, count: int) -> tuple[int, list[str]]:
+    """Write `count` identities into `directory`, keeping existing ones. Return the seed and warnings."""
+    seed = config.simulation.seed
+    if seed is None and directory.is_dir():
+        seed = generated_seed(directory)
+    seed = secrets.randbelow(1 << 32) if seed is None else seed
+    catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
+    _, warnings = provision(directory, generator_for(config, catalogue, seed), count, config.replicas.start_index)
+    return seed, warnings
+
+
+UnknownHardware = tuple[str, str, tuple[str, ...]]
+"""The name of a field, its value, and the values that the catalogue has for it."""
+
+
+def unknown_hardware_warnings(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[str]:
+    """Warn of each value that is not in the catalogue, naming the sensors; UserError if the config is strict."""
+    sensors_by_value: dict[UnknownHardware, list[str]] = {}
+    for identity in identities:
+        for unknown in unknown_values(config, catalogue, identity):
+            sensors_by_value.setdefault(unknown, []).append(identity.sensor_id)
+    warnings = [format_warning(unknown, sensors) for unknown, sensors in sensors_by_value.items()]
+    if warnings and config.identities.strict:
+        more = f" (and {len(warnings) - 1} more)" if len(warnings) > 1 else ""
+        raise UserError(f"{warnings[0]}; identities.strict allows none{more}")
+    return [f"{warning}; without effect on the anomalies" for warning in warnings]
+
+
+def unknown_values(config: Config, catalogue: Catalogue, identity: Identity) -> Iterator[UnknownHardware]:
+    sensor_type = sensor_type_of_identity(config, catalogue, identity.sensor_type)
+    maker, model, version = identity.manufacturer, identity.model, identity.firmware_version
+    for field, value, valid in (
+        ("manufacturer", maker, tuple(sensor_type.models)),
+        ("model", model, sensor_type.models_of(maker)),
+        ("firmware_version", version, sensor_type.firmware),
+    ):
+        if value is not None and value not in valid:
+            yield field, value, valid
+
+
+def format_warning(unknown: UnknownHardware, sensors: list[str]) -> str:
+    field, value, valid = unknown
+    who = sensors[0] if len(sensors) == 1 else f"{sensors[0]} and {len(sensors) - 1} more"
+    return f"{who}: {field} {short_json(value)} is not one of the catalogue's: {', '.join(valid)}"

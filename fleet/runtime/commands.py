@@ -5,9 +5,16 @@ To add one: a model here, a place in `AnyCommand`, and a line in `fleet.runtime.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from worker.readings.anomalies import ANOMALY_TYPES
+
+if TYPE_CHECKING:
+    AnomalyTypeName = str
+else:
+    AnomalyTypeName = Literal[ANOMALY_TYPES]
 
 MAX_SENSORS_NAMED = 1000
 """Sensors that one command can name; more are meant by what they have in common."""
@@ -76,7 +83,7 @@ class Inject(SelectorCommand):
     """`at` is simulated time as ISO 8601, None now; without `id` it gets one."""
 
     command: Literal["inject"]
-    type: Literal["spike", "trend", "pattern", "missing_data", "noise"]
+    type: AnomalyTypeName
     channel: Name | None = None
     size: Annotated[float, Field(allow_inf_nan=False)] | None = None
     seconds: Seconds = 30.0

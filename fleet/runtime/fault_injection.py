@@ -24,16 +24,9 @@ from fleet.runtime.selectors import format_choices, select_sensors
 from fleet.runtime.simulation_clock import iso_to_microseconds
 from worker import spec
 from worker.clock import elapsed_ns
+from worker.readings.anomalies import anomaly_class
 from worker.schedule import SECOND_US, format_time
 from worker.scoreboard import Scoreboard
-
-SIZE_BOUNDS = {
-    "spike": (0.001, 1000.0),
-    "trend": (-100.0, 100.0),
-    "pattern": (0.001, 100_000.0),
-    "noise": (0.001, 1000.0),
-}
-"""What the size of each type may be."""
 
 MAX_OPEN_INJECTIONS = 100
 """Injections that are not over: each is one more stage for its sensors."""
@@ -232,14 +225,15 @@ class FaultInjection:
 def check_channel_and_size(command: Inject, chosen: Sequence[Member]) -> None:
     """UserError unless channel and size are such as the type and the sensors have."""
     if command.size is not None:
-        if command.type not in SIZE_BOUNDS:
+        size = anomaly_class(command.type).size
+        if size is None:
             raise UserError(f"size: {command.type} has none")
-        least, most = SIZE_BOUNDS[command.type]
-        if not least <= command.size <= most or command.size == 0:
-            raise UserError(f"size: {command.size:g} is not between {least:g} and {most:g}, as {command.type} has it")
+        if not size.allows(command.size):
+            bounds = f"{size.minimum:g} and {size.maximum:g}"
+            raise UserError(f"size: {command.size:g} is not between {bounds}, as {command.type} has it")
     if command.channel is not None:
-        if command.type == "missing_data":
-            raise UserError("channel: missing_data has none; whole readings are missing")
+        if anomaly_class(command.type).channels == "none":
+            raise UserError(f"channel: {command.type} has none; whole readings are missing")
         for member in chosen:
             names = [name for name, _ in member.channels]
             if command.channel not in names:

@@ -19,10 +19,14 @@ from fleet.datadir.directory import DataDirectory, FleetManifest, check_is_sqlit
 from fleet.datadir.interventions import NO_INTERVENTIONS, Interventions
 from fleet.datadir.roster import Member
 from fleet.errors import UserError
-from fleet.identities.generation import generator_for
-from fleet.identities.identities import StoredIdentity
-from fleet.identities.provisioning import check_identities, generated_seed, provision
-from fleet.identities.unknown_hardware import unknown_hardware_warnings
+from fleet.identities.files import StoredIdentity
+from fleet.identities.provisioning import (
+    check_identities,
+    generated_seed,
+    generator_for,
+    provision,
+    unknown_hardware_warnings,
+)
 from fleet.runtime import free_memory, open_files
 from fleet.runtime.sensor_specs import sensor_specs
 from fleet.runtime.simulation_clock import iso_to_microseconds, start_clock

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from fleet.datadir.interventions import Interventions
 from fleet.errors import UserError
-from fleet.identities.identities import StoredIdentity
+from fleet.identities.files import StoredIdentity
 from fleet.runtime import free_memory, open_files
 from fleet.runtime.planner import Plan, Planner
 from supervisor import Supervisor

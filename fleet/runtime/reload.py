@@ -22,7 +22,7 @@ from fleet.config.differences import (
 from fleet.config.sections import DynamicReload
 from fleet.datadir.reload_report import ReloadReport
 from fleet.errors import UserError
-from fleet.identities.identities import StoredIdentity, identity_files, read_identity
+from fleet.identities.files import StoredIdentity, identity_files, read_identity
 from fleet.runtime.planner import Planner
 from fleet.runtime.reconciler import Reconciler
 from fleet.runtime.watched_files import WatchedFiles
@@ -156,7 +156,7 @@ class Reloader:
         namesake = path.with_stem(sensor.sensor_id)
         if namesake != path and namesake.exists():
             raise UserError(f"{path}: sensor_id {sensor.sensor_id!r} is already that of {namesake}")
-        return replace(sensor, minted=known[sensor.sensor_id].minted)
+        return replace(sensor, origin=known[sensor.sensor_id].origin)
 
     # Taking
 

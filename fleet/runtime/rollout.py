@@ -21,8 +21,7 @@ from typing import Any
 from fleet import atomic_write
 from fleet.errors import UserError
 from fleet.escaping import escape_short
-from fleet.identities.files import set_firmware
-from fleet.identities.identities import StoredIdentity
+from fleet.identities.files import StoredIdentity, set_firmware
 from fleet.runtime.reconciler import Reconciler
 
 log = logging.getLogger("rollout")

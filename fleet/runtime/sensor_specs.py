@@ -11,16 +11,9 @@ from fleet.config.config import Config
 from fleet.config.scenario import scenario_stages
 from fleet.config.settings import fleet_settings
 from fleet.datadir.interventions import InjectionRecord, Interventions
+from worker.readings.anomalies import anomaly_class
 from worker.schedule import SECOND_US
 from worker.spec import AnomalySpec, Identity, Injection, SensorSpec, Settings, Stage
-
-PARAMETERS_OF_SIZE: Mapping[str, Callable[[float], tuple[tuple[str, float], ...]]] = {
-    "spike": lambda size: (("multiplier_min", size), ("multiplier_max", size)),
-    "trend": lambda size: (("max_change", size),),
-    "pattern": lambda size: (("amplitude", size),),
-    "noise": lambda size: (("factor", size),),
-}
-"""The parameters of the worker's kinds that an injection's size stands for; a kind that is not here has none."""
 
 ApplyInjection = Callable[[Settings, InjectionRecord], Settings]
 
@@ -37,8 +30,11 @@ def sensor_specs(
     probabilities = interventions.probabilities
     settings = settings_with_probabilities(config, catalogue, identities, probabilities)
     later = [
-        (start_us + after_us, settings_with_probabilities(staged, catalogue, identities, probabilities))
-        for after_us, staged in scenario_stages(config)
+        (
+            start_us + round(after_seconds * SECOND_US),
+            settings_with_probabilities(staged, catalogue, identities, probabilities),
+        )
+        for after_seconds, staged in scenario_stages(config)
     ]
     injections = interventions.open_by_sensor()
     apply = cache(apply_injection)  # sensors of like settings go on sharing them
@@ -96,7 +92,7 @@ def apply_injection(settings: Settings, injection: InjectionRecord) -> Settings:
     own = next((each for each in settings.anomalies if each.kind == injection.type), None)
     parameters = dict(own.parameters) if own else {}
     if injection.size is not None:
-        parameters |= dict(PARAMETERS_OF_SIZE[injection.type](injection.size))
+        parameters |= anomaly_class(injection.type).sized_parameters(injection.size)
     anomaly = AnomalySpec(
         kind=injection.type,
         share=1.0,

@@ -1,1 +1,1 @@
-"""Values that come from outside: YAML that knows its line and column, scalar types, and faults that name the place."""
+"""Validation of values from outside: YAML with line and column, scalar types, and issues that name their place."""

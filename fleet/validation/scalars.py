@@ -1,7 +1,7 @@
-"""The types of configuration values: how a scalar as it was written becomes text, a number, a truth value.
+"""The types of configuration values: the conversion of a written scalar to text, a number or a truth value.
 
-A `PlainScalar` scalar is read as what its field wants; a quoted one is text and nothing else. Values that are no written
-scalars (a float from Python code) go to pydantic's strict checks as they are.
+A `PlainScalar` is read as the type of its field; a quoted one is text and nothing else. Other values (a float from
+Python code) go to pydantic's strict checks unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fleet.validation.yaml_nodes import PlainScalar
+from fleet.validation.yaml_tree import PlainScalar
 
 WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,400}\Z")
 NUMBER = re.compile(r"(?=.{1,400}\Z)[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?\Z")
@@ -41,7 +41,7 @@ class Section(BaseModel):
 
 
 class FieldError(ValueError):
-    """A value that does not go with others in its section; `key` is the one to point at."""
+    """A value that contradicts others in its section; `key` is the one that the error names."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ def as_real(value: object) -> object:
 
 
 def as_exact(value: object) -> object:
-    """A decimal without a rounding: from the text as written, or from the shortest text of a float."""
+    """Convert to a decimal without rounding: from the text as written, or from the shortest text of a float."""
     if isinstance(value, PlainScalar) and NUMBER.match(value):
         return Decimal(value)
     return Decimal(repr(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -106,9 +106,7 @@ AsWhole = BeforeValidator(as_whole)
 Natural = Annotated[int, Field(ge=0, le=2**63 - 1), AsWhole]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1), AsWhole]
 AsReal = BeforeValidator(as_real)
-Real = Annotated[float, AsReal]
 Positive = Annotated[float, Field(gt=0), AsReal]
-NotNegative = Annotated[float, Field(ge=0), AsReal]
 Share = Annotated[float, Field(ge=0, le=1), AsReal]
 AsExact = BeforeValidator(as_exact)
 Quantity = Annotated[float, Field(ge=-1e12, le=1e12), AsReal]

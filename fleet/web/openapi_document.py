@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from worker.readings.anomalies import ANOMALY_TYPES
+
 OPENAPI_DIRECTORY = Path(__file__).with_name("openapi")
 
 
@@ -28,4 +30,6 @@ def openapi_document() -> dict[str, Any]:
     for part in parts:
         for kind, entries in part["components"].items():
             whole["components"].setdefault(kind, {}).update(entries)
+    schemas = whole["components"]["schemas"]
+    schemas["AnomalyType"]["enum"] = schemas["ByType"]["required"] = list(ANOMALY_TYPES)
     return dict(whole)

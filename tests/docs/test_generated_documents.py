@@ -16,7 +16,7 @@ from fleet.config.config import Config
 from fleet.config.sources import ENVIRONMENT_VARIABLES
 from fleet.datadir.database_schema import database_schema
 from fleet.identities.fields import SECTION_PATHS
-from fleet.identities.identities import read_identity
+from fleet.identities.files import read_identity
 from fleet.validation.scalars import Section
 from tests.process.evidence import COLUMNS
 from worker.readings.anomalies import ANOMALY_TYPES
@@ -97,6 +97,6 @@ def test_a_new_identity_is_whole_and_can_be_read(tmp_path: Path, monkeypatch: py
     sensor = read_identity(tmp_path / "new.json")
     assert f"{sensor.sensor_id} in new.json\n" == written.output
     assert {path[0] for path in SECTION_PATHS} | {"sensor_id", "type"} == document.keys()
-    assert ((), None, "Hall 7") == (sensor.warnings, sensor.minted, sensor.identity.location)
+    assert ((), None, "Hall 7") == (sensor.warnings, sensor.origin, sensor.identity.location)
     assert json.loads(printed.output).keys() == document.keys()
     assert json.loads(printed.output) != document

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from fleet.catalogue.catalogue import SensorType, load_catalogue
 from fleet.catalogue.cities import City
-from fleet.config.anomalies import ANOMALY_TYPES
 from fleet.config.config import Config
 from fleet.errors import UserError
+from fleet.identities.files import read_identity, write_identity
 from fleet.identities.generator import IdentityGenerator
-from fleet.identities.identities import read_identity, write_identity
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.changes import corrupted_bytes
 from tests.fuzz.sound import assert_every_sound
 from tests.fuzz.yaml_texts import mutated
+from worker.readings.anomalies import ANOMALY_TYPES, anomaly_class
 
 pytestmark = pytest.mark.thorough
 
@@ -98,7 +98,7 @@ kinds = st.sampled_from(sorted(ANOMALY_TYPES))
 @st.composite
 def effects(draw: st.DrawFn) -> dict[str, Any]:
     parameters = {
-        kind: {name: draw(quantities) for name in ANOMALY_TYPES[kind].parameter_names() if draw(st.booleans())}
+        kind: {each.name: draw(quantities) for each in anomaly_class(kind).parameters if draw(st.booleans())}
         for kind in draw(st.lists(kinds, unique=True, max_size=2))
     }
     return {

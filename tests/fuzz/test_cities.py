@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.catalogue.cities import CITY_COLUMNS, CityFilters, filter_cities, read_cities
 from fleet.errors import UserError
+from fleet.identities.files import read_identity, write_identity
 from fleet.identities.generator import IdentityGenerator
-from fleet.identities.identities import read_identity, write_identity
 from fleet.resources import resource_path
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.json_texts import mutated

@@ -16,7 +16,7 @@ from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
 from fleet.resources import resource_path
 from fleet.runtime.planner import Planner
-from fleet.validation.faults import schema_keys, subschema
+from fleet.validation.issues import schema_keys, subschema
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit
 from tests.fuzz.changes import corrupted_bytes
 from tests.fuzz.sound import assert_gives_sound_readings

@@ -11,9 +11,8 @@ from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import Config, load_config
 from fleet.errors import UserError
 from fleet.identities.fields import FIELD_PATHS
-from fleet.identities.generation import generator_for
-from fleet.identities.identities import read_identity, write_identity
-from fleet.identities.provisioning import generated_seed, provision
+from fleet.identities.files import read_identity, write_identity
+from fleet.identities.provisioning import generated_seed, generator_for, provision
 from fleet.resources import resource_path
 from fleet.strict_json import is_one_line
 from tests.fuzz.bounds import assert_line, examples, processor_time_limit

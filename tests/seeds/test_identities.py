@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.identities.identities import StoredIdentity, read_identity
+from fleet.identities.files import StoredIdentity, read_identity
 from fleet.verify.verification import verify
 from tests.process.evidence import assert_complete
 from tests.seeds.demo import DATA, DOCUMENTED, demo_identities

@@ -12,7 +12,7 @@ from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import Config, load_config
 from fleet.config.dialects import canonical_path
 from fleet.errors import UserError
-from fleet.identities.generation import generator_for
+from fleet.identities.provisioning import generator_for
 from worker.spec import Identity
 
 pytestmark = pytest.mark.claim("000.configuration-file.3")

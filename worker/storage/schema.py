@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from worker.schedule import Schedule, format_time
-from worker.spec import AnomalySpec, Channel, Identity, Injection, Settings, WorkingHours
+from worker.spec import CHANNEL_NAMES, AnomalySpec, Channel, Identity, Injection, Settings, WorkingHours
 from worker.storage.sinks import Epoch
 
 SCHEMA_VERSION = 1
@@ -87,7 +87,7 @@ CREATE TABLE IF NOT EXISTS database_info (
 );
 """
 
-CHANNEL_COLUMNS = ("temperature", "humidity", "pressure", "vibration", "voltage")
+CHANNEL_COLUMNS = CHANNEL_NAMES
 
 # The columns that are constant for a sensor, each with the field of its Identity.
 IDENTITY_COLUMNS = {

@@ -11,7 +11,7 @@ from fleet.monitoring import sensors
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
 from fleet.web.documents import reports
-from worker.readings.anomalies import ANOMALY_TYPES
+from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.spec import Identity
 
 # What is to be seen before any script runs; the table goes on with all of them.
@@ -32,6 +32,7 @@ IDENTITY_FACTS = {
     "instance": "instance_id",
 }
 LONG_FACT_CHARS = 12  # characters; such a fact has a line of its own
+SIZE_MEANINGS = " · ".join(f"{each.name}: {each.size.meaning}" for each in ANOMALY_CLASSES if each.size)
 FACT_UNITS = {"latitude": "°", "longitude": "°", "height": " m", "orientation": "°"}
 
 
@@ -65,6 +66,7 @@ def overview_page(observation: Observation) -> str:
         verdict=reports.healthz(observation),
         tiles=tiles(metrics),
         kinds=ANOMALY_TYPES,
+        sizes=SIZE_MEANINGS,
         channels=observation.channels.units,
         columns=columns(observation.channels.units),
         listed=listed["workers"],
@@ -81,6 +83,7 @@ def sensor_page(observation: Observation, number: int) -> str:
         facts=identity_facts(member.identity),
         channels=member.channels,
         kinds=ANOMALY_TYPES,
+        sizes=SIZE_MEANINGS,
     )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fleet.catalogue.catalogue import load_catalogue
-from fleet.catalogue.entries import MAX_CHANNELS_PER_TYPE
 from fleet.errors import UserError
 from worker.scoreboard import MAX_CHANNELS
+from worker.spec import CHANNEL_NAMES
 
 CHANNELS = ("temperature", "vibration", "voltage")
 
@@ -44,6 +44,19 @@ def test_the_temperature_and_vibration_kind_is_that_of_its_documents() -> None:
     assert kind.effects("SensorTech", None, "1.4").anomaly_share(0.05) == Fraction("0.035")
     assert kind.effects("DataSense", None, None).severity == 1.25
     assert kind.effects("VibrationPlus", None, None).parameters("noise") == {"vibration_gain": 1.5}
+
+
+def test_the_later_hardware_sets_the_amplitude_in_either_unit(tmp_path: Path) -> None:
+    """Firmware overrides the manufacturer, though the two state different parameters."""
+    path = tmp_path / "more.yaml"
+    path.write_text(
+        "environmental:\n"
+        "  manufacturers: {Acme: {models: [A1], parameters: {pattern: {amplitude: 4}}}}\n"
+        "  firmware: {9: {parameters: {pattern: {amplitude_percent: 10}}}}\n"
+    )
+    effects = load_catalogue(path).sensor_type("environmental").effects("Acme", "A1", "9")
+
+    assert {"amplitude_percent": 10} == effects.parameters("pattern")
 
 
 def test_a_kind_has_aliases_and_others_are_an_error_that_lists_them() -> None:
@@ -105,7 +118,7 @@ def test_a_file_extends_the_catalogue(tmp_path: Path) -> None:
         "    Acme: {multiplier: 2, models: [A1]}\n"
         "sound:\n"
         "  channels:\n"
-        "    level: {unit: dB, mean: 40, std_dev: 5, min: 20, max: 90}\n"
+        "    vibration: {unit: dB, mean: 40, std_dev: 5, min: 20, max: 90}\n"
         "  manufacturers: {Ear: {models: [E1]}}\n"
         "  firmware: {1.0: }\n"
     )
@@ -163,6 +176,26 @@ def test_a_wrong_catalogue_is_refused_in_one_line(text: str, message: str, tmp_p
     assert message in str(raised.value)
 
 
-def test_a_kind_has_as_many_channels_as_the_board() -> None:
-    """The number is written twice, so that checking a config needs no numpy."""
-    assert MAX_CHANNELS == MAX_CHANNELS_PER_TYPE
+def test_a_channel_without_a_column_is_refused(tmp_path: Path) -> None:
+    """Its values would be dropped from every row: the readings table has five channels."""
+    path = tmp_path / "more.yaml"
+    path.write_text(
+        "sound:\n"
+        "  channels:\n"
+        "    voltage: {unit: V, mean: 5, std_dev: 1, min: 0, max: 9}\n"
+        "    level: {unit: dB, mean: 40, std_dev: 5, min: 20, max: 90}\n"
+        "  manufacturers: {Ear: {models: [E1]}}\n"
+        "  firmware: {1.0: }\n"
+    )
+    with pytest.raises(UserError) as raised:
+        load_catalogue(path)
+
+    assert str(raised.value) == (
+        f"{path}:4:5: sound.channels.level: is not a channel of the readings table; "
+        "a sensor type can have temperature, humidity, pressure, vibration, voltage"
+    )
+
+
+def test_a_row_of_the_scoreboard_has_room_for_all_channels() -> None:
+    """It has the last value of each."""
+    assert len(CHANNEL_NAMES) <= MAX_CHANNELS

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.catalogue.cities import City, CityFilters, filter_cities, read_cities
-from fleet.catalogue.timezones import timezones
+from fleet.catalogue.cities import City, CityFilters, filter_cities, read_cities, timezones
 from fleet.errors import UserError
 
 pytestmark = pytest.mark.claim("000.testing.6")
@@ -89,7 +88,7 @@ def test_a_bad_row_is_named(tmp_path: Path, row: str, complaint: str) -> None:
         (b"name\0", "not a text file"),
         (b"[{]", "mine.tsv:1:3: invalid JSON"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"A": {"lat": 1, "lon": 1}, "A": {"lat": 1, "lon": 2}}', 'the key "A" is given twice'),
+        (b'{"A": {"lat": 1, "lon": 1}, "A": {"lat": 1, "lon": 2}}', 'the key "A" occurs twice'),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes, complaint: str) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleet.catalogue.climate import Climate, climate_of, interpolate_parallel, pressure_ratio
-from fleet.catalogue.elevations import elevation_of
+from fleet.catalogue.climate import Climate, climate_of, elevation_of, interpolate_parallel, pressure_ratio
 from fleet.config.config import load_config
 from fleet.config.settings import fleet_settings
 from tests.fleet.config.behaving_sensors import CATALOGUE, channels, generate_block, generator_of, sensor_settings

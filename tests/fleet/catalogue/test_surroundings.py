@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from fleet.catalogue.surroundings import surroundings_of
 from fleet.errors import UserError
 from tests.fleet.config.behaving_sensors import CATALOGUE, VIBE, channels, generate_block, sensor_settings
 from tests.worker.samples import SECOND_US
@@ -27,7 +26,7 @@ SIGMAS = 4.0
 
 
 def known(**fields: str) -> str | None:
-    return surroundings_of("auto", CATALOGUE.surroundings, Identity("A", **fields))  # type: ignore[arg-type]
+    return CATALOGUE.surroundings_of("auto", Identity("A", **fields))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

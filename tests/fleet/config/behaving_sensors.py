@@ -16,7 +16,7 @@ CATALOGUE = load_catalogue()
 
 
 def sensor_settings(folder: Path, identity: Identity, text: str = "", catalogue: Path | None = None) -> Settings:
-    """What the sensor is told under a config of that text."""
+    """Return the settings of the sensor under a config of that text."""
     path = folder / "fleet.yaml"
     path.write_text(text)
     return settings_for(load_config(path), load_catalogue(catalogue) if catalogue else CATALOGUE, identity)

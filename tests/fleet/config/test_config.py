@@ -1,4 +1,4 @@
-"""What a config says, in any dialect, is what the fleet is told."""
+"""A config in any dialect loads to the values that it states."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_version_stays_the_text_that_was_written(tmp_path: Path) -> None:
 def test_the_slow_parser_reads_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML without libyaml, as some platforms have it."""
     fast = load_config(path)
-    monkeypatch.setattr("fleet.validation.yaml_nodes.Loader", yaml.SafeLoader)
+    monkeypatch.setattr("fleet.validation.yaml_tree.Loader", yaml.SafeLoader)
 
     assert fast == load_config(path)
 

@@ -16,7 +16,7 @@ def config(**values: object) -> Config:
     return load_config(None, {}, {key.replace("__", "."): SourcedValue(value, key) for key, value in values.items()})
 
 
-def told(before: Config, after: Config) -> list[str]:
+def actual(before: Config, after: Config) -> list[str]:
     return [str(difference) for difference in config_differences(before, after)]
 
 
@@ -27,8 +27,8 @@ def test_every_difference_has_its_key_and_both_values() -> None:
         "anomalies.probability: 0.05 -> 0.5",
         "database.path: 'data/sensor_data.db' -> 'data/x.db'",
         "simulation.seed: nothing -> 7",
-    ] == told(config(), after)
-    assert [] == told(config(), config())
+    ] == actual(config(), after)
+    assert [] == actual(config(), config())
 
 
 def test_what_differs_in_a_list_is_named(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_what_differs_in_a_list_is_named(tmp_path: Path) -> None:
         "scenario[0].anomalies.probability: 0.1 -> 0.2",
         "scenario[1].at: nothing -> 90.0",
         "scenario[1].daily_pattern: nothing -> false",
-    ] == told(before, load_config(path))
-    assert ["random_location.include_countries[0]: nothing -> 'DE'"] == told(
+    ] == actual(before, load_config(path))
+    assert ["random_location.include_countries[0]: nothing -> 'DE'"] == actual(
         config(), config(random_location__include_countries=["DE"])
     )
 
@@ -93,7 +93,7 @@ def test_what_goes_with_another_type_of_sensor_waits_for_it(tmp_path: Path) -> N
     after = load_config(path)
     result = apply_reloadable(before, after)
 
-    assert ["simulation.readings_per_second: 1 -> 7"] == told(before, result)
+    assert ["simulation.readings_per_second: 1 -> 7"] == actual(before, result)
     waiting = {difference.key.partition(".")[0].partition("[")[0] for difference in config_differences(result, after)}
     assert {"sensor", "normal_parameters", "anomalies", "surroundings", "catalogue", "scenario"} == waiting
 

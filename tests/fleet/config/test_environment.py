@@ -15,7 +15,7 @@ from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import Config, load_config
 from fleet.config.sources import ENVIRONMENT_VARIABLES
 from fleet.errors import UserError
-from fleet.identities.unknown_hardware import unknown_hardware_warnings
+from fleet.identities.provisioning import unknown_hardware_warnings
 from fleet.verify.verification import verify
 from tests.process.evidence import read_records
 from tests.process.running_fleet import ENVIRONMENT, FleetProcess, command
@@ -120,6 +120,7 @@ def up(tmp_path: Path, *arguments: object, **environment: str) -> subprocess.Com
     )
 
 
+@pytest.mark.process
 @pytest.mark.claim("001.advanced-testing.3")
 def test_a_firmware_roll_out_by_the_environment(tmp_path: Path) -> None:
     """The same command with another SENSOR_FIRMWARE goes on as the same sensor with that firmware; without it, the
@@ -132,13 +133,14 @@ def test_a_firmware_roll_out_by_the_environment(tmp_path: Path) -> None:
     assert 0 == up(tmp_path).returncode
 
     ((_, seen),) = read_records(tmp_path / "data").items()
-    told = list(dict.fromkeys(row[11] for _, row in seen.readings))
-    assert list(versions) == told[:2]
-    assert 3 == len(told)
+    actual = list(dict.fromkeys(row[11] for _, row in seen.readings))
+    assert list(versions) == actual[:2]
+    assert 3 == len(actual)
     assert [0, 10, 20] == [first for first, _ in seen.epochs]
     assert verify(tmp_path / "data", complete=True).ok
 
 
+@pytest.mark.process
 @pytest.mark.claim("000.environment-variables.3", "001.quick-start.3")
 def test_an_identity_is_overridden(tmp_path: Path) -> None:
     """Whose file the environment names, and what of it the environment knows better."""
@@ -153,6 +155,7 @@ def test_an_identity_is_overridden(tmp_path: Path) -> None:
     assert ("B_2", {("1.0", "Roof")}) == (sensor, {(row[11], row[16]) for _, row in seen.readings})
 
 
+@pytest.mark.process
 def test_a_worker_has_the_environment_of_its_fleet(tmp_path: Path) -> None:
     """SQLite looks for SQLITE_TMPDIR in the process that writes."""
     environment = {"SQLITE_TMPDIR": str(tmp_path)}
@@ -160,13 +163,14 @@ def test_a_worker_has_the_environment_of_its_fleet(tmp_path: Path) -> None:
     try:
         running.ready()
         (sensor,) = running.sensors
-        told = psutil.Process(int(running.row(sensor)["pid"])).environ()
+        actual = psutil.Process(int(running.row(sensor)["pid"])).environ()
     finally:
         running.end()
 
-    assert str(tmp_path) == told["SQLITE_TMPDIR"]
+    assert str(tmp_path) == actual["SQLITE_TMPDIR"]
 
 
+@pytest.mark.process
 @pytest.mark.claim("001.configuration-options.6")
 def test_a_stranger_is_told_of_or_refused(tmp_path: Path) -> None:
     """Hardware that the catalogue does not know is used with a warning, unless the config is strict."""
@@ -174,11 +178,11 @@ def test_a_stranger_is_told_of_or_refused(tmp_path: Path) -> None:
     (tmp_path / "strict.yaml").write_text("identities: {path: who.json, strict: true}")
     line = 'A_1: firmware_version "DLG_v3" is not one of the catalogue\'s: 1.0, 1.2.0, '
 
-    refused, told = up(tmp_path, "-c", "strict.yaml"), up(tmp_path, IDENTITY_FILE="who.json")
+    refused, actual = up(tmp_path, "-c", "strict.yaml"), up(tmp_path, IDENTITY_FILE="who.json")
 
     assert (1, f"fleet: {line}") == (refused.returncode, refused.stderr[: len(line) + 7])
     assert "identities.strict allows none" in refused.stderr
-    assert (0, True) == (told.returncode, f"warning: {line}" in told.stdout)
+    assert (0, True) == (actual.returncode, f"warning: {line}" in actual.stdout)
 
 
 def test_who_is_a_stranger_depends_on_the_kind_of_sensor(tmp_path: Path) -> None:

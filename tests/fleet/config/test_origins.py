@@ -9,8 +9,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from fleet.cli import cli
-from fleet.config.config import SourcedValue, load_config
-from fleet.config.origins import yaml_with_origins
+from fleet.config.config import SourcedValue, load_config, yaml_with_origins
 from fleet.resources import resource_path
 
 TEXT = """\

@@ -34,8 +34,8 @@ def loaded(folder: Path, text: str) -> Config:
     return load_config(path)
 
 
-def staged(config: Config, identity: Identity = IDENTITY) -> list[tuple[int, Settings]]:
-    return [(after_us, settings_for(stage, load_catalogue(), identity)) for after_us, stage in scenario_stages(config)]
+def staged(config: Config, identity: Identity = IDENTITY) -> list[tuple[float, Settings]]:
+    return [(after, settings_for(stage, load_catalogue(), identity)) for after, stage in scenario_stages(config)]
 
 
 def test_each_step_has_what_the_ones_before_it_changed(tmp_path: Path) -> None:
@@ -43,13 +43,13 @@ def test_each_step_has_what_the_ones_before_it_changed(tmp_path: Path) -> None:
     config = loaded(tmp_path, WORSENING)
     (first, worse), (second, warm), (third, slow) = staged(config)
 
-    assert [5400 * SECOND_US, 7200 * SECOND_US, 86_400 * SECOND_US] == [first, second, third]
+    assert [5400, 7200, 86_400] == [first, second, third]
     kinds = {spec.kind: spec for spec in worse.anomalies}
     assert (3.0, "seconds") == (kinds["spike"].duration, kinds["spike"].unit)
     assert 0.3 == dict(kinds["noise"].parameters)["factor"]
     assert worse.anomalies == warm.anomalies
-    assert [22.0, 30.0, 30.0] == [told.channels[0].mean for told in (worse, warm, slow)]
-    assert [True, False, False] == [any(c.daily_amplitude for c in told.channels) for told in (worse, warm, slow)]
+    assert [22.0, 30.0, 30.0] == [actual.channels[0].mean for actual in (worse, warm, slow)]
+    assert [True, False, False] == [any(c.daily_amplitude for c in actual.channels) for actual in (worse, warm, slow)]
     assert ((), "0.5", "1") == (slow.anomalies, slow.rate, warm.rate)
     assert config == loaded(tmp_path, to_yaml(config))
 
@@ -104,10 +104,10 @@ def test_what_is_wrong_with_a_step_has_its_place(tmp_path: Path, steps: str, com
 
 @pytest.mark.claim("001.advanced-testing.1", "001.simulator.4")
 def test_the_example_of_decay(tmp_path: Path) -> None:
-    """1 % at first, 5 % after an hour, 10 % after two, 25 % after three: told to each sensor from the start."""
+    """1 % at first, 5 % after an hour, 10 % after two, 25 % after three; each sensor has the steps from the start."""
     config = load_config(resource_path("sensor-decay.yaml"))
     assert [(1, 0.05), (2, 0.10), (3, 0.25)] == [
-        (after_us / 3600 / SECOND_US, stage.anomalies.probability) for after_us, stage in scenario_stages(config)
+        (after / 3600, stage.anomalies.probability) for after, stage in scenario_stages(config)
     ]
     tmp_path.mkdir(exist_ok=True)
     plan = Planner(config, DataDirectory(tmp_path), None).initial_plan()
@@ -115,6 +115,8 @@ def test_the_example_of_decay(tmp_path: Path) -> None:
     for worker in plan.workers:
         (sensor,) = worker.sensors
         begun = [(stage.at_us - plan.record.start_us) / 3600 / SECOND_US for stage in sensor.stages]
-        shares = [sum(spec.share for spec in told.anomalies) for told in (sensor.settings, sensor.stages[-1].settings)]
+        shares = [
+            sum(spec.share for spec in actual.anomalies) for actual in (sensor.settings, sensor.stages[-1].settings)
+        ]
         assert [1, 2, 3] == begun
         assert 25 * shares[0] == pytest.approx(shares[1])

@@ -1,4 +1,4 @@
-"""What a sensor is told is the config under the effects of its hardware, exactly."""
+"""The settings of a sensor are those of the config with the effects of its hardware, exactly."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def settings(folder: Path, text: str, identity: Identity, catalogue: Catalogue =
     return settings_for(config(folder, text), catalogue, identity)
 
 
-def kinds(told: Settings) -> dict[str, AnomalySpec]:
-    return {spec.kind: spec for spec in told.anomalies}
+def kinds(actual: Settings) -> dict[str, AnomalySpec]:
+    return {spec.kind: spec for spec in actual.anomalies}
 
 
-def channels(told: Settings) -> dict[str, Channel]:
-    return {channel.name: channel for channel in told.channels}
+def channels(actual: Settings) -> dict[str, Channel]:
+    return {channel.name: channel for channel in actual.channels}
 
 
 @pytest.mark.claim("001.key-features.3")
@@ -77,35 +77,35 @@ def test_one_kind_alone_has_the_exact_share(tmp_path: Path) -> None:
     others = ", ".join(f"{name}: {{enabled: false}}" for name in ("trend", "pattern", "missing_data", "noise"))
     text = f"anomalies: {{types: {{{others}}}}}"
 
-    told = settings(tmp_path, text, replace(VIBE, firmware_version="1.3"))
+    actual = settings(tmp_path, text, replace(VIBE, firmware_version="1.3"))
 
-    assert [("spike", 0.075)] == [(spec.kind, spec.share) for spec in told.anomalies]
+    assert [("spike", 0.075)] == [(spec.kind, spec.share) for spec in actual.anomalies]
 
 
 def test_a_model_shifts_the_weights_and_not_the_total(tmp_path: Path) -> None:
     """TempVibe-1000: missing data twice as likely, among weights that are normalised again."""
-    told = kinds(settings(tmp_path, "anomalies: {probability: 0.1}", replace(VIBE, model="TempVibe-1000")))
+    actual = kinds(settings(tmp_path, "anomalies: {probability: 0.1}", replace(VIBE, model="TempVibe-1000")))
 
-    assert told["missing_data"].share == float(Fraction("0.1") * Fraction("0.2") / Fraction("1.1"))
-    assert told["spike"].share == float(Fraction("0.1") * Fraction("0.4") / Fraction("1.1"))
+    assert actual["missing_data"].share == float(Fraction("0.1") * Fraction("0.2") / Fraction("1.1"))
+    assert actual["spike"].share == float(Fraction("0.1") * Fraction("0.4") / Fraction("1.1"))
 
 
 def test_weights_need_not_add_up_to_one(tmp_path: Path) -> None:
     """They are relative; a weight of 0 is no anomaly of that type."""
-    told = kinds(
+    actual = kinds(
         settings(tmp_path, "anomalies: {probability: 0.1, types: {spike: {weight: 3.4}, noise: {weight: 0}}}", VIBE)
     )
 
-    assert told.keys() == {"spike", "trend", "pattern", "missing_data"}
-    assert told["spike"].share == float(Fraction("0.1") * Fraction("3.4") / Fraction("3.8"))
+    assert actual.keys() == {"spike", "trend", "pattern", "missing_data"}
+    assert actual["spike"].share == float(Fraction("0.1") * Fraction("3.4") / Fraction("3.8"))
 
 
 def test_anomalies_can_be_off(tmp_path: Path) -> None:
     """By the switch or by the probability; a type that is disabled leaves the whole share to the others."""
     assert settings(tmp_path, "anomalies: {enabled: false}", VIBE).anomalies == ()
     assert settings(tmp_path, "anomalies: {probability: 0}", VIBE).anomalies == ()
-    told = settings(tmp_path, "anomalies: {types: {spike: {enabled: false}}}", VIBE)
-    assert math.isclose(0.05, math.fsum(spec.share for spec in told.anomalies), rel_tol=4e-16)
+    actual = settings(tmp_path, "anomalies: {types: {spike: {enabled: false}}}", VIBE)
+    assert math.isclose(0.05, math.fsum(spec.share for spec in actual.anomalies), rel_tol=4e-16)
 
 
 @pytest.mark.claim("001.configuration-options.11")
@@ -121,7 +121,7 @@ def test_mode_onset_is_passed_on(tmp_path: Path) -> None:
 @pytest.mark.claim("000.configuration-file.9")
 def test_durations_are_seconds_or_readings(tmp_path: Path) -> None:
     """As the config says, else 1 reading, 300 s, 600 s, 30 s and 180 s."""
-    told = kinds(settings(tmp_path, "anomalies: {types: {trend: {duration_readings: 20}}}", VIBE))
+    actual = kinds(settings(tmp_path, "anomalies: {types: {trend: {duration_readings: 20}}}", VIBE))
 
     assert {
         "spike": (1, "readings"),
@@ -129,7 +129,7 @@ def test_durations_are_seconds_or_readings(tmp_path: Path) -> None:
         "pattern": (600, "seconds"),
         "missing_data": (30, "seconds"),
         "noise": (180, "seconds"),
-    } == {name: (spec.duration, spec.unit) for name, spec in told.items()}
+    } == {name: (spec.duration, spec.unit) for name, spec in actual.items()}
 
 
 def test_firmware_changes_parameters_that_the_config_does_not_state(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_firmware_changes_parameters_that_the_config_does_not_state(tmp_path: Pa
 
 def test_defaults_of_the_parameters(tmp_path: Path) -> None:
     """Firmware 1.4 and an amplitude in standard deviations, which replaces the one in percent."""
-    told = kinds(settings(tmp_path, "", replace(VIBE, firmware_version="1.4")))
+    actual = kinds(settings(tmp_path, "", replace(VIBE, firmware_version="1.4")))
     pattern = kinds(settings(tmp_path, "anomalies: {types: {pattern: {amplitude: 5.0}}}", VIBE))["pattern"]
 
     assert {
@@ -157,7 +157,7 @@ def test_defaults_of_the_parameters(tmp_path: Path) -> None:
         "pattern": {"frequency": 0.1, "amplitude_percent": 20.0},
         "missing_data": {},
         "noise": {"factor": 0.1, "vibration_gain": 1.0},
-    } == {name: dict(spec.parameters) for name, spec in told.items()}
+    } == {name: dict(spec.parameters) for name, spec in actual.items()}
     assert dict(pattern.parameters) == {"frequency": 0.1, "amplitude": 5.0}
 
 
@@ -178,37 +178,37 @@ def test_the_later_amplitude_holds_in_either_unit(tmp_path: Path) -> None:
 
 def test_severity_enlarges_what_exceeds_the_healthy_value(tmp_path: Path) -> None:
     """DataSense: a quarter more."""
-    told = kinds(settings(tmp_path, "", replace(VIBE, manufacturer="DataSense")))
+    actual = kinds(settings(tmp_path, "", replace(VIBE, manufacturer="DataSense")))
 
-    assert dict(told["spike"].parameters) == {"multiplier_min": 1.625, "multiplier_max": 3.5}
-    assert dict(told["trend"].parameters) == {"max_change": 0.625}
-    assert dict(told["pattern"].parameters) == {"frequency": 0.1, "amplitude_percent": 25.0}
-    assert dict(told["noise"].parameters) == {"factor": 0.125, "vibration_gain": 1.0}
+    assert dict(actual["spike"].parameters) == {"multiplier_min": 1.625, "multiplier_max": 3.5}
+    assert dict(actual["trend"].parameters) == {"max_change": 0.625}
+    assert dict(actual["pattern"].parameters) == {"frequency": 0.1, "amplitude_percent": 25.0}
+    assert dict(actual["noise"].parameters) == {"factor": 0.125, "vibration_gain": 1.0}
 
 
 def test_one_channel_kinds_prefer_what_the_firmware_prefers(tmp_path: Path) -> None:
     """Spikes and trends of firmware 1.3 strike the temperature in 60 % of cases; the others strike more channels."""
-    told = kinds(settings(tmp_path, "", replace(VIBE, firmware_version="1.3")))
+    actual = kinds(settings(tmp_path, "", replace(VIBE, firmware_version="1.3")))
 
-    assert told["spike"].channel_odds == told["trend"].channel_odds == (("temperature", 3.0),)
-    assert told["noise"].channel_odds == told["pattern"].channel_odds == told["missing_data"].channel_odds == ()
+    assert actual["spike"].channel_odds == actual["trend"].channel_odds == (("temperature", 3.0),)
+    assert actual["noise"].channel_odds == actual["pattern"].channel_odds == actual["missing_data"].channel_odds == ()
 
 
 @pytest.mark.parametrize("identity", HARDWARE[::7], ids=str)
 def test_the_worker_knows_every_parameter(identity: Identity, tmp_path: Path) -> None:
-    """Each kind that a sensor is told can be built from what it is told."""
-    told = settings(tmp_path, "", identity)
+    """Each type of anomaly in the settings can be built from its stored parameters."""
+    actual = settings(tmp_path, "", identity)
 
-    assert [spec.kind for spec in told.anomalies] == [build_anomaly(spec).name for spec in told.anomalies]
+    assert [spec.kind for spec in actual.anomalies] == [build_anomaly(spec).name for spec in actual.anomalies]
 
 
 @pytest.mark.claim("000.overview-quick.2")
 def test_channels_are_those_of_the_profile(tmp_path: Path) -> None:
     """With their limits and their daily swing, in units."""
-    told = settings(tmp_path, "", Identity("A"))
+    actual = settings(tmp_path, "", Identity("A"))
 
-    assert ["temperature", "humidity", "pressure", "vibration", "voltage"] == list(channels(told))
-    assert channels(told)["temperature"] == Channel(
+    assert ["temperature", "humidity", "pressure", "vibration", "voltage"] == list(channels(actual))
+    assert channels(actual)["temperature"] == Channel(
         name="temperature",
         unit="°C",
         mean=22.0,
@@ -220,14 +220,14 @@ def test_channels_are_those_of_the_profile(tmp_path: Path) -> None:
         decimals=2,
         daily_amplitude=2.0,
     )
-    assert channels(told)["humidity"].daily_amplitude == -10.0
-    assert channels(told)["pressure"].daily_amplitude == 0.0
-    assert [2, 2, 1, 4, 3] == [channel.decimals for channel in told.channels]
+    assert channels(actual)["humidity"].daily_amplitude == -10.0
+    assert channels(actual)["pressure"].daily_amplitude == 0.0
+    assert [2, 2, 1, 4, 3] == [channel.decimals for channel in actual.channels]
 
 
 def test_a_config_changes_what_it_lists(tmp_path: Path) -> None:
     """Unit, decimals, limits and swing included; the channels keep the order of the profile."""
-    told = channels(
+    actual = channels(
         settings(
             tmp_path,
             "normal_parameters:\n"
@@ -238,16 +238,16 @@ def test_a_config_changes_what_it_lists(tmp_path: Path) -> None:
         )
     )
 
-    assert list(told) == ["temperature", "voltage"]
-    assert told["temperature"] == Channel("temperature", "°F", 70, 2, 40, 90, -459, 900, 0, 6)
-    assert told["voltage"].decimals == 6
+    assert list(actual) == ["temperature", "voltage"]
+    assert actual["temperature"] == Channel("temperature", "°F", 70, 2, 40, 90, -459, 900, 0, 6)
+    assert actual["voltage"].decimals == 6
 
 
 def test_the_daily_pattern_can_be_off(tmp_path: Path) -> None:
     """For every channel."""
-    told = settings(tmp_path, "daily_pattern: false", Identity("A"))
+    actual = settings(tmp_path, "daily_pattern: false", Identity("A"))
 
-    assert {channel.daily_amplitude for channel in told.channels} == {0.0}
+    assert {channel.daily_amplitude for channel in actual.channels} == {0.0}
 
 
 def test_an_identity_of_another_kind_has_its_own_channels(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_sensors_of_like_hardware_share_their_settings(tmp_path: Path) -> None:
     loaded = config(tmp_path, "")
     identities = [replace(identity, sensor_id=f"S{n}") for n in range(3) for identity in HARDWARE]
 
-    told = fleet_settings(loaded, CATALOGUE, identities)
+    actual = fleet_settings(loaded, CATALOGUE, identities)
 
-    assert [settings_for(loaded, CATALOGUE, identity) for identity in identities] == told
-    assert len(HARDWARE) == len({id(each) for each in told})
+    assert [settings_for(loaded, CATALOGUE, identity) for identity in identities] == actual
+    assert len(HARDWARE) == len({id(each) for each in actual})

@@ -17,11 +17,9 @@ import pytest
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.catalogue.cities import City, CityFilters, filter_cities, read_cities
 from fleet.errors import UserError
-from fleet.identities.draws import NUMBER_COUNT, permute
-from fleet.identities.generator import IdentityGenerator
-from fleet.identities.hardware import DEPLOYMENTS
-from fleet.identities.identities import IdentityOrigin, StoredIdentity
-from fleet.identities.place_names import city_address, city_code
+from fleet.identities.files import IdentityOrigin, StoredIdentity
+from fleet.identities.generator import DEPLOYMENTS, NUMBER_COUNT, IdentityGenerator, permute
+from fleet.identities.places import city_address, city_code
 from worker.spec import Identity
 
 pytestmark = pytest.mark.claim("000.testing.6")
@@ -69,14 +67,14 @@ def test_an_identity_is_the_same_for_ever() -> None:
             type="environmental",
             city="Beijing",
             country="CN",
-            minted=IdentityOrigin(seed=7, index=1, settings="dcb85445599f"),
+            origin=IdentityOrigin(seed=7, index=1, settings="dcb85445599f"),
         )
         == MANY[0]
     )
 
 
 def test_an_identity_does_not_depend_on_the_process() -> None:
-    """Another interpreter with another hash seed mints the same."""
+    """Another interpreter with another hash seed generates the same."""
     code = (
         "from fleet.catalogue.catalogue import load_catalogue; from fleet.catalogue.cities import *; from fleet.identities.generator import IdentityGenerator;"
         "cities = filter_cities(read_cities(), CityFilters(number_of_cities=10));"
@@ -119,7 +117,7 @@ def test_a_shuffle_gives_every_number_once() -> None:
 
 
 def test_a_taken_id_is_never_given() -> None:
-    """A given id makes the mint draw another one, and changes nothing else of the sensor."""
+    """An id that is taken is replaced by another draw; nothing else of the sensor changes."""
     taken = {MANY[0].sensor_id}
     sensor = GENERATOR.generate(1, taken)
 

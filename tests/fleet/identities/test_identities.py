@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import UserError
-from fleet.identities.identities import IdentityOrigin, StoredIdentity, read_identities, read_identity, write_identity
+from fleet.identities.files import IdentityOrigin, StoredIdentity, read_identities, read_identity, write_identity
 from worker.spec import Identity
 
 EXAMPLES = Path(__file__).parents[3] / "identities"
@@ -103,7 +103,7 @@ def test_the_address_is_made_of_what_is_there(tmp_path: Path) -> None:
         ("[1]", "a.json: [1] is not an identity (a JSON object with sensor_id)"),
         ("[" * 100_000, "a.json: invalid JSON: nested too deeply"),
         ('{"id": "a", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "a.json: invalid JSON: nested too deeply"),
-        ('{"id": "a", "id": "b"}', 'a.json: invalid JSON: the key "id" is given twice in one object'),
+        ('{"id": "a", "id": "b"}', 'a.json: invalid JSON: the key "id" occurs twice in one object'),
         ('{"id": 1' + "0" * 5000 + "}", "a.json: invalid JSON: a number of thousands of digits"),
         ("{}", "a.json: no sensor_id in it (or id, in the flat format)"),
         ('{"id": null}', "a.json: no sensor_id in it (or id, in the flat format)"),
@@ -172,7 +172,7 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_oddities_are_warned_of(tmp_path: Path) -> None:
-    """An unknown field is passed over and an early installation kept, each with a warning."""
+    """An unknown field is ignored and an early installation kept, each with a warning."""
     path = tmp_path / "a.json"
     path.write_text(
         json.dumps(
@@ -187,8 +187,8 @@ def test_oddities_are_warned_of(tmp_path: Path) -> None:
     )
 
     assert read_identity(path).warnings == (
-        f'{path}: "colour": not a field of an identity, passed over',
-        f'{path}: "deployment.mast": not a field of an identity, passed over',
+        f'{path}: "colour": not a field of an identity, ignored',
+        f'{path}: "deployment.mast": not a field of an identity, ignored',
         f"{path}: installation_date 2024-01-01 is before manufacture_date 2025-01-01",
     )
 
@@ -240,7 +240,7 @@ degrees = st.floats(-90, 90)
         type=st.none() | words,
         city=st.none() | words,
         country=st.none() | words,
-        minted=st.none()
+        origin=st.none()
         | st.builds(IdentityOrigin, st.integers(0, 2**63 - 1), st.integers(0, 10**9), st.text("0123456789abcdef")),
         warnings=st.just(()),
     )
@@ -283,12 +283,12 @@ def test_what_is_neither_file_nor_directory_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["mine.json", "mine"])
 def test_an_identity_file_in_place_of_a_directory_is_the_one_identity(tmp_path: Path, name: str) -> None:
-    """Whatever its name; also one that was minted for a fleet: on its own it was given, whatever seed that fleet had."""
+    """A single file of any name counts as provided by the user, also if it was generated for a fleet."""
     path = tmp_path / name
-    minted = {"seed": 1, "index": 7, "settings": "x"}
-    path.write_text(json.dumps({"sensor_id": "A", "location": {"timezone": "UTC"}, "metadata": {"minted": minted}}))
+    generated = {"seed": 1, "index": 7, "settings": "x"}
+    path.write_text(json.dumps({"sensor_id": "A", "location": {"timezone": "UTC"}, "metadata": {"minted": generated}}))
     (tmp_path / "other.json").write_text(json.dumps({"id": "B", "timezone": "UTC"}))
 
     (sensor,) = read_identities(path).values()
 
-    assert ("A", None) == (sensor.sensor_id, sensor.minted)
+    assert ("A", None) == (sensor.sensor_id, sensor.origin)

@@ -1,4 +1,4 @@
-"""Who takes part in a fleet: files that were given, files that were minted, and those still to mint."""
+"""The sensors of a fleet: provided identity files, generated ones, and those still to be generated."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.catalogue.cities import CityFilters, filter_cities, read_cities
 from fleet.errors import UserError
+from fleet.identities.files import StoredIdentity, read_identities, write_identity
 from fleet.identities.generator import IdentityGenerator
-from fleet.identities.identities import StoredIdentity, read_identities, write_identity
 from fleet.identities.provisioning import generated_seed, provision
 
 CITIES = filter_cities(read_cities(), CityFilters(number_of_cities=10))
@@ -30,7 +30,7 @@ def give(directory: Path, sensor_id: str, name: str | None = None) -> Path:
     return path
 
 
-def test_a_fleet_is_minted_and_read_again(tmp_path: Path) -> None:
+def test_a_fleet_is_generated_and_read_again(tmp_path: Path) -> None:
     """The first start writes one file a sensor, the second reads them and writes nothing."""
     directory = tmp_path / "new" / "identities"
     sensors, warnings = provision(directory, GENERATOR, 20)
@@ -54,14 +54,14 @@ def test_fleets_of_any_size_share_their_first_sensors(tmp_path: Path) -> None:
 
 @pytest.mark.claim("002.use-case.1")
 def test_a_fleet_may_be_split_between_machines(tmp_path: Path) -> None:
-    """Numbers 6 to 10 are the same sensors wherever they are minted."""
+    """Numbers 6 to 10 are the same sensors wherever they are generated."""
     whole, _ = provision(tmp_path / "a", GENERATOR, 10)
 
     assert provision(tmp_path / "b", GENERATOR, 5, start_index=6) == (whole[5:], [])
 
 
 def test_an_edited_sensor_keeps_what_was_written(tmp_path: Path) -> None:
-    """A person's change to a minted file is read, and stands in the same place."""
+    """An edit of a generated file is read, and the sensor keeps its number."""
     before, _ = provision(tmp_path, GENERATOR, 3)
     edited = replace(before[1], identity=replace(before[1].identity, sensor_id="MINE", location="Roof"))
     (tmp_path / f"{before[1].sensor_id}.json").unlink()
@@ -71,14 +71,14 @@ def test_an_edited_sensor_keeps_what_was_written(tmp_path: Path) -> None:
 
 
 def test_given_sensors_come_first(tmp_path: Path) -> None:
-    """In the order of their file names; the minted ones fill up."""
-    minted, _ = provision(tmp_path / "other", GENERATOR, 2)
+    """In the order of their file names; generated ones follow."""
+    generated, _ = provision(tmp_path / "other", GENERATOR, 2)
     give(tmp_path, "Z", "1")
     give(tmp_path, "Y", "2")
 
     sensors, warnings = provision(tmp_path, GENERATOR, 4)
 
-    assert ids(sensors) == ["Z", "Y", *ids(minted)]
+    assert ids(sensors) == ["Z", "Y", *ids(generated)]
     assert warnings == []
 
 
@@ -90,11 +90,11 @@ def test_given_sensors_beyond_the_count_are_left_out_with_a_warning(tmp_path: Pa
 
     assert ids(sensors) == ["A", "B"]
     assert warnings == [
-        f'{tmp_path}: more identities than sensors asked for, left out: "C", "D", "E" and 1 more',
+        f'{tmp_path}: more identities than sensors, ignored: "C", "D", "E" and 1 more',
     ]
 
 
-def test_a_minted_sensor_never_takes_a_given_id(tmp_path: Path) -> None:
+def test_a_generated_sensor_never_takes_a_provided_id(tmp_path: Path) -> None:
     """Not the id of a given sensor, and not the name of its file, which would be overwritten."""
     generator = replace(GENERATOR, prefix="S")
     give(tmp_path, "S_000001", "mine")
@@ -116,7 +116,7 @@ def test_another_seed_is_a_user_error(tmp_path: Path) -> None:
         provision(tmp_path, replace(GENERATOR, seed=8), 1)
 
     assert str(caught.value) == (
-        f"{tmp_path}: BEI_921380 was minted with seed 7, not 8: use --seed 7, or another directory for the identities"
+        f"{tmp_path}: BEI_921380 was generated with seed 7, not 8: use --seed 7, or another directory for the identities"
     )
 
 
@@ -129,12 +129,14 @@ def test_the_seed_of_a_directory_is_known(tmp_path: Path) -> None:
     assert generated_seed(tmp_path) == 7
 
 
-def test_a_copy_of_a_minted_file_is_a_user_error(tmp_path: Path) -> None:
+def test_a_copy_of_a_generated_file_is_a_user_error(tmp_path: Path) -> None:
     """Two sensors with one number cannot both have its place."""
     (sensor,), _ = provision(tmp_path, GENERATOR, 1)
     write_identity(tmp_path, replace(sensor, identity=replace(sensor.identity, sensor_id="COPY")))
 
-    with pytest.raises(UserError, match=r': BEI_921380 and COPY both say they were minted as number 1: take "minted"'):
+    with pytest.raises(
+        UserError, match=r': BEI_921380 and COPY both say they were generated as number 1: remove "minted"'
+    ):
         provision(tmp_path, GENERATOR, 1)
 
 
@@ -145,8 +147,8 @@ def test_sensors_outlive_the_settings_that_made_them(tmp_path: Path) -> None:
     sensors, warnings = provision(tmp_path, replace(GENERATOR, prefix="S"), 3)
 
     assert ids(sensors) == [*ids(before), "S_000003"]
-    stay = "2 of 3 sensors were minted under other settings and stay who they are"
-    assert warnings == [f"{tmp_path}: {stay}; delete their files to mint them anew"]
+    kept = "2 of 3 sensors were generated with other settings and keep their identities"
+    assert warnings == [f"{tmp_path}: {kept}; delete their files to generate them again"]
 
 
 def test_only_those_who_take_part_are_warned_of(tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_only_those_who_take_part_are_warned_of(tmp_path: Path) -> None:
 
     assert warnings == [
         f"{tmp_path / 'A.json'}: no timezone in it, taken as UTC",
-        f'{tmp_path}: more identities than sensors asked for, left out: "B"',
+        f'{tmp_path}: more identities than sensors, ignored: "B"',
     ]
 
 
@@ -179,12 +181,12 @@ def test_a_directory_that_cannot_be_made_is_a_user_error(tmp_path: Path) -> None
 
 
 def test_one_identity_file_is_a_fleet_of_one(tmp_path: Path) -> None:
-    """And of no more: nobody else is minted beside it."""
+    """No other identity is generated beside it."""
     path = give(tmp_path, "A")
 
     sensors, _ = provision(path, GENERATOR, 1)
 
     assert ["A"] == ids(sensors)
-    with pytest.raises(UserError, match=r"A\.json: is the identity of one sensor, and 3 were asked for"):
+    with pytest.raises(UserError, match=r"A\.json: is the identity of one sensor, but 3 are needed"):
         provision(path, GENERATOR, 3)
     assert [path] == list(tmp_path.iterdir())

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import UserError
-from fleet.identities.files import set_firmware
-from fleet.identities.identities import read_identity
+from fleet.identities.files import read_identity, set_firmware
 from fleet.runtime.rollout import Rollout, read_rollout
 from tests.fleet.runtime.steered import InProcessFleet
 

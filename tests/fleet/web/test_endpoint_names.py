@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.config.http import RESERVED_PATHS, Endpoints
+from fleet.config.sections import RESERVED_PATHS, Endpoints
 from fleet.monitoring.observation import Observer
 from fleet.web.app import Aggregator, create_app
 from tests.fleet.staged import StagedFleet, sensor_name

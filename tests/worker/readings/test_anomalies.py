@@ -15,6 +15,8 @@ from tests.worker.samples import (
     VOLTAGE,
     settings,
 )
+from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES, AnomalyType, build_anomaly
+from worker.readings.daily import sine
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, Episode, SignalGenerator
 from worker.readings.seasonality import sine
 from worker.spec import AnomalySpec, Channel, Settings
@@ -26,8 +28,10 @@ pytestmark = pytest.mark.claim(
 FINE = tuple(replace(channel, decimals=9, daily_amplitude=channel.std_dev) for channel in CHANNELS)
 
 
-def generator(told: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42) -> SignalGenerator:
-    return SignalGenerator(seed, replace(IDENTITY, sensor_id=sensor_id), told, first_seq, NEW_YEAR)
+def generator(
+    sensor_settings: Settings, first_seq: int = 0, sensor_id: str = "CHI_123456", seed: int = 42
+) -> SignalGenerator:
+    return SignalGenerator(seed, replace(IDENTITY, sensor_id=sensor_id), sensor_settings, first_seq, NEW_YEAR)
 
 
 def alone(kind: str, *parameters: tuple[str, float], share: float = 0.1, duration: float = 20.0) -> AnomalySpec:
@@ -142,6 +146,28 @@ def test_missing_data_takes_up_its_numbers() -> None:
     assert all(() == episode.channels and {} == episode.parameters for episode in struck.episodes)
     assert healthy.times.tolist() == struck.times.tolist()
     assert healthy.values[:, present].tolist() == struck.values[:, present].tolist()
+
+
+@pytest.mark.parametrize("declaration", ANOMALY_CLASSES, ids=ANOMALY_TYPES)
+def test_a_declaration_is_consistent(declaration: type[AnomalyType]) -> None:
+    """Defaults are within their bounds and do not contradict each other; a size sets parameters that the worker takes."""
+    defaults = declaration.default_parameters()
+
+    assert all(each.allows(defaults[each.name]) for each in declaration.parameters if each.default is not None)
+    assert declaration.contradiction(defaults) is None
+    assert declaration.merge_parameters(defaults).keys() == defaults.keys()
+    stored = {each.stored for each in declaration.parameters}
+    assert set(declaration.sized_parameters(1.0)) <= stored
+    assert (declaration.size is None) == (declaration.sized_parameters(1.0) == {})
+    assert declaration({}).values == declaration.stored_parameters(defaults)
+
+
+def test_an_unknown_parameter_or_type_is_refused() -> None:
+    """Of a damaged record."""
+    with pytest.raises(KeyError, match="sise"):
+        build_anomaly(alone("spike", ("sise", 2.0)))
+    with pytest.raises(KeyError, match="spyke"):
+        build_anomaly(alone("spyke"))
 
 
 def test_channel_odds_weigh_the_choice() -> None:

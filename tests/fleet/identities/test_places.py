@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fleet.identities.scatter import EARTH_RADIUS_METRES, scatter_point
+from fleet.identities.places import EARTH_RADIUS_METRES, scatter_point
 
 pytestmark = pytest.mark.claim("000.configuration-file.12", "000.testing.6")
 

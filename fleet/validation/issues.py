@@ -1,6 +1,6 @@
-"""What is wrong with a config, each fault as one line: place, key, value, what is allowed.
+"""Issues in a config, each printed as one line: place, key, value, allowed values.
 
-What is allowed is read from the JSON schema of the model, so it is said in one place only.
+The allowed values are read from the JSON schema of the model, so they are stated in one place only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.validation.scalars import NUMBER, FieldError
-from fleet.validation.yaml_nodes import Node, PlainScalar, SourceMark
+from fleet.validation.yaml_tree import Node, PlainScalar, SourceMark
 
 KeyPath = tuple[str | int, ...]
 Schema = Mapping[str, Any]
@@ -24,8 +24,9 @@ AliasLookup = Callable[[KeyPath], Sequence[str]]
 
 
 class ConfigIssue(NamedTuple):
-    """`key` is dotted, as written; empty where the mark (a flag, a variable) says it all. A message that takes work is
-    made when it is shown: of thousands of issues that is one."""
+    """One thing wrong with a config. `key` is dotted, as written; it is empty if the mark (a flag, a variable)
+    identifies the value. A message that takes work is a function, called only if the issue is shown: of thousands of
+    issues that is one."""
 
     mark: SourceMark
     key: str
@@ -37,22 +38,22 @@ class ConfigIssue(NamedTuple):
 
 
 def raise_first_issue(issues: Sequence[ConfigIssue]) -> None:
-    """Raise the first fault in the order of the file, if there is any, and say how many more there are."""
+    """Raise the first issue in the order of the file, if there is any, with the number of the others."""
     if not issues:
         return
-    first = min(issues, key=lambda fault: (fault.mark.line == 0, fault.mark))
+    first = min(issues, key=lambda issue: (issue.mark.line == 0, issue.mark))
     more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
     raise UserError(f"{first}{more}")
 
 
 class SourceMap:
-    """Where each canonical path of a config was written."""
+    """The place at which each canonical path of a config was written."""
 
     def __init__(self, root: Node) -> None:
         self.nodes: dict[KeyPath, Node] = {(): root}
 
     def record(self, node: Node, path: KeyPath) -> Any:
-        """The value of a node that belongs at `path`, without the marks, which go to the source_map."""
+        """Return the value of the node at `path` without its marks, which are recorded here."""
         self.nodes[path] = node
         if isinstance(node.value, list):
             return [self.record(child, (*path, at)) for at, child in enumerate(node.value)]
@@ -61,19 +62,19 @@ class SourceMap:
         return node.value
 
     def nearest(self, path: KeyPath) -> tuple[Node, KeyPath]:
-        """The node at `path`, or the innermost section of it that is written, and the rest of the path."""
+        """Return the node at `path`, or its innermost enclosing section that is written, and the rest of the path."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.nodes:
                 return self.nodes[path[:length]], path[length:]
         raise AssertionError("the root is always there")
 
     def raw_value(self, path: KeyPath, value: object) -> object:
-        """The scalar at `path` as it was written, before any conversion; `value` if there is none."""
+        """Return the scalar at `path` as it was written, before any conversion; `value` if there is none."""
         node = self.nodes.get(path)
         return value if node is None or isinstance(node.value, dict | list | None) else node.value
 
     def issue(self, path: KeyPath, message: str | Callable[[], str], *, at_key: bool = False) -> ConfigIssue:
-        """A fault at `path`; if that is not written, at the section it belongs to."""
+        """Return an issue at `path`; if that is not written, at the section it belongs to."""
         node, rest = self.nearest(path)
         mark = node.key_mark if at_key or rest else node.mark
         named = bool(node.key) or mark.line > 0 or not mark.origin
@@ -87,43 +88,43 @@ def model_issues(
     prefix: KeyPath = (),
     spellings: AliasLookup | None = None,
 ) -> Iterator[ConfigIssue]:
-    """The issues that pydantic found in the values at `prefix`, whose model has `schema`; `spellings` are further
-    names that the section at a path accepts."""
-    for found in error.errors(include_url=False):
-        inner, at_key = found["loc"], found["loc"][-1:] == ("[key]",)
+    """Yield the issues that pydantic found in the values at `prefix`, whose model has `schema`. `spellings` gives
+    the further names that the section at a path accepts."""
+    for detail in error.errors(include_url=False):
+        inner, at_key = detail["loc"], detail["loc"][-1:] == ("[key]",)
         inner = inner[:-1] if at_key else inner
         path = (*prefix, *inner)
-        value = format_value(source_map.raw_value(path, found["input"]))
-        reason = found.get("ctx", {}).get("error")
-        if found["type"] == "extra_forbidden":
+        value = format_value(source_map.raw_value(path, detail["input"]))
+        reason = detail.get("ctx", {}).get("error")
+        if detail["type"] == "extra_forbidden":
             yield source_map.issue(path, partial(unknown_key_message, inner, schema, spellings), at_key=True)
-        elif found["type"] == "missing":
+        elif detail["type"] == "missing":
             yield source_map.issue(path, "is missing")
         elif isinstance(reason, FieldError):
             yield source_map.issue((*path, *reason.key.split(".")), str(reason))
         elif isinstance(reason, ValueError):
             yield source_map.issue(path, str(reason) if at_key else f"{value} {reason}", at_key=at_key)
-        elif found["type"] == "decimal_max_places":
-            yield source_map.issue(path, f"{value} has more than {found['ctx']['decimal_places']} decimal places")
+        elif detail["type"] == "decimal_max_places":
+            yield source_map.issue(path, f"{value} has more than {detail['ctx']['decimal_places']} decimal places")
         else:
-            yield source_map.issue(path, f"{value} {schema_violation(found['input'], subschema(schema, inner))}")
+            yield source_map.issue(path, f"{value} {schema_violation(detail['input'], subschema(schema, inner))}")
 
 
 def unknown_key_message(path: KeyPath, schema: Schema, spellings: AliasLookup | None) -> str:
-    """What to say of a key that is not known: the nearest valid name, or where it belongs, or what there is."""
+    """Suggest the nearest valid name for an unknown key, or the section it belongs to, or list the valid names."""
     name = str(path[-1])
     here = tuple(subschema(schema, path[:-1]).get("properties", {}))
     close = difflib.get_close_matches(name, (*here, *(spellings(path[:-1]) if spellings else ())), n=1)
     if close:
         return f"unknown key; did you mean '{close[0]}'?"
-    elsewhere = [found for found in schema_keys(schema) if found.endswith(f".{name}")]
+    elsewhere = [key for key in schema_keys(schema) if key.endswith(f".{name}")]
     if elsewhere:
         return f"unknown key; did you mean '{elsewhere[0]}'?"
     return f"unknown key; valid here: {', '.join(here)}" if here else "unknown key"
 
 
 def schema_violation(value: object, schema: Schema) -> str:
-    """Why `value` is not what `schema` allows, to be read after the value."""
+    """Describe how `value` violates `schema`, in words that follow the value."""
     if "enum" in schema or "const" in schema:
         return f"is not one of {', '.join(map(str, schema.get('enum', [schema.get('const')])))}"
     kind = schema.get("type", "")
@@ -165,7 +166,7 @@ def format_number(value: float) -> str:
 
 
 def subschema(schema: Schema, path: KeyPath) -> Schema:
-    """The part of a schema that describes the value at `path`; empty if none does."""
+    """Return the part of a schema that describes the value at `path`; empty if there is none."""
     here = resolve_schema(schema, schema)
     for part in path:
         inner = here.get("properties", {}).get(part) or here.get("additionalProperties") or here.get("items")
@@ -174,7 +175,7 @@ def subschema(schema: Schema, path: KeyPath) -> Schema:
 
 
 def resolve_schema(schema: Schema, root: Schema) -> Schema:
-    """A schema without references, and of `X or null` the X."""
+    """Return a schema without references; of `X or null` the X."""
     while True:
         if "$ref" in schema:
             schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
@@ -185,14 +186,14 @@ def resolve_schema(schema: Schema, root: Schema) -> Schema:
 
 
 def schema_keys(root: Schema, path: KeyPath = ()) -> Iterator[str]:
-    """Every dotted key that a schema names."""
+    """Yield every dotted key that a schema names."""
     for name in subschema(root, path).get("properties", {}):
         yield ".".join(map(str, (*path, name)))
         yield from schema_keys(root, (*path, name))
 
 
 def format_value(value: object) -> str:
-    """A value as it stands in an error: quoted as in the file, shortened, on one line."""
+    """Format a value for an error message: quoted as in the file, shortened, on one line."""
     if isinstance(value, Mapping):
         return "a section"
     if isinstance(value, list | tuple):

@@ -1,8 +1,9 @@
 """YAML as a tree of marked values: every key and value knows the line and column it was written at.
 
-Plain scalars stay text until the field they land in says what they are, so `1.10` is a version in one place and a
-number in another, `NO` is Norway in a list of countries, and `0012` keeps its zeros. The tree is built from parser
-events with an explicit stack, and what aliases repeat is counted: no input can exhaust memory or the C stack.
+Plain scalars stay text until the field they are read into decides what they are: `1.10` is a version in one place and a number in
+another, `NO` is Norway in a list of countries, and `0012` keeps its zeros. The tree is built from parser events with an
+explicit stack, and the values that aliases repeat are counted: no input can exhaust memory or the C stack. A file that is not
+one YAML document is refused with one line.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -36,7 +38,7 @@ NULL_WORDS = frozenset(("", "~", "null", "Null", "NULL"))
 
 
 class SourceMark(NamedTuple):
-    """A place in a file, counted from 1; line 0 means that `origin` says it all (a flag, a variable)."""
+    """A place in a file, counted from 1. Line 0 means that `origin` alone is the place (a flag, a variable)."""
 
     origin: str
     line: int = 0
@@ -52,8 +54,8 @@ Value = Scalar | dict[str, "Node"] | list["Node"]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value, where it and its key are. A scalar of a file is `PlainScalar`, `str` if it was quoted, None if empty;
-    only values from elsewhere are numbers."""
+    """One value with its place and that of its key. A scalar of a file is a `PlainScalar`, a `str` if it was quoted,
+    None if empty; only values from elsewhere are numbers."""
 
     value: Value
     mark: SourceMark
@@ -61,7 +63,7 @@ class Node:
     key: str  # dotted, as written, for errors
 
     def depths(self) -> Iterator[int]:
-        """How deep this node (0) and each one below it is, as often as aliases repeat it."""
+        """Yield the depth of this node (0) and of each one below it, once for every time that aliases repeat it."""
         stack = [(self, 0)]
         while stack:
             node, depth = stack.pop()
@@ -74,7 +76,7 @@ class Node:
 
 @dataclass(slots=True)
 class OpenCollection:
-    """A mapping or list whose end has not been seen yet."""
+    """A mapping or list whose end has not been parsed yet."""
 
     node: Node
     anchor: str | None
@@ -84,7 +86,7 @@ class OpenCollection:
 
 @dataclass(slots=True)
 class TreeBuilder:
-    """Builds the tree of one document from the parser's events."""
+    """A builder of the tree of one document from the parser's events."""
 
     origin: str
     stack: list[OpenCollection] = field(default_factory=list)
@@ -177,7 +179,7 @@ class TreeBuilder:
         top.key, top.key_mark = event.value, mark
 
     def next_key(self, mark: SourceMark) -> tuple[str, SourceMark]:
-        """The dotted name of the value that comes next, and where its key is."""
+        """Return the dotted name of the next value, and the place of its key."""
         if not self.stack:
             return "", mark
         top = self.stack[-1]
@@ -212,6 +214,52 @@ def scalar_value(event: yaml.ScalarEvent) -> str | None:
 
 
 def dotted_name(parent: str, key: str) -> str:
-    """The name of a value: of a deep one its end, so that no file makes names longer than what it holds."""
+    """Return the dotted name of a value. Only the end of a long name is kept, so that names never exceed the file in
+    size."""
     name = f"{parent}.{escape_short(key)}" if parent else escape_short(key)
     return name if len(name) <= MAX_KEY_PATH_LENGTH else f"...{name[3 - MAX_KEY_PATH_LENGTH :]}"
+
+
+MAX_YAML_BYTES = 8_000_000
+
+
+def read_yaml(path: Path) -> Node:
+    """Read the one document of a YAML file, an empty mapping if it is empty; UserError if it is not readable as one."""
+    return parse_yaml(read_yaml_text(path), str(path))
+
+
+def read_yaml_text(path: Path) -> str:
+    """Read a UTF-8 text file of at most 8 MB; UserError if it is anything else."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_YAML_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(f"{path}: cannot be read: {reason[:1].lower()}{reason[1:]}") from None
+    if len(data) > MAX_YAML_BYTES:
+        raise UserError(f"{path}: more than {MAX_YAML_BYTES // 1_000_000} MB is not a config file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise UserError(f"{path}:{line}:{column}: byte 0x{data[error.start]:02x} is not UTF-8 text") from None
+
+
+def parse_yaml(text: str, origin: str) -> Node:
+    """Parse the one document in `text`; `origin` names it in errors."""
+    try:
+        return TreeBuilder(origin).build(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = SourceMark(origin, mark.line + 1, mark.column + 1) if mark is not None else SourceMark(origin)
+        raise UserError(f"{place}: not valid YAML: {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        raise UserError(f"{origin}: not valid YAML: {describe_reader_error(error)}") from None
+    except RecursionError:  # the Python parser recurses where libyaml does not
+        raise UserError(f"{origin}: nested too deeply") from None
+
+
+def describe_reader_error(error: yaml.reader.ReaderError) -> str:
+    code = error.character if isinstance(error.character, int) else ord(error.character)
+    return f"{error.reason} (0x{code:02x} at position {error.position})"
