@@ -16,7 +16,6 @@ from tests.worker.samples import (
     settings,
 )
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES, AnomalyType, build_anomaly
-from worker.readings.daily import sine
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, Episode, SignalGenerator
 from worker.readings.seasonality import sine
 from worker.spec import AnomalySpec, Channel, Settings
