@@ -17,11 +17,7 @@ import apsw
 
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.delivery.batch import Row
-from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings
-from fleet.delivery.compare.generated import GeneratedDatabase, GeneratedReadings
-from fleet.delivery.compare.history_comparison import compare_histories
-from fleet.delivery.compare.latency import LatencyHistogram
-from fleet.delivery.compare.reading_columns import (
+from fleet.delivery.compare.compared_columns import (
     ID_INDEX,
     KEY_COLUMNS,
     SENSOR_INDEX,
@@ -29,8 +25,11 @@ from fleet.delivery.compare.reading_columns import (
     TIMESTAMP_INDEX,
     column_differences,
 )
-from fleet.delivery.compare.stream import SourceProgress
-from fleet.delivery.compare.verdict import DeliveryVerdict, GapMerger
+from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings
+from fleet.delivery.compare.generated import GeneratedDatabase, GeneratedReadings
+from fleet.delivery.compare.history_comparison import compare_histories
+from fleet.delivery.compare.source_progress import GapMerger, SourceProgress
+from fleet.delivery.compare.verdict import DeliveryVerdict, LatencyHistogram
 from fleet.verify.findings import Finding, FindingLog
 from fleet.verify.row_checker import describe_difference
 from fleet.verify.verification import gc_paused

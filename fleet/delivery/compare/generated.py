@@ -13,12 +13,11 @@ import apsw
 
 from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
 from fleet.delivery.batch import Row, SourceDatabase
+from fleet.delivery.columns import converted_or_same, extra_columns, extra_json
+from fleet.delivery.compare.compared_columns import EXTRA_COLUMN, ID_INDEX, KEY_COLUMNS, SENSOR_INDEX, column_sql
 from fleet.delivery.compare.id_set import IdSet, consecutive
-from fleet.delivery.compare.reading_columns import EXTRA_COLUMN, ID_INDEX, KEY_COLUMNS, SENSOR_INDEX
-from fleet.delivery.compare.source_columns import column_sql, extra_columns, id_bounds, read_sensor_ids
 from fleet.delivery.source_database import quote_identifier
 from fleet.delivery.sources import Skipped, database_name, find_databases, identify_source
-from fleet.delivery.typed_columns import converted_or_same, extra_json
 
 MAX_OPEN_DATABASES = 100
 """Databases that are kept open, three descriptors each."""
@@ -63,7 +62,7 @@ class GeneratedReadings:
         self.refresh(new=False)
 
     def select_columns(self, columns: Sequence[str]) -> None:
-        """From now on rows are an id, KEY_COLUMNS and these columns, as in `fleet.delivery.compare.reading_columns`."""
+        """From now on rows are an id, KEY_COLUMNS and these columns, as in `fleet.delivery.compare.compared_columns`."""
         self._columns = (*KEY_COLUMNS, *columns)
         self._queries.clear()
 
@@ -229,3 +228,16 @@ def id_runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
         last = number
     if first is not None and last is not None:
         yield first, last
+
+
+def read_sensor_ids(opened: apsw.Connection) -> frozenset[str]:
+    """Who is in a database of a fleet."""
+    if not opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'checkpoints'").get:
+        return frozenset(name for (name,) in opened.execute("SELECT DISTINCT sensor_id FROM sensor_readings"))
+    return frozenset(name for (name,) in opened.execute("SELECT sensor_id FROM checkpoints"))
+
+
+def id_bounds(opened: apsw.Connection) -> tuple[int, int]:
+    """The first and the last row id; of an empty table, the last is below the first."""
+    first, last = (opened.execute(f"SELECT {which}(id) FROM sensor_readings").get for which in ("min", "max"))
+    return (first, last) if isinstance(first, int) and isinstance(last, int) else (0, -1)

@@ -23,6 +23,9 @@ from fleet.errors import UserError
 MATCH_COLUMNS = ("sensor_id", "timestamp")
 RECEIVED_COLUMN = "received_at"
 
+DEFAULT_TABLE = "sensor_readings"
+"""The table that is read if the user names none."""
+
 CREATE_INDEX = """
 CREATE TABLE locations (sensor, timestamp, source, id, PRIMARY KEY (sensor, timestamp, source, id)) WITHOUT ROWID
 """

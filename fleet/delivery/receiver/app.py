@@ -14,13 +14,12 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from fleet.delivery.receiver.deliveries import MalformedBody, ParsedUpload, parse_upload
 from fleet.delivery.receiver.faults import FaultConfig, RequestFault, RequestFaultGenerator
 from fleet.delivery.receiver.metrics import CONTENT_TYPE, ReceiverMetrics
 from fleet.delivery.receiver.request_bodies import RequestRejected, encoding, gunzip, read_body
-from fleet.delivery.receiver.sent_readings import BodyTooLarge, RejectedReading
 from fleet.delivery.receiver.store import CentralStore, StoreUnavailable
-from fleet.delivery.targets.central_database import CentralDatabase
+from fleet.delivery.receiver.uploads import BodyTooLarge, MalformedBody, ParsedUpload, RejectedReading, parse_upload
+from fleet.delivery.targets.sqlite.central_database import CentralDatabase
 
 UPLOAD_PATHS = ("/api/readings/batch", "/api/readings", "/ingest")
 """All the same: the first is the ancestor's, the last is what its documentation says."""

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import apsw
 
 from fleet.delivery.batch import Batch
-from fleet.delivery.receiver.sent_readings import RejectedReading
-from fleet.delivery.targets.central_database import CentralDatabase
+from fleet.delivery.receiver.uploads import RejectedReading
+from fleet.delivery.targets.sqlite.central_database import CentralDatabase
 from worker.storage.connection import describe_sqlite_error
 from worker.storage.database_files import inode
 

@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager
 import pytest
 
 from fleet.delivery.target import DeliveryFailed
-from fleet.delivery.targets.http import DEFAULT_TIMEOUTS, HttpTarget
-from fleet.delivery.targets.http_client import HttpTimeouts
+from fleet.delivery.targets.http.client import HttpTimeouts
+from fleet.delivery.targets.http.target import DEFAULT_TIMEOUTS, HttpTarget
 from fleet.delivery.targets.retry import RetryPolicy
 from tests.fleet.delivery.scripted_server import batch
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.delivery import foreign_databases
+from tests.fleet.delivery.recording_target import RecordingTarget
 from tests.fleet.delivery.swept import sweep, sweep_into
 from tests.fleet.verify.damage import damage, make_identities, select, write_database
-from tests.process.delivery.targets import RecordingTarget
 from tests.process.running_fleet import fleet
 
 LOOSE = """

@@ -15,9 +15,9 @@ from fleet.delivery.batch import Batch
 from fleet.delivery.state import DEAD_LETTER_FILE, STATE_FOLDER
 from fleet.delivery.target import BatchRejected, Receipt
 from tests.fleet.delivery import foreign_databases
+from tests.fleet.delivery.recording_target import RecordingTarget, rejecting
 from tests.fleet.delivery.swept import sweep, sweep_into, sweep_once
 from tests.fleet.verify.damage import SETTINGS, damage, later_run, make_identities, select, write_database
-from tests.process.delivery.targets import RecordingTarget, rejecting
 from worker.storage.connection import connect
 
 COLUMNS = "timestamp, sensor_id, temperature, voltage, anomaly_type, firmware_version, latitude, sensor_type, seq"

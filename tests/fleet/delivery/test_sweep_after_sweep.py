@@ -12,9 +12,9 @@ import pytest
 from fleet.delivery.batch import Batch
 from fleet.delivery.state import DEAD_LETTER_FILE, STATE_FILE, STATE_FOLDER
 from fleet.delivery.target import BatchRejected, Receipt, TargetUnavailable
+from tests.fleet.delivery.recording_target import RecordingTarget, rejecting
 from tests.fleet.delivery.swept import open_collector, sweep, sweep_once
 from tests.fleet.verify.damage import damage, make_identities, select, write_database
-from tests.process.delivery.targets import RecordingTarget, rejecting
 
 NAME = "S_000000.db"
 

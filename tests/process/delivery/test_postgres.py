@@ -10,7 +10,7 @@ import pytest
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.target import BatchRejected
-from fleet.delivery.targets.postgres import PostgresTarget
+from fleet.delivery.targets.postgres.target import PostgresTarget
 from tests.fleet.delivery.samples import batch, episodes, epochs, foreign_batch, reading, source, with_values
 from tests.servers.postgres import MakeTarget, rows, seqs
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from fleet.delivery.target import DeliveryFailed, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.postgres import PostgresTarget
+from fleet.delivery.targets.postgres.target import PostgresTarget
 from fleet.errors import UserError
 from tests.fleet.delivery.samples import batch
 from tests.servers.postgres import MakeTarget, PostgresServer, free_port, seqs
@@ -181,7 +181,7 @@ def test_what_was_accepted_is_on_disk(postgres_target: MakeTarget, postgres: Pos
 
 
 def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> None:
-    script = "import sys; sys.modules['psycopg'] = None; import fleet.delivery.targets.postgres"
+    script = "import sys; sys.modules['psycopg'] = None; import fleet.delivery.targets.postgres.target"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert "UserError: PostgreSQL needs an extra: pip install 'sensor-fleet[postgres]'" in done.stderr

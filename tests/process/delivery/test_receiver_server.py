@@ -217,10 +217,9 @@ def test_delays_are_written_as_people_do() -> None:
 SLOW = """
 import sys
 from pathlib import Path
-from fleet.delivery.receiver import upload_server
 from fleet.delivery.receiver import server
 from fleet.delivery.receiver.app import ReceiverConfig
-upload_server.HEADER_SECONDS, upload_server.MIN_BODY_BYTES_PER_SECOND = 1.0, 10_000_000
+server.HEADER_SECONDS, server.MIN_BODY_BYTES_PER_SECOND = 1.0, 10_000_000
 say = lambda line: print(line, flush=True)
 sys.exit(server.receive(server.ReceiverAddress(Path(sys.argv[1]), "127.0.0.1", 0), ReceiverConfig(), say, say))
 """

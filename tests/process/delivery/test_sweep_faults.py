@@ -12,9 +12,9 @@ import pytest
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.target import Receipt, TargetUnavailable
+from tests.fleet.delivery.recording_target import RecordingTarget
 from tests.fleet.delivery.swept import sweep_into, sweep_once
 from tests.fleet.verify.damage import make_identities, select, write_database
-from tests.process.delivery.targets import RecordingTarget
 
 GOOD, BAD = ("S_000000.db", "S_000002.db"), "S_000001.db"
 

@@ -12,7 +12,7 @@ from pyarrow import compute, parquet
 
 from fleet.delivery.compare.against import ComparisonOptions, compare
 from fleet.delivery.compare.verdict import DeliveryVerdict
-from fleet.delivery.targets.parquet import ParquetTarget
+from fleet.delivery.targets.parquet.target import ParquetTarget
 from fleet.errors import UserError
 from tests.fleet.delivery.delivered import NAME
 from tests.fleet.delivery.swept import now, sweep_into
@@ -97,8 +97,8 @@ def test_damage_in_postgres(data: Path, url: str) -> None:
 
 
 def test_many_sources_in_postgres(data: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleet.delivery.compare.delivered_postgres.MAX_INTERLEAVED_SOURCES", 1)
-    monkeypatch.setattr("fleet.delivery.compare.delivered_postgres.CHUNK_ROWS", 70)
+    monkeypatch.setattr("fleet.delivery.targets.postgres.readings.MAX_INTERLEAVED_SOURCES", 1)
+    monkeypatch.setattr("fleet.delivery.targets.postgres.readings.CHUNK_ROWS", 70)
 
     facts(data, compare(data, ComparisonOptions(url, complete=True)))
 

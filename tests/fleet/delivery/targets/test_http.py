@@ -13,11 +13,10 @@ import pytest
 
 from fleet.delivery.batch import Batch, TableRows
 from fleet.delivery.target import BatchRejected, Receipt, TargetMisconfigured
-from fleet.delivery.targets.credentials import read_credentials
-from fleet.delivery.targets.http import HttpTarget
-from fleet.delivery.targets.http_client import HttpTimeouts
+from fleet.delivery.targets.http.client import HttpTimeouts, parse_address
+from fleet.delivery.targets.http.credentials import read_credentials
+from fleet.delivery.targets.http.target import HttpTarget
 from fleet.delivery.targets.retry import RetryPolicy
-from fleet.delivery.targets.url import parse_address
 from fleet.errors import UserError
 from tests.fleet.delivery.scripted_server import (
     GENERATION,

@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from fleet.delivery.target import BatchRejected, Receipt, TargetUnavailable
-from fleet.delivery.targets.http import HttpTarget
-from fleet.delivery.targets.http_client import HttpTimeouts
+from fleet.delivery.targets.http.client import HttpTimeouts
+from fleet.delivery.targets.http.target import HttpTarget
 from tests.fleet.delivery.delivering import (
     FIRST_ID,
     SHORT_TIMEOUTS,
@@ -36,7 +36,7 @@ def test_a_server_that_stays_busy_is_unavailable() -> None:
     with ScriptedServer(json_response(503, {"error": "out of disk"})) as server:
         told = delivery_error(server.url, TargetUnavailable)
 
-    assert "answered 503 Service TargetUnavailable: out of disk (tried 2 times)" == told
+    assert "answered 503 Service Unavailable: out of disk (tried 2 times)" == told
     assert 2 == len(server.requests)
 
 

@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from fleet.delivery.target import BatchRejected, Receipt, TargetMisconfigured
-from fleet.delivery.targets.credentials import read_credentials
-from fleet.delivery.targets.http import HttpTarget
+from fleet.delivery.targets.http.credentials import read_credentials
+from fleet.delivery.targets.http.target import HttpTarget
 from tests.fleet.delivery.delivering import FIRST_ID, delivery_error, retry_without_waiting
 from tests.fleet.delivery.scripted_server import ScriptedResponse, ScriptedServer, batch, json_response, key
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.http import HttpTarget
-from fleet.delivery.targets.http_client import HttpTimeouts
+from fleet.delivery.targets.http.client import HttpTimeouts
+from fleet.delivery.targets.http.target import HttpTarget
 from tests.fleet.delivery.delivering import FIRST_ID, delivery_error, raw_server, retry_without_waiting
 from tests.fleet.delivery.scripted_server import ScriptedResponse, ScriptedServer, batch
 

@@ -19,8 +19,8 @@ KILLED = """
 import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from fleet.delivery.targets import parquet_files
-from fleet.delivery.targets.parquet import ParquetTarget
+from fleet.delivery.targets.parquet import files as parquet_files
+from fleet.delivery.targets.parquet.target import ParquetTarget
 from tests.fleet.delivery.samples import batch, episodes
 renamed, left = Path.replace, int(sys.argv[2])
 def replace(self, target):
@@ -103,7 +103,7 @@ def test_a_place_where_nothing_can_be_is_told(tmp_path: Path) -> None:
 
 
 def test_without_the_extra_the_message_says_what_to_install() -> None:
-    script = "import sys; sys.modules['pyarrow'] = None; import fleet.delivery.targets.parquet"
+    script = "import sys; sys.modules['pyarrow'] = None; import fleet.delivery.targets.parquet.target"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert "UserError: Parquet needs an extra: pip install 'sensor-fleet[parquet]'" in done.stderr

@@ -16,7 +16,8 @@ import apsw
 
 from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
 from fleet.delivery.batch import Row
-from fleet.delivery.columns import DELIVERED_COLUMNS
+from fleet.delivery.columns import DELIVERED_COLUMNS, extra_columns
+from fleet.delivery.compare.compared_columns import COMPARABLE_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
 from fleet.delivery.compare.delivered import (
     BATCH_INDEX,
     BUSY_TIMEOUT_MS,
@@ -25,6 +26,7 @@ from fleet.delivery.compare.delivered import (
     MAX_INTERLEAVED_SOURCES,
     UNKNOWN_TIME_US,
     DeliveredChunk,
+    DeliveredReadings,
     chunked,
     group_by_source,
     unix_microseconds,
@@ -32,13 +34,15 @@ from fleet.delivery.compare.delivered import (
 )
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.id_set import consecutive
-from fleet.delivery.compare.reading_columns import CENTRAL_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
-from fleet.delivery.compare.source_columns import extra_columns
+from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
 from fleet.delivery.source_database import quote_identifier
+from fleet.delivery.sources import table_columns
+from fleet.delivery.targets.central_schema import CENTRAL_ROLE
+from fleet.errors import UserError
 from fleet.verify.row_scan import MIN_ROW_ID, RAW_COLUMN_SQL, decode_row
 
 LOOKUP_COLUMNS = ("source_id", *KEY_COLUMNS)
-ALL_COLUMNS = (*LOOKUP_COLUMNS, *CENTRAL_COLUMNS)
+ALL_COLUMNS = (*LOOKUP_COLUMNS, *COMPARABLE_COLUMNS)
 
 MIN_ROWS_PER_RUN = 50
 """Rows that stand together, on average, for the question whether they agree to be worth while."""
@@ -53,10 +57,29 @@ WHERE come.id BETWEEN ? AND ? AND come.source = ? AND come.extra IS NULL
 """
 
 
+def open_sqlite_readings(path: Path, table: str | None, sensor: str | None) -> DeliveredReadings:
+    """Open a table of the user, or without one the tables of a collector if there are such. UserError if unreadable."""
+    if path.is_dir():
+        raise UserError(f"--against: {path} is a directory, not a database")
+    if table is None and database_role(path) == CENTRAL_ROLE:
+        return CentralSqliteReadings(path, sensor)
+    return MatchedReadings(SqliteUserTable(path, table or DEFAULT_TABLE, sensor))
+
+
+def database_role(path: Path) -> str | None:
+    """The role that a database has on record. UserError if it cannot be read."""
+    try:
+        with read_only_connection(path) as opened:
+            columns = table_columns(opened, "database_info")
+            return str(opened.execute("SELECT role FROM database_info").get) if "role" in columns else None
+    except DatabaseUnreadable as error:
+        raise unreadable_error(path, error) from error
+
+
 class CentralSqliteReadings:
     """A central SQLite database."""
 
-    columns = CENTRAL_COLUMNS
+    columns = COMPARABLE_COLUMNS
     has_reading_keys = ordered = True
 
     def __init__(self, path: Path, sensor: str | None) -> None:
@@ -197,3 +220,65 @@ def select_rows_sql(names: Sequence[str], condition: str, order: str, shape: Cal
         f"SELECT {','.join(columns)},id,source,batch FROM sensor_readings "
         f"WHERE (?1 IS NULL OR sensor_id = ?1) AND {condition} ORDER BY {order}"
     )
+
+
+class SqliteUserTable:
+    """A table, or a view: of that the order of arrival is not known, and it is read in one go."""
+
+    def __init__(self, path: Path, table: str, sensor: str | None) -> None:
+        """UserError if it cannot be read."""
+        self.name = f"{path}: {table}"
+        self._path, self._table, self._sensor = path, quote_identifier(table), sensor
+        self._context = read_only_connection(path)
+        try:
+            self._opened = self._context.__enter__()
+            self._opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self.columns = table_columns(self._opened, table)
+            if not self.columns:
+                self.close()
+                raise UserError(f"--against: {path} has no table {table}")
+            self._last = self._last_row()
+        except (DatabaseUnreadable, apsw.Error) as error:
+            raise unreadable_error(path, error) from error
+        self.ordered = self._last is not None
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        try:
+            yield from self._chunks(columns) if self.ordered else self._whole(columns)
+        except apsw.Error as error:
+            raise unreadable_error(self._path, error) from error
+
+    def close(self) -> None:
+        self._context.__exit__(None, None, None)
+
+    def _last_row(self) -> int | None:
+        """The last row id, 0 if there are none; None if it has no such ids."""
+        try:
+            found = self._opened.execute(f"SELECT max(rowid) FROM {self._table}").get
+        except apsw.SQLError:
+            return None
+        return found if isinstance(found, int) else 0
+
+    def _chunks(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        condition = f"AND rowid > ?2 AND rowid <= ?3 ORDER BY rowid LIMIT {CHUNK_ROWS}"
+        after = MIN_ROW_ID
+        while rows := self._fetch(
+            ("rowid", *map(quote_identifier, columns)), condition, (self._sensor, after, self._last)
+        ):
+            after = rows[-1][0]  # type: ignore[assignment]
+            yield [row[1:] for row in rows]
+
+    def _whole(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        yield from chunked(
+            self._opened.execute(self._query(tuple(map(quote_identifier, columns)), ""), (self._sensor,))
+        )
+
+    def _fetch(self, names: Sequence[str], condition: str, bindings: tuple[int | str | None, ...]) -> list[Row]:
+        try:
+            return self._opened.execute(self._query(names, condition), bindings).fetchall()
+        except UnicodeDecodeError:
+            raw = self._query([RAW_COLUMN_SQL.format(name) for name in names], condition)
+            return [decode_row(row) for row in self._opened.execute(raw, bindings)]
+
+    def _query(self, names: Sequence[str], condition: str) -> str:
+        return f"SELECT {','.join(names)} FROM {self._table} WHERE (?1 IS NULL OR sensor_id = ?1) {condition}"

@@ -1,4 +1,4 @@
-"""A directory of Parquet files, as `fleet.delivery.targets.parquet` writes them, as arrivals."""
+"""A directory of Parquet files, as `fleet.delivery.targets.parquet.target` writes them, as arrivals."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 from fleet.delivery.batch import Row
+from fleet.delivery.compare.compared_columns import (
+    COMPARABLE_COLUMNS,
+    IDENTITY_COLUMN,
+    IDENTITY_TEXTS,
+    KEY_COLUMNS,
+    NULL_MARK,
+    SEPARATOR,
+)
 from fleet.delivery.compare.delivered import (
     CHUNK_ROWS,
     UNKNOWN_TIME_US,
@@ -18,15 +26,7 @@ from fleet.delivery.compare.delivered import (
     unreadable_error,
 )
 from fleet.delivery.compare.generated import GeneratedReadings
-from fleet.delivery.compare.reading_columns import (
-    CENTRAL_COLUMNS,
-    IDENTITY_COLUMN,
-    IDENTITY_TEXTS,
-    KEY_COLUMNS,
-    NULL_MARK,
-    SEPARATOR,
-)
-from fleet.delivery.targets.parquet_tables import read_parquet
+from fleet.delivery.targets.parquet.files import read_parquet
 from fleet.errors import UserError
 
 # After the module that says what to install where it is missing.
@@ -34,7 +34,7 @@ import pyarrow as pa  # isort: skip
 from pyarrow import compute, parquet  # isort: skip
 
 FOLDER_BY_TABLE = {"anomaly_episodes": "_episodes", "epochs": "_epochs"}
-PARQUET_COLUMNS = [name for name in ("source_id", *KEY_COLUMNS, *CENTRAL_COLUMNS) if name != IDENTITY_COLUMN]
+PARQUET_COLUMNS = [name for name in ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS) if name != IDENTITY_COLUMN]
 
 Histories = dict[str, list[Row]]
 """By sensor."""
@@ -43,7 +43,7 @@ Histories = dict[str, list[Row]]
 class ParquetReadings:
     """Files are never changed, so what counts is which there were when this was made."""
 
-    columns = CENTRAL_COLUMNS
+    columns = COMPARABLE_COLUMNS
     has_reading_keys = True
     ordered = False
 
@@ -90,7 +90,7 @@ class ParquetReadings:
         who = compute.binary_join_element_wise(
             *texts, SEPARATOR, null_handling="replace", null_replacement=NULL_MARK
         ).to_pylist()
-        names = ("source_id", *KEY_COLUMNS, *CENTRAL_COLUMNS, "generation", "received_at")
+        names = ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS, "generation", "received_at")
         columns = [who if name == IDENTITY_COLUMN else batch.column(name).to_pylist() for name in names]
         for key, some in groupby(zip(*columns, strict=True), itemgetter(-2)):
             rows = list(some)

@@ -8,8 +8,8 @@ from operator import itemgetter
 from typing import Any
 
 from fleet.delivery.batch import Row
+from fleet.delivery.compare.compared_columns import ID_INDEX, SENSOR_INDEX
 from fleet.delivery.compare.id_set import IdSet, consecutive
-from fleet.delivery.compare.reading_columns import ID_INDEX, SENSOR_INDEX
 
 
 class SourceProgress:
@@ -58,3 +58,22 @@ def without_repeats(rows: Sequence[Row], again: Counter[int]) -> Iterator[Row]:
         elif row[ID_INDEX] in fresh:
             fresh.discard(row[ID_INDEX])
             yield row
+
+
+class GapMerger:
+    """Missing readings, sensor by sensor, put together where they are consecutive."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[int, int]] = {}
+
+    def add(self, sensor: str, seq: int) -> Iterator[tuple[str, int, int]]:
+        """Gives what is complete now: sensor, first and last seq."""
+        first, last = self._open.get(sensor, (seq, seq - 1))
+        if seq != last + 1:
+            yield sensor, first, last
+            first = seq
+        self._open[sensor] = first, seq
+
+    def flush(self) -> Iterator[tuple[str, int, int]]:
+        for sensor, (first, last) in self._open.items():
+            yield sensor, first, last

@@ -6,10 +6,10 @@ import re
 import uuid
 from typing import Any
 
-from fleet.delivery.columns import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, INTEGER_COLUMNS, REAL_COLUMNS, central_schema
+from fleet.delivery.columns import CENTRAL_COLUMNS, INTEGER_COLUMNS, REAL_COLUMNS
 from fleet.delivery.target import BatchRejected, DeliveryFailed, TargetMisconfigured
+from fleet.delivery.targets.central_schema import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, central_schema
 from fleet.delivery.targets.retry import RetryableFailure
-from fleet.delivery.typed_columns import CENTRAL_COLUMNS
 from fleet.errors import UserError
 
 try:
@@ -32,10 +32,10 @@ POSTGRES_TYPES = {
 }
 """Of the columns of `sensor_readings`; the others are text."""
 
-STORED_COLUMNS = ("source", "batch", *CENTRAL_COLUMNS)
+INSERTED_COLUMNS = ("source", "batch", *CENTRAL_COLUMNS)
 
 CREATE_INCOMING = f"""
-CREATE TEMPORARY TABLE incoming ({", ".join(f"{name} {POSTGRES_TYPES.get(name, 'text')}" for name in STORED_COLUMNS)})
+CREATE TEMPORARY TABLE incoming ({", ".join(f"{name} {POSTGRES_TYPES.get(name, 'text')}" for name in INSERTED_COLUMNS)})
 ON COMMIT DELETE ROWS
 """
 

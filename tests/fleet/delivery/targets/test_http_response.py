@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleet.delivery.target import BatchRejected, Receipt, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.answers import HttpResponse, receipt_for
+from fleet.delivery.targets.http.response import HttpResponse, receipt_for
 from fleet.delivery.targets.retry import RetryableFailure
 from tests.fleet.delivery.scripted_server import batch, key
 

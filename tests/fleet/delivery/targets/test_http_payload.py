@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.delivery.batch import Batch, Value
-from fleet.delivery.targets.payload import build_payload
+from fleet.delivery.targets.http.target import build_payload
 from tests.fleet.delivery.scripted_server import SOURCE, reading
 
 VALUES: st.SearchStrategy[Value] = st.one_of(

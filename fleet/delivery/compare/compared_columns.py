@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fleet.delivery.batch import SourceDatabase
 from fleet.delivery.columns import DELIVERED_COLUMNS, TEXT_COLUMNS
+from fleet.delivery.source_database import quote_identifier
 from worker.storage.schema import IDENTITY_COLUMNS
 
 IDENTITY_TEXTS = tuple(name for name in TEXT_COLUMNS if name in IDENTITY_COLUMNS and name != "sensor_id")
@@ -20,7 +22,7 @@ KEY_COLUMNS = ("sensor_id", "seq", "timestamp")
 
 ID_INDEX, SENSOR_INDEX, SEQ_INDEX, TIMESTAMP_INDEX = range(4)
 
-CENTRAL_COLUMNS = (
+COMPARABLE_COLUMNS = (
     *(name for name in DELIVERED_COLUMNS if name not in (*IDENTITY_TEXTS, *KEY_COLUMNS)),
     IDENTITY_COLUMN,
     EXTRA_COLUMN,
@@ -54,3 +56,12 @@ def column_differences(
             pairs = zip(split_identity(name, value), split_identity(name, must), strict=False)
             differing += [(own, one, other) for (own, one), (_, other) in pairs if one != other]
     return differing
+
+
+def column_sql(source: SourceDatabase, name: str) -> str:
+    """A column of a source in SQL."""
+    if name == IDENTITY_COLUMN:
+        return identity_sql(lambda own: quote_identifier(own) if own in source.columns else "NULL")
+    if name == "seq" and source.foreign:
+        return "id"
+    return quote_identifier(name) if name in source.columns and name != EXTRA_COLUMN else "NULL"

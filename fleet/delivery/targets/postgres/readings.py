@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from fleet.delivery.batch import Row
-from fleet.delivery.columns import CENTRAL_ROLE
+from fleet.delivery.compare.compared_columns import COMPARABLE_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
 from fleet.delivery.compare.delivered import (
     BATCH_INDEX,
     CHUNK_ROWS,
@@ -22,15 +22,14 @@ from fleet.delivery.compare.delivered import (
     unix_microseconds,
 )
 from fleet.delivery.compare.generated import GeneratedReadings
-from fleet.delivery.compare.matching import MatchedReadings
-from fleet.delivery.compare.reading_columns import CENTRAL_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
+from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
 from fleet.delivery.source_database import quote_identifier
-from fleet.delivery.targets.postgres_session import CONNECT_SECONDS, Session, check_url, url_without_user
+from fleet.delivery.targets.central_schema import CENTRAL_ROLE
+from fleet.delivery.targets.postgres.session import CONNECT_SECONDS, Session, check_url, url_without_user
 from fleet.errors import UserError
 
 import psycopg  # isort: skip
 
-DEFAULT_TABLE = "sensor_readings"
 
 SELECT_COLUMN_NAMES = (
     "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
@@ -65,7 +64,7 @@ def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> D
 class CentralPostgresReadings:
     """The tables of a collector."""
 
-    columns = CENTRAL_COLUMNS
+    columns = COMPARABLE_COLUMNS
     has_reading_keys = ordered = True
 
     def __init__(self, session: Session, name: str, sensor: str | None) -> None:
@@ -79,7 +78,7 @@ class CentralPostgresReadings:
             order = "source, id" if len(sources) > MAX_INTERLEAVED_SOURCES else "id"
             names = [
                 identity_sql(str, "chr") if name == IDENTITY_COLUMN else name
-                for name in ("source_id", *KEY_COLUMNS, *CENTRAL_COLUMNS)
+                for name in ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS)
             ]
             query = (
                 f"SELECT {','.join(names)}, id, source, batch FROM sensor_readings "

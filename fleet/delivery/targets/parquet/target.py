@@ -1,4 +1,4 @@
-"""A directory of Parquet files as a target: `parquet:DIR`. What lies where is told in `fleet.delivery.targets.parquet_files`.
+"""A directory of Parquet files as a target: `parquet:DIR`. What lies where is told in `fleet.delivery.targets.parquet.files`.
 
 Every reading is in exactly one file, although a batch may come again with other boundaries: a file's name tells which row
 ids of which source may be in it, and before a batch is written its readings are looked for in the files that may have them.
@@ -15,15 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 
 from fleet.delivery.batch import Batch, Row, SourceDatabase, TableRows
+from fleet.delivery.columns import CONTENT_COLUMNS, TypedReadings, typed_readings
+from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.target import BatchRejected, DeliveryFailed, Receipt, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets import parquet_files as files
-from fleet.delivery.targets import parquet_tables as tables
-from fleet.delivery.targets.parquet_files import IdRange
+from fleet.delivery.targets.parquet import files
+from fleet.delivery.targets.parquet.files import IdRange
+from fleet.delivery.targets.registry import TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
-from fleet.delivery.typed_columns import TypedReadings, typed_readings
 from fleet.errors import UserError
 
 # After the module that says what to install where it is missing.
@@ -58,6 +60,21 @@ class ParquetTarget:
         self._writer = uuid.uuid4().hex
         self._known_files: dict[str, KnownFiles] = {}
 
+    @classmethod
+    def open(cls, url: str, options: TargetOptions) -> Self:
+        folder = url.removeprefix("parquet:")
+        if not folder:
+            raise UserError("--to: 'parquet:' names no directory: parquet:DIR")
+        return cls(Path(folder), options.now, RetryPolicy(stop=options.stop))
+
+    @classmethod
+    def read_back(cls, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+        from fleet.delivery.targets.parquet.readings import ParquetReadings
+
+        if table is not None:
+            raise UserError("--table: a directory of Parquet files has no tables; sqlite: and postgresql: have")
+        return ParquetReadings(Path(url.removeprefix("parquet:")), sensor)
+
     def deliver(self, batch: Batch) -> Receipt:
         readings = typed_readings(batch, nul=True)
         try:
@@ -79,8 +96,8 @@ class ParquetTarget:
             # What is taken out is put back only when all went well: who knows what is there after an error?
             known = self._known_files.pop(key, {})
             delivery = ParquetDelivery(self._folder, batch.source, self._now(), known if trusted else {})
-            delivery.put("_episodes", batch.episodes, tables.EPISODES_SCHEMA)
-            delivery.put("_epochs", batch.epochs, tables.EPOCHS_SCHEMA)
+            delivery.put("_episodes", batch.episodes, files.EPISODES_SCHEMA)
+            delivery.put("_epochs", batch.epochs, files.EPOCHS_SCHEMA)
             delivery.take(readings)
             self._known_files[key] = delivery.files_after
         rejected = {**readings.rejected, **delivery.conflicts}
@@ -107,9 +124,9 @@ class ParquetDelivery:
         """Later ones replace earlier ones, by writing the source's file anew."""
         if come.rows:
             path = self.folder / folder / f"{quote(self.source.key, safe='')}.parquet"
-            told = tables.merge_history(path, come, schema, self._arrival)
+            told = files.merge_history(path, come, schema, self._arrival)
             if told is not None:
-                files.write_atomically(path, lambda file: tables.write_parquet(told, file))
+                files.write_atomically(path, lambda file: files.write_parquet(told, file))
 
     def take(self, readings: TypedReadings) -> None:
         times = [files.parse_timestamp(str(text)) for text in readings.columns["timestamp"]]
@@ -126,7 +143,7 @@ class ParquetDelivery:
         for span in files.overlapping_ranges(found, wanted):
             try:
                 path = self.folder / home / files.file_name(self.source.key, span)
-                there |= tables.readings_by_id(path, set(wanted))
+                there |= files.readings_by_id(path, set(wanted))
             except FileNotFoundError:  # its owner has moved it away
                 continue
         if there:
@@ -136,24 +153,24 @@ class ParquetDelivery:
         self.files_after[home] = found
         if new:
             span = IdRange(new[0], new[-1])
-            told = tables.readings_table(readings, here, times, self._arrival)
+            told = files.readings_table(readings, here, times, self._arrival)
             path = self.folder / home / files.file_name(self.source.key, span)
-            files.write_atomically(path, lambda file: tables.write_parquet(told, file))
+            files.write_atomically(path, lambda file: files.write_parquet(told, file))
             found.append(span)
 
     def _compare(self, readings: TypedReadings, there: dict[int, Row]) -> None:
-        columns = (readings.columns[name] for name in ("source_id", *tables.COMPARED_COLUMNS))
+        columns = (readings.columns[name] for name in ("source_id", *CONTENT_COLUMNS))
         notes = []
         for own, *values in zip(*columns, strict=True):
             if own not in there:
                 continue
-            pairs = zip(tables.COMPARED_COLUMNS, values, there[own], strict=True)
+            pairs = zip(CONTENT_COLUMNS, values, there[own], strict=True)
             other = [name for name, value, old in pairs if value != old]
             if not other:
                 self.duplicates += 1
                 continue
             self.conflicts[own] = f"it is here already with another {', '.join(other)}"
-            reading = dict(zip(tables.COMPARED_COLUMNS, values, strict=True))
+            reading = dict(zip(CONTENT_COLUMNS, values, strict=True))
             notes.append({"generation": self.source.key, "source_id": own, "columns": other, "reading": reading})
         if notes:
             self._note(notes)

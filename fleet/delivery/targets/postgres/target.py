@@ -13,15 +13,16 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import repeat
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from fleet.delivery.batch import Batch, TableRows
-from fleet.delivery.columns import DELIVERED_COLUMNS
+from fleet.delivery.columns import CENTRAL_COLUMNS, CONTENT_COLUMNS, TypedReadings, typed_readings
+from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.delivery.target import Receipt
-from fleet.delivery.targets.postgres_session import (
+from fleet.delivery.targets.postgres.session import (
+    INSERTED_COLUMNS,
     POSTGRES_TYPES,
-    STORED_COLUMNS,
     Session,
     check_url,
     fetch_one,
@@ -29,8 +30,8 @@ from fleet.delivery.targets.postgres_session import (
     postgres_failure,
     url_without_user,
 )
+from fleet.delivery.targets.registry import TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
-from fleet.delivery.typed_columns import CENTRAL_COLUMNS, TypedReadings, typed_readings
 
 # After the module that says what to install where it is missing.
 import psycopg  # isort: skip
@@ -53,16 +54,16 @@ SELECT source, %(received_at)s, %(readings)s, %(token)s FROM origin
 RETURNING source, batch, coalesce((SELECT cursor FROM before), 0)
 """
 
-STORED_TYPES = [POSTGRES_TYPES.get(name, "text") for name in STORED_COLUMNS]
+INSERTED_TYPES = [POSTGRES_TYPES.get(name, "text") for name in INSERTED_COLUMNS]
 
-COPY_INTO = f"COPY %s ({', '.join(STORED_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+COPY_INTO = f"COPY %s ({', '.join(INSERTED_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
 
 INSERT = f"""
-INSERT INTO sensor_readings ({", ".join(STORED_COLUMNS)}) SELECT {", ".join(STORED_COLUMNS)} FROM pg_temp.incoming ORDER BY source_id
+INSERT INTO sensor_readings ({", ".join(INSERTED_COLUMNS)}) SELECT {", ".join(INSERTED_COLUMNS)} FROM pg_temp.incoming ORDER BY source_id
 ON CONFLICT (source, sensor_id, seq) DO NOTHING
 """
 
-COMPARED_COLUMNS = tuple(name for name in (*DELIVERED_COLUMNS, "extra") if name not in {"sensor_id", "seq"})
+COMPARED_COLUMNS = tuple(name for name in CONTENT_COLUMNS if name not in {"sensor_id", "seq"})
 
 SELECT_CONFLICTS = f"""
 SELECT come.source_id,
@@ -107,6 +108,16 @@ class PostgresTarget:
         self._retry, self._statement_seconds = retry or RetryPolicy(), statement_seconds
         self._idle = deque[Session]()
         self._closed = False
+
+    @classmethod
+    def open(cls, url: str, options: TargetOptions) -> Self:
+        return cls(url, options.now, RetryPolicy(stop=options.stop))
+
+    @classmethod
+    def read_back(cls, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+        from fleet.delivery.targets.postgres.readings import open_postgres_readings
+
+        return open_postgres_readings(url, table, sensor)
 
     def deliver(self, batch: Batch) -> Receipt:
         readings = typed_readings(batch, nul=False)
@@ -204,7 +215,7 @@ class PostgresDelivery:
     def _copy(self, table: str, source: int, number: int) -> None:
         columns = (self._readings.columns[name] for name in CENTRAL_COLUMNS)
         with self._session.cursor() as cursor, cursor.copy((COPY_INTO % table).encode()) as copy:
-            copy.set_types(STORED_TYPES)
+            copy.set_types(INSERTED_TYPES)
             for row in zip(repeat(source), repeat(number), *columns):
                 copy.write_row(row)
 

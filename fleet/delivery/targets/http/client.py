@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
+import socket
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
+from hashlib import blake2b
+from http.client import HTTPResponse
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from urllib3 import HTTPConnectionPool, HTTPHeaderDict, HTTPSConnectionPool, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -24,10 +31,9 @@ from urllib3.exceptions import (
 from urllib3.response import BaseHTTPResponse
 
 from fleet.delivery.target import DeliveryFailed, TargetMisconfigured
-from fleet.delivery.targets.answers import HttpResponse
+from fleet.delivery.targets.http.response import HttpResponse
 from fleet.delivery.targets.retry import RetryableFailure
-from fleet.delivery.targets.timeouts import HttpConnection, HttpsConnection
-from fleet.delivery.targets.url import TargetAddress
+from fleet.errors import UserError
 
 READ_CHUNK_BYTES = 64 * 1024
 """Bytes that are read at once."""
@@ -36,12 +42,115 @@ TLS_DISCONNECT_ERRORS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscall
 """TLS errors that only say that the connection broke."""
 
 
+DEFAULT_PATH = "/api/readings/batch"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetAddress:
+    """Where batches are posted. `name` tells it apart from others, without what may be a secret in its query."""
+
+    scheme: str
+    host: str
+    port: int
+    request_target: str
+    name: str
+
+
+def parse_address(url: str) -> TargetAddress:
+    """UserError, which does not repeat the URL where that may hold a password."""
+    wanted = "wanted http://HOST[:PORT][/PATH] or https://..."
+    if re.match(r"(?:[a-zA-Z]*:)?[/\\]*[^/?#]*@", url):
+        raise UserError(
+            "--to: the URL has a user or a password in it, which every user of this machine can see: "
+            "put them into the environment variables COLLECT_TOKEN or COLLECT_HEADERS"
+        )
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError as error:
+        raise UserError(f"--to: {url.partition('?')[0]}: {error}; {wanted}") from error
+    if parts.scheme not in DEFAULT_PORTS or not host or port == 0:
+        raise UserError(f"--to: {url.partition('?')[0]}: {wanted}")
+    path = DEFAULT_PATH if parts.path in {"", "/"} else parts.path
+    request = f"{path}?{parts.query}" if parts.query else path
+    return TargetAddress(
+        parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], request, display_name(parts, host, path)
+    )
+
+
+def display_name(parts: SplitResult, host: str, path: str) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    if parts.port and parts.port != DEFAULT_PORTS[parts.scheme]:
+        shown += f":{parts.port}"
+    query = f"?({blake2b(parts.query.encode(), digest_size=4).hexdigest()})" if parts.query else ""
+    return f"{parts.scheme}://{shown}{path}{query}"
+
+
 @dataclass(frozen=True, slots=True)
 class HttpTimeouts:
     """Seconds: for a connection, and for an answer, all of it; sending the request may take as long."""
 
     connect: float = 5.0
     read: float = 30.0
+
+
+class DeadlineReader(io.RawIOBase):
+    """Reads from a socket until `latest` on the monotonic clock, then raises TimeoutError."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, latest: float) -> None:
+        self._raw, self._socket, self._latest = raw, sock, latest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._latest - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class DeadlineResponse(HTTPResponse):
+    """An answer that is to be there, whole, within so many seconds."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, seconds: float, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        self.fp = io.BufferedReader(DeadlineReader(self.fp.detach(), sock, time.monotonic() + seconds))
+
+
+class _TimeoutMixin:
+    """`seconds` are what a request may take to be sent, and what its answer may take."""
+
+    sock: Any
+    response_class: Any
+
+    def __init__(self, *arguments: Any, seconds: float, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._seconds = seconds
+        self.response_class = partial(DeadlineResponse, seconds=seconds)
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # of the connection that this is mixed into
+        self.sock.settimeout(self._seconds)  # until now it was the one for connecting
+
+    def request(self, *arguments: Any, **named: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(self._seconds)  # until now it was what was left for the answer before
+        super().request(*arguments, **named)  # type: ignore[misc]
+
+
+class HttpConnection(_TimeoutMixin, HTTPConnection):
+    """Over TCP."""
+
+
+class HttpsConnection(_TimeoutMixin, HTTPSConnection):
+    """Over TLS."""
 
 
 class HttpPool(HTTPConnectionPool):

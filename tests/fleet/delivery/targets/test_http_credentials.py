@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.delivery.targets.credentials import read_credentials
+from fleet.delivery.targets.http.credentials import read_credentials
 from fleet.errors import UserError
 
 
