@@ -16,7 +16,7 @@ from fleet.delivery.batch import Row, SourceDatabase
 from fleet.delivery.columns import converted_or_same, extra_columns, extra_json
 from fleet.delivery.compare.compared_columns import EXTRA_COLUMN, ID_INDEX, KEY_COLUMNS, SENSOR_INDEX, column_sql
 from fleet.delivery.compare.id_set import IdSet, consecutive
-from fleet.delivery.source_database import quote_identifier
+from fleet.delivery.source_database import id_bounds, quote_identifier
 from fleet.delivery.sources import Skipped, database_name, find_databases, identify_source
 
 MAX_OPEN_DATABASES = 100
@@ -235,9 +235,3 @@ def read_sensor_ids(opened: apsw.Connection) -> frozenset[str]:
     if not opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'checkpoints'").get:
         return frozenset(name for (name,) in opened.execute("SELECT DISTINCT sensor_id FROM sensor_readings"))
     return frozenset(name for (name,) in opened.execute("SELECT sensor_id FROM checkpoints"))
-
-
-def id_bounds(opened: apsw.Connection) -> tuple[int, int]:
-    """The first and the last row id; of an empty table, the last is below the first."""
-    first, last = (opened.execute(f"SELECT {which}(id) FROM sensor_readings").get for which in ("min", "max"))
-    return (first, last) if isinstance(first, int) and isinstance(last, int) else (0, -1)

@@ -1,4 +1,4 @@
-"""One POST and its answer, or what it means that there was none."""
+"""A client for HTTP POST: the address, the connections with deadlines, and the meaning of their errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class TargetAddress:
-    """Where batches are posted. `name` tells it apart from others, without what may be a secret in its query."""
+    """The address that batches are posted to. `name` identifies it, with a digest in place of the query, which may be secret."""
 
     scheme: str
     host: str
@@ -58,7 +58,7 @@ class TargetAddress:
 
 
 def parse_address(url: str) -> TargetAddress:
-    """UserError, which does not repeat the URL where that may hold a password."""
+    """Parse the URL after `--to`. UserError, which does not repeat the URL if it may hold a password."""
     wanted = "wanted http://HOST[:PORT][/PATH] or https://..."
     if re.match(r"(?:[a-zA-Z]*:)?[/\\]*[^/?#]*@", url):
         raise UserError(
@@ -80,23 +80,26 @@ def parse_address(url: str) -> TargetAddress:
 
 
 def display_name(parts: SplitResult, host: str, path: str) -> str:
-    shown = f"[{host}]" if ":" in host else host
+    shown_host = f"[{host}]" if ":" in host else host
     if parts.port and parts.port != DEFAULT_PORTS[parts.scheme]:
-        shown += f":{parts.port}"
+        shown_host += f":{parts.port}"
     query = f"?({blake2b(parts.query.encode(), digest_size=4).hexdigest()})" if parts.query else ""
-    return f"{parts.scheme}://{shown}{path}{query}"
+    return f"{parts.scheme}://{shown_host}{path}{query}"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpTimeouts:
-    """Seconds: for a connection, and for an answer, all of it; sending the request may take as long."""
+    """Timeouts in seconds: `connect` for a connection, `read` for a whole response and also for sending the request."""
 
     connect: float = 5.0
     read: float = 30.0
 
 
 class DeadlineReader(io.RawIOBase):
-    """Reads from a socket until `latest` on the monotonic clock, then raises TimeoutError."""
+    """Reads from a socket until `latest` on the monotonic clock, then raises TimeoutError.
+
+    The timeout of a socket is per read, so a server that sends one byte at a time would never reach it.
+    """
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, latest: float) -> None:
         self._raw, self._socket, self._latest = raw, sock, latest
@@ -105,10 +108,10 @@ class DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._latest - time.monotonic()
-        if left <= 0:
+        remaining = self._latest - time.monotonic()
+        if remaining <= 0:
             raise TimeoutError("timed out")
-        self._socket.settimeout(left)
+        self._socket.settimeout(remaining)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -117,7 +120,7 @@ class DeadlineReader(io.RawIOBase):
 
 
 class DeadlineResponse(HTTPResponse):
-    """An answer that is to be there, whole, within so many seconds."""
+    """A response that must be read whole within `seconds`."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, seconds: float, **named: Any) -> None:
         super().__init__(sock, *arguments, **named)
@@ -125,7 +128,7 @@ class DeadlineResponse(HTTPResponse):
 
 
 class _TimeoutMixin:
-    """`seconds` are what a request may take to be sent, and what its answer may take."""
+    """Limits the time for sending a request, and the time for its response, to `seconds` each."""
 
     sock: Any
     response_class: Any
@@ -136,12 +139,12 @@ class _TimeoutMixin:
         self.response_class = partial(DeadlineResponse, seconds=seconds)
 
     def connect(self) -> None:
-        super().connect()  # type: ignore[misc]  # of the connection that this is mixed into
-        self.sock.settimeout(self._seconds)  # until now it was the one for connecting
+        super().connect()  # type: ignore[misc]  # defined by the connection class beside it
+        self.sock.settimeout(self._seconds)  # the timeout for connecting no longer applies
 
     def request(self, *arguments: Any, **named: Any) -> None:
         if self.sock is not None:
-            self.sock.settimeout(self._seconds)  # until now it was what was left for the answer before
+            self.sock.settimeout(self._seconds)  # the rest of the previous response's time no longer applies
         super().request(*arguments, **named)  # type: ignore[misc]
 
 
@@ -162,19 +165,29 @@ class HttpsPool(HTTPSConnectionPool):
 
 
 class HttpClient:
-    """Posts to one address, from several threads; each holds one of `connections` until its answer is read. No redirect is
-    followed, no proxy used."""
+    """Posts to one address. Thread-safe: each thread holds one of `connections` until the response is read.
 
-    def __init__(self, to: TargetAddress, timeouts: HttpTimeouts, connections: int) -> None:
-        self._to, self._timeouts = to, timeouts
-        self._pool = pool(to, timeouts, connections)
+    Follows no redirect and uses no proxy.
+    """
+
+    def __init__(self, address: TargetAddress, timeouts: HttpTimeouts, connections: int) -> None:
+        self._address, self._timeouts = address, timeouts
+        self._pool = create_pool(address, timeouts, connections)
 
     def post(self, body: bytes, headers: HTTPHeaderDict, max_bytes: int) -> HttpResponse:
-        """The answer, `max_bytes` bytes of it at the most: a 2xx that is longer is TargetMisconfigured. Raises RetryableFailure or TargetMisconfigured if there
-        is none."""
+        """Post a body and return the response, of at most `max_bytes` bytes.
+
+        Raises TargetMisconfigured for a longer 2xx; RetryableFailure or TargetMisconfigured if there is no response.
+        """
         try:
             response = self._pool.urlopen(
-                "POST", self._to.request_target, body, headers, retries=False, redirect=False, preload_content=False
+                "POST",
+                self._address.request_target,
+                body,
+                headers,
+                retries=False,
+                redirect=False,
+                preload_content=False,
             )
             return to_http_response(response, self._read(response, max_bytes))
         except HTTPError as error:
@@ -193,7 +206,7 @@ class HttpClient:
             raise RetryableFailure(f"no whole answer within {self._timeouts.read:g} s") from error
         finally:
             if not whole:
-                response.close()  # nobody waits for the rest
+                response.close()  # the rest is not needed
             response.release_conn()
         if not whole and 200 <= response.status < 300:
             raise TargetMisconfigured(
@@ -202,19 +215,19 @@ class HttpClient:
         return body
 
 
-def pool(to: TargetAddress, timeouts: HttpTimeouts, connections: int) -> HTTPConnectionPool:
-    # At lower levels urllib3 tells paths with their queries, which may hold a key.
+def create_pool(address: TargetAddress, timeouts: HttpTimeouts, connections: int) -> HTTPConnectionPool:
+    # At lower levels urllib3 logs paths with their queries, which may hold a key.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     timeout = Timeout(connect=timeouts.connect, read=timeouts.read)
-    given: dict[str, Any] = {"timeout": timeout, "maxsize": connections, "block": True, "seconds": timeouts.read}
-    if to.scheme == "http":
-        return HttpPool(to.host, to.port, **given)
-    return HttpsPool(to.host, to.port, ssl_context=ssl.create_default_context(), **given)
+    options: dict[str, Any] = {"timeout": timeout, "maxsize": connections, "block": True, "seconds": timeouts.read}
+    if address.scheme == "http":
+        return HttpPool(address.host, address.port, **options)
+    return HttpsPool(address.host, address.port, ssl_context=ssl.create_default_context(), **options)
 
 
 def to_http_response(response: BaseHTTPResponse, body: bytes) -> HttpResponse:
     headers = response.headers
-    # HTTP/1.0 has no other way to say it than to hang up; in 1.1 it takes one of these.
+    # HTTP/1.0 can end a body only by closing the connection; HTTP/1.1 needs one of these headers.
     framed = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
     declared = framed or response.version == 10 or "close" in headers.get("connection", "").lower()
     return HttpResponse(
@@ -228,13 +241,13 @@ def to_http_response(response: BaseHTTPResponse, body: bytes) -> HttpResponse:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds; 0 if the server did not say, or not so that it can be understood. A date is compared with the server's
-    own clock, if it says what that shows."""
-    said = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", said):
-        return float(said)
+    """The Retry-After header in seconds, 0 if it is absent or malformed. A date is compared with the server's own Date
+    header, if there is one."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return float(value)
     try:
-        date = parsedate_to_datetime(said).timestamp()
+        date = parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError):
         return 0.0
     try:
@@ -245,19 +258,19 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
 
 def classify_error(error: HTTPError, timeouts: HttpTimeouts) -> DeliveryFailed:
-    """What it means for the batch that urllib3 gave up."""
+    """The meaning of an error of urllib3 for the batch."""
     if isinstance(error, SSLError):
         return classify_tls_error(error)
     if isinstance(error, ProtocolError) and isinstance(error.args[-1], TimeoutError):
         return RetryableFailure(f"it did not take the request within {timeouts.read:g} s")
-    again = {
+    retryable = {
         NameResolutionError: "the name of the host is not known",
         NewConnectionError: f"no connection: {getattr(error.__cause__, 'strerror', None) or error.__cause__}",
         ConnectTimeoutError: f"no connection within {timeouts.connect:g} s",
         ReadTimeoutError: f"no answer within {timeouts.read:g} s",
         ProtocolError: "the connection broke before there was a whole answer",
     }
-    for kind, message in again.items():  # the more particular before those that they derive from
+    for kind, message in retryable.items():  # subclasses before their base classes
         if isinstance(error, kind):
             return RetryableFailure(message)
     return TargetMisconfigured(f"its answer cannot be read ({type(error).__name__})")

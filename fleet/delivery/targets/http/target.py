@@ -1,4 +1,4 @@
-"""Readings as JSON to an HTTP server, which acknowledges them by its answer (`fleet.delivery.targets.http.response`)."""
+"""An HTTP server as a target: readings are posted as JSON, and its response acknowledges them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from fleet.delivery.targets.retry import RetryPolicy
 from fleet.errors import UserError
 
 GZIP_LEVEL = 1
-"""A thousand readings come to a twentieth of their size in 3 ms; level 6 takes twice as long for a tenth less."""
+"""Level 1 shrinks a thousand readings to a twentieth in 3 ms; level 6 takes twice as long and saves a tenth more."""
 
 MAX_RESPONSE_BYTES, MAX_RESPONSE_BYTES_PER_READING = 64 * 1024, 1024
-"""As much of an answer as is read: room for the key of each reading and a reason."""
+"""The limit of a response: room for the key of each reading and a reason."""
 
 NO_CREDENTIALS, DEFAULT_TIMEOUTS = Credentials(), HttpTimeouts()
 
 
 class HttpTarget:
-    """A server that takes batches by POST. Safe for several threads; each holds one of `connections` while it delivers.
+    """A server that accepts batches by POST. Each thread holds one of `connections` while it delivers.
 
-    Certificates are verified against the system's authorities and those that SSL_CERT_FILE names. No redirect is
-    followed, no proxy used.
+    Certificates are verified against the system's authorities and those in SSL_CERT_FILE. Redirects are not followed and
+    proxies are not used.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class HttpTarget:
         timeouts: HttpTimeouts = DEFAULT_TIMEOUTS,
         connections: int = 64,
     ) -> None:
-        """UserError if the URL is none to post to."""
+        """UserError if the URL cannot be posted to."""
         self._address = parse_address(url)
         self._credentials, self._gzip = credentials, gzip
         self._retry = retry or RetryPolicy()
@@ -71,19 +71,18 @@ class HttpTarget:
         return self._address.name
 
     def deliver(self, batch: Batch) -> Receipt:
-        """Post the batch until it is answered or patience is over. A reading that JSON has no words for is rejected here;
-        if nothing is left, nothing is posted."""
+        """Post the batch, with retries. A reading that JSON cannot represent is rejected without being posted."""
         try:
             payload = build_payload(batch)
-            if not payload.batch.rows and payload.refused and not (batch.episodes.rows or batch.epochs.rows):
-                return Receipt(frozenset(), rejected=payload.refused)
+            if not payload.batch.rows and payload.rejected and not (batch.episodes.rows or batch.epochs.rows):
+                return Receipt(frozenset(), rejected=payload.rejected)
             receipt = self._retry.call(self._attempt(payload))
         except DeliveryFailed as error:
             raise type(error)(f"{self.name}: {error}") from error
-        return replace(receipt, rejected={**payload.refused, **receipt.rejected})
+        return replace(receipt, rejected={**payload.rejected, **receipt.rejected})
 
     def cursor(self, source: str) -> None:
-        """A server keeps no such record that it would tell."""
+        """None: the protocol has no request for a cursor."""
 
     def close(self) -> None:
         self._client.close()
@@ -91,59 +90,59 @@ class HttpTarget:
     def _attempt(self, payload: Payload) -> Callable[[], Receipt]:
         body = gzip.compress(payload.body, GZIP_LEVEL, mtime=0) if self._gzip else payload.body
         headers = HTTPHeaderDict({"User-Agent": "fleet-collector", "Accept": "application/json"})
-        for title, value in self._credentials.headers.items():
-            headers[title] = value
+        for header, value in self._credentials.headers.items():
+            headers[header] = value
         headers["Content-Type"] = "application/json"
         headers["Idempotency-Key"] = payload.batch.token
         if self._gzip:
             headers["Content-Encoding"] = "gzip"
-        most = MAX_RESPONSE_BYTES + MAX_RESPONSE_BYTES_PER_READING * len(payload.batch.rows)
-        return lambda: receipt_for(self._client.post(body, headers, most), payload.batch, self._credentials.redact)
+        max_bytes = MAX_RESPONSE_BYTES + MAX_RESPONSE_BYTES_PER_READING * len(payload.batch.rows)
+        return lambda: receipt_for(self._client.post(body, headers, max_bytes), payload.batch, self._credentials.redact)
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """`batch`: the readings that are in `body`. `refused`: the ids of those that could not be, each with the reason."""
+    """The body of a request. `batch` has the readings in it, `rejected` the reasons for those that it cannot represent, by id."""
 
     batch: Batch
     body: bytes
-    refused: Mapping[int, str]
+    rejected: Mapping[int, str]
 
 
 def build_payload(batch: Batch) -> Payload:
-    """BatchRejected if an episode or an epoch cannot be said in JSON; a reading that cannot is refused by itself."""
-    refused = unserializable(batch)
-    if refused:
-        batch = without_readings(batch, refused)
+    """Build the body. BatchRejected if JSON cannot represent an episode or epoch."""
+    rejected = unserializable(batch)
+    if rejected:
+        batch = without_readings(batch, rejected)
     body: dict[str, object] = {"readings": batch.documents(), "source_db": batch.source.name}
     for name, table in (("episodes", batch.episodes), ("epochs", batch.epochs)):
         if table.rows:
             body[name] = history_documents(name, table, batch)
-    return Payload(batch, dump_json(body), refused)
+    return Payload(batch, dump_json(body), rejected)
 
 
 def dump_json(document: object) -> bytes:
     try:
         return orjson.dumps(document)
-    except orjson.JSONEncodeError:  # half of a pair of surrogates, which JSON can say all the same
+    except orjson.JSONEncodeError:  # a lone surrogate, which JSON can escape
         return json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def unserializable(batch: Batch) -> dict[int, str]:
-    """The ids of readings that have a value which JSON has no word for, and what that is."""
-    found: dict[int, str] = {}
-    # Of no rows there are no columns.
+    """The readings with a value that JSON cannot represent, by id, with the reason."""
+    reasons: dict[int, str] = {}
+    # Without rows there are no columns.
     for name, values in zip(batch.source.columns, zip(*batch.rows, strict=True), strict=False):
         kinds = set(map(type, values))
         if kinds == {float} and math.isfinite(sum(values)):
             continue
         if kinds & {float, bytes}:
-            found |= {
-                number: why
+            reasons |= {
+                number: reason
                 for number, value in zip(batch.ids, values, strict=True)
-                if (why := unserializable_reason(name, value))
+                if (reason := unserializable_reason(name, value))
             }
-    return found
+    return reasons
 
 
 def unserializable_reason(name: str, value: Value) -> str | None:

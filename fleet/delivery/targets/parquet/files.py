@@ -1,11 +1,11 @@
-"""Files below the directory of a Parquet target: their names, how they come to be there whole, and whose turn it is.
+"""The files below the directory of a Parquet target: names, locks, atomic writing, and their content as Arrow tables.
 
     date=2026-01-01/hour=09/SOURCE.FIRST-LAST.parquet   readings of that hour (UTC), with the first and the last row id
-    _episodes/SOURCE.parquet, _epochs/SOURCE.parquet    of each the newest state, a file per source
+    _episodes/SOURCE.parquet, _epochs/SOURCE.parquet    the latest state of each episode and epoch, a file per source
     _conflicts/SOURCE.FIRST-DIGEST.jsonl                alarms: readings that came again with other content
-    _sources/SOURCE                                     a lock, which collector wrote last, and the database's path
+    _sources/SOURCE                                     a lock, the last collector that wrote, and the database's path
 
-Names that begin with an underscore or a dot are passed over by those who read a directory of Parquet files.
+Readers of Parquet directories ignore names that begin with an underscore or a dot.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fleet.errors import UserError
 from worker.storage.database_files import fsync_directory
 
 NO_TIME_PARTITION = "date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__"
-"""Where readings go whose timestamp is none."""
+"""The folder for readings with an invalid timestamp."""
 
 
 Hour = tuple[int, int, int, int]
@@ -38,36 +38,36 @@ Hour = tuple[int, int, int, int]
 
 
 class IdRange(NamedTuple):
-    """A file has no row ids but from `first` to `last`, and has both of these."""
+    """The range of row ids in a file. The file has the rows `first` and `last`."""
 
     first: int
     last: int
 
 
 def file_name(key: str, span: IdRange) -> str:
-    """Of readings of the source with that key. Two files of a source never have the same ends, for each id is in one."""
+    """The name of a file with readings of a source. It is unique, as each id is in only one file of the source."""
     return f"{quote(key, safe='')}.{span.first:012d}-{span.last:012d}.parquet"
 
 
 def id_ranges(folder: Path, key: str) -> list[IdRange]:
-    """Of the source's files in a folder; what a writer left unfinished that died is removed. Call it under the lock."""
-    own = quote(key, safe="")
-    named = re.compile(re.escape(own) + r"\.(-?\d+)-(-?\d+)\.parquet")
-    found = []
+    """The ranges of a source's files in a folder. Removes unfinished files of a writer that died. Call it under the lock."""
+    quoted = quote(key, safe="")
+    pattern = re.compile(re.escape(quoted) + r"\.(-?\d+)-(-?\d+)\.parquet")
+    ranges = []
     try:
         names = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         return []
     for name in names:
-        if match := named.fullmatch(name):
-            found.append(IdRange(int(match[1]), int(match[2])))
-        elif name.startswith(f".{own}."):
+        if match := pattern.fullmatch(name):
+            ranges.append(IdRange(int(match[1]), int(match[2])))
+        elif name.startswith(f".{quoted}."):
             (folder / name).unlink(missing_ok=True)
-    return found
+    return ranges
 
 
 def parse_timestamp(timestamp: str) -> datetime | None:
-    """A timestamp in UTC, for which it is taken if it does not say; None if it is none."""
+    """A timestamp in UTC, None if it is invalid. Without an offset it is taken as UTC."""
     try:
         time = datetime.fromisoformat(timestamp)
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
@@ -80,12 +80,12 @@ def hour_of(time: datetime | None) -> Hour | None:
 
 
 def partition_path(when: Hour | None) -> str:
-    """The folder for readings of that hour."""
+    """The folder for the readings of an hour."""
     return NO_TIME_PARTITION if when is None else "date={:04d}-{:02d}-{:02d}/hour={:02d}".format(*when)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """What `write` writes becomes the file at `path`, all or nothing, and is on disk then. Call it under the lock."""
+    """Write a file with `write`, under a temporary name first, and flush it to disk. Call it under the lock."""
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -101,7 +101,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """And those above it, each known to the disk by its name."""
+    """Make a folder and its parents, and flush their names to disk."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -110,13 +110,15 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def source_lock(folder: Path, source: SourceDatabase, writer: str) -> Iterator[bool]:
-    """To write files of the source while nobody else does; True if nobody else has since `writer` did. RetryableFailure if it is
-    somebody else's turn."""
+    """Lock a source for writing. Yields True if `writer` was also the last to hold the lock.
+
+    Raises RetryableFailure if another collector holds it.
+    """
     path = folder / "_sources" / quote(source.key, safe="")
     make_folder(path.parent)
     with path.open("a+", encoding="utf-8") as file:
         try:
-            # Goes with the process, however it ends. It keeps threads apart too: each has opened the file by itself.
+            # Released when the process ends. Excludes other threads too, as each opens the file itself.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RetryableFailure(f"{path}: another collector is delivering this source") from None
@@ -129,9 +131,9 @@ def source_lock(folder: Path, source: SourceDatabase, writer: str) -> Iterator[b
         yield same
 
 
-def overlapping_ranges(found: Iterable[IdRange], ids: list[int]) -> list[IdRange]:
-    """Those that may have one of the ids, which are in order."""
-    return [span for span in found if span.first <= ids[-1] and ids[0] <= span.last]
+def overlapping_ranges(ranges: Iterable[IdRange], ids: list[int]) -> list[IdRange]:
+    """The ranges that may contain one of the ascending ids."""
+    return [span for span in ranges if span.first <= ids[-1] and ids[0] <= span.last]
 
 
 try:
@@ -145,7 +147,7 @@ ARROW_TYPES = {
     **dict.fromkeys((*INTEGER_COLUMNS, "source_id", "first_seq", "last_seq", "start_us", "run"), pa.int64()),
     "time": pa.timestamp("us", tz="UTC"),
 }
-"""Of columns; the others are strings."""
+"""The types of the columns that are not strings."""
 
 DELIVERY_COLUMNS = ("generation", "received_at")
 
@@ -157,7 +159,7 @@ def arrow_schema(columns: Iterable[str]) -> Any:
 READINGS_SCHEMA = arrow_schema(
     ("timestamp", "time", *DELIVERED_COLUMNS[1:], "generation", "source_id", "received_at", "extra")
 )
-"""`timestamp` is the text as the source has it, `time` the same for those who calculate; NULL if it is no time."""
+"""`timestamp` is the text as in the source, `time` the same as an Arrow timestamp, NULL if it is invalid."""
 
 EPISODES_SCHEMA, EPOCHS_SCHEMA = (
     arrow_schema((*EPISODE_COLUMNS, *DELIVERY_COLUMNS)),
@@ -168,19 +170,19 @@ EPISODES_SCHEMA, EPOCHS_SCHEMA = (
 def readings_table(
     readings: TypedReadings, chosen: Sequence[bool], times: Sequence[object], arrival: tuple[str, str]
 ) -> Any:
-    """The chosen readings with their times."""
-    given: dict[str, Iterable[object]] = {**readings.columns, "time": times}
-    columns = {name: list(compress(values, chosen)) for name, values in given.items()}
+    """The chosen readings as a table. `arrival` are the values of DELIVERY_COLUMNS."""
+    values_by_name: dict[str, Iterable[object]] = {**readings.columns, "time": times}
+    columns = {name: list(compress(values, chosen)) for name, values in values_by_name.items()}
     columns |= {name: [value] * sum(chosen) for name, value in zip(DELIVERY_COLUMNS, arrival, strict=True)}
     return pa.table(columns, schema=READINGS_SCHEMA)
 
 
-def write_parquet(told: Any, file: IO[bytes]) -> None:
-    parquet.write_table(told, file, compression="zstd")
+def write_parquet(table: Any, file: IO[bytes]) -> None:
+    parquet.write_table(table, file, compression="zstd")
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
-    """FileNotFoundError if there is none any more, TargetMisconfigured if it is none."""
+    """Read a file. FileNotFoundError if it no longer exists, TargetMisconfigured if it is no Parquet file."""
     try:
         with parquet.ParquetFile(path) as file:
             return file.read(columns)
@@ -191,25 +193,25 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
 
 
 def readings_by_id(path: Path, wanted: set[int]) -> dict[int, Row]:
-    """The values of CONTENT_COLUMNS of each wanted reading in a file."""
-    found = read_parquet(path, ["source_id", *CONTENT_COLUMNS])
-    ids = found.column("source_id").to_pylist()
-    here = [own in wanted for own in ids]
-    if not any(here):
+    """The values of CONTENT_COLUMNS of the wanted readings in a file, by id."""
+    table = read_parquet(path, ["source_id", *CONTENT_COLUMNS])
+    ids = table.column("source_id").to_pylist()
+    chosen = [row_id in wanted for row_id in ids]
+    if not any(chosen):
         return {}
-    columns = [found.column(name).to_pylist() for name in CONTENT_COLUMNS]
-    return dict(zip(compress(ids, here), compress(zip(*columns, strict=True), here), strict=True))
+    columns = [table.column(name).to_pylist() for name in CONTENT_COLUMNS]
+    return dict(zip(compress(ids, chosen), compress(zip(*columns, strict=True), chosen), strict=True))
 
 
-def merge_history(path: Path, come: TableRows, schema: Any, arrival: tuple[str, str]) -> Any | None:
-    """The episodes or epochs of a file with those that came, each in place of the one with its sensor and first_seq; None
-    if all of them are there as they are."""
+def merge_history(path: Path, delivered: TableRows, schema: Any, arrival: tuple[str, str]) -> Any | None:
+    """Merge episodes or epochs into those of a file: each replaces the one with its sensor and first_seq.
+
+    Returns the new table, None if nothing changes.
+    """
     names = [name for name in schema.names if name not in DELIVERY_COLUMNS]
-    places = [come.columns.index(name) for name in names]
     new: dict[tuple[Value, Value], Row] = {}
-    for row in come.rows:
-        arranged = tuple(row[place] for place in places)
-        new[arranged[names.index("sensor_id")], arranged[names.index("first_seq")]] = arranged
+    for row in delivered.select(names):
+        new[row[names.index("sensor_id")], row[names.index("first_seq")]] = row
     columns = dict(zip(names, zip(*new.values(), strict=True), strict=True))
     columns |= {name: (value,) * len(new) for name, value in zip(DELIVERY_COLUMNS, arrival, strict=True)}
     added = pa.table(columns, schema=schema)

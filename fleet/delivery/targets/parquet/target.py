@@ -1,8 +1,8 @@
-"""A directory of Parquet files as a target: `parquet:DIR`. What lies where is told in `fleet.delivery.targets.parquet.files`.
+"""A directory of Parquet files as a target: `parquet:DIR`. The layout is described in `fleet.delivery.targets.parquet.files`.
 
-Every reading is in exactly one file, although a batch may come again with other boundaries: a file's name tells which row
-ids of which source may be in it, and before a batch is written its readings are looked for in the files that may have them.
-Those of an hour only lie in the folder of that hour, so only the folders that the batch goes to are looked into.
+Each reading is in exactly one file, although a batch may come again with other boundaries: the name of a file has the
+range of its row ids, and before a batch is written, the files with an overlapping range are searched for its readings.
+The readings of an hour are only in the folder of that hour, so only the folders that the batch is written to are searched.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fleet.delivery.targets.registry import TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
 from fleet.errors import UserError
 
-# After the module that says what to install where it is missing.
+# Last: `files` reports a missing extra.
 import pyarrow as pa  # isort: skip
 
 TRANSIENT_ERRNOS = {
@@ -43,16 +43,17 @@ TRANSIENT_ERRNOS = {
 }
 
 KnownFiles = dict[str, list[IdRange]]
-"""What files of a source there are in the folders that its last batch went to. Of older folders nothing is kept: memory
-stays the same, however long the collector runs."""
+"""The files of a source by folder, for the folders of its last batch. Older folders are forgotten to bound the memory."""
 
 
 class ParquetTarget:
-    """For several threads, and for several collectors: there is a lock for each source. Who comes after another looks into
-    the folders anew."""
+    """A directory of Parquet files. Threads and collectors exclude each other by a lock per source.
+
+    A collector that takes the lock after another one lists the folders again.
+    """
 
     def __init__(self, folder: Path, now: Callable[[], datetime], retry: RetryPolicy | None = None) -> None:
-        """Makes nothing yet. UserError if there is something else than a directory."""
+        """Creates nothing yet. UserError if the path is not a directory."""
         if folder.exists() and not folder.is_dir():
             raise UserError(f"--to: {folder}: is no directory; Parquet files go into one of their own")
         self._folder, self._now, self._retry = folder.absolute(), now, retry or RetryPolicy()
@@ -85,20 +86,20 @@ class ParquetTarget:
             raise BatchRejected(f"{self.name}: {error}") from error
 
     def cursor(self, source: str) -> None:
-        """Is not on record here."""
+        """None: files have no record of a cursor."""
 
     def close(self) -> None:
-        """There is nothing to close between deliveries."""
+        """Do nothing: no file stays open between deliveries."""
 
     def _deliver(self, batch: Batch, readings: TypedReadings) -> Receipt:
         key = batch.source.key
         with files.source_lock(self._folder, batch.source, self._writer) as trusted:
-            # What is taken out is put back only when all went well: who knows what is there after an error?
+            # Put back only after success: after an error the folders must be listed again.
             known = self._known_files.pop(key, {})
             delivery = ParquetDelivery(self._folder, batch.source, self._now(), known if trusted else {})
-            delivery.put("_episodes", batch.episodes, files.EPISODES_SCHEMA)
-            delivery.put("_epochs", batch.epochs, files.EPOCHS_SCHEMA)
-            delivery.take(readings)
+            delivery.write_history("_episodes", batch.episodes, files.EPISODES_SCHEMA)
+            delivery.write_history("_epochs", batch.epochs, files.EPOCHS_SCHEMA)
+            delivery.write_readings(readings)
             self._known_files[key] = delivery.files_after
         rejected = {**readings.rejected, **delivery.conflicts}
         return Receipt(frozenset(batch.ids) - rejected.keys(), delivery.duplicates, rejected)
@@ -106,7 +107,7 @@ class ParquetTarget:
 
 @dataclass
 class ParquetDelivery:
-    """One batch on its way into files, while it is nobody else's turn. `files_after` is what is known of the folders."""
+    """The writing of one batch into files, under the lock. `files_after` are the files known afterwards."""
 
     folder: Path
     source: SourceDatabase
@@ -120,63 +121,65 @@ class ParquetDelivery:
     def _arrival(self) -> tuple[str, str]:
         return self.source.key, self.now.astimezone(UTC).isoformat(timespec="microseconds")
 
-    def put(self, folder: str, come: TableRows, schema: object) -> None:
-        """Later ones replace earlier ones, by writing the source's file anew."""
-        if come.rows:
+    def write_history(self, folder: str, history: TableRows, schema: object) -> None:
+        """Write episodes or epochs: they replace earlier ones in the source's file, which is rewritten."""
+        if history.rows:
             path = self.folder / folder / f"{quote(self.source.key, safe='')}.parquet"
-            told = files.merge_history(path, come, schema, self._arrival)
-            if told is not None:
-                files.write_atomically(path, lambda file: files.write_parquet(told, file))
+            table = files.merge_history(path, history, schema, self._arrival)
+            if table is not None:
+                files.write_atomically(path, lambda file: files.write_parquet(table, file))
 
-    def take(self, readings: TypedReadings) -> None:
+    def write_readings(self, readings: TypedReadings) -> None:
         times = [files.parse_timestamp(str(text)) for text in readings.columns["timestamp"]]
         hours = [files.hour_of(time) for time in times]
         for hour in dict.fromkeys(hours):
-            self._take(files.partition_path(hour), readings, times, [own == hour for own in hours])
+            self._write_hour(files.partition_path(hour), readings, times, [one == hour for one in hours])
 
-    def _take(self, home: str, readings: TypedReadings, times: list[datetime | None], here: list[bool]) -> None:
-        """Those that belong into that folder; with a crash between two folders, the first is found again."""
-        found = self.known[home] if home in self.known else files.id_ranges(self.folder / home, self.source.key)
+    def _write_hour(
+        self, partition: str, readings: TypedReadings, times: list[datetime | None], chosen: list[bool]
+    ) -> None:
+        """Write the chosen readings into one folder, without those that are stored already."""
+        folder, key = self.folder / partition, self.source.key
+        ranges = self.known[partition] if partition in self.known else files.id_ranges(folder, key)
         ids = readings.columns["source_id"]
-        wanted = [int(own) for own, chosen in zip(ids, here, strict=True) if chosen]  # type: ignore[arg-type]
-        there: dict[int, Row] = {}
-        for span in files.overlapping_ranges(found, wanted):
+        wanted = [int(row_id) for row_id, wanted in zip(ids, chosen, strict=True) if wanted]  # type: ignore[arg-type]
+        stored: dict[int, Row] = {}
+        for span in files.overlapping_ranges(ranges, wanted):
             try:
-                path = self.folder / home / files.file_name(self.source.key, span)
-                there |= files.readings_by_id(path, set(wanted))
-            except FileNotFoundError:  # its owner has moved it away
+                stored |= files.readings_by_id(folder / files.file_name(key, span), set(wanted))
+            except FileNotFoundError:  # the user has moved it away
                 continue
-        if there:
-            self._compare(readings, there)
-            here = [chosen and own not in there for own, chosen in zip(ids, here, strict=True)]
-        new = [own for own in wanted if own not in there]
-        self.files_after[home] = found
+        if stored:
+            self._compare(readings, stored)
+            chosen = [wanted and row_id not in stored for row_id, wanted in zip(ids, chosen, strict=True)]
+        new = [row_id for row_id in wanted if row_id not in stored]
+        self.files_after[partition] = ranges
         if new:
             span = IdRange(new[0], new[-1])
-            told = files.readings_table(readings, here, times, self._arrival)
-            path = self.folder / home / files.file_name(self.source.key, span)
-            files.write_atomically(path, lambda file: files.write_parquet(told, file))
-            found.append(span)
+            table = files.readings_table(readings, chosen, times, self._arrival)
+            files.write_atomically(folder / files.file_name(key, span), lambda file: files.write_parquet(table, file))
+            ranges.append(span)
 
-    def _compare(self, readings: TypedReadings, there: dict[int, Row]) -> None:
+    def _compare(self, readings: TypedReadings, stored: dict[int, Row]) -> None:
+        """Count the readings that are stored already, and note those with other content as conflicts."""
         columns = (readings.columns[name] for name in ("source_id", *CONTENT_COLUMNS))
         notes = []
-        for own, *values in zip(*columns, strict=True):
-            if own not in there:
+        for row_id, *values in zip(*columns, strict=True):
+            if row_id not in stored:
                 continue
-            pairs = zip(CONTENT_COLUMNS, values, there[own], strict=True)
-            other = [name for name, value, old in pairs if value != old]
-            if not other:
+            pairs = zip(CONTENT_COLUMNS, values, stored[row_id], strict=True)
+            differing = [name for name, value, old in pairs if value != old]
+            if not differing:
                 self.duplicates += 1
                 continue
-            self.conflicts[own] = f"it is here already with another {', '.join(other)}"
+            self.conflicts[row_id] = f"it is here already with another {', '.join(differing)}"
             reading = dict(zip(CONTENT_COLUMNS, values, strict=True))
-            notes.append({"generation": self.source.key, "source_id": own, "columns": other, "reading": reading})
+            notes.append({"generation": self.source.key, "source_id": row_id, "columns": differing, "reading": reading})
         if notes:
             self._note(notes)
 
     def _note(self, notes: list[dict[str, object]]) -> None:
-        """Put conflicts on record; the same ones only once."""
+        """Record conflicts; the same conflicts are recorded once."""
         text = "".join(json.dumps(note) + "\n" for note in notes).encode()
         digest = hashlib.blake2b(text, digest_size=8).hexdigest()
         path = self.folder / "_conflicts" / f"{quote(self.source.key, safe='')}.{notes[0]['source_id']}-{digest}.jsonl"
@@ -185,6 +188,6 @@ class ParquetDelivery:
 
 
 def os_failure(error: OSError, name: str) -> DeliveryFailed:
-    place = f"{error.filename}: " if error.filename else ""
-    message = f"{name}: {place}{error.strerror or error}"
+    file = f"{error.filename}: " if error.filename else ""
+    message = f"{name}: {file}{error.strerror or error}"
     return TargetUnavailable(message) if error.errno in TRANSIENT_ERRNOS else TargetMisconfigured(message)

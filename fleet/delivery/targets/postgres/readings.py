@@ -1,6 +1,6 @@
-"""Readings in a PostgreSQL database, as arrivals: the tables of a collector, or one of the user's own.
+"""Reading back a PostgreSQL database: the tables of a collector, or a table of the user.
 
-All is read in one transaction that sees one state. It keeps the server from tidying up, but nobody waits for it.
+Everything is read in one read-only transaction that sees one state. It delays VACUUM, but blocks no writer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SELECT_COLUMN_NAMES = (
 
 
 def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
-    """Of the table, or where there is none, of a collector's tables if there are such. UserError if they cannot be read."""
+    """Open a table of the user, or without one the tables of a collector if there are such. UserError if unreadable."""
     try:
         name = url_without_user(check_url(url))
     except UserError as error:
@@ -84,10 +84,10 @@ class CentralPostgresReadings:
                 f"SELECT {','.join(names)}, id, source, batch FROM sensor_readings "
                 f"WHERE %(sensor)s::text IS NULL OR sensor_id = %(sensor)s ORDER BY {order}"
             )
-            for some in stream(self._session, query, self._sensor):
-                for source, own in group_by_source(some):
+            for chunk in stream(self._session, query, self._sensor):
+                for source, group in group_by_source(chunk):
                     key, name = sources.get(source, (None, f"source {source}"))
-                    yield DeliveredChunk(key, name, own, self._times(own))
+                    yield DeliveredChunk(key, name, group, self._times(group))
 
     def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
         query = (
@@ -105,21 +105,21 @@ class CentralPostgresReadings:
         self._session.close()
 
     def _times(self, rows: Sequence[Row]) -> Sequence[int]:
-        """When each was received; nothing if that is not known of one."""
+        """The time of arrival of each row; empty if one is unknown."""
         unknown = {row[BATCH_INDEX] for row in rows} - self._received.keys()
         if unknown:
             query = "SELECT batch, received_at FROM batches WHERE batch = ANY(%s)"
-            found = self._session.execute(query, (list(unknown),)).fetchall()
+            known = self._session.execute(query, (list(unknown),)).fetchall()
             self._received |= {
                 **dict.fromkeys(unknown, UNKNOWN_TIME_US),
-                **{batch: unix_microseconds(received_at) for batch, received_at in found},
+                **{batch: unix_microseconds(received_at) for batch, received_at in known},
             }
         times = [self._received[row[BATCH_INDEX]] for row in rows]
         return () if UNKNOWN_TIME_US in times else times
 
 
 class PostgresUserTable:
-    """A table or view of the user's own. Its rows are in the order of their arrival if it has an `id`."""
+    """A table or view of the user. Its rows are in their order of arrival if it has a column `id`."""
 
     def __init__(self, session: Session, name: str, table: str, sensor: str | None) -> None:
         self.name = f"{name}: {table}"
@@ -143,8 +143,8 @@ class PostgresUserTable:
 
 
 def stream(session: Session, query: str, sensor: str | None) -> Iterator[list[Any]]:
-    """The rows as the server has them ready, some at a time."""
-    with closing(session.cursor("arrivals")) as cursor:
+    """The rows of a query, in chunks, as the server produces them."""
+    with closing(session.cursor("delivered")) as cursor:
         cursor.execute(query.encode(), {"sensor": sensor}, binary=True)
         while rows := cursor.fetchmany(CHUNK_ROWS):
             yield rows

@@ -1,4 +1,4 @@
-"""A central SQLite database: batches go in, each in one transaction, every reading once whatever comes again."""
+"""A central SQLite database: each batch is inserted in one transaction, and a reading that comes again is stored once."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from fleet.errors import UserError
 from worker.storage.connection import Transaction
 from worker.storage.database_files import folder_lock
 
-BUSY_MS = 5_000
+CENTRAL_BUSY_TIMEOUT_MS = 5_000
 
 CACHE_KIB = 16_384
-"""The index of keys is written all over the place where many sensors take turns; this much of it stays in memory."""
+"""With many sensors the writes to the index of keys are scattered; this much of it stays in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """What a central database holds, in rows."""
+    """The numbers of rows in a central database."""
 
     readings: int
     sources: int
@@ -48,10 +48,10 @@ class RowCounts:
 
 
 class CentralDatabase:
-    """The database at a path, made if need be. Safe for several threads; also several processes may have it open."""
+    """The central database at a path, created if absent. Thread-safe; several processes may have it open."""
 
     def __init__(self, path: Path) -> None:
-        """UserError if there is something there that is no central database, or nothing can be made there."""
+        """UserError if the path holds something else or cannot be created."""
         self.path = path
         self._lock = threading.Lock()
         try:
@@ -60,15 +60,15 @@ class CentralDatabase:
             raise UserError(f"{path}: cannot be the central database: {error}") from error
 
     def insert_batch(self, batch: Batch, received_at: datetime) -> Receipt:
-        """Put a batch in. When this returns, it is on disk. apsw.Error if it could not be; then nothing of it is there."""
-        with self._lock, attach_source(self._connection, batch) as beside, Transaction(self._connection):
-            return SqliteDelivery(self._connection, batch, received_at, beside).run()
+        """Insert a batch; when this returns, it is on disk. After an apsw.Error nothing of it is stored."""
+        with self._lock, attach_source(self._connection, batch) as attached, Transaction(self._connection):
+            return SqliteDelivery(self._connection, batch, received_at, attached).run()
 
     def cursor(self, source: str) -> int:
-        """The last row id of that source which has arrived, 0 for an unknown one. Raises apsw.Error."""
+        """The last row id that arrived from a source, 0 for an unknown source. Raises apsw.Error."""
         with self._lock:
-            found = self._connection.execute("SELECT cursor FROM sources WHERE generation = ?", (source,)).get
-        return found if isinstance(found, int) else 0
+            cursor = self._connection.execute("SELECT cursor FROM sources WHERE generation = ?", (source,)).get
+        return cursor if isinstance(cursor, int) else 0
 
     def counts(self) -> RowCounts:
         """Raises apsw.Error."""
@@ -88,9 +88,9 @@ def open_central(path: Path) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(str(path.absolute()), flags=flags)
     try:
-        connection.set_busy_timeout(BUSY_MS)
+        connection.set_busy_timeout(CENTRAL_BUSY_TIMEOUT_MS)
         connection.pragma("journal_mode", "WAL")
-        # What was acknowledged is marked in the sensors' databases, and would not be sent again after a power failure.
+        # Acknowledged readings are marked in their source, so they would not be sent again after a power failure.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         with Transaction(connection):
@@ -119,15 +119,17 @@ def check_is_sqlite(connection: apsw.Connection, path: Path) -> None:
 
 @contextmanager
 def attach_source(connection: apsw.Connection, batch: Batch) -> Iterator[bool]:
-    """Whether the database that the batch's rows lie in can be read from here, as `source`: then SQLite copies them, which
-    is twice as fast as carrying them through this program."""
+    """Attach the database of the batch as `source`; yields False if that is not possible.
+
+    SQLite then copies the rows itself, twice as fast as through this program.
+    """
     if not copyable(batch):
         yield False
         return
     path = batch.source.path.absolute()
     try:
-        with folder_lock(path.parent):  # the database and its log are opened by name, one after the other
-            # Read-only, or BEGIN IMMEDIATE would keep its writer waiting.
+        with folder_lock(path.parent):  # SQLite opens the database and its log one after the other, by name
+            # Read-only, or BEGIN IMMEDIATE would block its writer.
             connection.execute("ATTACH ? AS source", (f"{path.as_uri()}?mode=ro",))
             same = connection.execute("SELECT generation FROM source.database_info").get == batch.source.key
     except (apsw.Error, OSError):
@@ -163,14 +165,16 @@ ON CONFLICT DO NOTHING
 
 @lru_cache(maxsize=64)
 def insert_statement(names: tuple[str | None, ...], rows: int) -> str:
-    """An INSERT of that many rows of a batch, of which ?1 is the source and ?2 the batch. `names` has the column for each
-    value of a row, None for a value that is left out."""
+    """An INSERT of a number of rows; ?1 is the source and ?2 the batch.
+
+    `names` has the column for each value of a row, None for a value to omit.
+    """
     columns = [name for name in names if name is not None]
     first = 3
     values = []
     for row in range(rows):
-        own = (f"?{first + row * len(names) + place}" for place, name in enumerate(names) if name is not None)
-        values.append(f"(?1,?2,{','.join(own)})")
+        parameters = (f"?{first + row * len(names) + index}" for index, name in enumerate(names) if name is not None)
+        values.append(f"(?1,?2,{','.join(parameters)})")
     return f"INSERT INTO sensor_readings (source,batch,{','.join(columns)}) VALUES {','.join(values)} ON CONFLICT DO NOTHING"
 
 
@@ -184,11 +188,11 @@ UPSERT_EPOCH = upsert_statement("epochs", EPOCH_COLUMNS)
 
 
 class SqliteDelivery:
-    """One batch on its way in, inside a transaction."""
+    """The insertion of one batch, inside a transaction."""
 
-    def __init__(self, connection: apsw.Connection, batch: Batch, received_at: datetime, beside: bool) -> None:
-        """`beside` is whether the database that the rows lie in is attached as `source`."""
-        self._connection, self._batch, self._beside = connection, batch, beside
+    def __init__(self, connection: apsw.Connection, batch: Batch, received_at: datetime, attached: bool) -> None:
+        """`attached`: the database of the batch is attached as `source`."""
+        self._connection, self._batch, self._attached = connection, batch, attached
         self._received_at = received_at.astimezone(UTC).isoformat(timespec="microseconds")
 
     def run(self) -> Receipt:
@@ -198,66 +202,64 @@ class SqliteDelivery:
         connection.execute("INSERT INTO batches (source, received_at, readings, token) VALUES (?,?,?,?)", values)
         number = connection.last_insert_rowid()
         before = connection.total_changes()
-        rejected = self._copy((source, number)) if self._beside else self._insert((source, number))
-        come = connection.total_changes() - before
+        rejected = self._copy((source, number)) if self._attached else self._insert((source, number))
+        inserted = connection.total_changes() - before
         duplicates = 0
-        if come < len(batch.rows) - len(rejected):
-            duplicates, others = self._compare((source, number))
-            rejected |= others
+        if inserted < len(batch.rows) - len(rejected):
+            duplicates, conflicts = self._compare((source, number))
+            rejected |= conflicts
         upsert_rows(connection, UPSERT_EPISODE, EPISODE_COLUMNS, batch.episodes, source)
         upsert_rows(connection, UPSERT_EPOCH, EPOCH_COLUMNS, batch.epochs, source)
-        moved = "UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?"
-        connection.execute(moved, (batch.last_id, source))
+        connection.execute("UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?", (batch.last_id, source))
         return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected)
 
     def _source(self) -> int:
         source, execute = self._batch.source, self._connection.execute
-        find = "SELECT source FROM sources WHERE generation = ?"
-        found = execute(find, (source.key,)).get
-        if not isinstance(found, int):
+        number = execute("SELECT source FROM sources WHERE generation = ?", (source.key,)).get
+        if not isinstance(number, int):
             execute("INSERT INTO sources (generation, name) VALUES (?,?)", (source.key, source.name))
-            found = self._connection.last_insert_rowid()
-        return found
+            number = self._connection.last_insert_rowid()
+        return number
 
-    def _copy(self, same: tuple[int, int]) -> dict[int, str]:
+    def _copy(self, source_and_batch: tuple[int, int]) -> dict[int, str]:
         for first, last in consecutive_ranges(self._batch.ids, len(self._batch.ids)):
-            self._connection.execute(COPY_READINGS, (*same, first, last))
+            self._connection.execute(COPY_READINGS, (*source_and_batch, first, last))
         return {}
 
-    def _insert(self, same: tuple[int, int]) -> dict[int, str]:
-        """Returns what cannot be put in, and why."""
+    def _insert(self, source_and_batch: tuple[int, int]) -> dict[int, str]:
+        """Insert the rows; returns the reasons for those that cannot be, by id."""
         names, rows, rejected = insertable_rows(self._batch)
         execute = self._connection.execute
         whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
         for begin in range(0, whole, ROWS_PER_STATEMENT):
             some = rows[begin : begin + ROWS_PER_STATEMENT]
-            execute(insert_statement(names, ROWS_PER_STATEMENT), (*same, *chain.from_iterable(some)))
+            execute(insert_statement(names, ROWS_PER_STATEMENT), (*source_and_batch, *chain.from_iterable(some)))
         for row in rows[whole:]:
-            execute(insert_statement(names, 1), (*same, *row))
+            execute(insert_statement(names, 1), (*source_and_batch, *row))
         return rejected
 
-    def _compare(self, same: tuple[int, int]) -> tuple[int, dict[int, str]]:
-        """How many of the rows were here already, and of which ids with other content."""
+    def _compare(self, source_and_batch: tuple[int, int]) -> tuple[int, dict[int, str]]:
+        """Compare the batch with the stored rows. Returns the number of duplicates, and the reasons for conflicts by id."""
         names, rows, unfit = insertable_rows(self._batch)
         duplicates, rejected = 0, dict[int, str]()
-        source, number = same
-        for own, row in zip((own for own in self._batch.ids if own not in unfit), rows, strict=True):
-            came = dict.fromkeys(CENTRAL_COLUMNS) | {
+        source, number = source_and_batch
+        for row_id, row in zip((row_id for row_id in self._batch.ids if row_id not in unfit), rows, strict=True):
+            arrived = dict.fromkeys(CENTRAL_COLUMNS) | {
                 name: value for name, value in zip(names, row, strict=True) if name
             }
-            key = (source, came["sensor_id"], came["seq"])
+            key = (source, arrived["sensor_id"], arrived["seq"])
             batch, *values = self._connection.execute(SELECT_EXISTING, key).fetchall()[0]
-            here = dict(zip(CONTENT_COLUMNS, values, strict=True))
-            other = [name for name in CONTENT_COLUMNS if here[name] != came[name]]
-            duplicates += not other and batch != number
-            if other:
-                rejected[own] = f"it is here already with another {', '.join(other)}"
-                self._note_conflict(key, other, came)
+            stored = dict(zip(CONTENT_COLUMNS, values, strict=True))
+            differing = [name for name in CONTENT_COLUMNS if stored[name] != arrived[name]]
+            duplicates += not differing and batch != number
+            if differing:
+                rejected[row_id] = f"it is here already with another {', '.join(differing)}"
+                self._note_conflict(key, differing, arrived)
         return duplicates, rejected
 
-    def _note_conflict(self, key: tuple[Value, Value, Value], other: list[str], came: dict[str, Value]) -> None:
-        document = json.dumps({name: json_value(value) for name, value in came.items()})
-        values = (*key, self._received_at, ",".join(other), document)
+    def _note_conflict(self, key: tuple[Value, Value, Value], differing: list[str], arrived: dict[str, Value]) -> None:
+        document = json.dumps({name: json_value(value) for name, value in arrived.items()})
+        values = (*key, self._received_at, ",".join(differing), document)
         self._connection.execute("INSERT OR IGNORE INTO conflicts VALUES (?,?,?,?,?,?)", values)
 
 
@@ -266,7 +268,7 @@ def copyable(batch: Batch) -> bool:
 
 
 def has_own_columns(batch: Batch) -> bool:
-    """Whether the source has our own columns, no more and no fewer."""
+    """Check that the source has exactly the columns of a fleet's database."""
     columns = set(batch.source.columns)
     return (
         not batch.source.foreign
@@ -275,8 +277,8 @@ def has_own_columns(batch: Batch) -> bool:
 
 
 def insertable_rows(batch: Batch) -> tuple[tuple[str | None, ...], Sequence[Row], dict[int, str]]:
-    """The rows of a batch, the column of the central table for each value in them, and the ids of those that cannot be put
-    in, with the reason."""
+    """The rows of a batch that can be inserted, after the column for each of their values (None: omit it), and the reasons
+    for the others, by id."""
     if has_own_columns(batch):
         return tuple(SOURCE_ONLY_COLUMNS.get(name, name) for name in batch.source.columns), batch.rows, {}
     readings = typed_readings(batch, nul=True)
@@ -291,5 +293,4 @@ def upsert_rows(
     connection: apsw.Connection, statement: str, columns: tuple[str, ...], table: TableRows, source: int
 ) -> None:
     if table.rows:
-        places = [table.columns.index(name) for name in columns]
-        connection.executemany(statement, [(source, *[row[place] for place in places]) for row in table.rows])
+        connection.executemany(statement, [(source, *row) for row in table.select(columns)])

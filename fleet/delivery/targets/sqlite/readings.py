@@ -1,7 +1,7 @@
-"""A central SQLite database, as arrivals.
+"""Reading back a SQLite database: the tables of a collector, or a table of the user.
 
-As a rule everything there agrees with the databases that it came from, and SQLite can see that by itself, three times as
-fast as rows can be fetched from both. Only where something does not agree are the rows themselves looked at.
+Normally all rows of a central database equal those of their sources, and SQLite can check that itself, three times as
+fast as fetching the rows from both. Only rows that differ are fetched.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ LOOKUP_COLUMNS = ("source_id", *KEY_COLUMNS)
 ALL_COLUMNS = (*LOOKUP_COLUMNS, *COMPARABLE_COLUMNS)
 
 MIN_ROWS_PER_RUN = 50
-"""Rows that stand together, on average, for the question whether they agree to be worth while."""
+"""The mean number of consecutive rows from which the check in SQLite is faster."""
 
 CACHE_KIB = 500
-"""Of the target in each connection to a source: it is read from one end to the other."""
+"""The cache for the target in each connection to a source; the target is read sequentially."""
 
 COUNT_EQUAL_ROWS = f"""
 SELECT count(*) FROM central.sensor_readings AS come JOIN main.sensor_readings AS here ON here.id = come.source_id
@@ -77,7 +77,7 @@ def database_role(path: Path) -> str | None:
 
 
 class CentralSqliteReadings:
-    """A central SQLite database."""
+    """The tables of a collector, as they were when this was made."""
 
     columns = COMPARABLE_COLUMNS
     has_reading_keys = ordered = True
@@ -130,19 +130,19 @@ class CentralSqliteReadings:
         return self._opened.execute(query, tuple(bindings))
 
     def _by_arrival(self) -> Iterator[list[Any]]:
-        """Only what tells which reading each is: the rest may never be needed."""
+        """Rows in their order of arrival, only with the columns that identify the reading."""
         return self._chunks(LOOKUP_COLUMNS, "id > ?2 AND id <= ?3", f"id LIMIT {CHUNK_ROWS}", limited=True)
 
     def _whole(self, source: int, rows: Sequence[Any]) -> list[Any]:
-        """The same rows with all that they have."""
+        """The same rows with all columns."""
         first, last = rows[0][CENTRAL_ID_INDEX], rows[-1][CENTRAL_ID_INDEX]
         condition = "source IS ?4 AND id > ?2 AND id <= ?3 AND id BETWEEN ?5 AND ?6"
         return list(chain.from_iterable(self._chunks(ALL_COLUMNS, condition, "id", source, first, last)))
 
     def _by_source(self, sources: Iterable[int]) -> Iterator[list[Any]]:
-        """Those that have no entry among the sources come last."""
+        """Rows source by source; those without an entry among the sources come last."""
         for source in sources:
-            # Found by the index of keys, which begins with the source, and then sorted.
+            # Found by the index of keys, which begins with the source, then sorted.
             yield from self._chunks(ALL_COLUMNS, "source = ?4 AND id > ?2 AND id <= ?3", "+id", source)
         yield from self._chunks(
             ALL_COLUMNS, "source NOT IN (SELECT source FROM sources) AND id > ?2 AND id <= ?3", "id"
@@ -151,13 +151,13 @@ class CentralSqliteReadings:
     def _chunks(
         self, names: Sequence[str], condition: str, order: str, *bindings: int, limited: bool = False
     ) -> Iterator[list[Any]]:
-        """Rows above the id ?2, which rises. `limited`: the order has a limit, and the query is asked again and again."""
+        """Rows above the id ?2, in chunks. `limited`: the order has a LIMIT, and the query is repeated with a higher ?2."""
         after, shape = MIN_ROW_ID, column_sql_as_is
         while True:
-            asked = (self._sensor, after, self._last, *bindings)
+            parameters = (self._sensor, after, self._last, *bindings)
             try:
                 rows = None
-                for rows in chunked(self._execute(select_rows_sql(names, condition, order, shape), asked)):
+                for rows in chunked(self._execute(select_rows_sql(names, condition, order, shape), parameters)):
                     after = rows[-1][CENTRAL_ID_INDEX]
                     yield rows if shape is column_sql_as_is else [decode_row(row) for row in rows]
                 if rows is None or not limited:
@@ -166,7 +166,7 @@ class CentralSqliteReadings:
                 shape = RAW_COLUMN_SQL.format
 
     def _times(self, rows: Sequence[Any]) -> Sequence[int]:
-        """When each was received; nothing if that is not known of one."""
+        """The time of arrival of each row; empty if one is unknown."""
         batches = list(map(itemgetter(BATCH_INDEX), rows))
         for batch in set(batches) - self._received.keys():
             received_at = self._execute("SELECT received_at FROM batches WHERE batch = ?", (batch,)).get
@@ -176,7 +176,7 @@ class CentralSqliteReadings:
 
 
 def rows_are_equal(generated: GeneratedReadings, key: str | None, path: Path, source: int, rows: Sequence[Any]) -> bool:
-    """Whether the rows of a source are known to be as they are there. Where that is in doubt, or would take long, not."""
+    """Check in SQLite that the rows equal those of their source. False also if that is not possible or would be slow."""
     database = None if key is None else generated.databases.get(key)
     runs = list(consecutive_runs([row[CENTRAL_ID_INDEX] for row in rows]))
     if database is None or len(rows) < MIN_ROWS_PER_RUN * len(runs):
@@ -191,12 +191,12 @@ def rows_are_equal(generated: GeneratedReadings, key: str | None, path: Path, so
             opened.execute(f"PRAGMA central.cache_size = -{CACHE_KIB}")
         counts = (opened.execute(COUNT_EQUAL_ROWS, (first, last, source)).get for first, last in runs)
         return sum(count for count in counts if isinstance(count, int)) == len(rows)
-    except (DatabaseUnreadable, apsw.Error):  # whoever looks at the rows will say why
+    except (DatabaseUnreadable, apsw.Error):  # fetching the rows reports the reason
         return False
 
 
 def consecutive_runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ascending ids as runs of consecutive ones."""
+    """Ranges of consecutive ids among ascending ids, as (first, last)."""
     if consecutive(ids):
         yield ids[0], ids[-1]
         return
@@ -214,7 +214,7 @@ def column_sql_as_is(column: str) -> str:
 
 
 def select_rows_sql(names: Sequence[str], condition: str, order: str, shape: Callable[[str], str]) -> str:
-    """Rows as in a DeliveredChunk, and behind them their id, source and batch here."""
+    """A SELECT of rows as in a DeliveredChunk, followed by their id, source and batch in this database."""
     columns = (shape(identity_sql(quote_identifier) if name == IDENTITY_COLUMN else name) for name in names)
     return (
         f"SELECT {','.join(columns)},id,source,batch FROM sensor_readings "
@@ -223,7 +223,7 @@ def select_rows_sql(names: Sequence[str], condition: str, order: str, shape: Cal
 
 
 class SqliteUserTable:
-    """A table, or a view: of that the order of arrival is not known, and it is read in one go."""
+    """A table or a view of the user. The order of arrival in a view is unknown, and it is read by one query."""
 
     def __init__(self, path: Path, table: str, sensor: str | None) -> None:
         """UserError if it cannot be read."""
@@ -252,7 +252,7 @@ class SqliteUserTable:
         self._context.__exit__(None, None, None)
 
     def _last_row(self) -> int | None:
-        """The last row id, 0 if there are none; None if it has no such ids."""
+        """The last row id, 0 for an empty table; None for a table or view without row ids."""
         try:
             found = self._opened.execute(f"SELECT max(rowid) FROM {self._table}").get
         except apsw.SQLError:

@@ -34,11 +34,11 @@ def test_the_body_says_what_the_documents_say(values: list[Value], large: list[f
     )
     batch = Batch(SOURCE, rows)
 
-    parcel = build_payload(batch)
+    payload = build_payload(batch)
 
-    document = json.loads(parcel.body)
+    document = json.loads(payload.body)
     said = [one for one, value in zip(batch.documents(), values, strict=True) if sayable(value)]
     names = batch.documents()[0] if values else ()
     assert repr(said) == repr([{name: one[name] for name in names} for one in document["readings"]])
-    assert [number for number, value in enumerate(values) if not sayable(value)] == list(parcel.refused)
-    assert [one["id"] for one in said] == list(parcel.batch.ids)
+    assert [number for number, value in enumerate(values) if not sayable(value)] == list(payload.rejected)
+    assert [one["id"] for one in said] == list(payload.batch.ids)
