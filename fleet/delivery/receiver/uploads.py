@@ -1,7 +1,7 @@
-"""Deliveries: the JSON body of a POST becomes batches, one for each database that its readings come from.
+"""Parsing of uploads: the JSON body of a POST becomes batches, one for each source of its readings.
 
-A reading that cannot be taken is rejected by itself, with the reason; all others go on. Values are checked by column
-(`fleet.delivery.receiver.json_columns`), because a look at each would take longer than storing it.
+A bad reading is rejected on its own, with the reason. Values are checked by column
+(`fleet.delivery.receiver.json_columns`), as checking them one by one would take longer than storing them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fleet.delivery.receiver.json_columns import MAX_REJECTED_READINGS, convert_
 from fleet.escaping import repr_short
 
 NAME_KEY_PREFIX = "path-"
-"""What the key of a source begins with that is known only by the name its sender gives it."""
+"""The prefix of the key of a source that is known only by the name in the upload."""
 
 MAX_JSON_OBJECTS = 500_000
 MAX_SOURCES_PER_BODY = 1_000
@@ -33,7 +33,7 @@ MAX_NAME_CHARS = 1_000
 MAX_GENERATION_CHARS = 200
 
 MINIMAL_COLUMNS = ("id", "sensor_id", "seq")
-"""Of a source that sends no readings, only what goes along with them."""
+"""The columns of a source without readings, which has only episodes or epochs in the upload."""
 
 NON_FINITE_NUMBERS = {"NaN": "NaN", "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -41,18 +41,20 @@ RowsByKey = defaultdict[str, list[Row]]
 
 
 class MalformedBody(Exception):
-    """A body that is none. `str(error)` is one line."""
+    """The body is not an upload. `str(error)` is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedUpload:
+    """The batches of an upload, and the readings, episodes and epochs that are rejected."""
+
     batches: tuple[Batch, ...]
     rejected: tuple[RejectedReading, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What a body says of itself: where things come from that do not say so."""
+    """The source of the items in a body that have no generation of their own."""
 
     name: str
     key: str
@@ -60,7 +62,7 @@ class Sender:
 
 @dataclass(slots=True)
 class UploadParser:
-    """One body on its way to batches: what was found in it so far, by the key of the source."""
+    """The parser of one body. Collects its items by the key of the source."""
 
     sender: Sender
     size: int
@@ -70,34 +72,34 @@ class UploadParser:
     rejected: list[RejectedReading] = field(default_factory=list)
 
     def add_readings(self, readings: list[Any]) -> None:
-        for place, reading in enumerate(readings):
+        for index, reading in enumerate(readings):
             if type(reading) is not dict:
-                self.rejected.append(RejectedReading(None, None, f"reading {place} of the body is no object"))
+                self.rejected.append(RejectedReading(None, None, f"reading {index} of the body is no object"))
             elif (key := self._key_of(reading)) is not None:
                 self.readings[key].append(reading)
             else:
-                own = reading.get("id")
+                row_id = reading.get("id")
                 self.rejected.append(
-                    RejectedReading(None, own if type(own) is int else None, generation_error(reading))
+                    RejectedReading(None, row_id if type(row_id) is int else None, generation_error(reading))
                 )
 
-    def add_history(self, what: str, columns: tuple[str, ...], items: list[Any], rows: RowsByKey) -> None:
-        """Episodes and epochs: there are few, so they are looked at one by one."""
-        for place, item in enumerate(items):
+    def add_history(self, noun: str, columns: tuple[str, ...], items: list[Any], rows: RowsByKey) -> None:
+        """Add episodes or epochs; there are few, so they are checked one by one."""
+        for index, item in enumerate(items):
             key = self._key_of(item) if type(item) is dict else None
             if key is None:
                 self.rejected.append(
-                    RejectedReading(None, None, f"{what} {place} of the body is no object with a generation")
+                    RejectedReading(None, None, f"{noun} {index} of the body is no object with a generation")
                 )
                 continue
             try:
                 rows[key].append(tuple(convert_history_value(name, item.get(name)) for name in columns))
             except ValueError as error:
-                name = f"{what} {key}/{repr_short(item.get('sensor_id'))}/{repr_short(item.get('first_seq'))}"
+                name = f"{noun} {key}/{repr_short(item.get('sensor_id'))}/{repr_short(item.get('first_seq'))}"
                 self.rejected.append(RejectedReading(name, None, str(error)))
 
     def _key_of(self, item: JsonObject) -> str | None:
-        """None for a generation that is none."""
+        """The key of an item's source, None if its generation is invalid."""
         generation = item.get("generation")
         if generation is None:
             return self.sender.key
@@ -128,7 +130,7 @@ class UploadParser:
 
 
 def parse_upload(body: bytes) -> ParsedUpload:
-    """What is in a body. Raises MalformedBody and BodyTooLarge."""
+    """Parse a body. Raises MalformedBody and BodyTooLarge."""
     # An empty object takes 3 bytes of JSON and 72 of memory.
     if len(body) > MAX_JSON_OBJECTS and body.count(b"{") + body.count(b"[") > MAX_JSON_OBJECTS:
         raise BodyTooLarge(f"the body has more than {MAX_JSON_OBJECTS} objects")
@@ -143,10 +145,10 @@ def parse_upload(body: bytes) -> ParsedUpload:
 
 
 def parse_json(body: bytes) -> Any:
-    """Not a number comes as a text, so that whoever looks at types sees it."""
+    """Parse JSON. NaN becomes a text, so that the checks of types reject it."""
     try:
         return from_json(body, allow_inf_nan=False)
-    except ValueError:  # which only some of what it refuses deserves
+    except ValueError:  # parsed again below, as Infinity and NaN are accepted
         pass
     try:
         from_json(body)
@@ -166,14 +168,14 @@ def parse_sender(document: Mapping[str, Any]) -> Sender:
 
 
 def get_list(document: Mapping[str, Any], name: str, *, required: bool = False) -> list[Any]:
-    found = document.get(name)
-    if found is None and not required:
+    items = document.get(name)
+    if items is None and not required:
         return []
-    if type(found) is not list:
+    if type(items) is not list:
         raise MalformedBody(f"the body has no list {name!r}")
-    if len(found) > MAX_JSON_OBJECTS:
-        raise BodyTooLarge(f"the body has {len(found)} {name}: allowed are {MAX_JSON_OBJECTS}")
-    return found
+    if len(items) > MAX_JSON_OBJECTS:
+        raise BodyTooLarge(f"the body has {len(items)} {name}: allowed are {MAX_JSON_OBJECTS}")
+    return items
 
 
 def is_valid_generation(generation: object) -> bool:
@@ -192,18 +194,18 @@ MAX_COLUMNS_PER_BODY = 500
 MAX_READINGS_PER_ID = 100
 
 NON_COLUMN_FIELDS = {"generation", "key"}
-"""What senders tell with a reading that is no column of it."""
+"""The fields of a reading in JSON that are no columns."""
 
 JsonObject = dict[str, Any]
 
 
 class BodyTooLarge(Exception):
-    """A body that takes more than what can be had. In parts it may do. `str(error)` is one line."""
+    """The body needs too many resources; smaller parts may be accepted. `str(error)` is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedReading:
-    """What will never be taken. `key` is SOURCE/SENSOR/NUMBER where so much can be told, `id` what the sender calls it."""
+    """A rejected reading. `key` is SOURCE/SENSOR/NUMBER, None if it is unknown, `id` the sender's id."""
 
     key: str | None
     id: int | None
@@ -212,7 +214,7 @@ class RejectedReading:
 
 @dataclass(slots=True)
 class UploadedReadings:
-    """Those of one source, by column: a list of values each."""
+    """The readings of one source in an upload, by column."""
 
     source: str
     columns: dict[str, Sequence[Value]]
@@ -227,62 +229,64 @@ class UploadedReadings:
         return list(self.columns).index("id")
 
     def rows(self, rejected: list[RejectedReading]) -> list[Row]:
-        """The good ones by id; the others go to `rejected`. The columns have an id afterwards, and a seq if that is the key.
-        Raises BodyTooLarge."""
-        given = self.columns.get("id")
+        """The valid readings as rows, by id; the others are added to `rejected`. Raises BodyTooLarge.
+
+        Afterwards the columns include an id, and a seq if that is the key.
+        """
+        sent_ids = self.columns.get("id")
         absent: list[Value] = [None] * self.count
         for name in ("timestamp", "sensor_id", "id", *(() if self.foreign else ("seq",))):
             self.columns.setdefault(name, absent)
         reasons: dict[int, str] = {}
         for name, values in self.columns.items():
-            # Where the id is the key, a column of the name seq is something else.
+            # Where the id is the key, a column named seq is something else.
             self.columns[name], wrong = convert_json_column(name, values, known=name != "seq" or not self.foreign)
-            for place, reason in wrong.items():
-                reasons.setdefault(place, reason)
+            for index, reason in wrong.items():
+                reasons.setdefault(index, reason)
             check_rejected_count(len(reasons), next(iter(reasons.values()), ""))
         self._number(reasons)
         rows = list(zip(*self.columns.values(), strict=True))
         if reasons:
-            rejected += [self._rejected(place, reason, given) for place, reason in sorted(reasons.items())]
-            rows = [row for place, row in enumerate(rows) if place not in reasons]
+            rejected += [self._rejected(index, reason, sent_ids) for index, reason in sorted(reasons.items())]
+            rows = [row for index, row in enumerate(rows) if index not in reasons]
         rows.sort(key=itemgetter(self.id_index))
         return rows
 
     def _number(self, reasons: dict[int, str]) -> None:
-        """Where a seq is missing, the id stands for it. Where an id is missing, it is a number below 0."""
+        """Fill in missing numbers: the id for a seq, a negative number for an id."""
         ids = numbers = self.columns["id"]
         if not self.foreign:
             numbers = self.columns["seq"]
             if None in numbers:
-                numbers = [own if number is None else number for own, number in zip(ids, numbers, strict=True)]
+                numbers = [row_id if number is None else number for row_id, number in zip(ids, numbers, strict=True)]
                 self.columns["seq"] = numbers
         if None in numbers:
-            for place, number in enumerate(numbers):
+            for index, number in enumerate(numbers):
                 if number is None:
-                    reasons.setdefault(place, "has no id" if self.foreign else "has neither seq nor id")
+                    reasons.setdefault(index, "has no id" if self.foreign else "has neither seq nor id")
         if None in ids:
-            self.columns["id"] = [-1 - place if own is None else own for place, own in enumerate(ids)]
+            self.columns["id"] = [-1 - index if row_id is None else row_id for index, row_id in enumerate(ids)]
 
-    def _rejected(self, place: int, reason: str, given: Sequence[Value] | None) -> RejectedReading:
-        own = given[place] if given else None
-        number = own if self.foreign else self.columns["seq"][place]
-        sensor = self.columns["sensor_id"][place]
+    def _rejected(self, index: int, reason: str, sent_ids: Sequence[Value] | None) -> RejectedReading:
+        row_id = sent_ids[index] if sent_ids else None
+        number = row_id if self.foreign else self.columns["seq"][index]
+        sensor = self.columns["sensor_id"][index]
         identifiable = isinstance(sensor, str) and isinstance(number, int)
         key = f"{self.source}/{sensor!s}/{number!s}" if identifiable else None
-        return RejectedReading(key, own if isinstance(own, int) else None, reason)
+        return RejectedReading(key, row_id if isinstance(row_id, int) else None, reason)
 
 
 def check_rejected_count(rejected: int, reason: str) -> None:
-    """Raises BodyTooLarge if an answer that names all that is rejected would be too long."""
+    """Raises BodyTooLarge if the response with all rejected readings would be too long."""
     if rejected > MAX_REJECTED_READINGS:
         raise BodyTooLarge(f"more than {MAX_REJECTED_READINGS} readings are bad, such as: {reason}; send fewer at once")
 
 
 def to_columns(readings: list[JsonObject], size: int) -> dict[str, Sequence[Value]]:
-    """The values of readings by column; None where a reading has none. `size` is that of the body. Raises BodyTooLarge."""
+    """The values of readings by column, None if a reading lacks one. `size` is that of the body. Raises BodyTooLarge."""
     shapes = dict.fromkeys(map(tuple, readings))
     names = [name for name in dict.fromkeys(chain.from_iterable(shapes)) if name not in NON_COLUMN_FIELDS]
-    # Each reading with a column of its own would make a table of the square of the body.
+    # If each reading had a column of its own, the table would grow with the square of the body.
     if len(names) > MAX_COLUMNS_PER_BODY or len(names) * len(readings) > max(size, 10_000):
         raise BodyTooLarge(f"{len(readings)} readings have {len(names)} columns between them")
     if len(shapes) == 1:
@@ -293,19 +297,18 @@ def to_columns(readings: list[JsonObject], size: int) -> dict[str, Sequence[Valu
 
 
 def split_repeated_ids(rows: list[Row], id_index: int) -> list[list[Row]]:
-    """The rows in groups, in each of which an id is there once: by id the central database tells what it took. Raises
-    BodyTooLarge."""
-    own = itemgetter(id_index)
-    if len(set(map(own, rows))) == len(rows):
+    """Split rows into groups without repeated ids, as a receipt identifies readings by id. Raises BodyTooLarge."""
+    get_id = itemgetter(id_index)
+    if len(set(map(get_id, rows))) == len(rows):
         return [rows] if rows else []
     groups: list[list[Row]] = []
     seen: Counter[Value] = Counter()
     for row in rows:
-        number = seen[own(row)]
+        number = seen[get_id(row)]
         if number == MAX_READINGS_PER_ID:
-            raise BodyTooLarge(f"more than {MAX_READINGS_PER_ID} readings have the id {own(row)}")
+            raise BodyTooLarge(f"more than {MAX_READINGS_PER_ID} readings have the id {get_id(row)}")
         if number == len(groups):
             groups.append([])
         groups[number].append(row)
-        seen[own(row)] += 1
+        seen[get_id(row)] += 1
     return groups

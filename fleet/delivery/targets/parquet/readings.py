@@ -1,4 +1,4 @@
-"""A directory of Parquet files, as `fleet.delivery.targets.parquet.target` writes them, as arrivals."""
+"""Reading back a directory of Parquet files."""
 
 from __future__ import annotations
 

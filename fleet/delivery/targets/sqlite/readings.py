@@ -20,7 +20,6 @@ from fleet.delivery.columns import DELIVERED_COLUMNS, extra_columns
 from fleet.delivery.compare.compared_columns import COMPARABLE_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
 from fleet.delivery.compare.delivered import (
     BATCH_INDEX,
-    BUSY_TIMEOUT_MS,
     CENTRAL_ID_INDEX,
     CHUNK_ROWS,
     MAX_INTERLEAVED_SOURCES,
@@ -32,7 +31,7 @@ from fleet.delivery.compare.delivered import (
     unix_microseconds,
     unreadable_error,
 )
-from fleet.delivery.compare.generated import GeneratedReadings
+from fleet.delivery.compare.generated import BUSY_TIMEOUT_MS, GeneratedReadings
 from fleet.delivery.compare.id_set import consecutive
 from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
 from fleet.delivery.source_database import quote_identifier
@@ -120,8 +119,8 @@ class CentralSqliteReadings:
             raise unreadable_error(self._path, error) from error
 
     def alarms(self) -> int:
-        found = self._execute("SELECT count(*) FROM conflicts").get
-        return found if isinstance(found, int) else 0
+        count = self._execute("SELECT count(*) FROM conflicts").get
+        return count if isinstance(count, int) else 0
 
     def close(self) -> None:
         self._context.__exit__(None, None, None)
@@ -254,10 +253,10 @@ class SqliteUserTable:
     def _last_row(self) -> int | None:
         """The last row id, 0 for an empty table; None for a table or view without row ids."""
         try:
-            found = self._opened.execute(f"SELECT max(rowid) FROM {self._table}").get
+            last = self._opened.execute(f"SELECT max(rowid) FROM {self._table}").get
         except apsw.SQLError:
             return None
-        return found if isinstance(found, int) else 0
+        return last if isinstance(last, int) else 0
 
     def _chunks(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
         condition = f"AND rowid > ?2 AND rowid <= ?3 ORDER BY rowid LIMIT {CHUNK_ROWS}"
