@@ -52,7 +52,7 @@ def receive(address: ReceiverAddress, config: ReceiverConfig, say: Say, warn: Sa
         raise UserError(f"--{error.key}: {error}") from error
     with listener, closing(CentralDatabase(address.central)) as central:
         if config.token is None and not is_loopback(listener):
-            warn(f"anybody who can reach {url} may send readings: set RECEIVE_TOKEN to ask for a token")
+            warn(f"any client that can reach {url} may send readings: set RECEIVE_TOKEN to require a token")
         metrics, started_at = ReceiverMetrics(), time.monotonic()
         server = UploadServer(listener, create_app(central, config, metrics), 2 * config.max_body_bytes)
         with SignalSocket(signal.SIGTERM, signal.SIGINT) as wakeup:

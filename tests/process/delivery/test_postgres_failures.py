@@ -1,4 +1,4 @@
-"""What a PostgreSQL target does and says when the server is away, hangs, refuses it, or is none."""
+"""A PostgreSQL target whose server is down, hangs, refuses it, or is not PostgreSQL."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_lost_connection_is_made_again(target: PostgresTarget, postgres: Postg
 
 
 def test_a_server_that_goes_is_waited_for(postgres_target: MakeTarget) -> None:
-    """Or not for long: TargetUnavailable after the patience. Nothing is lost or doubled by it."""
+    """Within the limits of the retries, then TargetUnavailable. Nothing is lost or doubled."""
     with PostgresServer.started() as server:
         url = server.url(server.new_schema())
         patient, hasty = postgres_target(url), postgres_target(url, retry_seconds=0.2)

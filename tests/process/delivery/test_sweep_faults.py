@@ -134,7 +134,7 @@ def read_only() -> Iterator[Callable[[Path], None]]:
 
 
 def test_a_target_that_fails_ends_the_sweep(data: Path) -> None:
-    """Nobody waits out the patience of a dead target for each of a thousand databases."""
+    """The retries for a dead target are not repeated for each of a thousand databases."""
     asked = []
 
     def answer(batch: Batch) -> Receipt:

@@ -1,4 +1,4 @@
-"""What is compared with what: pending readings, several databases, other sources, other times."""
+"""The scope of a comparison: pending readings, several databases, other sources, other times."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_one_sensor(tmp_path: Path) -> None:
 
 
 def test_what_others_delivered(central: Path, tmp_path: Path) -> None:
-    """Another directory's sensors are counted, not judged; of a sensor that is here too, nobody else may have readings."""
+    """Sensors of another directory are counted, not judged; other sources must have no readings of a sensor of this one."""
     (tmp_path / "other").mkdir()
     write_database(tmp_path / "other" / "x.db", 50, sensors=make_identities(1))
     sweep(tmp_path / "other", central)
@@ -199,15 +199,15 @@ def test_how_long_they_took(tmp_path: Path) -> None:
     assert (True, 100.0) == (latency.p95 < latency.p99 <= latency.max, latency.max)
 
     write_sample_manifest(data)
-    told = (data / "fleet.json").read_text()
+    message = (data / "fleet.json").read_text()
     (data / "fleet.json").write_text(
-        told.replace(f'"start_us": {NEW_YEAR}', f'"start_us": {NEW_YEAR + 3600 * SECOND_US}')
+        message.replace(f'"start_us": {NEW_YEAR}', f'"start_us": {NEW_YEAR + 3600 * SECOND_US}')
     )
     shifted = compare_central(central).latency
     assert shifted is not None
     assert 3650 == pytest.approx(shifted.p50, rel=0.02)
     (data / "fleet.json").write_text(
-        told.replace(f'"wall_us": {NEW_YEAR}', f'"wall_us": {NEW_YEAR + 3600 * SECOND_US}')
+        message.replace(f'"wall_us": {NEW_YEAR}', f'"wall_us": {NEW_YEAR + 3600 * SECOND_US}')
     )
     assert compare_central(central).latency is None
 

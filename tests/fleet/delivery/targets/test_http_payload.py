@@ -1,4 +1,4 @@
-"""The JSON that is put together by column says what the documents of the batch say."""
+"""The JSON that is built by column equals the documents of the batch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sayable(value: Value) -> bool:
 
 @given(st.lists(VALUES, max_size=6), st.lists(st.sampled_from([1.7e308, -1.7e308, 0.0]), min_size=6, max_size=6))
 def test_the_body_says_what_the_documents_say(values: list[Value], large: list[float]) -> None:
-    """Of all that JSON has words for; a sum of large values that is infinite is no such value."""
+    """For all values that JSON can represent; an infinite sum of large values is not an infinite value."""
     rows = tuple(
         (*reading(number, value)[:4], large[number], *reading(number)[5:]) for number, value in enumerate(values)
     )

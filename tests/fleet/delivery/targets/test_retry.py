@@ -1,4 +1,4 @@
-"""How often, and for how long, something is tried again."""
+"""The limits and pauses of retries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleet.delivery.targets.retry import RetryableFailure, RetryPolicy
 
 
 class Time:
-    """A clock that only sleeping moves."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.now = 1000.0
