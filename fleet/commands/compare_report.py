@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from fleet.delivery.compare.latency import Latency
-from fleet.delivery.compare.verdict import DeliveryVerdict
+from fleet.delivery.compare.verdict import DeliveryVerdict, Latency
 
 DURATION_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 

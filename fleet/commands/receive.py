@@ -69,7 +69,7 @@ def receive(central: Path, host: str, port: int, max_body: int, **misbehaviour: 
 
 
 def token_from_environment() -> str | None:
-    from fleet.delivery.targets.credentials import BEARER_TOKEN
+    from fleet.delivery.targets.http.credentials import BEARER_TOKEN
 
     given = os.environ.get(TOKEN_VARIABLE)
     if given is None:

@@ -1,1 +1,1 @@
-"""Readings reach another place, exactly once."""
+"""Delivery of readings from the databases of a directory to a target, each reading exactly once."""

@@ -1,4 +1,4 @@
-"""A batch: readings of one database on their way to the target, with the episodes and epochs that go along."""
+"""A batch of readings of one database, with the episodes and epochs that are delivered with them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 
 FOREIGN_KEY_PREFIX = "foreign-"
-"""What the key of a database begins with that no generation names: one that another simulator wrote."""
+"""The prefix of the key of a database without a generation: one that another simulator wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceDatabase:
-    """A database that is swept. `name` is its path below the swept directory, as it is told to the target.
+    """A database to sweep. `name` is its path below the swept directory, as it is sent to the target.
 
-    `key` names its content in the world: the generation, or FOREIGN_KEY_PREFIX and a fingerprint. `columns` are those of its
-    `sensor_readings`, in their order; `id` and `synced` are among them.
+    `key` identifies its content everywhere: the generation, or FOREIGN_KEY_PREFIX and a fingerprint. `columns` are the
+    columns of its `sensor_readings` in their order, `id` and `synced` included.
     """
 
     path: Path
@@ -36,13 +36,18 @@ class SourceDatabase:
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """Rows of one of a sensor database's other tables, the names of its columns beside them."""
+    """Rows of a table of episodes or epochs, with the names of its columns."""
 
     columns: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
 
     def documents(self) -> list[dict[str, Value]]:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def select(self, columns: Sequence[str]) -> list[Row]:
+        """The rows with the given columns, in that order."""
+        indexes = [self.columns.index(name) for name in columns]
+        return [tuple(row[index] for index in indexes) for row in self.rows]
 
     def part(self, first: int, end: int) -> TableRows:
         return TableRows(self.columns, self.rows[first:end])
@@ -52,11 +57,13 @@ NO_ROWS = TableRows()
 
 
 class StoredRows(Sequence[Row]):
-    """Rows of a database that are known by their ids, and read only when somebody looks at them: a target that is a
-    database itself can fetch them without anybody holding them."""
+    """Rows of a database that are known by their ids and read on first use.
+
+    A target that is a SQLite database itself copies them by id, so they are never read into memory.
+    """
 
     def __init__(self, ids: tuple[int, ...], fetch: Callable[[tuple[int, ...]], list[Row]]) -> None:
-        """`fetch` returns the rows of ids, one each."""
+        """`fetch` returns one row for each id."""
         self.ids, self._fetch = ids, fetch
         self._rows: list[Row] | None = None
 
@@ -69,13 +76,13 @@ class StoredRows(Sequence[Row]):
         return len(self.ids)
 
     @overload
-    def __getitem__(self, place: int) -> Row: ...
+    def __getitem__(self, index: int) -> Row: ...
     @overload
-    def __getitem__(self, place: slice) -> StoredRows: ...
-    def __getitem__(self, place: int | slice) -> Row | StoredRows:
-        if isinstance(place, slice):
-            return StoredRows(self.ids[place], self._fetch)
-        return self._read()[place]
+    def __getitem__(self, index: slice) -> StoredRows: ...
+    def __getitem__(self, index: int | slice) -> Row | StoredRows:
+        if isinstance(index, slice):
+            return StoredRows(self.ids[index], self._fetch)
+        return self._read()[index]
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._read())
@@ -83,10 +90,10 @@ class StoredRows(Sequence[Row]):
 
 @dataclass(frozen=True)
 class Batch:
-    """`rows` in the order of their ids, each with a value for every one of `source.columns`.
+    """A batch. `rows` are in the order of their ids, each with a value for each of `source.columns`.
 
-    `episodes` and `epochs` are new or have changed; what arrives later replaces what was there under the same
-    (source, sensor, first_seq). There may be no rows at all: missing readings have none, only an episode.
+    `episodes` and `epochs` are new or have changed: a later one replaces an earlier one with the same (source, sensor,
+    first_seq). A batch may have no rows: missing readings leave only an episode.
     """
 
     source: SourceDatabase
@@ -100,14 +107,14 @@ class Batch:
 
     @cached_property
     def key_numbers(self) -> tuple[int, ...]:
-        """With the source's key and the sensor id, the key of each reading: its seq, or where there is none its id."""
+        """The number of each reading: its seq, or its id in a source without seq. With source and sensor it is the key."""
         return self.ids if self.source.foreign else self._int_column("seq")
 
     def keys(self) -> Iterator[str]:
         """The key of each reading as text: GENERATION/SENSOR/SEQ."""
-        place = self._column_index("sensor_id")
+        sensor = self._column_index("sensor_id")
         for row, number in zip(self.rows, self.key_numbers, strict=True):
-            yield f"{self.source.key}/{row[place]!s}/{number}"
+            yield f"{self.source.key}/{row[sensor]!s}/{number}"
 
     @property
     def last_id(self) -> int:
@@ -115,22 +122,23 @@ class Batch:
 
     @property
     def token(self) -> str:
-        """The same for the same readings, episodes and epochs of the same database; 32 hexadecimal digits."""
+        """A digest of the batch, 32 hexadecimal digits: equal for the same readings, episodes and epochs of a database."""
         parts = (self.source.key, self.ids, self.episodes.rows, self.epochs.rows)
         return hashlib.blake2b(repr(parts).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     def documents(self) -> list[dict[str, Value]]:
-        """Each reading by column name, as other collectors send it, with `generation` and `key` added."""
+        """The readings as JSON objects by column name, with `generation` and `key` added."""
         names = (*self.source.columns, "generation", "key")
-        key = self.source.key
+        generation = self.source.key
         return [
-            dict(zip(names, (*row, key, own), strict=True)) for row, own in zip(self.rows, self.keys(), strict=True)
+            dict(zip(names, (*row, generation, key), strict=True))
+            for row, key in zip(self.rows, self.keys(), strict=True)
         ]
 
     def part(self, first: int, end: int) -> Batch:
-        """The readings from number `first` up to `end` in this batch; episodes and epochs go with the beginning."""
-        along = (self.episodes, self.epochs) if first == 0 else (NO_ROWS, NO_ROWS)
-        return Batch(self.source, self.rows[first:end], *along)
+        """The readings at the indexes from `first` to before `end`; episodes and epochs go with the first part."""
+        history = (self.episodes, self.epochs) if first == 0 else (NO_ROWS, NO_ROWS)
+        return Batch(self.source, self.rows[first:end], *history)
 
     def without_history(self) -> Batch:
         return Batch(self.source, self.rows)
@@ -139,5 +147,5 @@ class Batch:
         return self.source.columns.index(column)
 
     def _int_column(self, column: str) -> tuple[int, ...]:
-        place = self._column_index(column)
-        return tuple(row[place] for row in self.rows)  # type: ignore[misc]  # the schema says INTEGER NOT NULL
+        index = self._column_index(column)
+        return tuple(row[index] for row in self.rows)  # type: ignore[misc]  # the schema says INTEGER NOT NULL

@@ -1,7 +1,6 @@
-"""Handing a batch over to a target that may not like all of it.
+"""Delivery by bisection: a batch that a target rejects for its content is halved until the bad reading is isolated.
 
-A batch that is refused for its content is halved until the reading that is refused is found. That one is given up only if
-the target takes others: one that refuses everything is broken itself.
+A reading is given up only if the target accepts others: a target that rejects everything is misconfigured.
 """
 
 from __future__ import annotations
@@ -12,32 +11,34 @@ from fleet.delivery.target import BatchRejected, Receipt, Target, TargetMisconfi
 NO_RECEIPT = Receipt(frozenset())
 
 MAX_CONSECUTIVE_REJECTIONS = 10
-"""Readings, or rows of the history, that are given up one after the other without any that is taken."""
+"""The number of consecutive readings, or rows of the history, that are given up without one that is accepted."""
 
 
 class BisectingDelivery:
-    """One target's taste, as it shows itself. For several threads."""
+    """Delivers batches to one target and remembers what it accepts. Thread-safe."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._refused_in_a_row = 0
+        self._rejections_in_a_row = 0
         self._has_accepted = False
-        self._refused_history = 0
+        self._history_rejections_in_a_row = 0
         self._has_accepted_history = False
         self.history_supported = True
-        """Whether episodes and epochs are worth trying; some servers know only readings."""
+        """False once the target has rejected many episodes and epochs: some servers know only readings."""
 
         self.rejected_history: dict[str, str] = {}
-        """The episodes and epochs that were refused by themselves, with the reason."""
+        """The reasons for the episodes and epochs that were rejected on their own, by their name."""
 
     @property
     def history_accepted(self) -> bool:
-        """Whether episodes and epochs that were handed over need not be again."""
+        """True if the target stores episodes and epochs, so that those delivered are not delivered again."""
         return self.history_supported and self._has_accepted_history
 
     def deliver(self, batch: Batch, *, retrying_dead_letters: bool = False) -> Receipt:
-        """What became of the batch, all its parts together. Raises DeliveryFailed; then what did arrive will arrive again. That
-        `retrying_dead_letters` readings, given up once, are refused says nothing of the target."""
+        """Deliver a batch, in parts if need be. Raises DeliveryFailed; then parts that arrived are delivered again later.
+
+        With `retrying_dead_letters`, rejections do not count against the target: the readings were given up before.
+        """
         if not self.history_supported:
             batch = batch.without_history()
         if not batch.rows:
@@ -50,17 +51,17 @@ class BisectingDelivery:
         return Receipt(receipt.accepted, receipt.duplicates, {**receipt.rejected, **suspects})
 
     def _check_target(self, receipt: Receipt, suspects: dict[int, str]) -> None:
-        """Raises TargetMisconfigured if it is rather the target that is bad than the readings."""
+        """Raises TargetMisconfigured if the target rather than the readings is at fault."""
         if receipt.accepted:
-            self._has_accepted, self._refused_in_a_row = True, 0
+            self._has_accepted, self._rejections_in_a_row = True, 0
         elif suspects:
-            self._refused_in_a_row += len(suspects)
-            if not self._has_accepted or self._refused_in_a_row > MAX_CONSECUTIVE_REJECTIONS:
+            self._rejections_in_a_row += len(suspects)
+            if not self._has_accepted or self._rejections_in_a_row > MAX_CONSECUTIVE_REJECTIONS:
                 reason = next(iter(suspects.values()))
                 raise TargetMisconfigured(f"{self._target.name} refuses every reading: {reason}")
 
     def _deliver(self, batch: Batch, suspects: dict[int, str]) -> Receipt:
-        """`suspects` is told of the readings that no batch may have in it."""
+        """Deliver a batch by bisection. Adds the readings that are rejected on their own to `suspects`, with the reason."""
         try:
             receipt = self._target.deliver(batch)
             self._has_accepted_history |= bool(batch.episodes.rows or batch.epochs.rows)
@@ -78,13 +79,13 @@ class BisectingDelivery:
         return merge_receipts(*(self._deliver(part, suspects) for part in parts))
 
     def _deliver_history(self, source: SourceDatabase, episodes: TableRows, epochs: TableRows) -> None:
-        """Halved likewise; a row that is refused by itself is left out, and after many in a row all of them are."""
+        """Deliver the history by bisection. A row rejected on its own is left out; after many in a row, all are."""
         count = len(episodes.rows) + len(epochs.rows)
         if not count or not self.history_supported:
             return
         try:
             self._target.deliver(Batch(source, (), episodes, epochs))
-            self._refused_history, self._has_accepted_history = 0, True
+            self._history_rejections_in_a_row, self._has_accepted_history = 0, True
         except BatchRejected as error:
             if count == 1:
                 self._reject_history(source, episodes, epochs, str(error))
@@ -98,8 +99,8 @@ class BisectingDelivery:
         kind, table = ("episode", episodes) if episodes.rows else ("epoch", epochs)
         (document,) = table.documents()
         self.rejected_history[f"{kind} {source.name}/{document['sensor_id']!s}/{document['first_seq']!s}"] = reason
-        self._refused_history += 1
-        self.history_supported = self._refused_history < MAX_CONSECUTIVE_REJECTIONS
+        self._history_rejections_in_a_row += 1
+        self.history_supported = self._history_rejections_in_a_row < MAX_CONSECUTIVE_REJECTIONS
 
 
 def merge_receipts(one: Receipt, other: Receipt) -> Receipt:

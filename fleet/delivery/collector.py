@@ -1,4 +1,4 @@
-"""The collector: sweep after sweep over all databases under a directory, several at once."""
+"""The collector: sweeps all databases under a directory, several at a time, once or periodically."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from fleet.delivery.sweep_database import SweepContext, sweep_database
 from fleet.delivery.target import DeliveryFailed, TargetUnavailable
 
 POLL_SECONDS = 0.1
-"""Seconds between two looks at whether to stop."""
+"""Seconds between checks of the stop event."""
 
 STOP_GRACE_SECONDS = 10.0
-"""Seconds that visits get to end their batch once the collector is to stop."""
+"""Seconds in which running batches may end after the collector is asked to stop."""
 
 OnProgress = Callable[[], None]
 
 
 class Collector:
-    """Sweeps `directory` with a number of threads. `on_progress` is called a few times a second, to show how it goes."""
+    """Sweeps `directory` with `workers` threads. `on_progress` is called a few times a second."""
 
     def __init__(
         self, directory: Path, context: SweepContext, workers: int, on_progress: OnProgress = lambda: None
     ) -> None:
         self._directory, self._context, self._workers, self._on_progress = directory, context, workers, on_progress
         self.failure: str | None = None
-        """What made the target fail in the last sweep."""
+        """The failure of the target in the last sweep."""
 
         self.abandoned = False
-        """Whether a visit did not end in time; its thread still runs."""
+        """True if the sweep of a database did not end in time; its thread still runs."""
 
     def run(self, interval: float | None) -> None:
-        """Sweep once (None), or again so many seconds after each sweep until it is to stop. OSError if the directory cannot
-        be listed."""
+        """Sweep once (None), or again `interval` seconds after each sweep until asked to stop. OSError if the directory
+        cannot be listed."""
         self.sweep()
         while interval is not None and not self._wait(interval):
             self.sweep()
 
     def _wait(self, seconds: float) -> bool:
-        """Whether it is to stop."""
+        """Wait up to `seconds`; returns True if asked to stop."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self._context.stop.wait(min(POLL_SECONDS, seconds)):
             self._on_progress()
         return self._context.stop.is_set()
 
     def sweep(self) -> None:
-        """One sweep: every database is databases_done until nothing is left in it, or something stands in the way."""
+        """Sweep every database until nothing is left in it or an error stops it."""
         self.failure = None
         names = {path: database_name(path, self._directory) for path in find_databases(self._directory)}
         stats = self._context.stats
@@ -90,7 +90,7 @@ class Collector:
                 return
 
     def _sweep_database(self, path: Path, name: str) -> bool:
-        """Once the target has failed, nothing is tried any more until the next sweep."""
+        """Sweep one database; returns True if it has more. After a failure of the target, does nothing until the next sweep."""
         if self.failure is not None:
             self._context.stats.record_outcome(name, error=self.failure, kind="target")
             return False
@@ -101,7 +101,7 @@ class Collector:
             return False
 
     def _record_failure(self, error: DeliveryFailed) -> str:
-        """What is told of it. How often several have tried the same in vain is one trouble."""
+        """Record a failure of the target; returns the message. Further databases report the first one's message."""
         if self.failure is not None and isinstance(error, TargetUnavailable):
             return self.failure
         if not self._context.stop.is_set():

@@ -1,130 +1,226 @@
-"""The tables of a central database, in SQL that SQLite and PostgreSQL both take but for the words in braces.
+"""The columns of a delivered reading, and the conversion of values to their types.
 
-`sensor_readings` has the columns that a sensor's own database has, under the same names; `id` counts arrivals here, and
-the key of a reading is (source, sensor_id, seq). Where the source has no seq, because another simulator wrote it, its
-row id stands there.
+SQLite takes text in a REAL column and a float in an INTEGER one, and databases of other simulators may have such rows. A
+value that means the same in the type of its column is converted. A reading with any other value is rejected with the
+reason, and the rest of the batch goes on.
 """
 
 from __future__ import annotations
 
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import compress
+from typing import Any
+
+from fleet.delivery.batch import Batch, Row, SourceDatabase, Value
+from fleet.escaping import repr_short
 from worker.storage.schema import CHANNEL_COLUMNS, IDENTITY_COLUMNS, READING_COLUMNS
 
-CENTRAL_SCHEMA_VERSION = 1
-
-CENTRAL_ROLE = "central"
-
-SERIAL = {"sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT", "postgres": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"}
-REAL = {"sqlite": "REAL", "postgres": "DOUBLE PRECISION"}
-INTEGER = {"sqlite": "INTEGER", "postgres": "BIGINT"}
-# An index of PostgreSQL takes no text of more than 2.7 kB.
-DIGEST = {"sqlite": "reading", "postgres": "hashtextextended(reading, 0)"}
-
 DELIVERED_COLUMNS = (*READING_COLUMNS, *IDENTITY_COLUMNS)
-"""What is known of a reading. `synced` stays behind: it is the source's own note."""
+"""The columns of a reading that are delivered. `synced` is not: it is the source's own mark."""
 
 REAL_COLUMNS = (*CHANNEL_COLUMNS, "latitude", "longitude", "height_meters", "orientation_degrees")
 INTEGER_COLUMNS = ("status_code", "anomaly_flag", "seq")
 TEXT_COLUMNS = tuple(column for column in DELIVERED_COLUMNS if column not in (*REAL_COLUMNS, *INTEGER_COLUMNS))
 
+CONTENT_COLUMNS = (*DELIVERED_COLUMNS, "extra")
+"""The content of a reading, without where it lies in its source. `extra` has the source's other columns as JSON."""
 
-STATEMENTS = """
--- Databases that readings came from. cursor: the last row id that has arrived.
-CREATE TABLE IF NOT EXISTS sources (
-    source {serial},
-    generation TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    cursor {integer} NOT NULL DEFAULT 0
-);
--- Deliveries. received_at is the clock of whoever wrote them here, in UTC.
-CREATE TABLE IF NOT EXISTS batches (
-    batch {serial},
-    source {integer} NOT NULL,
-    received_at TEXT NOT NULL,
-    readings {integer} NOT NULL,
-    token TEXT NOT NULL
-);
--- source_id is the id in the source; extra has as JSON what columns the source has and this table has not.
-CREATE TABLE IF NOT EXISTS sensor_readings (
-    id {serial},
-    timestamp TEXT NOT NULL,
-    sensor_id TEXT NOT NULL,
-    temperature {real},
-    humidity {real},
-    pressure {real},
-    vibration {real},
-    voltage {real},
-    status_code {integer},
-    anomaly_flag {integer},
-    anomaly_type TEXT,
-    synced {integer} DEFAULT 0,
-    firmware_version TEXT,
-    model TEXT,
-    manufacturer TEXT,
-    serial_number TEXT,
-    manufacture_date TEXT,
-    location TEXT,
-    latitude {real},
-    longitude {real},
-    original_timezone TEXT,
-    deployment_type TEXT,
-    installation_date TEXT,
-    height_meters {real},
-    orientation_degrees {real},
-    instance_id TEXT,
-    sensor_type TEXT,
-    seq {integer} NOT NULL,
-    source {integer} NOT NULL,
-    source_id {integer} NOT NULL,
-    batch {integer} NOT NULL,
-    extra TEXT
-);
-CREATE UNIQUE INDEX IF NOT EXISTS reading_key ON sensor_readings (source, sensor_id, seq);
-CREATE TABLE IF NOT EXISTS anomaly_episodes (
-    source {integer} NOT NULL,
-    sensor_id TEXT NOT NULL,
-    type TEXT NOT NULL,
-    channel TEXT,
-    first_seq {integer} NOT NULL,
-    last_seq {integer} NOT NULL,
-    start_time TEXT NOT NULL,
-    end_time TEXT NOT NULL,
-    parameters TEXT NOT NULL,
-    PRIMARY KEY (source, sensor_id, first_seq)
-);
-CREATE TABLE IF NOT EXISTS epochs (
-    source {integer} NOT NULL,
-    sensor_id TEXT NOT NULL,
-    first_seq {integer} NOT NULL,
-    start_time TEXT NOT NULL,
-    start_us {integer} NOT NULL,
-    reason TEXT NOT NULL,
-    run {integer} NOT NULL,
-    seed TEXT NOT NULL,
-    identity TEXT NOT NULL,
-    settings TEXT NOT NULL,
-    PRIMARY KEY (source, sensor_id, first_seq)
-);
--- An alarm each: a reading that came again with other content. What was here first stays; this is what came later.
-CREATE TABLE IF NOT EXISTS conflicts (
-    source {integer} NOT NULL,
-    sensor_id TEXT NOT NULL,
-    seq {integer} NOT NULL,
-    received_at TEXT NOT NULL,
-    columns TEXT NOT NULL,
-    reading TEXT NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS conflict_key ON conflicts (source, sensor_id, seq, {digest});
--- role: central, so that no sweep takes it for a sensor's.
-CREATE TABLE IF NOT EXISTS database_info (
-    role TEXT NOT NULL,
-    generation TEXT NOT NULL,
-    schema_version {integer} NOT NULL
-);
-"""
+CENTRAL_COLUMNS = (*DELIVERED_COLUMNS, "source_id", "extra")
+"""The columns of a central table whose values differ from row to row of a batch."""
+
+SOURCE_ONLY_COLUMNS = {"id": "source_id", "synced": None}
+"""Columns of a source that are no content of a reading, with their name in a central table (None: not stored)."""
+
+REQUIRED_COLUMNS = ("timestamp", "sensor_id")
+
+NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,2})?", re.ASCII)
+"""A number as text, as it may stand in a column without a type."""
+
+NONE_TYPE = type(None)
 
 
-def central_schema(dialect: str) -> str:
-    """The statements for `sqlite` or `postgres`."""
-    return STATEMENTS.format(
-        serial=SERIAL[dialect], real=REAL[dialect], integer=INTEGER[dialect], digest=DIGEST[dialect]
-    )
+@dataclass(frozen=True, slots=True)
+class ColumnType:
+    """The type of a column.
+
+    `accepts` checks a whole column at once: True if no value needs conversion. `convert` converts one value other than
+    None, or raises ValueError.
+    """
+
+    accepts: Callable[[Sequence[Any]], bool]
+    convert: Callable[[Any], Value]
+
+
+def convert_column(
+    values: Sequence[Value],
+    column_type: ColumnType,
+    *,
+    missing: tuple[Value, ...] = (),
+    max_errors: int = sys.maxsize,
+) -> tuple[Sequence[Value], dict[int, str]]:
+    """Convert the values of a column. Returns them, and the errors by index.
+
+    `missing` are the values that count as missing in a required column. Stops after more than `max_errors` errors.
+    """
+    if column_type.accepts(values) and not any(value in values for value in missing):
+        return values, {}
+    result, errors = list(values), dict[int, str]()
+    for index, value in enumerate(values):
+        try:
+            result[index] = convert_value(value, column_type, missing)
+        except ValueError as error:
+            errors[index] = str(error)
+            if len(errors) > max_errors:
+                break
+    return result, errors
+
+
+def convert_value(value: Value, column_type: ColumnType, missing: tuple[Value, ...] = ()) -> Value:
+    """Convert one value. Raises ValueError."""
+    if value in missing:
+        raise ValueError("is missing")
+    return None if value is None else column_type.convert(value)
+
+
+@dataclass(frozen=True, slots=True)
+class TypedReadings:
+    """The readings of a batch by column, converted.
+
+    `columns` has one value per reading for each of CENTRAL_COLUMNS: a float, int or str, as the column's type is, or
+    None. `rejected` has the readings that could not be converted and are not in `columns`, by id, with the reason.
+    """
+
+    columns: dict[str, Sequence[Value]]
+    rejected: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.columns["source_id"])
+
+
+def typed_readings(batch: Batch, *, nul: bool) -> TypedReadings:
+    """Convert the readings of a batch. `nul` is False for a store that cannot keep the character NUL in a text."""
+    types = TYPES if nul else TYPES_WITHOUT_NUL
+    columns = values_by_column(batch)
+    reasons: dict[int, str] = {}
+    for name in CENTRAL_COLUMNS:
+        missing = (None,) if name in REQUIRED_COLUMNS else ()
+        columns[name], errors = convert_column(columns[name], types[name], missing=missing)
+        for index, error in errors.items():
+            reasons.setdefault(index, f"{name}: {error}")
+    if reasons:
+        good = [index not in reasons for index in range(len(batch.rows))]
+        columns = {name: tuple(compress(values, good)) for name, values in columns.items()}
+    return TypedReadings(columns, {batch.ids[index]: reason for index, reason in reasons.items()})
+
+
+def values_by_column(batch: Batch) -> dict[str, Sequence[Value]]:
+    """The unconverted values of a batch, by column of a central table."""
+    names = batch.source.columns
+    source_values = dict(zip(names, zip(*batch.rows, strict=True), strict=True)) if batch.rows else {}
+    extra = [(name, names.index(name)) for name in extra_columns(batch.source)]
+    absent = (None,) * len(batch.rows)
+    columns: dict[str, Sequence[Value]] = {name: source_values.get(name, absent) for name in DELIVERED_COLUMNS}
+    columns["seq"], columns["source_id"] = batch.key_numbers, batch.ids
+    columns["extra"] = [extra_json(row, extra) for row in batch.rows] if extra else absent
+    return columns
+
+
+def extra_columns(source: SourceDatabase) -> list[str]:
+    """The columns of a source that a central table has no column for."""
+    # Where the row id stands for seq, a column named seq is something else.
+    known = {name for name in DELIVERED_COLUMNS if name != "seq" or not source.foreign}
+    return [name for name in source.columns if name not in known and name not in SOURCE_ONLY_COLUMNS]
+
+
+def extra_json(row: Row, columns: list[tuple[str, int]]) -> str | None:
+    """The JSON for the column `extra`: `columns` are names with their index in the row. None if all values are NULL."""
+    document = {name: json_value(row[index]) for name, index in columns if row[index] is not None}
+    return json.dumps(document, ensure_ascii=False, sort_keys=True) if document else None
+
+
+def json_value(value: Value) -> Value:
+    """The value as JSON can hold it: bytes in hexadecimal."""
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def converted_or_same(name: str, value: Value) -> Value:
+    """The value converted to the type of the column `name`, or unchanged if it has none or cannot be converted."""
+    if name not in TYPES:
+        return value
+    try:
+        return convert_value(value, TYPES[name])
+    except ValueError:
+        return value
+
+
+# Types
+
+
+def are_reals(values: Sequence[Any]) -> bool:
+    return {float, NONE_TYPE}.issuperset(map(type, values))
+
+
+def are_integers(values: Sequence[Any]) -> bool:
+    return {int, NONE_TYPE}.issuperset(map(type, values))
+
+
+def are_texts(values: Sequence[Any]) -> bool:
+    return {str, NONE_TYPE}.issuperset(map(type, values))
+
+
+def are_storable_texts(values: Sequence[Any], *, nul: bool) -> bool:
+    # Most columns have few distinct texts, so the set is small.
+    return are_texts(values) and text_error("".join(text for text in set(values) if text is not None), nul=nul) is None
+
+
+def to_real(value: Value) -> float:
+    if isinstance(value, float) or (isinstance(value, int) and int(float(value)) == value):
+        return float(value)
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value)
+    raise ValueError(f"{repr_short(value)} is no real number")
+
+
+def to_integer(value: Value) -> int:
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 2**63):
+        return int(value)
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return to_integer(float(value) if set(value) & set(".eE") else int(value))
+    raise ValueError(f"{repr_short(value)} is no whole number")
+
+
+def to_text(value: Value, *, nul: bool) -> str:
+    if isinstance(value, int | float):
+        return str(value)
+    error = text_error(value, nul=nul) if isinstance(value, str) else f"{repr_short(value)} is no text"
+    if error is not None:
+        raise ValueError(error)
+    return str(value)
+
+
+def text_error(value: str, *, nul: bool) -> str | None:
+    """The reason why a text cannot be stored, or None."""
+    if not nul and "\0" in value:
+        return f"{repr_short(value)} has the character NUL in it"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return f"{repr_short(value)} is not Unicode"
+    return None
+
+
+def central_types(*, nul: bool) -> dict[str, ColumnType]:
+    text = ColumnType(partial(are_storable_texts, nul=nul), partial(to_text, nul=nul))
+    return {
+        **dict.fromkeys(REAL_COLUMNS, ColumnType(are_reals, to_real)),
+        **dict.fromkeys((*INTEGER_COLUMNS, "source_id"), ColumnType(are_integers, to_integer)),
+        **dict.fromkeys((*TEXT_COLUMNS, "extra"), text),
+    }
+
+
+TYPES, TYPES_WITHOUT_NUL = central_types(nul=True), central_types(nul=False)

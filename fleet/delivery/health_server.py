@@ -1,4 +1,4 @@
-"""What a collector says of itself over HTTP: /health for whoever restarts it, /metrics for Prometheus."""
+"""The HTTP server of a collector: /health for a process manager, /metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_REASONS = 20
 
 
 class CollectorMetrics(MetricCollector):
-    """A stats as Prometheus has it."""
+    """The stats as Prometheus metrics."""
 
     def __init__(self, stats: CollectorStats) -> None:
         self._stats = stats
@@ -61,7 +61,7 @@ def create_app(stats: CollectorStats) -> Flask:
     begun = time.time()
 
     def health() -> tuple[Response, int]:
-        """200, or 503 with the reasons if the last visit to some database failed."""
+        """200, or 503 with the reasons if the last sweep of a database failed."""
         failing, whole = stats.failing(), stats.totals()
         document = {
             "status": "unhealthy" if failing else "healthy",
@@ -87,7 +87,7 @@ def create_app(stats: CollectorStats) -> Flask:
 
 @contextmanager
 def serve_health(stats: CollectorStats, port: int) -> Iterator[str]:
-    """Serve a stats on the loopback address while it is wanted; yields the URL. UserError if the port cannot be had."""
+    """Serve the stats on the loopback address; yields the URL. UserError if the port is not available."""
     try:
         listener, url = bind_http(HOST, port, "take another, or 0 for any free one")
     except BindError as error:

@@ -1,7 +1,7 @@
-"""The history of a source: its episodes and epochs, of which the target has some and is to get the rest.
+"""The history of a source: its episodes and epochs, delivered beside the readings.
 
-Only the latest of a sensor's episodes can still change (it is cut when settings change or the fleet stops), and only its
-latest epoch; so a mark on the latest that was delivered tells what is new.
+Only the latest episode of a sensor can still change (it is cut short when settings change or the fleet stops), and only
+its latest epoch. So a watermark on the latest delivered row of each sensor shows which rows are new.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ EPISODE_COLUMNS = ("sensor_id", "type", "channel", "first_seq", "last_seq", "sta
 EPOCH_COLUMNS = ("sensor_id", "first_seq", "start_time", "start_us", "reason", "run", "seed", "identity", "settings")
 
 HISTORY_TABLES = {"anomaly_episodes": EPISODE_COLUMNS, "epochs": EPOCH_COLUMNS}
-"""The tables that go along, with the columns that are delivered."""
+"""The tables of the history, with the columns that are delivered."""
 
 MAX_HISTORY_ROWS_PER_BATCH = 5_000
-"""Rows of one table that go along at once; the rest follows with the next batch."""
+"""Rows of one table in a batch; the rest follows with the next batch."""
 
 Watermark = tuple[int, str]
 """The first_seq of a sensor's latest delivered row, and a digest of the row."""
 
 Watermarks = dict[tuple[str, str], Watermark]
-"""By table and sensor."""
+"""Watermarks by table and sensor."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewHistory:
-    """What the target has not got, and the watermarks that hold once it has. `more` if there was too much for once."""
+    """The history that the target lacks, and the watermarks to set once it is delivered. `more`: it exceeds one batch."""
 
     episodes: TableRows
     epochs: TableRows
@@ -42,9 +42,9 @@ class NewHistory:
 
 
 def new_history(connection: apsw.Connection, watermarks: Mapping[tuple[str, str], Watermark]) -> NewHistory:
-    """Raises apsw.Error."""
-    found: dict[str, TableRows] = {}
-    moved: Watermarks = {}
+    """Read the history after the watermarks. Raises apsw.Error."""
+    tables: dict[str, TableRows] = {}
+    new_watermarks: Watermarks = {}
     more = False
     for name, columns in HISTORY_TABLES.items():
         rows: list[Row] = []
@@ -56,20 +56,20 @@ def new_history(connection: apsw.Connection, watermarks: Mapping[tuple[str, str]
                 some = rows_after(connection, name, columns, sensor, watermarks.get((name, sensor)))
                 if some:
                     rows += some
-                    moved[name, sensor] = watermark(some[-1], columns)
-        found[name] = TableRows(columns, tuple(rows))
-    return NewHistory(found["anomaly_episodes"], found["epochs"], moved, more)
+                    new_watermarks[name, sensor] = watermark(some[-1], columns)
+        tables[name] = TableRows(columns, tuple(rows))
+    return NewHistory(tables["anomaly_episodes"], tables["epochs"], new_watermarks, more)
 
 
 def sensor_ids(connection: apsw.Connection, name: str) -> list[str]:
-    """Who is in a table: a step through its index for each, for there may be thousands of rows of one sensor."""
-    found: list[str] = []
+    """The sensors in a table, by one index lookup each: a sensor may have thousands of rows."""
+    sensors: list[str] = []
     step = f"SELECT min(sensor_id) FROM {name} WHERE sensor_id > ?"
     one = connection.execute(step, ("",)).get
     while isinstance(one, str):
-        found.append(one)
+        sensors.append(one)
         one = connection.execute(step, (one,)).get
-    return found
+    return sensors
 
 
 def rows_after(

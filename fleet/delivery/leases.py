@@ -1,7 +1,7 @@
-"""Leases: one collector at a time per database, whatever becomes of the collectors.
+"""Leases: at most one collector at a time sweeps a database.
 
-A lease is a lock on one byte of a file, which the system gives back when its holder dies. Which byte: a hash of the
-source's key, so that a database keeps its lease when it is renamed.
+A lease is a lock on one byte of a file, which the system releases when its holder dies. The byte's offset is a hash of
+the source's key, so a database keeps its lease when it is renamed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ LEASE_FILE = ".collecting"
 
 
 class Leases:
-    """The leases of one process. Without `folder`, each is in the folder of its database.
+    """The leases of one process. Without `folder`, the lease file lies in the folder of each database.
 
-    A file stays open as long as the process lives: closing it would give back all the leases in it.
+    A lease file stays open as long as the process lives: closing it would release all leases in it.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -32,12 +32,12 @@ class Leases:
 
     @contextmanager
     def lease(self, database: Path, key: str) -> Iterator[bool]:
-        """Whether it could be had; it is given back at the end. OSError if there can be none in that folder."""
-        had = self._acquire(self._folder or database.parent, key)
+        """Hold a lease; yields False if another holds it. OSError if the folder cannot have a lease file."""
+        acquired = self._acquire(self._folder or database.parent, key)
         try:
-            yield had
+            yield acquired
         finally:
-            if had:
+            if acquired:
                 self._release(self._folder or database.parent, key)
 
     def _acquire(self, folder: Path, key: str) -> bool:
@@ -62,5 +62,5 @@ class Leases:
 
 
 def lock_offset(key: str) -> int:
-    """The byte that stands for a key, one of 2^62."""
+    """The offset of the byte for a key, below 2^62."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) >> 2

@@ -1,4 +1,4 @@
-"""What a collector tells a person: a line that moves, troubles as they come, a summary at the end."""
+"""The report of a collector on a terminal: progress, errors as they begin and end, and a summary."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 MAX_SUMMARY_DATABASES = 20
 PROGRESS_INTERVAL_SECONDS = 10.0
-"""Seconds between two lines where nobody watches."""
+"""Seconds between two lines of progress when stderr is not a terminal."""
 
 
 class ProgressReporter:
-    """Shows a stats: on a terminal as a bar, the databases of a sweep that are done, elsewhere as a line now and then.
-    Troubles are told as they begin and as they end, once each. All of it on stderr."""
+    """Shows the stats on stderr: on a terminal as a bar of the databases that are done, elsewhere as occasional lines.
+
+    An error is shown once when it begins and once when it ends.
+    """
 
     def __init__(self, stats: CollectorStats) -> None:
         self._stats = stats
@@ -78,14 +80,14 @@ class ProgressReporter:
         self._reported_errors = failing
 
     def _subject(self, database: DatabaseStats) -> str:
-        """A target that is down is one trouble, not one of each database."""
+        """The name of what fails: a failing target is reported once, not for each database."""
         return "the target" if database.blame == "target" else database.name
 
 
-def group_by_error(troubles: dict[str, str]) -> dict[str, list[str]]:
-    """The names by what is wrong with them."""
+def group_by_error(errors: dict[str, str]) -> dict[str, list[str]]:
+    """The names that have an error, by the error."""
     groups: dict[str, list[str]] = {}
-    for name, error in troubles.items():
+    for name, error in errors.items():
         groups.setdefault(error, []).append(name)
     return groups
 
@@ -95,7 +97,7 @@ def shorten_names(names: list[str]) -> str:
 
 
 def summary_lines(stats: CollectorStats, target: str, seconds: float) -> list[str]:
-    """The lines of a summary: the databases (those with something to tell first), then all together."""
+    """The lines of a summary: the databases (failed ones first), then the totals."""
     databases = list(stats.databases.values())
     shown = sorted(
         (database for database in databases if database.found or database.error),

@@ -1,4 +1,4 @@
-"""Finding the databases to sweep, and telling from each what it is."""
+"""Finding the databases under a directory, and identifying each as a source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SKIPPED_ROLES = {
     "quarantined": "is quarantined",
 }
 
-# Texts are greater than any number. Two questions, for SQLite answers only one of them at a time from the ends of a table.
+# Texts sort above all numbers. Two subqueries: SQLite finds only one of min() and max() at a time without reading the table.
 HAS_NON_INTEGER_ID = """
 SELECT (SELECT typeof(min(id)) FROM sensor_readings) NOT IN ('integer', 'null')
     OR (SELECT typeof(max(id)) FROM sensor_readings) NOT IN ('integer', 'null')
@@ -30,18 +30,18 @@ SELECT_FIRST_ROW = "SELECT * FROM sensor_readings ORDER BY id LIMIT 1"
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A database that is none of the sweep's, and why. Of one that is only empty so far, nobody need be told."""
+    """A database that is not swept, and the reason. One that is merely empty so far is not `reportable`."""
 
     reason: str
     reportable: bool = True
 
 
 def find_databases(directory: Path) -> list[Path]:
-    """All `*.db` under a directory, sorted; a file that has two names (one that is being rotated) under the first. OSError
-    if the directory cannot be listed."""
+    """All `*.db` files under a directory, sorted; a file with two names (during a rotation) is listed once. OSError if the
+    directory cannot be listed."""
     directory.stat()
     seen: set[Inode] = set()
-    found = []
+    paths = []
     for path in sorted(directory.rglob("*.db")):
         if (
             path.is_file()
@@ -49,12 +49,12 @@ def find_databases(directory: Path) -> list[Path]:
             and (number := inode_or_hash(path)) not in seen
         ):
             seen.add(number)
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def database_name(path: Path, directory: Path) -> str:
-    """What a database under a directory is called: its path there, which need not be text."""
+    """The name of a database: its path below the directory, escaped, as a path may not be text."""
     return escape(path.relative_to(directory).as_posix())
 
 
@@ -65,12 +65,12 @@ def is_hidden(path: Path) -> bool:
 def inode_or_hash(path: Path) -> Inode:
     try:
         return inode(path)
-    except OSError:  # whoever opens it will say why
+    except OSError:  # opening it reports the reason
         return (0, hash(path))
 
 
 def identify_source(connection: apsw.Connection, path: Path, name: str) -> SourceDatabase | Skipped:
-    """What the database that `connection` is connected to is. Raises apsw.Error."""
+    """Identify the database at `path`, which `connection` has open. Raises apsw.Error."""
     columns = table_columns(connection, "sensor_readings")
     if not columns:
         return Skipped("has no table sensor_readings")
@@ -80,11 +80,10 @@ def identify_source(connection: apsw.Connection, path: Path, name: str) -> Sourc
         return Skipped("its sensor_readings has an id that is no whole number")
     generation = None
     if table_columns(connection, "database_info"):
-        found = connection.execute("SELECT role, generation FROM database_info").fetchall()
-        for role, own in found:
+        for role, recorded in connection.execute("SELECT role, generation FROM database_info").fetchall():
             if role in SKIPPED_ROLES:
                 return Skipped(SKIPPED_ROLES[role])
-            generation = own
+            generation = recorded
     if "seq" in columns and isinstance(generation, str):
         return SourceDatabase(path, name, generation, columns)
     key = fingerprint(connection, columns)
@@ -92,14 +91,16 @@ def identify_source(connection: apsw.Connection, path: Path, name: str) -> Sourc
 
 
 def table_columns(connection: apsw.Connection, table: str) -> tuple[str, ...]:
-    """The names of a table's columns; none if there is no such table."""
-    found = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
-    return tuple(str(name) for (name,) in found)
+    """The names of a table's columns; empty if there is no such table."""
+    names = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+    return tuple(str(name) for (name,) in names)
 
 
 def fingerprint(connection: apsw.Connection, columns: tuple[str, ...]) -> str | None:
-    """What a database is known by that has no generation: its first row, but for what collectors write into it. Stays as the
-    database grows and wherever it is copied; None while it is empty."""
+    """The key of a database without a generation: a digest of its first row without `synced`, which collectors write.
+
+    It stays the same as the database grows or is copied. None while the database is empty.
+    """
     row = connection.execute(SELECT_FIRST_ROW).fetchone()
     if row is None:
         return None

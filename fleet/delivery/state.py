@@ -1,7 +1,7 @@
-"""What a collector keeps for itself, in a small database of its own: places, histories, dead letters.
+"""The state of a collector in a small database of its own: cursors, watermarks of the history, dead letters.
 
-Losing it costs nothing but work: what was delivered is delivered again, which targets take as such. With `--cursor` it is
-what says how far each source was delivered.
+Losing it costs only work: readings are delivered again, and targets recognise them. With `--cursor` it holds how far each
+source is delivered.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import apsw
 
 from fleet.delivery.batch import Batch, Value
+from fleet.delivery.columns import json_value
 from fleet.delivery.history import Watermark, Watermarks
 from fleet.delivery.target import DeliveryFailed
 from fleet.errors import UserError
@@ -26,17 +27,20 @@ STATE_FOLDER = ".collector"
 STATE_FILE = "collector.sqlite"
 DEAD_LETTER_FILE = "dead-letters.jsonl"
 
+STATE_BUSY_TIMEOUT_MS = 10_000
+"""The wait for another collector that writes the state."""
+
 SCHEMA = """
--- With --cursor: the readings of a source up to last_id are settled.
+-- With --cursor: the readings of a source up to last_id are delivered or given up.
 CREATE TABLE IF NOT EXISTS places (
     target TEXT NOT NULL, source TEXT NOT NULL, last_id INTEGER NOT NULL, PRIMARY KEY (target, source)
 ) WITHOUT ROWID;
--- The latest episode and epoch of each sensor that was delivered.
+-- The latest delivered episode and epoch of each sensor.
 CREATE TABLE IF NOT EXISTS histories (
     target TEXT NOT NULL, source TEXT NOT NULL, kind TEXT NOT NULL, sensor_id TEXT NOT NULL,
     first_seq INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (target, source, kind, sensor_id)
 ) WITHOUT ROWID;
--- Readings that the target will never take; they are in the dead-letter file, and are not tried again.
+-- Readings that the target rejects; they are in the dead-letter file and are not delivered again.
 CREATE TABLE IF NOT EXISTS dead_letters (
     target TEXT NOT NULL, source TEXT NOT NULL, id INTEGER NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (target, source, id)
@@ -45,11 +49,13 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 
 
 class CollectorState:
-    """The collector's own records in a folder. Safe for several threads, and for several collectors on one folder. DeliveryFailed,
-    from any of the methods, if they cannot be read or written."""
+    """The state of a collector in a folder. Safe for several threads, and for several collectors that share the folder.
 
-    def __init__(self, folder: Path, target: str, busy_timeout_ms: int = 10_000) -> None:
-        """`busy_timeout_ms` is how long to wait for another collector that writes into them. UserError if the folder cannot be used."""
+    All methods raise DeliveryFailed if the state cannot be read or written.
+    """
+
+    def __init__(self, folder: Path, target: str, busy_timeout_ms: int = STATE_BUSY_TIMEOUT_MS) -> None:
+        """UserError if the folder cannot be used."""
         self.folder, self._target = folder, target
         self._lock = threading.Lock()
         try:
@@ -73,10 +79,10 @@ class CollectorState:
 
     def cursor(self, source: str) -> int:
         with self._records() as records:
-            found = records.execute(
+            last_id = records.execute(
                 "SELECT last_id FROM places WHERE target = ? AND source = ?", (self._target, source)
             ).get
-        return found if isinstance(found, int) else 0
+        return last_id if isinstance(last_id, int) else 0
 
     def advance_cursor(self, source: str, last_id: int) -> None:
         with self._records() as records:
@@ -92,20 +98,22 @@ class CollectorState:
         return {(str(kind), str(sensor)): (int(first or 0), str(digest)) for kind, sensor, first, digest in rows}
 
     def set_watermarks(self, source: str, watermarks: Mapping[tuple[str, str], Watermark]) -> None:
-        rows = [(self._target, source, *who, *watermark) for who, watermark in watermarks.items()]
+        rows = [(self._target, source, *key, *watermark) for key, watermark in watermarks.items()]
         with self._records() as records, records:
             records.executemany("INSERT OR REPLACE INTO histories VALUES (?,?,?,?,?,?)", rows)
 
     def dead_letter_ids(self, source: str) -> frozenset[int]:
-        """The ids of a source's readings that have been given up."""
+        """The ids of a source's readings that were given up."""
         query = "SELECT id FROM dead_letters WHERE target = ? AND source = ?"
         with self._records() as records:
             rows = records.execute(query, (self._target, source)).fetchall()
         return frozenset(number for (number,) in rows if isinstance(number, int))
 
     def add_dead_letters(self, batch: Batch, reasons: Mapping[int, str], at: datetime) -> None:
-        """Give readings up: into the file first, then on record. A letter may stand in the file twice, but never not at all.
-        OSError if the file cannot be written."""
+        """Give readings up: append them to the dead-letter file, then record them. OSError if the file cannot be written.
+
+        In this order a crash may leave a letter in the file twice, but loses none.
+        """
         documents = dict(zip(batch.ids, batch.documents(), strict=True))
         when = at.isoformat(timespec="seconds")
         letters = [
@@ -114,7 +122,7 @@ class CollectorState:
                 "target": self._target,
                 "source_db": batch.source.name,
                 "reason": why,
-                "reading": {name: json_value(value) for name, value in documents[number].items()},
+                "reading": {name: letter_value(value) for name, value in documents[number].items()},
             }
             for number, why in reasons.items()
         ]
@@ -127,7 +135,7 @@ class CollectorState:
                 records.executemany("INSERT OR REPLACE INTO dead_letters VALUES (?,?,?,?,?)", values)
 
     def remove_dead_letters(self, source: str, ids: frozenset[int]) -> None:
-        """Take readings off the record of those that were given up: they have arrived after all."""
+        """Remove the records of readings that were given up and then accepted."""
         rows = [(self._target, source, number) for number in ids]
         with self._records() as records, records:
             records.executemany("DELETE FROM dead_letters WHERE target = ? AND source = ? AND id = ?", rows)
@@ -137,8 +145,6 @@ class CollectorState:
             self._connection.close()
 
 
-def json_value(value: Value) -> Value:
-    """As JSON can say it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value.hex() if isinstance(value, bytes) else value
+def letter_value(value: Value) -> Value:
+    """The value as strict JSON can hold it: non-finite numbers as text, bytes in hexadecimal."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else json_value(value)

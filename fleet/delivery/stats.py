@@ -1,4 +1,4 @@
-"""The stats of a collector: what it found, delivered and could not, per database and in all."""
+"""The stats of a collector: readings found, delivered and given up, per database and in all."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from functools import reduce
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStats:
-    """What became of one database so far. `delivered` are readings that the target has for sure, `duplicates` those of them
-    that it had already, `dead` those it will never take, `left` those of the batch that was offered last which it has not
-    settled.
+    """The stats of one database.
 
-    `skipped` says why it is none of the collector's, `error` what stands in the way now, `blame` whose error that is, the
-    database's or the target's. `last_us` is the clock when something was delivered last, microseconds since 1970; 0 for
-    never.
+    `delivered` counts readings that the target has acknowledged, `duplicates` those among them that it already had,
+    `dead` those that it rejected, `left` those of the last batch that it neither acknowledged nor rejected. `skipped` is
+    the reason why the database is not swept, `error` the current error, `blame` who causes it, `database` or `target`.
+    `last_us` is the time of the last delivery in microseconds since 1970, 0 for never.
     """
 
     name: str
@@ -33,23 +32,23 @@ class DatabaseStats:
 
     @property
     def found(self) -> int:
-        """Readings that were to be delivered when they were seen."""
+        """Readings that were found to be delivered."""
         return self.delivered + self.dead + self.left
 
     @property
     def rate(self) -> float:
-        """Readings delivered per second of work on this database."""
+        """Readings delivered per second spent on this database."""
         return self.delivered / self.seconds if self.seconds else 0.0
 
 
 @dataclass(slots=True)
 class CollectorStats:
-    """Accounts by the name of the database; several threads add to them."""
+    """Stats by the name of the database. Thread-safe."""
 
     databases: dict[str, DatabaseStats] = field(default_factory=dict)
     sweeps: int = 0
     databases_done: int = 0
-    """Databases that this sweep is done with, of `databases_total`."""
+    """Databases that the current sweep has finished, of `databases_total`."""
 
     databases_total: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -59,11 +58,11 @@ class CollectorStats:
 
     @property
     def unfinished(self) -> int:
-        """Databases that the last sweep was not done with when the collector was stopped."""
+        """Databases that the last sweep had not finished when the collector was stopped."""
         return self.databases_total - self.databases_done
 
     def add(self, more: DatabaseStats) -> None:
-        """Add the numbers of an database to that of the same name. What is left is what is left now."""
+        """Add numbers to those of the database of the same name; `left` replaces the old value."""
         with self._lock:
             self.databases[more.name] = replace(merge_stats(self._of(more.name), more), left=more.left)
 
@@ -78,14 +77,14 @@ class CollectorStats:
     def record_outcome(
         self, name: str, *, skipped: str | None = None, error: str | None = None, kind: str = "database"
     ) -> None:
-        """Say how the last visit ended."""
+        """Record how the last sweep of a database ended."""
         with self._lock:
             self.databases[name] = replace(self._of(name), skipped=skipped, error=error, blame=kind)
             if error:
                 self.errors[kind] += 1
 
     def forget_vanished(self, names: set[str]) -> None:
-        """Databases that are not there any more keep their numbers, but no trouble."""
+        """Clear the errors of databases that no longer exist; their numbers stay."""
         with self._lock:
             for name in self.databases.keys() - names:
                 self.databases[name] = replace(self.databases[name], error=None, skipped="is gone")
@@ -95,13 +94,13 @@ class CollectorStats:
             return reduce(merge_stats, self.databases.values(), DatabaseStats("in all"))
 
     def failing(self) -> list[DatabaseStats]:
-        """Those that something stands in the way of."""
+        """The databases with an error."""
         with self._lock:
             return [database for database in self.databases.values() if database.error]
 
 
 def merge_stats(one: DatabaseStats, other: DatabaseStats) -> DatabaseStats:
-    """The numbers of both; the rest is the first one's."""
+    """The sums of the numbers; everything else is taken from `one`."""
     return replace(
         one,
         left=one.left + other.left,

@@ -1,4 +1,4 @@
-"""A visit to one database: what is new in it is handed over, batch by batch, and marked once it is safe."""
+"""The sweep of one database: new readings are delivered batch by batch, and marked once the target has stored them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from fleet.delivery.history import NewHistory, Watermarks, new_history
 from fleet.delivery.leases import Leases
 from fleet.delivery.source_database import (
     existing_ids,
-    first_id,
-    last_id,
+    id_bounds,
     mark_synced,
     next_ids,
     stored_rows,
@@ -31,22 +30,28 @@ from fleet.delivery.sources import Skipped, identify_source
 from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
 from fleet.delivery.target import DeliveryFailed, Target
+from fleet.verify.row_scan import MIN_ROW_ID
 
 NO_NEW_HISTORY = NewHistory(NO_ROWS, NO_ROWS, {}, more=False)
 
-MIN_ROWID = -(2**63)
-
 MAX_BATCHES_PER_TURN = 20
-"""So many batches of one database, then it is the next one's turn."""
+"""Batches of one database before the next database has its turn."""
+
+SOURCE_BUSY_TIMEOUT_MS = 5_000
+"""The wait for a database that another process has locked."""
 
 
 class PartiallyAcknowledged(DeliveryFailed):
-    """The target left readings out, without refusing them; they are delivered again at the next sweep."""
+    """The target neither accepted nor rejected some readings; they are delivered again at the next sweep."""
 
 
 @dataclass(slots=True)
 class SweepContext:
-    """What all visits share. `marking` is whether `synced` is set; else the settled_id is kept apart."""
+    """The configuration and state that the sweeps of all databases share.
+
+    With `marking`, delivered readings are marked in the column `synced`; without it, the target or the collector's state
+    keeps a cursor. A reading is settled once it is delivered or given up.
+    """
 
     target: Target
     state: CollectorState
@@ -56,28 +61,27 @@ class SweepContext:
     now: Callable[[], datetime]
     batch_size: int
     marking: bool
-    busy_timeout_ms: int = 5_000
-    """How long to wait for a database that somebody has locked."""
+    busy_timeout_ms: int = SOURCE_BUSY_TIMEOUT_MS
 
     retry_dead: bool = False
-    """Whether readings that were given up are tried once more."""
+    """Deliver readings that were given up once more."""
 
     delivery: BisectingDelivery = field(init=False)
     settled_ids: dict[str, int] = field(default_factory=dict)
-    """By source: up to which id everything is settled, as this process has seen."""
+    """The id by source key up to which all readings are settled, as far as this process has seen."""
 
     retried: set[str] = field(default_factory=set)
-    """The sources whose readings that were given up have been tried once more."""
+    """The keys of sources whose dead letters have been retried."""
 
     def __post_init__(self) -> None:
         self.delivery = BisectingDelivery(self.target)
 
     @contextmanager
     def open_database(self, path: Path) -> Iterator[SharedConnection]:
-        """A connection that can write, or where nothing is to be marked, one that cannot."""
+        """Open a database for writing, or read-only without `marking`."""
         if self.marking:
             with shared_connection(path) as opened:
-                # A mark that a power failure undoes costs a second delivery, which the target notices.
+                # A power failure may undo a mark. The reading is then delivered twice, which the target recognises.
                 opened.connection.execute("PRAGMA synchronous = NORMAL")
                 opened.connection.set_busy_timeout(self.busy_timeout_ms)
                 yield opened
@@ -87,18 +91,20 @@ class SweepContext:
 
 
 class DatabaseSkipped(Exception):
-    """A database is none of this collector's, now or ever. `str(error)` says why, and is empty where nobody need know."""
+    """The database is not swept. `str(error)` is the reason, empty if it need not be reported."""
 
 
 def sweep_database(path: Path, name: str, context: SweepContext) -> bool:
-    """Deliver what is new in a database. Returns whether there may be more. Raises DeliveryFailed for a trouble with the target; one
-    with the database is on the stats."""
+    """Deliver the new readings of a database; returns True if there may be more.
+
+    Raises DeliveryFailed for an error of the target; an error of the database is recorded in the stats.
+    """
     more = False
     try:
         with context.open_database(path) as opened:
             source = source_to_sweep(opened.connection, path, name, marking=context.marking)
-            with context.leases.lease(path, source.key) as had:
-                if not had:
+            with context.leases.lease(path, source.key) as acquired:
+                if not acquired:
                     raise DatabaseSkipped("another collector has it")
                 more = DatabaseSweep(opened, source, context).run()
         context.stats.record_outcome(name)
@@ -114,21 +120,21 @@ def sweep_database(path: Path, name: str, context: SweepContext) -> bool:
 
 
 def source_to_sweep(opened: apsw.Connection, path: Path, name: str, *, marking: bool) -> SourceDatabase:
-    """Raises DatabaseSkipped, or DatabaseUnreadable for one that ought to be swept but cannot be."""
-    found = identify_source(opened, path, name)
-    if isinstance(found, Skipped):
-        raise DatabaseSkipped(found.reason if found.reportable else "")
-    if marking and "synced" not in found.columns:
+    """Identify a database. Raises DatabaseSkipped, or DatabaseUnreadable if it should be swept but cannot be."""
+    source = identify_source(opened, path, name)
+    if isinstance(source, Skipped):
+        raise DatabaseSkipped(source.reason if source.reportable else "")
+    if marking and "synced" not in source.columns:
         raise DatabaseUnreadable(path, "its readings have no column synced: collect it with --cursor")
     if marking and opened.readonly("main"):
         raise DatabaseUnreadable(
             path, "it is read-only, and nothing can be marked: collect it with --cursor and --state"
         )
-    return found
+    return source
 
 
 class DatabaseSweep:
-    """One database, open and leased."""
+    """The sweep of one database that is open and leased."""
 
     def __init__(self, shared: SharedConnection, source: SourceDatabase, context: SweepContext) -> None:
         self._shared, self._opened = shared, shared.connection
@@ -138,7 +144,8 @@ class DatabaseSweep:
         self._history_complete = False
 
     def run(self) -> bool:
-        settled_id, until = self._settled_id(), last_id(self._opened)
+        """Deliver up to MAX_BATCHES_PER_TURN batches; returns True if there may be more."""
+        settled_id, (_, until) = self._settled_id(), id_bounds(self._opened)
         if self._context.retry_dead and self._source.key not in self._context.retried:
             self._retry_dead()
         for _ in range(MAX_BATCHES_PER_TURN):
@@ -160,14 +167,14 @@ class DatabaseSweep:
         return True
 
     def _retry_dead(self) -> None:
-        again = existing_ids(self._opened, sorted(self._dead))
+        ids = existing_ids(self._opened, sorted(self._dead))
         self._dead = frozenset()
-        for begin in range(0, len(again), self._context.batch_size):
-            self._deliver(again[begin : begin + self._context.batch_size], NO_NEW_HISTORY, None)
+        for begin in range(0, len(ids), self._context.batch_size):
+            self._deliver(ids[begin : begin + self._context.batch_size], NO_NEW_HISTORY, None)
         self._context.retried.add(self._source.key)
 
     def _new_history(self) -> NewHistory:
-        """What the target has not got of the history. All that is looked at afterwards is on disk from here on."""
+        """Read the history that the target lacks, and flush the database to disk, so that all rows read next are on disk."""
         if self._history_complete:
             return NO_NEW_HISTORY
         fresh = new_history(self._opened, self._watermarks)
@@ -176,14 +183,15 @@ class DatabaseSweep:
         return fresh
 
     def _settled_id(self) -> int:
-        """The id up to which all is settled; of a database of which nothing is, below its first."""
+        """The id up to which all readings are settled; below the first id if none are."""
         context, key = self._context, self._source.key
         if context.marking:
-            kept: int | None = context.settled_ids.get(key, 0)
+            settled_id: int | None = context.settled_ids.get(key, 0)
         else:
-            kept = context.target.cursor(key)
-            kept = context.state.cursor(key) if kept is None else kept
-        return kept or min(0, max(first_id(self._opened) - 1, MIN_ROWID))
+            settled_id = context.target.cursor(key)
+            settled_id = context.state.cursor(key) if settled_id is None else settled_id
+        first, _ = id_bounds(self._opened)
+        return settled_id or min(0, max(first - 1, MIN_ROW_ID))
 
     def _advance(self, before: int, settled_id: int) -> None:
         if settled_id > before:
@@ -197,7 +205,7 @@ class DatabaseSweep:
         return next_ids(self._opened, settled_id, until, context.batch_size, unsynced=context.marking)
 
     def _deliver(self, ids: tuple[int, ...], fresh: NewHistory, settled_id: int | None) -> None:
-        """`settled_id` is the id up to which all was settled, None if these are not the next ones after it."""
+        """Deliver the readings with these ids. `settled_id` is the id below them up to which all are settled, None for retries."""
         context, source = self._context, self._source
         alive = tuple(number for number in ids if number not in self._dead) if self._dead else ids
         batch = Batch(source, stored_rows(self._opened, source, alive), fresh.episodes, fresh.epochs)

@@ -1,6 +1,6 @@
-"""Where readings are swept to: what a target promises, and in what ways it can fail.
+"""The interface of a target, to which readings are delivered, and the ways in which a delivery can fail.
 
-To add a target: a class with the methods of `Target`, and its scheme in `fleet.delivery.targets.registry`.
+To add a target, see `fleet.delivery.targets.registry`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from fleet.delivery.batch import Batch
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a batch. `accepted` are the ids that are safe with the target, whether this delivery brought them or
-    an earlier one (`duplicates` says how many of them did that); `rejected` has the reason for each id that the target
-    will never take. An id in neither is to be delivered again later."""
+    """The outcome of a delivery.
+
+    `accepted` are the ids that the target has stored, by this delivery or an earlier one; `duplicates` counts the latter.
+    `rejected` has the reason for each id that the target will never accept. An id in neither is delivered again later.
+    """
 
     accepted: frozenset[int]
     duplicates: int = 0
@@ -24,41 +26,43 @@ class Receipt:
 
 
 class DeliveryFailed(Exception):
-    """The batch did not arrive, or nobody knows whether it did; it is to be delivered again. `str(error)` is one line that
-    says what and why, and holds no secret."""
+    """The batch did not arrive, or its fate is unknown; it is delivered again later. `str(error)` is one line without
+    secrets."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
 
 
 class TargetUnavailable(DeliveryFailed):
-    """The target takes nothing now, but may later: unreachable, overloaded, hanging. It has been tried several times."""
+    """The target accepts nothing at present: it is unreachable, overloaded or hanging. Several attempts were made."""
 
 
 class TargetMisconfigured(DeliveryFailed):
-    """The target will take nothing until somebody mends it: a wrong token, a certificate, an answer that is none."""
+    """The target accepts nothing until an operator acts: a wrong token, a bad certificate, an unusable answer."""
 
 
 class BatchRejected(DeliveryFailed):
-    """The target will not take this batch, whole as it is: too large, or a reading in it is refused. Parts may do."""
+    """The target rejects this batch as a whole: it is too large, or a reading in it is bad. Parts may be accepted."""
 
 
 class Target(Protocol):
-    """Takes batches, from several threads at once."""
+    """A target. Its methods are called from several threads at once."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages, and in the collector's own records; without credentials."""
+        """The name in messages and in the collector's state, without credentials."""
         ...
 
     def deliver(self, batch: Batch) -> Receipt:
-        """Hand over a batch; when this returns, what was accepted is on the target's disk. Its rows can be read only until
-        then. Raises DeliveryFailed."""
+        """Deliver a batch. When this returns, the accepted readings are on the target's disk. Raises DeliveryFailed.
+
+        The rows of the batch can be read only during the call.
+        """
         ...
 
     def cursor(self, source: str) -> int | None:
-        """The largest id of that source's readings which the target has on record, 0 for an unknown source; None if it keeps
-        no such record, so that the collector must. Raises DeliveryFailed."""
+        """The largest id of a source's readings that the target has recorded, 0 for an unknown source. None if the target
+        keeps no such record, so the collector must. Raises DeliveryFailed."""
         ...
 
     def close(self) -> None: ...

@@ -28,7 +28,7 @@ import psutil
 import psycopg
 import pytest
 
-from fleet.delivery.targets.postgres import PostgresTarget
+from fleet.delivery.targets.postgres.target import PostgresTarget
 from fleet.delivery.targets.retry import RetryPolicy
 
 MakeTarget = Callable[..., PostgresTarget]

@@ -1,1 +1,1 @@
-"""`fleet verify --against`: what was delivered compared with what was generated."""
+"""The comparison of delivered readings with the generated ones: `fleet verify --against`."""

@@ -1,7 +1,7 @@
-"""What arrived at a target, compared with what was generated.
+"""The comparison of the readings in a target with the generated ones.
 
-Each row of the target is looked up in the database that it came from, by its id there, and compared; the ids that came
-are kept as marks, so what is missing is what has none. Both sides are read in the order of their files, and once.
+Each row of the target is compared with the row of its source that has its id. The ids that arrived are kept in a set, so
+the missing readings are those outside it. Both sides are read once, in storage order.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ import apsw
 
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.delivery.batch import Row
-from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings
-from fleet.delivery.compare.generated import GeneratedDatabase, GeneratedReadings
-from fleet.delivery.compare.history_comparison import compare_histories
-from fleet.delivery.compare.latency import LatencyHistogram
-from fleet.delivery.compare.reading_columns import (
+from fleet.delivery.compare.compared_columns import (
     ID_INDEX,
     KEY_COLUMNS,
     SENSOR_INDEX,
@@ -29,20 +25,26 @@ from fleet.delivery.compare.reading_columns import (
     TIMESTAMP_INDEX,
     column_differences,
 )
-from fleet.delivery.compare.stream import SourceProgress
-from fleet.delivery.compare.verdict import DeliveryVerdict, GapMerger
+from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings
+from fleet.delivery.compare.generated import GeneratedDatabase, GeneratedReadings
+from fleet.delivery.compare.history_comparison import compare_histories
+from fleet.delivery.compare.source_progress import GapMerger, SourceProgress
+from fleet.delivery.compare.verdict import DeliveryVerdict, LatencyHistogram
 from fleet.verify.findings import Finding, FindingLog
 from fleet.verify.row_checker import describe_difference
+from fleet.verify.row_scan import MIN_ROW_ID
 from fleet.verify.verification import gc_paused
 
-NO_ROW_ID = -(1 << 63)
-"""An id that no row has."""
+NO_ROW_ID = MIN_ROW_ID
+"""A row id that is never used."""
 
 ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
 class ComparisonTotals:
+    """The counts of a DeliveryVerdict."""
+
     generated: int = 0
     missing: int = 0
     pending: int = 0
@@ -52,7 +54,7 @@ class ComparisonTotals:
 
 
 class Comparison:
-    """`complete`: what nobody claims to have delivered is missing too. `shift_us` is as for a LatencyHistogram."""
+    """A comparison. With `complete`, pending readings count as missing. `shift_us` is as for a LatencyHistogram."""
 
     def __init__(
         self, generated: GeneratedReadings, delivered: DeliveredReadings, *, complete: bool = False, shift_us: int = 0
@@ -68,12 +70,12 @@ class Comparison:
         generated.select_columns(delivered.columns)
 
     def run(self, on_progress: ProgressCallback = lambda _done, _total: None) -> DeliveryVerdict:
-        """Raises UserError if the target cannot be read; a database that cannot be is a finding."""
-        begun, done = time.monotonic(), 0
+        """Compare. UserError if the target cannot be read; a database that cannot be read is a finding."""
+        started_at, done = time.monotonic(), 0
         total = sum(database.total for database in self._generated.databases.values())
         with gc_paused():
             for chunk in self._delivered.read_chunks(self._generated):
-                self._take(chunk)
+                self._compare_chunk(chunk)
                 done += len(chunk.rows)
                 on_progress(min(done, total), total)
             for database in self._generated.databases.values():
@@ -81,7 +83,7 @@ class Comparison:
         for name, reason in self._generated.unreadable.items():
             self._finding_log.add(Finding("unreadable", None, name, None, None, reason))
         on_progress(total, total)
-        return self._build_verdict(time.monotonic() - begun)
+        return self._build_verdict(time.monotonic() - started_at)
 
     def _build_verdict(self, seconds: float) -> DeliveryVerdict:
         totals = self._totals
@@ -100,16 +102,16 @@ class Comparison:
             seconds=seconds,
         )
 
-    # What arrived
+    # Delivered rows
 
-    def _take(self, chunk: DeliveredChunk) -> None:
+    def _compare_chunk(self, chunk: DeliveredChunk) -> None:
         database = self._database(chunk.source)
         if database is None:
             self._check_unknown_source(chunk)
         else:
-            self._run_guarded(database, partial(self._look_up, database, chunk))
+            self._run_guarded(database, partial(self._match_chunk, database, chunk))
 
-    def _look_up(self, database: GeneratedDatabase, chunk: DeliveredChunk) -> None:
+    def _match_chunk(self, database: GeneratedDatabase, chunk: DeliveredChunk) -> None:
         if chunk.known_equal:
             self._count(database, chunk, chunk.rows)
             return
@@ -140,9 +142,10 @@ class Comparison:
         return known.get(key)
 
     def _resolve_row(self, database: GeneratedDatabase, row: Row, right: Row | None, taken: bool) -> Row | None:
-        """Look closer at one of which something may differ. Returns the reading that it is, None if it is none.
+        """Match a row that may differ from `right`, the row with its id. Returns the matching row of the source, or None.
 
-        It is the one that its key says; if there is none, the one with its id, unless that is `taken` by another."""
+        That is the row with its key; or without one the row with its id, unless that is `taken` by another delivered row.
+        """
         if right is not None and row[self._first : self._width] == right[self._first :]:
             return right
         if self._delivered.has_reading_keys and (right is None or reading_key(row) != reading_key(right)):
@@ -158,7 +161,7 @@ class Comparison:
             return None
         pairs = column_differences(self._names[self._first :], row[self._first : self._width], right[self._first :])
         if pairs:
-            detail = "; ".join(describe_difference(name, value, must) for name, value, must in pairs)
+            detail = "; ".join(describe_difference(name, value, expected) for name, value, expected in pairs)
             self._note("delivered altered", database.source.name, right, detail)
         return right
 
@@ -166,16 +169,16 @@ class Comparison:
         return row[ID_INDEX] in self._progress(database).ids
 
     def _count(self, database: GeneratedDatabase, chunk: DeliveredChunk, matched: Sequence[Any]) -> None:
-        """Note what came twice or late, and how long it took."""
+        """Record matched rows: note those delivered twice or out of order, and add their latencies."""
         progress, name = self._progress(database), database.source.name
         if chunk.received_us and not database.source.foreign:
             self._time(matched, chunk.received_us)
         rows = matched if all(matched) else [row for row in matched if row]
         if rows:
-            fresh, again = progress.add_rows(rows)
-            for row in again:
+            new, repeated = progress.add_rows(rows)
+            for row in repeated:
                 self._note("delivered twice", name, row, "it is there again")
-            for row in progress.late_rows(fresh) if self._delivered.ordered else ():
+            for row in progress.late_rows(new) if self._delivered.ordered else ():
                 self._note("delivered out of order", name, row, "it arrived behind a later one")
 
     def _time(self, rows: Sequence[Any], received_us: Sequence[int]) -> None:
@@ -186,7 +189,7 @@ class Comparison:
             self._latencies.add(times, received_us)
 
     def _check_unknown_source(self, chunk: DeliveredChunk) -> None:
-        """A source that is none of these databases may be another directory's, unless it has a sensor of this one."""
+        """Judge rows of an unknown source. It may belong to another directory, unless a row has a sensor of this one."""
         sensors = self._generated.sensors
         for row in chunk.rows:
             if chunk.source is None or row[SENSOR_INDEX] in sensors:
@@ -196,10 +199,10 @@ class Comparison:
             else:
                 self._totals.strangers += 1
 
-    # What did not
+    # Missing rows
 
     def _count_missing(self, database: GeneratedDatabase) -> None:
-        """Count what has not arrived, and compare episodes and epochs as far as all has."""
+        """Count the readings that have not arrived, and compare episodes and epochs up to the first pending reading."""
         progress, totals = self._progress(database), self._totals
         totals.generated += database.total
         missing, first_pending = GapMerger(), dict[object, int]()
@@ -240,7 +243,7 @@ class Comparison:
         self._finding_log.add(Finding(kind, str(row[SENSOR_INDEX]), name, seq, seq, detail))  # type: ignore[arg-type]
 
     def _run_guarded(self, database: GeneratedDatabase, work: Callable[[], None]) -> None:
-        """A database that cannot be read is a finding, and its readings are left alone from then on."""
+        """Run `work`. A database that cannot be read is a finding, and is skipped from then on."""
         source = database.source
         if source.key in self._broken:
             return
@@ -253,5 +256,5 @@ class Comparison:
 
 
 def reading_key(row: Row) -> Row:
-    """Which reading of a source it is: sensor and seq."""
+    """The key of a reading within its source: sensor and seq."""
     return row[SENSOR_INDEX : SEQ_INDEX + 1]

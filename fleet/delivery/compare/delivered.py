@@ -1,6 +1,6 @@
-"""What a target holds, as a stream: the readings that arrived, in the order in which they did.
+"""The readings in a target, as a stream in their order of arrival.
 
-To add a kind of target: a class with the methods of `DeliveredReadings`, and its scheme in `fleet.delivery.compare.against`.
+To add a target, see `fleet.delivery.targets.registry`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Protocol
 
 from fleet.delivery.batch import Row
@@ -17,28 +18,26 @@ from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.errors import UserError
 
 CHUNK_ROWS = 10_000
-"""Readings that are held at once: some ten megabytes."""
+"""Rows in a chunk: some ten megabytes."""
 
 MAX_INTERLEAVED_SOURCES = 100
-"""Of more sources, each is read for itself, so that none of their databases is opened twice."""
+"""With more sources, the rows are read source by source, so that no database is opened twice."""
 
-BUSY_TIMEOUT_MS = 10_000
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNKNOWN_TIME_US = -(1 << 62)
-"""A time that nobody knows."""
+"""An unknown time."""
 
 CENTRAL_ID_INDEX, SOURCE_INDEX, BATCH_INDEX = -3, -2, -1
-"""What stands behind the columns of a row of a central database: its id there, its source and its batch."""
+"""The last columns of a row of a central database: its id there, its source and its batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveredChunk:
-    """Readings that arrived from one source, in the order of their arrival. `source` is its key, None if that cannot be
-    told, and `name` what it is called.
+    """Readings that arrived from one source, in their order of arrival.
 
-    A row begins with its id in the source and KEY_COLUMNS, the columns of the arrivals follow; or nothing follows, because they
-    have been compared and `known_equal` with the source. `received_us` has for each row when it arrived, in microseconds since
-    1970; nothing at all where nobody knows.
+    `source` is the key of the source, None if it is unknown, and `name` its name. A row has its id in the source,
+    KEY_COLUMNS and the columns of the DeliveredReadings; the latter are absent if the rows are `known_equal` to those of
+    the source. `received_us` has the time of arrival of each row in microseconds since 1970, and is empty if unknown.
     """
 
     source: str | None
@@ -49,45 +48,45 @@ class DeliveredChunk:
 
 
 class DeliveredReadings(Protocol):
-    """Everything that arrived up to the moment this was made. Nobody who writes there ever waits for it."""
+    """The readings that had arrived in a target when this was made. Reading them blocks no writer."""
 
     @property
     def name(self) -> str:
-        """As it is told; without credentials."""
+        """The name in messages, without credentials."""
         ...
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What there is to compare, after KEY_COLUMNS: columns, IDENTITY_COLUMN, EXTRA_COLUMN."""
+        """The columns to compare, which follow KEY_COLUMNS: readings' columns, IDENTITY_COLUMN, EXTRA_COLUMN."""
         ...
 
     @property
     def has_reading_keys(self) -> bool:
-        """Whether rows say themselves which reading they are. If not, they have been matched by sensor and timestamp."""
+        """True if rows have the key of their reading. If not, they are matched by sensor and timestamp."""
         ...
 
     @property
     def ordered(self) -> bool:
-        """Whether the order of arrival is known."""
+        """True if the order of arrival is known."""
         ...
 
     def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
-        """`generated` are for those that have to be matched. UserError if it cannot be read."""
+        """Read the rows. `generated` is for matching rows without keys. UserError if the target cannot be read."""
         ...
 
     def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
-        """The episodes or epochs of a sensor in a database; None where the target keeps none."""
+        """The episodes or epochs of a sensor from a source; None if the target keeps none."""
         ...
 
     def alarms(self) -> int:
-        """Readings on record that came again with other content, and were refused."""
+        """The number of recorded conflicts: readings that came again with other content and were rejected."""
         ...
 
     def close(self) -> None: ...
 
 
 def group_by_source(rows: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
-    """The rows of each source, in their order."""
+    """Group rows by source; they keep their order."""
     rows.sort(key=itemgetter(SOURCE_INDEX))
     for source, some in groupby(rows, itemgetter(SOURCE_INDEX)):
         yield source, list(some)
@@ -99,7 +98,7 @@ def chunked(rows: Iterator[Any]) -> Iterator[list[Any]]:
 
 
 def unix_microseconds(value: object) -> int:
-    """Since 1970, UNKNOWN_TIME_US where that is no time."""
+    """A time in microseconds since 1970, UNKNOWN_TIME_US if the value is not a time."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -110,6 +109,6 @@ def unix_microseconds(value: object) -> int:
     return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - UNIX_EPOCH) // timedelta.resolution
 
 
-def unreadable_error(place: object, error: Exception) -> UserError:
-    reason = str(error).removeprefix(f"{place}: ")
-    return UserError(f"--against: {place} cannot be read: {reason}")
+def unreadable_error(path: Path, error: Exception) -> UserError:
+    reason = str(error).removeprefix(f"{path}: ")
+    return UserError(f"--against: {path} cannot be read: {reason}")

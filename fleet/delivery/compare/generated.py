@@ -1,4 +1,4 @@
-"""The readings as they were generated: every database that a sweep would collect, and finding a reading in them."""
+"""The generated readings: the databases that a sweep would collect, and the search for readings in them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ import apsw
 
 from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
 from fleet.delivery.batch import Row, SourceDatabase
+from fleet.delivery.columns import converted_or_same, extra_columns, extra_json
+from fleet.delivery.compare.compared_columns import EXTRA_COLUMN, ID_INDEX, KEY_COLUMNS, SENSOR_INDEX, column_sql
 from fleet.delivery.compare.id_set import IdSet, consecutive
-from fleet.delivery.compare.reading_columns import EXTRA_COLUMN, ID_INDEX, KEY_COLUMNS, SENSOR_INDEX
-from fleet.delivery.compare.source_columns import column_sql, extra_columns, id_bounds, read_sensor_ids
-from fleet.delivery.source_database import quote_identifier
+from fleet.delivery.source_database import id_bounds, quote_identifier
 from fleet.delivery.sources import Skipped, database_name, find_databases, identify_source
-from fleet.delivery.typed_columns import converted_or_same, extra_json
 
 MAX_OPEN_DATABASES = 100
-"""Databases that are kept open, three descriptors each."""
+"""Databases that are kept open; each needs three file descriptors."""
 
 MAX_ID_GAP = 16
-"""Ids so close together are read in one go, with those between them."""
+"""Ids with smaller gaps are read by one query, with the rows between them."""
 
 CACHE_KIB = 200
-BUSY_TIMEOUT_MS = 10_000
 
-# What has been delivered for certain by the time anybody looks at the target.
+BUSY_TIMEOUT_MS = 10_000
+"""The wait for a lock in a comparison, of a source and of a target."""
+
+# The readings that are marked as delivered before the target is read.
 SELECT_DELIVERED_RANGE = "SELECT count(*), ifnull(min(id), 0), ifnull(max(id), 0), total({marked}) FROM sensor_readings WHERE ?1 IS NULL OR sensor_id = ?1"
 SELECT_UNSYNCED = (
     "SELECT id FROM sensor_readings WHERE synced IS NOT 1 AND id <= ?2 AND (?1 IS NULL OR sensor_id = ?1) ORDER BY id"
@@ -38,9 +39,12 @@ SELECT_UNSYNCED = (
 
 @dataclass(slots=True)
 class GeneratedDatabase:
-    """One database. `first` and `last` are the row ids at the first look, `total` how many readings there were (of the sensor that
-    is asked about). `unsynced` are those that nobody had marked as delivered then; None if that goes for all of them, as
-    it does where a collector keeps its place elsewhere."""
+    """One database, as it was when it was first opened.
+
+    `first` and `last` are its row ids, and `total` counts its readings, all limited to the selected sensor if there is one.
+    `unsynced` are the readings that were not marked as delivered; None if none was marked, as with a collector that keeps
+    a cursor.
+    """
 
     source: SourceDatabase
     total: int = 0
@@ -51,7 +55,7 @@ class GeneratedDatabase:
 
 
 class GeneratedReadings:
-    """The databases under a directory, but for `excluded`. Each is looked at once, before anybody looks at the target."""
+    """The databases under a directory, except `excluded`. They are first opened before the target is read."""
 
     def __init__(self, directory: Path, sensor: str | None, excluded: Path | None = None) -> None:
         self._directory, self.sensor, self._excluded = directory, sensor, excluded
@@ -63,12 +67,12 @@ class GeneratedReadings:
         self.refresh(new=False)
 
     def select_columns(self, columns: Sequence[str]) -> None:
-        """From now on rows are an id, KEY_COLUMNS and these columns, as in `fleet.delivery.compare.reading_columns`."""
+        """Select the columns that follow the id and KEY_COLUMNS in all rows from now on."""
         self._columns = (*KEY_COLUMNS, *columns)
         self._queries.clear()
 
     def refresh(self, *, new: bool = True) -> None:
-        """Look for databases; of those that are `new`, nothing need have been delivered."""
+        """Search the directory for databases. In `new` ones no reading has to be delivered."""
         for path in find_databases(self._directory):
             if self._excluded is not None and path.exists() and path.samefile(self._excluded):
                 continue
@@ -76,24 +80,24 @@ class GeneratedReadings:
             try:
                 with read_only_connection(path) as opened:
                     opened.set_busy_timeout(BUSY_TIMEOUT_MS)
-                    found = identify_source(opened, path, name)
-                    if isinstance(found, SourceDatabase):
-                        self._enter(opened, found, new=new)
+                    source = identify_source(opened, path, name)
+                    if isinstance(source, SourceDatabase):
+                        self._add(opened, source, new=new)
                 self.unreadable.pop(name, None)
             except DatabaseUnreadable as error:
                 self.unreadable[name] = str(error).removeprefix(f"{path}: ")
 
-    def _enter(self, opened: apsw.Connection, source: SourceDatabase, *, new: bool) -> None:
+    def _add(self, opened: apsw.Connection, source: SourceDatabase, *, new: bool) -> None:
         if source.key in self.databases:
-            self.databases[source.key].source = source  # it may have another name by now
+            self.databases[source.key].source = source  # it may have been renamed
             return
         database = self.databases[source.key] = GeneratedDatabase(source, sensors=read_sensor_ids(opened))
         if new:
             return
         marking = "synced" in source.columns
         query = SELECT_DELIVERED_RANGE.format(marked="synced IS 1" if marking else "0")
-        standing: Any = opened.execute(query, (self.sensor,)).fetchone()
-        database.total, database.first, database.last, marked = standing
+        selected: Any = opened.execute(query, (self.sensor,)).fetchone()
+        database.total, database.first, database.last, marked = selected
         if marked:
             database.unsynced = IdSet()
             if marked < database.total:
@@ -102,18 +106,18 @@ class GeneratedReadings:
 
     @property
     def sensors(self) -> frozenset[str]:
-        """Who is in any of them."""
+        """The sensors in the databases."""
         return frozenset().union(*(database.sensors for database in self.databases.values()))
 
     def current(self) -> list[GeneratedDatabase]:
-        """All that there are now, also those that came since the first look."""
+        """All databases, including those that appeared since the start."""
         self.refresh()
         return list(self.databases.values())
 
     # Rows
 
     def rows(self, database: GeneratedDatabase, ids: Sequence[int]) -> list[Row | None]:
-        """The row for each of the ids, None where there is none."""
+        """The row for each id, None if there is none."""
         if not ids:
             return []
         if consecutive(ids) and len(rows := self._between(database, ids[0], ids[-1])) == len(ids):
@@ -124,18 +128,18 @@ class GeneratedReadings:
         return [found.get(number) for number in ids]
 
     def between(self, database: GeneratedDatabase, first: int, last: int) -> Iterator[Row]:
-        """The rows (of the sensor that is asked about) with ids from `first` to `last`: id, sensor, seq."""
+        """The id, sensor and seq of the rows from `first` to `last`, of the selected sensor if there is one."""
         seq = "id" if database.source.foreign else "seq"
         query = f"SELECT id, sensor_id, {seq} FROM sensor_readings WHERE id BETWEEN ?1 AND ?2 AND (?3 IS NULL OR sensor_id = ?3)"
         yield from self.connection(database).execute(f"{query} ORDER BY id", (first, last, self.sensor))
 
     def reading_locations(self, database: GeneratedDatabase) -> Iterator[Any]:
-        """Timestamp, sensor and id of every reading."""
+        """The timestamp, sensor and id of every reading."""
         query = "SELECT timestamp, sensor_id, id FROM sensor_readings WHERE ?1 IS NULL OR sensor_id = ?1 ORDER BY id"
         yield from self.connection(database).execute(query, (self.sensor,))
 
     def search(self, database: GeneratedDatabase, sensor: object, seq: object) -> Row | None:
-        """The row of a reading, wherever it is. The numbers of a sensor rise with the ids."""
+        """The row of a reading by its key, found by bisection: the seqs of a sensor ascend with the ids."""
         if not isinstance(seq, int) or not isinstance(sensor, str) or not 0 <= seq < 1 << 63:
             return None
         if database.source.foreign:
@@ -157,31 +161,31 @@ class GeneratedReadings:
         return None
 
     def _between(self, database: GeneratedDatabase, first: int, last: int) -> list[Any]:
-        query, rest = self._query(database.source)
+        query, extra = self._query(database.source)
         rows = self.connection(database).execute(query, (first, last)).fetchall()
-        if rest:
+        if extra:
             end = 1 + len(self._columns)
-            rows = [(*row[: end - 1], extra_json(row, rest)) for row in rows]
+            rows = [(*row[: end - 1], extra_json(row, extra)) for row in rows]
         if database.source.foreign:
             names = ("id", *self._columns)
             rows = [tuple(map(converted_or_same, names, row)) for row in rows]
         return rows
 
     def _query(self, source: SourceDatabase) -> tuple[str, list[tuple[str, int]]]:
-        """A SELECT of the rows between two ids, and the columns in it that are to become EXTRA_COLUMN."""
+        """A SELECT of the rows between two ids, and the columns for EXTRA_COLUMN with their indexes in its rows."""
         shape = ("foreign" if source.foreign else "own", *source.columns)
         if shape not in self._queries:
-            rest = extra_columns(source) if EXTRA_COLUMN in self._columns else []
+            extra = extra_columns(source) if EXTRA_COLUMN in self._columns else []
             end = len(self._columns) + 1
-            names = [column_sql(source, name) for name in self._columns] + [quote_identifier(name) for name in rest]
+            names = [column_sql(source, name) for name in self._columns] + [quote_identifier(name) for name in extra]
             query = f"SELECT id,{','.join(names)} FROM sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id"
-            self._queries[shape] = query, [(name, end + place) for place, name in enumerate(rest)]
+            self._queries[shape] = query, [(name, end + index) for index, name in enumerate(extra)]
         return self._queries[shape]
 
     # Connections
 
     def connection(self, database: GeneratedDatabase) -> apsw.Connection:
-        """Raises DatabaseUnreadable, also if there is no database any more that has these readings."""
+        """An open connection to a database. DatabaseUnreadable if it cannot be opened or no longer exists."""
         key = database.source.key
         if key in self._open:
             self._open.move_to_end(key)
@@ -202,8 +206,8 @@ class GeneratedReadings:
             return None
         stack = ExitStack()
         opened = stack.enter_context(read_only_connection(source.path))
-        found = identify_source(opened, source.path, source.name)
-        if isinstance(found, Skipped) or found.key != source.key:
+        identified = identify_source(opened, source.path, source.name)
+        if isinstance(identified, Skipped) or identified.key != source.key:
             stack.close()
             return None
         opened.set_busy_timeout(BUSY_TIMEOUT_MS)
@@ -218,7 +222,7 @@ class GeneratedReadings:
 
 
 def id_runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ascending ids as stretches without large gaps."""
+    """Ranges of ascending ids without large gaps, as (first, last)."""
     first = last = None
     for number in ids:
         if first is None or last is None:
@@ -229,3 +233,10 @@ def id_runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
         last = number
     if first is not None and last is not None:
         yield first, last
+
+
+def read_sensor_ids(opened: apsw.Connection) -> frozenset[str]:
+    """The sensors in a database."""
+    if not opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'checkpoints'").get:
+        return frozenset(name for (name,) in opened.execute("SELECT DISTINCT sensor_id FROM sensor_readings"))
+    return frozenset(name for (name,) in opened.execute("SELECT sensor_id FROM checkpoints"))

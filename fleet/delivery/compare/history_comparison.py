@@ -1,4 +1,7 @@
-"""Episodes and epochs at a target, compared with those of the databases: the only trace of readings that are missing."""
+"""The comparison of delivered episodes and epochs with the generated ones.
+
+An episode of missing readings is their only trace.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ END_OF_SEQS = 1 << 63
 SELECT_LAST_SEQ = "SELECT seq FROM sensor_readings WHERE sensor_id = ? AND id <= ? ORDER BY id DESC LIMIT 1"
 
 TRUNCATION_COLUMNS = {"last_seq", "end_time"}
-"""What changes in an episode that is cut short."""
+"""The columns that change when an episode is cut short."""
 
 
 def compare_histories(
@@ -29,25 +32,27 @@ def compare_histories(
     first_pending: Mapping[object, int] | None,
     finding_log: FindingLog,
 ) -> tuple[int, int]:
-    """Compare those of one database. `first_pending` has for each sensor that has any its first reading which is still to be
-    delivered, with which its history may come; None if all must be there. Returns how many episodes and epochs there
-    are that must be. Raises apsw.Error and Unreadable."""
+    """Compare the episodes and epochs of one database. Returns the numbers of those that must have arrived.
+
+    `first_pending` has the first pending seq of the sensors with pending readings, as history is delivered with readings;
+    None if all history must have arrived. Raises apsw.Error and DatabaseUnreadable.
+    """
     opened = generated.connection(database)
-    asked = [sensor for sensor in sorted(database.sensors) if generated.sensor in (None, sensor)]
+    sensors = [sensor for sensor in sorted(database.sensors) if generated.sensor in (None, sensor)]
     counts = []
     for name, columns in HISTORY_TABLES.items():
         count = 0
         if set(columns) <= set(table_columns(opened, name)):
             query = f"SELECT {','.join(columns)} FROM {name} WHERE sensor_id = ? ORDER BY first_seq"
-            for sensor in asked:
-                found = delivered.history(name, columns, database.source.key, sensor)
-                if found is not None:
+            for sensor in sensors:
+                delivered_rows = delivered.history(name, columns, database.source.key, sensor)
+                if delivered_rows is not None:
                     until = delivered_end(generated, database, sensor, first_pending)
                     right = generated.connection(database).execute(query, (sensor,)).fetchall()
                     history = HistoryComparison(
                         NOUN_BY_TABLE[name], columns, sensor, database.source.name, until, finding_log
                     )
-                    count += history.compare(right, found)
+                    count += history.compare(right, delivered_rows)
         counts.append(count)
     episodes, epochs = counts
     return episodes, epochs
@@ -56,18 +61,18 @@ def compare_histories(
 def delivered_end(
     generated: GeneratedReadings, database: GeneratedDatabase, sensor: str, first_pending: Mapping[object, int] | None
 ) -> int:
-    """The seq up to which everything must have been delivered."""
+    """The seq before which all readings must have arrived."""
     if first_pending is None:
         return END_OF_SEQS
     if sensor in first_pending:
         return first_pending[sensor]
-    found = generated.connection(database).execute(SELECT_LAST_SEQ, (sensor, database.last)).get
-    return found + 1 if isinstance(found, int) else 0
+    last_seq = generated.connection(database).execute(SELECT_LAST_SEQ, (sensor, database.last)).get
+    return last_seq + 1 if isinstance(last_seq, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryComparison:
-    """The episodes or the epochs of one sensor in one database."""
+    """The comparison of the episodes or epochs of one sensor in one database."""
 
     noun: str
     columns: Sequence[str]
@@ -76,21 +81,21 @@ class HistoryComparison:
     until: int
     finding_log: FindingLog
 
-    def compare(self, right: Sequence[Row], found: Sequence[Row]) -> int:
-        """Note what differs. Returns how many of the right ones must have arrived."""
-        arrived = {self.value(row, "first_seq"): row for row in found}
+    def compare(self, right: Sequence[Row], delivered_rows: Sequence[Row]) -> int:
+        """Note the differences. Returns the number of generated rows that must have arrived."""
+        arrived = {self.value(row, "first_seq"): row for row in delivered_rows}
         count = 0
         for row in right:
             first = self.value(row, "first_seq")
-            came = arrived.pop(first, None)
+            delivered_row = arrived.pop(first, None)
             due = first < self.until
             count += due
-            if came is None and due:
+            if delivered_row is None and due:
                 self.note("not delivered", first, self.label(row))
-            elif came is not None and came != row and not self.is_earlier_state(row, came):
-                pairs = zip(self.columns, came, row, strict=True)
+            elif delivered_row is not None and delivered_row != row and not self.is_earlier_state(row, delivered_row):
+                pairs = zip(self.columns, delivered_row, row, strict=True)
                 detail = "; ".join(
-                    describe_difference(name, value, must) for name, value, must in pairs if value != must
+                    describe_difference(name, value, expected) for name, value, expected in pairs if value != expected
                 )
                 self.note("delivered altered", first, detail)
         for first, row in arrived.items():
@@ -98,12 +103,12 @@ class HistoryComparison:
                 self.note("delivered altered", first, f"{self.label(row)} never was")
         return count
 
-    def is_earlier_state(self, row: Row, came: Row) -> bool:
-        """Whether what arrived is an earlier state, and the later one is still on its way."""
+    def is_earlier_state(self, row: Row, delivered_row: Row) -> bool:
+        """Check that the delivered row is an earlier state, whose later state may still be pending."""
         if self.noun == "epoch" or self.until == END_OF_SEQS:
             return False
-        changed = {name for name, one, other in zip(self.columns, row, came, strict=True) if one != other}
-        return changed <= TRUNCATION_COLUMNS and self.value(came, "last_seq") > self.value(row, "last_seq")
+        changed = {name for name, one, other in zip(self.columns, row, delivered_row, strict=True) if one != other}
+        return changed <= TRUNCATION_COLUMNS and self.value(delivered_row, "last_seq") > self.value(row, "last_seq")
 
     def label(self, row: Row) -> str:
         return str(row[self.columns.index("type" if self.noun == "episode" else "reason")])

@@ -1,4 +1,4 @@
-"""A set of row ids that stays small while most of them are consecutive: a bit each, and whole pages shared."""
+"""A set of row ids as a bitmap in pages. Full pages share one object, so consecutive ids take little memory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 PAGE_IDS = 4096
 FULL_PAGE = (1 << PAGE_IDS) - 1
-"""One object for every page that is full: a million consecutive ids take some kilobytes."""
+"""The object for every full page: a million consecutive ids take some kilobytes."""
 
 
 class IdSet:
-    """Ids of 0 or more."""
+    """A set of ids."""
 
     def __init__(self) -> None:
         self._pages: dict[int, int] = {}
@@ -19,8 +19,8 @@ class IdSet:
         return bool(self._pages.get(number // PAGE_IDS, 0) >> number % PAGE_IDS & 1)
 
     def add(self, ids: Iterable[int]) -> list[int]:
-        """Returns those that were there already, each as often as it came again."""
-        again = []
+        """Add ids; returns those that were in the set already, with repetitions."""
+        repeated = []
         page, bits = -1, 0
         for number in ids:
             if number // PAGE_IDS != page:
@@ -29,13 +29,13 @@ class IdSet:
                 bits = self._pages.get(page, 0)
             bit = 1 << number % PAGE_IDS
             if bits & bit:
-                again.append(number)
+                repeated.append(number)
             bits |= bit
         self._keep(page, bits)
-        return again
+        return repeated
 
     def add_range(self, first: int, last: int) -> bool:
-        """Add consecutive ids; False, and nothing is added, if one of them was there already."""
+        """Add consecutive ids. Returns False and adds none if one of them is in the set."""
         spans = list(pages(first, last))
         if any(self._pages.get(page, 0) & bits for page, bits in spans):
             return False
@@ -44,15 +44,15 @@ class IdSet:
         return True
 
     def gaps(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """The ids from `first` to `last` that are not there, as first and last of consecutive ones."""
+        """The ids from `first` to `last` that are not in the set, as ranges (first, last)."""
         begin: int | None = None
         page = first // PAGE_IDS
         while page <= last // PAGE_IDS:
             bits = self._pages.get(page, 0)
-            for low, high, there in bit_runs(bits, page * PAGE_IDS):
-                if there and begin is not None:
+            for low, high, present in bit_runs(bits, page * PAGE_IDS):
+                if present and begin is not None:
                     yield from clip(begin, low - 1, first, last)
-                begin = None if there else low if begin is None else begin
+                begin = None if present else low if begin is None else begin
                 if high >= last:
                     break
             page += 1
@@ -65,7 +65,7 @@ class IdSet:
 
 
 def pages(first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The pages of consecutive ids, with the bits in each."""
+    """The pages of a range of ids, with its bits in each."""
     for page in range(first // PAGE_IDS, last // PAGE_IDS + 1):
         low, high = (
             max(first, page * PAGE_IDS) - page * PAGE_IDS,
@@ -75,14 +75,14 @@ def pages(first: int, last: int) -> Iterator[tuple[int, int]]:
 
 
 def bit_runs(bits: int, offset: int) -> Iterator[tuple[int, int, bool]]:
-    """The consecutive ones and zeros of a page: first, last, which of them."""
-    place = 0
-    while place < PAGE_IDS:
-        there = bool(bits >> place & 1)
-        rest = (~bits if there else bits) >> place
-        length = min((rest & -rest).bit_length() - 1 if rest else PAGE_IDS, PAGE_IDS - place)
-        yield offset + place, offset + place + length - 1, there
-        place += length
+    """The runs of equal bits of a page, as (first id, last id, bit)."""
+    index = 0
+    while index < PAGE_IDS:
+        present = bool(bits >> index & 1)
+        rest = (~bits if present else bits) >> index
+        length = min((rest & -rest).bit_length() - 1 if rest else PAGE_IDS, PAGE_IDS - index)
+        yield offset + index, offset + index + length - 1, present
+        index += length
 
 
 def clip(low: int, high: int, first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -91,5 +91,5 @@ def clip(low: int, high: int, first: int, last: int) -> Iterator[tuple[int, int]
 
 
 def consecutive(ids: Sequence[int]) -> bool:
-    """Whether each is the one before and 1."""
+    """Check that each id is its predecessor plus 1."""
     return ids[-1] - ids[0] + 1 == len(ids) and list(ids) == list(range(ids[0], ids[-1] + 1))

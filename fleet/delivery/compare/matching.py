@@ -1,6 +1,7 @@
-"""A table of the user's own, at the far end of his pipeline: its rows are matched with readings by sensor and timestamp.
+"""A table of the user, at the end of a pipeline: its rows are matched with readings by sensor and timestamp.
 
-To add a place where such tables are: a class with the methods of `UserTable`, and a line in `fleet.delivery.compare.against`.
+To support tables in another target: a class with the methods of `UserTable`, wrapped in MatchedReadings by the target's
+`read_back` (`fleet.delivery.targets.registry`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from fleet.errors import UserError
 MATCH_COLUMNS = ("sensor_id", "timestamp")
 RECEIVED_COLUMN = "received_at"
 
+DEFAULT_TABLE = "sensor_readings"
+"""The table that is read if the user names none."""
+
 CREATE_INDEX = """
 CREATE TABLE locations (sensor, timestamp, source, id, PRIMARY KEY (sensor, timestamp, source, id)) WITHOUT ROWID
 """
@@ -30,39 +34,39 @@ INSERT_LOCATION = "INSERT OR IGNORE INTO locations VALUES (?, ?, ?, ?)"
 SELECT_LOCATIONS = "SELECT ?3, source, id FROM locations WHERE sensor = ?1 AND timestamp = ?2 ORDER BY source, id"
 
 RowLocation = tuple[int, int]
-"""The number of a source, and the id of a row there."""
+"""The number of a source and the id of a row in it."""
 
 
 class UserTable(Protocol):
-    """As of the moment when this was made."""
+    """A table of the user, as it was when this was made."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All that it has."""
+        """All columns."""
         ...
 
     @property
     def ordered(self) -> bool:
-        """Whether rows come in the order in which they arrived."""
+        """True if the rows come in their order of arrival."""
         ...
 
     def rows(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
-        """Some rows at a time, with these columns."""
+        """The rows with these columns, in chunks."""
         ...
 
     def close(self) -> None: ...
 
 
 class MatchedReadings:
-    """The rows of such a table as `fleet.delivery.compare.delivered.DeliveredReadings`."""
+    """The rows of a table of the user, as DeliveredReadings."""
 
     has_reading_keys = False
 
     def __init__(self, table: UserTable) -> None:
-        """UserError if it has no columns to match by."""
+        """UserError if the table lacks a column of MATCH_COLUMNS."""
         self._table = table
         for name in MATCH_COLUMNS:
             if name not in table.columns:
@@ -82,7 +86,7 @@ class MatchedReadings:
                 yield from self._matched(locations, sources, [tuple(map(sqlite_value, row)) for row in rows])
 
     def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> None:
-        """Nobody knows where a user has them."""
+        """None: a table of readings has no history."""
 
     def alarms(self) -> int:
         return 0
@@ -96,9 +100,9 @@ class MatchedReadings:
         keys: list[tuple[Any, Any]] = [(row[0], canonical_timestamp(row[1])) for row in rows]
         begin = len(MATCH_COLUMNS) + self._has_received_at
         by_source: dict[int | None, list[tuple[Row, int]]] = {}
-        for row, (sensor, timestamp), place in zip(rows, keys, locations.find(keys), strict=True):
-            number, own = place or (None, None)
-            arranged: Row = (own, sensor, None, timestamp, *row[begin:])
+        for row, (sensor, timestamp), location in zip(rows, keys, locations.find(keys), strict=True):
+            number, row_id = location or (None, None)
+            arranged: Row = (row_id, sensor, None, timestamp, *row[begin:])
             received = unix_microseconds(row[begin - 1]) if self._has_received_at else UNKNOWN_TIME_US
             by_source.setdefault(number, []).append((arranged, received))
         for number, some in by_source.items():
@@ -109,7 +113,7 @@ class MatchedReadings:
 
 
 class LocationIndex:
-    """Where the readings lie, by sensor and timestamp: on disk, for there may be any number of them."""
+    """An index of all readings by sensor and timestamp, in a temporary database on disk."""
 
     def __init__(self) -> None:
         self._index = apsw.Connection("")
@@ -119,17 +123,19 @@ class LocationIndex:
         self._taken: Counter[tuple[object, object]] = Counter()
 
     def add(self, source: int, readings: Iterable[tuple[object, object, int]]) -> None:
-        rows = ((sensor, canonical_timestamp(timestamp), source, own) for timestamp, sensor, own in readings)
+        rows = ((sensor, canonical_timestamp(timestamp), source, row_id) for timestamp, sensor, row_id in readings)
         with self._index:
             self._index.executemany(INSERT_LOCATION, rows)
 
     def find(self, keys: Sequence[tuple[Any, Any]]) -> list[RowLocation | None]:
-        """For each sensor and timestamp the place of such a reading. Where several databases have one, as after a second
-        start at the same simulated time, each in turn."""
-        asked = ((sensor, timestamp, number) for number, (sensor, timestamp) in enumerate(keys))
+        """The location of a reading for each sensor and timestamp.
+
+        If several databases have one, as after a second start at the same simulated time, they are returned in turn.
+        """
+        keyed = ((sensor, timestamp, number) for number, (sensor, timestamp) in enumerate(keys))
         found: list[list[RowLocation]] = [[] for _ in keys]
-        for number, source, own in self._index.executemany(SELECT_LOCATIONS, asked):
-            found[number].append((source, own))
+        for number, source, row_id in self._index.executemany(SELECT_LOCATIONS, keyed):
+            found[number].append((source, row_id))
         return [self._next(key, locations) for key, locations in zip(keys, found, strict=True)]
 
     def _next(self, key: tuple[object, object], locations: list[RowLocation]) -> RowLocation | None:
@@ -143,7 +149,7 @@ class LocationIndex:
 
 
 def canonical_timestamp(timestamp: object) -> object:
-    """A time as the fleet writes it, however else it is written; anything else as it is."""
+    """A time in the format of the fleet; any other value unchanged."""
     if isinstance(timestamp, str):
         if len(timestamp) == 32 and timestamp.endswith("+00:00") and timestamp[10] == "T":
             return timestamp
@@ -158,7 +164,7 @@ def canonical_timestamp(timestamp: object) -> object:
 
 
 def sqlite_value(value: Any) -> Any:
-    """As SQLite would have it; other databases have more types."""
+    """The value in a type of SQLite, for values of databases with more types."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, datetime):

@@ -1,20 +1,26 @@
-"""How a delivery is judged as a whole, and the small reckonings on the way there."""
+"""The verdict of a comparison, and the histogram of latencies in it.
+
+The histogram has bins of one per cent: it takes a few kilobytes for any number of readings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fleet.delivery.compare.latency import Latency
+import numpy as np
+
 from fleet.verify.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryVerdict:
-    """What was compared and what was found. `generated` are the readings of the databases, each of which has arrived, or is
-    pending (nobody claims that it was delivered), or is missing. `strangers` are readings of sources that are none of
-    these databases and of none of their sensors, which are not judged. `alarms` are refusals that the target has on
-    record. `counts` and `findings` as in a Verdict."""
+    """The verdict of a comparison.
+
+    `generated` counts the readings of the databases. Each of them has arrived, is pending (not marked as delivered), or
+    is missing. `strangers` counts readings of other sources and other sensors, which are not judged. `alarms` counts the
+    conflicts that the target has recorded. `counts` and `findings` are as in a Verdict.
+    """
 
     target: str
     generated: int
@@ -34,20 +40,53 @@ class DeliveryVerdict:
         return not self.counts
 
 
-class GapMerger:
-    """Missing readings, sensor by sensor, put together where they are consecutive."""
+BIN_RATIO = 1.01
+MIN_LATENCY_SECONDS = 1e-3
+BIN_COUNT = 2500
+"""The number of bins, which end at MIN_LATENCY_SECONDS * BIN_RATIO ** BIN_COUNT seconds: two years."""
 
-    def __init__(self) -> None:
-        self._open: dict[str, tuple[int, int]] = {}
+EARLIEST_LATENCY_SECONDS = -1.0
+"""The smallest plausible latency: two clocks may differ by one second."""
 
-    def add(self, sensor: str, seq: int) -> Iterator[tuple[str, int, int]]:
-        """Gives what is complete now: sensor, first and last seq."""
-        first, last = self._open.get(sensor, (seq, seq - 1))
-        if seq != last + 1:
-            yield sensor, first, last
-            first = seq
-        self._open[sensor] = first, seq
+MAX_EARLY_SHARE = 0.01
 
-    def flush(self) -> Iterator[tuple[str, int, int]]:
-        for sensor, (first, last) in self._open.items():
-            yield sensor, first, last
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Percentiles, to one per cent, and maximum of the seconds from a reading's time to its arrival."""
+
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+class LatencyHistogram:
+    """Counts latencies. `shift_us` is wall time minus simulated time."""
+
+    def __init__(self, shift_us: int = 0) -> None:
+        self._shift = np.timedelta64(shift_us, "us")
+        self._bins = np.zeros(BIN_COUNT + 1, dtype=np.int64)
+        self._count = self._early = 0
+        self._max = 0.0
+
+    def add(self, timestamps: Sequence[str], received_us: Sequence[int]) -> None:
+        """Add readings by their timestamps, as the fleet writes them, and times of arrival in microseconds since 1970."""
+        sent = np.array([text[:26] for text in timestamps], dtype="datetime64[us]") + self._shift
+        seconds = (np.array(received_us, dtype=np.int64) - sent.astype(np.int64)) / 1e6
+        self._count += len(seconds)
+        self._early += int((seconds < EARLIEST_LATENCY_SECONDS).sum())
+        self._max = max(self._max, float(seconds.max()))
+        bins = np.log(np.maximum(seconds, MIN_LATENCY_SECONDS) / MIN_LATENCY_SECONDS) / np.log(BIN_RATIO)
+        self._bins += np.bincount(np.minimum(bins, BIN_COUNT).astype(np.int64), minlength=BIN_COUNT + 1)
+
+    def latency(self) -> Latency | None:
+        """The latency; None without readings, or if too many arrived before their own time (simulated in the future)."""
+        if not self._count or self._early > MAX_EARLY_SHARE * self._count:
+            return None
+        reached = np.cumsum(self._bins) / self._count
+        p50, p95, p99 = (self._upper_edge(int(np.searchsorted(reached, share))) for share in (0.5, 0.95, 0.99))
+        return Latency(p50, p95, p99, round(self._max, 3))
+
+    def _upper_edge(self, index: int) -> float:
+        return round(min(MIN_LATENCY_SECONDS * BIN_RATIO ** (index + 1), max(self._max, MIN_LATENCY_SECONDS)), 3)

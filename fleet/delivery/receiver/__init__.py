@@ -1,1 +1,1 @@
-"""`fleet receive`: an HTTP server that takes readings and stores them."""
+"""The receiver of `fleet receive`: an HTTP server that stores readings in a central database."""

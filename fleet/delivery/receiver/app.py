@@ -1,4 +1,4 @@
-"""The receiving end of a sweep as a WSGI application: batches of readings come in by POST, each reading is kept once."""
+"""The receiver as a WSGI application: it takes batches of readings by POST and stores each reading once."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from fleet.delivery.receiver.deliveries import MalformedBody, ParsedUpload, parse_upload
 from fleet.delivery.receiver.faults import FaultConfig, RequestFault, RequestFaultGenerator
 from fleet.delivery.receiver.metrics import CONTENT_TYPE, ReceiverMetrics
 from fleet.delivery.receiver.request_bodies import RequestRejected, encoding, gunzip, read_body
-from fleet.delivery.receiver.sent_readings import BodyTooLarge, RejectedReading
 from fleet.delivery.receiver.store import CentralStore, StoreUnavailable
-from fleet.delivery.targets.central_database import CentralDatabase
+from fleet.delivery.receiver.uploads import BodyTooLarge, MalformedBody, ParsedUpload, RejectedReading, parse_upload
+from fleet.delivery.targets.sqlite.central_database import CentralDatabase
 
 UPLOAD_PATHS = ("/api/readings/batch", "/api/readings", "/ingest")
-"""All the same: the first is the ancestor's, the last is what its documentation says."""
+"""The paths for batches, all equivalent. The first is that of the ancestor's collector, the last that of its documentation."""
 
 MEGABYTE = 1_000_000
 RETRY_AFTER_SECONDS = "1"
 MAX_CONCURRENT_DECODES = 2
-"""Bodies that are taken apart at a time: each takes ten times its size meanwhile."""
+"""Bodies that are parsed at a time: each needs ten times its size in memory."""
 
 RESPONSE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverConfig:
-    """What a receiver asks of its senders and grants them. `max_body_bytes` is the limit of a body, before and after it is
-    decompressed. Without a `token` anybody may send."""
+    """The configuration of a receiver. `max_body_bytes` limits a body before and after decompression. Without a `token`,
+    any client may send."""
 
     max_body_bytes: int = 32 * MEGABYTE
     token: str | None = field(default=None, repr=False)
@@ -44,16 +43,16 @@ class ReceiverConfig:
 
 
 class Receiver:
-    """The views."""
+    """The views of the application."""
 
     def __init__(self, central: CentralDatabase, config: ReceiverConfig, metrics: ReceiverMetrics) -> None:
         self._store, self._config, self._metrics = CentralStore(central), config, metrics
         self._faults = RequestFaultGenerator(config.faults)
         self._decoders = threading.BoundedSemaphore(MAX_CONCURRENT_DECODES)
-        self._begun = time.monotonic()
+        self._started_at = time.monotonic()
 
     def batch(self) -> Response:
-        """Take a delivery. Whatever was not taken is named in the answer; without one, nobody knows."""
+        """Store the batches of a body. The response lists the readings that were rejected."""
         if self._config.token is not None and not is_authorised(self._config.token):
             raise RequestRejected(401, "Authorization: a bearer token is needed, the one that RECEIVE_TOKEN names here")
         body = read_body(request.environ, self._config.max_body_bytes)
@@ -78,14 +77,14 @@ class Receiver:
             except BodyTooLarge as error:
                 raise RequestRejected(413, str(error)) from None
 
-    def _store_batches(self, delivery: ParsedUpload) -> dict[str, Any]:
+    def _store_batches(self, upload: ParsedUpload) -> dict[str, Any]:
         duplicates, conflicts = 0, list[RejectedReading]()
-        for batch in delivery.batches:
+        for batch in upload.batches:
             repeated, rejected = self._store.store(batch)
             duplicates += repeated
             conflicts += rejected
-        accepted = sum(len(batch.rows) for batch in delivery.batches) - len(conflicts)
-        rejected = [*delivery.rejected, *conflicts]
+        accepted = sum(len(batch.rows) for batch in upload.batches) - len(conflicts)
+        rejected = [*upload.rejected, *conflicts]
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("conflict", len(conflicts))):
             self._metrics.count_readings(outcome, count)
         self._metrics.count_readings("rejected", len(rejected))
@@ -98,16 +97,16 @@ class Receiver:
     def _acknowledgement(self, document: dict[str, Any], fault: RequestFault) -> Response:
         if fault.unanswered:
             self._metrics.count_fault("unanswered")
-            # The server takes this for a client that went away, and closes the connection.
+            # The server treats this as a client that disconnected, and closes the connection.
             raise ConnectionAbortedError(ECONNABORTED, "left without an answer on purpose")
         return answer(document)
 
     def summary(self) -> Response:
-        """What the central database holds, and what came since the receiver was started."""
+        """The numbers of the central database, and of the deliveries since the receiver started."""
         document = {
             "central": str(Path(self._store.central.path)),
             "holds": self._store.counts(),
-            "seconds": round(time.monotonic() - self._begun, 3),
+            "seconds": round(time.monotonic() - self._started_at, 3),
             "deliveries": self._metrics.deliveries(),
             "readings": self._metrics.readings(),
             "bytes": self._metrics.body_bytes(),
@@ -116,7 +115,7 @@ class Receiver:
         return answer(document)
 
     def health(self) -> Response:
-        """Whether the central database can be written: 200, or 503 with the reason."""
+        """200 if the central database can be written, 503 with the reason if not."""
         try:
             self._store.probe()
         except StoreUnavailable as error:
@@ -124,7 +123,7 @@ class Receiver:
         return answer({"status": "healthy"})
 
     def metrics(self) -> Response:
-        """For Prometheus."""
+        """The metrics for Prometheus."""
         return Response(self._metrics.exposition(), content_type=CONTENT_TYPE)
 
     def count(self, response: Response) -> Response:
@@ -135,9 +134,9 @@ class Receiver:
 
 
 def create_app(central: CentralDatabase, config: ReceiverConfig, metrics: ReceiverMetrics) -> Flask:
-    """The WSGI application that takes deliveries into `central`."""
+    """The WSGI application that stores deliveries in `central`."""
     app = Flask("fleet.delivery", static_folder=None)
-    app.config["PROPAGATE_EXCEPTIONS"] = True  # what is not answered here is the server's: connections that break
+    app.config["PROPAGATE_EXCEPTIONS"] = True  # other exceptions are the server's to handle: broken connections
     receiver = Receiver(central, config, metrics)
     for path in UPLOAD_PATHS:
         app.add_url_rule(path, endpoint=path, view_func=receiver.batch, methods=["POST"])
@@ -151,9 +150,9 @@ def create_app(central: CentralDatabase, config: ReceiverConfig, metrics: Receiv
 
 
 def is_authorised(token: str) -> bool:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    # The header is Latin-1 to WSGI, whatever the sender meant.
-    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), token.encode())
+    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+    # WSGI decodes headers as Latin-1.
+    return scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode("latin-1"), token.encode())
 
 
 def answer(document: dict[str, Any], status: int = 200) -> Response:

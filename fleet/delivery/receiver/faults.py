@@ -1,4 +1,4 @@
-"""Misbehaviour on purpose: a receiver that fails, dawdles and forgets to answer, so that people can test their senders."""
+"""Injected faults: a receiver that fails, delays or does not answer, for testing senders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_DELAY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class DelayRange:
-    """Seconds that a request is kept waiting: evenly from `min_seconds` to `max_seconds`."""
+    """The delay of a request, uniformly distributed from `min_seconds` to `max_seconds`."""
 
     min_seconds: float = 0.0
     max_seconds: float = 0.0
@@ -22,8 +22,10 @@ class DelayRange:
 
 @dataclass(frozen=True, slots=True)
 class FaultConfig:
-    """`fail_rate` and `drop_ack` are shares of the requests, from 0 to 1. The same `seed` gives the n-th request the same
-    fault; None draws another one each time."""
+    """The faults to inject. `fail_rate` and `drop_ack` are shares of the requests, from 0 to 1.
+
+    With the same `seed` the n-th request has the same fault; None differs in every run.
+    """
 
     fail_rate: float = 0.0
     drop_ack: float = 0.0
@@ -37,7 +39,7 @@ class FaultConfig:
 
 @dataclass(frozen=True, slots=True)
 class RequestFault:
-    """What befalls one request: it waits `delay` seconds; then it `fails` before anything is taken; or all is taken, but
+    """The fault of one request: it waits `delay` seconds, then `fails` before anything is stored, or is stored but
     `unanswered`."""
 
     delay: float
@@ -46,7 +48,7 @@ class RequestFault:
 
 
 class RequestFaultGenerator:
-    """Draws for each request, from several threads."""
+    """Draws the fault of each request. Thread-safe."""
 
     def __init__(self, faults: FaultConfig) -> None:
         self._config = faults
@@ -54,7 +56,7 @@ class RequestFaultGenerator:
         self._lock = threading.Lock()
 
     def draw(self) -> RequestFault:
-        # Always three numbers, so that one option does not change what another does.
+        # Always three numbers, so that one option does not change the effect of another.
         with self._lock:
             first, second, third = (self._random.random() for _ in range(3))
         delay = self._config.delay
@@ -66,7 +68,7 @@ class RequestFaultGenerator:
 
 
 def parse_delay(text: str, origin: str) -> DelayRange:
-    """`200ms`, or `0-200ms` for anything between. UserError, naming `origin`, for what is neither."""
+    """Parse `200ms`, or `0-200ms` for a range. UserError that names `origin` for anything else."""
     low, dash, high = text.strip().partition("-")
     max_seconds = parse_duration(high if dash else low, origin)
     min_seconds = max_seconds if not dash else 0.0 if low.strip() in {"0", "0s", "0ms"} else parse_duration(low, origin)

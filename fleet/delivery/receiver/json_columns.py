@@ -1,73 +1,59 @@
-"""Columns of values that came as JSON: whether each is of the kind that the central table has there.
+"""The types of columns for values that came as JSON. They convert only without loss, and no text to a number.
 
-What can be converted without loss is. To add a column with a kind: its name in `fleet.delivery.columns`.
+To add a column: its type in `fleet.delivery.columns`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from fleet.delivery.batch import Value
-from fleet.delivery.columns import INTEGER_COLUMNS, REAL_COLUMNS, TEXT_COLUMNS
+from fleet.delivery.columns import (
+    INTEGER_COLUMNS,
+    NONE_TYPE,
+    REAL_COLUMNS,
+    REQUIRED_COLUMNS,
+    TEXT_COLUMNS,
+    ColumnType,
+    are_integers,
+    are_reals,
+    are_texts,
+    convert_column,
+    convert_value,
+)
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.escaping import repr_short
 
-NONE_TYPE = type(None)
 MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
-"""What SQLite takes for an integer."""
+"""The integers that SQLite can store."""
+
+MISSING_VALUES = (None, "")
+"""The values that count as missing in a required column."""
 
 MAX_REJECTED_READINGS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class JsonColumnType:
-    """`accepts` tells quickly, for a whole column, that no value needs a look; `convert` looks at one that is there, and
-    raises ValueError."""
+def convert_json_column(name: str, values: Sequence[Any], *, known: bool) -> tuple[Sequence[Value], dict[int, str]]:
+    """Convert the values of a column; returns them, and the errors by index. Stops after MAX_REJECTED_READINGS errors.
 
-    accepts: Callable[[list[Any]], bool]
-    convert: Callable[[Any], Value]
-
-
-def convert_json_column(name: str, values: list[Any], *, known: bool = True) -> tuple[list[Value], dict[int, str]]:
-    """The values as the column has them, and by place what is wrong with those that it cannot have; after MAX_REJECTED_READINGS nobody
-    looks any further. A column that is not `known` may have anything."""
-    kind = JSON_COLUMN_TYPES.get(name, ANYTHING) if known else ANYTHING
-    required = name in REQUIRED_JSON_COLUMNS
-    if kind.accepts(values) and not (required and (None in values or "" in values)):
-        return values, {}
-    result, wrong = list[Value](values), dict[int, str]()
-    for place, value in enumerate(values):
-        try:
-            result[place] = convert_value(name, kind, value, required)
-        except ValueError as error:
-            wrong[place] = str(error)
-            if len(wrong) > MAX_REJECTED_READINGS:
-                break
-    return result, wrong
+    A column that is not `known` may hold anything. Of the required columns only timestamp and sensor_id are checked here:
+    of id and seq, one may stand for the other.
+    """
+    column_type = JSON_TYPES.get(name, SCALAR) if known else SCALAR
+    missing = MISSING_VALUES if name in REQUIRED_COLUMNS else ()
+    result, errors = convert_column(values, column_type, missing=missing, max_errors=MAX_REJECTED_READINGS)
+    return result, {index: f"{name}: {error}" for index, error in errors.items()}
 
 
-def convert_history_value(name: str, value: object) -> Value:
-    """A value of an episode or of an epoch, of which only `channel` may be missing. Raises ValueError."""
-    return convert_value(name, HISTORY_COLUMN_TYPES[name], value, name != "channel")
-
-
-def convert_value(name: str, kind: JsonColumnType, value: object, required: bool) -> Value:
-    if value is None and not required:
-        return None
-    if required and value in (None, ""):
-        raise ValueError(f"{name}: is missing")
+def convert_history_value(name: str, value: Any) -> Value:
+    """Convert a value of an episode or epoch, in which only `channel` may be missing. Raises ValueError."""
     try:
-        return kind.convert(value)
+        return convert_value(value, HISTORY_TYPES[name], () if name == "channel" else MISSING_VALUES)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-
-
-def all_reals(values: list[Any]) -> bool:
-    return {float, NONE_TYPE}.issuperset(map(type, values))
 
 
 def to_real(value: object) -> float:
@@ -81,22 +67,18 @@ def to_real(value: object) -> float:
     raise ValueError(f"{repr_short(value)} is no real number")
 
 
-def all_integers(values: list[Any]) -> bool:
-    if not {int, NONE_TYPE}.issuperset(map(type, values)):
+def are_int64(values: Sequence[Any]) -> bool:
+    if not are_integers(values):
         return False
     return max(filter(None, values), default=0) <= MAX_INT64 and min(filter(None, values), default=0) >= MIN_INT64
 
 
-def to_integer(value: object) -> int:
+def to_int64(value: object) -> int:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         number = int(value)
         if MIN_INT64 <= number <= MAX_INT64:
             return number
     raise ValueError(f"{repr_short(value)} is no whole number of 64 bits")
-
-
-def all_texts(values: list[Any]) -> bool:
-    return {str, NONE_TYPE}.issuperset(map(type, values))
 
 
 def to_text(value: object) -> str:
@@ -105,12 +87,12 @@ def to_text(value: object) -> str:
     raise ValueError(f"{repr_short(value)} is no text")
 
 
-def all_scalars(values: list[Any]) -> bool:
+def are_scalars(values: Sequence[Any]) -> bool:
     return {str, int, bool, NONE_TYPE}.issuperset(map(type, values))
 
 
 def to_scalar(value: object) -> Value:
-    """Lists, objects, and what JSON has no number for are kept as text."""
+    """The value itself; lists, objects and non-finite numbers as text."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, float):
@@ -118,20 +100,17 @@ def to_scalar(value: object) -> Value:
     return value if isinstance(value, str | int) else None
 
 
-REAL = JsonColumnType(all_reals, to_real)
-WHOLE = JsonColumnType(all_integers, to_integer)
-TEXT = JsonColumnType(all_texts, to_text)
-ANYTHING = JsonColumnType(all_scalars, to_scalar)
+REAL = ColumnType(are_reals, to_real)
+INT64 = ColumnType(are_int64, to_int64)
+TEXT = ColumnType(are_texts, to_text)
+SCALAR = ColumnType(are_scalars, to_scalar)
 
-REQUIRED_JSON_COLUMNS = ("timestamp", "sensor_id")
-"""The numbers that a reading needs are another matter: one may stand for the other."""
-
-JSON_COLUMN_TYPES = {
+JSON_TYPES = {
     **dict.fromkeys(REAL_COLUMNS, REAL),
-    **dict.fromkeys((*INTEGER_COLUMNS, "id"), WHOLE),
+    **dict.fromkeys((*INTEGER_COLUMNS, "id"), INT64),
     **dict.fromkeys(TEXT_COLUMNS, TEXT),
 }
 HISTORY_INTEGER_COLUMNS = ("first_seq", "last_seq", "start_us", "run")
-HISTORY_COLUMN_TYPES = {
-    name: WHOLE if name in HISTORY_INTEGER_COLUMNS else TEXT for name in (*EPISODE_COLUMNS, *EPOCH_COLUMNS)
+HISTORY_TYPES = {
+    name: INT64 if name in HISTORY_INTEGER_COLUMNS else TEXT for name in (*EPISODE_COLUMNS, *EPOCH_COLUMNS)
 }

@@ -1,4 +1,4 @@
-"""What a receiver has counted since it began: for its summary, and for Prometheus."""
+"""The metrics of a receiver, for its summary and for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ DELIVERY_SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 
 
 class ReceiverMetrics:
-    """`readings` by outcome: accepted are stored, by this delivery or an earlier one; duplicate are those of them that
-    were there already; rejected are not stored; conflict are those of them that were there with other content."""
+    """Counters since the start.
+
+    Outcomes of readings: `accepted` are stored, by this delivery or an earlier one; `duplicate` are those of them that
+    were stored before; `rejected` are not stored; `conflict` are those of them that were stored with other content.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Bodies of requests: read as long as they may be, unpacked as far as they may grow."""
+"""The bodies of requests: reading and decompressing them within limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JSON_MEDIA_TYPE = "application/json"
 
 
 class RequestRejected(Exception):
-    """A request whose body is not read, or of no use. `str(error)` is one line."""
+    """A request that is rejected with a status. `str(error)` is one line."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class ByteReader(Protocol):
 
 
 def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
-    """The body of a WSGI request as it came over the wire, of at most `limit` bytes. Raises RequestRejected."""
+    """Read the body of a WSGI request, of at most `limit` bytes. Raises RequestRejected."""
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():
         raise RequestRejected(411, "Content-Length is missing")
@@ -44,12 +44,12 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
 
 
 def body_chunks(stream: ByteReader, length: int) -> list[bytes]:
-    """In pieces: asked for all at once, cheroot makes a buffer of that size for each packet."""
-    found = []
+    """Read a body in chunks: cheroot allocates a buffer of the requested size for each packet."""
+    chunks = []
     while length > 0 and (chunk := stream.read(min(CHUNK_BYTES, length))):
-        found.append(chunk)
+        chunks.append(chunk)
         length -= len(chunk)
-    return found
+    return chunks
 
 
 def encoding(environ: Mapping[str, Any]) -> str:
@@ -57,14 +57,14 @@ def encoding(environ: Mapping[str, Any]) -> str:
 
 
 def gunzip(body: bytes, limit: int) -> bytes:
-    """What a gzip file holds, of at most `limit` bytes. Raises RequestRejected."""
+    """Decompress a gzip file, to at most `limit` bytes. Raises RequestRejected."""
     file = zlib.decompressobj(GZIP_WBITS)
     try:
-        found = file.decompress(body, limit + 1)
+        content = file.decompress(body, limit + 1)
     except zlib.error as error:
         raise RequestRejected(400, f"the body is no gzip: {error}") from None
-    if len(found) > limit:
+    if len(content) > limit:
         raise RequestRejected(413, f"the body has more than {limit} bytes once it is decompressed: allowed are {limit}")
     if not file.eof or file.unused_data:
         raise RequestRejected(400, "the body is not one whole gzip file")
-    return found
+    return content

@@ -1,4 +1,4 @@
-"""The desk where batches are handed in: one at a time, into the central database, as long as that is where it was."""
+"""The store of a receiver: batches are written to the central database one at a time, while its file is in place."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from datetime import UTC, datetime
 import apsw
 
 from fleet.delivery.batch import Batch
-from fleet.delivery.receiver.sent_readings import RejectedReading
-from fleet.delivery.targets.central_database import CentralDatabase
+from fleet.delivery.receiver.uploads import RejectedReading
+from fleet.delivery.targets.sqlite.central_database import CentralDatabase
 from worker.storage.connection import describe_sqlite_error
 from worker.storage.database_files import inode
 
 LOCK_TIMEOUT_SECONDS = 10.0
-"""How long a batch waits for those before it."""
+"""The wait of a batch for those before it."""
 
 PROBE_BUSY_TIMEOUT_MS = 2_000
+"""The wait of a health check for a locked database."""
 
 
 class StoreUnavailable(Exception):
-    """The central database takes nothing now. `str(error)` is one line."""
+    """The central database cannot be written at present. `str(error)` is one line."""
 
 
 class CentralStore:
-    """The central database as requests meet it: one at a time, and only while it is where it was."""
+    """Access to the central database for requests, one at a time. It fails once the file is deleted or replaced."""
 
     def __init__(self, central: CentralDatabase) -> None:
         self.central = central
@@ -49,25 +50,31 @@ class CentralStore:
             self._lock.release()
 
     def store(self, batch: Batch) -> tuple[int, list[RejectedReading]]:
-        """How many of the readings were there already, and those that are there with other content. Raises StoreUnavailable;
-        then nothing was taken."""
+        """Store a batch; returns the number of duplicates, and the readings that conflict with stored ones.
+
+        Raises StoreUnavailable; then nothing is stored.
+        """
         with self._open():
             receipt = self.central.insert_batch(batch, datetime.now(UTC))
         if not receipt.rejected:
             return receipt.duplicates, []
-        named = zip(batch.ids, batch.keys(), strict=True)
-        rejected = [RejectedReading(key, own, receipt.rejected[own]) for own, key in named if own in receipt.rejected]
+        keyed = zip(batch.ids, batch.keys(), strict=True)
+        rejected = [
+            RejectedReading(key, row_id, receipt.rejected[row_id])
+            for row_id, key in keyed
+            if row_id in receipt.rejected
+        ]
         return receipt.duplicates, rejected
 
     def probe(self) -> None:
-        """Write something that changes nothing. Raises StoreUnavailable."""
+        """Check that the database can be written, by a write without effect. Raises StoreUnavailable."""
         path, flags = str(self.central.path), apsw.SQLITE_OPEN_READWRITE
         with self._open(), closing(apsw.Connection(path, flags=flags)) as connection:
             connection.set_busy_timeout(PROBE_BUSY_TIMEOUT_MS)
             connection.pragma("user_version", connection.pragma("user_version"))
 
     def counts(self) -> dict[str, int]:
-        """Raises StoreUnavailable."""
+        """The numbers of rows. Raises StoreUnavailable."""
         with self._open():
             counts = self.central.counts()
         return {"readings": counts.readings, "sources": counts.sources, "conflicts": counts.conflicts}

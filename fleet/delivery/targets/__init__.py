@@ -1,1 +1,1 @@
-"""The places that readings can be delivered to and read back from."""
+"""The targets of a delivery: a module or package per place that readings are written to and read back from."""

@@ -1,17 +1,20 @@
-"""What can be named after `--to`: each kind of target by the beginning of its name.
+"""The targets by the scheme of their URL: the places that `fleet collect --to` writes to and `fleet verify --against` reads.
 
-To add a kind: its class (`fleet.delivery.target.Target`), a function that makes one here, and its line in TARGET_FACTORIES.
+To add a target: a module or package beside this one, with a class that has the methods of `TargetClass` and whose
+instances have those of `fleet.delivery.target.Target`; and its line in TARGETS.
 """
 
 from __future__ import annotations
 
 import os
+import pkgutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import NamedTuple, Protocol, cast
 
+from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.target import Target
 from fleet.errors import UserError
 from fleet.escaping import escape_short
@@ -23,7 +26,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
-    """What targets are made with. `environment` has their secrets; `stop` ends their waiting."""
+    """Options for making a target. `environment` holds its secrets; setting `stop` ends its waiting."""
 
     gzip: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -31,63 +34,68 @@ class TargetOptions:
     now: Callable[[], datetime] = utc_now
 
 
-def make_sqlite_target(text: str, given: TargetOptions) -> Target:
-    from fleet.delivery.targets.sqlite import SqliteTarget
+class TargetClass(Protocol):
+    """The class of a target."""
 
-    return SqliteTarget(sqlite_path(text), given.now)
+    def open(self, url: str, options: TargetOptions) -> Target:
+        """Make the target that `--to` names. UserError if it cannot work."""
+        ...
 
+    def read_back(self, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+        """Open the readings in the target that `--against` names, to be compared.
 
-def sqlite_path(text: str) -> Path:
-    """As database URLs have it: three slashes, then the path; a fourth makes it absolute."""
-    path = text.removeprefix("sqlite:///")
-    if path == text or not path.strip("/"):
-        raise UserError(
-            f"--to: {escape_short(text)!r} names no file: sqlite:///central.db, or sqlite:////srv/central.db"
-        )
-    return Path(path)
-
-
-def make_http_target(text: str, given: TargetOptions) -> Target:
-    from fleet.delivery.targets.credentials import read_credentials
-    from fleet.delivery.targets.http import HttpTarget
-    from fleet.delivery.targets.retry import RetryPolicy
-
-    retry = RetryPolicy(stop=given.stop)
-    return HttpTarget(text, read_credentials(given.environment), gzip=given.gzip, retry=retry)
+        `table` is a table of the user; None stands for a collector's tables if the target has them. `sensor` limits the
+        readings to one sensor. UserError if the target cannot be read.
+        """
+        ...
 
 
-def make_postgres_target(text: str, given: TargetOptions) -> Target:
-    from fleet.delivery.targets.postgres import PostgresTarget
-    from fleet.delivery.targets.retry import RetryPolicy
+class TargetEntry(NamedTuple):
+    """A line of TARGETS. The module of the class is imported only when the scheme is used: some need an extra.
 
-    return PostgresTarget(text, given.now, RetryPolicy(stop=given.stop))
+    `example` is shown in messages, None for an alias. `readable` is False for a target that cannot be read back.
+    """
 
-
-def make_parquet_target(text: str, given: TargetOptions) -> Target:
-    from fleet.delivery.targets.parquet import ParquetTarget
-    from fleet.delivery.targets.retry import RetryPolicy
-
-    folder = text.removeprefix("parquet:")
-    if not folder:
-        raise UserError("--to: 'parquet:' names no directory: parquet:DIR")
-    return ParquetTarget(Path(folder), given.now, RetryPolicy(stop=given.stop))
+    class_path: str
+    example: str | None
+    readable: bool = True
 
 
-TARGET_FACTORIES: dict[str, Callable[[str, TargetOptions], Target]] = {
-    "http:": make_http_target,
-    "https:": make_http_target,
-    "parquet:": make_parquet_target,
-    "postgres:": make_postgres_target,
-    "postgresql:": make_postgres_target,
-    "sqlite:": make_sqlite_target,
+TARGETS = {
+    "http:": TargetEntry("fleet.delivery.targets.http.target:HttpTarget", "http://HOST/PATH", readable=False),
+    "https:": TargetEntry("fleet.delivery.targets.http.target:HttpTarget", "https://HOST/PATH", readable=False),
+    "sqlite:": TargetEntry("fleet.delivery.targets.sqlite.target:SqliteTarget", "sqlite:///FILE"),
+    "postgresql:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", "postgresql://HOST/DATABASE"),
+    "postgres:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", None),
+    "parquet:": TargetEntry("fleet.delivery.targets.parquet.target:ParquetTarget", "parquet:DIR"),
 }
 
-TARGET_EXAMPLES = "http://HOST/PATH, https://HOST/PATH, sqlite:///FILE, postgresql://HOST/DATABASE or parquet:DIR"
+
+def open_target(url: str, options: TargetOptions) -> Target:
+    """Open the target that `--to` names. UserError if there is none, it cannot work, or its extra is not installed."""
+    entry = find_entry(url)
+    if entry is None:
+        examples = [entry.example for entry in TARGETS.values() if entry.example]
+        raise UserError(f"--to: {escape_short(url)!r} is no target: allowed is {join_or(examples)}")
+    return load_class(entry).open(url, options)
 
 
-def open_target(text: str, given: TargetOptions) -> Target:
-    """The target of that name. UserError if it is none, or can be seen not to work; extras that are not installed too."""
-    for beginning, make in TARGET_FACTORIES.items():
-        if text.startswith(beginning):
-            return make(text, given)
-    raise UserError(f"--to: {escape_short(text)!r} is no target: allowed is {TARGET_EXAMPLES}")
+def read_back(url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+    """Open the readings in the target that `--against` names. UserError if there is none or it cannot be read."""
+    entry = find_entry(url)
+    if entry is None:
+        examples = [entry.example for entry in TARGETS.values() if entry.example and entry.readable]
+        raise UserError(f"--against: {escape_short(url)!r} is no target: allowed is {join_or(examples)}")
+    return load_class(entry).read_back(url, table, sensor)
+
+
+def find_entry(url: str) -> TargetEntry | None:
+    return next((entry for scheme, entry in TARGETS.items() if url.startswith(scheme)), None)
+
+
+def load_class(entry: TargetEntry) -> TargetClass:
+    return cast("TargetClass", pkgutil.resolve_name(entry.class_path))
+
+
+def join_or(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

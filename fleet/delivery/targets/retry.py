@@ -1,4 +1,4 @@
-"""How long, and how often, something is tried again that may go well the next time."""
+"""Retries with exponential backoff, for failures that may pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BACKOFF = wait_random_exponential(multiplier=0.2, max=10.0)
 
 
 class RetryableFailure(TargetUnavailable):
-    """It did not go well this time. `retry_after`: the seconds that the other side asked to be left alone."""
+    """A failure that may pass. `retry_after` is the pause in seconds that the target asked for."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -27,49 +27,53 @@ class RetryableFailure(TargetUnavailable):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """At most so many attempts; none begins more than `seconds` after the first, nor, but for the first, once `stop` is
-    set. Between them is an exponential pause with jitter, or a longer one if that was asked for."""
+    """Limits of the attempts at one operation.
+
+    There are at most `attempts`, and none begins later than `seconds` after the first. Once `stop` is set there is no
+    further attempt. Between attempts is an exponential pause with jitter, or the pause that the target asked for if that
+    is longer.
+    """
 
     seconds: float = 30.0
     attempts: int = 8
     stop: threading.Event = field(default_factory=threading.Event)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] | None = None
-    """Seconds; None waits for `stop`."""
+    """Sleeps for a number of seconds; None waits for `stop`."""
 
     def call(self, attempt: Callable[[], T]) -> T:
-        """What `attempt` returns. TargetUnavailable, once patience is over, with what its last RetryableFailure said."""
-        begin, last, tried = self.clock(), RetryableFailure(""), 0
+        """Call `attempt` until it returns. TargetUnavailable with the message of the last failure if the limits are reached."""
+        begin, last, attempts_made = self.clock(), RetryableFailure(""), 0
 
         def once() -> T:
-            nonlocal last, tried
-            if tried and self.stop.is_set():
+            nonlocal last, attempts_made
+            if attempts_made and self.stop.is_set():
                 raise last
-            tried += 1
+            attempts_made += 1
             try:
                 return attempt()
-            except RetryableFailure as again:
-                last = again
+            except RetryableFailure as failure:
+                last = failure
                 raise
 
-        def left() -> float:
+        def remaining() -> float:
             return begin + self.seconds - self.clock()
 
-        def over(_: RetryCallState) -> bool:
-            return tried >= self.attempts or left() <= 0 or self.stop.is_set()
+        def is_last(_: RetryCallState) -> bool:
+            return attempts_made >= self.attempts or remaining() <= 0 or self.stop.is_set()
 
         def pause(state: RetryCallState) -> float:
-            return max(0.0, min(left(), max(last.retry_after, BACKOFF(state))))
+            return max(0.0, min(remaining(), max(last.retry_after, BACKOFF(state))))
 
         retrying = Retrying(
             retry=retry_if_exception_type(RetryableFailure),
-            stop=over,
+            stop=is_last,
             wait=pause,
-            sleep=self.sleep or self.stop.wait,  # type: ignore[arg-type]  # what it returns is nobody's business
+            sleep=self.sleep or self.stop.wait,  # type: ignore[arg-type]  # the returned value is ignored
             reraise=True,
         )
         try:
             return retrying(once)
-        except RetryableFailure as again:
-            times = "once" if tried == 1 else f"{tried} times in {self.clock() - begin:.0f} s"
-            raise TargetUnavailable(f"{again} (tried {times})") from again
+        except RetryableFailure as failure:
+            times = "once" if attempts_made == 1 else f"{attempts_made} times in {self.clock() - begin:.0f} s"
+            raise TargetUnavailable(f"{failure} (tried {times})") from failure

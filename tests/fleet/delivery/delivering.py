@@ -12,25 +12,25 @@ from contextlib import closing, contextmanager
 import pytest
 
 from fleet.delivery.target import DeliveryFailed
-from fleet.delivery.targets.http import DEFAULT_TIMEOUTS, HttpTarget
-from fleet.delivery.targets.http_client import HttpTimeouts
+from fleet.delivery.targets.http.client import HttpTimeouts
+from fleet.delivery.targets.http.target import DEFAULT_TIMEOUTS, HttpTarget
 from fleet.delivery.targets.retry import RetryPolicy
 from tests.fleet.delivery.scripted_server import batch
 
 FIRST_ID = frozenset({1})
 SHORT_TIMEOUTS = HttpTimeouts(read=0.3)
-"""For servers that never answer; any other may take its time on a busy machine."""
+"""For servers that never respond; others may be slow on a busy machine."""
 
 
 def retry_without_waiting(attempts: int = 2, pauses: list[float] | None = None) -> RetryPolicy:
-    """Waits for nothing; `pauses` is told how long it would have."""
+    """A policy that does not wait; `pauses` records the pauses."""
     return RetryPolicy(attempts=attempts, sleep=(pauses if pauses is not None else []).append)
 
 
 def delivery_error(
     url: str, kind: type[DeliveryFailed], attempts: int = 2, timeouts: HttpTimeouts = DEFAULT_TIMEOUTS
 ) -> str:
-    """What is told of it that a batch does not arrive there, but for how many seconds it took."""
+    """The message of a failed delivery, without its duration."""
     target = HttpTarget(url, retry=retry_without_waiting(attempts), timeouts=timeouts)
     with closing(target), pytest.raises(kind) as raised:
         target.deliver(batch(1))
@@ -40,7 +40,7 @@ def delivery_error(
 
 @contextmanager
 def raw_server(talk: Callable[[socket.socket], object]) -> Iterator[str]:
-    """The URL of a server that does what it is told with one connection."""
+    """The URL of a server that handles one connection with a function."""
 
     def serve() -> None:
         connection, _ = listener.accept()

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyarrow import dataset
 
-from fleet.delivery.targets.parquet import ParquetTarget
+from fleet.delivery.targets.parquet.target import ParquetTarget
 from fleet.delivery.targets.retry import RetryPolicy
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)

@@ -52,13 +52,13 @@ def foreign_batch(first: int, end: int, key: str = "foreign-1") -> Batch:
     return Batch(source(key, FOREIGN_COLUMNS), rows)
 
 
-def with_values(told: Batch, number: int, **values: Value) -> Batch:
+def with_values(message: Batch, number: int, **values: Value) -> Batch:
     """The same with other values in the reading of that id."""
     rows = []
-    for row in told.rows:
-        document = dict(zip(told.source.columns, row, strict=True))
+    for row in message.rows:
+        document = dict(zip(message.source.columns, row, strict=True))
         rows.append(tuple((document | values if document["id"] == number else document).values()))
-    return replace(told, rows=tuple(rows))
+    return replace(message, rows=tuple(rows))
 
 
 def episodes(*ends: tuple[int, int], sensor: str = "KIN_1") -> TableRows:

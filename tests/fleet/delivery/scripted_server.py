@@ -1,4 +1,4 @@
-"""An HTTP server on a free loopback port that answers as it is told, and remembers what it was asked."""
+"""An HTTP server on a free loopback port that gives scripted responses and records the requests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def key(number: int) -> str:
 
 @dataclass(frozen=True)
 class ScriptedResponse:
-    """An answer. `raw`, if any, is all that is sent before the connection is closed; `hangs` sends nothing at all."""
+    """A response. `raw` is sent as it is before the connection is closed; `hangs` sends nothing."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -49,8 +49,11 @@ class ScriptedResponse:
 
 
 def json_response(status: int, document: Any, **headers: str) -> ScriptedResponse:
-    told = [("Content-Type", "application/json"), *((name.replace("_", "-"), value) for name, value in headers.items())]
-    return ScriptedResponse(status, json.dumps(document).encode(), told)
+    error_text = [
+        ("Content-Type", "application/json"),
+        *((name.replace("_", "-"), value) for name, value in headers.items()),
+    ]
+    return ScriptedResponse(status, json.dumps(document).encode(), error_text)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class ResponseScript:
     over: threading.Event = field(default_factory=threading.Event)
 
     def next(self, request: Request) -> ScriptedResponse:
-        """The last answer is given again to whoever comes after it."""
+        """The last response is repeated for all further requests."""
         with self.lock:
             self.requests.append(request)
             return self.answers[min(len(self.requests), len(self.answers)) - 1]

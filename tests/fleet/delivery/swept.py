@@ -15,7 +15,7 @@ from fleet.delivery.state import STATE_FOLDER, CollectorState
 from fleet.delivery.stats import CollectorStats
 from fleet.delivery.sweep_database import SweepContext
 from fleet.delivery.target import Target
-from fleet.delivery.targets.sqlite import SqliteTarget
+from fleet.delivery.targets.sqlite.target import SqliteTarget
 
 
 def now() -> datetime:

@@ -1,4 +1,4 @@
-"""Collectors and simulators of before: theirs on our databases, ours on theirs."""
+"""The ancestor's collector on our databases, and our collector on databases of older simulators."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.delivery import foreign_databases
+from tests.fleet.delivery.recording_target import RecordingTarget
 from tests.fleet.delivery.swept import sweep, sweep_into
 from tests.fleet.verify.damage import damage, make_identities, select, write_database
-from tests.process.delivery.targets import RecordingTarget
 from tests.process.running_fleet import fleet
 
 LOOSE = """
@@ -53,6 +53,7 @@ def test_a_value_of_another_type(data: Path, tmp_path: Path, change: str, reason
     assert [(4, reason)] == letters
 
 
+@pytest.mark.process
 def test_what_means_the_same_is_no_conflict(data: Path, tmp_path: Path) -> None:
     """Neither when it comes again nor for who compares the two."""
     central = tmp_path / "central.db"
@@ -76,7 +77,7 @@ def test_what_means_the_same_is_no_conflict(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_least_of_all_ids(data: Path) -> None:
-    """Is passed over, but keeps nobody from the others."""
+    """It is skipped, and the others are swept."""
     damage(data / "a.db", f"UPDATE sensor_readings SET id = {-(2**63)} WHERE id = 3")
 
     assert 19 == sweep_into(RecordingTarget(), data).totals().delivered
@@ -84,7 +85,7 @@ def test_the_least_of_all_ids(data: Path) -> None:
 
 @pytest.mark.parametrize("marking", [True, False], ids=["marking", "cursor"])
 def test_a_name_that_is_no_text(data: Path, tmp_path: Path, marking: bool) -> None:
-    """Is told with an escape; the database is swept like any other."""
+    """It is shown escaped; the database is swept like any other."""
     (data / "a.db").rename(os.fsdecode(os.fsencode(data) + b"/caf\xe9.db"))
 
     stats = sweep(data, tmp_path / "central.db", marking=marking)
@@ -95,7 +96,7 @@ def test_a_name_that_is_no_text(data: Path, tmp_path: Path, marking: bool) -> No
 
 
 def test_ids_that_are_no_numbers(data: Path) -> None:
-    """There is no order to collect by, and that is told."""
+    """It is skipped with the reason: there is no order to sweep by."""
     odd = LOOSE.replace("id INTEGER PRIMARY KEY", "id TEXT DEFAULT 'x'")
     foreign_databases.write(data / "c.db", odd, 3)
 

@@ -15,9 +15,9 @@ from fleet.delivery.batch import Batch
 from fleet.delivery.state import DEAD_LETTER_FILE, STATE_FOLDER
 from fleet.delivery.target import BatchRejected, Receipt
 from tests.fleet.delivery import foreign_databases
+from tests.fleet.delivery.recording_target import RecordingTarget, rejecting
 from tests.fleet.delivery.swept import sweep, sweep_into, sweep_once
 from tests.fleet.verify.damage import SETTINGS, damage, later_run, make_identities, select, write_database
-from tests.process.delivery.targets import RecordingTarget, rejecting
 from worker.storage.connection import connect
 
 COLUMNS = "timestamp, sensor_id, temperature, voltage, anomaly_type, firmware_version, latitude, sensor_type, seq"
@@ -76,7 +76,7 @@ def test_a_second_sweep_brings_what_is_new(data: Path, tmp_path: Path) -> None:
 
 
 def test_readings_that_come_again_are_there_once(data: Path, tmp_path: Path) -> None:
-    """The collector died between delivering and marking; or somebody has unmarked them."""
+    """The collector died between delivering and marking; or the marks were removed."""
     sweep(data, tmp_path / "central.db")
     for path in data.rglob("*.db"):
         damage(path, "UPDATE sensor_readings SET synced = 0 WHERE id % 3 = 0")
@@ -104,7 +104,7 @@ def test_a_reading_that_comes_again_with_other_content_is_an_alarm(data: Path, t
 
 
 def test_what_is_none_of_a_sweeps_is_left_alone(data: Path, tmp_path: Path) -> None:
-    """Backups, quarantined databases, other programs' databases, central ones; they are skipped with a word."""
+    """Backups, quarantined databases, databases of other programs and central ones are skipped with a reason."""
     path = data / "S_000000.db"
     expected = readings(data)
     back_up(path, data / "backups", 3)
@@ -143,7 +143,7 @@ def test_many_sensors_in_one_database(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("schema", foreign_databases.SCHEMAS)
 def test_databases_of_older_simulators(schema: str, tmp_path: Path) -> None:
-    """Also as they grow, and under another name; columns that nobody else has are kept."""
+    """Also as they grow, and under another name; their own columns are kept."""
     data, central = tmp_path / "data", tmp_path / "central.db"
     data.mkdir()
     foreign_databases.write(data / "old.db", foreign_databases.SCHEMAS[schema], 250)
@@ -190,7 +190,7 @@ def test_only_what_is_acknowledged_is_marked(data: Path) -> None:
 
 @pytest.mark.parametrize("marking", [True, False], ids=["marking", "cursor"])
 def test_a_poisonous_reading_is_found_and_put_aside(marking: bool, data: Path) -> None:
-    """All others arrive; it is in the dead-letter file with the reason, and is not tried again until somebody asks."""
+    """All others arrive; it is in the dead-letter file with the reason, and is retried only on request."""
     target = RecordingTarget(rejecting(17, 40))
 
     stats = sweep_into(target, data, marking=marking)
@@ -240,7 +240,7 @@ def test_with_a_cursor_synced_stays_as_it_was(data: Path, tmp_path: Path) -> Non
 
 
 def test_with_a_cursor_the_target_knows_where_it_was(data: Path, tmp_path: Path) -> None:
-    """What it has, it has together with its place: losing the collector's own records costs nothing."""
+    """The target stores the cursor with the readings: losing the collector's state costs nothing."""
     first = sweep(data, tmp_path / "central.db", marking=False).totals()
     (data / STATE_FOLDER / "collector.sqlite").unlink()
 
@@ -272,9 +272,9 @@ def test_episodes_and_epochs_go_along(tmp_path: Path) -> None:
         "epochs": "sensor_id, first_seq, start_time, start_us, reason, run, seed, identity, settings",
     }
     sent = []
-    for number, told in enumerate((SETTINGS, SETTINGS, SETTINGS), 1):
+    for number, message in enumerate((SETTINGS, SETTINGS, SETTINGS), 1):
         run_spec = later_run(number, 150 * (number - 1))
-        write_database(path, 149, told, run_spec, sensors=make_identities(1), final=True)
+        write_database(path, 149, message, run_spec, sensors=make_identities(1), final=True)
         sent.append(sweep(data, central).totals().episodes)
 
         for table, columns in tables.items():

@@ -1,4 +1,4 @@
-"""Sweeps of one collector, one after the other, some of which go wrong: what was left is there the next time."""
+"""Consecutive sweeps of one collector: readings left by a failed sweep are delivered by the next one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from fleet.delivery.batch import Batch
 from fleet.delivery.state import DEAD_LETTER_FILE, STATE_FILE, STATE_FOLDER
 from fleet.delivery.target import BatchRejected, Receipt, TargetUnavailable
+from tests.fleet.delivery.recording_target import RecordingTarget, rejecting
 from tests.fleet.delivery.swept import open_collector, sweep, sweep_once
 from tests.fleet.verify.damage import damage, make_identities, select, write_database
-from tests.process.delivery.targets import RecordingTarget, rejecting
 
 NAME = "S_000000.db"
 
@@ -32,7 +32,7 @@ def unmarked(data: Path) -> list[tuple[object, ...]]:
 
 
 def test_a_letter_that_stays_unanswered_holds_nothing_back(data: Path) -> None:
-    """It is tried again with what else is left, although it lies behind that."""
+    """It is delivered again with the other readings that are left."""
     sweep_once(RecordingTarget(rejecting(20)), data)
     damage(data / NAME, "UPDATE sensor_readings SET synced = 0 WHERE id IN (3, 4)")
 
@@ -70,7 +70,7 @@ def test_letters_are_tried_again_until_somebody_was_there(data: Path) -> None:
 
 
 def test_letters_that_are_refused_again_hold_nothing_back(data: Path) -> None:
-    """They say nothing of the target, and are tried once; what else there is arrives."""
+    """They are tried once and do not count against the target; the other readings arrive."""
     sweep_once(RecordingTarget(rejecting(20)), data)
     damage(data / NAME, "UPDATE sensor_readings SET synced = 0 WHERE id IN (3, 4)")
     target = RecordingTarget(rejecting(20))
@@ -84,7 +84,7 @@ def test_letters_that_are_refused_again_hold_nothing_back(data: Path) -> None:
 
 
 def test_history_that_nobody_has_taken_is_not_given_up(data: Path) -> None:
-    """Two rows are too few to tell a server that knows only readings from one that has a bad day."""
+    """Two rejected rows do not prove that a server accepts only readings."""
     damage(data / NAME, "DELETE FROM anomaly_episodes WHERE first_seq > (SELECT min(first_seq) FROM anomaly_episodes)")
 
     def answer(batch: Batch) -> Receipt:
@@ -103,7 +103,7 @@ def test_history_that_nobody_has_taken_is_not_given_up(data: Path) -> None:
 
 
 def test_history_is_left_out_by_the_row(data: Path) -> None:
-    """One episode that the target does not take keeps none of the others from it, nor those of other databases."""
+    """One rejected episode does not stop the others, nor those of other databases."""
     write_database(data / "S_000001.db", 99, sensors=make_identities(2)[1:])
     damage(
         data / NAME,
@@ -142,7 +142,7 @@ def test_history_that_is_refused_is_not_counted(data: Path) -> None:
 
 
 def test_records_that_somebody_has_locked_are_told_as_such(data: Path) -> None:
-    """It is no trouble of the database, and what was delivered until then is counted."""
+    """It is not an error of the database, and readings delivered before it are counted."""
     target = RecordingTarget()
     with (
         open_collector(target, data, busy_timeout_ms=20) as (collector, context),
@@ -170,7 +170,7 @@ def test_dead_letters_are_json(data: Path) -> None:
 
 
 def test_rows_of_any_number(data: Path, tmp_path: Path) -> None:
-    """Nobody says that ids begin at 1."""
+    """Ids need not begin at 1."""
     damage(data / NAME, "UPDATE sensor_readings SET id = id - 50 WHERE id <= 30")
     for marking in (False, True):
         central = tmp_path / f"{marking}.db"

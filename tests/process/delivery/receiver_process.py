@@ -48,9 +48,9 @@ class ReceiverProcess:
         watch.start()
         self.first_line = self.process.stdout.readline()
         watch.cancel()
-        told = re.search(r"http://127\.0\.0\.1:(\d+)/", self.first_line)
-        assert told, f"{self.first_line!r} {self.process.communicate()}"
-        self.port = int(told[1])
+        message = re.search(r"http://127\.0\.0\.1:(\d+)/", self.first_line)
+        assert message, f"{self.first_line!r} {self.process.communicate()}"
+        self.port = int(message[1])
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
@@ -92,7 +92,7 @@ class ReceiverProcess:
         return printed
 
     def stored(self, columns: str = "sensor_id, seq, temperature") -> list[tuple[Any, ...]]:
-        """What is in the database, as anybody can read it meanwhile."""
+        """The rows of the database, read while the receiver runs."""
         connection = apsw.Connection(str(self.database), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             return connection.execute(
@@ -143,7 +143,7 @@ def request(content: bytes, *headers: str, length: int | None = None) -> bytes:
 
 
 def wait_until_refused(port: int) -> None:
-    """Until nobody listens there any more."""
+    """Wait until the port is closed."""
     end = time.monotonic() + DEADLINE
     while True:
         try:

@@ -46,7 +46,7 @@ def central_count(central: Path) -> tuple[int, int]:
 
 
 def test_one_sweep(data: Path, tmp_path: Path) -> None:
-    """Everything is delivered, and told per database."""
+    """Everything is delivered, and reported per database."""
     code, summary, said = collect(data, f"sqlite:///{tmp_path}/central.db")
 
     assert (0, "") == (code, said)
@@ -108,7 +108,7 @@ def test_sigterm_in_the_middle_of_a_batch(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_wrong_token_marks_nothing(data: Path, tmp_path: Path) -> None:
-    """It is told once for all databases, without the token, and the exit code is 1."""
+    """It is reported once for all databases, without the token, and the exit code is 1."""
     with receiving(tmp_path / "central.db", token="right") as receiver:
         url = f"http://127.0.0.1:{receiver.port}"
         wrong = collect(data, url, COLLECT_TOKEN="not-this-one")
@@ -133,7 +133,7 @@ def test_a_longest_run(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 def test_a_request_that_is_never_answered(data: Path) -> None:
-    """Does not keep the collector from stopping, which is then told as what it is: readings that were not delivered."""
+    """The collector stops all the same, and reports the readings as not delivered."""
     with ScriptedServer(ScriptedResponse(hangs=True)) as server:
         done = fleet("collect", "--data-dir", data, "--to", server.url, "--max-runtime", "0.5s", "--workers", 2)
 

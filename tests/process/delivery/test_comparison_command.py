@@ -24,11 +24,11 @@ def place(tmp_path: Path) -> Path:
 
 def test_all_has_arrived(place: Path) -> None:
     """The databases first, and then what arrived; nothing on stderr, exit code 0."""
-    told = fleet("verify", "--data", "data", "--against", "sqlite:///central.db", cwd=place)
+    message = fleet("verify", "--data", "data", "--against", "sqlite:///central.db", cwd=place)
 
-    assert (0, "") == (told.returncode, told.stderr)
+    assert (0, "") == (message.returncode, message.stderr)
     ((readings,),) = select(place / "data" / NAME, "SELECT count(*) FROM sensor_readings")
-    lines = told.stdout.splitlines()
+    lines = message.stdout.splitlines()
     assert f"1 sensor, {readings} readings, " in lines[0]
     assert "compared with central.db" in lines
     assert f"  {readings} of {readings} readings arrived, 0 to be delivered yet" in lines
@@ -44,10 +44,10 @@ def test_something_has_not(place: Path) -> None:
         "UPDATE sensor_readings SET voltage = 1 WHERE id > 100 AND id <= 140",
     )
     write_database(place / "data" / NAME, 600, run_spec=later_run(2, 500))
-    told = fleet("verify", "--data", "data", "--against", "sqlite:///central.db", cwd=place)
+    message = fleet("verify", "--data", "data", "--against", "sqlite:///central.db", cwd=place)
 
-    assert (1, "") == (told.returncode, told.stderr)
-    lines = told.stdout.splitlines()
+    assert (1, "") == (message.returncode, message.stderr)
+    lines = message.stdout.splitlines()
     assert {"readings that did not arrive: 1", "readings that arrived with other values: 40"} <= set(lines)
     assert "all as they must be" in lines[0]
     assert lines[-1].startswith("  41 findings, ")
@@ -58,45 +58,45 @@ def test_the_databases_are_wrong(place: Path) -> None:
     """Then it fails, although all of it has arrived."""
     damage(place / "data" / NAME, "UPDATE sensor_readings SET voltage = 1 WHERE id = 7")
     damage(place / "central.db", "UPDATE sensor_readings SET voltage = 1 WHERE id = 7")
-    told = fleet("verify", "--data", "data", "--against", "sqlite:///central.db", cwd=place)
+    message = fleet("verify", "--data", "data", "--against", "sqlite:///central.db", cwd=place)
 
-    assert 1 == told.returncode
-    assert "all as it must be" in told.stdout.splitlines()[-1]
+    assert 1 == message.returncode
+    assert "all as it must be" in message.stdout.splitlines()[-1]
 
 
 def test_as_json(place: Path) -> None:
     """`against` has it all; `ok` is about both."""
     command = ("verify", "--data", "data", "--against", "sqlite:///central.db", "--json")
-    told = fleet(*command, cwd=place)
-    document = json.loads(told.stdout)
-    assert (0, True, True) == (told.returncode, document["ok"], document["against"]["ok"])
+    message = fleet(*command, cwd=place)
+    document = json.loads(message.stdout)
+    assert (0, True, True) == (message.returncode, document["ok"], document["against"]["ok"])
     against = document["against"]
     assert (document["readings"], 0, {}) == (against["arrived"], against["pending"], against["counts"])
     assert {"p50", "p95", "p99", "max"} == set(against["latency"])
 
     damage(place / "central.db", "DELETE FROM sensor_readings WHERE seq = 0")
-    told = fleet(*command, cwd=place)
-    document = json.loads(told.stdout)
+    message = fleet(*command, cwd=place)
+    document = json.loads(message.stdout)
     finding = {"kind": "not delivered", "sensor_id": "CHI_123456", "database": NAME, "first_seq": 0, "last_seq": 0}
-    assert (1, False, {}) == (told.returncode, document["ok"], document["counts"])
+    assert (1, False, {}) == (message.returncode, document["ok"], document["counts"])
     assert [{**finding, "detail": "1 reading"}] == document["against"]["findings"]
 
 
 def test_a_table_of_the_users_own(place: Path) -> None:
     damage(place / "own.db", "CREATE TABLE far (sensor_id, timestamp)")
-    told = fleet("verify", "--data", "data", "--against", "sqlite:///own.db", "--table", "far", "--json", cwd=place)
+    message = fleet("verify", "--data", "data", "--against", "sqlite:///own.db", "--table", "far", "--json", cwd=place)
 
-    compared = json.loads(told.stdout)["against"]
-    assert (1, 0, "own.db: far") == (told.returncode, compared["arrived"], compared["target"])
+    compared = json.loads(message.stdout)["against"]
+    assert (1, 0, "own.db: far") == (message.returncode, compared["arrived"], compared["target"])
     assert {"not delivered": compared["generated"]} == compared["counts"]
 
 
 def test_a_central_database_among_the_others(place: Path) -> None:
     """Is none of the fleet's, and says so."""
     (place / "central.db").rename(place / "data" / "central.db")
-    told = fleet("verify", "--data", "data", "--against", "sqlite:///data/central.db", cwd=place)
+    message = fleet("verify", "--data", "data", "--against", "sqlite:///data/central.db", cwd=place)
 
-    assert (0, True) == (told.returncode, "skipped: central.db: a central database" in told.stdout)
+    assert (0, True) == (message.returncode, "skipped: central.db: a central database" in message.stdout)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_what_cannot_be_compared(arguments: list[str], reason: str, place: Path)
     """One line on stderr, before any work; exit code 1."""
     (place / "text").write_text("this is no database" * 100)
     (place / "empty").touch()
-    told = fleet("verify", "--data", "data", *arguments, cwd=place)
+    message = fleet("verify", "--data", "data", *arguments, cwd=place)
 
-    assert (1, "", 1) == (told.returncode, told.stdout, told.stderr.count("\n"))
-    assert told.stderr.startswith(f"fleet: {reason}")
-    assert "secret" not in told.stderr
+    assert (1, "", 1) == (message.returncode, message.stdout, message.stderr.count("\n"))
+    assert message.stderr.startswith(f"fleet: {reason}")
+    assert "secret" not in message.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.target import BatchRejected
-from fleet.delivery.targets.postgres import PostgresTarget
+from fleet.delivery.targets.postgres.target import PostgresTarget
 from tests.fleet.delivery.samples import batch, episodes, epochs, foreign_batch, reading, source, with_values
 from tests.servers.postgres import MakeTarget, rows, seqs
 
@@ -34,12 +34,12 @@ def test_readings_arrive_as_they_are(target: PostgresTarget, postgres_url: str) 
     assert expected == found
     arrival = "SELECT s.generation, s.name, s.cursor, b.received_at, b.readings, r.extra"
     joined = "FROM sensor_readings r JOIN batches b USING (batch) JOIN sources s ON s.source = r.source"
-    told = ("generation-1", "generation-1.db", 3, "2026-02-03T04:05:06.000000+00:00", 3, None)
-    assert [told] * 3 == rows(postgres_url, f"{arrival} {joined}")
+    message = ("generation-1", "generation-1.db", 3, "2026-02-03T04:05:06.000000+00:00", 3, None)
+    assert [message] * 3 == rows(postgres_url, f"{arrival} {joined}")
 
 
 def test_a_batch_may_come_again(target: PostgresTarget, postgres_target: MakeTarget, postgres_url: str) -> None:
-    """Somebody died between commit and mark: his successor delivers the same, and then with other boundaries."""
+    """A collector died between commit and mark: the next one delivers the same readings, also with other boundaries."""
     target.deliver(batch(1, 11))
     again = postgres_target(postgres_url).deliver(batch(1, 11))
     across = target.deliver(batch(6, 16))
@@ -52,7 +52,7 @@ def test_a_batch_may_come_again(target: PostgresTarget, postgres_target: MakeTar
 
 
 def test_the_cursor_never_goes_back(target: PostgresTarget) -> None:
-    """It is 0 for a source nobody knows, and the last id that came."""
+    """0 for an unknown source, else the last id that arrived."""
     assert 0 == target.cursor("generation-1")
     target.deliver(batch(1, 11))
     target.deliver(batch(3, 5))
@@ -97,8 +97,10 @@ def test_a_conflict_may_be_long(target: PostgresTarget, postgres_url: str) -> No
 
 def test_a_key_twice_in_a_batch(target: PostgresTarget, postgres_url: str) -> None:
     """The same reading in two rows of the source is one here; two that differ are an alarm."""
-    told = with_values(with_values(batch(1, 5), 2, seq=0, timestamp=reading(1)[1], temperature=reading(1)[3]), 4, seq=2)
-    receipt = target.deliver(told)
+    message = with_values(
+        with_values(batch(1, 5), 2, seq=0, timestamp=reading(1)[1], temperature=reading(1)[3]), 4, seq=2
+    )
+    receipt = target.deliver(message)
 
     assert (frozenset({1, 2, 3}), 1) == (receipt.accepted, receipt.duplicates)
     assert {4: "it is here already with another timestamp, temperature"} == receipt.rejected
@@ -163,7 +165,7 @@ def test_whole_numbers_are_taken_for_real_ones(target: PostgresTarget, postgres_
     assert [(21.0, 3)] == rows(postgres_url, "SELECT temperature, status_code FROM sensor_readings")
 
 
-def test_what_the_server_refuses_of_a_batch_is_indigestible(target: PostgresTarget) -> None:
+def test_a_batch_that_the_server_refuses_is_rejected(target: PostgresTarget) -> None:
     """Such as a key that is too long for its index."""
     long = "".join(chr(33 + number * 7919 % 15_000) for number in range(20_000))
 

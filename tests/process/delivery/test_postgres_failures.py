@@ -1,4 +1,4 @@
-"""What a PostgreSQL target does and says when the server is away, hangs, refuses it, or is none."""
+"""A PostgreSQL target whose server is down, hangs, refuses it, or is not PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from fleet.delivery.target import DeliveryFailed, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.postgres import PostgresTarget
+from fleet.delivery.targets.postgres.target import PostgresTarget
 from fleet.errors import UserError
 from tests.fleet.delivery.samples import batch
 from tests.servers.postgres import MakeTarget, PostgresServer, free_port, seqs
@@ -40,7 +40,7 @@ def test_a_lost_connection_is_made_again(target: PostgresTarget, postgres: Postg
 
 
 def test_a_server_that_goes_is_waited_for(postgres_target: MakeTarget) -> None:
-    """Or not for long: TargetUnavailable after the patience. Nothing is lost or doubled by it."""
+    """Within the limits of the retries, then TargetUnavailable. Nothing is lost or doubled."""
     with PostgresServer.started() as server:
         url = server.url(server.new_schema())
         patient, hasty = postgres_target(url), postgres_target(url, retry_seconds=0.2)
@@ -181,7 +181,7 @@ def test_what_was_accepted_is_on_disk(postgres_target: MakeTarget, postgres: Pos
 
 
 def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> None:
-    script = "import sys; sys.modules['psycopg'] = None; import fleet.delivery.targets.postgres"
+    script = "import sys; sys.modules['psycopg'] = None; import fleet.delivery.targets.postgres.target"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert "UserError: PostgreSQL needs an extra: pip install 'sensor-fleet[postgres]'" in done.stderr

@@ -1,4 +1,4 @@
-"""`fleet receive` as a process: how it begins and ends, and how it misbehaves when asked to."""
+"""`fleet receive` as a process: its start, its end, and its injected faults."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_it_says_where_it_listens_and_what_it_did(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_that_has_begun_is_ended_first(tmp_path: Path, number: signal.Signals) -> None:
-    """A signal in the middle of a body: the rest is read, taken and acknowledged; nobody else is let in."""
+    """A signal in the middle of a body: the rest is read, stored and acknowledged; new connections are refused."""
     content = json.dumps(body(reading(0))).encode()
     with receiving(tmp_path / "central.db") as receiver:
         with receiver.raw() as client:
@@ -123,7 +123,7 @@ def test_a_bad_flag_is_told_in_one_line(flags: tuple[str, str], reason: str) -> 
 
 
 def test_an_empty_token_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever sets the variable wants to be asked for one."""
+    """An empty variable is an error, not an open receiver."""
     monkeypatch.setenv("RECEIVE_TOKEN", " ")
 
     assert refused("--to", str(tmp_path / "central.db")).startswith("RECEIVE_TOKEN: is empty")
@@ -132,8 +132,8 @@ def test_an_empty_token_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert refused("--to", str(tmp_path / "central.db")).startswith("RECEIVE_TOKEN: wanted the token alone")
 
 
-def test_an_open_door_is_warned_of(tmp_path: Path) -> None:
-    """Whoever listens to more than this machine without a token."""
+def test_a_receiver_without_a_token_warns(tmp_path: Path) -> None:
+    """Listening beyond the loopback interface without a token."""
     with receiving(tmp_path / "central.db", "--host", "0.0.0.0") as receiver:
         receiver.signal()
         warned = receiver.wait()[2]
@@ -141,7 +141,7 @@ def test_an_open_door_is_warned_of(tmp_path: Path) -> None:
         receiver.signal()
         safe = receiver.wait()[2]
 
-    assert warned.startswith("warning: anybody who can reach ")
+    assert warned.startswith("warning: any client that can reach ")
     assert "RECEIVE_TOKEN" in warned
     assert "" == safe
 
@@ -191,7 +191,7 @@ def test_delays_on_purpose(tmp_path: Path) -> None:
     assert took >= 0.3
 
 
-def test_lots_are_as_asked_for() -> None:
+def test_fault_rates_are_as_configured() -> None:
     """Over many requests; each option's own, whatever the others are."""
     faults = FaultConfig(fail_rate=0.2, drop_ack=0.05, delay=DelayRange(0.1, 0.3), seed=3)
     drawn, alone = RequestFaultGenerator(faults), RequestFaultGenerator(FaultConfig(fail_rate=0.2, seed=3))
@@ -217,10 +217,9 @@ def test_delays_are_written_as_people_do() -> None:
 SLOW = """
 import sys
 from pathlib import Path
-from fleet.delivery.receiver import upload_server
 from fleet.delivery.receiver import server
 from fleet.delivery.receiver.app import ReceiverConfig
-upload_server.HEADER_SECONDS, upload_server.MIN_BODY_BYTES_PER_SECOND = 1.0, 10_000_000
+server.HEADER_SECONDS, server.MIN_BODY_BYTES_PER_SECOND = 1.0, 10_000_000
 say = lambda line: print(line, flush=True)
 sys.exit(server.receive(server.ReceiverAddress(Path(sys.argv[1]), "127.0.0.1", 0), ReceiverConfig(), say, say))
 """

@@ -12,9 +12,9 @@ import pytest
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.target import Receipt, TargetUnavailable
+from tests.fleet.delivery.recording_target import RecordingTarget
 from tests.fleet.delivery.swept import sweep_into, sweep_once
 from tests.fleet.verify.damage import make_identities, select, write_database
-from tests.process.delivery.targets import RecordingTarget
 
 GOOD, BAD = ("S_000000.db", "S_000002.db"), "S_000001.db"
 
@@ -134,7 +134,7 @@ def read_only() -> Iterator[Callable[[Path], None]]:
 
 
 def test_a_target_that_fails_ends_the_sweep(data: Path) -> None:
-    """Nobody waits out the patience of a dead target for each of a thousand databases."""
+    """The retries for a dead target are not repeated for each of a thousand databases."""
     asked = []
 
     def answer(batch: Batch) -> Receipt:

@@ -1,4 +1,4 @@
-"""What is damaged at a target is found, named, and nothing else is."""
+"""Damage in a target is found and named, and nothing else is."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_reading_that_is_missing(central: Path, row: int) -> None:
 
 
 def test_many_that_are_missing(central: Path) -> None:
-    """Counted one by one, told as stretches."""
+    """Counted one by one, reported as ranges."""
     damage(central, "DELETE FROM sensor_readings WHERE id BETWEEN 300 AND 999")
 
     verdict = compare_central(central)
@@ -62,7 +62,7 @@ def test_all_are_missing(central: Path) -> None:
 
 
 def test_a_source_that_is_gone(central: Path) -> None:
-    """What came from it has no database: both are told."""
+    """Its readings have no database: both are findings."""
     readings = compare_central(central).generated
     damage(central, "DELETE FROM sources")
 
@@ -92,7 +92,7 @@ def test_a_reading_that_never_was(central: Path) -> None:
     assert seq_of(central, 700) + 100_000 == only_finding(central, "delivered, never generated").first_seq
 
 
-def test_a_reading_of_a_missing_stretch(central: Path, data: Path) -> None:
+def test_a_reading_of_a_missing_range(central: Path, data: Path) -> None:
     ((seq,),) = select(data / NAME, "SELECT min(first_seq) FROM anomaly_episodes WHERE type = 'missing_data'")
     insert_copy(central, 700, f"{seq}")
 
@@ -153,7 +153,7 @@ def test_a_number_that_is_altered(central: Path) -> None:
 
 
 def test_a_text_that_is_none(central: Path) -> None:
-    """Bytes that are not UTF-8 are told of, and do not keep the others from being compared."""
+    """Bytes that are not UTF-8 are a finding; the other rows are compared."""
     damage(
         central,
         "UPDATE sensor_readings SET location = CAST(X'C3' AS TEXT) WHERE id = 700",
@@ -167,7 +167,7 @@ def test_a_text_that_is_none(central: Path) -> None:
 
 @pytest.mark.parametrize(("old", "new", "late"), [(5, 100_000, 5), (700, 100_000, 700), (700, 0, 1)])
 def test_a_reading_out_of_order(central: Path, old: int, new: int, late: int) -> None:
-    """Told of the one that arrived behind a later one."""
+    """The finding is about the reading that arrived after a later one."""
     seq = seq_of(central, late)
     damage(central, f"UPDATE sensor_readings SET id = {new} WHERE id = {old}")
 

@@ -12,7 +12,7 @@ from pyarrow import compute, parquet
 
 from fleet.delivery.compare.against import ComparisonOptions, compare
 from fleet.delivery.compare.verdict import DeliveryVerdict
-from fleet.delivery.targets.parquet import ParquetTarget
+from fleet.delivery.targets.parquet.target import ParquetTarget
 from fleet.errors import UserError
 from tests.fleet.delivery.delivered import NAME
 from tests.fleet.delivery.swept import now, sweep_into
@@ -38,7 +38,7 @@ def facts(data: Path, verdict: DeliveryVerdict) -> None:
     assert (episodes, 4) == (verdict.episodes, verdict.epochs)
 
 
-def told(verdict: DeliveryVerdict) -> set[tuple[str, str | None, int | None]]:
+def message(verdict: DeliveryVerdict) -> set[tuple[str, str | None, int | None]]:
     return {(finding.kind, finding.sensor_id, finding.first_seq) for finding in verdict.findings}
 
 
@@ -57,6 +57,7 @@ def execute(url: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
+@pytest.mark.process
 def test_postgres(data: Path, url: str) -> None:
     write_sample_manifest(data)
     verdict = compare(data, ComparisonOptions(url, complete=True))
@@ -65,6 +66,7 @@ def test_postgres(data: Path, url: str) -> None:
     assert verdict.latency is not None
 
 
+@pytest.mark.process
 def test_damage_in_postgres(data: Path, url: str) -> None:
     """Each kind, and nothing else."""
     seqs = [seq_of(data / NAME, row) for row in (100, 200, 300, 400, 500)]
@@ -90,19 +92,21 @@ def test_damage_in_postgres(data: Path, url: str) -> None:
         ("delivered out of order", "CHI_123456", seqs[4]),
         ("episode not delivered", "CHI_123456", episode),
         ("epoch delivered altered", "S_000001", 0),
-    } == told(compare(data, ComparisonOptions(url)))
-    assert {("epoch delivered altered", "S_000001", 0)} == told(
+    } == message(compare(data, ComparisonOptions(url)))
+    assert {("epoch delivered altered", "S_000001", 0)} == message(
         compare(data, ComparisonOptions(url, sensor="S_000001"))
     )
 
 
+@pytest.mark.process
 def test_many_sources_in_postgres(data: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleet.delivery.compare.delivered_postgres.MAX_INTERLEAVED_SOURCES", 1)
-    monkeypatch.setattr("fleet.delivery.compare.delivered_postgres.CHUNK_ROWS", 70)
+    monkeypatch.setattr("fleet.delivery.targets.postgres.readings.MAX_INTERLEAVED_SOURCES", 1)
+    monkeypatch.setattr("fleet.delivery.targets.postgres.readings.CHUNK_ROWS", 70)
 
     facts(data, compare(data, ComparisonOptions(url, complete=True)))
 
 
+@pytest.mark.process
 def test_a_table_of_the_users_own_in_postgres(data: Path, url: str) -> None:
     """With the types that PostgreSQL has for such things."""
     execute(
@@ -130,9 +134,10 @@ def test_a_table_of_the_users_own_in_postgres(data: Path, url: str) -> None:
         ("not delivered", "CHI_123456", seqs[0]),
         ("delivered altered", "CHI_123456", seqs[1]),
         ("delivered twice", "CHI_123456", seqs[2]),
-    } == told(compare(data, ComparisonOptions(url, "far.measured")))
+    } == message(compare(data, ComparisonOptions(url, "far.measured")))
 
 
+@pytest.mark.process
 def test_a_postgres_that_cannot_be_compared(data: Path, url: str) -> None:
     """One line, which says why, and never has a password in it."""
     nobody = url.replace("fleet@", "nobody@")
@@ -189,7 +194,7 @@ def test_damage_in_parquet(data: Path, folder: Path) -> None:
         ("not delivered", "CHI_123456", seqs[0]),
         ("delivered twice", "CHI_123456", seqs[1]),
         ("delivered altered", "CHI_123456", seqs[2]),
-    } == told(compare(data, against(folder)))
+    } == message(compare(data, against(folder)))
     assert compare(data, against(folder, sensor="S_000001")).ok
 
 

@@ -1,4 +1,4 @@
-"""What is compared with what: pending readings, several databases, other sources, other times."""
+"""The scope of a comparison: pending readings, several databases, other sources, other times."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import apsw
 import pytest
 
+from fleet.delivery.compare.compared_columns import COMPARABLE_COLUMNS
 from fleet.delivery.compare.comparison import Comparison
-from fleet.delivery.compare.delivered_central import CentralSqliteReadings
 from fleet.delivery.compare.generated import GeneratedReadings
-from fleet.delivery.compare.reading_columns import CENTRAL_COLUMNS
+from fleet.delivery.targets.sqlite.readings import CentralSqliteReadings
 from tests.fleet.delivery.delivered import NAME, compare_central, deliver_sample
 from tests.fleet.delivery.swept import sweep
 from tests.fleet.verify.damage import (
@@ -95,7 +95,7 @@ def test_what_agrees_is_not_fetched(central: Path, data: Path) -> None:
         assert [True] == [chunk.known_equal for chunk in delivered.read_chunks(generated)]
         damage(central, "UPDATE sensor_readings SET model = 'x' WHERE id = 7")
         (chunk,) = delivered.read_chunks(generated)
-    assert (False, 4 + len(CENTRAL_COLUMNS)) == (chunk.known_equal, len(chunk.rows[0]) - 3)
+    assert (False, 4 + len(COMPARABLE_COLUMNS)) == (chunk.known_equal, len(chunk.rows[0]) - 3)
 
 
 def test_rotated_and_moved_aside_databases(central: Path, data: Path) -> None:
@@ -129,7 +129,7 @@ def test_one_sensor(tmp_path: Path) -> None:
 
 
 def test_what_others_delivered(central: Path, tmp_path: Path) -> None:
-    """Another directory's sensors are counted, not judged; of a sensor that is here too, nobody else may have readings."""
+    """Sensors of another directory are counted, not judged; other sources must have no readings of a sensor of this one."""
     (tmp_path / "other").mkdir()
     write_database(tmp_path / "other" / "x.db", 50, sensors=make_identities(1))
     sweep(tmp_path / "other", central)
@@ -144,7 +144,7 @@ def test_what_others_delivered(central: Path, tmp_path: Path) -> None:
 
 def test_more_sources_than_are_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then each is read for itself; what is found is the same."""
-    monkeypatch.setattr("fleet.delivery.compare.delivered_central.MAX_INTERLEAVED_SOURCES", 2)
+    monkeypatch.setattr("fleet.delivery.targets.sqlite.readings.MAX_INTERLEAVED_SOURCES", 2)
     monkeypatch.setattr("fleet.delivery.compare.generated.MAX_OPEN_DATABASES", 2)
     (tmp_path / "data").mkdir()
     for sensor in make_identities(5):
@@ -199,15 +199,15 @@ def test_how_long_they_took(tmp_path: Path) -> None:
     assert (True, 100.0) == (latency.p95 < latency.p99 <= latency.max, latency.max)
 
     write_sample_manifest(data)
-    told = (data / "fleet.json").read_text()
+    message = (data / "fleet.json").read_text()
     (data / "fleet.json").write_text(
-        told.replace(f'"start_us": {NEW_YEAR}', f'"start_us": {NEW_YEAR + 3600 * SECOND_US}')
+        message.replace(f'"start_us": {NEW_YEAR}', f'"start_us": {NEW_YEAR + 3600 * SECOND_US}')
     )
     shifted = compare_central(central).latency
     assert shifted is not None
     assert 3650 == pytest.approx(shifted.p50, rel=0.02)
     (data / "fleet.json").write_text(
-        told.replace(f'"wall_us": {NEW_YEAR}', f'"wall_us": {NEW_YEAR + 3600 * SECOND_US}')
+        message.replace(f'"wall_us": {NEW_YEAR}', f'"wall_us": {NEW_YEAR + 3600 * SECOND_US}')
     )
     assert compare_central(central).latency is None
 

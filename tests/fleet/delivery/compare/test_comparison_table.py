@@ -1,4 +1,4 @@
-"""A table of the user's own, at the far end of his pipeline, compared by sensor and timestamp."""
+"""A table of the user, compared by sensor and timestamp."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def found(own: Path, table: str = "measured", **given: bool) -> DeliveryVerdict:
 
 
 def test_nothing_is_wrong(own: Path, data: Path) -> None:
-    """What the table has not is not compared; episodes are nowhere."""
+    """Columns that the table lacks are not compared; it has no episodes."""
     verdict = found(own, complete=True)
 
     ((readings,),) = select(data / NAME, "SELECT count(*) FROM sensor_readings")
@@ -67,7 +67,7 @@ def test_nothing_is_wrong(own: Path, data: Path) -> None:
     ],
 )
 def test_damage(own: Path, data: Path, statement: str, kind: str) -> None:
-    """It is told of the sensor and the number that the reading has in its database."""
+    """The finding has the sensor and the seq of the reading in its database."""
     seq = seq_of(data / NAME, 300)
     damage(own, statement)
 
@@ -79,7 +79,7 @@ def test_damage(own: Path, data: Path, statement: str, kind: str) -> None:
 
 @pytest.mark.parametrize("change", ["sensor_id = 'GHOST'", "timestamp = '2031-01-01T00:00:00.000000+00:00'"])
 def test_a_row_that_is_no_reading(own: Path, change: str) -> None:
-    """Told with its time, for it has no number; and the one that it was is missing."""
+    """The finding has its time instead of a seq; the original reading is missing."""
     damage(own, f"UPDATE measured SET {change} WHERE rowid = 300")
 
     verdict = found(own)
@@ -88,7 +88,7 @@ def test_a_row_that_is_no_reading(own: Path, change: str) -> None:
 
 
 def test_what_comes_last_is_pending(own: Path, data: Path) -> None:
-    """Where nobody marks what he has delivered."""
+    """If delivered readings are not marked."""
     write_database(data / NAME, 1100, run_spec=later_run(2, 1000))
     verdict = found(own)
     assert (True, True) == (verdict.ok, verdict.pending > 50)

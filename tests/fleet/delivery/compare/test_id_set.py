@@ -1,4 +1,4 @@
-"""A set of ids that knows its gaps."""
+"""The set of ids and its gaps."""
 
 from __future__ import annotations
 

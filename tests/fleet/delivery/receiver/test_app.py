@@ -1,4 +1,4 @@
-"""`fleet receive` as a process: what it takes, what it refuses, and that each reading is kept once."""
+"""The application of `fleet receive`: accepted and rejected requests; each reading is stored once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import pytest
 
 from fleet.delivery.receiver.request_bodies import RequestRejected, gunzip
 from tests.process.delivery.receiver_process import JSON, ReceiverProcess, body, reading, receiving, request
+
+pytestmark = pytest.mark.process
 
 TOKEN = "s3cret-t0ken"
 
@@ -209,7 +211,7 @@ def test_it_says_how_it_is(shared: ReceiverProcess) -> None:
 
 
 def test_a_database_that_is_gone_takes_nothing(tmp_path: Path) -> None:
-    """Deleted, renamed or replaced under the receiver: 503 with the reason; nobody would ever see what it took."""
+    """Deleted, renamed or replaced under the receiver: 503 with the reason; new readings would be lost."""
     with receiving(tmp_path / "central.db") as receiver:
         receiver.database.rename(tmp_path / "elsewhere.db")
         status, answer, headers = receiver.post(body(reading(0)))
@@ -245,7 +247,7 @@ def test_a_locked_database_acknowledges_nothing(tmp_path: Path) -> None:
 
 
 def test_a_token_is_asked_for(tmp_path: Path) -> None:
-    """Of whoever sends, and told to nobody."""
+    """Senders need it, and no response shows it."""
     with receiving(tmp_path / "central.db", token=TOKEN) as receiver:
         answers = [
             receiver.post(body(reading(0)), headers=headers)
@@ -258,12 +260,12 @@ def test_a_token_is_asked_for(tmp_path: Path) -> None:
             )
         ]
         health = receiver.get("/health")[0]
-        told = json.dumps(answers) + receiver.get("/")[1]["central"] + receiver.get("/metrics")[1] + receiver.stop()
+        message = json.dumps(answers) + receiver.get("/")[1]["central"] + receiver.get("/metrics")[1] + receiver.stop()
 
     assert [401, 401, 401, 401, 200] == [status for status, _, _ in answers]
     assert "Bearer" == answers[0][2]["WWW-Authenticate"]
     assert 200 == health
-    assert TOKEN not in told
+    assert TOKEN not in message
 
 
 def test_many_senders_at_a_time(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Batches to an HTTP server, one that answers well."""
+"""Delivery to an HTTP server that works."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import pytest
 
 from fleet.delivery.batch import Batch, TableRows
 from fleet.delivery.target import BatchRejected, Receipt, TargetMisconfigured
-from fleet.delivery.targets.credentials import read_credentials
-from fleet.delivery.targets.http import HttpTarget
-from fleet.delivery.targets.http_client import HttpTimeouts
+from fleet.delivery.targets.http.client import HttpTimeouts, parse_address
+from fleet.delivery.targets.http.credentials import read_credentials
+from fleet.delivery.targets.http.target import HttpTarget
 from fleet.delivery.targets.retry import RetryPolicy
-from fleet.delivery.targets.url import parse_address
 from fleet.errors import UserError
 from tests.fleet.delivery.scripted_server import (
     GENERATION,
@@ -36,7 +35,7 @@ EPISODES = TableRows(("sensor_id", "first_seq", "channel"), (("KIN_569899", 103,
 
 
 def test_a_batch_is_posted_as_other_collectors_do() -> None:
-    """Each reading by column name, with its key in the world, and the database that it is from."""
+    """Each reading by column name, with its key and its database."""
     sent = batch(1, 2)
     with ScriptedServer() as server:
         assert Receipt(frozenset({1, 2})) == HttpTarget(server.url).deliver(sent)
@@ -104,7 +103,7 @@ def test_a_body_may_be_packed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (math.inf, "temperature is inf, for which JSON has no word"),
         (-math.inf, "temperature is -inf, for which JSON has no word"),
@@ -112,12 +111,12 @@ def test_a_body_may_be_packed() -> None:
         (b"\x00\x01", "temperature is 2 bytes of binary data, for which JSON has no word"),
     ],
 )
-def test_a_reading_that_json_cannot_say_is_rejected_alone(value: Any, told: str) -> None:
+def test_a_reading_that_json_cannot_say_is_rejected_alone(value: Any, message: str) -> None:
     sent = Batch(SOURCE, (reading(1), reading(2, value), reading(3)), EPISODES)
     with ScriptedServer(json_response(200, {"rejected": [key(3)]})) as server:
         receipt = HttpTarget(server.url).deliver(sent)
 
-    assert Receipt(frozenset({1}), 0, {2: told, 3: "no reason was given"}) == receipt
+    assert Receipt(frozenset({1}), 0, {2: message, 3: "no reason was given"}) == receipt
     assert [1, 3] == [one["id"] for one in server.requests[0].document()["readings"]]
     assert 1 == len(server.requests[0].document()["episodes"])
 
@@ -217,7 +216,7 @@ def test_several_threads_deliver_at_once() -> None:
 
 
 def test_more_threads_than_connections_wait_for_one_another() -> None:
-    """A server that stands still holds them all up; none is refused for it."""
+    """A server that hangs delays them all; none fails for it."""
     with ScriptedServer(ScriptedResponse(hangs=True), ScriptedResponse()) as server:
         target = HttpTarget(
             server.url, connections=1, timeouts=HttpTimeouts(read=0.3), retry=RetryPolicy(stop=threading.Event())
@@ -278,7 +277,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 @pytest.mark.parametrize("start", ["http://", "https:", "http:/", "http:\\\\", "//", "HTTP://"])
 @pytest.mark.parametrize("who", ["me:hush", "hush", ":hush"])
 def test_a_password_in_the_address_is_refused_without_telling_it(start: str, who: str) -> None:
-    """Whoever lists the processes of the machine would see it."""
+    """Any user who lists the processes would see it."""
     with pytest.raises(UserError, match="COLLECT_HEADERS") as raised:
         parse_address(f"{start}{who}@host.example/")
 

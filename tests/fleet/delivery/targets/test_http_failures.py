@@ -1,4 +1,4 @@
-"""An HTTP server that is busy, hangs, hangs up or is not there: what is tried again, and for how long."""
+"""An HTTP server that is busy, hangs, disconnects or is absent: the retries and their limits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from fleet.delivery.target import BatchRejected, Receipt, TargetUnavailable
-from fleet.delivery.targets.http import HttpTarget
-from fleet.delivery.targets.http_client import HttpTimeouts
+from fleet.delivery.targets.http.client import HttpTimeouts
+from fleet.delivery.targets.http.target import HttpTarget
 from tests.fleet.delivery.delivering import (
     FIRST_ID,
     SHORT_TIMEOUTS,
@@ -34,9 +34,9 @@ def test_a_server_that_is_busy_is_asked_again_with_the_same_batch() -> None:
 
 def test_a_server_that_stays_busy_is_unavailable() -> None:
     with ScriptedServer(json_response(503, {"error": "out of disk"})) as server:
-        told = delivery_error(server.url, TargetUnavailable)
+        message = delivery_error(server.url, TargetUnavailable)
 
-    assert "answered 503 Service Unavailable: out of disk (tried 2 times)" == told
+    assert "answered 503 Service Unavailable: out of disk (tried 2 times)" == message
     assert 2 == len(server.requests)
 
 
@@ -51,7 +51,7 @@ def test_a_server_that_stays_busy_is_unavailable() -> None:
     ],
 )
 def test_a_server_that_says_when_is_asked_again_then(headers: dict[str, str], pause: float) -> None:
-    """In seconds or as a date by its own clock, up to the end of patience."""
+    """Retry-After in seconds or as a date by the server's clock, up to the limit of the retries."""
     pauses: list[float] = []
     answers = (
         ScriptedResponse(503, b"", [(name.replace("_", "-"), value) for name, value in headers.items()]),
@@ -82,14 +82,14 @@ def test_a_server_that_hangs_is_given_up_in_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("begin", "told"),
+    ("begin", "message"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", "no whole answer within 0.7 s (tried once)"),
         (b"HTTP/1.1 200 OK\r\nContent-Type:", "no answer within 0.7 s (tried once)"),
     ],
 )
-def test_a_server_that_answers_for_ever_is_given_up_in_time(begin: bytes, told: str) -> None:
-    """Each byte comes in time, but the whole answer, or the whole of its head, does not."""
+def test_a_server_that_answers_for_ever_is_given_up_in_time(begin: bytes, message: str) -> None:
+    """Each byte arrives in time, but the whole response or header does not."""
     over = threading.Event()
 
     def trickle(connection: socket.socket) -> None:
@@ -103,16 +103,16 @@ def test_a_server_that_answers_for_ever_is_given_up_in_time(begin: bytes, told: 
 
     with raw_server(trickle) as url:
         try:
-            assert told == delivery_error(url, TargetUnavailable, attempts=1, timeouts=HttpTimeouts(read=0.7))
+            assert message == delivery_error(url, TargetUnavailable, attempts=1, timeouts=HttpTimeouts(read=0.7))
         finally:
             over.set()
 
 
 def test_a_request_may_take_longer_than_a_connection() -> None:
-    """A large batch on a slow line; the limit for connecting is none for sending. There is one for that, too."""
+    """The timeout for connecting does not limit sending, which has its own timeout."""
 
     def patient(connection: socket.socket) -> None:
-        time.sleep(1.0)  # so long nothing of the body gets through
+        time.sleep(0.5)  # longer than the timeout for connecting; none of the body is read meanwhile
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
@@ -147,7 +147,7 @@ def test_a_request_may_take_longer_than_a_connection() -> None:
     ],
 )
 def test_an_answer_that_is_cut_short_acknowledges_nothing(raw: bytes) -> None:
-    """And is tried again, wherever it was cut."""
+    """It is retried, wherever it was cut."""
     with ScriptedServer(ScriptedResponse(raw=raw)) as server:
         assert "(tried 2 times)" in delivery_error(server.url, TargetUnavailable)
     with ScriptedServer(ScriptedResponse(raw=raw), ScriptedResponse()) as server:
@@ -189,22 +189,22 @@ def test_a_host_that_nobody_knows_is_unavailable() -> None:
 
 
 def test_a_host_that_lets_nobody_in_is_given_up_in_time() -> None:
-    """Its queue is full, so that no connection comes about."""
+    """The server's backlog is full, so no connection is made."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         waiting = [socket.socket() for _ in range(8)]
         for client in waiting:
             client.setblocking(False)
             client.connect_ex(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        told = delivery_error(url, TargetUnavailable, attempts=1, timeouts=HttpTimeouts(connect=0.3, read=0.3))
+        message = delivery_error(url, TargetUnavailable, attempts=1, timeouts=HttpTimeouts(connect=0.3, read=0.3))
         for client in waiting:
             client.close()
 
-    assert told == "no connection within 0.3 s (tried once)"
+    assert message == "no connection within 0.3 s (tried once)"
 
 
 def test_a_batch_that_is_refused_before_it_was_read_is_split() -> None:
-    """The server hangs up in the middle of the body, but has said why."""
+    """The server responds with the reason and disconnects in the middle of the body."""
 
     def refuse(connection: socket.socket) -> None:
         connection.recv(1000)

@@ -1,4 +1,4 @@
-"""Answers of an HTTP server that asking again would not change, and answers of unusual forms."""
+"""Responses of an HTTP server that are not retried, and responses of unusual form."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextlib import closing
 import pytest
 
 from fleet.delivery.target import BatchRejected, Receipt, TargetMisconfigured
-from fleet.delivery.targets.credentials import read_credentials
-from fleet.delivery.targets.http import HttpTarget
+from fleet.delivery.targets.http.credentials import read_credentials
+from fleet.delivery.targets.http.target import HttpTarget
 from tests.fleet.delivery.delivering import FIRST_ID, delivery_error, retry_without_waiting
 from tests.fleet.delivery.scripted_server import ScriptedResponse, ScriptedServer, batch, json_response, key
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(status: int) -> None:
-    """Who is redirected would show the credentials to somebody else."""
+    """A redirect would send the credentials to another server."""
     moved = f"answered {status} .*; redirects are not followed"
     with (
         ScriptedServer() as other,
@@ -35,19 +35,19 @@ def test_redirects_are_not_followed(status: int) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
 def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
     with ScriptedServer(json_response(status, {"error": "no"})) as server:
-        told = delivery_error(server.url, TargetMisconfigured)
+        message = delivery_error(server.url, TargetMisconfigured)
 
-    assert told.startswith(f"answered {status} ")
-    assert ("COLLECT_TOKEN" in told) == (status in {401, 403})
+    assert message.startswith(f"answered {status} ")
+    assert ("COLLECT_TOKEN" in message) == (status in {401, 403})
     assert 1 == len(server.requests)
 
 
 def test_a_login_page_acknowledges_nothing() -> None:
     page = ScriptedResponse(200, b"<!doctype html><title>Log in</title>", [("Content-Type", "text/html")])
     with ScriptedServer(page) as server:
-        told = delivery_error(server.url, TargetMisconfigured)
+        message = delivery_error(server.url, TargetMisconfigured)
 
-    assert "answered 200 with a body that is no JSON (text/html): that acknowledges nothing" == told
+    assert "answered 200 with a body that is no JSON (text/html): that acknowledges nothing" == message
 
 
 def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,13 +61,13 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_answer_is_read_to_a_limit() -> None:
-    """Which grows with the batch, so that it can name each of its readings."""
+    """The limit grows with the batch, so that a response can list each reading."""
     names = [{"key": key(number), "reason": "x" * 800} for number in range(1, 301)]
     with ScriptedServer(json_response(200, {"rejected": names})) as server:
         assert 300 == len(HttpTarget(server.url).deliver(batch(*range(1, 301))).rejected)
-        told = delivery_error(server.url, TargetMisconfigured)
+        message = delivery_error(server.url, TargetMisconfigured)
 
-    assert "answered 200 with more than 66560 bytes, which were not read to their end" == told
+    assert "answered 200 with more than 66560 bytes, which were not read to their end" == message
 
 
 def test_a_long_page_about_an_error_is_an_error_all_the_same() -> None:

@@ -1,4 +1,4 @@
-"""Batches over TLS: who is trusted, and what is said of those who are not."""
+"""Delivery over TLS: trusted and untrusted certificates."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.http import HttpTarget
-from fleet.delivery.targets.http_client import HttpTimeouts
+from fleet.delivery.targets.http.client import HttpTimeouts
+from fleet.delivery.targets.http.target import HttpTarget
 from tests.fleet.delivery.delivering import FIRST_ID, delivery_error, raw_server, retry_without_waiting
 from tests.fleet.delivery.scripted_server import ScriptedResponse, ScriptedServer, batch
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of 127.0.0.1, signed by itself, with its key in the same file."""
+    """A self-signed certificate for 127.0.0.1, with its key in the same file."""
     if not shutil.which("openssl"):
         pytest.skip("certificates are made with the openssl command, which is not here")
     path = tmp_path_factory.mktemp("tls") / "server.pem"
@@ -31,10 +31,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_certificate_that_nobody_vouches_for_is_not_trusted(certificate: Path) -> None:
     with ScriptedServer(certificate=certificate) as server:
-        told = delivery_error(server.url, TargetMisconfigured)
+        message = delivery_error(server.url, TargetMisconfigured)
 
     assert (
-        "its certificate is not to be trusted: self-signed certificate (SSL_CERT_FILE may name its authority)" == told
+        "its certificate is not to be trusted: self-signed certificate (SSL_CERT_FILE may name its authority)"
+        == message
     )
     assert [] == server.requests
 
@@ -43,9 +44,9 @@ def test_ssl_cert_file_names_authorities(certificate: Path, monkeypatch: pytest.
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with ScriptedServer(certificate=certificate) as server:
         assert Receipt(FIRST_ID) == HttpTarget(server.url).deliver(batch(1))
-        told = delivery_error(server.url.replace("127.0.0.1", "localhost"), TargetMisconfigured)
+        message = delivery_error(server.url.replace("127.0.0.1", "localhost"), TargetMisconfigured)
 
-    assert "its certificate is not to be trusted: Hostname mismatch" in told
+    assert "its certificate is not to be trusted: Hostname mismatch" in message
     assert 1 == len(server.requests)
 
 
@@ -59,7 +60,7 @@ def test_a_tls_connection_that_breaks_is_tried_again(certificate: Path, monkeypa
     assert 3 <= len(server.requests)
 
 
-def test_a_server_without_tls_is_unusable_for_https() -> None:
+def test_a_server_without_tls_is_misconfigured_for_https() -> None:
     def plain(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -70,6 +71,6 @@ def test_a_server_without_tls_is_unusable_for_https() -> None:
 
 def test_a_server_that_hangs_up_instead_of_a_handshake_may_be_back_later() -> None:
     with raw_server(lambda connection: connection.recv(65536)) as url:
-        told = delivery_error(url.replace("http:", "https:"), TargetUnavailable, attempts=1)
+        message = delivery_error(url.replace("http:", "https:"), TargetUnavailable, attempts=1)
 
-    assert told == "the TLS connection broke before there was a whole answer (tried once)"
+    assert message == "the TLS connection broke before there was a whole answer (tried once)"

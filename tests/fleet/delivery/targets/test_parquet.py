@@ -1,4 +1,4 @@
-"""A directory of Parquet files as a target: every reading is in one file, whatever comes again."""
+"""A directory of Parquet files as a target: every reading is in one file, however often it is delivered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.target import BatchRejected, TargetUnavailable
-from fleet.delivery.targets.parquet_files import hour_of, parse_timestamp, partition_path, source_lock
+from fleet.delivery.targets.parquet.files import hour_of, parse_timestamp, partition_path, source_lock
 from fleet.delivery.targets.retry import RetryPolicy
 from tests.fleet.delivery.parquet_folder import HOUR_9, HOUR_10, ids, names, rows, target
 from tests.fleet.delivery.samples import batch, episodes, epochs, foreign_batch, reading, source, with_values
@@ -48,7 +48,7 @@ def test_the_schema_does_not_depend_on_the_values(tmp_path: Path) -> None:
 
 
 def test_a_batch_may_come_again(tmp_path: Path) -> None:
-    """Somebody died between delivery and mark: his successor delivers the same, and then with other boundaries."""
+    """A collector died between delivery and mark: the next one delivers the same readings, also with other boundaries."""
     first = target(tmp_path)
     first.deliver(batch(5, 15))
     again = target(tmp_path).deliver(batch(5, 15))
@@ -62,7 +62,7 @@ def test_a_batch_may_come_again(tmp_path: Path) -> None:
 
 
 def test_each_of_two_collectors_sees_what_the_other_brought(tmp_path: Path) -> None:
-    """What a target remembers of the files counts only as long as nobody else wrote."""
+    """The known files of a target are valid only until another collector writes."""
     one, other = target(tmp_path), target(tmp_path)
     delivered = [
         one.deliver(batch(1, 4)),
@@ -76,7 +76,7 @@ def test_each_of_two_collectors_sees_what_the_other_brought(tmp_path: Path) -> N
 
 
 def test_other_content_is_an_alarm(tmp_path: Path) -> None:
-    """What was there first stays; what came is on record once, however often it comes."""
+    """The first reading stays; the later one is recorded once, however often it is delivered."""
     one = target(tmp_path)
     one.deliver(batch(1, 4))
     wrong = with_values(batch(1, 6), 2, temperature=99.0, location=None)
@@ -126,16 +126,16 @@ def test_episodes_and_epochs_come_along_and_are_replaced(tmp_path: Path) -> None
     receipt = one.deliver(Batch(source(), (), episodes((0, 4)), epochs(5, reason="reload")))
 
     assert frozenset() == receipt.accepted
-    told = parquet.read_table(tmp_path / "_episodes" / "generation-1.parquet").to_pylist()
-    assert [(0, 4), (20, 29)] == sorted((row["first_seq"], row["last_seq"]) for row in told)
-    told = parquet.read_table(kept).to_pylist()
-    assert [(0, "reload"), (5, "reload")] == sorted((row["first_seq"], row["reason"]) for row in told)
-    assert str(2**63) == told[0]["seed"]
+    message = parquet.read_table(tmp_path / "_episodes" / "generation-1.parquet").to_pylist()
+    assert [(0, 4), (20, 29)] == sorted((row["first_seq"], row["last_seq"]) for row in message)
+    message = parquet.read_table(kept).to_pylist()
+    assert [(0, "reload"), (5, "reload")] == sorted((row["first_seq"], row["reason"]) for row in message)
+    assert str(2**63) == message[0]["seed"]
     assert before == kept.stat().st_ino
     assert [1, 2] == ids(tmp_path)
 
 
-def test_an_episode_that_is_none_is_indigestible(tmp_path: Path) -> None:
+def test_an_invalid_episode_is_rejected(tmp_path: Path) -> None:
     wrong = (*episodes((0, 9)).rows[0][:3], "zero", *episodes((0, 9)).rows[0][4:])
 
     with pytest.raises(BatchRejected, match="zero"):
@@ -144,8 +144,8 @@ def test_an_episode_that_is_none_is_indigestible(tmp_path: Path) -> None:
 
 def test_a_value_without_a_place_is_rejected_by_itself(tmp_path: Path) -> None:
     """A NUL has one here."""
-    told = with_values(with_values(batch(1, 4), 2, temperature="hot"), 3, location="a\0b")
-    receipt = target(tmp_path).deliver(told)
+    message = with_values(with_values(batch(1, 4), 2, temperature="hot"), 3, location="a\0b")
+    receipt = target(tmp_path).deliver(message)
 
     assert ({2: "temperature: 'hot' is no real number"}, frozenset({1, 3})) == (receipt.rejected, receipt.accepted)
     assert ["Kinshasa, 🌍", "a\0b"] == [row["location"] for row in rows(tmp_path)]

@@ -1,4 +1,4 @@
-"""What becomes of Parquet files when somebody dies in the middle, moves them away, damages them, or has no room."""
+"""Failures of a Parquet target: a killed writer, files moved away or damaged, a full disk."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ KILLED = """
 import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from fleet.delivery.targets import parquet_files
-from fleet.delivery.targets.parquet import ParquetTarget
+from fleet.delivery.targets.parquet import files as parquet_files
+from fleet.delivery.targets.parquet.target import ParquetTarget
 from tests.fleet.delivery.samples import batch, episodes
 renamed, left = Path.replace, int(sys.argv[2])
 def replace(self, target):
@@ -34,9 +34,10 @@ ParquetTarget(Path(sys.argv[1]), lambda: datetime.now(UTC)).deliver(batch(5, 15,
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("renamed", [0, 1, 2])
 def test_who_is_killed_in_the_middle_does_no_harm(tmp_path: Path, renamed: int) -> None:
-    """Between the files of two hours, or before one has its name: the next delivery completes it, and cleans up."""
+    """Killed between the files of two hours, or before the rename of one: the next delivery completes it and cleans up."""
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(renamed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[4])
     assert -signal.SIGKILL == done.returncode, done.stderr
@@ -51,7 +52,7 @@ def test_who_is_killed_in_the_middle_does_no_harm(tmp_path: Path, renamed: int) 
 
 
 def test_files_that_were_moved_away_are_not_missed(tmp_path: Path) -> None:
-    """Whoever loads them elsewhere may take them; what then comes again is written again."""
+    """Files may be moved elsewhere; readings that are delivered again are then written again."""
     one = target(tmp_path)
     one.deliver(batch(1, 4))
     (tmp_path / names(tmp_path)[0]).unlink()
@@ -102,8 +103,9 @@ def test_a_place_where_nothing_can_be_is_told(tmp_path: Path) -> None:
     assert ["file"] == [path.name for path in tmp_path.iterdir()]
 
 
+@pytest.mark.process
 def test_without_the_extra_the_message_says_what_to_install() -> None:
-    script = "import sys; sys.modules['pyarrow'] = None; import fleet.delivery.targets.parquet"
+    script = "import sys; sys.modules['pyarrow'] = None; import fleet.delivery.targets.parquet.target"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert "UserError: Parquet needs an extra: pip install 'sensor-fleet[parquet]'" in done.stderr

@@ -1,4 +1,4 @@
-"""How often, and for how long, something is tried again."""
+"""The limits and pauses of retries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.claim("000.collector-script.2")
 
 
 class Time:
-    """A clock that only sleeping moves."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.now = 1000.0

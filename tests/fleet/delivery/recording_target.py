@@ -1,4 +1,4 @@
-"""Targets that behave in ways a test wants."""
+"""A target for tests that records batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fleet.delivery.target import BatchRejected, Receipt
 
 
 class RecordingTarget:
-    """Takes everything and remembers it, unless `answer` says otherwise. Knows nothing of what it has taken before."""
+    """A target that records each batch and returns the receipt of `answer`, by default accepting everything."""
 
     name = "listening"
 
@@ -36,7 +36,7 @@ class RecordingTarget:
 
 
 def rejecting(*bad: int) -> Callable[[Batch], Receipt]:
-    """Refuses a batch as a whole if one of these is in it, as an HTTP server does with 422."""
+    """A function that rejects a batch as a whole if it has one of these ids, as an HTTP server does with 422."""
 
     def answer(batch: Batch) -> Receipt:
         if found := set(batch.ids) & set(bad):

@@ -1,4 +1,4 @@
-"""What the collector shows a server to be let in: headers from the environment, told to nobody else."""
+"""The credentials for an HTTP server: headers from the environment, which are redacted in all messages."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ RESERVED_HEADERS = {
     "idempotency-key",
     "transfer-encoding",
 }
-"""What the collector says of each request itself."""
+"""The headers that the collector sets itself."""
 
 MIN_SECRET_CHARACTERS = 4
-"""Characters; blotting out anything shorter would leave nothing to read."""
+"""The minimum length of a value to redact; redacting shorter ones would leave nothing legible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Headers that go with every request."""
+    """Headers that are sent with every request."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def redact(self, text: str) -> str:
-        """The text without the values of the headers, which a server may have repeated in its answer."""
+        """Replace the values of the headers, which a server may repeat in its response, with asterisks."""
         values = {part for value in self.headers.values() for part in (value, value.partition(" ")[2])}
-        spelt = {spelling for value in values for spelling in (value, value.replace("/", "\\/"))}
-        for value in sorted(spelt, key=len, reverse=True):
+        spellings = {spelling for value in values for spelling in (value, value.replace("/", "\\/"))}
+        for value in sorted(spellings, key=len, reverse=True):
             if len(value) >= MIN_SECRET_CHARACTERS:
                 text = text.replace(value, "***")
         return text
 
 
 def read_credentials(environment: Mapping[str, str]) -> Credentials:
-    """COLLECT_TOKEN as a bearer's authorization, and the lines `Name: value` of COLLECT_HEADERS. UserError names the
-    variable and the line, never what is in it."""
+    """Read COLLECT_TOKEN, a bearer token, and COLLECT_HEADERS, lines of `Name: value`. UserError names the variable and the
+    line, never the content."""
     headers: dict[str, str] = {}
     token = environment.get(TOKEN_VARIABLE, "").strip()
     if token:
@@ -66,10 +66,10 @@ def read_credentials(environment: Mapping[str, str]) -> Credentials:
     return Credentials(headers)
 
 
-def parse_header(line: str, place: str) -> tuple[str, str]:
+def parse_header(line: str, origin: str) -> tuple[str, str]:
     name, colon, value = (part.strip() for part in line.partition(":"))
     if not colon or not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
-        raise UserError(f"{place}: wanted `Name: value`, the value without control characters and in Latin-1")
+        raise UserError(f"{origin}: wanted `Name: value`, the value without control characters and in Latin-1")
     if name.lower() in RESERVED_HEADERS:
-        raise UserError(f"{place}: {name} is set by the collector; leave it out")
+        raise UserError(f"{origin}: {name} is set by the collector; leave it out")
     return name, value

@@ -1,41 +1,43 @@
-"""The columns by which readings are compared, and how SQL has them in each place."""
+"""The columns by which readings are compared, and their expressions in SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fleet.delivery.batch import SourceDatabase
 from fleet.delivery.columns import DELIVERED_COLUMNS, TEXT_COLUMNS
+from fleet.delivery.source_database import quote_identifier
 from worker.storage.schema import IDENTITY_COLUMNS
 
 IDENTITY_TEXTS = tuple(name for name in TEXT_COLUMNS if name in IDENTITY_COLUMNS and name != "sensor_id")
 IDENTITY_COLUMN = "identity"
-"""The columns of IDENTITY_TEXTS as one text: fetching a dozen of them from each row would be most of the work."""
+"""The columns of IDENTITY_TEXTS joined into one text. Fetching a dozen columns of each row would be most of the work."""
 
 EXTRA_COLUMN = "extra"
 
 SEPARATOR, NULL_MARK = "\x1f", "\x1e"
 
 KEY_COLUMNS = ("sensor_id", "seq", "timestamp")
-"""What stands first in every row, behind its id."""
+"""The columns that follow the id in every row."""
 
 ID_INDEX, SENSOR_INDEX, SEQ_INDEX, TIMESTAMP_INDEX = range(4)
 
-CENTRAL_COLUMNS = (
+COMPARABLE_COLUMNS = (
     *(name for name in DELIVERED_COLUMNS if name not in (*IDENTITY_TEXTS, *KEY_COLUMNS)),
     IDENTITY_COLUMN,
     EXTRA_COLUMN,
 )
-"""What follows on KEY_COLUMNS where a store has all that there is to know of a reading."""
+"""The columns that follow KEY_COLUMNS in a target that stores readings completely."""
 
 
 def identity_sql(column: Callable[[str], str], character: str = "char") -> str:
-    """IDENTITY_COLUMN as an expression of SQL, each column of which is `column(name)`."""
+    """The SQL expression of IDENTITY_COLUMN; `column` gives that of a column by its name."""
     texts = (f"coalesce({column(name)},{character}({ord(NULL_MARK)}))" for name in IDENTITY_TEXTS)
     return f"concat_ws({character}({ord(SEPARATOR)}),{','.join(texts)})"
 
 
 def split_identity(name: str, value: object) -> list[tuple[str, object]]:
-    """The columns that stand behind one of those compared, with their values."""
+    """The columns that a compared column consists of, with their values."""
     if name != IDENTITY_COLUMN or not isinstance(value, str):
         return [(name, value)]
     values = value.split(SEPARATOR)
@@ -47,10 +49,19 @@ def split_identity(name: str, value: object) -> list[tuple[str, object]]:
 def column_differences(
     names: Sequence[str], found: Sequence[object], right: Sequence[object]
 ) -> list[tuple[str, object, object]]:
-    """Which columns differ: name, what was found, what is right."""
+    """The columns that differ, as (name, value, expected value)."""
     differing = []
     for name, value, must in zip(names, found, right, strict=True):
         if value != must:
             pairs = zip(split_identity(name, value), split_identity(name, must), strict=False)
             differing += [(own, one, other) for (own, one), (_, other) in pairs if one != other]
     return differing
+
+
+def column_sql(source: SourceDatabase, name: str) -> str:
+    """The SQL expression of a compared column in a source."""
+    if name == IDENTITY_COLUMN:
+        return identity_sql(lambda own: quote_identifier(own) if own in source.columns else "NULL")
+    if name == "seq" and source.foreign:
+        return "id"
+    return quote_identifier(name) if name in source.columns and name != EXTRA_COLUMN else "NULL"

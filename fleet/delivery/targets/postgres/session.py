@@ -1,4 +1,4 @@
-"""A session with a PostgreSQL server that never waits for ever, and what its errors mean for a delivery."""
+"""A session with a PostgreSQL server in which no wait is unlimited, and the meaning of its errors for a delivery."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 import uuid
 from typing import Any
 
-from fleet.delivery.columns import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, INTEGER_COLUMNS, REAL_COLUMNS, central_schema
+from fleet.delivery.columns import CENTRAL_COLUMNS, INTEGER_COLUMNS, REAL_COLUMNS
 from fleet.delivery.target import BatchRejected, DeliveryFailed, TargetMisconfigured
+from fleet.delivery.targets.central_schema import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, central_schema
 from fleet.delivery.targets.retry import RetryableFailure
-from fleet.delivery.typed_columns import CENTRAL_COLUMNS
 from fleet.errors import UserError
 
 try:
@@ -22,7 +22,7 @@ except ImportError as error:
 CONNECT_SECONDS = 10
 
 SCHEMA_LOCK = 0x666C656574
-"""An advisory lock ("fleet"): CREATE TABLE IF NOT EXISTS of two sessions at once fails in one of them."""
+"""An advisory lock ("fleet"): of two concurrent sessions with CREATE TABLE IF NOT EXISTS, one fails."""
 
 SECRETS = ("password", "sslpassword", "oauth_client_secret")
 
@@ -30,22 +30,22 @@ POSTGRES_TYPES = {
     **dict.fromkeys(REAL_COLUMNS, "float8"),
     **dict.fromkeys((*INTEGER_COLUMNS, "source", "source_id", "batch"), "int8"),
 }
-"""Of the columns of `sensor_readings`; the others are text."""
+"""The types of the columns of `sensor_readings` that are not text."""
 
-STORED_COLUMNS = ("source", "batch", *CENTRAL_COLUMNS)
+INSERTED_COLUMNS = ("source", "batch", *CENTRAL_COLUMNS)
 
 CREATE_INCOMING = f"""
-CREATE TEMPORARY TABLE incoming ({", ".join(f"{name} {POSTGRES_TYPES.get(name, 'text')}" for name in STORED_COLUMNS)})
+CREATE TEMPORARY TABLE incoming ({", ".join(f"{name} {POSTGRES_TYPES.get(name, 'text')}" for name in INSERTED_COLUMNS)})
 ON COMMIT DELETE ROWS
 """
 
-# What a user's server has set to off would lose readings that are marked as delivered; what is more than on stays.
+# With `off`, a crash of the server would lose readings that are marked as delivered; stricter settings stay.
 SET_SESSION = """
 SELECT set_config('statement_timeout', %(ms)s, false), set_config('idle_in_transaction_session_timeout', %(ms)s, false),
     CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END
 """
 
-# When a connection is refused, libpq has words and no SQLSTATE.
+# For a refused connection libpq gives a text and no SQLSTATE.
 PERMANENT_ERROR = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied"
     r"|not permitted to log in|not currently accepting connections|certificate|server does not support SSL"
@@ -55,8 +55,7 @@ DATA_SQLSTATES = ("22", "23", "54")
 
 
 class Session(psycopg.Connection[TupleRow]):
-    """Of which no step takes longer than `step_timeout` seconds: a server that hangs, or a network that swallows, is an
-    OperationalError."""
+    """A connection in which a step that takes longer than `step_timeout` seconds is an OperationalError."""
 
     step_timeout = 60.0
 
@@ -68,16 +67,16 @@ class Session(psycopg.Connection[TupleRow]):
 
 
 def check_url(url: str) -> str:
-    """The URL, as libpq takes it. UserError, which does not repeat it, if there is a password in it or libpq does not take it."""
+    """Check a URL. UserError, which does not repeat the URL, if libpq rejects it or it holds a password."""
     wanted = "not a URL of PostgreSQL: wanted postgresql://[USER@]HOST[:PORT]/DATABASE[?OPTION=VALUE]"
-    # A password with a slash in it: libpq takes what is before the slash for the host.
+    # In a password with a slash, libpq takes the part before the slash for the host.
     if "@" in url.partition("?")[0].partition("://")[2].partition("/")[2]:
         raise UserError(f"--to: {wanted}, an @ or / in a name written as %40 or %2F")
     try:
-        given = conninfo_to_dict(url)
+        parameters = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise UserError(f"--to: {wanted}") from None
-    secrets = [name for name in SECRETS if name in given]
+    secrets = [name for name in SECRETS if name in parameters]
     if secrets:
         raise UserError(
             f"--to postgresql://...: a {secrets[0]} on the command line is seen by everybody on the machine; "
@@ -89,24 +88,27 @@ def check_url(url: str) -> str:
 def url_without_user(url: str) -> str:
     """The URL without the user."""
     scheme, _, rest = url.partition("://")
-    place, question, options = rest.partition("?")
-    host, slash, database = place.rpartition("@")[2].partition("/")
+    address, question, options = rest.partition("?")
+    host, slash, database = address.rpartition("@")[2].partition("/")
     kept = [option for option in options.split("&") if option and not option.startswith("user=")]
     return f"{scheme}://{host}{slash}{database}{question if kept else ''}{'&'.join(kept)}"
 
 
 def open_session(url: str, seconds: float) -> Session:
-    """A session in which a statement may take so many seconds, with the central tables. Raises psycopg.Error and TargetMisconfigured."""
-    given = conninfo_to_dict(url)
+    """Open a session, and create the central tables if they are absent. `seconds` limits each statement.
+
+    Raises psycopg.Error and TargetMisconfigured.
+    """
+    parameters = conninfo_to_dict(url)
     session = Session.connect(
         url,
-        connect_timeout=int(given.get("connect_timeout") or min(CONNECT_SECONDS, max(2, seconds))),
-        application_name=given.get("application_name") or "fleet collect",
+        connect_timeout=int(parameters.get("connect_timeout") or min(CONNECT_SECONDS, max(2, seconds))),
+        application_name=parameters.get("application_name") or "fleet collect",
         client_encoding="utf8",
     )
-    # The server gives up by itself before that, if it does anything at all.
+    # A server that responds at all cancels the statement before that.
     session.step_timeout = 1.1 * seconds + 1.0
-    # Of who waits for the row of a source, each is to see what the one before it has committed.
+    # A session that waits for a source's row must see what the session before it has committed.
     session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     try:
         session.execute(SET_SESSION, {"ms": str(int(seconds * 1000))})
@@ -123,16 +125,16 @@ def open_session(url: str, seconds: float) -> Session:
 
 
 def has_central_tables(session: Session) -> bool:
-    """Whether the central tables are there. TargetMisconfigured if what is there is something else."""
-    # By a query, which sees what others have committed by now; to_regclass() remembers what it has not found.
+    """Check for the central tables. TargetMisconfigured if there are other tables of these names."""
+    # A query sees what other sessions have committed; to_regclass() caches a negative result.
     tables = {
         name for (name,) in session.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
     }
     if not tables & {"database_info", "sensor_readings"}:
         return False
-    known = "database_info" in tables
-    found = session.execute("SELECT role, schema_version FROM database_info").fetchone() if known else None
-    if found != (CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION):
+    has_info = "database_info" in tables
+    info = session.execute("SELECT role, schema_version FROM database_info").fetchone() if has_info else None
+    if info != (CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION):
         raise foreign_tables_error(session)
     return True
 
@@ -158,7 +160,7 @@ def fetch_one(session: Session, statement: str, values: Any = None) -> TupleRow:
 
 
 def postgres_failure(error: psycopg.Error, name: str) -> DeliveryFailed:
-    """What an error of a session means for what was to be delivered."""
+    """The meaning of an error of a session for the delivery."""
     state = error.sqlstate
     message = f"{name}: {error.diag.message_primary or str(error) or type(error).__name__}"
     if state is None and isinstance(error, psycopg.OperationalError):

@@ -1,10 +1,10 @@
-"""Headers from the environment."""
+"""Credentials from environment variables."""
 
 from __future__ import annotations
 
 import pytest
 
-from fleet.delivery.targets.credentials import read_credentials
+from fleet.delivery.targets.http.credentials import read_credentials
 from fleet.errors import UserError
 
 
@@ -24,7 +24,7 @@ def test_there_may_be_none(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "message"),
     [
         ({"COLLECT_TOKEN": "Bearer hush"}, "COLLECT_TOKEN: wanted the token alone"),
         ({"COLLECT_TOKEN": "hush\r\nX: y"}, "COLLECT_TOKEN: wanted the token alone"),
@@ -40,11 +40,11 @@ def test_there_may_be_none(environment: dict[str, str]) -> None:
         ({"COLLECT_TOKEN": "hush", "COLLECT_HEADERS": "authorization: hush"}, "line 1: this header is given twice"),
     ],
 )
-def test_what_is_no_header_is_refused_without_telling_it(environment: dict[str, str], told: str) -> None:
+def test_what_is_no_header_is_refused_without_telling_it(environment: dict[str, str], message: str) -> None:
     with pytest.raises(UserError) as raised:
         read_credentials(environment)
 
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "hush" not in str(raised.value)
 
 

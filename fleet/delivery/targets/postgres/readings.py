@@ -1,6 +1,6 @@
-"""Readings in a PostgreSQL database, as arrivals: the tables of a collector, or one of the user's own.
+"""Reading back a PostgreSQL database: the tables of a collector, or a table of the user.
 
-All is read in one transaction that sees one state. It keeps the server from tidying up, but nobody waits for it.
+Everything is read in one read-only transaction that sees one state. It delays VACUUM, but blocks no writer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from fleet.delivery.batch import Row
-from fleet.delivery.columns import CENTRAL_ROLE
+from fleet.delivery.compare.compared_columns import COMPARABLE_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
 from fleet.delivery.compare.delivered import (
     BATCH_INDEX,
     CHUNK_ROWS,
@@ -22,15 +22,14 @@ from fleet.delivery.compare.delivered import (
     unix_microseconds,
 )
 from fleet.delivery.compare.generated import GeneratedReadings
-from fleet.delivery.compare.matching import MatchedReadings
-from fleet.delivery.compare.reading_columns import CENTRAL_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
+from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
 from fleet.delivery.source_database import quote_identifier
-from fleet.delivery.targets.postgres_session import CONNECT_SECONDS, Session, check_url, url_without_user
+from fleet.delivery.targets.central_schema import CENTRAL_ROLE
+from fleet.delivery.targets.postgres.session import CONNECT_SECONDS, Session, check_url, url_without_user
 from fleet.errors import UserError
 
 import psycopg  # isort: skip
 
-DEFAULT_TABLE = "sensor_readings"
 
 SELECT_COLUMN_NAMES = (
     "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
@@ -38,7 +37,7 @@ SELECT_COLUMN_NAMES = (
 
 
 def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
-    """Of the table, or where there is none, of a collector's tables if there are such. UserError if they cannot be read."""
+    """Open a table of the user, or without one the tables of a collector if there are such. UserError if unreadable."""
     try:
         name = url_without_user(check_url(url))
     except UserError as error:
@@ -65,7 +64,7 @@ def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> D
 class CentralPostgresReadings:
     """The tables of a collector."""
 
-    columns = CENTRAL_COLUMNS
+    columns = COMPARABLE_COLUMNS
     has_reading_keys = ordered = True
 
     def __init__(self, session: Session, name: str, sensor: str | None) -> None:
@@ -79,16 +78,16 @@ class CentralPostgresReadings:
             order = "source, id" if len(sources) > MAX_INTERLEAVED_SOURCES else "id"
             names = [
                 identity_sql(str, "chr") if name == IDENTITY_COLUMN else name
-                for name in ("source_id", *KEY_COLUMNS, *CENTRAL_COLUMNS)
+                for name in ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS)
             ]
             query = (
                 f"SELECT {','.join(names)}, id, source, batch FROM sensor_readings "
                 f"WHERE %(sensor)s::text IS NULL OR sensor_id = %(sensor)s ORDER BY {order}"
             )
-            for some in stream(self._session, query, self._sensor):
-                for source, own in group_by_source(some):
+            for chunk in stream(self._session, query, self._sensor):
+                for source, group in group_by_source(chunk):
                     key, name = sources.get(source, (None, f"source {source}"))
-                    yield DeliveredChunk(key, name, own, self._times(own))
+                    yield DeliveredChunk(key, name, group, self._times(group))
 
     def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
         query = (
@@ -106,21 +105,21 @@ class CentralPostgresReadings:
         self._session.close()
 
     def _times(self, rows: Sequence[Row]) -> Sequence[int]:
-        """When each was received; nothing if that is not known of one."""
+        """The time of arrival of each row; empty if one is unknown."""
         unknown = {row[BATCH_INDEX] for row in rows} - self._received.keys()
         if unknown:
             query = "SELECT batch, received_at FROM batches WHERE batch = ANY(%s)"
-            found = self._session.execute(query, (list(unknown),)).fetchall()
+            known = self._session.execute(query, (list(unknown),)).fetchall()
             self._received |= {
                 **dict.fromkeys(unknown, UNKNOWN_TIME_US),
-                **{batch: unix_microseconds(received_at) for batch, received_at in found},
+                **{batch: unix_microseconds(received_at) for batch, received_at in known},
             }
         times = [self._received[row[BATCH_INDEX]] for row in rows]
         return () if UNKNOWN_TIME_US in times else times
 
 
 class PostgresUserTable:
-    """A table or view of the user's own. Its rows are in the order of their arrival if it has an `id`."""
+    """A table or view of the user. Its rows are in their order of arrival if it has a column `id`."""
 
     def __init__(self, session: Session, name: str, table: str, sensor: str | None) -> None:
         self.name = f"{name}: {table}"
@@ -144,8 +143,8 @@ class PostgresUserTable:
 
 
 def stream(session: Session, query: str, sensor: str | None) -> Iterator[list[Any]]:
-    """The rows as the server has them ready, some at a time."""
-    with closing(session.cursor("arrivals")) as cursor:
+    """The rows of a query, in chunks, as the server produces them."""
+    with closing(session.cursor("delivered")) as cursor:
         cursor.execute(query.encode(), {"sensor": sensor}, binary=True)
         while rows := cursor.fetchmany(CHUNK_ROWS):
             yield rows

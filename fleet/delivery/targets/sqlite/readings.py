@@ -1,7 +1,7 @@
-"""A central SQLite database, as arrivals.
+"""Reading back a SQLite database: the tables of a collector, or a table of the user.
 
-As a rule everything there agrees with the databases that it came from, and SQLite can see that by itself, three times as
-fast as rows can be fetched from both. Only where something does not agree are the rows themselves looked at.
+Normally all rows of a central database equal those of their sources, and SQLite can check that itself, three times as
+fast as fetching the rows from both. Only rows that differ are fetched.
 """
 
 from __future__ import annotations
@@ -16,35 +16,38 @@ import apsw
 
 from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
 from fleet.delivery.batch import Row
-from fleet.delivery.columns import DELIVERED_COLUMNS
+from fleet.delivery.columns import DELIVERED_COLUMNS, extra_columns
+from fleet.delivery.compare.compared_columns import COMPARABLE_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
 from fleet.delivery.compare.delivered import (
     BATCH_INDEX,
-    BUSY_TIMEOUT_MS,
     CENTRAL_ID_INDEX,
     CHUNK_ROWS,
     MAX_INTERLEAVED_SOURCES,
     UNKNOWN_TIME_US,
     DeliveredChunk,
+    DeliveredReadings,
     chunked,
     group_by_source,
     unix_microseconds,
     unreadable_error,
 )
-from fleet.delivery.compare.generated import GeneratedReadings
+from fleet.delivery.compare.generated import BUSY_TIMEOUT_MS, GeneratedReadings
 from fleet.delivery.compare.id_set import consecutive
-from fleet.delivery.compare.reading_columns import CENTRAL_COLUMNS, IDENTITY_COLUMN, KEY_COLUMNS, identity_sql
-from fleet.delivery.compare.source_columns import extra_columns
+from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
 from fleet.delivery.source_database import quote_identifier
+from fleet.delivery.sources import table_columns
+from fleet.delivery.targets.central_schema import CENTRAL_ROLE
+from fleet.errors import UserError
 from fleet.verify.row_scan import MIN_ROW_ID, RAW_COLUMN_SQL, decode_row
 
 LOOKUP_COLUMNS = ("source_id", *KEY_COLUMNS)
-ALL_COLUMNS = (*LOOKUP_COLUMNS, *CENTRAL_COLUMNS)
+ALL_COLUMNS = (*LOOKUP_COLUMNS, *COMPARABLE_COLUMNS)
 
 MIN_ROWS_PER_RUN = 50
-"""Rows that stand together, on average, for the question whether they agree to be worth while."""
+"""The mean number of consecutive rows from which the check in SQLite is faster."""
 
 CACHE_KIB = 500
-"""Of the target in each connection to a source: it is read from one end to the other."""
+"""The cache for the target in each connection to a source; the target is read sequentially."""
 
 COUNT_EQUAL_ROWS = f"""
 SELECT count(*) FROM central.sensor_readings AS come JOIN main.sensor_readings AS here ON here.id = come.source_id
@@ -53,10 +56,29 @@ WHERE come.id BETWEEN ? AND ? AND come.source = ? AND come.extra IS NULL
 """
 
 
-class CentralSqliteReadings:
-    """A central SQLite database."""
+def open_sqlite_readings(path: Path, table: str | None, sensor: str | None) -> DeliveredReadings:
+    """Open a table of the user, or without one the tables of a collector if there are such. UserError if unreadable."""
+    if path.is_dir():
+        raise UserError(f"--against: {path} is a directory, not a database")
+    if table is None and database_role(path) == CENTRAL_ROLE:
+        return CentralSqliteReadings(path, sensor)
+    return MatchedReadings(SqliteUserTable(path, table or DEFAULT_TABLE, sensor))
 
-    columns = CENTRAL_COLUMNS
+
+def database_role(path: Path) -> str | None:
+    """The role that a database has on record. UserError if it cannot be read."""
+    try:
+        with read_only_connection(path) as opened:
+            columns = table_columns(opened, "database_info")
+            return str(opened.execute("SELECT role FROM database_info").get) if "role" in columns else None
+    except DatabaseUnreadable as error:
+        raise unreadable_error(path, error) from error
+
+
+class CentralSqliteReadings:
+    """The tables of a collector, as they were when this was made."""
+
+    columns = COMPARABLE_COLUMNS
     has_reading_keys = ordered = True
 
     def __init__(self, path: Path, sensor: str | None) -> None:
@@ -97,8 +119,8 @@ class CentralSqliteReadings:
             raise unreadable_error(self._path, error) from error
 
     def alarms(self) -> int:
-        found = self._execute("SELECT count(*) FROM conflicts").get
-        return found if isinstance(found, int) else 0
+        count = self._execute("SELECT count(*) FROM conflicts").get
+        return count if isinstance(count, int) else 0
 
     def close(self) -> None:
         self._context.__exit__(None, None, None)
@@ -107,19 +129,19 @@ class CentralSqliteReadings:
         return self._opened.execute(query, tuple(bindings))
 
     def _by_arrival(self) -> Iterator[list[Any]]:
-        """Only what tells which reading each is: the rest may never be needed."""
+        """Rows in their order of arrival, only with the columns that identify the reading."""
         return self._chunks(LOOKUP_COLUMNS, "id > ?2 AND id <= ?3", f"id LIMIT {CHUNK_ROWS}", limited=True)
 
     def _whole(self, source: int, rows: Sequence[Any]) -> list[Any]:
-        """The same rows with all that they have."""
+        """The same rows with all columns."""
         first, last = rows[0][CENTRAL_ID_INDEX], rows[-1][CENTRAL_ID_INDEX]
         condition = "source IS ?4 AND id > ?2 AND id <= ?3 AND id BETWEEN ?5 AND ?6"
         return list(chain.from_iterable(self._chunks(ALL_COLUMNS, condition, "id", source, first, last)))
 
     def _by_source(self, sources: Iterable[int]) -> Iterator[list[Any]]:
-        """Those that have no entry among the sources come last."""
+        """Rows source by source; those without an entry among the sources come last."""
         for source in sources:
-            # Found by the index of keys, which begins with the source, and then sorted.
+            # Found by the index of keys, which begins with the source, then sorted.
             yield from self._chunks(ALL_COLUMNS, "source = ?4 AND id > ?2 AND id <= ?3", "+id", source)
         yield from self._chunks(
             ALL_COLUMNS, "source NOT IN (SELECT source FROM sources) AND id > ?2 AND id <= ?3", "id"
@@ -128,13 +150,13 @@ class CentralSqliteReadings:
     def _chunks(
         self, names: Sequence[str], condition: str, order: str, *bindings: int, limited: bool = False
     ) -> Iterator[list[Any]]:
-        """Rows above the id ?2, which rises. `limited`: the order has a limit, and the query is asked again and again."""
+        """Rows above the id ?2, in chunks. `limited`: the order has a LIMIT, and the query is repeated with a higher ?2."""
         after, shape = MIN_ROW_ID, column_sql_as_is
         while True:
-            asked = (self._sensor, after, self._last, *bindings)
+            parameters = (self._sensor, after, self._last, *bindings)
             try:
                 rows = None
-                for rows in chunked(self._execute(select_rows_sql(names, condition, order, shape), asked)):
+                for rows in chunked(self._execute(select_rows_sql(names, condition, order, shape), parameters)):
                     after = rows[-1][CENTRAL_ID_INDEX]
                     yield rows if shape is column_sql_as_is else [decode_row(row) for row in rows]
                 if rows is None or not limited:
@@ -143,7 +165,7 @@ class CentralSqliteReadings:
                 shape = RAW_COLUMN_SQL.format
 
     def _times(self, rows: Sequence[Any]) -> Sequence[int]:
-        """When each was received; nothing if that is not known of one."""
+        """The time of arrival of each row; empty if one is unknown."""
         batches = list(map(itemgetter(BATCH_INDEX), rows))
         for batch in set(batches) - self._received.keys():
             received_at = self._execute("SELECT received_at FROM batches WHERE batch = ?", (batch,)).get
@@ -153,7 +175,7 @@ class CentralSqliteReadings:
 
 
 def rows_are_equal(generated: GeneratedReadings, key: str | None, path: Path, source: int, rows: Sequence[Any]) -> bool:
-    """Whether the rows of a source are known to be as they are there. Where that is in doubt, or would take long, not."""
+    """Check in SQLite that the rows equal those of their source. False also if that is not possible or would be slow."""
     database = None if key is None else generated.databases.get(key)
     runs = list(consecutive_runs([row[CENTRAL_ID_INDEX] for row in rows]))
     if database is None or len(rows) < MIN_ROWS_PER_RUN * len(runs):
@@ -168,12 +190,12 @@ def rows_are_equal(generated: GeneratedReadings, key: str | None, path: Path, so
             opened.execute(f"PRAGMA central.cache_size = -{CACHE_KIB}")
         counts = (opened.execute(COUNT_EQUAL_ROWS, (first, last, source)).get for first, last in runs)
         return sum(count for count in counts if isinstance(count, int)) == len(rows)
-    except (DatabaseUnreadable, apsw.Error):  # whoever looks at the rows will say why
+    except (DatabaseUnreadable, apsw.Error):  # fetching the rows reports the reason
         return False
 
 
 def consecutive_runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ascending ids as runs of consecutive ones."""
+    """Ranges of consecutive ids among ascending ids, as (first, last)."""
     if consecutive(ids):
         yield ids[0], ids[-1]
         return
@@ -191,9 +213,71 @@ def column_sql_as_is(column: str) -> str:
 
 
 def select_rows_sql(names: Sequence[str], condition: str, order: str, shape: Callable[[str], str]) -> str:
-    """Rows as in a DeliveredChunk, and behind them their id, source and batch here."""
+    """A SELECT of rows as in a DeliveredChunk, followed by their id, source and batch in this database."""
     columns = (shape(identity_sql(quote_identifier) if name == IDENTITY_COLUMN else name) for name in names)
     return (
         f"SELECT {','.join(columns)},id,source,batch FROM sensor_readings "
         f"WHERE (?1 IS NULL OR sensor_id = ?1) AND {condition} ORDER BY {order}"
     )
+
+
+class SqliteUserTable:
+    """A table or a view of the user. The order of arrival in a view is unknown, and it is read by one query."""
+
+    def __init__(self, path: Path, table: str, sensor: str | None) -> None:
+        """UserError if it cannot be read."""
+        self.name = f"{path}: {table}"
+        self._path, self._table, self._sensor = path, quote_identifier(table), sensor
+        self._context = read_only_connection(path)
+        try:
+            self._opened = self._context.__enter__()
+            self._opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self.columns = table_columns(self._opened, table)
+            if not self.columns:
+                self.close()
+                raise UserError(f"--against: {path} has no table {table}")
+            self._last = self._last_row()
+        except (DatabaseUnreadable, apsw.Error) as error:
+            raise unreadable_error(path, error) from error
+        self.ordered = self._last is not None
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        try:
+            yield from self._chunks(columns) if self.ordered else self._whole(columns)
+        except apsw.Error as error:
+            raise unreadable_error(self._path, error) from error
+
+    def close(self) -> None:
+        self._context.__exit__(None, None, None)
+
+    def _last_row(self) -> int | None:
+        """The last row id, 0 for an empty table; None for a table or view without row ids."""
+        try:
+            last = self._opened.execute(f"SELECT max(rowid) FROM {self._table}").get
+        except apsw.SQLError:
+            return None
+        return last if isinstance(last, int) else 0
+
+    def _chunks(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        condition = f"AND rowid > ?2 AND rowid <= ?3 ORDER BY rowid LIMIT {CHUNK_ROWS}"
+        after = MIN_ROW_ID
+        while rows := self._fetch(
+            ("rowid", *map(quote_identifier, columns)), condition, (self._sensor, after, self._last)
+        ):
+            after = rows[-1][0]  # type: ignore[assignment]
+            yield [row[1:] for row in rows]
+
+    def _whole(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        yield from chunked(
+            self._opened.execute(self._query(tuple(map(quote_identifier, columns)), ""), (self._sensor,))
+        )
+
+    def _fetch(self, names: Sequence[str], condition: str, bindings: tuple[int | str | None, ...]) -> list[Row]:
+        try:
+            return self._opened.execute(self._query(names, condition), bindings).fetchall()
+        except UnicodeDecodeError:
+            raw = self._query([RAW_COLUMN_SQL.format(name) for name in names], condition)
+            return [decode_row(row) for row in self._opened.execute(raw, bindings)]
+
+    def _query(self, names: Sequence[str], condition: str) -> str:
+        return f"SELECT {','.join(names)} FROM {self._table} WHERE (?1 IS NULL OR sensor_id = ?1) {condition}"

@@ -1,4 +1,4 @@
-"""A directory of Parquet files, as `fleet.delivery.targets.parquet` writes them, as arrivals."""
+"""Reading back a directory of Parquet files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 from fleet.delivery.batch import Row
+from fleet.delivery.compare.compared_columns import (
+    COMPARABLE_COLUMNS,
+    IDENTITY_COLUMN,
+    IDENTITY_TEXTS,
+    KEY_COLUMNS,
+    NULL_MARK,
+    SEPARATOR,
+)
 from fleet.delivery.compare.delivered import (
     CHUNK_ROWS,
     UNKNOWN_TIME_US,
@@ -18,32 +26,24 @@ from fleet.delivery.compare.delivered import (
     unreadable_error,
 )
 from fleet.delivery.compare.generated import GeneratedReadings
-from fleet.delivery.compare.reading_columns import (
-    CENTRAL_COLUMNS,
-    IDENTITY_COLUMN,
-    IDENTITY_TEXTS,
-    KEY_COLUMNS,
-    NULL_MARK,
-    SEPARATOR,
-)
-from fleet.delivery.targets.parquet_tables import read_parquet
+from fleet.delivery.targets.parquet.files import read_parquet
 from fleet.errors import UserError
 
-# After the module that says what to install where it is missing.
+# Last: `files` reports a missing extra.
 import pyarrow as pa  # isort: skip
 from pyarrow import compute, parquet  # isort: skip
 
 FOLDER_BY_TABLE = {"anomaly_episodes": "_episodes", "epochs": "_epochs"}
-PARQUET_COLUMNS = [name for name in ("source_id", *KEY_COLUMNS, *CENTRAL_COLUMNS) if name != IDENTITY_COLUMN]
+PARQUET_COLUMNS = [name for name in ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS) if name != IDENTITY_COLUMN]
 
 Histories = dict[str, list[Row]]
-"""By sensor."""
+"""Rows by sensor."""
 
 
 class ParquetReadings:
-    """Files are never changed, so what counts is which there were when this was made."""
+    """The readings in the files that existed when this was made. Files never change."""
 
-    columns = CENTRAL_COLUMNS
+    columns = COMPARABLE_COLUMNS
     has_reading_keys = True
     ordered = False
 
@@ -53,7 +53,7 @@ class ParquetReadings:
         if not folder.is_dir():
             raise UserError(f"--against: {self.name}: there is no such directory")
         self._folder, self._sensor = folder, sensor
-        # A source's files one after the other, whatever folder they are in.
+        # The files of a source follow each other, whatever their folder.
         self._files = sorted(folder.glob("date=*/hour=*/[!._]*.parquet"), key=lambda path: (path.name, path))
         self._histories: tuple[Path, Histories] | None = None
 
@@ -81,17 +81,17 @@ class ParquetReadings:
         return sum(path.read_bytes().count(b"\n") for path in self._folder.glob("_conflicts/*.jsonl"))
 
     def close(self) -> None:
-        """Nothing is open between two questions."""
+        """Do nothing: no file stays open between two calls."""
 
     def _read_file_chunks(self, path: Path, batch: Any) -> Iterator[DeliveredChunk]:
         if self._sensor is not None:
             batch = batch.filter(compute.equal(batch.column("sensor_id"), self._sensor))
         texts = [batch.column(name).cast(pa.string()) for name in IDENTITY_TEXTS]
-        who = compute.binary_join_element_wise(
+        identities = compute.binary_join_element_wise(
             *texts, SEPARATOR, null_handling="replace", null_replacement=NULL_MARK
         ).to_pylist()
-        names = ("source_id", *KEY_COLUMNS, *CENTRAL_COLUMNS, "generation", "received_at")
-        columns = [who if name == IDENTITY_COLUMN else batch.column(name).to_pylist() for name in names]
+        names = ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS, "generation", "received_at")
+        columns = [identities if name == IDENTITY_COLUMN else batch.column(name).to_pylist() for name in names]
         for key, some in groupby(zip(*columns, strict=True), itemgetter(-2)):
             rows = list(some)
             times = {text: unix_microseconds(text) for text in {row[-1] for row in rows}}
@@ -100,12 +100,12 @@ class ParquetReadings:
 
 
 def histories(path: Path, columns: Sequence[str]) -> Histories:
-    """The episodes or epochs in the file of a source; none if there is no such file."""
+    """The episodes or epochs in the file of a source; empty if there is no such file."""
     if not path.exists():
         return {}
-    found = read_parquet(path, columns)
-    who = columns.index("sensor_id")
+    table = read_parquet(path, columns)
+    sensor = columns.index("sensor_id")
     by_sensor: Histories = {}
-    for row in zip(*(found.column(name).to_pylist() for name in columns), strict=True):
-        by_sensor.setdefault(row[who], []).append(row)
+    for row in zip(*(table.column(name).to_pylist() for name in columns), strict=True):
+        by_sensor.setdefault(row[sensor], []).append(row)
     return by_sensor

@@ -1,4 +1,4 @@
-"""What a server's answer acknowledges."""
+"""The readings that a server's response acknowledges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleet.delivery.target import BatchRejected, Receipt, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.answers import HttpResponse, receipt_for
+from fleet.delivery.targets.http.response import HttpResponse, receipt_for
 from fleet.delivery.targets.retry import RetryableFailure
 from tests.fleet.delivery.scripted_server import batch, key
 
@@ -36,7 +36,7 @@ def test_an_empty_body_that_nobody_declared_empty_is_an_answer_cut_short() -> No
     "document", [{}, [], None, "fine", 3, True, {"accepted": 2}, {"accepted": True, "rejected": 0}, {"rejected": None}]
 )
 def test_json_acknowledges_the_batch(document: Any) -> None:
-    """Counts of what was accepted are information: some leave duplicates out."""
+    """Counts of accepted readings are no evidence: some servers omit duplicates."""
     assert Receipt(ALL) == receipt_for(ok(document), THREE)
 
 
@@ -70,7 +70,7 @@ def test_what_is_no_json_acknowledges_nothing(body: bytes) -> None:
     [[key(1), key(3)], [1, 3], [{"key": key(1)}, {"id": 3}], [key(1), 3, "unknown", 77, True, None, 2.0, {}, [2]]],
 )
 def test_a_list_of_what_was_accepted_narrows_it(accepted: list[Any]) -> None:
-    """By key, by id or by objects with one; what cannot be understood names nothing."""
+    """By key, id or an object with one of them; other entries are ignored."""
     assert Receipt(frozenset({1, 3})) == receipt_for(ok({"accepted": accepted}), THREE)
 
 
@@ -103,7 +103,7 @@ def test_what_is_in_both_lists_is_rejected() -> None:
     + [{"rejected": [entry]} for entry in ("unknown", 77, None, True, {"reason": "hot"})],
 )
 def test_a_refusal_of_nobody_knows_what_acknowledges_nothing(document: Any) -> None:
-    """The batch is to be split until it is known."""
+    """The batch is bisected until the reading is known."""
     with pytest.raises(BatchRejected, match="does not name"):
         receipt_for(ok(document), THREE)
 
@@ -124,7 +124,7 @@ def test_what_may_pass_is_tried_again(status: int) -> None:
 @pytest.mark.parametrize(
     "status", [301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 410, 411, 415, 418]
 )
-def test_what_somebody_has_to_mend_is_unusable(status: int) -> None:
+def test_what_an_operator_must_fix_is_misconfigured(status: int) -> None:
     with pytest.raises(TargetMisconfigured, match=f"answered {status}"):
         receipt_for(HttpResponse(status, "text/html", b"<html>no</html>"), THREE)
 
@@ -152,7 +152,7 @@ def test_what_is_too_much_or_unprocessable_is_to_be_split(status: int) -> None:
 
 
 def test_400_is_to_be_split_only_if_it_speaks_of_readings() -> None:
-    """Otherwise it is what any batch would be told, and splitting would end with nothing but dead letters."""
+    """Without a list any batch would get it, and bisecting would turn every reading into a dead letter."""
     with pytest.raises(BatchRejected, match="hot"):
         receipt_for(
             HttpResponse(400, "application/json", json.dumps({"error": "hot", "rejected": [key(2)]}).encode()), THREE
@@ -162,7 +162,7 @@ def test_400_is_to_be_split_only_if_it_speaks_of_readings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "body", "told"),
+    ("content_type", "body", "message"),
     [
         ("application/json", b'{"detail": [{"loc": ["body"], "msg": "no"}]}', ': [{"loc": ["body"], "msg": "no"}]'),
         ("application/json", b'{"error": {"code": 7, "message": "no"}}', ": no"),
@@ -174,14 +174,14 @@ def test_400_is_to_be_split_only_if_it_speaks_of_readings() -> None:
         ("application/json", b'{"error": ' + b"[" * 900 + b"]" * 900 + b"}", None),
     ],
 )
-def test_the_servers_reason_is_told_on_one_line(content_type: str, body: bytes, told: str | None) -> None:
+def test_the_servers_reason_is_told_on_one_line(content_type: str, body: bytes, message: str | None) -> None:
     with pytest.raises(BatchRejected) as raised:
         receipt_for(HttpResponse(422, content_type, body), THREE)
 
     text = str(raised.value)
     assert text.isprintable()
     assert len(text) < 250
-    assert told is None or text == f"answered 422 {HTTPStatus(422).phrase}{told}"
+    assert message is None or text == f"answered 422 {HTTPStatus(422).phrase}{message}"
 
 
 def test_a_long_reason_is_cut() -> None:

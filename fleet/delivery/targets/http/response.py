@@ -1,6 +1,6 @@
-"""What a server's answer to a batch means: which readings it acknowledges, or in what way it failed.
+"""The meaning of a server's response to a batch: the readings that it acknowledges, or the kind of failure.
 
-An answer counts for what it says, not for having come: a login page with status 200 has stored nothing.
+Only the content of a response acknowledges readings: a login page with status 200 has stored nothing.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from fleet.delivery.target import BatchRejected, Receipt, TargetMisconfigured
 from fleet.delivery.targets.retry import RetryableFailure
 
 RETRYABLE_STATUSES = {408, 409, 425, 429}
-"""With 5xx, what may go well the next time. 409 is how servers that know idempotency keys answer a request that came
-again while they were still at work on it."""
+"""The statuses beside 5xx that are retried. Servers with idempotency keys answer 409 while the same request is in progress."""
 
 CONTENT_TOO_LARGE, UNPROCESSABLE = 413, 422
 
 MAX_REASON_CHARACTERS = 200
 REASON_KEYS = ("reason", "error", "message", "detail", "title")
-"""Where APIs put it, the most particular first."""
+"""The keys under which APIs give a reason, the most specific first."""
+
 MAX_REASON_DEPTH = 3
 
 STATUS_HINTS = {
@@ -39,8 +39,10 @@ Redact = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """`ended`: whether the server said where its body ends, so that an empty one is not just a connection that broke.
-    `retry_after`: the seconds of its Retry-After; `location`: where it would send us."""
+    """A response. `ended` is False if nothing marks the end of the body, so an empty one may be a broken connection.
+
+    `retry_after` is the Retry-After header in seconds, `location` the Location header.
+    """
 
     status: int
     content_type: str = ""
@@ -50,38 +52,40 @@ class HttpResponse:
     location: str = ""
 
 
-def receipt_for(answer: HttpResponse, batch: Batch, redact: Redact = str) -> Receipt:
-    """What of the batch the answer acknowledges. Raises RetryableFailure, TargetMisconfigured or BatchRejected; `redact` takes out of a reason what
-    nobody is to read."""
-    status = answer.status
+def receipt_for(response: HttpResponse, batch: Batch, redact: Redact = str) -> Receipt:
+    """The receipt for a batch. Raises RetryableFailure, TargetMisconfigured or BatchRejected.
+
+    `redact` removes secrets from the reasons that the server gives.
+    """
+    status = response.status
     if 200 <= status < 300:
-        return parse_acknowledgement(answer, batch, redact)
-    told = ": ".join(
-        filter(None, (f"answered {status} {status_phrase(status)}".rstrip(), response_reason(answer, redact)))
+        return parse_acknowledgement(response, batch, redact)
+    message = ": ".join(
+        filter(None, (f"answered {status} {status_phrase(status)}".rstrip(), response_reason(response, redact)))
     )
     if status in RETRYABLE_STATUSES or status >= 500:
-        raise RetryableFailure(told, answer.retry_after)
+        raise RetryableFailure(message, response.retry_after)
     if 300 <= status < 400:
         raise TargetMisconfigured(
-            f"{told}, to {redact_location(answer.location, redact)}; redirects are not followed, give the final address"
+            f"{message}, to {redact_location(response.location, redact)}; redirects are not followed, give the final address"
         )
-    if status in (CONTENT_TOO_LARGE, UNPROCESSABLE) or (status == 400 and names_readings(answer)):
-        raise BatchRejected(told)
-    raise TargetMisconfigured(f"{told} ({STATUS_HINTS[status]})" if status in STATUS_HINTS else told)
+    if status in (CONTENT_TOO_LARGE, UNPROCESSABLE) or (status == 400 and names_readings(response)):
+        raise BatchRejected(message)
+    raise TargetMisconfigured(f"{message} ({STATUS_HINTS[status]})" if status in STATUS_HINTS else message)
 
 
-def parse_acknowledgement(answer: HttpResponse, batch: Batch, redact: Redact = str) -> Receipt:
-    """What a 2xx acknowledges: with an empty body or JSON the batch, restrict by lists `accepted` and `rejected`."""
+def parse_acknowledgement(response: HttpResponse, batch: Batch, redact: Redact = str) -> Receipt:
+    """The receipt of a 2xx: an empty or JSON body acknowledges the batch, limited by the lists `accepted` and `rejected`."""
     everything = frozenset(batch.ids)
-    if not answer.body.strip():
-        if not answer.ended:
+    if not response.body.strip():
+        if not response.ended:
             raise RetryableFailure("the answer was cut short")
         return Receipt(everything)
-    document = parse_json(answer)
+    document = parse_json(response)
     if document is None:
-        what = media_type(answer) or "no content type"
+        media = media_type(response) or "no content type"
         raise TargetMisconfigured(
-            f"answered {answer.status} with a body that is no JSON ({what}): that acknowledges nothing"
+            f"answered {response.status} with a body that is no JSON ({media}): that acknowledges nothing"
         )
     if not isinstance(document, dict):
         return Receipt(everything)
@@ -89,14 +93,14 @@ def parse_acknowledgement(answer: HttpResponse, batch: Batch, redact: Redact = s
     safe = entries_by_id(accepted, batch).keys() if isinstance(accepted, list) else everything
     refused = entries_by_id(rejected, batch, redact) if isinstance(rejected, list) else {}
     if not isinstance(accepted, list) and has_unidentified_rejection(accepted, rejected, batch):
-        raise BatchRejected(f"answered {answer.status}, but refuses readings that it does not name by key or id")
+        raise BatchRejected(f"answered {response.status}, but refuses readings that it does not name by key or id")
     count = duplicates if is_positive_int(duplicates) else 0
     return Receipt(frozenset(safe) - refused.keys(), count, refused)
 
 
 def has_unidentified_rejection(accepted: Any, rejected: Any, batch: Batch) -> bool:
-    """Whether something was refused and nobody knows what. A count of what was accepted says nothing: some servers leave
-    duplicates out of it."""
+    """Check for rejected readings that are not identified. A count of accepted readings is no evidence: some servers omit
+    duplicates from it."""
     if isinstance(rejected, list):
         known = {*batch.ids, *batch.keys()}
         return any(entry_key(entry) not in known for entry in rejected)
@@ -108,27 +112,27 @@ def is_positive_int(count: Any) -> TypeGuard[int]:
 
 
 def entries_by_id(entries: list[Any], batch: Batch, redact: Redact = str) -> dict[int, str]:
-    """The ids of the batch's readings in a list of keys, of ids, or of objects with one and a reason; with the reasons."""
+    """The readings of the batch in a list, by id with the reason. Entries are keys, ids, or objects with one of them."""
     reasons = {entry_key(entry): extract_reason(entry, redact) if isinstance(entry, dict) else "" for entry in entries}
-    found = {}
+    entries_found = {}
     for number, key in zip(batch.ids, batch.keys(), strict=True):
         if key in reasons or number in reasons:
-            found[number] = reasons[key if key in reasons else number] or "no reason was given"
-    return found
+            entries_found[number] = reasons[key if key in reasons else number] or "no reason was given"
+    return entries_found
 
 
 def entry_key(entry: Any) -> str | int | None:
-    """What an entry of such a list names a reading by. True and False are no ids, although they equal 1 and 0."""
+    """The key or id in an entry. True and False are no ids, although they equal 1 and 0."""
     value = entry.get("key", entry.get("id")) if isinstance(entry, dict) else entry
     return value if type(value) in (str, int) else None
 
 
-def parse_json(answer: HttpResponse) -> Any:
-    """The body as JSON; None if it is none, or calls itself HTML."""
-    if "html" in media_type(answer):
+def parse_json(response: HttpResponse) -> Any:
+    """The body as JSON; None if it is not JSON or is declared as HTML."""
+    if "html" in media_type(response):
         return None
     try:
-        document = json.loads(answer.body, parse_constant=reject_constant)
+        document = json.loads(response.body, parse_constant=reject_constant)
     except (ValueError, RecursionError):
         return None
     return "null" if document is None else document
@@ -138,29 +142,29 @@ def reject_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
-def media_type(answer: HttpResponse) -> str:
-    return one_line(answer.content_type.partition(";")[0].lower())
+def media_type(response: HttpResponse) -> str:
+    return one_line(response.content_type.partition(";")[0].lower())
 
 
-def names_readings(answer: HttpResponse) -> bool:
-    """400 is said of any request in a wrong form, and taking the batch apart would then end with nothing but dead letters;
-    unless it says which readings it means."""
-    document = parse_json(answer)
+def names_readings(response: HttpResponse) -> bool:
+    """Check that a response lists rejected readings. A 400 without a list means a malformed request: bisecting the batch
+    would turn every reading into a dead letter."""
+    document = parse_json(response)
     return isinstance(document, dict) and bool(document.get("rejected"))
 
 
-def response_reason(answer: HttpResponse, redact: Redact) -> str:
-    """What the server says of it, on one line; nothing if that is a page."""
-    document = parse_json(answer)
+def response_reason(response: HttpResponse, redact: Redact) -> str:
+    """The reason that the server gives, on one line; empty for an HTML page."""
+    document = parse_json(response)
     if document is not None:
         return extract_reason(document, redact)
-    if media_type(answer) == "text/plain":
-        return one_line(redact(answer.body.decode("utf-8", errors="replace")))
+    if media_type(response) == "text/plain":
+        return one_line(redact(response.body.decode("utf-8", errors="replace")))
     return ""
 
 
 def extract_reason(document: Any, redact: Redact) -> str:
-    """The reason in a JSON document of an unknown form."""
+    """The reason in a JSON document of unknown structure."""
     for _ in range(MAX_REASON_DEPTH):
         if not isinstance(document, dict):
             break
@@ -180,7 +184,7 @@ def one_line(text: str) -> str:
 
 
 def redact_location(location: str, redact: Redact) -> str:
-    """An address without what may be a secret in it."""
+    """The Location of a redirect without user, query and fragment, which may be secret."""
     try:
         parts = urlsplit(location)
     except ValueError:

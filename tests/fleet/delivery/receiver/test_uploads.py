@@ -10,8 +10,7 @@ import pytest
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
-from fleet.delivery.receiver.deliveries import MalformedBody, ParsedUpload, parse_upload
-from fleet.delivery.receiver.sent_readings import BodyTooLarge
+from fleet.delivery.receiver.uploads import BodyTooLarge, MalformedBody, ParsedUpload, parse_upload
 from tests.process.delivery.receiver_process import body, reading
 
 EPISODE_1 = dict(zip(EPISODE_COLUMNS, ("A", "missing_data", None, 3, 5, "t3", "t5", "{}"), strict=True))

@@ -1,4 +1,4 @@
-"""The JSON that is put together by column says what the documents of the batch say."""
+"""The JSON that is built by column equals the documents of the batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.delivery.batch import Batch, Value
-from fleet.delivery.targets.payload import build_payload
+from fleet.delivery.targets.http.target import build_payload
 from tests.fleet.delivery.scripted_server import SOURCE, reading
 
 VALUES: st.SearchStrategy[Value] = st.one_of(
@@ -28,17 +28,17 @@ def sayable(value: Value) -> bool:
 
 @given(st.lists(VALUES, max_size=6), st.lists(st.sampled_from([1.7e308, -1.7e308, 0.0]), min_size=6, max_size=6))
 def test_the_body_says_what_the_documents_say(values: list[Value], large: list[float]) -> None:
-    """Of all that JSON has words for; a sum of large values that is infinite is no such value."""
+    """For all values that JSON can represent; an infinite sum of large values is not an infinite value."""
     rows = tuple(
         (*reading(number, value)[:4], large[number], *reading(number)[5:]) for number, value in enumerate(values)
     )
     batch = Batch(SOURCE, rows)
 
-    parcel = build_payload(batch)
+    payload = build_payload(batch)
 
-    document = json.loads(parcel.body)
+    document = json.loads(payload.body)
     said = [one for one, value in zip(batch.documents(), values, strict=True) if sayable(value)]
     names = batch.documents()[0] if values else ()
     assert repr(said) == repr([{name: one[name] for name in names} for one in document["readings"]])
-    assert [number for number, value in enumerate(values) if not sayable(value)] == list(parcel.refused)
-    assert [one["id"] for one in said] == list(parcel.batch.ids)
+    assert [number for number, value in enumerate(values) if not sayable(value)] == list(payload.rejected)
+    assert [one["id"] for one in said] == list(payload.batch.ids)

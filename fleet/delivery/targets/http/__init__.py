@@ -1,0 +1,1 @@
+"""The target `http:`: readings posted as JSON to a server."""

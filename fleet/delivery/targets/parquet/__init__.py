@@ -1,0 +1,1 @@
+"""The target `parquet:`: readings in a directory of Parquet files."""

@@ -1,0 +1,1 @@
+"""The target `postgresql:`: readings in a PostgreSQL database."""

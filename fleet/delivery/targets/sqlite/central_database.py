@@ -1,0 +1,296 @@
+"""A central SQLite database: each batch is inserted in one transaction, and a reading that comes again is stored once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+
+import apsw
+
+from fleet.delivery.batch import Batch, Row, StoredRows, TableRows, Value
+from fleet.delivery.columns import (
+    CENTRAL_COLUMNS,
+    CONTENT_COLUMNS,
+    DELIVERED_COLUMNS,
+    SOURCE_ONLY_COLUMNS,
+    json_value,
+    typed_readings,
+)
+from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
+from fleet.delivery.source_database import consecutive_ranges
+from fleet.delivery.target import Receipt
+from fleet.delivery.targets.central_schema import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, central_schema
+from fleet.errors import UserError
+from worker.storage.connection import Transaction
+from worker.storage.database_files import folder_lock
+
+CENTRAL_BUSY_TIMEOUT_MS = 5_000
+
+CACHE_KIB = 16_384
+"""With many sensors the writes to the index of keys are scattered; this much of it stays in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """The numbers of rows in a central database."""
+
+    readings: int
+    sources: int
+    conflicts: int
+
+
+class CentralDatabase:
+    """The central database at a path, created if absent. Thread-safe; several processes may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        """UserError if the path holds something else or cannot be created."""
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self._connection = open_central(path)
+        except apsw.Error as error:
+            raise UserError(f"{path}: cannot be the central database: {error}") from error
+
+    def insert_batch(self, batch: Batch, received_at: datetime) -> Receipt:
+        """Insert a batch; when this returns, it is on disk. After an apsw.Error nothing of it is stored."""
+        with self._lock, attach_source(self._connection, batch) as attached, Transaction(self._connection):
+            return SqliteDelivery(self._connection, batch, received_at, attached).run()
+
+    def cursor(self, source: str) -> int:
+        """The last row id that arrived from a source, 0 for an unknown source. Raises apsw.Error."""
+        with self._lock:
+            cursor = self._connection.execute("SELECT cursor FROM sources WHERE generation = ?", (source,)).get
+        return cursor if isinstance(cursor, int) else 0
+
+    def counts(self) -> RowCounts:
+        """Raises apsw.Error."""
+        with self._lock:
+            one = self._connection.execute
+            readings = one("SELECT coalesce(max(id) - min(id) + 1, 0) FROM sensor_readings").get
+            return RowCounts(
+                readings, one("SELECT count(*) FROM sources").get, one("SELECT count(*) FROM conflicts").get
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+def open_central(path: Path) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+    connection = apsw.Connection(str(path.absolute()), flags=flags)
+    try:
+        connection.set_busy_timeout(CENTRAL_BUSY_TIMEOUT_MS)
+        connection.pragma("journal_mode", "WAL")
+        # Acknowledged readings are marked in their source, so they would not be sent again after a power failure.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        with Transaction(connection):
+            check_is_sqlite(connection, path)
+            connection.execute(central_schema("sqlite"))
+            if not connection.execute("SELECT 1 FROM database_info").get:
+                connection.execute(
+                    "INSERT INTO database_info VALUES (?,?,?)",
+                    (CENTRAL_ROLE, str(uuid.uuid4()), CENTRAL_SCHEMA_VERSION),
+                )
+    except (apsw.Error, UserError):
+        connection.close(True)
+        raise
+    return connection
+
+
+def check_is_sqlite(connection: apsw.Connection, path: Path) -> None:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "database_info" in tables:
+        role = connection.execute("SELECT role FROM database_info").get
+        if role not in (None, CENTRAL_ROLE):
+            raise UserError(f"{path}: is a sensor's database (role {role}): a central one is a file of its own")
+    elif tables:
+        raise UserError(f"{path}: has tables of something else ({', '.join(sorted(tables)[:3])}): give a new file")
+
+
+@contextmanager
+def attach_source(connection: apsw.Connection, batch: Batch) -> Iterator[bool]:
+    """Attach the database of the batch as `source`; yields False if that is not possible.
+
+    SQLite then copies the rows itself, twice as fast as through this program.
+    """
+    if not copyable(batch):
+        yield False
+        return
+    path = batch.source.path.absolute()
+    try:
+        with folder_lock(path.parent):  # SQLite opens the database and its log one after the other, by name
+            # Read-only, or BEGIN IMMEDIATE would block its writer.
+            connection.execute("ATTACH ? AS source", (f"{path.as_uri()}?mode=ro",))
+            same = connection.execute("SELECT generation FROM source.database_info").get == batch.source.key
+    except (apsw.Error, OSError):
+        same = False
+    if not same:
+        detach(connection)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        detach(connection)
+
+
+def detach(connection: apsw.Connection) -> None:
+    if "source" in {name for _, name, _ in connection.execute("PRAGMA database_list")}:
+        connection.execute("DETACH source")
+
+
+ROWS_PER_STATEMENT = 50
+
+SELECT_EXISTING = (
+    f"SELECT batch, {','.join(CONTENT_COLUMNS)} FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
+)
+
+
+COPY_READINGS = f"""
+INSERT INTO sensor_readings (source, batch, source_id, {",".join(DELIVERED_COLUMNS)})
+SELECT ?, ?, id, {",".join(DELIVERED_COLUMNS)} FROM source.sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id
+ON CONFLICT DO NOTHING
+"""
+
+
+@lru_cache(maxsize=64)
+def insert_statement(names: tuple[str | None, ...], rows: int) -> str:
+    """An INSERT of a number of rows; ?1 is the source and ?2 the batch.
+
+    `names` has the column for each value of a row, None for a value to omit.
+    """
+    columns = [name for name in names if name is not None]
+    first = 3
+    values = []
+    for row in range(rows):
+        parameters = (f"?{first + row * len(names) + index}" for index, name in enumerate(names) if name is not None)
+        values.append(f"(?1,?2,{','.join(parameters)})")
+    return f"INSERT INTO sensor_readings (source,batch,{','.join(columns)}) VALUES {','.join(values)} ON CONFLICT DO NOTHING"
+
+
+def upsert_statement(table: str, columns: tuple[str, ...]) -> str:
+    names = ("source", *columns)
+    return f"INSERT OR REPLACE INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))})"
+
+
+UPSERT_EPISODE = upsert_statement("anomaly_episodes", EPISODE_COLUMNS)
+UPSERT_EPOCH = upsert_statement("epochs", EPOCH_COLUMNS)
+
+
+class SqliteDelivery:
+    """The insertion of one batch, inside a transaction."""
+
+    def __init__(self, connection: apsw.Connection, batch: Batch, received_at: datetime, attached: bool) -> None:
+        """`attached`: the database of the batch is attached as `source`."""
+        self._connection, self._batch, self._attached = connection, batch, attached
+        self._received_at = received_at.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def run(self) -> Receipt:
+        batch, connection = self._batch, self._connection
+        source = self._source()
+        values = (source, self._received_at, len(batch.rows), batch.token)
+        connection.execute("INSERT INTO batches (source, received_at, readings, token) VALUES (?,?,?,?)", values)
+        number = connection.last_insert_rowid()
+        before = connection.total_changes()
+        rejected = self._copy((source, number)) if self._attached else self._insert((source, number))
+        inserted = connection.total_changes() - before
+        duplicates = 0
+        if inserted < len(batch.rows) - len(rejected):
+            duplicates, conflicts = self._compare((source, number))
+            rejected |= conflicts
+        upsert_rows(connection, UPSERT_EPISODE, EPISODE_COLUMNS, batch.episodes, source)
+        upsert_rows(connection, UPSERT_EPOCH, EPOCH_COLUMNS, batch.epochs, source)
+        connection.execute("UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?", (batch.last_id, source))
+        return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected)
+
+    def _source(self) -> int:
+        source, execute = self._batch.source, self._connection.execute
+        number = execute("SELECT source FROM sources WHERE generation = ?", (source.key,)).get
+        if not isinstance(number, int):
+            execute("INSERT INTO sources (generation, name) VALUES (?,?)", (source.key, source.name))
+            number = self._connection.last_insert_rowid()
+        return number
+
+    def _copy(self, source_and_batch: tuple[int, int]) -> dict[int, str]:
+        for first, last in consecutive_ranges(self._batch.ids, len(self._batch.ids)):
+            self._connection.execute(COPY_READINGS, (*source_and_batch, first, last))
+        return {}
+
+    def _insert(self, source_and_batch: tuple[int, int]) -> dict[int, str]:
+        """Insert the rows; returns the reasons for those that cannot be, by id."""
+        names, rows, rejected = insertable_rows(self._batch)
+        execute = self._connection.execute
+        whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
+        for begin in range(0, whole, ROWS_PER_STATEMENT):
+            some = rows[begin : begin + ROWS_PER_STATEMENT]
+            execute(insert_statement(names, ROWS_PER_STATEMENT), (*source_and_batch, *chain.from_iterable(some)))
+        for row in rows[whole:]:
+            execute(insert_statement(names, 1), (*source_and_batch, *row))
+        return rejected
+
+    def _compare(self, source_and_batch: tuple[int, int]) -> tuple[int, dict[int, str]]:
+        """Compare the batch with the stored rows. Returns the number of duplicates, and the reasons for conflicts by id."""
+        names, rows, unfit = insertable_rows(self._batch)
+        duplicates, rejected = 0, dict[int, str]()
+        source, number = source_and_batch
+        for row_id, row in zip((row_id for row_id in self._batch.ids if row_id not in unfit), rows, strict=True):
+            arrived = dict.fromkeys(CENTRAL_COLUMNS) | {
+                name: value for name, value in zip(names, row, strict=True) if name
+            }
+            key = (source, arrived["sensor_id"], arrived["seq"])
+            batch, *values = self._connection.execute(SELECT_EXISTING, key).fetchall()[0]
+            stored = dict(zip(CONTENT_COLUMNS, values, strict=True))
+            differing = [name for name in CONTENT_COLUMNS if stored[name] != arrived[name]]
+            duplicates += not differing and batch != number
+            if differing:
+                rejected[row_id] = f"it is here already with another {', '.join(differing)}"
+                self._note_conflict(key, differing, arrived)
+        return duplicates, rejected
+
+    def _note_conflict(self, key: tuple[Value, Value, Value], differing: list[str], arrived: dict[str, Value]) -> None:
+        document = json.dumps({name: json_value(value) for name, value in arrived.items()})
+        values = (*key, self._received_at, ",".join(differing), document)
+        self._connection.execute("INSERT OR IGNORE INTO conflicts VALUES (?,?,?,?,?,?)", values)
+
+
+def copyable(batch: Batch) -> bool:
+    return isinstance(batch.rows, StoredRows) and has_own_columns(batch)
+
+
+def has_own_columns(batch: Batch) -> bool:
+    """Check that the source has exactly the columns of a fleet's database."""
+    columns = set(batch.source.columns)
+    return (
+        not batch.source.foreign
+        and set(DELIVERED_COLUMNS) <= columns <= set(DELIVERED_COLUMNS) | SOURCE_ONLY_COLUMNS.keys()
+    )
+
+
+def insertable_rows(batch: Batch) -> tuple[tuple[str | None, ...], Sequence[Row], dict[int, str]]:
+    """The rows of a batch that can be inserted, after the column for each of their values (None: omit it), and the reasons
+    for the others, by id."""
+    if has_own_columns(batch):
+        return tuple(SOURCE_ONLY_COLUMNS.get(name, name) for name in batch.source.columns), batch.rows, {}
+    readings = typed_readings(batch, nul=True)
+    return (
+        CENTRAL_COLUMNS,
+        list(zip(*(readings.columns[name] for name in CENTRAL_COLUMNS), strict=True)),
+        readings.rejected,
+    )
+
+
+def upsert_rows(
+    connection: apsw.Connection, statement: str, columns: tuple[str, ...], table: TableRows, source: int
+) -> None:
+    if table.rows:
+        connection.executemany(statement, [(source, *row) for row in table.select(columns)])

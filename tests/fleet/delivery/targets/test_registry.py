@@ -1,0 +1,51 @@
+"""The registry of targets: each line names a class that writes and reads back."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet.delivery.targets.http.target import HttpTarget
+from fleet.delivery.targets.parquet.target import ParquetTarget
+from fleet.delivery.targets.postgres.target import PostgresTarget
+from fleet.delivery.targets.registry import (
+    TARGETS,
+    TargetClass,
+    TargetOptions,
+    load_class,
+    open_target,
+    read_back,
+)
+from fleet.delivery.targets.sqlite.target import SqliteTarget
+from fleet.errors import UserError
+
+# A class without the methods of TargetClass does not pass mypy here.
+CLASSES: list[TargetClass] = [HttpTarget, ParquetTarget, PostgresTarget, SqliteTarget]
+
+
+def test_every_line_names_a_class() -> None:
+    loaded = {load_class(entry) for entry in TARGETS.values()}
+
+    assert set(CLASSES) == loaded
+
+
+@pytest.mark.parametrize("url", ["central.db", "ftp://host/path", ""])
+def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
+    """Those that can be read back, after --against."""
+    with pytest.raises(UserError) as written:
+        open_target(url, TargetOptions())
+    with pytest.raises(UserError) as compared:
+        read_back(url, None, None)
+
+    readable = "sqlite:///FILE, postgresql://HOST/DATABASE or parquet:DIR"
+    assert f"--to: {url!r} is no target: allowed is http://HOST/PATH, https://HOST/PATH, {readable}" == str(
+        written.value
+    )
+    assert f"--against: {url!r} is no target: allowed is {readable}" == str(compared.value)
+
+
+def test_a_server_cannot_be_read_back() -> None:
+    """The message does not repeat the URL, which may hold a secret."""
+    with pytest.raises(UserError, match="cannot be asked what it holds") as error:
+        read_back("https://host/path?key=secret", None, None)
+
+    assert "secret" not in str(error.value)
