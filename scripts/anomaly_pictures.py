@@ -19,7 +19,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from PIL import Image
 
@@ -110,7 +110,7 @@ def draw(name: str, picture: Picture, path: Path) -> None:
     settings = default_settings()
     healthy, block = readings(replace(settings, anomalies=())), readings(with_episode(settings, name, picture))
     rows = len(picture.channels)
-    figure, grid = pyplot.subplots(rows, 1, sharex=True, squeeze=False, figsize=(8, 1.1 + 1.55 * rows), dpi=100)
+    figure, grid = plt.subplots(rows, 1, sharex=True, squeeze=False, figsize=(8, 1.1 + 1.55 * rows), dpi=100)
     for axes, channel in zip(grid[:, 0], picture.channels, strict=True):
         draw_channel(axes, channel, healthy, block, name, settings)
     if name == "missing_data":
@@ -122,7 +122,7 @@ def draw(name: str, picture: Picture, path: Path) -> None:
     figure.tight_layout(h_pad=0.4)
     drawn = BytesIO()
     figure.savefig(drawn, format="png")
-    pyplot.close(figure)
+    plt.close(figure)
     # A palette makes the file a third as large; lines and text need no more colours.
     Image.open(drawn).convert("RGB").quantize(COLOURS_IN_FILE).save(path, optimize=True)
 
