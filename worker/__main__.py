@@ -1,4 +1,7 @@
-"""`python -m worker`: one sensor in the foreground. It is a fleet of one, and so this file alone looks up to `fleet`."""
+"""The entry point of `python -m worker`: one sensor in the foreground.
+
+It runs a fleet of one, so this is the only file of `worker` that imports from `fleet`.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fleet.commands.top.keys import cbreak_mode
+from fleet.commands.top.screen import cbreak_mode
 from fleet.datadir.directory import DataDirectory
 from tests.fleet.staged import StagedFleet, sensor_name
 from tests.process.conftest import Up

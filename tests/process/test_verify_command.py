@@ -28,7 +28,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 
     assert (0, "") == (told.returncode, told.stderr)
     assert told.stdout.startswith("1 sensor, 9")
-    assert " in 1 database: all as they must be, " in told.stdout
+    assert " in 1 database: verified, no differences, " in told.stdout
     assert 1 == len(told.stdout.splitlines())
 
 
@@ -200,7 +200,7 @@ def test_a_roster_that_is_none(ruin: Callable[[str], str], tmp_path: Path) -> No
 
 
 def test_a_record_without_databases(tmp_path: Path) -> None:
-    """All of them deleted is not all as it must be."""
+    """A data directory without any of its databases is an error, not a success."""
     write_sample_manifest(tmp_path)
 
     with pytest.raises(UserError, match="no database of a fleet"):
