@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 MAX_FINDING_LINES = 20
 """Findings of one kind that are printed."""
 
-NO_DIFFERENCES = "verified, no differences"
 DURATION_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
@@ -103,7 +102,7 @@ def delivery_summary(delivery: DeliveryVerdict) -> Iterator[str]:
 
 def result(verdict: Verdict | DeliveryVerdict) -> str:
     """Return the result of a check and its duration."""
-    differences = NO_DIFFERENCES if verdict.ok else pluralize(sum(verdict.counts.values()), "finding")
+    differences = "no differences" if verdict.ok else pluralize(sum(verdict.counts.values()), "finding")
     return f"{differences}, {verdict.seconds:.1f} s"
 
 

@@ -28,7 +28,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 
     assert (0, "") == (told.returncode, told.stderr)
     assert told.stdout.startswith("1 sensor, 9")
-    assert " in 1 database: verified, no differences, " in told.stdout
+    assert " in 1 database: no differences, " in told.stdout
     assert 1 == len(told.stdout.splitlines())
 
 
@@ -45,7 +45,7 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
 
     assert (1, "") == (told.returncode, told.stderr)
     lines = told.stdout.splitlines()
-    assert {"readings that are not there: 1", "readings with other values: 40", "  and 20 more"} <= set(lines)
+    assert {"missing readings: 1", "altered readings: 40", "  and 20 more"} <= set(lines)
     assert 20 == sum("voltage is 1.0, must be " in line for line in lines)
     assert "not verified, moved aside by the fleet because it was damaged: X.db.quarantined-1" in lines
     assert " in 1 database: 41 findings, " in lines[-1]
@@ -136,7 +136,7 @@ def test_a_run_that_is_complete(tmp_path: Path) -> None:
     verdict = verify(data, complete=True)
     assert {"incomplete": 1} == finding_counts(verdict)
     (finding,) = verdict.findings
-    assert ("S_000001", 50, "50 of 51 readings are settled") == (finding.sensor_id, finding.first_seq, finding.detail)
+    assert ("S_000001", 50, "50 of 51 readings are committed") == (finding.sensor_id, finding.first_seq, finding.detail)
     assert verify(data, complete=True, sensor="S_000000").ok
     assert not verify(data, complete=True, sensor="S_000001").ok
 
