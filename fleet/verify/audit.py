@@ -42,7 +42,7 @@ MAX_DAMAGED_CHUNKS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class AuditScope:
-    """What to check: one sensor, or all if it is None. `seed` is the one of every epoch, None if it is unknown."""
+    """The scope of a check: one sensor, or all if it is None. `seed` is the one of every epoch, None if it is unknown."""
 
     sensor: str | None = None
     seed: int | None = None
