@@ -1,4 +1,4 @@
-"""Where the `fleet` command begins, and `python -m fleet`."""
+"""The entry point of the `fleet` command and of `python -m fleet`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
+    """Run the `fleet` command."""
     run_program("fleet.cli")
 
 
-def run_program(program: str) -> NoReturn:
-    """Import a program and run its `main`. Ctrl-C in between ends this process as it ends any other, without a
-    traceback."""
-    interrupted = signal.getsignal(signal.SIGINT)
-    if interrupted is signal.default_int_handler:  # and not ignored, as it is after `nohup`
+def run_program(module: str) -> NoReturn:
+    """Import a module and run its `main`. Ctrl-C during the import ends the process without a traceback."""
+    interrupt_handler = signal.getsignal(signal.SIGINT)
+    if interrupt_handler is signal.default_int_handler:  # not if it is ignored, as after `nohup`
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if os.getpid() == 1:  # in a container: the kernel gives SIGTERM to its first process only if that handles it
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # until the supervisor does: nothing is due before
-    run = import_module(program).main
+    if os.getpid() == 1:  # in a container: the kernel delivers SIGTERM to process 1 only if it has a handler
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the supervisor replaces it; nothing is due before
+    run = import_module(module).main
 
-    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGINT, interrupt_handler)
     run()
-    raise AssertionError(f"{program}.main returned")
+    raise AssertionError(f"{module}.main returned")
 
 
 if __name__ == "__main__":

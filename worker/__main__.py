@@ -1,6 +1,6 @@
-"""The command `python -m worker`: one sensor in the foreground.
+"""The entry point of `python -m worker`: one sensor in the foreground.
 
-It is a fleet of one; this is the only module of the package that imports `fleet`.
+It runs a fleet of one, so this is the only file of `worker` that imports from `fleet`.
 """
 
 from __future__ import annotations

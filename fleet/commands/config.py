@@ -1,16 +1,15 @@
-"""`fleet config`: check a config, show what is in force and where it comes from, print the schema."""
+"""`fleet config`: check a config, show the values in force and their origins, print the schema."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fleet.commands.options import CONFIG_OPTIONS, PathParam, config_overrides
+from fleet.commands.options import CONFIG_KEY_OPTIONS, PathParam, add_options, config_overrides
 
 
 @click.group()
@@ -21,7 +20,7 @@ def config() -> None:
 @config.command()
 @click.argument("file", type=PathParam())
 def check(file: Path) -> int:
-    """Say whether FILE is a valid config."""
+    """Check that FILE is a valid config."""
     from fleet.config.config import load_config
 
     load_config(file)
@@ -29,25 +28,22 @@ def check(file: Path) -> int:
     return 0
 
 
-def config_options(command: Callable[..., int]) -> Callable[..., int]:
-    for option in reversed(CONFIG_OPTIONS):
-        command = option(command)
-    return command
-
-
 @config.command()
 @click.argument("file", required=False, type=PathParam(), envvar="CONFIG_FILE")
-@click.option("--origins", is_flag=True, help="Say behind each value where it comes from.")
-@config_options
+@click.option("--origins", is_flag=True, help="Add a comment to each value that names its origin.")
+@add_options(*CONFIG_KEY_OPTIONS)
 def show(file: Path | None, origins: bool, **flags: Any) -> int:
     """Print the config in force, with defaults, environment and the flags of `fleet up`.
 
-    FILE is $CONFIG_FILE if it is left out, or the packaged fleet.yaml.
+    FILE defaults to $CONFIG_FILE, or else to the packaged fleet.yaml.
     """
     from fleet.config.config import load_config, to_yaml, yaml_with_origins
 
-    given = config_overrides(flags)
-    text = yaml_with_origins(file, os.environ, given) if origins else to_yaml(load_config(file, os.environ, given))
+    overrides = config_overrides(flags)
+    if origins:
+        text = yaml_with_origins(file, os.environ, overrides)
+    else:
+        text = to_yaml(load_config(file, os.environ, overrides))
     click.echo(text, nl=False)
     return 0
 

@@ -1,8 +1,9 @@
 """The documentation for language models: one page of Markdown, made from the program itself.
 
-Nothing is said here that the code does not say: options come from the config's model, tables from the schema, paths
-from the aggregator's routes, commands from the command lines, everything else from docstrings and packaged files. To
-add a chapter: a function that returns its lines, and its title in `CHAPTERS`.
+All of it comes from the code: options from the config's model, tables from the database schema, paths from the
+aggregator's routes, commands from the command lines, the rest from docstrings and packaged files.
+
+To add a chapter: a function that returns its lines, and its title in `CHAPTERS`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import click
 
 from fleet import cli
 from fleet.catalogue.catalogue import load_catalogue
-from fleet.commands import worker
+from fleet.commands import console, worker
+from fleet.commands.up import up
 from fleet.config.config import json_schema
 from fleet.config.dialects import KEY_ALIASES
 from fleet.config.sources import ENVIRONMENT_VARIABLES
@@ -34,15 +36,16 @@ BOUND_TEXTS = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": 
 
 
 def llm_docs() -> str:
+    """Return the whole page."""
     lines = ["# Sensor fleet", "", *docstring_lines(cli.cli), ""]
     for title, chapter in CHAPTERS.items():
         lines += [f"## {title}", "", *chapter(), ""]
     return "\n".join(lines)
 
 
-def docstring_lines(of: object) -> list[str]:
-    """The docstring of something, or the help of a command."""
-    text = of.help or "" if isinstance(of, click.Command) else inspect.getdoc(of) or ""
+def docstring_lines(documented: object) -> list[str]:
+    """Return the docstring of an object, or the help of a command, in lines."""
+    text = documented.help or "" if isinstance(documented, click.Command) else inspect.getdoc(documented) or ""
     return text.splitlines()
 
 
@@ -59,19 +62,19 @@ def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
 
 
 def commands() -> Iterator[str]:
-    yield from [*docstring_lines(cli)[1:], ""]
+    yield from [*docstring_lines(console)[1:], ""]
     for name, command in [*walk_commands("fleet", cli.cli), ("python -m worker", worker.worker)]:
         with click.Context(command, info_name=name, max_content_width=120, terminal_width=120) as context:
             yield from [f"### {name}", "", *code("text", command.get_help(context)), ""]
 
 
 def walk_commands(name: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
-    """The commands below a group with their whole names."""
-    for own, command in group.commands.items():
+    """Yield the commands of a group and its subgroups with their full names."""
+    for subcommand, command in group.commands.items():
         if isinstance(command, click.Group):
-            yield from walk_commands(f"{name} {own}", command)
+            yield from walk_commands(f"{name} {subcommand}", command)
         else:
-            yield f"{name} {own}", command
+            yield f"{name} {subcommand}", command
 
 
 def config() -> Iterator[str]:
@@ -83,24 +86,24 @@ def config() -> Iterator[str]:
             yield f"- {definition}: {' '.join(section['description'].split())}"
 
 
-def options(section: Schema, definitions: Schema, above: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
-    """Key, what it may be, and default of every option in a section and below it."""
+def options(section: Schema, definitions: Schema, path: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+    """Yield key, allowed values and default of every option in a section and its subsections; `path` is the section's."""
     for key, option in section.get("properties", {}).items():
         inner = section_of(option, definitions)
         if inner is None:
-            yield f"`{'.'.join((*above, key))}`", allowed_values(option), default(option)
+            yield f"`{'.'.join((*path, key))}`", allowed_values(option), default(option)
         elif "properties" in inner:
-            yield from options(inner, definitions, (*above, key))
+            yield from options(inner, definitions, (*path, key))
         else:
-            yield from options(definitions[definition_name(inner)], definitions, (*above, key, "NAME"))
+            yield from options(definitions[definition_name(inner)], definitions, (*path, key, "NAME"))
 
 
 def section_of(option: Schema, definitions: Schema) -> Schema | None:
-    """The section that an option is, or a mapping of names to sections; None for a plain value."""
+    """Return the section, or the mapping of names to sections, that an option holds; None for a plain value."""
     for choice in (option, *option.get("anyOf", ())):
         if "$ref" in choice:
-            found: Schema = definitions[choice["$ref"].rpartition("/")[2]]
-            return found if "properties" in found else None
+            definition: Schema = definitions[choice["$ref"].rpartition("/")[2]]
+            return definition if "properties" in definition else None
         if "$ref" in (choice.get("additionalProperties") or {}):
             mapping: Schema = choice
             return mapping
@@ -149,7 +152,7 @@ def function_title(function: Callable[..., Any]) -> str:
 
 def environment() -> Iterator[str]:
     rows = {name: f"`{'.'.join(path)}`" for name, path in ENVIRONMENT_VARIABLES.items()}
-    for command in (cli.up, worker.worker):
+    for command in (up, worker.worker):
         for option in command.params:
             if isinstance(option.envvar, str):
                 rows[option.envvar] = f"`{max(option.opts, key=len)}`"

@@ -1,4 +1,4 @@
-"""`fleet logs`: the one log of a fleet, or what it says of one sensor."""
+"""`fleet logs`: the log of a fleet, or its lines about one sensor."""
 
 from __future__ import annotations
 
@@ -9,19 +9,34 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from fleet.datadir.directory import DataDirectory
-from fleet.datadir.log_files import read_log_spec, rotated_files
-from fleet.datadir.log_lines import lines_of_worker
-from fleet.datadir.roster import Roster
+from fleet.commands.options import DATA_OPTION, IntegerParam
 from fleet.errors import UserError
 
+if TYPE_CHECKING:
+    from fleet.datadir.directory import DataDirectory
 
-def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
-    """Print the last `lines` lines, and with `follow` those that are added until Ctrl-C."""
+POLL_INTERVAL_SECONDS = 0.2
+
+
+@click.command()
+@click.argument("sensor", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Continue with lines as they are written.")
+@click.option("-n", "--lines", type=IntegerParam(0, 10**9), default=100, show_default=True, help="How many last lines.")
+@DATA_OPTION
+def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
+    """Show the log of the fleet or of one sensor."""
+    return print_log(data, sensor, lines, follow=follow)
+
+
+def print_log(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
+    """Print the last `lines` lines, and with `follow` new lines until Ctrl-C. UserError if no fleet has run on `data`."""
+    from fleet.datadir.directory import DataDirectory
+    from fleet.datadir.log_files import read_log_spec, rotated_files
+
     directory = DataDirectory(data)
     spec = read_log_spec(directory)
     wanted = worker_line_filter(directory, sensor, spec.format) if sensor else lambda _: True
@@ -35,7 +50,7 @@ def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
             if line and wanted(line):
                 click.echo(line, nl=False)
             elif not line:
-                time.sleep(0.2)
+                time.sleep(POLL_INTERVAL_SECONDS)
                 log = reopen_if_rotated(log, spec.path)
         log.close()
     except (FileNotFoundError, NotADirectoryError):
@@ -48,12 +63,13 @@ def show(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
 
 
 def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a log file."""
     with path.open(encoding="utf-8", errors="replace") as log:
         yield from log
 
 
 def reopen_if_rotated(log: TextIO, path: Path) -> TextIO:
-    """The open log, or the one that has its place since it was rotated. What was read so far was its end."""
+    """Return the log to read on in: the open one, read to its end, or its successor if it was rotated."""
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_ino != os.fstat(log.fileno()).st_ino:
             log.close()
@@ -62,7 +78,13 @@ def reopen_if_rotated(log: TextIO, path: Path) -> TextIO:
 
 
 def worker_line_filter(directory: DataDirectory, sensor: str, form: str) -> Callable[[str], bool]:
-    """Says of each line in turn whether it belongs to the sensor's worker. UserError if there is no such sensor."""
+    """Return a filter that accepts the lines about a sensor's worker, given each line in turn.
+
+    UserError if the fleet has no such sensor, or if none has run.
+    """
+    from fleet.datadir.log_lines import lines_of_worker
+    from fleet.datadir.roster import Roster
+
     try:
         members = Roster.read(directory.roster).members
     except (FileNotFoundError, NotADirectoryError):

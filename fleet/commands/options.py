@@ -1,6 +1,6 @@
-"""What the command line accepts: the flags of `fleet up` as overrides of the config, and the kinds of argument.
+"""The options that several commands share, and the types of their values.
 
-A bad value is an error of one line and exit code 1, as in a config; exit code 2 is for wrong usage.
+A bad value is a one-line error with exit code 1, as in a config; exit code 2 is for wrong usage.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import click
 from fleet.durations import parse_duration
 from fleet.errors import UserError
 from fleet.escaping import escape_short
+
+MAX_SENSORS = 100_000
 
 CONFIG_KEYS = {
     "replicas": ("replicas.count", "--replicas"),
@@ -29,26 +31,44 @@ CONFIG_KEYS = {
     "host": ("monitoring.host", "--host"),
     "port": ("monitoring.port", "--port"),
 }
+"""The parameters of CONFIG_KEY_OPTIONS that hold a config value as it is: its key, and the flag that error messages name."""
+
+Command = Callable[..., int]
+CommandDecorator = Callable[[Command], Command]
+
+
+def add_options(*options: CommandDecorator) -> CommandDecorator:
+    """Return a decorator that adds options to a command, in the order in which its help lists them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
-    """Dotted keys of the config and the values given for them. UserError for a duration that is none."""
+    """Return the config values that flags set, by dotted key. UserError for an invalid duration.
+
+    Other values are checked together with the config, so that their errors look alike.
+    """
     from fleet.config.config import SourcedValue
 
-    given: dict[str, object] = {
+    overrides: dict[str, object] = {
         key: SourcedValue(flags[name], flag) for name, (key, flag) in CONFIG_KEYS.items() if flags[name] is not None
     }
     if flags["shared_db"]:
-        given["replicas.database"] = SourcedValue("shared", "--shared-db")
+        overrides["replicas.database"] = SourcedValue("shared", "--shared-db")
     if flags["no_http"]:
-        given["monitoring.enabled"] = SourcedValue(False, "--no-http")
+        overrides["monitoring.enabled"] = SourcedValue(False, "--no-http")
     if flags["duration"] is not None:
-        given["simulation.duration_seconds"] = SourcedValue(parse_duration(flags["duration"], "--for"), "--for")
-    return given
+        overrides["simulation.duration_seconds"] = SourcedValue(parse_duration(flags["duration"], "--for"), "--for")
+    return overrides
 
 
 def parameter_name(param: click.Parameter | None) -> str:
-    """As the user wrote it: `--data`, or `COUNT`."""
+    """Return the name of a parameter as it appears on the command line: `--data`, or `COUNT`."""
     if param is None:
         return "value"
     return (
@@ -62,7 +82,7 @@ EMPTY_COMMAND = click.Command("fleet")
 
 
 class PathParam(click.ParamType[Path]):
-    """The name of a file or a folder, whether it is there or not."""
+    """The path of a file or a folder, which need not exist."""
 
     name = "path"
 
@@ -72,7 +92,7 @@ class PathParam(click.ParamType[Path]):
         try:
             str(value).encode()
             os.lstat(value)
-        except UnicodeEncodeError:  # SQLite, JSON and terminals want UTF-8
+        except UnicodeEncodeError:  # SQLite, JSON and terminals need UTF-8
             raise UserError(f"{parameter_name(param)}: {value!a} is a name that is not UTF-8") from None
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
@@ -97,7 +117,7 @@ class IntegerParam(click.ParamType[int]):
 
 
 class ShareParam(click.ParamType[float]):
-    """A part of a whole, such as 20% or 0.2; not 0."""
+    """A share of a whole, such as 20% or 0.2, above 0."""
 
     name = "share"
 
@@ -105,9 +125,9 @@ class ShareParam(click.ParamType[float]):
         text = str(value).strip()
         number = text.removesuffix("%")
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", number):
-            part = Fraction(number) / (100 if text.endswith("%") else 1)
-            if 0 < part <= 1:
-                return float(part)
+            share = Fraction(number) / (100 if text.endswith("%") else 1)
+            if 0 < share <= 1:
+                return float(share)
         raise UserError(
             f"{parameter_name(param)}: {escape_short(text)!r} is not a share such as 20%, above 0 and at most 100%"
         )
@@ -126,7 +146,7 @@ class NumberParam(click.ParamType[float]):
 
 
 class DurationParam(click.ParamType[float]):
-    """A time such as 30s, in seconds."""
+    """A duration such as 30s, converted to seconds."""
 
     name = "time"
 
@@ -143,10 +163,19 @@ DATA_OPTION = click.option(
     help="The fleet's data directory.",
 )
 
-CONFIG_OPTIONS = (
+CONFIG_FILE_OPTION = click.option(
+    "-c",
+    "--config",
+    type=PathParam(),
+    metavar="FILE",
+    envvar="CONFIG_FILE",
+    help="YAML config. Default: $CONFIG_FILE, or a hundred sensors at one reading/s.",
+)
+
+CONFIG_KEY_OPTIONS = (
     click.option("--replicas", metavar="N", help="How many sensors."),
     click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
-    click.option("--seed", metavar="S", help="The same seed gives the same data. Drawn if left out."),
+    click.option("--seed", metavar="S", help="The same seed gives the same data. Default: a random one."),
     click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city."),
     click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
     click.option(
@@ -163,11 +192,11 @@ CONFIG_OPTIONS = (
     click.option(
         "--resume",
         metavar="HOW",
-        help="On data of an earlier run: skip to now, or catch_up what is due since. With catch_up and the "
+        help="On data of an earlier run: skip to now, or catch_up on what is due since. With catch_up and the "
         "--start of that run, --for counts from there: the same command finishes it.",
     ),
     click.option("--host", metavar="H", help="Address to serve HTTP on. Default: 127.0.0.1."),
     click.option("--port", metavar="P", help="Port to serve HTTP on; 0 takes any free one. Default: 8080."),
     click.option("--no-http", is_flag=True, help="Serve no HTTP."),
 )
-"""The flags that stand for keys of the config; `overrides` takes what was given for them."""
+"""The flags that set keys of the config; `config_overrides` takes their values."""

@@ -1,4 +1,4 @@
-"""`fleet receive`: the receiving end of a sweep, well behaved or not."""
+"""`fleet receive`: an HTTP server that takes the batches of collectors, with faults on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BYTES_PER_MEGABYTE = 1_000_000
 @click.command()
 @click.option(
     "--to", "central", type=PathParam(), metavar="FILE", default=Path("central.db"), show_default=True,
-    help="The central database; made if it is not there.",
+    help="The central database; created if it does not exist.",
 )  # fmt: skip
 @click.option("--host", metavar="H", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -32,57 +32,58 @@ BYTES_PER_MEGABYTE = 1_000_000
 )
 @click.option(
     "--max-body", type=IntegerParam(1, 1024), metavar="MB", default=32, show_default=True,
-    help="Limit of a request, also after it is decompressed.",
+    help="Largest body of a request, also after decompression.",
 )  # fmt: skip
 @click.option(
-    "--fail-rate", type=ShareParam(), metavar="P", help="Misbehave: answer 503 to so many requests, such as 20%."
+    "--fail-rate", type=ShareParam(), metavar="P", help="Fault: answer 503 to this share of the requests, such as 20%."
 )
 @click.option(
-    "--drop-ack", type=ShareParam(), metavar="P", help="Misbehave: take so many, but close without an answer."
+    "--drop-ack",
+    type=ShareParam(),
+    metavar="P",
+    help="Fault: store this share of the batches, but close without an answer.",
 )
-@click.option("--delay", metavar="TIME", help="Misbehave: wait before each, 200ms, or 0-200ms at random.")
+@click.option("--delay", metavar="TIME", help="Fault: wait before each request, 200ms, or 0-200ms at random.")
 @click.option(
     "--misbehave-seed",
     type=IntegerParam(0, 2**63 - 1),
     metavar="S",
-    help="The same seed misbehaves at the same requests.",
+    help="The same seed gives the faults to the same requests.",
 )
-def receive(central: Path, host: str, port: int, max_body: int, **misbehaviour: Any) -> int:
-    """Take the batches that collectors POST, each reading once, into a central SQLite database.
+def receive(central: Path, host: str, port: int, max_body: int, **fault_options: Any) -> int:
+    """Store the batches that collectors POST in a central SQLite database, each reading once.
 
-    POST /api/readings/batch; /health, /metrics and / tell how it is. RECEIVE_TOKEN in the environment is the token that
-    senders must have then (Authorization: Bearer). It ends on SIGTERM and Ctrl-C.
+    POST /api/readings/batch; /health, /metrics and / report its state. If RECEIVE_TOKEN is set in the environment, senders
+    must present that token (Authorization: Bearer). It ends on SIGTERM and Ctrl-C.
     """
     from fleet.delivery.receiver import server
     from fleet.delivery.receiver.app import ReceiverConfig
     from fleet.delivery.receiver.faults import DelayRange, FaultConfig, parse_delay
 
-    delay = misbehaviour["delay"]
+    delay = fault_options["delay"]
     faults = FaultConfig(
-        misbehaviour["fail_rate"] or 0.0,
-        misbehaviour["drop_ack"] or 0.0,
+        fault_options["fail_rate"] or 0.0,
+        fault_options["drop_ack"] or 0.0,
         DelayRange() if delay is None else parse_delay(delay, "--delay"),
-        misbehaviour["misbehave_seed"],
+        fault_options["misbehave_seed"],
     )
     config = ReceiverConfig(max_body * BYTES_PER_MEGABYTE, token_from_environment(), faults)
-    return server.receive(server.ReceiverAddress(central, host, port), config, say, warn)
+    return server.receive(server.ReceiverAddress(central, host, port), config, click.echo, warn)
 
 
 def token_from_environment() -> str | None:
+    """Return the token that senders must present, None if RECEIVE_TOKEN is not set. UserError if it is not a token."""
     from fleet.delivery.targets.http.credentials import BEARER_TOKEN
 
-    given = os.environ.get(TOKEN_VARIABLE)
-    if given is None:
+    value = os.environ.get(TOKEN_VARIABLE)
+    if value is None:
         return None
-    if not given.strip():
+    token = value.strip()
+    if not token:
         raise UserError(f"{TOKEN_VARIABLE}: is empty; unset it to ask for no token")
-    if not BEARER_TOKEN.fullmatch(given.strip()):
+    if not BEARER_TOKEN.fullmatch(token):
         raise UserError(f"{TOKEN_VARIABLE}: wanted the token alone, without spaces, in ASCII")
-    return given.strip()
-
-
-def say(line: str) -> None:
-    click.echo(line)
+    return token
 
 
 def warn(line: str) -> None:

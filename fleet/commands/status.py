@@ -1,4 +1,4 @@
-"""`fleet status`: how the fleet of a data directory is, from its scoreboard and its roster."""
+"""`fleet status`: the state of the running fleet, from its scoreboard, its roster and its own answer."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleet.commands.operator import ask_fleet, describe_rollout
-from fleet.datadir.backup_status import read_backup_status
-from fleet.datadir.directory import DataDirectory
-from fleet.datadir.roster import Roster
-from fleet.errors import UserError
-from fleet.monitoring.error_classes import error_classes, format_error_classes
-from fleet.monitoring.stats import fleet_stats, unhealthy_sensors
-from fleet.runtime.commands import Answer
-from fleet.runtime.planner import target_rate
-from worker.scoreboard import Scoreboard
+from fleet.commands.options import DATA_OPTION
+from fleet.commands.rollout import describe_rollout
+from fleet.commands.running_fleet import ask_fleet, running_directory
 
+if TYPE_CHECKING:
+    from fleet.datadir.directory import DataDirectory
+    from fleet.runtime.commands import Answer
+
+MAX_LISTED = 20
+"""Lines of one kind that are printed, such as unhealthy sensors."""
+
+MAX_EVENTS = 5
 OWN_PROBABILITY_TEXT = "with an anomaly probability of their own"
 
 
-def show(data: Path, *, as_json: bool) -> int:
-    """Print it. The exit code is 0 if every sensor is well, 1 otherwise. UserError if no fleet runs there."""
-    directory = DataDirectory(data)
-    if directory.holder() is None:
-        raise UserError(f"{data}: no fleet is running here")
+@click.command()
+@DATA_OPTION
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(data: Path, as_json: bool) -> int:
+    """Show the state of the running fleet. The exit code is 1 if a sensor is unhealthy."""
+    directory = running_directory(data)
     answer = ask_fleet(data, command="status")
     report = build_report(directory, answer)
     if as_json:
@@ -39,6 +41,14 @@ def show(data: Path, *, as_json: bool) -> int:
 
 
 def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
+    """Return what `fleet status --json` prints."""
+    from fleet.datadir.backup_status import read_backup_status
+    from fleet.datadir.roster import Roster
+    from fleet.monitoring.error_classes import error_classes
+    from fleet.monitoring.stats import fleet_stats, unhealthy_sensors
+    from fleet.runtime.planner import target_rate
+    from worker.scoreboard import Scoreboard
+
     roster = Roster.read(directory.roster)
     rows = Scoreboard(directory.scoreboard, writable=False).snapshot()[[member.row for member in roster.members]]
     total = fleet_stats(rows)
@@ -68,13 +78,16 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
 
 
 def print_status(report: dict[str, Any]) -> None:
+    """Print the report of `build_report` as text."""
+    from fleet.monitoring.error_classes import format_error_classes
+
     states = ", ".join(f"{count} {state}" for state, count in report["states"].items())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in report["anomalies"].items())
     lines = [
         f"{report['sensors']} sensors: {states}" + (" (draining)" if report["draining"] else ""),
         f"pid {report['pid']}, since {report['started_at'][:19]}, seed {report['seed']}, {report['layout']} databases",
         (
-            f"{report['scheduled']:,} readings settled, {report['asked_readings_per_second']:,g}/s asked for, "
+            f"{report['scheduled']:,} readings committed, target rate {report['asked_readings_per_second']:,g}/s, "
             f"lag {report['lag']:.1f} s"
         ),
         f"anomalous: {kinds}",
@@ -86,38 +99,46 @@ def print_status(report: dict[str, Any]) -> None:
     if any(report["errors_by_class"].values()):
         lines.append(f"errors by class: {format_error_classes(report['errors_by_class'])}")
     if report["renewals"]:
-        found = f"{report['renewals']} times a worker found its database damaged, deleted or replaced"
-        lines.append(f"{found}; it was begun anew, see `fleet logs`")
+        lines.append(
+            f"{report['renewals']} databases were damaged, deleted or replaced and recreated; see `fleet logs`"
+        )
     if report["backups"]:
         lines.extend(describe_backups(report["backups"]))
     if report["url"]:
         lines.append(f"dashboard: {report['url']}")
-    lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:20])
+    lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:MAX_LISTED])
     if report["rollout"]:
         lines.append(describe_rollout(report["rollout"]))
-    lines.extend(report["interventions"]["injections"])
-    for count, what in (
-        (report["interventions"]["paused"], "paused"),
-        (report["interventions"]["probabilities"], OWN_PROBABILITY_TEXT),
-    ):
-        if count:
-            lines.append(f"{count} sensor{'s are' if count != 1 else ' is'} {what}")
-    lines.extend(f"not reloaded: {problem}" for problem in report["reload"]["problems"][:20])
-    lines.extend(f"needs a restart: {difference}" for difference in report["reload"]["needs_restart"][:20])
+    lines.extend(describe_interventions(report["interventions"]))
+    lines.extend(f"not reloaded: {problem}" for problem in report["reload"]["problems"][:MAX_LISTED])
+    lines.extend(f"needs a restart: {difference}" for difference in report["reload"]["needs_restart"][:MAX_LISTED])
     if report["events"]:
         lines.append("last events:")
         lines.extend(
-            f"  {local_time(event['time'])} {event['worker']}: {event['text']}" for event in report["events"][-5:]
+            f"  {local_time(event['time'])} {event['worker']}: {event['text']}"
+            for event in report["events"][-MAX_EVENTS:]
         )
     click.echo("\n".join(lines))
 
 
-def describe_backups(account: dict[str, Any]) -> list[str]:
-    last = f", the last at {local_time(account['last_at'])}" if account["last_at"] else ""
-    failed = f", {account['failed']} backups failed" if account["failed"] else ""
-    head = f"{account['made']} backups made in {account['folder']}{last}, {account['keep']} of each kept{failed}"
-    return [head, *(f"no backup: {reason}" for _, reason in account["failures"])]
+def describe_interventions(interventions: dict[str, Any]) -> list[str]:
+    """Return a line for each injection, and one each for paused sensors and for changed anomaly probabilities."""
+    lines: list[str] = list(interventions["injections"])
+    if count := interventions["paused"]:
+        lines.append(f"{count} sensor{'s are' if count != 1 else ' is'} paused")
+    if count := interventions["probabilities"]:
+        lines.append(f"{count} sensor{'s have' if count != 1 else ' has'} an anomaly probability of its own")
+    return lines
+
+
+def describe_backups(backups: dict[str, Any]) -> list[str]:
+    """Return a line about all backups, and one for each that failed last."""
+    last = f", the last at {local_time(backups['last_at'])}" if backups["last_at"] else ""
+    failed = f", {backups['failed']} backups failed" if backups["failed"] else ""
+    summary = f"{backups['made']} backups made in {backups['folder']}{last}, {backups['keep']} of each kept{failed}"
+    return [summary, *(f"backup failed: {reason}" for _, reason in backups["failures"])]
 
 
 def local_time(seconds: float) -> str:
+    """Return a Unix time as the time of day here."""
     return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%H:%M:%S}"

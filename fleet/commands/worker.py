@@ -1,7 +1,7 @@
-"""The single worker, `python -m worker`: one sensor in the foreground, as in a container.
+"""`python -m worker`: one sensor in the foreground, as in a container.
 
-It is a fleet of one: a supervisor, the worker, the HTTP side. Its database is where `database.path` says, and may be
-other single workers' too, also in other containers; what else it keeps is in a folder of its own beside it,
+It is a fleet of one: a supervisor, a worker process and the HTTP server. Its database is at `database.path`, and several
+single workers may share it, also from different containers. All other files are in a folder beside the database,
 `workers/<sensor id>`.
 """
 
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 CONFIG_FILES = ("config.yaml", "config/config.yaml")
 IDENTITY_FILES = ("node_identity.json", "config/node_identity.json", "config/identity.json")
-"""Where the two files are looked for if nobody says."""
+"""The default paths of the two files; the first that exists is used."""
 
 DEFAULT_DATA_DIRECTORY = "data"
 UNNAMED_DIRECTORY = "unnamed"
-"""The folder of a worker whose sensor is minted: it keeps there who it is."""
+"""The folder of a worker whose sensor id is generated; the identity is stored in it."""
 
 STDOUT = "-"
+"""The value of --generate-identity without a file."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,36 +42,44 @@ STDOUT = "-"
     type=PathParam(),
     metavar="FILE",
     envvar="CONFIG_FILE",
-    help=f"YAML config. Default: $CONFIG_FILE, else {' or '.join(CONFIG_FILES)} if it is there, else one reading/s.",
+    help=f"YAML config. Default: $CONFIG_FILE, else {' or '.join(CONFIG_FILES)} if it exists, else one reading/s.",
 )
 @click.option(
     "--identity",
     type=PathParam(),
     metavar="FILE",
     envvar="IDENTITY_FILE",
-    help=f"Who the sensor is. Default: $IDENTITY_FILE, else {', '.join(IDENTITY_FILES)} if there, else it is minted.",
+    help=f"The sensor's identity. Default: $IDENTITY_FILE, else {', '.join(IDENTITY_FILES)}, else a generated one.",
 )
 @click.option(
-    "--data", type=PathParam(), metavar="DIR", help="Folder for the database and all else, in place of database.path's."
+    "--data",
+    type=PathParam(),
+    metavar="DIR",
+    help="Folder for the database and all other files. Default: that of database.path.",
 )
 @click.option(
     "--generate-identity",
-    "template",
+    "identity_target",
     is_flag=False,
     flag_value=STDOUT,
     metavar="[FILE]",
-    help="Print an identity to edit, or write it to FILE, and end.",
+    help="Print an identity to edit, or write it to FILE, and exit.",
 )
-@click.option("--output-schema", "schema", is_flag=True, help="Print the schema of the database as JSON, and end.")
-@click.option("--llm-docs", is_flag=True, help="Print the documentation for language models, and end.")
+@click.option("--output-schema", "schema", is_flag=True, help="Print the schema of the database as JSON, and exit.")
+@click.option("--llm-docs", is_flag=True, help="Print the documentation for language models, and exit.")
 @click.version_option(program_version(), prog_name="worker")
 def worker(
-    config: Path | None, identity: Path | None, data: Path | None, template: str | None, schema: bool, llm_docs: bool
+    config: Path | None,
+    identity: Path | None,
+    data: Path | None,
+    identity_target: str | None,
+    schema: bool,
+    llm_docs: bool,
 ) -> int:
     """Run one simulated sensor in the foreground until simulation.run_time_seconds are over, SIGTERM or Ctrl-C.
 
-    Whatever is due is committed first. SENSOR_ID, SENSOR_LOCATION, SENSOR_FIRMWARE, MONITORING_PORT and the like beat
-    the config. `fleet up` runs many.
+    Every reading that is due by then is committed first. Environment variables such as SENSOR_ID, SENSOR_LOCATION,
+    SENSOR_FIRMWARE and MONITORING_PORT override the config. `fleet up` runs many sensors.
     """
     if schema:
         from fleet.datadir.database_schema import database_schema
@@ -78,35 +87,38 @@ def worker(
         click.echo(json.dumps(database_schema(), indent=2))
         return 0
     if llm_docs:
-        from fleet.commands.llm_page import llm_docs as text
+        from fleet.commands.llm_page import llm_docs as llm_page
 
-        click.echo(text(), nl=False)
+        click.echo(llm_page(), nl=False)
         return 0
     config = config or first_existing(CONFIG_FILES)
-    if template is not None:
-        return generate_identity(config, template)
+    if identity_target is not None:
+        return generate_identity(config, identity_target)
     return run(config, identity or first_existing(IDENTITY_FILES), data)
 
 
 def run(config: Path | None, identity: Path | None, data: Path | None) -> int:
+    """Run the fleet of one until it ends, and return its exit code."""
     from fleet.datadir.directory import DataDirectory
     from fleet.runtime.start import launch
 
     for warning in replica_warnings(config):
         click.echo(f"warning: {warning}", err=True)
-    one = single_sensor_overrides()
     settings = load_settings(config)
     folder = data or database_folder(settings.database.path)
     directory = DataDirectory(folder / "workers" / directory_name(settings, identity), folder)
-    return launch(config, one, directory, identity)
+    return launch(config, single_sensor_overrides(), directory, identity)
 
 
 def single_sensor_overrides() -> dict[str, object]:
-    """What makes a fleet of one out of any config. The layout is that in which `database.path` names the database."""
+    """Return the overrides that turn any config into one of a single sensor.
+
+    The layout is `shared`, as `database.path` names the database only in that layout.
+    """
     from fleet.config.config import SourcedValue
 
-    one = {"replicas.count": 1, "replicas.sensors_per_worker": 1, "replicas.database": "shared"}
-    return {key: SourcedValue(value, "python -m worker") for key, value in one.items()}
+    values = {"replicas.count": 1, "replicas.sensors_per_worker": 1, "replicas.database": "shared"}
+    return {key: SourcedValue(value, "python -m worker") for key, value in values.items()}
 
 
 def load_settings(config: Path | None) -> Config:
@@ -120,22 +132,22 @@ def first_existing(names: tuple[str, ...]) -> Path | None:
 
 
 def database_folder(database: str) -> Path:
-    """The folder of `database.path`; of a bare name, the same that a fleet has by default."""
+    """Return the folder of `database.path`; for a bare file name, the default data directory of a fleet."""
     folder = Path(database).parent
     return Path(DEFAULT_DATA_DIRECTORY) if folder == Path() else folder
 
 
 def directory_name(settings: Config, identity: Path | None) -> str:
-    """The sensor's id where it is known before there is a sensor, else UNNAMED_DIRECTORY."""
+    """Return the sensor's id if config or identity file name it, else UNNAMED_DIRECTORY."""
     from fleet.identities.files import read_identity
 
-    given = read_identity(identity).sensor_id if identity else None  # a bad file is an error also where nobody needs it
+    file_id = read_identity(identity).sensor_id if identity else None  # an invalid file is an error even if not needed
     prefix, number = settings.replicas.prefix, settings.replicas.start_index
-    return settings.sensor.id or given or (f"{prefix}_{number:06d}" if prefix else UNNAMED_DIRECTORY)
+    return settings.sensor.id or file_id or (f"{prefix}_{number:06d}" if prefix else UNNAMED_DIRECTORY)
 
 
 def replica_warnings(config: Path | None) -> Iterator[str]:
-    """What a config asks for that only a fleet does."""
+    """Yield a warning if the config is for more than one sensor."""
     from fleet.config.config import read_draft
 
     if config is not None:
@@ -145,7 +157,7 @@ def replica_warnings(config: Path | None) -> Iterator[str]:
 
 
 def generate_identity(config: Path | None, target: str) -> int:
-    """An identity in the nested format, everything in it, of a sensor that has never been. UserError if FILE exists."""
+    """Print a complete generated identity in the nested format, or write it to a new file. UserError if it exists."""
     import secrets
 
     from fleet.catalogue.catalogue import load_catalogue
@@ -155,10 +167,11 @@ def generate_identity(config: Path | None, target: str) -> int:
     settings = load_settings(config)
     seed = secrets.randbelow(1 << 32) if settings.simulation.seed is None else settings.simulation.seed
     catalogue = load_catalogue(Path(settings.catalogue) if settings.catalogue else None)
-    minted = generator_for(settings, catalogue, seed).generate(settings.replicas.start_index)
-    told, drawn = settings.sensor, minted.identity
-    who = replace(drawn, sensor_id=told.id or drawn.sensor_id, location=told.location or drawn.location)
-    sensor = replace(minted, identity=who, origin=None)
+    generated = generator_for(settings, catalogue, seed).generate(settings.replicas.start_index)
+    sensor_id = settings.sensor.id or generated.identity.sensor_id
+    location = settings.sensor.location or generated.identity.location
+    identity = replace(generated.identity, sensor_id=sensor_id, location=location)
+    sensor = replace(generated, identity=identity, origin=None)
     text = json.dumps(identity_document(sensor), indent=2, ensure_ascii=False) + "\n"
     if target == STDOUT:
         click.echo(text, nl=False)
@@ -173,4 +186,5 @@ def generate_identity(config: Path | None, target: str) -> int:
 
 
 def main() -> NoReturn:
+    """Run the command line and exit the process."""
     run_command_line(worker, "worker")

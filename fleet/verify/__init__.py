@@ -1,1 +1,1 @@
-"""The proof: every reading of a database is computed again and compared."""
+"""The verification of databases: every reading is computed again and compared with its row."""

@@ -1,4 +1,4 @@
-"""One database checked, from its first row to its last, in short read transactions that no writer has to wait for."""
+"""The check of one database from its first row to its last, in read transactions short enough not to delay a writer."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ SELECT_TABLE_NAMES = (
 )
 
 BUSY_TIMEOUT_MS = 10_000
-"""How long to wait for a lock."""
 
 MIN_CHUNK_ROWS, MAX_CHUNK_ROWS, CHUNK_ROWS_PER_SENSOR = 20_000, 200_000, 1_000
-"""Rows that are read at once: enough for each sensor that blocks of its readings are worth computing."""
+"""Rows per chunk: enough readings of each sensor to compute them in blocks."""
 
 MAX_CACHED_GENERATORS = 2_000
-"""Sensors of one database whose compiled plans are kept."""
+"""Sensors of one database up to which their compiled generators are kept between chunks."""
 
 EPISODE_TRANSACTION_SECONDS = 0.2
 MAX_DAMAGED_CHUNKS = 1_000
@@ -43,7 +42,7 @@ MAX_DAMAGED_CHUNKS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class AuditScope:
-    """What to check: one sensor or (None) all. `seed` is what every epoch must have, None if nobody knows."""
+    """The scope of a check: one sensor, or all if it is None. `seed` is the one of every epoch, None if it is unknown."""
 
     sensor: str | None = None
     seed: int | None = None
@@ -51,14 +50,14 @@ class AuditScope:
 
 @dataclass(frozen=True, slots=True)
 class SensorPosition:
-    """Where a sensor stands: its checkpoint and the schedule it is in, None if it has none that can be read."""
+    """The checkpoint of a sensor, and the schedule of its last epoch, None if that cannot be read."""
 
     next_seq: int
     schedule: Schedule | None
 
 
 class PreviousDatabase(NamedTuple):
-    """A sensor's readings before `first_seq` are in the database `file`, which was rotated."""
+    """The rotated database `file` that has a sensor's readings before `first_seq`."""
 
     first_seq: int
     file: str
@@ -66,7 +65,7 @@ class PreviousDatabase(NamedTuple):
 
 @dataclass(slots=True)
 class AuditResult:
-    """What was found in one database. `skipped` says why there was nothing to check."""
+    """The contents of one database. `skipped` is the reason if it was not checked."""
 
     readings: int = 0
     episodes: int = 0
@@ -78,18 +77,18 @@ class AuditResult:
 def audit_database(
     path: Path, scope: AuditScope, finding_log: FindingLog, on_progress: Callable[[float], None]
 ) -> AuditResult:
-    """Check the database at `path`; `on_progress` hears the share that is done. Whatever is wrong goes into the finding_log."""
+    """Check the database at `path` and add the differences to `finding_log`; `on_progress` takes the share that is done."""
     result = AuditResult()
     try:
         with read_only_connection(path) as opened:
             opened.set_busy_timeout(BUSY_TIMEOUT_MS)
-            found = {name for (name,) in opened.execute(SELECT_TABLE_NAMES, FLEET_TABLES)}
-            if not found - {"sensor_readings"}:
+            tables = {name for (name,) in opened.execute(SELECT_TABLE_NAMES, FLEET_TABLES)}
+            if not tables - {"sensor_readings"}:
                 result.skipped = "no database of a fleet"
-            elif "database_info" in found and opened.execute("SELECT role FROM database_info").get == "central":
+            elif "database_info" in tables and opened.execute("SELECT role FROM database_info").get == "central":
                 result.skipped = "a central database"
-            elif len(found) < len(FLEET_TABLES):
-                missing = ", ".join(name for name in FLEET_TABLES if name not in found)
+            elif len(tables) < len(FLEET_TABLES):
+                missing = ", ".join(name for name in FLEET_TABLES if name not in tables)
                 finding_log.add(Finding("unreadable", None, path.name, None, None, f"it has no table {missing}"))
             elif is_backup(path):
                 result.skipped = "a backup"
@@ -102,29 +101,30 @@ def audit_database(
 
 
 class DatabaseAuditor:
-    """One database under examination. Everything it reads in one snapshot is judged by that snapshot's checkpoints."""
+    """Checks one database. Rows that are read in a snapshot are compared with the checkpoints of the same snapshot."""
 
     def __init__(
         self, opened: apsw.Connection, name: str, scope: AuditScope, finding_log: FindingLog, result: AuditResult
     ) -> None:
         self._connection, self._name, self._finding_log, self._result = opened, name, finding_log, result
-        self._recorded = RecordedState(self._note_sensor, scope.seed, scope.sensor)
+        self._recorded = RecordedState(self._note, scope.seed, scope.sensor)
         self._scanner = RowScanner(opened, only=scope.sensor is not None)
         self._all = scope.sensor is None
         self._checkers: dict[str, RowChecker] = {}
 
     def run(self, on_progress: Callable[[float], None]) -> None:
+        """Check readings and episodes, and set the positions of the sensors in the result."""
         self._scanner.read_other_tables()
         self._result.previous_databases = previous_databases(self._connection)
         after: int | None = MIN_ROW_ID
-        damages = 0
+        damaged_chunks = 0
         while after is not None:
             with snapshot(self._connection):
                 self._read_recorded_state()
                 size = self._scanner.last_id() or 1
                 after, damaged = self._check_rows(after)
-                damages += damaged
-                after = after if damages < MAX_DAMAGED_CHUNKS else None
+                damaged_chunks += damaged
+                after = after if damaged_chunks < MAX_DAMAGED_CHUNKS else None
                 if after is None:
                     self._finish_rows()
             on_progress(1.0 if after is None else after / size)
@@ -143,12 +143,14 @@ class DatabaseAuditor:
             checker = self._checkers.get(sensor_id)
             if checker is None:
                 expected = self._expected_data(sensor_id, recorded.epoch_ranges[sensor_id])
-                self._checkers[sensor_id] = RowChecker(expected, partial(self._note, sensor_id), self._begin(sensor_id))
+                self._checkers[sensor_id] = RowChecker(
+                    expected, partial(self._note, sensor_id), self._first_seq(sensor_id)
+                )
             elif changed:
                 checker.expected = self._expected_data(sensor_id, recorded.epoch_ranges[sensor_id])
 
-    def _begin(self, sensor_id: str) -> int:
-        """The first reading of a sensor that is to be here."""
+    def _first_seq(self, sensor_id: str) -> int:
+        """Return the first reading of a sensor that this database must have."""
         previous = self._result.previous_databases.get(sensor_id)
         return previous.first_seq if previous else 0
 
@@ -156,7 +158,7 @@ class DatabaseAuditor:
         return ExpectedSensorData(epoch_ranges, partial(self._recorded.report_once, "epoch", sensor_id))
 
     def _check_rows(self, after: int) -> tuple[int | None, bool]:
-        """Check a chunk. Returns the id after which to go on, None after the last, and whether there was damage."""
+        """Check a chunk. Returns the id to continue after, None after the last, and True if the chunk was damaged."""
         checkers = list(self._checkers.items())
         if not checkers and not self._all:
             return None, False
@@ -170,30 +172,30 @@ class DatabaseAuditor:
         if len(checkers) == 1:
             self._check_sensor_rows(*checkers[0], rows, identities[0], (1,))
         else:
-            for number, some in group_by_number(rows).items():
+            for number, sensor_rows in group_by_number(rows).items():
                 if number is None:
-                    self._note_unknown_sensor_rows(some)
+                    self._note_unknown_sensor_rows(sensor_rows)
                 else:
-                    self._check_sensor_rows(*checkers[number], some, identities[number], (1, number))
+                    self._check_sensor_rows(*checkers[number], sensor_rows, identities[number], (1, number))
         if len(checkers) > MAX_CACHED_GENERATORS:
             for _, checker in checkers:
                 checker.expected.drop_cache()
         return next_after, damage is not None
 
     def _identity(self, sensor_id: str, checker: RowChecker) -> Row:
-        """That of the readings to come."""
+        """Return the identity columns that the next rows of a sensor must have."""
         epoch = checker.expected.epoch_range(checker.next_seq).epoch
         return identity_values(epoch.identity) if epoch else (sensor_id, *[None] * (len(IDENTITY_COLUMNS) - 1))
 
     def _check_sensor_rows(
         self, sensor_id: str, checker: RowChecker, rows: list[Row], identity: Row, constants: tuple[int, ...]
     ) -> None:
-        checker.check(rows, self._recorded.checkpoints[sensor_id], identity, constants, self._differing)
+        checker.check(rows, self._recorded.checkpoints[sensor_id], identity, constants, self._describe_identity)
 
-    def _differing(self, row_id: int, right: Row) -> str:
-        found = self._scanner.read_identity(row_id)
-        pairs = zip(IDENTITY_COLUMNS, found, right, strict=True)
-        return "; ".join(describe_difference(name, value, must) for name, value, must in pairs if value != must)
+    def _describe_identity(self, row_id: int, identity: Row) -> str:
+        """Return the differences between the identity of a row and another one."""
+        columns = zip(IDENTITY_COLUMNS, self._scanner.read_identity(row_id), identity, strict=True)
+        return "; ".join(describe_difference(name, value, must) for name, value, must in columns if value != must)
 
     def _note_unknown_sensor_rows(self, rows: list[Row]) -> None:
         for row in rows:
@@ -226,10 +228,10 @@ class DatabaseAuditor:
         expected, end = self._checkers[sensor_id].expected, self._recorded.checkpoints[sensor_id]
         note = partial(self._note, sensor_id)
         span = ExpectedSpan(
-            self._begin(sensor_id), end, min(end, self._checkers[sensor_id].rows_end + EPISODE_SEARCH_READINGS)
+            self._first_seq(sensor_id), end, min(end, self._checkers[sensor_id].rows_end + EPISODE_SEARCH_READINGS)
         )
-        looked_at, more = compare_episodes(self._connection, sensor_id, expected, low, span, note)
-        self._result.episodes += looked_at
+        compared, more = compare_episodes(self._connection, sensor_id, expected, low, span, note)
+        self._result.episodes += compared
         if len(self._checkers) > MAX_CACHED_GENERATORS:
             expected.drop_cache()
         return more
@@ -239,40 +241,37 @@ class DatabaseAuditor:
     def _note(self, sensor_id: str, kind: str, first: int | None, last: int | None, detail: str) -> None:
         self._finding_log.add(Finding(kind, sensor_id, self._name, first, last, detail))
 
-    def _note_sensor(self, kind: str, sensor_id: str, first_seq: int | None, detail: str) -> None:
-        self._finding_log.add(Finding(kind, sensor_id, self._name, first_seq, None, detail))
-
 
 def previous_databases(opened: apsw.Connection) -> dict[str, PreviousDatabase]:
-    """Where the readings before those of a database are; only one that follows on a rotated one has that on record."""
+    """Return the rotated database that precedes this one, by sensor. Only a successor of a rotated one has such records."""
     if not opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'origins'").get:
         return {}
-    found = opened.execute("SELECT sensor_id, first_seq, file FROM origins").fetchall()
+    rows = opened.execute("SELECT sensor_id, first_seq, file FROM origins").fetchall()
     return {
         str(sensor): PreviousDatabase(first, str(file))
-        for sensor, first, file in found
+        for sensor, first, file in rows
         if isinstance(first, int) and first > 0
     }
 
 
 def group_by_number(rows: list[Row]) -> dict[int | None, list[Row]]:
-    """Rows by what stands last in each."""
-    buckets: dict[int | None, list[Row]] = {}
+    """Group rows by their last column."""
+    groups: dict[int | None, list[Row]] = {}
     for row in rows:
         number = row[-1]
-        if number in buckets:
-            buckets[number].append(row)
+        if number in groups:
+            groups[number].append(row)
         else:
-            buckets[number] = [row]
-    return buckets
+            groups[number] = [row]
+    return groups
 
 
 @contextmanager
 def snapshot(opened: apsw.Connection) -> Iterator[None]:
-    """A read transaction: everything in it sees the same state."""
+    """Open a read transaction, in which all queries see the same state."""
     opened.execute("BEGIN")
     try:
         yield
     finally:
         if opened.in_transaction:
-            opened.execute("COMMIT")  # of what went into temporary tables
+            opened.execute("COMMIT")  # COMMIT, because temporary tables were written

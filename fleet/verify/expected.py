@@ -1,7 +1,7 @@
-"""What a sensor must have written: its readings and episodes, computed again from its epochs.
+"""The readings and episodes that a sensor must have written, computed again from its epochs.
 
-Nothing here looks at what was written. An epoch that cannot be computed (its settings are damaged) is unknown: so are
-its readings, and nobody can say more of them.
+Nothing here reads what was written. An epoch that cannot be computed, because its settings are damaged, is unknown, and
+so are its readings.
 """
 
 from __future__ import annotations
@@ -27,24 +27,23 @@ SeqRange = tuple[int, int]
 T = TypeVar("T")
 
 COMPUTE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What computing with settings raises that no config could have led to."""
+"""The errors that computing raises for damaged settings; valid ones never raise them."""
 
 WINDOW_READINGS = 4096
-"""Readings that are computed at once, at most."""
+"""The most readings that are computed at once."""
 
 EPISODE_SEARCH_READINGS = 1 << 18
-"""Readings of which the episodes are computed at once. Of a longer gap only the ends are told."""
+"""Readings whose episodes are computed at once. A longer gap is reported as one range, without its episodes."""
 
 TYPE_BY_KIND = np.array([*ANOMALY_TYPES, None], dtype=object)
-assert HEALTHY_INDEX == -1  # so that a kind is its place in TYPE_BY_KIND
-
+assert HEALTHY_INDEX == -1  # it indexes the last element of TYPE_BY_KIND
 
 END_OF_SEQS = 1 << 63
-"""Where the last epoch ends: beyond all that a database can hold."""
+"""The end of the last epoch, larger than any sequence number in a database."""
 
 
 class EpochRange(NamedTuple):
-    """An epoch on record and the sequence number at which the next begins. `epoch` is None where it cannot be read."""
+    """A recorded epoch and the sequence number at which the next one begins. `epoch` is None if it cannot be read."""
 
     first: int
     end: int
@@ -52,7 +51,7 @@ class EpochRange(NamedTuple):
 
 
 class ReadingWindow(NamedTuple):
-    """Consecutive scheduled readings of one epoch; `block` is None where they are unknown."""
+    """Consecutive scheduled readings of one epoch. `block` is None if they are unknown."""
 
     first: int
     end: int
@@ -61,7 +60,11 @@ class ReadingWindow(NamedTuple):
 
 
 class ExpectedSensorData:
-    """The history of one sensor. `epoch_ranges` lie in order, without a gap; the last one is END_OF_SEQS."""
+    """The expected history of one sensor.
+
+    `epoch_ranges` are in order and without gaps, the last ends at END_OF_SEQS. `report_error` takes the first reading of an
+    epoch that cannot be computed, and the reason.
+    """
 
     def __init__(self, epoch_ranges: Sequence[EpochRange], report_error: Callable[[int, str], None]) -> None:
         self._epoch_ranges = list(epoch_ranges)
@@ -70,32 +73,33 @@ class ExpectedSensorData:
         self._compiled: tuple[int, SignalGenerator | None] = (-1, None)
 
     def drop_cache(self) -> None:
-        """Let go of what can be computed again."""
+        """Free the memory of the compiled generator; it is compiled again when it is needed."""
         self._compiled = (-1, None)
 
     def epoch_range(self, seq: int) -> EpochRange:
-        return self._epoch_ranges[self._place(seq)]
+        """Return the epoch that a reading belongs to."""
+        return self._epoch_ranges[self._index(seq)]
 
     def window(self, first: int, end: int) -> ReadingWindow:
-        """Readings from `first` on, up to `end`, the end of their epoch, or a multiple of WINDOW_READINGS in it."""
+        """Return the readings from `first` up to `end`, the end of their epoch, or a multiple of WINDOW_READINGS in it."""
         epoch_range = self.epoch_range(first)
         end = min(end, epoch_range.end, first + WINDOW_READINGS - (first - epoch_range.first) % WINDOW_READINGS)
         block = self._computed(epoch_range.first, lambda generator: generator.block(first, end - first))
         return ReadingWindow(first, end, epoch_range.epoch, block)
 
     def expected_ranges(self, first: int, end: int) -> list[SeqRange]:
-        """The readings of a gap that should be there, as inclusive ranges: all but those of missing_data episodes."""
+        """Return the readings of a gap that must have rows, as inclusive ranges: all but those of missing_data episodes."""
         if end - first > EPISODE_SEARCH_READINGS:
             return [(first, end - 1)]
         ranges: list[SeqRange] = []
         while first < end:
             epoch_range = self.epoch_range(first)
             until = min(end, epoch_range.end)
-            ranges += self._present(epoch_range, first, until)
+            ranges += self._ranges_with_rows(epoch_range, first, until)
             first = until
         return ranges
 
-    def _present(self, epoch_range: EpochRange, first: int, end: int) -> Iterator[SeqRange]:
+    def _ranges_with_rows(self, epoch_range: EpochRange, first: int, end: int) -> Iterator[SeqRange]:
         episodes = self._computed(epoch_range.first, lambda generator: generator.episodes(first, end))
         if episodes is None:
             return
@@ -108,13 +112,13 @@ class ExpectedSensorData:
             yield first, end - 1
 
     def episodes(self, first: int, end: int) -> Iterator[Row]:
-        """The records of the episodes that begin in `first` .. `end - 1`, cut where an epoch ends them."""
-        for epoch_range in self._epoch_ranges[self._place(first) :]:
+        """Yield the records of the episodes that begin in `first` .. `end - 1`, truncated at the ends of epochs."""
+        for epoch_range in self._epoch_ranges[self._index(first) :]:
             for low in range(max(first, epoch_range.first), min(end, epoch_range.end), EPISODE_SEARCH_READINGS):
                 yield from self._records(epoch_range, low, min(low + EPISODE_SEARCH_READINGS, end, epoch_range.end))
 
     def running_episodes(self, seq: int) -> list[int]:
-        """The first readings of the episodes that began before that reading and go on with it."""
+        """Return the first readings of the episodes that include reading `seq` and began before it."""
         episodes = self._computed(self.epoch_range(seq).first, lambda generator: generator.episodes(seq, seq + 1))
         return [episode.first_seq for episode in episodes or () if episode.first_seq < seq]
 
@@ -130,33 +134,34 @@ class ExpectedSensorData:
             or []
         )
 
-    def _place(self, seq: int) -> int:
+    def _index(self, seq: int) -> int:
+        """Return the position of the epoch that a reading belongs to."""
         return max(0, bisect_right(self._firsts, seq) - 1)
 
     def _computed(self, first: int, compute: Callable[[SignalGenerator], T]) -> T | None:
-        """`compute` of the generator of the epoch that begins there; None once that has turned out to be impossible."""
-        place = self._place(first)
-        epoch = self._epoch_ranges[place].epoch
+        """Call `compute` with the generator of the epoch that begins at `first`. None if the epoch cannot be computed."""
+        index = self._index(first)
+        epoch = self._epoch_ranges[index].epoch
         if epoch is None:
             return None
         try:
-            if self._compiled[0] != place:
+            if self._compiled[0] != index:
                 schedule = epoch.schedule
                 generator = SignalGenerator(
                     epoch.seed, epoch.identity, epoch.settings, schedule.first_seq, schedule.start_us
                 )
-                self._compiled = (place, generator)
+                self._compiled = (index, generator)
             assert self._compiled[1] is not None
             with np.errstate(all="ignore"):
                 return compute(self._compiled[1])
         except COMPUTE_ERRORS as error:
             self._report_error(first, f"it cannot be computed: {type(error).__name__}: {error}")
-            self._epoch_ranges[place] = self._epoch_ranges[place]._replace(epoch=None)
+            self._epoch_ranges[index] = self._epoch_ranges[index]._replace(epoch=None)
             return None
 
 
 def expected_rows(epoch: Epoch, block: Block, ids: Sequence[int], *constants: int) -> list[Row]:
-    """The rows that a window's block leaves, with ids as given: id, READING_COLUMNS, and then the constants."""
+    """Return the rows of a block of readings: the given ids, READING_COLUMNS, and the constants."""
     kinds, values, seqs = block.kinds, block.values, np.arange(block.first, block.end)
     times = timestamps(epoch.schedule, block)
     missing = kinds == MISSING_DATA_INDEX
@@ -167,25 +172,26 @@ def expected_rows(epoch: Epoch, block: Block, ids: Sequence[int], *constants: in
     measured = dict(zip((channel.name for channel in epoch.settings.channels), values.tolist(), strict=True))
     channels = (measured.get(name, repeat(None)) for name in CHANNEL_COLUMNS)
     flags, types = (kinds != HEALTHY_INDEX).astype(np.int8).tolist(), TYPE_BY_KIND[kinds].tolist()
-    same = (repeat(constant) for constant in constants)
-    return list(zip(ids, times, *channels, flags, flags, types, seqs.tolist(), *same))  # noqa: B905
+    constant_columns = (repeat(constant) for constant in constants)
+    return list(zip(ids, times, *channels, flags, flags, types, seqs.tolist(), *constant_columns))  # noqa: B905
 
 
 def timestamps(schedule: Schedule, block: Block) -> list[str]:
+    """Return the timestamps of a block of readings."""
     page, offset = divmod(block.first - schedule.first_seq, WINDOW_READINGS)
-    whole = timestamp_page(schedule.start_us, schedule.rate, page)
-    return whole[offset : offset + block.size]
+    texts = timestamp_page(schedule.start_us, schedule.rate, page)
+    return texts[offset : offset + block.size]
 
 
 @lru_cache(maxsize=32)
 def timestamp_page(start_us: int, rate: Fraction, page: int) -> list[str]:
-    """Those of WINDOW_READINGS readings. Kept, because the sensors of a fleet have the same, and to write a time costs as much
-    as to compute half a reading."""
+    """Return the timestamps of WINDOW_READINGS readings. They are cached because the sensors of a fleet share them, and
+    formatting one takes half as long as computing a reading."""
     return format_times(Schedule(0, start_us, rate).times(page * WINDOW_READINGS, WINDOW_READINGS))
 
 
 def episode_rows(generator: SignalGenerator, sensor_id: str, first: int, end: int, cut: int) -> list[Row]:
-    """The rows of `anomaly_episodes` of the episodes that begin in `first` .. `end - 1`, none longer than to `cut`."""
+    """Return the rows of `anomaly_episodes` for episodes that begin in `first` .. `end - 1`, truncated at `cut`."""
     episodes = [episode for episode in generator.episodes(first, end) if episode.first_seq >= first]
     if not episodes:
         return []
@@ -205,4 +211,5 @@ def episode_rows(generator: SignalGenerator, sensor_id: str, first: int, end: in
 
 
 def row_count(block: Block) -> int:
+    """Return the number of readings of a block that have a row."""
     return block.size - int(np.count_nonzero(block.kinds == MISSING_DATA_INDEX))

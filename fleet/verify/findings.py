@@ -1,53 +1,59 @@
-"""What can be wrong with the data of a fleet, and how it is told: one finding per wrong thing, a verdict over all.
+"""Findings: differences between the data of a fleet and what it must be, and the verdict over all of them.
 
-To add a kind of finding: its line in FINDING_TITLES, and whoever sees it calls `FindingLog.add`.
+To add a kind of finding: its title in FINDING_TITLES, and a call of `FindingLog.add` where it is detected.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 FINDING_TITLES = {
     "unreadable": "databases that cannot be read",
-    "checkpoint": "checkpoints that cannot be right",
-    "epoch": "epochs that cannot be right",
+    "checkpoint": "invalid checkpoints",
+    "epoch": "invalid epochs",
     "doubled": "sensors with more than one database",
-    "hole": "readings that are not there",
-    "repeat": "readings that are there again",
+    "hole": "missing readings",
+    "repeat": "duplicate readings",
     "order": "readings out of order",
-    "altered": "readings with other values",
+    "altered": "altered readings",
     "label": "readings with a wrong label",
     "identity": "readings with a wrong identity",
     "beyond": "readings beyond the checkpoint",
-    "stray": "readings that belong to nobody or to no time",
-    "episode missing": "episodes that are not on record",
-    "episode extra": "episodes on record that never were",
-    "episode altered": "episodes with another record",
-    "incomplete": "sensors that have not settled all that was due",
+    "stray": "readings that should not exist",
+    "episode missing": "missing episodes",
+    "episode extra": "episodes that should not exist",
+    "episode altered": "altered episodes",
+    "incomplete": "sensors that have not committed all that was due",
     "not delivered": "readings that did not arrive",
-    "delivered twice": "readings that arrived again",
+    "delivered twice": "readings that arrived twice",
     "delivered altered": "readings that arrived with other values",
-    "delivered out of order": "readings that arrived behind later ones",
-    "delivered, never generated": "readings that arrived and never were",
+    "delivered out of order": "readings that arrived after later ones",
+    "delivered, never generated": "readings that arrived but were never generated",
     "episode not delivered": "episodes that did not arrive",
-    "episode delivered altered": "episodes that arrived as others",
+    "episode delivered altered": "episodes that arrived with other values",
     "epoch not delivered": "epochs that did not arrive",
-    "epoch delivered altered": "epochs that arrived as others",
+    "epoch delivered altered": "epochs that arrived with other values",
 }
-"""Each kind of finding with its title, in the order in which they are told."""
+"""The kinds of finding with their titles, in the order of the report."""
 
 RANGE_KINDS = {"hole", "not delivered"}
-"""Kinds of which a finding is about all its sequence numbers from first to last, and counts as many."""
+"""Kinds whose findings count once for each sequence number from first to last."""
 
 MAX_FINDINGS_PER_KIND = 1000
-"""Findings of one kind that are kept; more are only counted."""
+"""Findings of one kind that are kept; further ones are only counted."""
+
+NoteFinding = Callable[[str, int | None, int | None, str], None]
+"""Takes a finding about one sensor of one database: kind, first and last sequence number, detail."""
+
+NoteSensorFinding = Callable[[str, str, int | None, int | None, str], None]
+"""Takes a finding about one database: sensor, kind, first and last sequence number, detail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One wrong thing. `database` is a file's name; sequence numbers are inclusive, None where it has none."""
+    """One difference. `database` is the name of a file; sequence numbers are inclusive, None if they do not apply."""
 
     kind: str
     sensor_id: str | None
@@ -57,7 +63,7 @@ class Finding:
     detail: str
 
     def followed_by(self, other: Finding) -> bool:
-        """Whether the other is the same trouble, one reading on."""
+        """True if `other` is the same difference at the next reading."""
         return (
             self.last_seq is not None
             and other.first_seq == self.last_seq + 1
@@ -67,10 +73,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was checked and what was found. `sensors` are different ones, `readings` and `episodes` rows.
+    """The result of a verification: numbers of distinct sensors, of rows, and of databases, and all differences.
 
-    `counts` has for each kind how many readings, episodes, epochs, sensors or databases are wrong in that way;
-    `findings` has the first of them. `quarantined` are files that were left alone, `skipped` those with the reason.
+    `counts` has the number of readings, episodes, epochs, sensors or databases with each kind of difference; `findings`
+    has the first of each kind. `quarantined` are files that were not opened, `skipped` are files with the reason.
     """
 
     sensors: int
@@ -90,12 +96,13 @@ class Verdict:
 
 @dataclass(slots=True)
 class FindingLog:
-    """Findings as they are made: all are counted, the first of each kind are kept."""
+    """Collects findings: all are counted, the first of each kind are kept."""
 
     counts: Counter[str] = field(default_factory=Counter)
     _kept: dict[str, list[Finding]] = field(default_factory=lambda: {kind: [] for kind in FINDING_TITLES})
 
     def add(self, finding: Finding) -> None:
+        """Count a finding, and keep it or extend the one before it."""
         kept = self._kept[finding.kind]
         first, last = finding.first_seq, finding.last_seq
         several = finding.kind in RANGE_KINDS and first is not None and last is not None
@@ -106,7 +113,7 @@ class FindingLog:
             kept.append(finding)
 
     def is_full(self, kind: str) -> bool:
-        """Whether more findings of that kind are only counted, so that nobody need look closer at them."""
+        """True if further findings of that kind are only counted, so that their details need not be worked out."""
         return len(self._kept[kind]) >= MAX_FINDINGS_PER_KIND
 
     @property

@@ -1,6 +1,6 @@
-"""The rows of one sensor in the order in which they were inserted, compared with what they must be.
+"""The comparison of one sensor's rows, in the order of their insertion, with the expected ones.
 
-Whole windows are compared at once; only where one differs is it gone through row by row, to name what is wrong.
+Whole windows are compared at once; a window that differs is compared row by row, to name the differences.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from fleet.verify.expected import WINDOW_READINGS, ExpectedSensorData, Row, SeqRange, expected_rows, row_count
+from fleet.verify.findings import NoteFinding
 from worker.storage.schema import READING_COLUMNS, identity_values
 
 ROW_SEQ_INDEX = 1 + READING_COLUMNS.index("seq")
 IDENTITY_MATCHES_INDEX = ROW_SEQ_INDEX + 1
-"""Where a row has its sequence number, and whether its identity is the one that was asked for."""
+"""The positions in a row of its sequence number, and of the flag (0 or 1) that its identity is the given one."""
 
 MISPLACED_BLOCK_READINGS = 256
-"""Readings that are computed at once for a row that is out of its place."""
+"""Readings that are computed at once for a row that is out of order."""
 
 MAX_TRACKED_MISPLACED_ROWS = 10_000
-"""Rows out of their place that are remembered, of each sensor."""
+"""Rows out of order, and holes, that are remembered for each sensor."""
 
 MAX_VALUE_CHARS = 100
-"""Characters of a value that are told."""
+"""Characters of a value in the detail of a finding."""
 
 LABEL_COLUMNS = {"status_code", "anomaly_flag", "anomaly_type"}
 CHECKED_COLUMNS = READING_COLUMNS[:-1]
 
-NoteFinding = Callable[[str, int | None, int | None, str], None]
-"""Told of a finding: kind, first and last seq, detail."""
+DescribeIdentity = Callable[[int, Row], str]
 
 
 class CachedRows(NamedTuple):
-    """The rows of some readings, by sequence number; missing ones have none."""
+    """The expected rows of a range of readings, by sequence number. Readings of missing_data episodes have no row."""
 
     seqs: range
     rows: dict[int, Row]
@@ -43,33 +43,47 @@ NO_CACHED_ROWS = CachedRows(range(0), {})
 
 
 class RowChecker:
-    """How far the rows of a sensor were followed: `next_seq` is the sequence number after the last one, `rows_end` that after
-    the last row that there was."""
+    """Compares the rows of a sensor chunk by chunk. The first row must be that of reading `begin`.
+
+    `next_seq` is the sequence number after the last reading that was compared, and `rows_end` that after the last row.
+    """
 
     def __init__(self, expected: ExpectedSensorData, note: NoteFinding, begin: int = 0) -> None:
         self.expected, self._note = expected, note
+        self._end = begin
+        self._identity: Row = ()
+        self._describe_identity: DescribeIdentity = lambda _row_id, _identity: ""
         self.next_seq = self.rows_end = begin
         self._holes: list[SeqRange] = []
         self._early: set[int] = set()
         self._cache: dict[int, CachedRows] = {MISPLACED_BLOCK_READINGS: NO_CACHED_ROWS, WINDOW_READINGS: NO_CACHED_ROWS}
 
     def check(
-        self, rows: list[Row], end: int, identity: Row, constants: tuple[int, ...], differing: Callable[[int, Row], str]
+        self,
+        rows: list[Row],
+        end: int,
+        identity: Row,
+        constants: tuple[int, ...],
+        describe_identity: DescribeIdentity,
     ) -> None:
-        """Go on with `rows`. `end` is the sensor's checkpoint, `identity` the identity that IDENTITY_MATCHES_INDEX is about, `constants`
-        what stands in each row from IDENTITY_MATCHES_INDEX on, and `differing` says how a row's identity differs from another."""
-        self._end, self._identity, self._differing = end, identity, differing
-        place = 0
-        while place < len(rows):
-            size = self._take_window(rows, place, constants)
+        """Compare the next rows.
+
+        `end` is the sensor's checkpoint. `identity` is the one that IDENTITY_MATCHES_INDEX refers to, and `constants` are
+        the values that every row must have from that position on. `describe_identity` describes how the identity of a
+        row, given by its id, differs from another identity.
+        """
+        self._end, self._identity, self._describe_identity = end, identity, describe_identity
+        position = 0
+        while position < len(rows):
+            size = self._take_window(rows, position, constants)
             if size is None:
-                size = min(WINDOW_READINGS, len(rows) - place)
-                for number in range(place, place + size):
+                size = min(WINDOW_READINGS, len(rows) - position)
+                for number in range(position, position + size):
                     self._check_row(rows, number)
-            place += size
+            position += size
 
     def finish(self, end: int) -> None:
-        """There are no more rows, and the checkpoint is `end`."""
+        """Note the readings up to the checkpoint `end` that have no row, after the last row."""
         self._end, self.rows_end = end, self.next_seq
         if self.next_seq < end:
             self._gap(self.next_seq, end)
@@ -78,8 +92,8 @@ class RowChecker:
             self._note("hole", first, last, f"{last - first + 1:,} {'readings' if last > first else 'reading'}")
         self._holes.clear()
 
-    def _take_window(self, rows: list[Row], place: int, constants: tuple[int, ...]) -> int | None:
-        """How many rows the next window has, if they are as they must be; moves on then."""
+    def _take_window(self, rows: list[Row], position: int, constants: tuple[int, ...]) -> int | None:
+        """Compare the rows of the next window. Returns their number and moves on, or None if they differ."""
         last = rows[-1][ROW_SEQ_INDEX]
         until = min(last + 1, self._end) if isinstance(last, int) else 0
         if until <= self.next_seq:
@@ -88,10 +102,10 @@ class RowChecker:
         if window.block is None or window.epoch is None or identity_values(window.epoch.identity) != self._identity:
             return None
         size = row_count(window.block)
-        some = rows[place : place + size]
-        if len(some) != size:
+        window_rows = rows[position : position + size]
+        if len(window_rows) != size:
             return None
-        if some != expected_rows(window.epoch, window.block, [row[0] for row in some], *constants):
+        if window_rows != expected_rows(window.epoch, window.block, [row[0] for row in window_rows], *constants):
             return None
         self.next_seq = window.end
         return size
@@ -109,7 +123,7 @@ class RowChecker:
             seq, rows[number + 1][ROW_SEQ_INDEX] if number + 1 < len(rows) else None
         ):
             self._early.add(seq)
-            self._note("order", seq, seq, f"row {row[0]} stands before that of {rows[number + 1][ROW_SEQ_INDEX]}")
+            self._note("order", seq, seq, f"row {row[0]} is before that of {rows[number + 1][ROW_SEQ_INDEX]}")
             self._compare(row, seq, MISPLACED_BLOCK_READINGS)
         else:
             self._accept_row(row, seq)
@@ -124,7 +138,7 @@ class RowChecker:
             self._early.discard(seq)
             self.next_seq = seq + 1
         elif self._fill(seq):
-            self._note("order", seq, seq, f"row {row[0]} stands behind that of {self.next_seq - 1}")
+            self._note("order", seq, seq, f"row {row[0]} is behind that of {self.next_seq - 1}")
             self._compare(row, seq, MISPLACED_BLOCK_READINGS)
         elif self._expected(seq, MISPLACED_BLOCK_READINGS) == ():
             self._note("stray", seq, seq, f"row {row[0]} is of a reading that is missing")
@@ -132,7 +146,7 @@ class RowChecker:
             self._note("repeat", seq, seq, f"row {row[0]}")
 
     def _is_early(self, seq: int, following: Any) -> bool:
-        """Whether it is this row that stands at a wrong place, and not the rows before it that are gone."""
+        """True if this row is too early, judging by the row after it; else the rows before it are missing."""
         return (
             isinstance(following, int)
             and self.next_seq <= following < seq
@@ -156,28 +170,27 @@ class RowChecker:
             self._note("hole", first, last, f"{last - first + 1:,} readings")
 
     def _fill(self, seq: int) -> bool:
-        """Whether it was missed so far; not any more then."""
-        for place, (first, last) in enumerate(self._holes):
+        """Remove a reading from the holes. False if it was in none."""
+        for index, (first, last) in enumerate(self._holes):
             if first <= seq <= last:
-                self._holes[place : place + 1] = [
-                    part for part in ((first, seq - 1), (seq + 1, last)) if part[0] <= part[1]
-                ]
+                rest = ((first, seq - 1), (seq + 1, last))
+                self._holes[index : index + 1] = [hole for hole in rest if hole[0] <= hole[1]]
                 return True
         return False
 
     def _expected(self, seq: int, size: int) -> Row | None:
-        """The row of that reading; () if it is missing, None if nobody knows. So many around it are kept for then."""
-        known = self._cache[size]
-        if seq not in known.seqs:
+        """Return the expected row of a reading, () if it has none, None if it is unknown. Computes and caches `size` rows."""
+        cached = self._cache[size]
+        if seq not in cached.seqs:
             begin = seq if size == WINDOW_READINGS else max(self.expected.epoch_range(seq).first, seq - seq % size)
             window = self.expected.window(begin, min(self._end, begin + size))
             if window.epoch is None or window.block is None:
                 return None
             rows = expected_rows(window.epoch, window.block, range(window.block.size))
-            known = self._cache[size] = CachedRows(
+            cached = self._cache[size] = CachedRows(
                 range(window.first, window.end), {row[ROW_SEQ_INDEX]: row for row in rows}
             )
-        return known.rows.get(seq, ())
+        return cached.rows.get(seq, ())
 
     def _compare(self, row: Row, seq: int, size: int) -> None:
         expected = self._expected(seq, size)
@@ -190,10 +203,10 @@ class RowChecker:
 
     def _note_differences(self, row: Row, expected: Row, seq: int) -> None:
         by_kind: dict[str, list[str]] = {}
-        for name, found, right in zip(CHECKED_COLUMNS, row[1:ROW_SEQ_INDEX], expected[1:ROW_SEQ_INDEX], strict=True):
-            if found != right:
+        for name, value, must in zip(CHECKED_COLUMNS, row[1:ROW_SEQ_INDEX], expected[1:ROW_SEQ_INDEX], strict=True):
+            if value != must:
                 kind = "label" if name in LABEL_COLUMNS else "altered"
-                by_kind.setdefault(kind, []).append(describe_difference(name, found, right))
+                by_kind.setdefault(kind, []).append(describe_difference(name, value, must))
         for kind, differences in by_kind.items():
             self._note(kind, seq, seq, "; ".join(differences))
 
@@ -201,16 +214,17 @@ class RowChecker:
         epoch = self.expected.epoch_range(seq).epoch
         if epoch is None:
             return
-        right = identity_values(epoch.identity)
-        if right == self._identity and row[IDENTITY_MATCHES_INDEX] == 1:
+        identity = identity_values(epoch.identity)
+        if identity == self._identity and row[IDENTITY_MATCHES_INDEX] == 1:
             return
-        text = self._differing(row[0], right)
-        if text:
-            self._note("identity", seq, seq, text)
+        differences = self._describe_identity(row[0], identity)
+        if differences:
+            self._note("identity", seq, seq, differences)
 
 
-def describe_difference(name: str, found: object, right: object) -> str:
-    return f"{name} is {abbreviated_repr(found)}, must be {abbreviated_repr(right)}"
+def describe_difference(name: str, value: object, must: object) -> str:
+    """Return the detail of a finding about one column."""
+    return f"{name} is {abbreviated_repr(value)}, must be {abbreviated_repr(must)}"
 
 
 def abbreviated_repr(value: object) -> str:

@@ -1,6 +1,6 @@
-"""The rows of a database in the order in which they were inserted, a chunk at a time, past what is damaged.
+"""The rows of a database in the order of their insertion, in chunks; damaged pages are passed over.
 
-The identity is compared in the database: fetching its columns would cost more than all others together.
+The identity is compared by SQLite, because fetching its columns would take longer than all others together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from worker.storage.schema import IDENTITY_COLUMNS, READING_COLUMNS
 MIN_ROW_ID = -(1 << 63)
 MAX_ROW_ID = (1 << 63) - 1
 
-# A text that is not UTF-8 cannot be fetched as text: such rows are fetched as what they are made of.
+# A text that is not UTF-8 cannot be fetched as text, so the columns of such rows are fetched as bytes.
 RAW_COLUMN_SQL = "CASE typeof({0}) WHEN 'text' THEN CAST({0} AS BLOB) WHEN 'blob' THEN 'blob ' || hex({0}) ELSE {0} END"
 
 CREATE_IDENTITIES_TABLE = (
@@ -33,12 +33,15 @@ SELECT_IDENTITY = (
 
 
 def scan_sql(*, many: bool, only: bool, raw: bool) -> str:
-    """Rows after the id ?1, at most ?2: id, READING_COLUMNS, whether the identity is as it must be, and if there are
-    `many` sensors whose it is. Of one, the identity is bound from ?3 on; `only`: rows of others are left out."""
+    """Return the query of at most ?2 rows after the id ?1: id, READING_COLUMNS, and 1 if the identity matches.
+
+    With `many` sensors the number of the row's sensor follows. Otherwise the identity of the one sensor is bound from ?3
+    on, and `only` leaves out the rows of others. `raw` fetches text as bytes.
+    """
     shape = RAW_COLUMN_SQL if raw else "{0}"
     columns = ",".join(shape.format(f"r.{name}") for name in READING_COLUMNS)
-    asked = [f"who.{name}" if many else f"?{number + 3}" for number, name in enumerate(IDENTITY_COLUMNS)]
-    same = " AND ".join(f"r.{name} IS {value}" for name, value in zip(IDENTITY_COLUMNS, asked, strict=True))
+    wanted = [f"who.{name}" if many else f"?{number + 3}" for number, name in enumerate(IDENTITY_COLUMNS)]
+    same = " AND ".join(f"r.{name} IS {value}" for name, value in zip(IDENTITY_COLUMNS, wanted, strict=True))
     join = "LEFT JOIN temp.who ON who.sensor_id = r.sensor_id" if many else ""
     return (
         f"SELECT r.id, {columns}, {same}{', who.number' if many else ''} FROM sensor_readings r {join}"
@@ -54,7 +57,7 @@ SCAN_SQL = {
 
 
 class RowChunk(NamedTuple):
-    """Some rows. `after` is the id from which to go on, None if there are no more; `damage` is what was met there."""
+    """Rows. `after` is the id to continue after, None at the end; `damage` describes the damage that ended the chunk."""
 
     rows: list[Row]
     after: int | None
@@ -62,7 +65,7 @@ class RowChunk(NamedTuple):
 
 
 class RowScanner:
-    """Reads rows within the caller's transaction."""
+    """Reads rows in the transaction of the caller."""
 
     def __init__(self, connection: apsw.Connection, *, only: bool) -> None:
         self._connection, self._only = connection, only
@@ -70,11 +73,12 @@ class RowScanner:
         connection.pragma("temp_store", 2)  # in memory
 
     def last_id(self) -> int:
-        found = self._connection.execute(LAST_ID).get
-        return found if isinstance(found, int) else 0
+        """Return the largest row id, 0 if there are no rows."""
+        last = self._connection.execute(LAST_ID).get
+        return last if isinstance(last, int) else 0
 
     def set_identities(self, identities: Sequence[Row]) -> None:
-        """Whose identity to compare with. With several, a row says by number whose it is."""
+        """Set the identities to compare with. If there are several, the position of the sensor is appended to each row."""
         if identities == self._identities:
             return
         self._identities = identities
@@ -85,6 +89,7 @@ class RowScanner:
             self._connection.executemany(INSERT_IDENTITY, numbered)
 
     def read_chunk(self, after: int, limit: int) -> RowChunk:
+        """Read at most `limit` rows after the id `after`."""
         damage = None
         try:
             rows = self._fetch(after, limit)
@@ -92,21 +97,21 @@ class RowScanner:
             damage, rows = str(error), self._readable(after, limit)
         ids = [row[0] for row in rows]
         if ids and (ids[0] <= after or ids != sorted(ids)):
-            damage, rows = "its rows are not in the order of their ids", rows[: ascending(after, ids)]
+            damage, rows = "its rows are not in the order of their ids", rows[: count_ascending(after, ids)]
         last = rows[-1][0] if rows else after
         if damage is None:
             return RowChunk(rows, last if len(rows) == limit else None, None)
-        return RowChunk(rows, self._behind(last), f"{damage}, after row {last}" if last > MIN_ROW_ID else damage)
+        return RowChunk(rows, self._next_readable(last), f"{damage}, after row {last}" if last > MIN_ROW_ID else damage)
 
     def read_other_tables(self) -> None:
-        """Read what nothing else reads, so that damage to it is met."""
+        """Read the tables that nothing else reads, so that damage to them is detected."""
         for statement in ("SELECT * FROM database_info", "SELECT * FROM sqlite_sequence"):
             self._connection.execute(statement).fetchall()
 
     def read_identity(self, row_id: int) -> Row:
-        """The identity columns of a row."""
-        found = self._connection.execute(SELECT_IDENTITY, (row_id,)).fetchone()
-        return decode_row(found or ())
+        """Return the identity columns of a row."""
+        row = self._connection.execute(SELECT_IDENTITY, (row_id,)).fetchone()
+        return decode_row(row or ())
 
     def _execute(self, after: int, limit: int, *, raw: bool) -> apsw.Cursor:
         assert self._identities is not None
@@ -121,37 +126,38 @@ class RowScanner:
             return [decode_row(row) for row in self._execute(after, limit, raw=True)]
 
     def _readable(self, after: int, limit: int) -> list[Row]:
-        """Rows up to the damage."""
+        """Return the rows before the damage."""
         rows: list[Row] = []
         with suppress(apsw.CorruptError):
             for row in self._execute(after, limit, raw=True):
-                rows.append(decode_row(row))  # noqa: PERF401 - those before the damage are to be kept
+                rows.append(decode_row(row))  # noqa: PERF401 - the rows before the damage are kept
         return rows
 
-    def _behind(self, last: int) -> int | None:
-        """The id after which rows can be read again, None if there are none."""
+    def _next_readable(self, last: int) -> int | None:
+        """Return the id after which rows can be read again, None if there are none."""
         failing, step = last, 1
         while last + step <= MAX_ROW_ID:
             try:
-                found = self._connection.execute(NEXT_ID, (last + step,)).fetchone()
-                return self._nearest(failing, last + step) if found else None
+                row = self._connection.execute(NEXT_ID, (last + step,)).fetchone()
+                return self._nearest_readable(failing, last + step) if row else None
             except apsw.CorruptError:
                 failing, step = last + step, step * 2
         return None
 
-    def _nearest(self, failing: int, fine: int) -> int:
-        while fine - failing > 1:
-            middle = (failing + fine) // 2
+    def _nearest_readable(self, failing: int, readable: int) -> int:
+        """Return the smallest readable id between an id where reading fails and one where it succeeds."""
+        while readable - failing > 1:
+            middle = (failing + readable) // 2
             try:
                 self._connection.execute(NEXT_ID, (middle,)).fetchone()
-                fine = middle
+                readable = middle
             except apsw.CorruptError:
                 failing = middle
-        return fine
+        return readable
 
 
-def ascending(after: int, ids: Sequence[int]) -> int:
-    """How many of the ids rise."""
+def count_ascending(after: int, ids: Sequence[int]) -> int:
+    """Return the number of ids before the first that is not larger than its predecessor."""
     for number, row_id in enumerate(ids):
         if row_id <= after:
             return number
@@ -160,4 +166,5 @@ def ascending(after: int, ids: Sequence[int]) -> int:
 
 
 def decode_row(row: Row) -> Row:
+    """Decode the bytes of a row as UTF-8, invalid ones as escapes."""
     return tuple(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in row)

@@ -1,22 +1,24 @@
-"""The proof that nothing was lost, doubled or altered: every reading is computed again and compared with its row."""
+"""The verification of a data directory: all its databases, the links between them, and the last run's completeness."""
 
 from __future__ import annotations
 
 import gc
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.manifest import FleetManifest
 from fleet.datadir.readings import file_size
+from fleet.datadir.roster import Member, Roster
 from fleet.errors import UserError
-from fleet.verify.audit import AuditResult, AuditScope, SensorPosition, audit_database
-from fleet.verify.completeness import LastRun, check_complete, read_last_run
+from fleet.verify.audit import AuditResult, AuditScope, PreviousDatabase, SensorPosition, audit_database
 from fleet.verify.findings import Finding, FindingLog, Verdict
-from fleet.verify.links import check_rotation_links
+from worker.schedule import SECOND_US
 from worker.storage.database_files import inode
 from worker.storage.rotation import ROTATED_SUFFIX
 
@@ -24,7 +26,17 @@ MOVED_ASIDE_SUFFIX = re.compile(r"\.before-\d+$")
 QUARANTINED_SUFFIX = re.compile(r"\.quarantined-\d+$")
 
 ProgressCallback = Callable[[int, int], None]
-"""Told how much is done of how much there is, in bytes of databases."""
+"""Takes the bytes of databases that are done, and the bytes of all."""
+
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The members of the last run, and the simulated time at which it ends, in microseconds since 1970."""
+
+    members: tuple[Member, ...]
+    end_us: int
 
 
 def verify(
@@ -34,23 +46,23 @@ def verify(
     complete: bool = False,
     on_progress: ProgressCallback = lambda _done, _total: None,
 ) -> Verdict:
-    """Check the databases of a data directory, also while a fleet writes to them; `sensor` limits it to one.
+    """Check the databases of a data directory, also while a fleet writes to them. With `sensor`, check only that one.
 
-    `complete` also demands that every member of the last run has settled all that was due in it. UserError if there
-    is nothing to check, or nothing that says what was due.
+    `complete` also requires that every member of the last run has committed all readings that were due. UserError if
+    there is nothing to check, or if the last run has no end.
     """
-    begun = time.monotonic()
+    started_at = time.monotonic()
     if not data.is_dir():
         raise UserError(f"--data: {data} is not a directory")
     run = read_last_run(data) if complete else None
-    record = DataDirectory(data).read_manifest()
+    manifest = DataDirectory(data).read_manifest()
     finding_log = FindingLog()
     paths = find_databases(data, run)
     results: dict[Path, AuditResult] = {}
     with gc_paused():
         for path, progress in with_progress(paths, on_progress):
-            seed = record.seed if record and not (is_moved_aside(path) or is_rotated(path)) else None
-            scoped = FindingLog() if sensor and not may_hold_sensor(path, sensor, record) else finding_log
+            seed = manifest.seed if manifest and not (is_moved_aside(path) or is_rotated(path)) else None
+            scoped = FindingLog() if sensor and not may_hold_sensor(path, sensor, manifest) else finding_log
             results[path] = audit_database(path, AuditScope(sensor, seed), scoped, progress)
         check_rotation_links(
             results, lambda path: audit_database(path, AuditScope(sensor), finding_log, lambda _: None), finding_log
@@ -58,7 +70,7 @@ def verify(
     positions = sensor_positions(results, finding_log)
     if run:
         check_complete(run, positions, sensor, finding_log)
-    return build_verdict(data, sensor, results, finding_log, time.monotonic() - begun)
+    return build_verdict(data, sensor, results, finding_log, time.monotonic() - started_at)
 
 
 def build_verdict(
@@ -68,6 +80,7 @@ def build_verdict(
     finding_log: FindingLog,
     seconds: float,
 ) -> Verdict:
+    """Sum up the results. UserError if nothing was checked."""
     checked = [result for result in results.values() if result.skipped is None]
     quarantined = tuple(sorted(path.name for path in data.iterdir() if QUARANTINED_SUFFIX.search(path.name)))
     sensors = {name for result in checked for name in result.sensors}
@@ -89,36 +102,36 @@ def build_verdict(
 
 
 def find_databases(data: Path, run: LastRun | None) -> list[Path]:
-    """All databases of the directory, also those that a config has given another ending."""
+    """Return all databases of the directory, including those of the last run whose names do not end in .db."""
     named = {data / member.database.name for member in run.members} if run else set()
-    if run and not any(path.exists() for path in named):  # a single worker's, which lies beside its directory
+    if run and not any(path.exists() for path in named):  # of a single worker: outside its directory
         named = {member.database for member in run.members}
-    found = sorted({*data.glob("*.db"), *(path for path in named if path.exists())})
-    live = {inode(path) for path in found if not is_rotated(path)}
-    # One that is being rotated has both names for a moment.
-    return [path for path in found if not (is_rotated(path) and inode(path) in live)]
+    paths = sorted({*data.glob("*.db"), *(path for path in named if path.exists())})
+    live = {inode(path) for path in paths if not is_rotated(path)}
+    # A database that is being rotated has both names for a moment.
+    return [path for path in paths if not (is_rotated(path) and inode(path) in live)]
 
 
 def is_moved_aside(path: Path) -> bool:
-    """Whether it was moved out of the way of a new one: whole in itself, but no part of the fleet any more."""
+    """True if the database was moved aside for a new one. It is complete, but no longer a part of the fleet."""
     return MOVED_ASIDE_SUFFIX.search(path.stem) is not None
 
 
 def is_rotated(path: Path) -> bool:
-    """Whether another has its place, which goes on where it ends."""
+    """True if the database was rotated: another one continues where it ends."""
     return ROTATED_SUFFIX.search(path.stem) is not None
 
 
-def may_hold_sensor(path: Path, sensor: str, record: FleetManifest | None) -> bool:
-    """Whether a database may hold that sensor, as far as its name tells."""
-    if record is None or record.layout == "shared":
+def may_hold_sensor(path: Path, sensor: str, manifest: FleetManifest | None) -> bool:
+    """True unless the name of a database shows that it does not have the sensor."""
+    if manifest is None or manifest.layout == "shared":
         return True
-    workers = {sensor, *(worker for name, worker in record.sensors if name == sensor)}
+    workers = {sensor, *(worker for name, worker in manifest.sensors if name == sensor)}
     return ROTATED_SUFFIX.sub("", MOVED_ASIDE_SUFFIX.sub("", path.stem)) in workers
 
 
 def sensor_positions(results: dict[Path, AuditResult], finding_log: FindingLog) -> dict[str, SensorPosition]:
-    """Where each sensor of the fleet stands. It has one database."""
+    """Return the position of each sensor of the fleet, and note sensors that are in more than one database."""
     positions: dict[str, SensorPosition] = {}
     homes: dict[str, str] = {}
     for path, result in results.items():
@@ -133,7 +146,7 @@ def sensor_positions(results: dict[Path, AuditResult], finding_log: FindingLog) 
 
 
 def with_progress(paths: list[Path], on_progress: ProgressCallback) -> Iterator[tuple[Path, Callable[[float], None]]]:
-    """Each path with what to tell of its share that is done."""
+    """Yield each path with a function that takes the share of it that is done."""
     sizes = [file_size(path) for path in paths]
     total, done = sum(sizes), 0
     for path, bytes_ in zip(paths, sizes, strict=True):
@@ -149,12 +162,98 @@ def with_progress(paths: list[Path], on_progress: ProgressCallback) -> Iterator[
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Without garbage collection: a chunk is a hundred thousand tuples, which it would go through again and again
-    (8 % of the time), and there are no cycles among them."""
-    was = gc.isenabled()
+    """Turn off garbage collection while the context is open. It would traverse the tuples of each chunk again and again
+    (8 % of the time), and they contain no cycles."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if was_enabled:
             gc.enable()
+
+
+# Links between rotated databases
+
+
+def check_rotation_links(
+    results: dict[Path, AuditResult], audit: Callable[[Path], AuditResult], finding_log: FindingLog
+) -> None:
+    """Check that each rotated database ends where its successor begins.
+
+    `audit` checks a database that did not exist when the others were listed, since a running fleet may rotate one at any
+    time; its result is added to `results`.
+    """
+    waiting = list(results)
+    while waiting:
+        path = waiting.pop()
+        for sensor, previous in results[path].previous_databases.items():
+            before = path.with_name(previous.file)
+            if sensor not in results[path].sensors:  # not the sensor to check
+                continue
+            if before not in results and before.exists():
+                results[before] = audit(before)
+                waiting.append(before)
+            if finding := link_finding(path, sensor, previous, results.get(before)):
+                finding_log.add(finding)
+
+
+def link_finding(path: Path, sensor: str, previous: PreviousDatabase, before: AuditResult | None) -> Finding | None:
+    """Return the finding about one link, None if it is right."""
+    if before is None:
+        detail = f"they are in {previous.file}, which does not exist"
+        return Finding("hole", sensor, path.name, 0, previous.first_seq - 1, detail)
+    position = before.sensors.get(sensor)
+    if position is None:
+        return Finding("checkpoint", sensor, path.name, None, None, f"{previous.file} does not have this sensor")
+    if position.next_seq != previous.first_seq:
+        detail = f"{previous.file} ends at {position.next_seq}, and its successor begins at {previous.first_seq}"
+        return Finding("checkpoint", sensor, path.name, None, None, detail)
+    return None
+
+
+# Completeness
+
+
+def read_last_run(data: Path) -> LastRun:
+    """Return the last run on a data directory. UserError if there was none, or if it had no end."""
+    path = DataDirectory(data).roster
+    try:
+        roster = Roster.read(path)
+    except FileNotFoundError:
+        raise UserError(f"--complete: {data}: no fleet has run here") from None
+    except OSError as error:
+        raise UserError(f"--complete: {path}: cannot be read: {error.strerror}") from error
+    if roster.duration is None:
+        raise UserError(
+            f"--complete: the last run in {data} was started without --for, so it is not known what was due"
+        )
+    try:
+        start_us = (datetime.fromisoformat(roster.start_time) - UNIX_EPOCH) // timedelta.resolution
+        return LastRun(roster.members, start_us + round(roster.duration * SECOND_US))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"--complete: {path}: invalid start time or duration: {error}") from error
+
+
+def check_complete(
+    run: LastRun, positions: Mapping[str, SensorPosition], sensor: str | None, finding_log: FindingLog
+) -> None:
+    """Note every member, or only `sensor`, that has not committed all readings that were due."""
+    members = [member for member in run.members if sensor in (None, member.sensor_id)]
+    if not members:
+        raise UserError(f"--complete: {sensor} took no part in the last run")
+    for member in members:
+        first, last, detail = missing_range(run, positions.get(member.sensor_id))
+        if detail:
+            finding_log.add(Finding("incomplete", member.sensor_id, member.database.name, first, last, detail))
+
+
+def missing_range(run: LastRun, position: SensorPosition | None) -> tuple[int | None, int | None, str]:
+    """Return the first and last reading that was due and is not committed, and a text, which is empty if there is none."""
+    if position is None:
+        return None, None, "no database has a checkpoint of it"
+    committed, schedule = position.next_seq, position.schedule
+    if schedule is None:
+        return None, None, f"{committed:,} readings are committed; how many were due is unknown without an epoch"
+    due = schedule.end_seq(run.end_us)
+    return committed, due - 1, f"{committed:,} of {due:,} readings are committed" if committed < due else ""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import apsw
 import pytest
 
-from fleet.delivery.columns import central_schema
+from fleet.delivery.targets.central_schema import central_schema
 from worker.storage.rotation import CREATE_ORIGINS
 from worker.storage.schema import SCHEMA
 

@@ -1,4 +1,4 @@
-"""A data directory, port or limit that cannot serve: refused in one line, with nothing made and nothing started."""
+"""An unusable data directory, port or limit is refused in one line, before anything is created or started."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ IN_THE_WAY = {
 
 @pytest.mark.parametrize(("text", "complaint"), DAMAGED.items())
 def test_a_damaged_record_is_refused(text: str | bytes, complaint: str, tmp_path: Path) -> None:
-    """Before any name in it becomes the name of a file."""
+    """It is refused before a name in it is used as the name of a file."""
     write(tmp_path, {"data/fleet.json": text})
 
     line = refused(tmp_path, UP)
@@ -72,7 +72,7 @@ def test_what_stands_in_the_way_in_the_data_directory_is_named(name: str, compla
 
 
 def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
-    """With the place that it was given at."""
+    """The error names the flag or the line that set it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         write(tmp_path, {"c.yaml": f"monitoring: {{port: {port}}}"})
@@ -96,7 +96,7 @@ def test_a_data_directory_that_another_fleet_holds_is_refused(tmp_path: Path) ->
 
 
 def test_more_open_files_than_the_system_allows_are_refused(tmp_path: Path) -> None:
-    """With what is needed, the limit, and the largest fleet that it allows."""
+    """The error has the number needed, the limit, and the largest fleet that it allows."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
@@ -108,7 +108,7 @@ def test_more_open_files_than_the_system_allows_are_refused(tmp_path: Path) -> N
 
 @pytest.fixture
 def as_anybody() -> list[str]:
-    """What to put before a command so that the modes of files bind it, also if root runs the tests."""
+    """The prefix of a command that makes file modes apply to it even if root runs the tests."""
     if os.geteuid() != 0:
         return []
     setpriv = shutil.which("setpriv")
@@ -119,7 +119,7 @@ def as_anybody() -> list[str]:
 
 @pytest.mark.claim("001.troubleshooting.3")
 def test_a_data_directory_that_may_not_be_written_is_refused(tmp_path: Path, as_anybody: list[str]) -> None:
-    """It, what is in it, or the folder that it would be made in."""
+    """The directory, its contents, or the folder that it would be created in may be read-only."""
     folder = tmp_path / "sealed"
     write(folder, {"data/run/lock": ""})
     reason = "may not be written by this user"
@@ -135,7 +135,7 @@ def test_a_data_directory_that_may_not_be_written_is_refused(tmp_path: Path, as_
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """A folder that is mounted read-only, which binds root too."""
+    """A folder that is mounted read-only, also for root."""
     folder = tmp_path / "sealed"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -146,7 +146,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_read_only_data_directory_is_refused(read_only: Path) -> None:
-    """Also if only the folder that it would be made in is read-only, and also for root."""
+    """It is refused for root too, and if only the folder that it would be created in is read-only."""
     for data in (read_only, read_only / "data"):
         line = refused(read_only.parent, (*UP, "--data", str(data)))
 

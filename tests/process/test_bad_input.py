@@ -1,4 +1,4 @@
-"""Bad input to the real `fleet` command: one line that says what is wrong where, the right exit code, nothing made."""
+"""Bad input to the `fleet` command: one line with the place and the error, the right exit code, and no file created."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fleet(
     before: Callable[[], None] | None = None,
     under: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    own = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if name not in VARIABLES and not name.startswith(("SENSOR_", "MONITORING_"))
@@ -33,7 +33,7 @@ def fleet(
     return subprocess.run(
         [*under, sys.executable, "-m", "fleet", *arguments],
         cwd=folder,
-        env={**own, "PYTHONPATH": str(ROOT), **environment},
+        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -62,7 +62,7 @@ def refused(
     before: Callable[[], None] | None = None,
     under: Sequence[str] = (),
 ) -> str:
-    """The one line on stderr of a command that must fail and must change nothing."""
+    """Return the one line on stderr of a command that must fail and change nothing."""
     was = listing(folder)
     done = fleet(folder, arguments, environment, before, under)
 
@@ -74,7 +74,7 @@ def refused(
 
 
 def shown(value: object) -> str:
-    """The name of a case: its arguments, not its complaint."""
+    """Return the id of a test case: its arguments without the complaint."""
     return " ".join(value)[:30] if isinstance(value, tuple) else ""
 
 
@@ -122,7 +122,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize(("text", "complaint"), CONFIGS.items())
 def test_a_bad_config_is_refused(text: str | bytes, complaint: str, tmp_path: Path) -> None:
-    """With file, line, column, key, value and what is allowed."""
+    """The error has file, line, column, key, value and what is allowed."""
     write(tmp_path, {"c.yaml": text})
 
     line = refused(tmp_path, WITH_CONFIG)
@@ -157,7 +157,7 @@ FLAGS = {
 
 @pytest.mark.parametrize(("flag", "complaint"), FLAGS.items(), ids=shown)
 def test_a_bad_flag_is_refused(flag: tuple[str, str], complaint: str, tmp_path: Path) -> None:
-    """By its name, with its value and what is allowed."""
+    """The error has its name, its value and what is allowed."""
     line = refused(tmp_path, (*UP, *flag))
 
     assert line.startswith(complaint), line
@@ -178,7 +178,7 @@ ENVIRONMENT = {
 
 @pytest.mark.parametrize(("variable", "complaint"), ENVIRONMENT.items(), ids=shown)
 def test_a_bad_variable_is_refused(variable: tuple[str, str], complaint: str, tmp_path: Path) -> None:
-    """By its name, with its value and what is allowed."""
+    """The error has its name, its value and what is allowed."""
     line = refused(tmp_path, ("up", "--for", "1s"), dict([variable]))
 
     assert line.startswith(f"environment variable {variable[0]}: {complaint}"), line
@@ -195,7 +195,7 @@ IDENTITIES = {
 
 @pytest.mark.parametrize(("text", "complaint"), IDENTITIES.items())
 def test_a_bad_identity_is_refused(text: str | bytes, complaint: str, tmp_path: Path) -> None:
-    """Before the data directory is made."""
+    """It is refused before the data directory is created."""
     write(tmp_path, {"i/a.json": text})
 
     line = refused(tmp_path, (*UP, "--identities", "i"))
@@ -214,7 +214,7 @@ TABLES = {
 
 @pytest.mark.parametrize(("table", "complaint"), TABLES.items())
 def test_a_bad_table_of_cities_is_refused(table: str | bytes, complaint: str, tmp_path: Path) -> None:
-    """By `fleet up` and by `fleet config check`."""
+    """`fleet up` and `fleet config check` both refuse it."""
     write(tmp_path, {"c.yaml": "random_location: {cities_file: t}", "t": table})
 
     assert complaint in refused(tmp_path, WITH_CONFIG)

@@ -120,7 +120,7 @@ def test_a_city_has_a_spike_for_a_while(config: Path, up: Up) -> None:
     old.kill()
     again = ask(running, *spike)
     assert span(told) == span(again)
-    assert f"injection k is there already, nothing was changed: spike, 2 sensors: {', '.join(chosen)}" in again
+    assert f"injection k exists already, nothing was changed: spike, 2 sensors: {', '.join(chosen)}" in again
     other = ask(running, "inject", "trend", "--city", "Denver", "--id", "k", code=1)
     assert "the injection k is another one: spike of size 4 in pressure, " in other
     for sensor in chosen:
@@ -144,7 +144,7 @@ def test_it_is_taken_back_and_outlasts_the_fleet(config: Path, up: Up) -> None:
     told = tell(running, "inject", type="missing_data", sensors=[one], seconds=600, id="long")
     wait_for_reason(running, one, "injection long")
     assert "injection long ends now\n" == ask(running, "inject", "--cancel", "long")
-    assert "injection long was over already\n" == ask(running, "inject", "--cancel", "long")
+    assert "injection long had ended already\n" == ask(running, "inject", "--cancel", "long")
     wait_for_reason(running, one, "injection long ends")
     order = {"type": "noise", "sensors": [two], "seconds": 3600, "id": "on"}
     longer = tell(running, "inject", **order)

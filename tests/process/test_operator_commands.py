@@ -1,4 +1,4 @@
-"""What an operator does to a running fleet from another terminal."""
+"""The commands of an operator to a running fleet, from another terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.process.running_fleet import DEFAULT_TIMEOUT_SECONDS, ENVIRONMENT, al
 
 
 def refusal(*arguments: object) -> str:
-    """The one line with which a command refuses, exit code 1."""
+    """Return the one line of a command that must fail with exit code 1."""
     refused = fleet(*arguments)
     assert (1, "") == (refused.returncode, refused.stdout)
     (line,) = refused.stderr.splitlines()
@@ -28,7 +28,7 @@ def refusal(*arguments: object) -> str:
     "arguments", [["status"], ["status", "--json"], ["down"], ["scale", "3"], ["restart", "X"], ["logs"], ["logs", "X"]]
 )
 def test_where_no_fleet_is_there_is_one_line(arguments: list[str], tmp_path: Path) -> None:
-    """Also where there is no directory; and nothing is made."""
+    """Each command prints one line, also where there is no directory, and creates nothing."""
     data = tmp_path / "nothing"
 
     line = refusal(*arguments, "--data", data)
@@ -38,15 +38,15 @@ def test_where_no_fleet_is_there_is_one_line(arguments: list[str], tmp_path: Pat
 
 
 def test_status_tells_of_a_healthy_fleet(up: Up, lively: Path, tmp_path: Path) -> None:
-    """Exit code 0; as JSON the counts, the rate asked for and where to look."""
+    """The exit code is 0; the JSON has the counts, the target rate and the URL."""
     data = tmp_path / "data"
     running = up("-c", lively, "--seed", 5).ready()
 
-    told = fleet("status", "--data", data)
-    assert (0, "") == (told.returncode, told.stderr)
-    assert "3 sensors: 3 healthy" in told.stdout
-    assert f"pid {running.pid}" in told.stdout
-    assert running.url in told.stdout
+    shown = fleet("status", "--data", data)
+    assert (0, "") == (shown.returncode, shown.stderr)
+    assert "3 sensors: 3 healthy" in shown.stdout
+    assert f"pid {running.pid}" in shown.stdout
+    assert running.url in shown.stdout
 
     report = json.loads(fleet("status", "--data", data, "--json").stdout)
     assert (running.pid, 5, "own", 3, 60.0) == tuple(
@@ -58,7 +58,7 @@ def test_status_tells_of_a_healthy_fleet(up: Up, lively: Path, tmp_path: Path) -
 
 
 def test_a_fleet_that_stops_restarts_nobody(up: Up, lively: Path, tmp_path: Path) -> None:
-    """It says so, instead of that it was done."""
+    """`fleet restart` is refused while the fleet drains."""
     running = up("-c", lively).ready()
     sensor = running.sensors[0]
     worker = running.worker(sensor)
@@ -73,20 +73,20 @@ def test_a_fleet_that_stops_restarts_nobody(up: Up, lively: Path, tmp_path: Path
 
 
 def test_down_drains(up: Up, lively: Path, tmp_path: Path) -> None:
-    """And returns when it is done; the fleet ends with exit code 0. Asked again, there is no fleet."""
+    """It returns when the fleet has ended with exit code 0. A second call finds no fleet."""
     data = tmp_path / "data"
     running = up("-c", lively).ready()
 
-    told = fleet("down", "--data", data)
+    shown = fleet("down", "--data", data)
 
-    assert (0, "") == (told.returncode, told.stderr)
+    assert (0, "") == (shown.returncode, shown.stderr)
     assert 0 == running.wait(2.0)
     assert_complete(data, 3)
     assert "no fleet is running here" in refusal("down", "--data", data)
 
 
 def test_down_twice_at_once_kills_nobody(up: Up, lively: Path, tmp_path: Path) -> None:
-    """An impatient second `fleet down` waits like the first."""
+    """A second `fleet down` waits like the first."""
     data = tmp_path / "data"
     running = up("-c", lively).ready()
 
@@ -103,8 +103,8 @@ def test_down_twice_at_once_kills_nobody(up: Up, lively: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("packing", [1, 2])
 def test_scaling_up_and_down(packing: int, up: Up, tmp_path: Path) -> None:
-    """Newcomers are on the fleet's grid of timestamps, who leaves is drained, who comes back continues; the data of
-    all is complete. Those who stay are not disturbed."""
+    """New sensors keep to the fleet's grid of timestamps, removed ones are drained, returning ones continue, and the
+    others are not disturbed. The data of all is complete."""
     data, config = tmp_path / "data", tmp_path / "lively.yaml"
     config.write_text(LIVELY.replace("{count: 3}", f"{{count: 3, sensors_per_worker: {packing}}}"))
     running = up("-c", config, "--start", "2026-01-01T00:00:00Z").ready()
@@ -120,7 +120,7 @@ def test_scaling_up_and_down(packing: int, up: Up, tmp_path: Path) -> None:
     assert "scaled from 6 to 2 sensors\n" == fleet("scale", 2, "--data", data).stdout
     assert three[:2] == running.sensors
     if packing == 1:  # else they come back while they still drain
-        wait_for(lambda: len(running.processes()) == 5, "those who leave end")
+        wait_for(lambda: len(running.processes()) == 5, "the removed workers end")
     assert "scaled from 2 to 5 sensors\n" == fleet("scale", 5, "--data", data).stdout
     for sensor in six[:5]:
         running.worker(sensor)
@@ -135,7 +135,7 @@ def test_scaling_up_and_down(packing: int, up: Up, tmp_path: Path) -> None:
 
 
 def test_scaling_to_nonsense_is_refused(up: Up, lively: Path, tmp_path: Path) -> None:
-    """One line, and the fleet goes on as it was."""
+    """It prints one line, and the fleet is unchanged."""
     data = tmp_path / "data"
     running = up("-c", lively).ready()
 
@@ -148,7 +148,7 @@ def test_scaling_to_nonsense_is_refused(up: Up, lively: Path, tmp_path: Path) ->
 
 
 def test_restart(up: Up, lively: Path, tmp_path: Path) -> None:
-    """A worker is drained and replaced; it is no crash, and there is no hole in its data."""
+    """The worker is drained and replaced; this is not counted as a crash, and its data has no hole."""
     data = tmp_path / "data"
     running = up("-c", lively).ready()
     sensor = running.sensors[1]
@@ -166,7 +166,7 @@ def test_restart(up: Up, lively: Path, tmp_path: Path) -> None:
 
 
 def test_logs(up: Up, lively: Path, tmp_path: Path) -> None:
-    """Of the fleet, of one sensor, and as they are written; also when the fleet has ended."""
+    """The log of the fleet, of one sensor, and new lines are shown, also after the fleet has ended."""
     data = tmp_path / "data"
     running = up("-c", lively).ready()
     victim, other = running.sensors[:2]
@@ -192,7 +192,7 @@ def test_logs(up: Up, lively: Path, tmp_path: Path) -> None:
 
 
 def test_a_detached_fleet(lively: Path, tmp_path: Path) -> None:
-    """The command returns when every sensor has committed; status and down work from then on."""
+    """The command returns when every sensor has committed; status and down work afterwards."""
     data = tmp_path / "data"
 
     started = fleet("up", "-d", "-c", lively, "--data", data, "--port", 0)
@@ -214,7 +214,7 @@ def test_a_detached_fleet(lively: Path, tmp_path: Path) -> None:
 
 
 def test_a_detached_fleet_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """In the terminal that asked for it."""
+    """The error is printed in the terminal that started it."""
     data = tmp_path / "data"
     data.mkdir()
     (data / "S_000001.db").mkdir()
@@ -228,7 +228,7 @@ def test_a_detached_fleet_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 def test_a_second_fleet_on_one_directory_is_refused(up: Up, lively: Path, tmp_path: Path) -> None:
-    """By a line that names the first one's pid; the first one does not notice."""
+    """The line names the pid of the first one, which is not disturbed."""
     data = tmp_path / "data"
     running = up("-c", lively).ready()
 

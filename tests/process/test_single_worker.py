@@ -1,4 +1,4 @@
-"""One sensor in the foreground: no less robust than a fleet, and a good neighbour in its folder."""
+"""`python -m worker`: it is as robust as a fleet, and shares a folder and a database with others."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ Start = Callable[..., SingleWorker]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A working directory with both files by the names that are looked for."""
-    place = tmp_path / "app"
-    place.mkdir()
-    (place / "config.yaml").write_text(CONFIG)
-    (place / "node_identity.json").write_text(json.dumps(IDENTITY))
-    return place
+    """A working directory with both files under their default names."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(CONFIG)
+    (folder / "node_identity.json").write_text(json.dumps(IDENTITY))
+    return folder
 
 
 @pytest.fixture
 def start(folder: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts single workers; `sensor` is the name of the folder that each keeps."""
+    """A function that starts single workers; `sensor` is the name of the folder that each keeps."""
     started: list[SingleWorker] = []
 
     def begin(sensor: str, *arguments: object, store: str = "store", **environment: str) -> SingleWorker:
@@ -63,7 +63,7 @@ def start(folder: Path, tmp_path: Path) -> Iterator[Start]:
 
 @pytest.mark.claim("000.api-endpoints.1", "000.api-endpoints.4", "000.overview-quick.6", "002.getting-started.5")
 def test_it_serves_survives_and_drains(start: Start, folder: Path) -> None:
-    """Its documents are at the root; a killed worker process is replaced; SIGTERM ends it with all that was due."""
+    """Its documents are served at the root, a killed worker process is replaced, and SIGTERM ends it with complete data."""
     single = start("SENSOR_001", "--config", "config.yaml", "--identity", "node_identity.json").ready()
     for path, names in DOCUMENTS.items():
         status, document = single.get(path)
@@ -84,7 +84,7 @@ def test_it_serves_survives_and_drains(start: Start, folder: Path) -> None:
 
 
 def test_a_database_that_takes_nothing_makes_it_unready_and_not_dead(start: Start, folder: Path) -> None:
-    """/healthz is 503 with the reason, /livez stays 200, nobody is restarted; afterwards nothing is missing."""
+    """/healthz is 503 with the reason, /livez stays 200, and nothing is restarted; afterwards no reading is missing."""
     single = start("SENSOR_001").ready()
     with open_database(folder / "store" / "sensor_data.db") as database:
         database.execute("BEGIN IMMEDIATE")
@@ -112,7 +112,7 @@ def test_a_database_that_takes_nothing_makes_it_unready_and_not_dead(start: Star
     "002.demo-script.1",
 )
 def test_several_share_one_database(start: Start, folder: Path) -> None:
-    """As containers with one volume do: each by its own id and place, and nobody twice."""
+    """Several workers share a database, as containers with one volume do; the same id twice is refused."""
     names = ("ONE", "TWO")
     singles = [start(name, SENSOR_ID=name, SENSOR_LOCATION=f"Line {name}") for name in names]
     for single in singles:
@@ -131,8 +131,8 @@ def test_several_share_one_database(start: Start, folder: Path) -> None:
 
 @pytest.mark.claim("000.code-structure.4", "001.configuration-options.4")
 def test_without_any_file_it_is_a_sensor_of_its_own(start: Start, folder: Path) -> None:
-    """It is minted, and the same again after a restart; a config for a fleet is run for one, and that is said. The run
-    time is kept to."""
+    """Its identity is generated, and kept after a restart. A config for a fleet runs one sensor, with a warning, and for
+    its run time."""
     (folder / "config.yaml").unlink()
     (folder / "node_identity.json").unlink()
     first = start("unnamed", store="data").ready()
@@ -150,19 +150,19 @@ def test_without_any_file_it_is_a_sensor_of_its_own(start: Start, folder: Path) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "complaint"),
     [
         (("--config", "none.yaml"), "worker: none.yaml: "),
         (("--identity", "none.json"), "worker: none.json: "),
         (("--generate-identity", "node_identity.json"), "worker: node_identity.json: cannot be written: File exists"),
     ],
 )
-def test_mistakes_are_one_line(folder: Path, arguments: tuple[str, ...], told: str) -> None:
-    """And nothing is written."""
+def test_mistakes_are_one_line(folder: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    """A mistake is one line of error, and nothing is written."""
     before = sorted(folder.rglob("*"))
 
     output, error, code = worker(*arguments, cwd=folder)
 
     assert ("", "1", 1) == (output, code, error.count("\n")), error
-    assert error.startswith(told)
+    assert error.startswith(complaint)
     assert before == sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""`fleet up` on a terminal, which here is a pseudo-terminal of 80 columns."""
+"""`fleet up` on a pseudo-terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What a reader sees who scrolls back: the last state of each line, without control sequences."""
+        """The scrollback: the last state of each line, without control sequences."""
         plain = CONTROL.sub(b"", self.seen).decode().replace("\r\n", "\n")
         return [line.rsplit("\r", 1)[-1] for line in plain.split("\n")]
 
     def shows(self, what: bytes) -> None:
-        """Wait for it; AssertionError if the fleet ends before."""
+        """Wait until the terminal shows `what`; AssertionError if the fleet ends before."""
 
         def shown() -> bool:
             ended = self.process.poll() is not None
@@ -74,7 +74,7 @@ class Terminal:
         os.write(self._ours, text)
 
     def _over(self) -> bool:
-        """Asked while reading on: what fills the terminal's buffer would stop who writes to it."""
+        """True once the process has ended. It reads on, because a full terminal buffer would block the writer."""
         return bool(self.seen) and self.process.poll() is not None
 
     def wait(self) -> int:
@@ -120,7 +120,7 @@ def test_a_calm_terminal(terminal: Terminal, tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_is_closed(terminal: Terminal, tmp_path: Path) -> None:
-    """The fleet drains, leaves nobody behind, and its data is complete."""
+    """The fleet drains, leaves no process behind, and its data is complete."""
     terminal.shows(b"all workers have committed")
     terminal.hang_up()
 
@@ -131,7 +131,7 @@ def test_a_terminal_that_is_closed(terminal: Terminal, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_the_bar_is_shown(terminal: Terminal) -> None:
-    """Leaves a terminal that can be used."""
+    """The cursor is shown again."""
     terminal.shows(b"\x1b[?25l")
     terminal.type(b"\x03")
 
@@ -140,7 +140,7 @@ def test_ctrl_c_while_the_bar_is_shown(terminal: Terminal) -> None:
 
 
 def test_interrupted_while_python_still_imports(tmp_path: Path) -> None:
-    """Ctrl-C that early ends it as it ends any program, and without a traceback."""
+    """Ctrl-C during the imports ends the process by the signal, without a traceback."""
     (tmp_path / "click.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
     environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join((str(tmp_path), ENVIRONMENT["PYTHONPATH"]))}
 

@@ -1,4 +1,4 @@
-"""`fleet top`: on a pseudo-terminal of 80 columns and 24 lines, and on none."""
+"""`fleet top` on a pseudo-terminal of 80 columns and 24 lines, and without a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fleet.commands.top.keys import cbreak_mode
+from fleet.commands.top.screen import cbreak_mode
 from fleet.datadir.directory import DataDirectory
 from tests.fleet.staged import StagedFleet, sensor_name
 from tests.process.conftest import Up
@@ -35,7 +35,7 @@ class Top(Terminal):
 
     @property
     def screen(self) -> list[str]:
-        """The lines as they are now; none before the first."""
+        """The lines of the last drawing; none before the first."""
         drawn = self.seen.rpartition(ENTER_SCREEN)[2].split(b"\x1b[H")
         whole = [part for part in drawn if b"q quit" in part]
         return CONTROL.sub(b"", whole[-1]).decode(errors="replace").replace("\r", "").split("\n") if whole else []
@@ -44,11 +44,11 @@ class Top(Terminal):
         return [line for line in self.screen if text in line]
 
     def until(self, text: str) -> str:
-        """Wait until a line has it."""
+        """Wait until a line contains `text`, and return the line."""
         return wait_for(lambda: (self.lines_with(text) or [""])[0], f"{text!r} in {self.screen}")
 
     def under_cursor(self) -> str:
-        """The first word of the line that is shown in reverse and bold."""
+        """Return the first word of the line that is shown in reverse and bold."""
         found = re.findall(rb"\x1b\[1;7m(\S+)", self.seen.rpartition(b"\x1b[H")[2])
         return found[-1].decode() if found else ""
 
@@ -56,7 +56,7 @@ class Top(Terminal):
         wait_for(lambda: self.under_cursor() == sensor, f"the cursor is on {sensor}")
 
     def assert_restored(self) -> None:
-        """The modes are as they were, the other screen is left, the cursor is there."""
+        """Check that the modes are as before, the other screen is left, and the cursor is shown."""
         assert self.before == termios.tcgetattr(self._ours)
         assert self.seen.rfind(LEAVE_SCREEN) > self.seen.rfind(ENTER_SCREEN) >= 0
         assert self.seen.rfind(SHOW_CURSOR) > self.seen.rfind(HIDE_CURSOR)
@@ -64,7 +64,7 @@ class Top(Terminal):
 
 @pytest.fixture
 def tops() -> Iterator[list[Top]]:
-    """Those in it end with the test."""
+    """A list whose terminals end with the test."""
     started: list[Top] = []
     yield started
     for top in started:
@@ -73,7 +73,7 @@ def tops() -> Iterator[list[Top]]:
 
 @pytest.fixture
 def held(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StagedFleet]:
-    """A fleet of 100, or as many as asked for, that holds its lock, without its processes."""
+    """A data directory of 100 sensors, or of the parameter, whose lock is held as by a fleet."""
     staged = StagedFleet(tmp_path / "many", getattr(request, "param", 100))
     lock = DataDirectory(staged.data).run / "lock"
     with lock.open("w") as held:
@@ -126,7 +126,7 @@ def injected(running: FleetProcess, sensor: str) -> Any:
 
 @pytest.mark.parametrize("held", [10_000], indirect=True)
 def test_ten_thousand_sensors_on_80_by_24(held: StagedFleet, tops: list[Top]) -> None:
-    """A page of them at a time, each line as wide as the terminal and no wider; another page within the second."""
+    """One page is shown, each line exactly as wide as the terminal; keys take effect within three seconds."""
     held.set(1234, "failed", "gave up", anomalies=[0, 0, 7, 0, 0])
     top = Top(held.data)
     tops.append(top)
@@ -160,7 +160,7 @@ def test_ten_thousand_sensors_on_80_by_24(held: StagedFleet, tops: list[Top]) ->
 def test_whatever_ends_it_the_terminal_is_restored(
     held: StagedFleet, tops: list[Top], number: signal.Signals, code: int
 ) -> None:
-    """Also while a question is asked."""
+    """A signal restores the terminal, also during a prompt."""
     top = Top(held.data)
     tops.append(top)
     top.until("100/100 healthy")
@@ -173,7 +173,7 @@ def test_whatever_ends_it_the_terminal_is_restored(
 
 
 def test_a_terminal_that_is_closed(held: StagedFleet, tops: list[Top]) -> None:
-    """It ends, without a word to nobody."""
+    """It ends by SIGHUP."""
     top = Top(held.data)
     tops.append(top)
     top.until("100/100 healthy")
@@ -183,7 +183,7 @@ def test_a_terminal_that_is_closed(held: StagedFleet, tops: list[Top]) -> None:
 
 
 def test_ctrl_z_is_not_for_it(held: StagedFleet, tops: list[Top]) -> None:
-    """It would leave a shell on the wrong screen."""
+    """Ctrl-Z is ignored, because it would leave the shell on the wrong screen."""
     top = Top(held.data)
     tops.append(top)
     top.until("100/100 healthy")
@@ -193,7 +193,7 @@ def test_ctrl_z_is_not_for_it(held: StagedFleet, tops: list[Top]) -> None:
 
 
 def test_files_that_get_damaged_meanwhile(held: StagedFleet, tops: list[Top]) -> None:
-    """Are told on a terminal that is in order again."""
+    """The error is printed after the terminal was restored."""
     top = Top(held.data)
     tops.append(top)
     top.until("100/100 healthy")
@@ -205,7 +205,7 @@ def test_files_that_get_damaged_meanwhile(held: StagedFleet, tops: list[Top]) ->
 
 
 def test_on_no_terminal(held: StagedFleet, tmp_path: Path) -> None:
-    """One table of all sensors, plainly, sorted and filtered as told; where no fleet runs, one line."""
+    """The whole table is printed once, sorted and filtered; where no fleet runs, one line of error."""
     held.set(34, lag_us=5_000_000)
     printed = fleet("top", "--data", held.data, "--sort", "lag s").stdout.splitlines()
 
@@ -218,8 +218,8 @@ def test_on_no_terminal(held: StagedFleet, tmp_path: Path) -> None:
         wrong.returncode,
         wrong.stderr[:56].removesuffix(", ano"),
     )
-    nobody = fleet("top", "--data", tmp_path)
-    assert (1, f"fleet: {tmp_path}: no fleet is running here\n") == (nobody.returncode, nobody.stderr)
+    refused = fleet("top", "--data", tmp_path)
+    assert (1, f"fleet: {tmp_path}: no fleet is running here\n") == (refused.returncode, refused.stderr)
 
 
 def test_an_error_leaves_the_mode_as_it_was() -> None:

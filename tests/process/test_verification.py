@@ -63,7 +63,7 @@ def test_a_fleet_that_is_not_complete(up: Up, lively: Path, tmp_path: Path) -> N
     told = fleet("verify", "--data", tmp_path / "data", "--complete")
     assert 1 == told.returncode
     assert all(f"{sensor} " in told.stdout for sensor in running.sensors)
-    assert "of 12,000 readings are settled" in told.stdout
+    assert "of 12,000 readings are committed" in told.stdout
 
 
 def test_sensors_that_left_and_came_back(up: Up, lively: Path, tmp_path: Path) -> None:

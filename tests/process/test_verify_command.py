@@ -22,18 +22,18 @@ NAME = f"{IDENTITY.sensor_id}.db"
 
 
 def test_all_is_well(tmp_path: Path) -> None:
-    """One line on stdout, nothing on stderr, exit code 0."""
+    """It prints one line on stdout, nothing on stderr, and the exit code is 0."""
     write_database(tmp_path / NAME, 99)
-    told = fleet("verify", "--data", tmp_path)
+    shown = fleet("verify", "--data", tmp_path)
 
-    assert (0, "") == (told.returncode, told.stderr)
-    assert told.stdout.startswith("1 sensor, 9")
-    assert " in 1 database: all as they must be, " in told.stdout
-    assert 1 == len(told.stdout.splitlines())
+    assert (0, "") == (shown.returncode, shown.stderr)
+    assert shown.stdout.startswith("1 sensor, 9")
+    assert " in 1 database: no differences, " in shown.stdout
+    assert 1 == len(shown.stdout.splitlines())
 
 
 def test_what_is_wrong_is_told(tmp_path: Path) -> None:
-    """A table for each kind of at most twenty lines, how many more there are, exit code 1."""
+    """It prints a table of at most twenty lines for each kind and the number of further ones; the exit code is 1."""
     write_database(tmp_path / NAME, 999)
     damage(
         tmp_path / NAME,
@@ -41,43 +41,43 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
         "UPDATE sensor_readings SET voltage = 1 WHERE id BETWEEN 101 AND 140",
     )
     (tmp_path / "X.db.quarantined-1").touch()
-    told = fleet("verify", "--data", tmp_path)
+    shown = fleet("verify", "--data", tmp_path)
 
-    assert (1, "") == (told.returncode, told.stderr)
-    lines = told.stdout.splitlines()
-    assert {"readings that are not there: 1", "readings with other values: 40", "  and 20 more"} <= set(lines)
+    assert (1, "") == (shown.returncode, shown.stderr)
+    lines = shown.stdout.splitlines()
+    assert {"missing readings: 1", "altered readings: 40", "  and 20 more"} <= set(lines)
     assert 20 == sum("voltage is 1.0, must be " in line for line in lines)
     assert "not verified, moved aside by the fleet because it was damaged: X.db.quarantined-1" in lines
     assert " in 1 database: 41 findings, " in lines[-1]
-    assert "\x1b" not in told.stdout
+    assert "\x1b" not in shown.stdout
 
 
 def test_as_json(tmp_path: Path) -> None:
-    """One object with everything; the exit code is the same."""
+    """The JSON is one object with all findings; the exit code is the same."""
     write_database(tmp_path / NAME, 999)
-    told = fleet("verify", "--data", tmp_path, "--json")
-    document = json.loads(told.stdout)
-    assert (0, True, [], {}) == (told.returncode, document["ok"], document["findings"], document["counts"])
+    shown = fleet("verify", "--data", tmp_path, "--json")
+    document = json.loads(shown.stdout)
+    assert (0, True, [], {}) == (shown.returncode, document["ok"], document["findings"], document["counts"])
 
     damage(tmp_path / NAME, "DELETE FROM sensor_readings WHERE seq = 0")
-    told = fleet("verify", "--data", tmp_path, "--json")
-    document = json.loads(told.stdout)
+    shown = fleet("verify", "--data", tmp_path, "--json")
+    document = json.loads(shown.stdout)
     finding = {"kind": "hole", "sensor_id": IDENTITY.sensor_id, "database": NAME}
-    assert (1, False, {"hole": 1}) == (told.returncode, document["ok"], document["counts"])
+    assert (1, False, {"hole": 1}) == (shown.returncode, document["ok"], document["counts"])
     assert [{**finding, "first_seq": 0, "last_seq": 0, "detail": "1 reading"}] == document["findings"]
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
-    """It rises to the end, which is known from the beginning."""
+    """It rises to the total, which is known from the beginning."""
     for sensor in make_identities(3):
         write_database(tmp_path / f"{sensor.sensor_id}.db", 99, sensors=[sensor])
-    told: list[tuple[int, int]] = []
-    verify(tmp_path, on_progress=lambda done, total: told.append((done, total)))
+    calls: list[tuple[int, int]] = []
+    verify(tmp_path, on_progress=lambda done, total: calls.append((done, total)))
 
     total = sum(path.stat().st_size for path in tmp_path.glob("*.db"))
-    assert {total} == {total for _, total in told}
-    assert sorted(told) == told
-    assert (total, total) == told[-1]
+    assert {total} == {total for _, total in calls}
+    assert sorted(calls) == calls
+    assert (total, total) == calls[-1]
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_progress_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_verified(arguments: list[str], reason: str, tmp_path: Path) -> None:
-    """One line on stderr that names the place, exit code 1."""
+    """It prints one line on stderr that names the place; the exit code is 1."""
     for name in ("empty", "foreign", "data"):
         (tmp_path / name).mkdir()
     damage(tmp_path / "foreign" / "x.db", "CREATE TABLE x (y)")
     write_database(tmp_path / "data" / NAME, 9)
-    told = fleet("verify", *arguments, cwd=tmp_path)
+    shown = fleet("verify", *arguments, cwd=tmp_path)
 
-    assert (1, "", f"fleet: {reason}\n") == (told.returncode, told.stdout, told.stderr)
+    assert (1, "", f"fleet: {reason}\n") == (shown.returncode, shown.stdout, shown.stderr)
 
 
 def test_a_damaged_record_is_the_users_error(tmp_path: Path) -> None:
@@ -110,20 +110,20 @@ def test_a_damaged_record_is_the_users_error(tmp_path: Path) -> None:
 
 
 def roster(data: Path, run_spec: RunSpec, sensors: int = 1) -> Roster:
-    """That of a run of the first sensors of `crew`."""
+    """Write and return the roster of a run of the first sensors of `make_identities`."""
     staged = StagedFleet(data, sensors)
     members = tuple(
         replace(member, identity=identity, database=Path("elsewhere", f"{identity.sensor_id}.db"))
         for member, identity in zip(staged.members, make_identities(sensors), strict=True)
     )
     duration = None if run_spec.duration_us is None else run_spec.duration_us / SECOND_US
-    told = replace(staged.roster(), members=members, duration=duration)
-    told.write(staged.run / "roster.json")
-    return told
+    written = replace(staged.roster(), members=members, duration=duration)
+    written.write(staged.run / "roster.json")
+    return written
 
 
 def test_a_run_that_is_complete(tmp_path: Path) -> None:
-    """Each has exactly what was due, to the reading; what a database holds that is no member's does not count."""
+    """Every member has exactly the readings that were due; sensors that are not members do not count."""
     data = tmp_path / "data"
     roster(data, run(seconds=50.5), 2)
     for sensor in make_identities(2):
@@ -136,13 +136,13 @@ def test_a_run_that_is_complete(tmp_path: Path) -> None:
     verdict = verify(data, complete=True)
     assert {"incomplete": 1} == finding_counts(verdict)
     (finding,) = verdict.findings
-    assert ("S_000001", 50, "50 of 51 readings are settled") == (finding.sensor_id, finding.first_seq, finding.detail)
+    assert ("S_000001", 50, "50 of 51 readings are committed") == (finding.sensor_id, finding.first_seq, finding.detail)
     assert verify(data, complete=True, sensor="S_000000").ok
     assert not verify(data, complete=True, sensor="S_000001").ok
 
 
 def test_a_member_without_a_database(tmp_path: Path) -> None:
-    """Nor one that was set aside: it is not complete."""
+    """A member without a database, or with only one that was moved aside, is not complete."""
     data = tmp_path / "data"
     roster(data, run(seconds=20), 2)
     write_database(data / "S_000000.db", 19, run_spec=run(seconds=20), sensors=make_identities(1))
@@ -157,7 +157,7 @@ def test_a_member_without_a_database(tmp_path: Path) -> None:
 
 
 def test_what_is_due_after_a_skip(tmp_path: Path) -> None:
-    """The run ends when it would have ended; what was skipped is not due."""
+    """A skip does not move the end of the run, and skipped readings are not due."""
     roster(tmp_path / "data", run(seconds=3000))
     write_database(
         tmp_path / "data" / "S_000000.db",
@@ -200,7 +200,7 @@ def test_a_roster_that_is_none(ruin: Callable[[str], str], tmp_path: Path) -> No
 
 
 def test_a_record_without_databases(tmp_path: Path) -> None:
-    """All of them deleted is not all as it must be."""
+    """A data directory without any of its databases is an error, not a success."""
     write_sample_manifest(tmp_path)
 
     with pytest.raises(UserError, match="no database of a fleet"):

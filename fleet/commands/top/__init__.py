@@ -1,1 +1,1 @@
-"""`fleet top`: all sensors of a running fleet, live, in the terminal."""
+"""`fleet top`: the sensors of the running fleet in a terminal. `command` has the flags, `screen` draws the `table`."""

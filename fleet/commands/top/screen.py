@@ -1,14 +1,20 @@
-"""`fleet top` on a terminal: drawn once a second and after each key, until a key, a signal or the fleet ends it."""
+"""The screen of `fleet top`: it reads keys, and draws the table after each key and once a second.
+
+The terminal is left in the state in which it was found, whatever ends the command.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import signal
 import sys
+import termios
 import time
+import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import click
@@ -17,9 +23,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from fleet.commands.top.keys import cbreak_mode, key_name, parse_keys
-from fleet.commands.top.sheet import COLUMN_NAMES, Sheet, build_sheet, fleet_summary, heading
-from fleet.commands.top.view import HELP, ViewState, handle_key
+from fleet.commands.top.table import (
+    COLUMN_NAMES,
+    KEY_HELP,
+    SensorTable,
+    ViewState,
+    build_table,
+    fleet_summary,
+    handle_key,
+    heading,
+)
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
 from fleet.escaping import escape
@@ -33,10 +46,10 @@ from worker.supervision.signals import SignalSocket
 REFRESH_SECONDS = 1.0
 COMMAND_TIMEOUT_SECONDS = 5.0
 ESCAPE_TIMEOUT_SECONDS = 0.05
-"""Seconds after which the rest of a key is not on its way any more: then it was the escape key."""
+"""After this time an escape character alone is the escape key, not the beginning of a longer sequence."""
 
 FRAME_LINES = 5
-"""Lines that are not for sensors: two of the fleet, the heading, the message, the help."""
+"""Lines that show no sensor: two about the fleet, the heading, the message, the help."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
 STATE_STYLES = {
@@ -50,20 +63,45 @@ STATE_STYLES = {
 }
 ENDED_MESSAGE = "the fleet has ended"
 
+# One key: a control sequence, a character of UTF-8, or a single byte.
+KEY_SEQUENCE = re.compile(
+    rb"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z])|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|.",
+    re.DOTALL,
+)
+PARTIAL_KEY = re.compile(rb"\x1b(?:\[[0-9;]*|O)?|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2}")
+
+KEY_NAMES = {
+    **{b"\x1b" + start + letter: name for start in (b"[", b"O") for letter, name in (
+        (b"A", "up"), (b"B", "down"), (b"H", "home"), (b"F", "end"),
+    )},
+    b"\x1b[5~": "pgup",
+    b"\x1b[6~": "pgdn",
+    b"\x1b[1~": "home",
+    b"\x1b[7~": "home",
+    b"\x1b[4~": "end",
+    b"\x1b[8~": "end",
+    b"\x1b": "escape",
+    b"\r": "enter",
+    b"\n": "enter",
+    b"\x7f": "backspace",
+    b"\x08": "backspace",
+}  # fmt: skip
+
 
 class Screen:
-    """The terminal as long as it is shown. `run` returns the exit code."""
+    """The table on a terminal, or printed once. FleetUnavailable if the fleet cannot be read at the beginning."""
 
     def __init__(self, directory: DataDirectory, view: ViewState) -> None:
         self._directory, self._view = directory, view
         self._observer = Observer(directory.run, tick=REFRESH_SECONDS / 2)
+        self._observation = self._observer.observe()
         self._console = Console(highlight=False)
         self._received = b""
         self._exit_message = ""
         self._exit_code = 0
 
     def run(self) -> int:
-        self._observation = self._observer.observe()
+        """Draw until a key, a signal or the end of the fleet ends it. Returns the exit code."""
         with ignoring_closed_output(), SignalSocket(*SIGNALS) as wakeup, terminal_input() as terminal:
             live = Live(
                 console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
@@ -78,16 +116,16 @@ class Screen:
         return self._exit_code
 
     def _loop(self, live: Live, selector: selectors.BaseSelector, wakeup: SignalSocket) -> None:
-        look_at = 0.0
+        refresh_at = 0.0
         while not self._view.finished:
             now = time.monotonic()
-            if now >= look_at:
-                look_at = now + REFRESH_SECONDS
+            if now >= refresh_at:
+                refresh_at = now + REFRESH_SECONDS
                 if not self._refresh():
                     return
             live.update(self._render(), refresh=True)
-            waiting = ESCAPE_TIMEOUT_SECONDS if self._received else max(0.0, look_at - time.monotonic())
-            ready = [key.fileobj for key, _ in selector.select(waiting)]
+            timeout = ESCAPE_TIMEOUT_SECONDS if self._received else max(0.0, refresh_at - time.monotonic())
+            ready = [key.fileobj for key, _ in selector.select(timeout)]
             if wakeup.socket in ready:
                 self._handle_signals(wakeup.received())
             if any(source != wakeup.socket for source in ready):
@@ -97,7 +135,7 @@ class Screen:
                 self._received = b""
 
     def _refresh(self) -> bool:
-        """Whether there is still a fleet to look at."""
+        """Read the fleet. False if it has ended or cannot be read any more."""
         try:
             if self._directory.holder() is None:
                 raise FleetUnavailable(ENDED_MESSAGE)
@@ -122,40 +160,39 @@ class Screen:
             selector.unregister(sys.stdin.fileno())
             self._handle_signals([signal.SIGHUP])
             return
-        found, self._received = parse_keys(self._received + received)
-        self._handle_keys(found)
+        names, self._received = parse_keys(self._received + received)
+        self._handle_keys(names)
 
     def _handle_keys(self, names: list[str]) -> None:
         for name in names:
             if name and not self._view.finished:
-                self._view = handle_key(self._view, name, self._sheet(), self._height)
+                self._view = handle_key(self._view, name, self._table(), self._height)
                 if self._view.command:
                     self._view = replace(self._view, message=self._send_command(), command={})
 
     def _send_command(self) -> str:
-        """What became of a command."""
+        """Send the pending command to the fleet, and return the message about its result."""
         command = self._view.command
         try:
             answer = send_command(self._directory.control, COMMAND_TIMEOUT_SECONDS, by="fleet top", **command)
         except UserError as error:
             return str(error)
-        what = f"{command['type']} for {command['seconds']:g} s" if "type" in command else f"{command['command']}d"
-        again = "" if answer.get("changed", 1) else ", as it was already"
-        return f"{command['sensors'][0]}: {what}{again}"
+        change = f"{command['type']} for {command['seconds']:g} s" if "type" in command else f"{command['command']}d"
+        unchanged = "" if answer.get("changed", 1) else ", no change"
+        return f"{command['sensors'][0]}: {change}{unchanged}"
 
-    # What is drawn
+    # Drawing
 
     @property
     def supports_drawing(self) -> bool:
-        """Whether the terminal can be drawn on at all."""
+        """True if the terminal can move its cursor."""
         return not self._console.is_dumb_terminal
 
     def print(self, width: int) -> None:
-        """All lines once, plainly."""
-        self._observation = self._observer.observe()
-        rows = self._sheet()
-        lines = [*header_lines(self._observation, rows, self._view), heading(width)]
-        lines += [rows.line(number, width) for number in range(len(rows))]
+        """Print the whole table once, as plain text."""
+        table = self._table()
+        lines = [*header_lines(self._observation, table, self._view), heading(width)]
+        lines += [table.line(number, width) for number in range(len(table))]
         with ignoring_closed_output():
             click.echo("\n".join(line.rstrip() for line in lines))
 
@@ -163,27 +200,27 @@ class Screen:
     def _height(self) -> int:
         return max(1, self._console.size.height - FRAME_LINES)
 
-    def _sheet(self) -> Sheet:
+    def _table(self) -> SensorTable:
         view = self._view
-        return build_sheet(self._observation, view.sort, view.filter_text, backwards=view.backwards)
+        return build_table(self._observation, view.sort, view.filter_text, backwards=view.backwards)
 
     def _render(self) -> Text:
-        width, height, rows = self._console.size.width, self._height, self._sheet()
-        view = self._view = self._view.clamped(len(rows), height)
-        lines = [Text(set_cell_size(line, width)) for line in header_lines(self._observation, rows, view)]
+        width, height, table = self._console.size.width, self._height, self._table()
+        view = self._view = self._view.clamped(len(table), height)
+        lines = [Text(set_cell_size(line, width)) for line in header_lines(self._observation, table, view)]
         lines.append(Text(heading(width), style="reverse"))
-        for number in range(view.top, min(view.top + height, len(rows))):
-            style = "bold reverse" if number == view.cursor else STATE_STYLES.get(rows.state(number), "yellow")
-            lines.append(Text(rows.line(number, width), style=style))
+        for number in range(view.top, min(view.top + height, len(table))):
+            style = "bold reverse" if number == view.cursor else STATE_STYLES.get(table.state(number), "yellow")
+            lines.append(Text(table.line(number, width), style=style))
         lines += [Text(" " * width)] * (height + 3 - len(lines))
-        told = f"{view.prompt.question}{escape(view.prompt.text)}▏" if view.prompt else view.message
-        lines += [Text(set_cell_size(told, width), style="bold"), Text(set_cell_size(HELP, width), style="dim")]
+        message = f"{view.prompt.question}{escape(view.prompt.text)}▏" if view.prompt else view.message
+        lines += [Text(set_cell_size(message, width), style="bold"), Text(set_cell_size(KEY_HELP, width), style="dim")]
         return Text("\n", no_wrap=True, overflow="crop", end="").join(lines[: self._console.size.height])
 
 
 @contextmanager
 def terminal_input() -> Iterator[int | None]:
-    """The terminal that keys come from; None where there is none."""
+    """Yield the file descriptor of the terminal that keys are read from, None if stdin is not a terminal."""
     if not sys.stdin.isatty():
         yield None
         return
@@ -191,14 +228,51 @@ def terminal_input() -> Iterator[int | None]:
         yield sys.stdin.fileno()
 
 
-def header_lines(seen: Observation, rows: Sheet, view: ViewState) -> tuple[str, str]:
-    shown = display_states(seen)
-    well = len(seen.members) - len(unhealthy_positions(seen, shown))
-    counts = ", ".join(f"{count:,} {state}" for state, count in count_by_state(shown).items())
-    place = f"{view.cursor + 1:,} of {len(rows):,}" if len(rows) else "none"
-    turned = " backwards" if view.backwards else ""
+def header_lines(observation: Observation, table: SensorTable, view: ViewState) -> tuple[str, str]:
+    """Return the two lines above the table: about the fleet, and about the part of the table that is shown."""
+    states = display_states(observation)
+    healthy = len(observation.members) - len(unhealthy_positions(observation, states))
+    counts = ", ".join(f"{count:,} {state}" for state, count in count_by_state(states).items())
+    cursor = f"{view.cursor + 1:,} of {len(table):,}" if len(table) else "none"
+    order = f"by {COLUMN_NAMES[view.sort]}{' backwards' if view.backwards else ''}"
     filtered = f", filter {escape(view.filter_text)}" if view.filter_text else ""
-    return fleet_summary(seen, well), f"{place}, by {COLUMN_NAMES[view.sort]}{turned}{filtered}  {counts}"
+    return fleet_summary(observation, healthy), f"{cursor}, {order}{filtered}  {counts}"
+
+
+def parse_keys(received: bytes) -> tuple[list[str], bytes]:
+    """Split terminal input into keys. Returns their names, printable characters as they are, and an incomplete rest."""
+    names: list[str] = []
+    position = 0
+    while position < len(received):
+        if PARTIAL_KEY.fullmatch(received, position):
+            break
+        match = KEY_SEQUENCE.match(received, position)
+        assert match is not None  # it matches any byte
+        position = match.end()
+        names.append(key_name(match[0]))
+    return [name for name in names if name], received[position:]
+
+
+def key_name(key: bytes) -> str:
+    """Return the name of a key; an empty text for keys that are not used."""
+    text = KEY_NAMES.get(key) or key.decode(errors="replace")
+    return text if text in KEY_NAMES.values() or (text.isprintable() and len(text) == 1) else ""
+
+
+@contextmanager
+def cbreak_mode(terminal: int) -> Iterator[None]:
+    """Deliver each key at once and without echo while the context is open. Ctrl-C is still a signal; Ctrl-Z is a key,
+    because a stopped program would leave the terminal in this mode."""
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal)
+    mode = termios.tcgetattr(terminal)
+    mode[6][termios.VSUSP] = os.fpathconf(terminal, "PC_VDISABLE").to_bytes(1, "little")
+    termios.tcsetattr(terminal, termios.TCSADRAIN, mode)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 assert set(STATE_STYLES) <= set(DISPLAY_STATES)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.commands.logs import show
+from fleet.commands.logs import print_log
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.log_files import prepare_log
 from tests.fleet.staged import StagedFleet, sensor_name
@@ -40,7 +40,7 @@ def test_the_lines_of_one_sensor(form: str, tmp_path: Path, capsys: pytest.Captu
     following = "" if form == JSON_FORMAT else "Traceback\n"
     spec.path.with_name("x.log.1").write_text(line(form, others, f"{mine} is not me") + older)
     spec.path.write_text(line(form, "keeper", "backup") + newer + following + line(form, "supervisor", f"{others}: x"))
-    assert 0 == show(tmp_path, mine, 100, follow=False)
+    assert 0 == print_log(tmp_path, mine, 100, follow=False)
 
     assert older + newer + following == capsys.readouterr().out
 
@@ -52,6 +52,6 @@ def test_the_last_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     prepare_log(spec, DataDirectory(tmp_path))
     spec.path.with_name("fleet.log.1").write_text("a\nb\n")
     spec.path.write_text("c\nd\n")
-    assert 0 == show(tmp_path, None, 3, follow=False)
+    assert 0 == print_log(tmp_path, None, 3, follow=False)
 
     assert "b\nc\nd\n" == capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Databases as workers write them, without processes, and damage done to them by hand."""
+"""Databases as workers write them, made without processes, and functions that damage them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SCHEDULED_READINGS = 3000
 
 
 def make_identities(count: int) -> list[Identity]:
-    """That many sensors, each with a name, a place and a time zone of its own."""
+    """Return `count` identities with different ids, locations and time zones."""
     zones = ("America/Chicago", "Europe/Berlin", "Asia/Kolkata")
     return [
         replace(IDENTITY, sensor_id=f"S_{n:06d}", latitude=float(n), timezone=zones[n % 3], serial_number=f"SN-{n}")
@@ -60,9 +60,9 @@ def write_database(
     final: bool = False,
     wal: bool = True,
 ) -> None:
-    """Everything that is due `seconds` into the run, committed every `commit_every` seconds; `final`: the worker is drained.
+    """Write all that is due `seconds` into the run, in commits every `commit_every` seconds; `final` drains the worker.
 
-    If the commit_every is longer than the run's longest pause, the sensors skip, as a worker would have them do.
+    If `commit_every` is longer than the run's longest pause, the sensors skip ahead, as they do in a worker.
     """
     run_spec = run_spec or run()
     sink = Database(StoreSpec(path, wal=wal))
@@ -87,14 +87,14 @@ def write_database(
 
 
 def write_sample_database(data: Path) -> Path:
-    """A database of SCHEDULED_READINGS scheduled readings of one sensor, a fifth of them anomalous."""
+    """Write a database of SCHEDULED_READINGS scheduled readings of one sensor, a fifth of them anomalous."""
     path = data / f"{IDENTITY.sensor_id}.db"
     write_database(path, SCHEDULED_READINGS - 1)
     return path
 
 
 def later_run(number: int, seconds: float, **changes: Any) -> RunSpec:
-    """A run that starts so many seconds after the first one did."""
+    """Return a run that starts `seconds` after the first one."""
     return replace(run(number, NEW_YEAR + round(seconds * SECOND_US)), **changes)
 
 
@@ -119,13 +119,13 @@ def finding_counts(verdict: Verdict) -> Counter[str]:
 
 
 def write_sample_manifest(data: Path, seed: int = 42) -> None:
-    """A fleet.json as `fleet up` leaves it."""
+    """Write a fleet.json as `fleet up` leaves it."""
     manifest = FleetManifest(seed, "own", 1, NEW_YEAR, NEW_YEAR, 1, ((IDENTITY.sensor_id, IDENTITY.sensor_id),))
     write_manifest(data / "fleet.json", manifest)
 
 
 def only_finding(path: Path, kind: str) -> Finding:
-    """The one finding that there is in the directory, about that database and its sensor."""
+    """Return the only finding in a database's directory, which must be of that kind and about that database and its sensor."""
     verdict = verify(path.parent)
     assert {kind: 1} == finding_counts(verdict)
     (finding,) = verdict.findings

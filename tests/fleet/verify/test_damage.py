@@ -1,4 +1,4 @@
-"""What is damaged by hand is found, named, and nothing else is."""
+"""Every kind of damage to rows is found and named, and nothing else is reported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_nothing_is_wrong(path: Path) -> None:
 
 @pytest.mark.parametrize("row", [1, 2, 1500, -1])
 def test_a_deleted_row(path: Path, row: int) -> None:
-    """Wherever it was."""
+    """It is found at any position."""
     row = row if row > 0 else select(path, "SELECT max(id) FROM sensor_readings")[0][0]
     seq = seq_of(path, row)
     damage(path, "DELETE FROM sensor_readings WHERE id = :row", row=row)
@@ -50,7 +50,7 @@ def test_a_deleted_row(path: Path, row: int) -> None:
 
 
 def test_many_deleted_rows(path: Path) -> None:
-    """They are counted without those of missing_data, whose gaps split the hole."""
+    """The readings of missing_data episodes are not counted; their gaps split the hole."""
     damage(path, "DELETE FROM sensor_readings WHERE id BETWEEN 1000 AND 1999")
 
     verdict = verify(path.parent)
@@ -70,7 +70,7 @@ def test_all_rows_deleted(path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["temperature", "humidity", "pressure", "vibration", "voltage"])
 def test_the_last_digit_of_a_value(path: Path, column: str) -> None:
-    """Found and expected value are both told."""
+    """The finding has the stored and the expected value."""
     ((old,),) = select(path, f"SELECT {column} FROM sensor_readings WHERE id = 700")
     new = round(old + (1.0 if column == "pressure" else 0.001 if column == "vibration" else 0.01), 3)
     damage(path, f"UPDATE sensor_readings SET {column} = {new} WHERE id = 700")
@@ -110,7 +110,7 @@ def test_two_timestamps_swapped(path: Path) -> None:
 
 @pytest.mark.parametrize("row", [1, 700, 1999])
 def test_two_rows_swapped(path: Path, row: int) -> None:
-    """Each is there once and right, but not in its place."""
+    """Both rows exist once and are right, but out of order."""
     damage(
         path,
         f"UPDATE sensor_readings SET id = -1 WHERE id = {row}",
@@ -123,7 +123,7 @@ def test_two_rows_swapped(path: Path, row: int) -> None:
 
 @pytest.mark.parametrize(("old", "new"), [(5, 100_000), (1500, 0), (1500, 100_000)])
 def test_a_row_moved(path: Path, old: int, new: int) -> None:
-    """To the beginning or the end: it alone is out of order, not the thousands that it stands before or behind."""
+    """A row at the beginning or the end is out of order itself; the thousands after or before it are not."""
     seq = seq_of(path, old)
     damage(path, f"UPDATE sensor_readings SET id = {new} WHERE id = {old}")
 
@@ -147,7 +147,7 @@ def test_a_duplicated_row(path: Path, row: int) -> None:
 
 
 def test_a_row_that_should_be_missing(path: Path) -> None:
-    """A reading of a missing_data episode that has a row all the same."""
+    """A reading of a missing_data episode must not have a row."""
     ((seq,),) = select(
         path, "SELECT min(first_seq) FROM anomaly_episodes WHERE type = 'missing_data' AND first_seq > 9"
     )
@@ -171,7 +171,7 @@ def test_a_row_beyond_the_checkpoint(path: Path) -> None:
 
 
 def test_a_checkpoint_beyond_the_rows(path: Path) -> None:
-    """However far: it ends soon, and says where the hole begins."""
+    """Any distance takes little time, and the finding has the ends of the hole."""
     damage(path, f"UPDATE checkpoints SET next_seq = {10**15}")
 
     verdict = verify(path.parent)
@@ -188,7 +188,7 @@ def test_an_identity_column(path: Path, column: str) -> None:
 
 
 def test_an_identity_altered_from_some_row_on(path: Path) -> None:
-    """All are counted, and told as one."""
+    """All rows are counted, in one finding."""
     first = seq_of(path, 2000)
     last = select(path, "SELECT max(id) FROM sensor_readings")[0][0]
     damage(path, "UPDATE sensor_readings SET model = NULL WHERE id >= 2000")
@@ -222,7 +222,7 @@ def test_a_label_that_is_gone(path: Path) -> None:
 
 
 def test_damage_in_a_shared_database(tmp_path: Path) -> None:
-    """It is told of the right sensor, and of it alone."""
+    """Findings name the damaged sensor, and no other."""
     path = tmp_path / "sensor_data.db"
     write_database(path, 500, sensors=make_identities(5), commit_every=7)
     assert verify(tmp_path).ok
@@ -235,9 +235,9 @@ def test_damage_in_a_shared_database(tmp_path: Path) -> None:
     )
 
     verdict = verify(tmp_path)
-    told = {(found.kind, found.sensor_id, found.first_seq) for found in verdict.findings}
-    assert ("hole", "S_000001", 200) in told
-    assert ("identity", "S_000003", 0) in told
-    assert ("stray", "GHOST", None) in told
-    assert ("hole", "S_000004", 0) in told
-    assert {"S_000001", "S_000002", "S_000003", "S_000004", "GHOST"} == {sensor for _, sensor, _ in told}
+    findings = {(found.kind, found.sensor_id, found.first_seq) for found in verdict.findings}
+    assert ("hole", "S_000001", 200) in findings
+    assert ("identity", "S_000003", 0) in findings
+    assert ("stray", "GHOST", None) in findings
+    assert ("hole", "S_000004", 0) in findings
+    assert {"S_000001", "S_000002", "S_000003", "S_000004", "GHOST"} == {sensor for _, sensor, _ in findings}

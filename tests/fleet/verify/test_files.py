@@ -1,4 +1,4 @@
-"""Databases that are none, or that are damaged as files: a finding each, never a traceback."""
+"""Files that are not databases, or are damaged ones: each is a finding, never a traceback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def garbage(path: Path) -> None:
     path.write_bytes(b"this is no database " * 500)
 
 
-def is_wal_truncated(path: Path) -> None:
+def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100_000])
 
 
@@ -36,9 +36,9 @@ def directory(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("ruin", [garbage, is_wal_truncated, no_file, directory])
+@pytest.mark.parametrize("ruin", [garbage, truncated, no_file, directory])
 def test_a_file_that_is_no_database(path: Path, ruin: Callable[[Path], None]) -> None:
-    """It is a finding; the others are checked."""
+    """It is a finding, and the other databases are checked."""
     write_database(path.with_name("OTHER_1.db"), 50, SETTINGS, sensors=make_identities(1))
     ruin(path)
 
@@ -51,7 +51,7 @@ def test_a_file_that_is_no_database(path: Path, ruin: Callable[[Path], None]) ->
 @pytest.mark.parametrize("filling", [b"\0", b"\xa5"])
 @pytest.mark.parametrize("page", range(2, 40, 4))
 def test_a_page_of_garbage(path: Path, filling: bytes, page: int) -> None:
-    """Wherever it is: never a traceback, and never all as it must be. What lies behind it is checked all the same."""
+    """Damage at any page is a finding, never a traceback, and the rows after it are checked."""
     readings = verify(path.parent).readings
     pages = path.stat().st_size // 4096
     assert pages > 40

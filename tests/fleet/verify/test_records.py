@@ -1,4 +1,4 @@
-"""Damage to what is on record of readings: episodes, epochs, checkpoints; and whatever else may stand in a column."""
+"""Damage to episodes, epochs and checkpoints, and values of the wrong type in any column."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_an_added_episode(path: Path, first: int) -> None:
 
 @pytest.mark.parametrize("column", ["type", "channel", "last_seq", "start_time", "end_time", "parameters"])
 def test_an_altered_episode(path: Path, column: str) -> None:
-    """Also the last one that is on record, which is allowed to be cut."""
+    """Any difference is found, also in the last record, which may be truncated."""
     firsts = select(path, "SELECT first_seq FROM anomaly_episodes WHERE type <> 'missing_data' ORDER BY first_seq")
     for (first,) in (firsts[10], firsts[-1]):
         ((old,),) = select(path, f"SELECT {column} FROM anomaly_episodes WHERE first_seq = {first}")
@@ -90,7 +90,7 @@ def test_episodes_of_an_unknown_sensor(path: Path) -> None:
     ],
 )
 def test_an_epoch_with_which_readings_do_not_agree(path: Path, change: str) -> None:
-    """Its readings are found to be others, all of them counted, the first of them told."""
+    """All its readings are counted as altered, and the first of them are listed."""
     damage(path, f"UPDATE epochs SET {change}")
 
     verdict = verify(path.parent)
@@ -125,7 +125,7 @@ def test_a_seed_that_is_not_the_fleets(path: Path) -> None:
     ],
 )
 def test_an_epoch_that_cannot_be_used(path: Path, change: str, detail: str) -> None:
-    """Its readings are not judged: nothing more is said of them."""
+    """The epoch is the only finding; its readings are not checked."""
     damage(path, f"UPDATE epochs SET {change}")
 
     verdict = verify(path.parent)
@@ -145,17 +145,17 @@ def test_an_epoch_that_cannot_be_used(path: Path, change: str, detail: str) -> N
     ],
 )
 def test_a_second_epoch_that_cannot_be(path: Path, change: str, detail: str) -> None:
-    """It must fit to the one before it, and to its sensor."""
+    """It must match the epoch before it, and its sensor."""
     write_database(path, 500, run_spec=later_run(2, 7_200))
     assert verify(path.parent).ok
     damage(path, f"UPDATE epochs SET {change} WHERE first_seq > 0")
 
-    told = [found.detail for found in verify(path.parent).findings if found.kind == "epoch"]
-    assert any(one.startswith(detail) for one in told), told
+    details = [found.detail for found in verify(path.parent).findings if found.kind == "epoch"]
+    assert any(one.startswith(detail) for one in details), details
 
 
 def test_an_epoch_that_is_gone(path: Path) -> None:
-    """What was written in it is not what the one before it would have gone on with."""
+    """Its readings are altered ones of the epoch before it."""
     write_database(path, 500, run_spec=later_run(2, 7_200))
     damage(path, "DELETE FROM epochs WHERE first_seq > 0")
 
@@ -189,7 +189,7 @@ def test_an_epoch_that_is_gone(path: Path) -> None:
     ],
 )
 def test_damage_of_odd_kinds(path: Path, statement: str, kind: str) -> None:
-    """Whatever stands there, it is a finding of that kind."""
+    """Every damage is a finding of the given kind."""
     damage(path, statement)
 
     assert kind in verify(path.parent).counts

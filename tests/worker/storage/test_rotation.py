@@ -249,7 +249,7 @@ def test_a_rotated_one_that_is_gone_is_missed(several: list[Path]) -> None:
     assert {"hole"} == set(verdict.counts)
     (finding,) = verdict.findings
     assert (several[1].name, 0) == (finding.database, finding.first_seq)
-    assert f"they are in {several[0].name}, which is not here" == finding.detail
+    assert f"they are in {several[0].name}, which does not exist" == finding.detail
 
 
 def test_links_that_do_not_meet_are_found(several: list[Path]) -> None:
@@ -262,7 +262,7 @@ def test_links_that_do_not_meet_are_found(several: list[Path]) -> None:
 
     (finding,) = verify(several[0].parent).findings
     assert ("checkpoint", several[1].name) == (finding.kind, finding.database)
-    assert f"{several[0].name} ends at {end - 5}, and what follows begins at {end}" == finding.detail
+    assert f"{several[0].name} ends at {end - 5}, and its successor begins at {end}" == finding.detail
 
 
 def test_a_sensor_can_be_verified_alone(several: list[Path]) -> None:
