@@ -173,13 +173,13 @@ from pathlib import Path
 
 from fleet.config.config import load_config
 from fleet.runtime.fleet import Fleet
-from fleet.runtime.reload import Source
+from fleet.runtime.reload import ConfigSource
 from fleet.datadir.directory import DataDirectory
 
 config, data, identity = map(Path, sys.argv[1:])
 directory = DataDirectory(data)
 directory.hold()
-subject = Fleet(load_config(config), directory, Source(config, {}, {}), identity)
+subject = Fleet(load_config(config), directory, ConfigSource(config, {}, {}), identity)
 subject.prepare(None)
 identity.write_text(identity.read_text().replace("Paris", "Rome"))
 sys.exit(subject.run())
