@@ -70,10 +70,11 @@ def up(config: Path | None, data: Path, identities: Path | None, detach: bool, *
 
     It ends after --for, on Ctrl-C, or by `fleet down`; whatever is due is committed first.
     """
+    from fleet.commands.http_service import serve_http
     from fleet.datadir.directory import DataDirectory
     from fleet.runtime.start import launch
 
-    return launch(config, config_overrides(flags), DataDirectory(data), identities, detach=detach)
+    return launch(config, config_overrides(flags), DataDirectory(data), identities, serve_http, detach=detach)
 
 
 @cli.command()

@@ -27,16 +27,16 @@ class DuplicateKey(ValueError):
     """An object that gives one key twice."""
 
 
-def read_text_file(path: Path) -> str:
+def read_text_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> str:
     """The whole file, without a byte order mark, its lines ended by newlines; UserError if there is no such text file
-    of at most 64 MB."""
+    of at most `max_bytes`."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would keep us waiting
             raise UserError(f"{path}: is not a file")
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise UserError(f"{path}: is larger than {MAX_FILE_BYTES // 1_000_000} MB")
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise UserError(f"{path}: is larger than {max_bytes // 1_000_000} MB")
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None

@@ -14,8 +14,7 @@ from typing import TextIO
 import click
 
 from fleet.datadir.directory import DataDirectory
-from fleet.datadir.log_files import read_log_spec, rotated_files
-from fleet.datadir.log_lines import lines_of_worker
+from fleet.datadir.logs import lines_of_worker, read_log_spec, rotated_files
 from fleet.datadir.roster import Roster
 from fleet.errors import UserError
 

@@ -11,21 +11,20 @@ from typing import Any
 import click
 
 from fleet.commands.operator import ask_fleet, describe_rollout
-from fleet.datadir.backup_status import read_backup_status
 from fleet.datadir.directory import DataDirectory
-from fleet.datadir.roster import Roster
+from fleet.datadir.state_file import state_document
 from fleet.errors import UserError
-from fleet.monitoring.error_classes import error_classes, format_error_classes
-from fleet.monitoring.stats import fleet_stats, unhealthy_sensors
+from fleet.monitoring.health import count_by_state, count_healthy, display_states, unhealthy_sensors
+from fleet.monitoring.observation import FleetUnavailable, Observer
+from fleet.monitoring.stats import error_classes, fleet_stats, format_error_classes
 from fleet.runtime.commands import Answer
 from fleet.runtime.planner import target_rate
-from worker.scoreboard import Scoreboard
 
 OWN_PROBABILITY_TEXT = "with an anomaly probability of their own"
 
 
 def show(data: Path, *, as_json: bool) -> int:
-    """Print it. The exit code is 0 if every sensor is well, 1 otherwise. UserError if no fleet runs there."""
+    """Print the status. Returns 0 if no sensor is unhealthy, as /healthz has it, else 1. Raises UserError if no fleet runs there."""
     directory = DataDirectory(data)
     if directory.holder() is None:
         raise UserError(f"{data}: no fleet is running here")
@@ -39,14 +38,13 @@ def show(data: Path, *, as_json: bool) -> int:
 
 
 def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
-    roster = Roster.read(directory.roster)
-    rows = Scoreboard(directory.scoreboard, writable=False).snapshot()[[member.row for member in roster.members]]
-    total = fleet_stats(rows)
-    names = [member.sensor_id for member in roster.members]
-    bad = [
-        {"sensor_id": sensor, "state": state, "reason": reason}
-        for sensor, state, reason in unhealthy_sensors(rows, names)
-    ]
+    try:
+        observation = Observer(directory.run).observe()
+    except FleetUnavailable as error:
+        raise UserError(f"{directory.path}: {error}") from error
+    roster, stats, states = observation.roster, fleet_stats(observation.rows), display_states(observation)
+    sums = asdict(stats)
+    del sums["failed"]  # it is in "states"
     return {
         "pid": answer["pid"],
         "draining": answer["draining"],
@@ -55,11 +53,13 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "layout": roster.layout,
         "url": roster.url,
         "asked_readings_per_second": target_rate(roster.members),
-        **asdict(total),
-        "healthy": total.healthy,
-        "unwell": bad,
-        "errors_by_class": error_classes(total, answer.get("reload", {}), read_backup_status(directory.run)),
-        "backups": read_backup_status(directory.run),
+        "sensors": sums.pop("sensors"),
+        "states": count_by_state(states),
+        **sums,
+        "healthy": count_healthy(states),
+        "unwell": [reason._asdict() for reason in unhealthy_sensors(observation)],
+        "errors_by_class": error_classes(stats, observation.reload, observation.backups),
+        "backups": state_document(observation.backups),
         "reload": answer["reload"],
         "rollout": answer["rollout"],
         "interventions": answer["interventions"],

@@ -1,7 +1,7 @@
-"""The checkpoint file: how far every sensor is, as JSON for other programs.
+"""The checkpoint file: the progress of every sensor, as JSON for other programs.
 
-An export and nothing else: nobody reads it back. What counts is the checkpoint in each database, which moves with the
-rows in one transaction.
+The fleet never reads it back. The checkpoint that counts is the one in each database, which is committed together with
+the rows.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from fleet.identities.generation import generator_for
 from fleet.identities.identities import StoredIdentity
 from fleet.identities.provisioning import check_identities, generated_seed, provision
 from fleet.identities.unknown_hardware import unknown_hardware_warnings
-from fleet.runtime import free_memory, open_files
+from fleet.runtime.preflight import check_memory, raise_open_file_limit
 from fleet.runtime.sensor_specs import sensor_specs
 from fleet.runtime.simulation_clock import iso_to_microseconds, start_clock
 from worker.clock import boot_id
@@ -87,8 +87,8 @@ class Planner:
             self._check_manifest(old)
         replicas = self.config.replicas
         workers = -(-replicas.count // replicas.sensors_per_worker)
-        open_files.raise_open_file_limit(workers)
-        free_memory.check_memory(workers, replicas.count)
+        raise_open_file_limit(workers)
+        check_memory(workers, replicas.count)
         generator = generator_for(self.config, self.catalogue, self._choose_seed(old))
         # An error in the identities of a directory that is in use is found in time by `initial_plan`: it reads them all
         # before it writes any, and reading ten thousand twice takes seconds.

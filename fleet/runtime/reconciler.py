@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from fleet.datadir.interventions import Interventions
 from fleet.errors import UserError
 from fleet.identities.identities import StoredIdentity
-from fleet.runtime import free_memory, open_files
 from fleet.runtime.planner import Plan, Planner
+from fleet.runtime.preflight import check_memory, raise_open_file_limit
 from supervisor import Supervisor
 from worker.clock import elapsed_ns
 
@@ -70,9 +70,9 @@ class Reconciler:
         if count > self._max_sensors:
             raise UserError(f"{count} sensors are more than this run has room for; at most {self._max_sensors}")
         plan = planner.scaled(self.plan, count, elapsed_ns())
-        open_files.raise_open_file_limit(len(plan.workers))
+        raise_open_file_limit(len(plan.workers))
         more = len(plan.workers) - len(self.plan.workers), count - len(self.plan.members)
-        free_memory.check_memory(*(max(0, number) for number in more))
+        check_memory(*(max(0, number) for number in more))
         return plan
 
     def _reconcile(self, plan: Plan) -> None:

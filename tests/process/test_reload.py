@@ -172,17 +172,18 @@ import sys
 from pathlib import Path
 
 from fleet.config.config import load_config
-from fleet.runtime.fleet import Fleet
-from fleet.runtime.reload import ConfigSource
+from fleet.commands.http_service import serve_http
 from fleet.datadir.directory import DataDirectory
+from fleet.runtime.fleet import Fleet
+from fleet.runtime.preparation import prepare_run
+from fleet.runtime.reload import ConfigSource
 
 config, data, identity = map(Path, sys.argv[1:])
 directory = DataDirectory(data)
 directory.hold()
-subject = Fleet(load_config(config), directory, ConfigSource(config, {}, {}), identity)
-subject.prepare(None)
+prepared = prepare_run(load_config(config), directory, ConfigSource(config, {}, {}), identity, None)
 identity.write_text(identity.read_text().replace("Paris", "Rome"))
-sys.exit(subject.run())
+sys.exit(Fleet(prepared, serve_http).run())
 """
 
 

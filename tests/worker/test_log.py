@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.datadir.log_files import LogRotation, rotated_files
+from fleet.datadir.logs import LogRotation, rotated_files
 from worker.log import JSON_FORMAT, LogFile, LogSpec, configure_logging, format_sample_line, log_streams, make_formatter
 
 WRITERS, LEAST, MOST = 4, 400, 1_000_000

@@ -23,11 +23,10 @@ from fleet.commands.top.view import HELP, ViewState, handle_key
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
 from fleet.escaping import escape
-from fleet.monitoring.health import DISPLAY_STATES, display_states, unhealthy_positions
+from fleet.monitoring.health import DISPLAY_STATES, count_by_state, count_healthy, display_states
 from fleet.monitoring.observation import FleetUnavailable, Observation, Observer
 from fleet.runtime.control_client import send_command
 from fleet.runtime.progress import ignoring_closed_output
-from fleet.web.documents.reports import count_by_state
 from worker.supervision.signals import SignalSocket
 
 REFRESH_SECONDS = 1.0
@@ -193,12 +192,13 @@ def terminal_input() -> Iterator[int | None]:
 
 def header_lines(seen: Observation, rows: Sheet, view: ViewState) -> tuple[str, str]:
     shown = display_states(seen)
-    well = len(seen.members) - len(unhealthy_positions(seen, shown))
     counts = ", ".join(f"{count:,} {state}" for state, count in count_by_state(shown).items())
     place = f"{view.cursor + 1:,} of {len(rows):,}" if len(rows) else "none"
     turned = " backwards" if view.backwards else ""
     filtered = f", filter {escape(view.filter_text)}" if view.filter_text else ""
-    return fleet_summary(seen, well), f"{place}, by {COLUMN_NAMES[view.sort]}{turned}{filtered}  {counts}"
+    return fleet_summary(
+        seen, count_healthy(shown)
+    ), f"{place}, by {COLUMN_NAMES[view.sort]}{turned}{filtered}  {counts}"
 
 
 assert set(STATE_STYLES) <= set(DISPLAY_STATES)
