@@ -1,4 +1,4 @@
-"""The control socket: typed commands in, answers out, and nobody who can hold up the fleet."""
+"""The control socket: typed commands in, answers out, and no client can block the fleet."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_where_nobody_listens_no_fleet_is_running(path: Path) -> None:
 
 
 def test_a_fleet_that_does_not_answer(path: Path) -> None:
-    """Is given up after the time that was allowed."""
+    """The client gives up after the timeout."""
     with socket.socket(socket.AF_UNIX) as mute, socket_address(path) as address:
         mute.bind(address)
         mute.listen()
