@@ -35,7 +35,7 @@ def logs(sensor: str | None, follow: bool, lines: int, data: Path) -> int:
 def print_log(data: Path, sensor: str | None, lines: int, *, follow: bool) -> int:
     """Print the last `lines` lines, and with `follow` new lines until Ctrl-C. UserError if no fleet has run on `data`."""
     from fleet.datadir.directory import DataDirectory
-    from fleet.datadir.log_files import read_log_spec, rotated_files
+    from fleet.datadir.logs import read_log_spec, rotated_files
 
     directory = DataDirectory(data)
     spec = read_log_spec(directory)
@@ -82,7 +82,7 @@ def worker_line_filter(directory: DataDirectory, sensor: str, form: str) -> Call
 
     UserError if the fleet has no such sensor, or if none has run.
     """
-    from fleet.datadir.log_lines import lines_of_worker
+    from fleet.datadir.logs import lines_of_worker
     from fleet.datadir.roster import Roster
 
     try:

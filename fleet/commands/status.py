@@ -13,6 +13,7 @@ import click
 from fleet.commands.options import DATA_OPTION
 from fleet.commands.rollout import describe_rollout
 from fleet.commands.running_fleet import ask_fleet, running_directory
+from fleet.errors import UserError
 
 if TYPE_CHECKING:
     from fleet.datadir.directory import DataDirectory
@@ -42,21 +43,19 @@ def status(data: Path, as_json: bool) -> int:
 
 def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     """Return what `fleet status --json` prints."""
-    from fleet.datadir.backup_status import read_backup_status
-    from fleet.datadir.roster import Roster
-    from fleet.monitoring.error_classes import error_classes
-    from fleet.monitoring.stats import fleet_stats, unhealthy_sensors
+    from fleet.datadir.state_file import state_document
+    from fleet.monitoring.health import count_by_state, count_healthy, display_states, unhealthy_sensors
+    from fleet.monitoring.observation import FleetUnavailable, Observer
+    from fleet.monitoring.stats import error_classes, fleet_stats
     from fleet.runtime.planner import target_rate
-    from worker.scoreboard import Scoreboard
 
-    roster = Roster.read(directory.roster)
-    rows = Scoreboard(directory.scoreboard, writable=False).snapshot()[[member.row for member in roster.members]]
-    total = fleet_stats(rows)
-    names = [member.sensor_id for member in roster.members]
-    bad = [
-        {"sensor_id": sensor, "state": state, "reason": reason}
-        for sensor, state, reason in unhealthy_sensors(rows, names)
-    ]
+    try:
+        observation = Observer(directory.run).observe()
+    except FleetUnavailable as error:
+        raise UserError(f"{directory.path}: {error}") from error
+    roster, stats, states = observation.roster, fleet_stats(observation.rows), display_states(observation)
+    sums = asdict(stats)
+    del sums["failed"]  # it is in "states"
     return {
         "pid": answer["pid"],
         "draining": answer["draining"],
@@ -65,11 +64,13 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "layout": roster.layout,
         "url": roster.url,
         "asked_readings_per_second": target_rate(roster.members),
-        **asdict(total),
-        "healthy": total.healthy,
-        "unwell": bad,
-        "errors_by_class": error_classes(total, answer.get("reload", {}), read_backup_status(directory.run)),
-        "backups": read_backup_status(directory.run),
+        "sensors": sums.pop("sensors"),
+        "states": count_by_state(states),
+        **sums,
+        "healthy": count_healthy(states),
+        "unwell": [reason._asdict() for reason in unhealthy_sensors(observation)],
+        "errors_by_class": error_classes(stats, observation.reload, observation.backups),
+        "backups": state_document(observation.backups),
         "reload": answer["reload"],
         "rollout": answer["rollout"],
         "interventions": answer["interventions"],
@@ -79,7 +80,7 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
 
 def print_status(report: dict[str, Any]) -> None:
     """Print the report of `build_report` as text."""
-    from fleet.monitoring.error_classes import format_error_classes
+    from fleet.monitoring.stats import format_error_classes
 
     states = ", ".join(f"{count} {state}" for state, count in report["states"].items())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in report["anomalies"].items())

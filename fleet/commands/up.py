@@ -26,7 +26,8 @@ def up(config: Path | None, data: Path, identities: Path | None, detach: bool, *
 
     It ends after --for, on Ctrl-C, or by `fleet down`; every reading that is due by then is committed first.
     """
+    from fleet.commands.http_service import serve_http
     from fleet.datadir.directory import DataDirectory
     from fleet.runtime.start import launch
 
-    return launch(config, config_overrides(flags), DataDirectory(data), identities, detach=detach)
+    return launch(config, config_overrides(flags), DataDirectory(data), identities, serve_http, detach=detach)

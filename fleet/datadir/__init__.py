@@ -1,1 +1,1 @@
-"""What lies in a data directory, one writer per file."""
+"""The files of a data directory, each with one writer."""

@@ -1,55 +1,89 @@
-"""Backups of a database: copied by SQLite while it is written to, verified, and then one file among the last few.
+"""Backups of a database, and the status file `run/backups.json` about them.
 
-A backup is whole as of one moment. It lies under `NAME.backup-20260101T000000Z.db`, has the role `backup` on record, and
-needs no companions. It never replaces a database by itself: see docs/files.md for restoring one.
+SQLite copies a database while it is written to. The copy is verified and then becomes one of the last few backups. A
+backup is consistent as of one moment. It is named `NAME.backup-20260101T000000Z.db`, has the role `backup` in its
+`database_info`, and is a single file. A backup never replaces a database by itself: see docs/files.md for restoring one.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
 
+from fleet import atomic_write
 from fleet.datadir.readings import DatabaseUnreadable, database_sizes
 from fleet.datadir.shared_connection import shared_connection
+from fleet.datadir.state_file import load_state
+from fleet.errors import UserError
 from worker.storage.connection import SELECT_BEYOND_CHECKPOINT
 from worker.storage.database_files import fsync_directory
 
+BACKUP_STATUS_FILE = "backups.json"
+
 BACKUP_STEM = re.compile(r"\.backup-\d{8}T\d{6}Z$")
-"""What the stem of a backup's name ends with."""
+"""The end of the stem of a backup's name."""
 
 UNFINISHED_SUFFIX = ".new"
 
 PAGES_PER_STEP = 1024
-"""Pages copied between two looks at whether to go on: 4 MB, some milliseconds."""
+"""Pages copied between two checks for a request to stop: 4 MB, which take some milliseconds."""
 
 MAX_COPY_RESTARTS = 20
-"""How often a copy may begin again. Without a write-ahead log it has to whenever somebody commits."""
+"""How often a copy may start over. Without a write-ahead log it has to whenever another process commits."""
 
 RESERVED_DISK_BYTES = 64 << 20
-"""Bytes of the disk that stay free for the fleet."""
+"""Bytes of the disk that a backup must leave free for the fleet."""
 
 
 class BackupFailed(Exception):
-    """There is no new backup; the old ones are as they were. `str(error)` says why, in one line."""
+    """There is no new backup; the old ones are unchanged. `str(error)` is the reason in one line."""
 
 
 class StopRequested(Exception):
-    """Somebody wants this process to end."""
+    """The process that makes backups has been asked to end."""
+
+
+@dataclass(slots=True)
+class BackupStatus:
+    """The backups of this run: counts, the time of the last one (seconds since 1970), and the failures of the last
+    round as (database, reason)."""
+
+    folder: str
+    interval: float
+    keep: int
+    made: int = 0
+    failed: int = 0
+    last_at: float | None = None
+    failures: tuple[tuple[str, str], ...] = ()
+
+    def write(self, path: Path) -> None:
+        """Replace the file. Raises OSError."""
+        atomic_write.replace_file(path, json.dumps(asdict(self)))
+
+
+def read_backup_status(run_directory: Path) -> BackupStatus | None:
+    """Read the status, None if the fleet makes no backups or the file cannot be read."""
+    try:
+        return load_state(run_directory / BACKUP_STATUS_FILE, BackupStatus)
+    except (OSError, ValueError, UserError):
+        return None
 
 
 def back_up(source: Path, folder: Path, keep: int, pause: Callable[[], None] = lambda: None) -> Path:
     """Make a backup of the database at `source`, and remove all but the last `keep` of its backups.
 
-    `pause` is called every few milliseconds and may raise StopRequested. Raises BackupFailed. With a write-ahead log no writer ever
-    waits; without one, a writer waits for PAGES_PER_STEP pages at most.
+    `pause` is called every few milliseconds and may raise StopRequested. Raises BackupFailed. With a write-ahead log no
+    writer ever waits; without one, a writer waits for PAGES_PER_STEP pages at most.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +109,7 @@ def back_up(source: Path, folder: Path, keep: int, pause: Callable[[], None] = l
 
 
 def backups_of(source: Path, folder: Path) -> list[Path]:
-    """The backups of a database, oldest first."""
+    """Return the backups of a database, oldest first."""
     found = folder.glob(f"{source.stem}.backup-*{source.suffix}")
     return sorted(path for path in found if BACKUP_STEM.sub("", path.stem) == source.stem and is_backup(path))
 
@@ -91,17 +125,17 @@ def check_free_space(source: Path, folder: Path) -> None:
 
 
 def copy_database(source: Path, target: Path, pause: Callable[[], None]) -> None:
-    """A copy as of one moment, in a file that nobody else has open; apsw.Error where it cannot be had."""
+    """Copy a database as of one moment into a file that no other process has open. Raises apsw.Error."""
     remove_database_files(target)
-    with shared_connection(source) as found, closing(apsw.Connection(str(target))) as copied:
-        opened = found.connection
+    with shared_connection(source) as shared, closing(apsw.Connection(str(target))) as copied:
+        opened = shared.connection
         if opened.pragma("journal_mode") == "wal":
-            # Reading goes on in one transaction, which no writer has to wait for, so that nothing begins anew.
+            # A read transaction pins one state of the database. No writer waits for it, and the copy never starts over.
             opened.execute("BEGIN")
             opened.execute("SELECT count(*) FROM database_info").fetchall()
         with copied.backup("main", opened, "main") as backup:
             copy_pages(backup, pause)
-        copied.pragma("journal_mode", "DELETE")  # one file, that any program can open wherever it is put
+        copied.pragma("journal_mode", "DELETE")  # a single file that any program can open in any place
         copied.execute("UPDATE database_info SET role = 'backup'")
 
 

@@ -1,7 +1,7 @@
-"""The checkpoint file: how far every sensor is, as JSON for other programs.
+"""The checkpoint file: the progress of every sensor, as JSON for other programs.
 
-An export and nothing else: nobody reads it back. What counts is the checkpoint in each database, which moves with the
-rows in one transaction.
+The fleet never reads it back. The checkpoint that counts is the one in each database, which is committed together with
+the rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CheckpointDocument = dict[str, Any]
 
 
 def write_checkpoint_file(roster: Roster, path: Path) -> None:
-    """Write the checkpoints of all databases of the roster, whole or not at all. OSError if it cannot be."""
+    """Replace the file by the checkpoints of all databases of the roster, atomically. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
     with temporary.open("w", encoding="utf-8") as file:
@@ -56,10 +56,10 @@ def database_paths(roster: Roster) -> Sequence[Path]:
 
 
 def read_checkpoints(database: Path) -> dict[str, CheckpointDocument]:
-    """What a database has on record, by sensor: `next_seq` readings are settled."""
-    with shared_connection(database) as opened:
-        found = opened.connection.execute(SELECT_CHECKPOINTS).fetchall()
+    """Read the checkpoints in a database by sensor: `next_seq` readings are committed or skipped for good."""
+    with shared_connection(database) as shared:
+        rows = shared.connection.execute(SELECT_CHECKPOINTS).fetchall()
         return {
             str(sensor): {"next_seq": next_seq, "incarnation": incarnation, "database": database.name}
-            for sensor, next_seq, incarnation in found
+            for sensor, next_seq, incarnation in rows
         }

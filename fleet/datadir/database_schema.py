@@ -1,4 +1,4 @@
-"""The schema of a sensor's database as a document for programs, read from a database that has it."""
+"""The schema of a sensor's database as a document for programs, read from an empty database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SELECT_COLUMNS = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table
 
 
 def database_schema() -> dict[str, Any]:
-    """Each table with its columns in order and the statement that makes it."""
+    """Return each table with its columns in order and the statement that creates it."""
     connection = apsw.Connection(":memory:")
     try:
         connection.execute(SCHEMA)
@@ -28,10 +28,10 @@ def database_schema() -> dict[str, Any]:
 
 def table(connection: apsw.Connection, name: str, sql: str) -> dict[str, Any]:
     columns = connection.execute(SELECT_COLUMNS, (name,)).fetchall()
-    return {"columns": [column(found) for found in columns], "sql": sql}
+    return {"columns": [column_document(column) for column in columns], "sql": sql}
 
 
-def column(found: tuple[Any, ...]) -> dict[str, Any]:
-    """`default` is an SQL expression."""
-    name, kind, not_null, default, key = found
-    return {"name": name, "type": kind, "not_null": bool(not_null), "default": default, "primary_key": bool(key)}
+def column_document(column: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the document of a column; `default` is an SQL expression."""
+    name, type_, not_null, default, key = column
+    return {"name": name, "type": type_, "not_null": bool(not_null), "default": default, "primary_key": bool(key)}

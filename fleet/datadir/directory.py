@@ -1,6 +1,6 @@
 """The data directory of a fleet: its files, and its lock.
 
-One fleet per directory: whoever runs holds an flock on `run/lock`, which no crash can leave behind.
+One fleet runs per directory. It holds an flock on `run/lock`, which the system releases even after a crash.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 class DataDirectory:
-    """The files under one data directory. Nothing is made before `hold`. `databases` is where its databases are, the
-    directory itself unless given."""
+    """The files under one data directory. Nothing is created before `hold`. `databases` is the folder of the databases,
+    by default the directory itself."""
 
     def __init__(self, path: Path, databases: Path | None = None) -> None:
         self.path = path
@@ -45,19 +45,19 @@ class DataDirectory:
 
     @property
     def used(self) -> bool:
-        """Whether a fleet has run here, or tried to."""
+        """True if a fleet has run here, or tried to."""
         return self._lock.exists()
 
     def check_startable(self) -> None:
-        """UserError if a fleet could not run here, as far as can be told without changing anything."""
+        """Raise UserError if a fleet could not run here, as far as that is known without a change to any file."""
         for folder in dict.fromkeys((self.databases, self.path, self.run)):
             if os.path.lexists(folder):
                 self._require(folder, folder.is_dir(), "is not a directory")
                 self._require(folder, *check_writable(folder))
         if not os.path.lexists(self.path):
-            above = next(folder for folder in self.path.absolute().parents if os.path.lexists(folder))
-            self._require(above, above.is_dir(), "is not a directory")
-            self._require(above, *check_writable(above))
+            parent = next(folder for folder in self.path.absolute().parents if os.path.lexists(folder))
+            self._require(parent, parent.is_dir(), "is not a directory")
+            self._require(parent, *check_writable(parent))
         for file in (self._manifest, self._lock, self.scoreboard, self.roster, self.control, self.log):
             if os.path.lexists(file):
                 self._require(file, not file.is_dir(), "is a directory, not a file")
@@ -66,10 +66,10 @@ class DataDirectory:
         if holder is not None:
             raise self._in_use_error(str(holder or "unknown"))
 
-    def _require(self, path: Path, fit: bool, reason: str) -> None:
-        if not fit:
-            place = "it" if path == self.path else str(path)
-            raise UserError(f"--data: {self.path} cannot be the data directory: {place} {reason}")
+    def _require(self, path: Path, condition: bool, reason: str) -> None:
+        if not condition:
+            subject = "it" if path == self.path else str(path)
+            raise UserError(f"--data: {self.path} cannot be the data directory: {subject} {reason}")
 
     def _in_use_error(self, holder: str) -> UserError:
         return UserError(
@@ -78,25 +78,25 @@ class DataDirectory:
         )
 
     def hold(self) -> None:
-        """Make the directory if need be and take its lock. UserError if it cannot be written or somebody has it."""
+        """Create the directory if necessary and lock it. Raises UserError if it cannot be written or another fleet runs."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.run.mkdir(mode=0o700, exist_ok=True)
-            held = self._lock.open("a+")
+            lock_file = self._lock.open("a+")
         except OSError as error:
             raise UserError(f"{self.path}: the data directory cannot be written: {error.strerror}") from error
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            held.close()
+            lock_file.close()
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise UserError(f"{self._lock}: cannot be locked: {error.strerror}") from error
             raise self._in_use_error(self._lock.read_text().strip() or "unknown") from error
-        self._lock_file = held
+        self._lock_file = lock_file
         self.write_pid()
 
     def write_pid(self) -> None:
-        """Write this process's id into the lock file, for those who find it taken. UserError if the disk is full."""
+        """Write this process's id into the lock file, for messages about a directory in use. Raises UserError on a full disk."""
         assert self._lock_file is not None
         try:
             self._lock_file.truncate(0)
@@ -106,14 +106,14 @@ class DataDirectory:
             raise UserError(f"{self._lock}: cannot be written: {error.strerror}") from error
 
     def holder(self) -> int | None:
-        """The process id of the fleet that runs here (0 if it has not said yet), None if none does."""
+        """Return the process id of the fleet that runs here, 0 if it is not known yet, None if no fleet runs."""
         try:
             with self._lock.open() as probe:
                 try:
                     fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except OSError:
-                    said = probe.read().strip()
-                    return int(said) if said.isdecimal() else 0
+                    pid = probe.read().strip()
+                    return int(pid) if pid.isdecimal() else 0
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             pass
         except OSError as error:
@@ -121,14 +121,14 @@ class DataDirectory:
         return None
 
     def read_manifest(self) -> FleetManifest | None:
-        """The record of earlier runs, None on a new directory. UserError if it is damaged."""
+        """Read the manifest, None in a new directory. Raises UserError if it is damaged."""
         return manifest.read_manifest(self._manifest)
 
     def write_manifest(self, record: FleetManifest) -> None:
         manifest.write_manifest(self._manifest, record)
 
     def latest_us(self) -> int:
-        """The simulated time of the latest reading that the scoreboard of an earlier run tells of, 0 if there is none."""
+        """Return the simulated time of the latest reading on the scoreboard of an earlier run, 0 if there is none."""
         try:
             rows = Scoreboard(self.scoreboard, writable=False).rows
         except (OSError, ValueError):  # no scoreboard, or not a whole number of rows
@@ -136,7 +136,7 @@ class DataDirectory:
         return int(rows["timestamp_us"].max(initial=0))
 
     def move_aside(self, database: Path, run: int) -> None:
-        """Move an existing database, with what belongs to it, out of the way of a new one."""
+        """Rename an existing database and its companion files, to make room for a new one."""
         for suffix in ("", "-wal", "-shm"):
             old = database.with_name(database.name + suffix)
             if old.exists():
@@ -145,19 +145,21 @@ class DataDirectory:
 
 
 def check_is_sqlite(database: Path) -> None:
-    """UserError if there is something in the place of a database that is none."""
+    """Raise UserError if there is something else in the place of a database."""
     if database.is_dir():
         raise UserError(f"{database}: is a directory, not a database")
     if database.exists():
         with database.open("rb") as file:
             start = file.read(len(SQLITE_MAGIC))
         if start not in (b"", SQLITE_MAGIC):
-            raise UserError(f"{database}: is not an SQLite database: move it away, or give another as database.path")
+            raise UserError(
+                f"{database}: is not an SQLite database: move it away, or set database.path to another file"
+            )
 
 
 def check_writable(path: Path) -> tuple[bool, str]:
-    """Whether this process may write there, and how to say that it may not. A file system that is read-only, and a
-    file made immutable, bind root too: only the system can tell."""
+    """Return whether this process may write to the path, and the reason if not. The system is asked, because a read-only
+    file system and an immutable file bind root as well."""
     needed = os.W_OK | os.X_OK if path.is_dir() else os.W_OK
     if path.is_socket() or os.access(path, needed):
         return True, ""

@@ -1,6 +1,6 @@
-"""The events of a fleet: `run/events.jsonl`, a line each, appended by the process that supervises, read by everybody else.
+"""The event log of a fleet: `run/events.jsonl`, one line each, appended by the supervising process, read by all others.
 
-What is kept is bounded: once there are twice as many lines as are wanted, the older half is left behind.
+The log is bounded: once it has twice MAX_EVENTS lines, the older half is removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_EVENTS = 1000
 MAX_SENSORS_PER_EVENT = 20
 MAX_EVENT_TEXT_LENGTH = 500
 MAX_EVENT_LOG_BYTES = 8_000_000
-"""Bytes that are read at most; what is written is far less."""
+"""The most bytes that are read; the log is far smaller."""
 
 EVENT_KEYS = {"id", "time", "kind", "who", "what", "effect", "sensors"}
 SUPERVISOR = "supervisor"
@@ -30,17 +30,17 @@ EventRecord = dict[str, Any]
 
 
 class EventLog:
-    """The one writer. Goes on where an earlier run ended. Nobody waits for a disk that is full."""
+    """The one writer of the log, which continues that of an earlier run. An error of the disk is logged and ignored."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._who = path, SUPERVISOR
         self._kept: deque[EventRecord] = deque(read_events(path), MAX_EVENTS)
         self._last = self._kept[-1]["id"] if self._kept else 0
-        self._lines = MAX_EVENTS * 2  # whatever is there is written anew first
+        self._lines = MAX_EVENTS * 2  # the first event rewrites the file
 
     @contextmanager
     def on_behalf_of(self, who: str) -> Iterator[None]:
-        """What happens within was done by that one."""
+        """Attribute the events within the block to `who`."""
         self._who = who
         try:
             yield
@@ -48,7 +48,7 @@ class EventLog:
             self._who = SUPERVISOR
 
     def add(self, time: float, kind: str, what: str, effect: str = "", sensors: Sequence[str] = ()) -> None:
-        """`time` is seconds since 1970."""
+        """Append an event. `time` is in seconds since 1970."""
         self._last += 1
         moment = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record = {
@@ -70,27 +70,27 @@ class EventLog:
     def _write(self, record: EventRecord) -> None:
         if self._lines < MAX_EVENTS * 2:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(line(record))
+                file.write(format_line(record))
             self._lines += 1
             return
         temporary = self._path.with_suffix(".new")
-        temporary.write_text("".join(map(line, self._kept)), encoding="utf-8")
+        temporary.write_text("".join(map(format_line, self._kept)), encoding="utf-8")
         os.replace(temporary, self._path)
         self._lines = len(self._kept)
 
 
-def line(record: EventRecord) -> str:
+def format_line(record: EventRecord) -> str:
     return json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n"
 
 
 def read_events(path: Path) -> list[EventRecord]:
-    """All that are there, in order; a line that was cut off, or is no event, is left out."""
+    """Read all events, in order. A line that is cut off, or is not an event, is left out."""
     try:
         with path.open("rb") as file:
             lines = file.read(MAX_EVENT_LOG_BYTES).split(b"\n")
     except OSError:
         return []
-    found = []
+    events = []
     last = 0
     for text in lines:
         try:
@@ -103,6 +103,6 @@ def read_events(path: Path) -> list[EventRecord]:
             and type(record["id"]) is int
             and record["id"] > last
         ):
-            found.append(record)
+            events.append(record)
             last = record["id"]
-    return found
+    return events

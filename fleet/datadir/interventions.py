@@ -1,6 +1,6 @@
-"""What an operator has laid over the config of a fleet: injections, pauses, probabilities. `run/interventions.json`.
+"""The interventions of an operator, which override the config of a fleet: injections, pauses and probabilities.
 
-Written by the process that supervises, so that it outlasts it; read by everybody else.
+The supervising process keeps them in `run/interventions.json`, from which the next run continues them.
 """
 
 from __future__ import annotations
@@ -8,27 +8,29 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from fleet import atomic_write
+from fleet.datadir.state_file import load_state
+from fleet.errors import UserError
 from worker.spec import Pause
 
 log = logging.getLogger("interventions")
 
 MAX_FINISHED_INJECTIONS = 200
-"""Injections that are over and still known by their ids."""
+"""Injections that are over and are still known by their ids."""
 
 MAX_SENSORS_LISTED = 20
-"""Sensors that are kept, and told, of those that an injection was about."""
+"""Sensors of a finished injection that stay on record, and of any command that an answer names."""
 
 
 @dataclass(frozen=True, slots=True)
 class InjectionRecord:
     """An injection into `count` sensors, from `from_us` until `until_us` or, if that came first, `cancelled_us`
-    (simulated time). `asked` is the command as JSON, by which the same one is known again. Once it is `settled`, all
-    its readings being written, `sensors` are only the first of them."""
+    (simulated time). `asked` is the command as JSON, by which a repeated command is recognized. An injection is
+    `settled` when all its readings are written; `sensors` are then only the first ones."""
 
     id: str
     type: str
@@ -59,8 +61,8 @@ class InjectionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Interventions:
-    """`injections` as they were asked for, the oldest first; `pauses` and `probabilities` by sensor. `clock` is the
-    simulated time and, at the same moment, `worker.clock`, as of the run that has laid them."""
+    """All interventions: `injections` in the order of their commands, oldest first, `pauses` and `probabilities` by
+    sensor. `clock` is one moment of the run that wrote them, as simulated time and as `worker.clock`."""
 
     injections: tuple[InjectionRecord, ...] = ()
     pauses: Mapping[str, tuple[Pause, ...]] = field(default_factory=dict)
@@ -68,14 +70,14 @@ class Interventions:
     clock: tuple[int, int] = (0, 0)
 
     def now_us(self, clock_ns: int) -> int:
-        """Simulated time."""
+        """Return the simulated time at `clock_ns` of `worker.clock`."""
         return self.clock[0] + (clock_ns - self.clock[1]) // 1000
 
     def injection(self, id_: str) -> InjectionRecord | None:
         return next((each for each in self.injections if each.id == id_), None)
 
     def open_by_sensor(self) -> dict[str, list[InjectionRecord]]:
-        """Those that are not settled, by sensor."""
+        """Return the injections that are not settled, by sensor."""
         found: dict[str, list[InjectionRecord]] = {}
         for injection in self.injections:
             if not injection.settled:
@@ -87,64 +89,53 @@ class Interventions:
         return any(pause.until_us is None for pause in self.pauses.get(sensor, ()))
 
     def counts(self, sensors: Collection[str]) -> dict[str, int]:
-        """How many of these sensors are paused, and how many have a probability of their own."""
+        """Count the sensors among these that are paused, and those that have a probability of their own."""
         paused = sum(self.paused(sensor) for sensor in self.pauses if sensor in sensors)
         return {"paused": paused, "probabilities": sum(sensor in sensors for sensor in self.probabilities)}
 
     def pruned(self) -> Interventions:
-        """Without the oldest of the injections that are over."""
+        """Return the interventions without the oldest finished injections over the limit."""
         over = [each.id for each in self.injections if each.settled]
         forgotten = set(over[: max(0, len(over) - MAX_FINISHED_INJECTIONS)])
         return replace(self, injections=tuple(each for each in self.injections if each.id not in forgotten))
 
     def write(self, path: Path) -> None:
-        """Raises OSError."""
-        document = {
-            "injections": [asdict(injection) for injection in self.injections],
-            "pauses": {
-                sensor: [(pause.from_us, pause.until_us) for pause in some] for sensor, some in self.pauses.items()
+        """Replace the file. Raises OSError."""
+        document = InterventionsFile(
+            injections=self.injections,
+            pauses={
+                sensor: tuple((each.from_us, each.until_us) for each in some) for sensor, some in self.pauses.items()
             },
-            "probabilities": dict(self.probabilities),
-            "clock": self.clock,
-        }
-        atomic_write.replace_file(path, json.dumps(document))
+            probabilities=dict(self.probabilities),
+            clock=self.clock,
+        )
+        atomic_write.replace_file(path, json.dumps(asdict(document)))
 
 
 NO_INTERVENTIONS = Interventions()
 
 
+@dataclass(frozen=True, slots=True)
+class InterventionsFile:
+    """The document in the file. A pause is a pair of its beginning and its end, or null."""
+
+    ignores_unknown_keys: ClassVar[bool] = True
+
+    injections: tuple[InjectionRecord, ...]
+    pauses: Mapping[str, tuple[tuple[int, int | None], ...]]
+    probabilities: Mapping[str, float]
+    clock: tuple[int, int]
+
+
 def read_interventions(path: Path) -> Interventions:
-    """What an earlier run, or the running one, has put there; none where it cannot be understood."""
+    """Read the interventions of an earlier run or of the running one. A file that cannot be read counts as none, and a
+    warning in the log says why."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return Interventions(
-            tuple(parse_injection(told) for told in document["injections"]),
-            {
-                str(sensor): tuple(Pause(int(begin), None if end is None else int(end)) for begin, end in some)
-                for sensor, some in document["pauses"].items()
-            },
-            {str(sensor): float(probability) for sensor, probability in document["probabilities"].items()},
-            (int(document["clock"][0]), int(document["clock"][1])),
-        )
+        found = load_state(path, InterventionsFile)
     except FileNotFoundError:
-        return Interventions()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        log.warning("%s: interventions that cannot be read are not continued: %s", path, error)
-        return Interventions()
-
-
-TYPES_BY_ANNOTATION = {"str": (str,), "str | None": (str, type(None)), "float | None": (float, int, type(None))} | {
-    "int": (int,),
-    "int | None": (int, type(None)),
-    "bool": (bool,),
-    "tuple[str, ...]": (tuple,),
-}
-
-
-def parse_injection(told: dict[str, Any]) -> InjectionRecord:
-    """Raises TypeError for what is none."""
-    injection = InjectionRecord(**{**told, "sensors": tuple(map(str, told["sensors"]))})
-    for each in fields(InjectionRecord):
-        if type(getattr(injection, each.name)) not in TYPES_BY_ANNOTATION[str(each.type)]:
-            raise TypeError(f"{each.name} is {getattr(injection, each.name)!r}")
-    return injection
+        return NO_INTERVENTIONS
+    except (OSError, UserError) as error:
+        log.warning("interventions that cannot be read are not continued: %s", error)
+        return NO_INTERVENTIONS
+    pauses = {sensor: tuple(Pause(*each) for each in some) for sensor, some in found.pauses.items()}
+    return Interventions(found.injections, pauses, found.probabilities, found.clock)

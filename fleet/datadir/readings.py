@@ -1,6 +1,7 @@
-"""A look into a sensor's database from outside: read-only, a connection per look, nothing kept open.
+"""Read-only access to a sensor's database: one connection per query, none kept open.
 
-The writer is never in the way and never waited for longer than READ_BUSY_TIMEOUT_MS; scans are bounded by MAX_SCANNED_ROWS rows.
+A reader never blocks the writer, and waits for it no longer than READ_BUSY_TIMEOUT_MS. Scans are bounded by
+MAX_SCANNED_ROWS.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import apsw
 READ_BUSY_TIMEOUT_MS = 500
 MAX_SCANNED_ROWS = 200_000
 
-# The end of a database that many sensors share is searched for one of them, not all of it.
+# Only the end of a database that many sensors share is searched for the rows of one.
 SELECT_LATEST = f"""
     SELECT * FROM sensor_readings
     WHERE id > (SELECT max(id) FROM sensor_readings) - {MAX_SCANNED_ROWS} AND (?1 IS NULL OR sensor_id = ?1)
@@ -34,8 +35,8 @@ SELECT_TABLES_INFO = """
 
 SELECT_TABLE_COLUMNS = "SELECT name, type FROM pragma_table_info(?1)"
 
-# AUTOINCREMENT and rows that are never deleted: the ids tell the count, without reading the table. In a database that
-# goes on from a rotated one they do not begin with 1.
+# With AUTOINCREMENT and rows that are never deleted, the ids give the count without a scan of the table. In a database
+# that continues a rotated one they do not begin with 1.
 SELECT_ID_RANGE = "SELECT (SELECT min(id) FROM sensor_readings), (SELECT max(id) FROM sensor_readings)"
 
 JsonValue = str | int | float | None | list[object] | dict[str, object]
@@ -43,7 +44,7 @@ JsonRow = dict[str, JsonValue]
 
 
 class DatabaseUnreadable(Exception):
-    """A database that cannot be looked into now: missing, locked or damaged. `str(error)` is one line."""
+    """A database that cannot be read at present: missing, locked or damaged. `str(error)` is one line."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -69,12 +70,12 @@ class TableInfo:
 
 @contextmanager
 def read_only_connection(path: Path) -> Iterator[apsw.Connection]:
-    """A read-only connection to the database at `path`; whatever SQLite cannot read is raised as DatabaseUnreadable."""
+    """Open a read-only connection to the database at `path`. Errors of SQLite become DatabaseUnreadable."""
     if not path_exists(path):
         raise DatabaseUnreadable(path, "there is no such database yet")
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
-        # as_uri() percent-encodes: a `?` or `#` in a folder's name must not become part of the question.
+        # as_uri() percent-encodes: a `?` or `#` in a folder's name must not become part of the query.
         mode = "mode=ro&immutable=1" if is_immutable(path) else "mode=ro"
         opened = apsw.Connection(f"{path.absolute().as_uri()}?{mode}", flags=flags)
         try:
@@ -87,8 +88,8 @@ def read_only_connection(path: Path) -> Iterator[apsw.Connection]:
 
 
 def is_immutable(path: Path) -> bool:
-    """Whether the database lies on a read-only file system, and all of it is in the one file: SQLite could not make the
-    files there by which it shares a database with a writer, and there is none."""
+    """Return whether the database is on a read-only file system, all of it in one file. SQLite cannot create the files
+    there by which it shares a database with a writer, and there is no writer."""
     try:
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not database_sizes(path).wal
     except OSError:
@@ -96,33 +97,33 @@ def is_immutable(path: Path) -> bool:
 
 
 def latest_readings(path: Path, limit: int, sensor_id: str | None = None) -> list[JsonRow]:
-    """The last `limit` rows, of one sensor or of all in the database, newest first, by column name."""
+    """Return the last `limit` rows, of one sensor or of all in the database, newest first, by column name."""
     with read_only_connection(path) as opened:
         return select_rows(opened, SELECT_LATEST, (sensor_id, limit))
 
 
 def latest_episodes(path: Path, sensor_id: str, limit: int) -> list[JsonRow]:
-    """The last `limit` anomaly episodes of a sensor, newest first, their parameters as an object."""
+    """Return the last `limit` anomaly episodes of a sensor, newest first, their parameters as an object."""
     with read_only_connection(path) as opened:
-        found = select_rows(opened, SELECT_EPISODES, (sensor_id, limit))
-    return [{**episode, "parameters": parse_parameters(episode.get("parameters"))} for episode in found]
+        episodes = select_rows(opened, SELECT_EPISODES, (sensor_id, limit))
+    return [{**episode, "parameters": parse_parameters(episode.get("parameters"))} for episode in episodes]
 
 
 def record_count(path: Path) -> int:
-    """How many readings the database holds, from its first and last row id."""
+    """Return the number of readings in the database, from its first and last row id."""
     with read_only_connection(path) as opened:
         first, last = opened.execute(SELECT_ID_RANGE).fetchone() or (None, None)
     if first is None and last is None:
         return 0
     if not isinstance(first, int) or not isinstance(last, int):
-        raise DatabaseUnreadable(path, "the ids of its readings are no whole numbers")
+        raise DatabaseUnreadable(path, "the ids of its readings are not whole numbers")
     return last - first + 1
 
 
 def tables(path: Path) -> list[TableInfo]:
     with read_only_connection(path) as opened:
-        found = opened.execute(SELECT_TABLES_INFO).fetchall()
-        return [table_info(opened, str(name), bool(without_rowid)) for name, without_rowid in found]
+        rows = opened.execute(SELECT_TABLES_INFO).fetchall()
+        return [table_info(opened, str(name), bool(without_rowid)) for name, without_rowid in rows]
 
 
 def table_info(opened: apsw.Connection, name: str, without_rowid: bool) -> TableInfo:
@@ -135,7 +136,7 @@ def table_info(opened: apsw.Connection, name: str, without_rowid: bool) -> Table
 
 
 def path_exists(path: Path) -> bool:
-    """Whether something is at the path; not where one may not look, nor where it is none."""
+    """Return whether something exists at the path; False if the path may not be examined or is not valid."""
     try:
         path.stat()
     except (OSError, ValueError):
@@ -152,22 +153,22 @@ def database_sizes(path: Path) -> DatabaseSizes:
 def file_size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except (OSError, ValueError):  # ValueError: no path at all, as in a damaged roster
+    except (OSError, ValueError):  # ValueError: an invalid path, as in a damaged roster
         return 0
 
 
 def select_rows(opened: apsw.Connection, statement: str, bindings: tuple[object, ...]) -> list[JsonRow]:
     cursor = opened.execute(statement, bindings)
-    found: list[JsonRow] = []
+    rows: list[JsonRow] = []
     names: list[str] = []
     for row in cursor:
         names = names or [column[0] for column in cursor.get_description()]
-        found.append({name: json_value(value) for name, value in zip(names, row, strict=True)})
-    return found
+        rows.append({name: json_value(value) for name, value in zip(names, row, strict=True)})
+    return rows
 
 
 def json_value(value: object) -> JsonValue:
-    """What JSON can say: it has no infinity, and no bytes."""
+    """Return the value as JSON has it, which knows neither infinity nor bytes."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, bytes):
@@ -176,15 +177,15 @@ def json_value(value: object) -> JsonValue:
 
 
 def parse_parameters(parameters: JsonValue | None) -> JsonValue:
-    """The object that the text stands for, or the text as it is where it stands for none of plain values."""
+    """Parse the parameters of an episode. A text that is not an object of plain values is returned as it is."""
     if not isinstance(parameters, str):
         return parameters
     try:
-        found = json.loads(parameters)
+        parsed = json.loads(parameters)
     except (ValueError, RecursionError):
         return parameters
-    plain = isinstance(found, dict) and all(value is None or is_plain(value) for value in found.values())
-    return found if plain else parameters
+    plain = isinstance(parsed, dict) and all(value is None or is_plain(value) for value in parsed.values())
+    return parsed if plain else parameters
 
 
 def is_plain(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The report of hot reload: written to `run/reload.json` by the process that supervises, read by everybody else."""
+"""The report of hot reload: written to `run/reload.json` by the supervising process, read by all others."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from fleet import atomic_write
+from fleet.datadir.state_file import load_state
+from fleet.errors import UserError
 
 log = logging.getLogger("reload")
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadReport:
-    """What became of the files: `problems` that keep some from being taken, what was `changed` last and when (seconds
-    since 1970), and what they say that `needs_restart`."""
+    """The outcome of hot reload so far: the `problems` that keep files from being taken, the latest changes and their
+    time (seconds since 1970), and the edits that need a restart."""
+
+    ignores_unknown_keys: ClassVar[bool] = True
 
     problems: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -24,17 +28,16 @@ class ReloadReport:
     needs_restart: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
-        """Put it where readers find it; nobody waits for a disk that is full."""
+        """Replace the file. A full disk is logged and otherwise ignored."""
         try:
             atomic_write.replace_file(path, json.dumps(asdict(self)))
         except OSError as error:
             log.warning("%s: cannot be written: %s", path, error.strerror)
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """What was written of the last reload; empty where nothing is watched, or nothing legible is there."""
+def read_report(path: Path) -> ReloadReport | None:
+    """Read the report, None if nothing is watched or the file cannot be read."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        return load_state(path, ReloadReport)
+    except (OSError, ValueError, UserError):
+        return None

@@ -1,32 +1,29 @@
-"""The roster: which sensors a running fleet has, where each one's row, database and log are.
+"""The roster: the sensors of a running fleet, and where the scoreboard row, database and log of each are.
 
-Written to `<data>/run/roster.json` by the process that supervises, under a temporary name and then renamed; read by
-everybody else (aggregator, `fleet status`, `fleet logs`). Together with the scoreboard it is all that a reader needs.
+The supervising process replaces `<data>/run/roster.json` atomically. All others read it (HTTP server, `fleet status`,
+`fleet logs`). Together with the scoreboard it is all that a reader needs.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Annotated
 
 from fleet import atomic_write
-from fleet.errors import UserError
-from fleet.escaping import escape_short
+from fleet.datadir.state_file import Bounds, load_state
 from worker.spec import Identity, Layout
 
-SCALAR_TYPES = frozenset((str, int, float, type(None)))
-MAX_NUMBER = 1 << 62
-Record = TypeVar("Record", bound="Member | Roster | Identity")
+DEFAULT_HANG_SECONDS = 20.0
+"""The default of `supervision.hang_seconds`, and its value in rosters of version 0.1.0, which do not have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """One sensor of the fleet. `channels` are (name, unit) in the order of the scoreboard's values."""
 
-    row: int
+    row: Annotated[int, Bounds(least=0)]
     worker: str
     rate: float
     database: Path
@@ -41,8 +38,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The fleet as it was last changed. `started_ns` is on the monotonic clock, `started_at` ISO wall time,
-    `start_time` the simulated time of the run's first reading, `duration` simulated seconds to run or None."""
+    """The fleet since its last change. `started_ns` is on the monotonic clock, `started_at` ISO wall time, `start_time`
+    the simulated time of the run's first reading, `duration` the simulated seconds to run or None. A worker without a
+    heartbeat for `hang_seconds` hangs."""
 
     seed: int
     layout: Layout
@@ -55,58 +53,12 @@ class Roster:
     duration: float | None
     url: str | None
     members: tuple[Member, ...]
+    hang_seconds: float = DEFAULT_HANG_SECONDS
 
     def write(self, path: Path) -> None:
         atomic_write.replace_file(path, json.dumps(asdict(self), default=str))
 
     @classmethod
     def read(cls, path: Path) -> Roster:
-        """The roster at `path`. FileNotFoundError where no fleet has run, UserError if it is damaged."""
-        text = path.read_text(encoding="utf-8", errors="replace")
-        try:
-            fields: dict[str, Any] = json.loads(text)
-            members = tuple(parse_member(**entry) for entry in fields.pop("members"))
-            return check_types(cls(members=members, **fields))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise UserError(
-                f"{path}: cannot be read as a roster: {type(error).__name__}: {escape_short(str(error))}"
-            ) from None
-
-
-def parse_member(identity: dict[str, Any], database: str, log: str, channels: list[list[str]], **fields: Any) -> Member:
-    if fields["row"] < 0:
-        raise ValueError(f"row: {fields['row']}")
-    return check_types(
-        Member(
-            identity=check_types(Identity(**identity)),
-            database=Path(database),
-            log=Path(log),
-            channels=tuple((require_str(name), require_str(unit)) for name, unit in channels),
-            **fields,
-        )
-    )
-
-
-def check_types(record: Record) -> Record:
-    """The record, if its plain fields are what they are annotated to be; raises ValueError."""
-    kind: type = type(record)
-    for name, kinds in scalar_fields(kind).items():
-        value = getattr(record, name)
-        if type(value) not in kinds or (type(value) in (int, float) and not -MAX_NUMBER < value < MAX_NUMBER):
-            raise ValueError(f"{name}: {value!r}")
-    return record
-
-
-@cache
-def scalar_fields(record: type) -> dict[str, tuple[type, ...]]:
-    """The types that each field may have; fields with structure of their own are not among them."""
-    kinds = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(record).items()}
-    kinds = {name: (str,) if all(isinstance(kind, str) for kind in found) else found for name, found in kinds.items()}
-    kinds = {name: (*found, int) if float in found else found for name, found in kinds.items()}
-    return {name: found for name, found in kinds.items() if SCALAR_TYPES.issuperset(found)}
-
-
-def require_str(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
+        """Read the roster at `path`. Raises FileNotFoundError if no fleet has run, UserError if it is damaged."""
+        return load_state(path, cls)

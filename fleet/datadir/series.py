@@ -1,6 +1,6 @@
-"""A stretch of one sensor's readings as its database has them, beside what they would have been without anomalies.
+"""The time series of one sensor: recent readings from its database, and their values as they would be without anomalies.
 
-The rows are read; everything else follows from the epochs, which say what the readings must be.
+The recorded values are read from rows. All else is computed from the epochs, which determine every reading.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SELECT_VALUES = f"""
     WHERE id > (SELECT max(id) FROM sensor_readings) - ?2 AND sensor_id = ?1 AND seq >= ?3 AND seq < ?4
 """
 
-# What computing with an epoch's settings raises that nobody has written as they are.
 MALFORMED_EPOCH_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""The errors of a computation with the settings of an epoch that no worker has written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Scheduled readings `first_seq` .. `next_seq - 1` of a sensor. `times_ms` are since 1970; `values` and `healthy`
-    have a list for each of `channels`, None where no row holds a value."""
+    """The scheduled readings `first_seq` to `next_seq - 1` of a sensor. `times_ms` are since 1970. `values` and `healthy`
+    have a list for each of `channels`; a value that is in no row is None."""
 
     first_seq: int
     next_seq: int
@@ -51,8 +51,8 @@ class Series:
 
 
 def read_series(path: Path, sensor_id: str, seconds: float, after: int, neighbours: int = 1) -> Series:
-    """The readings of the last `seconds` that came after number `after`, at most MAX_SERIES_READINGS. `neighbours` is how
-    many sensors write to that database: it bounds the search. Raises DatabaseUnreadable."""
+    """Return the readings of the last `seconds` after number `after`, at most MAX_SERIES_READINGS. `neighbours`, the number
+    of sensors in the database, bounds the search. Raises DatabaseUnreadable."""
     with read_only_connection(path) as opened, opened:
         next_seq = opened.execute(SELECT_NEXT_SEQ, (sensor_id,)).get
         if not isinstance(next_seq, int):
@@ -66,12 +66,12 @@ def read_series(path: Path, sensor_id: str, seconds: float, after: int, neighbou
             return Series(next_seq, next_seq, [], (), [], [])
         first = parts[0][1]
         scan = min(MAX_SCANNED_ROWS, (next_seq - first) * max(neighbours, 1) * 2 + 1000)
-        found = {row[0]: row[1:] for row in opened.execute(SELECT_VALUES, (sensor_id, scan, first, next_seq))}
-    return join_parts(parts, found)
+        values = {row[0]: row[1:] for row in opened.execute(SELECT_VALUES, (sensor_id, scan, first, next_seq))}
+    return join_parts(parts, values)
 
 
 def read_epochs(path: Path, sensor_id: str) -> list[Epoch]:
-    """The last epochs of a sensor, oldest first; raises DatabaseUnreadable."""
+    """Return the last epochs of a sensor, oldest first. Raises DatabaseUnreadable."""
     with read_only_connection(path) as opened:
         rows = opened.execute(SELECT_EPOCHS, (sensor_id,)).fetchall()
     try:
@@ -84,16 +84,16 @@ def parse_epochs(rows: Sequence[tuple[Any, ...]]) -> list[Epoch]:
     return [epoch_from_row(*row) for row in reversed(rows)]
 
 
-def split_by_epoch(found: Sequence[Epoch], next_seq: int, seconds: float, after: int) -> list[tuple[Epoch, int, int]]:
-    """(epoch, first, end) of each epoch's part of the last `seconds` before `next_seq`, oldest first."""
-    found = [epoch for epoch in found if epoch.schedule.first_seq < next_seq]
-    if not found:
+def split_by_epoch(epochs: Sequence[Epoch], next_seq: int, seconds: float, after: int) -> list[tuple[Epoch, int, int]]:
+    """Return (epoch, first, end) of each epoch's part of the last `seconds` before `next_seq`, oldest first."""
+    epochs = [epoch for epoch in epochs if epoch.schedule.first_seq < next_seq]
+    if not epochs:
         return []
-    begin_us = found[-1].schedule.time(next_seq - 1) - round(seconds * SECOND_US)
+    begin_us = epochs[-1].schedule.time(next_seq - 1) - round(seconds * SECOND_US)
     least = max(after + 1, next_seq - MAX_SERIES_READINGS)
     parts = []
-    for place, epoch in enumerate(found):
-        end = found[place + 1].schedule.first_seq if place + 1 < len(found) else next_seq
+    for number, epoch in enumerate(epochs):
+        end = epochs[number + 1].schedule.first_seq if number + 1 < len(epochs) else next_seq
         first = max(epoch.schedule.first_seq, epoch.schedule.seq_after(begin_us), least)
         if first < end:
             parts.append((epoch, first, end))
@@ -101,7 +101,7 @@ def split_by_epoch(found: Sequence[Epoch], next_seq: int, seconds: float, after:
 
 
 def values_without_anomalies(epoch: Epoch, first: int, count: int) -> FloatArray:
-    """The values of an epoch's readings as they would be if there were no anomalies, shape (channels, count)."""
+    """Return the values of an epoch's readings without their anomalies, shape (channels, count)."""
     settings = replace(epoch.settings, anomalies=(), injection=None)
     schedule = epoch.schedule
     generator = SignalGenerator(epoch.seed, epoch.identity, settings, schedule.first_seq, schedule.start_us)
@@ -109,15 +109,15 @@ def values_without_anomalies(epoch: Epoch, first: int, count: int) -> FloatArray
 
 
 def join_parts(parts: Sequence[tuple[Epoch, int, int]], rows: dict[int, tuple[Any, ...]]) -> Series:
-    """The parts one after the other, by the channels of the last one."""
+    """Concatenate the parts; the channels are those of the last one."""
     channels = tuple((channel.name, channel.unit) for channel in parts[-1][0].settings.channels)
     times: list[int] = []
     clean: list[list[float]] = [[] for _ in channels]
     for epoch, first, end in parts:
         times += (epoch.schedule.times(first, end - first) // 1000).tolist()
         block = values_without_anomalies(epoch, first, end - first)
-        for place, values in enumerate(block[: len(channels)].tolist()):
-            clean[place] += values
+        for number, values in enumerate(block[: len(channels)].tolist()):
+            clean[number] += values
     first, end = parts[0][1], parts[-1][2]
     columns = [CHANNEL_COLUMNS.index(name) if name in CHANNEL_COLUMNS else None for name, _ in channels]
     values = [[finite_value(rows, seq, column) for seq in range(first, end)] for column in columns]

@@ -1,8 +1,8 @@
-"""A connection to a database beside its worker: opened, used and closed so that no other database comes to harm.
+"""A connection to a database that its worker may have open, and may replace at any time.
 
-SQLite knows files by their names. A worker may move a damaged database aside at any time and begin another in its place;
-whoever opens the first, and then, by name, the log of the second, or deletes that log as he closes, ruins both. So a
-database is opened, and closed, while nobody may move it.
+SQLite finds files by their names. A worker may move a damaged database aside and create another in its place. A process
+that opens the first database and then, by its name, the log of the second would ruin both, and so would one that deletes
+that log on closing. A database is therefore opened and closed under a lock that keeps it in its place.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from fleet.datadir.readings import DatabaseUnreadable, path_exists
 from worker.storage.database_files import Inode, folder_lock, inode
 
 OPEN_BUSY_TIMEOUT_MS = 500
-"""How long to wait for a lock while nobody may move anything."""
+"""The longest wait for a lock of SQLite while the folder is locked."""
 
 SHARED_BUSY_TIMEOUT_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class SharedConnection:
-    """An open database. `file` is which file it is."""
+    """An open database. `file` identifies its file."""
 
     path: Path
     connection: apsw.Connection
@@ -33,8 +33,8 @@ class SharedConnection:
 
     @contextmanager
     def hold_in_place(self) -> Iterator[None]:
-        """For writing where there is no write-ahead log: the journal lies under the database's name, and would be rolled
-        back into whatever has that name. While it lasts nobody moves the database. DatabaseUnreadable if somebody has."""
+        """Keep the database in its place during a write without a write-ahead log: the journal is found by the name of the
+        database, and would be rolled back into any file of that name. Raises DatabaseUnreadable if it was moved."""
         if self.connection.pragma("journal_mode") == "wal":
             yield
             return
@@ -49,9 +49,9 @@ class SharedConnection:
 
 @contextmanager
 def shared_connection(path: Path) -> Iterator[SharedConnection]:
-    """The database at `path`, which a worker may have open. DatabaseUnreadable where SQLite refuses it, also later on.
+    """Open the database at `path` for reading and writing. Errors of SQLite within the block become DatabaseUnreadable.
 
-    It can be written. The last to close a database puts its log into it and removes the log, and that may be this one.
+    The last connection to a database copies the log into it and removes the log. That may be this one.
     """
     if not path_exists(path):
         raise DatabaseUnreadable(path, "there is no such database yet")
@@ -69,7 +69,7 @@ def open_shared(path: Path) -> SharedConnection:
     try:
         with folder_lock(path.parent):
             file = inode(path)
-            # As a URI, for a name need not be text.
+            # As a URI, because a name need not be valid text.
             flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
             connection = apsw.Connection(f"{path.absolute().as_uri()}?mode=rw", flags=flags)
             try:
@@ -86,11 +86,11 @@ def open_shared(path: Path) -> SharedConnection:
 
 
 def close(opened: SharedConnection) -> None:
-    tidy = False
+    in_place = False
     with suppress(OSError), folder_lock(opened.path.parent):
-        tidy = inode(opened.path) == opened.file
-        if tidy:
+        in_place = inode(opened.path) == opened.file
+        if in_place:
             opened.connection.close(True)
-    if not tidy:
+    if not in_place:
         opened.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         opened.connection.close(True)

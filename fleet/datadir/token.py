@@ -1,4 +1,4 @@
-"""The token for control over HTTP: one line in `run/token`, for its owner's eyes only."""
+"""The token for control over HTTP: one line in `run/token`, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_TOKEN_FILE_BYTES = 1024
 
 
 class TokenUnavailable(Exception):
-    """There is none that could be right. `str(error)` is why, one line."""
+    """There is no usable token. `str(error)` is the reason in one line."""
 
 
 def ensure_token(path: Path) -> None:
-    """Make one, unless there is one that is good. Raises OSError."""
+    """Create a token, unless there is a usable one. Raises OSError."""
     try:
         read_token(path)
     except TokenUnavailable:
@@ -29,24 +29,24 @@ def ensure_token(path: Path) -> None:
 
 
 def read_token(path: Path) -> bytes:
-    """The token. Raises TokenUnavailable, also for one that others may read or write."""
+    """Return the token. Raises TokenUnavailable, also for a token that others may read or write."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            told = file.read(MAX_TOKEN_FILE_BYTES).strip()
+            token = file.read(MAX_TOKEN_FILE_BYTES).strip()
     except FileNotFoundError:
-        raise TokenUnavailable(f"there is no {path}; one is made when the fleet starts") from None
+        raise TokenUnavailable(f"there is no {path}; it is created when the fleet starts") from None
     except OSError as error:
         raise TokenUnavailable(f"{path} cannot be read: {error.strerror}") from error
     if mode & 0o077:
         raise TokenUnavailable(
-            f"{path} may be read by others (mode {mode & 0o777:o}): chmod 600, or delete it and start anew"
+            f"{path} may be read by others (mode {mode & 0o777:o}): chmod 600, or delete it and restart the fleet"
         )
-    if len(told) < TOKEN_BYTES:
-        raise TokenUnavailable(f"{path} has no token that is long enough: delete it and start anew")
-    return told
+    if len(token) < TOKEN_BYTES:
+        raise TokenUnavailable(f"{path} has no token that is long enough: delete it and restart the fleet")
+    return token
 
 
-def tokens_equal(given: bytes, token: bytes) -> bool:
-    """Whether they are the same; it takes as long if they are not."""
-    return hmac.compare_digest(given, token)
+def tokens_equal(candidate: bytes, token: bytes) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(candidate, token)

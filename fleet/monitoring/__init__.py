@@ -1,1 +1,1 @@
-"""Numbers about a fleet, made from its scoreboard and its roster; no HTTP."""
+"""Numbers about a fleet, computed from its scoreboard and its roster, without HTTP."""

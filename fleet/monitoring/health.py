@@ -1,27 +1,29 @@
-"""Who of a fleet is well: the state of every sensor as it is shown, and the reasons why a fleet is unhealthy."""
+"""The health of a fleet: the state of every sensor as it is displayed, and the sensors that make the fleet unhealthy.
+
+This is the only definition of health. `fleet status`, `fleet top`, `/healthz`, the metrics, the events and the summary of
+a run all use it. A sensor is healthy, or waits for its process or its first commit, or is unhealthy.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from worker.scoreboard import STATE_INDEX, STATES
+from fleet.datadir.roster import Member, Roster
+from worker.scoreboard import STATE_INDEX, STATES, Rows
 
-if TYPE_CHECKING:  # which keeps a history of this
-    from fleet.monitoring.observation import Observation
-
-HUNG_AFTER_NS = 20_000_000_000
 OVERDUE_AFTER_NS = 10_000_000_000
 
-# What the scoreboard cannot say, because the one who would have to say it is stuck.
 DISPLAY_STATES = (*STATES, "hung")
+"""The scoreboard's states, and the one that a worker cannot report because it is stuck."""
 HUNG_STATE = DISPLAY_STATES.index("hung")
 
-# These have written all they were asked for, or were told to stop or to pause: no readings are asked of them.
 IDLE_STATES = [STATE_INDEX[name] for name in ("done", "stopped", "paused")]
+"""No readings are due: the sensor has written all of them, or was stopped or paused by a command."""
 
 ALIVE_STATES = [STATE_INDEX[name] for name in ("starting", "healthy", "unready", "paused")]
 WAITING_STATES = [STATE_INDEX[name] for name in ("absent", "pending", "starting", "restarting")]
@@ -31,65 +33,95 @@ UNHEALTHY_STATES = [STATE_INDEX["unready"], STATE_INDEX["failed"], HUNG_STATE]
 Numbers = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FleetState:
+    """The roster and the scoreboard of a fleet at one moment. `rows` and `target_rates` (readings a second) are in the
+    order of `roster.members`. `now_ns` and `roster_changed_ns`, the time of the last change of the roster, are on the
+    monotonic clock."""
+
+    roster: Roster
+    rows: Rows
+    target_rates: npt.NDArray[np.float64]
+    roster_changed_ns: int
+    now_ns: int
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return self.roster.members
+
+
 class UnhealthyReason(NamedTuple):
     sensor_id: str
     state: str
     reason: str
 
 
-def display_states(observation: Observation) -> Numbers:
-    """Indexes into DISPLAY_STATES: the scoreboard's state, or hung where a live sensor's heartbeat is older than 20 seconds."""
-    state = observation.rows["state"]
-    hung = np.isin(state, ALIVE_STATES) & (observation.now_ns - last_heartbeat_ns(observation) > HUNG_AFTER_NS)
+def display_states(fleet: FleetState) -> Numbers:
+    """Return indexes into DISPLAY_STATES: the scoreboard's state, or hung for a live sensor without a heartbeat for
+    `hang_seconds`."""
+    state = fleet.rows["state"]
+    silence_ns = fleet.now_ns - last_heartbeat_ns(fleet)
+    hung = np.isin(state, ALIVE_STATES) & (silence_ns > fleet.roster.hang_seconds * 1e9)
     return np.where(hung, HUNG_STATE, state)
 
 
-def last_heartbeat_ns(observation: Observation) -> Numbers:
-    """The last sign of life on the monotonic clock; a sensor that has not beaten yet counts from its start."""
-    rows = observation.rows
-    beat: Numbers = np.maximum(np.maximum(rows["heartbeat_ns"], rows["started_ns"]), observation.roster.started_ns)
+def last_heartbeat_ns(fleet: FleetState) -> Numbers:
+    """Return the time of each sensor's last heartbeat on the monotonic clock, or of its start if it has sent none."""
+    rows = fleet.rows
+    beat: Numbers = np.maximum(np.maximum(rows["heartbeat_ns"], rows["started_ns"]), fleet.roster.started_ns)
     return beat
 
 
-def overdue(observation: Observation, states: Numbers) -> npt.NDArray[np.bool_]:
-    """Those who have been waiting for more than 10 seconds, over all attempts: for a process, for the end of a backoff,
-    or for the first commit (which is due with the first reading: at slow rates that is later)."""
-    rows = observation.rows
-    since = np.where(rows["waiting_ns"] > 0, rows["waiting_ns"], observation.roster_changed_ns)
-    since = np.maximum(since, observation.roster.started_ns)
-    interval_ns = np.where(states == STATE_INDEX["starting"], 1e9 / np.maximum(observation.target_rates, 1e-9), 0.0)
-    late: npt.NDArray[np.bool_] = observation.now_ns - since > OVERDUE_AFTER_NS + interval_ns
+def overdue(fleet: FleetState, states: Numbers) -> npt.NDArray[np.bool_]:
+    """Return the sensors that have been waiting for more than 10 seconds over all attempts: for a process, for the end
+    of a backoff, or for the first commit, which is due with the first reading and so takes longer at slow rates."""
+    rows = fleet.rows
+    since = np.where(rows["waiting_ns"] > 0, rows["waiting_ns"], fleet.roster_changed_ns)
+    since = np.maximum(since, fleet.roster.started_ns)
+    interval_ns = np.where(states == STATE_INDEX["starting"], 1e9 / np.maximum(fleet.target_rates, 1e-9), 0.0)
+    late: npt.NDArray[np.bool_] = fleet.now_ns - since > OVERDUE_AFTER_NS + interval_ns
     return late & np.isin(states, WAITING_STATES)
 
 
-def unhealthy_positions(observation: Observation, states: Numbers) -> npt.NDArray[np.intp]:
-    """The places in the roster of everyone because of whom the fleet is unhealthy."""
-    return np.flatnonzero(np.isin(states, UNHEALTHY_STATES) | overdue(observation, states))
+def unhealthy_positions(fleet: FleetState, states: Numbers) -> npt.NDArray[np.intp]:
+    """Return the positions in the roster of the sensors that make the fleet unhealthy."""
+    return np.flatnonzero(np.isin(states, UNHEALTHY_STATES) | overdue(fleet, states))
 
 
-def unhealthy_reason(observation: Observation, number: int, state: str) -> UnhealthyReason:
-    """Why the sensor at `number` is in a state that is not well."""
-    row = observation.rows[number]
-    told = bytes(row["reason"]).decode(errors="replace")
-    beat_ns = max(int(row["heartbeat_ns"]), int(row["started_ns"]), observation.roster.started_ns)
-    silence = (observation.now_ns - beat_ns) / 1e9
-    return UnhealthyReason(
-        observation.members[number].sensor_id, state, EXPLANATIONS.get(state, reason_or_default)(told, silence)
-    )
+def unhealthy_sensors(fleet: FleetState) -> list[UnhealthyReason]:
+    """Return the sensors that make the fleet unhealthy, in roster order, with their reasons."""
+    states = display_states(fleet)
+    positions = unhealthy_positions(fleet, states).tolist()
+    return [unhealthy_reason(fleet, position, DISPLAY_STATES[states[position]]) for position in positions]
 
 
-def reason_or_default(told: str, _silence: float) -> str:
-    return told or "no reason was given"
+def count_healthy(states: Numbers) -> int:
+    return int(np.isin(states, HEALTHY_STATES).sum())
 
 
-def default_reason(what: str) -> Callable[[str, float], str]:
-    return lambda told, _silence: told or what
+def count_by_state(states: Numbers) -> dict[str, int]:
+    """Count the sensors in each of the DISPLAY_STATES; a state without sensors is left out."""
+    counts = np.bincount(states, minlength=len(DISPLAY_STATES)).tolist()
+    return {name: count for name, count in zip(DISPLAY_STATES, counts, strict=True) if count}
+
+
+def unhealthy_reason(fleet: FleetState, position: int, state: str) -> UnhealthyReason:
+    """Explain why the sensor at `position` is in an unhealthy state."""
+    row = fleet.rows[position]
+    recorded = bytes(row["reason"]).decode(errors="replace")
+    silence = (fleet.now_ns - int(last_heartbeat_ns(fleet)[position])) / 1e9
+    explain = EXPLANATIONS.get(state, recorded_or("no reason was given"))
+    return UnhealthyReason(fleet.members[position].sensor_id, state, explain(recorded, silence))
+
+
+def recorded_or(default: str) -> Callable[[str, float], str]:
+    return lambda recorded, _silence: recorded or default
 
 
 EXPLANATIONS: dict[str, Callable[[str, float], str]] = {
-    "hung": lambda _told, silence: f"no heartbeat for {silence:.0f} seconds",
-    "absent": default_reason("it has no row on the board yet"),
-    "pending": default_reason("still waiting for its process"),
-    "starting": default_reason("its first commit is overdue"),
-    "restarting": default_reason("its process died and was not replaced yet"),
+    "hung": lambda _recorded, silence: f"no heartbeat for {silence:.0f} seconds",
+    "absent": recorded_or("it has no row on the scoreboard yet"),
+    "pending": recorded_or("still waiting for its process"),
+    "starting": recorded_or("its first commit is overdue"),
+    "restarting": recorded_or("its process died and was not replaced yet"),
 }

@@ -1,4 +1,4 @@
-"""How much memory a fleet takes, from a sample of its processes: asking a thousand of them takes a second."""
+"""The memory use of a fleet, estimated from a sample of its processes: measuring a thousand takes a second."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MAX_AGE_NS = 10_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class MemoryUsage:
-    """`bytes` of all `processes` together, by `method`: "pss" shares out what processes have in common, "rss" counts
-    it once for each. With fewer processes `measured` than there are, the others count as their average."""
+    """The `bytes` of all `processes` together. The `method` "pss" divides memory that processes share among them, "rss"
+    counts it once for each. Processes beyond the `measured` ones count as the average."""
 
     bytes: int
     method: str
@@ -28,7 +28,7 @@ class MemoryUsage:
 
 
 class MemoryGauge:
-    """Measures at most every ten seconds, whoever asks."""
+    """Measures the memory of a fleet at most every ten seconds, for any number of callers."""
 
     def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
@@ -37,7 +37,7 @@ class MemoryGauge:
         self._measuring: threading.Thread | None = None
 
     def read(self, observation: Observation) -> MemoryUsage:
-        """The supervisor, its workers and this process."""
+        """Return the memory of the supervisor, its workers and this process."""
         with self._lock:
             now_ns = self._clock()
             if self._last is None or now_ns - self._last[0] > MAX_AGE_NS:
@@ -46,8 +46,8 @@ class MemoryGauge:
             return self._last[1]
 
     def latest(self, observation: Observation) -> MemoryUsage:
-        """The last measurement, without waiting for another but the first: what is too old is measured again for whoever
-        asks next. Sixteen processes take a fifth of a second, and a scrape must not."""
+        """Return the last measurement, waiting only for the first one. An old measurement is renewed in the background
+        for the next caller: sixteen processes take a fifth of a second, and a scrape must not."""
         last = self._last
         if last is None:
             return self.read(observation)
@@ -72,8 +72,8 @@ def measure_memory(workers: Sequence[int], supervisor: int) -> MemoryUsage:
 
 
 def process_bytes(pid: int) -> tuple[int, str] | None:
-    """What a process holds and how that was found; None where it is gone or somebody else's."""
-    import psutil  # only where memory is asked for
+    """Return the memory of a process and the method, None if it is gone or belongs to another user."""
+    import psutil  # slow to import, and needed only here
 
     try:
         process = psutil.Process(pid)
@@ -82,7 +82,7 @@ def process_bytes(pid: int) -> tuple[int, str] | None:
         return None
     except psutil.AccessDenied:
         return resident_bytes(pid)
-    share = getattr(full, "pss", None)  # only Linux shares out
+    share = getattr(full, "pss", None)  # only Linux has it
     return (int(share), "pss") if share else (int(full.rss), "rss")
 
 

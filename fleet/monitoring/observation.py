@@ -1,39 +1,44 @@
-"""What can be seen of a running fleet from outside at one moment: its roster and a copy of its scoreboard.
+"""The observation of a running fleet from outside: its roster, a copy of its scoreboard, and its status files.
 
-Nothing but files is looked at, so a stuck or dead process is seen as well as a live one.
+Only files are read, so a stuck or dead process is observed as well as a live one.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fleet.datadir.backup_status import read_backup_status
-from fleet.datadir.reload_report import read_report
+from fleet.datadir.backups import BackupStatus, read_backup_status
+from fleet.datadir.reload_report import ReloadReport, read_report
 from fleet.datadir.roster import Member, Roster
 from fleet.errors import UserError
-from fleet.monitoring.channels import ChannelIndex, index_channels
+from fleet.monitoring.health import FleetState
 from fleet.monitoring.history import History
-from fleet.monitoring.rate import RateMeter
-from worker.scoreboard import ROW_DTYPE, Rows, Scoreboard
+from worker.scoreboard import MAX_CHANNELS, ROW_DTYPE, Rows, Scoreboard
 
-# A client that asks for ever new pages of the list must not fill the memory within one tick.
 MAX_CACHED_BODIES = 32
+"""Answers kept for one observation; a client that asks for ever new pages of a list must not fill the memory."""
+
+RATE_WINDOW_NS = 10_000_000_000
+MIN_RATE_WINDOW_NS = 3_000_000_000
+"""Workers commit once a second: over less than a few commits a rate means little."""
 
 FileVersion = tuple[int, int, int]
 Scalar = TypeVar("Scalar", bound=np.generic)
+Counts = npt.NDArray[np.int64]
 
 
 class FleetUnavailable(Exception):
-    """There is nothing to see: no fleet has started here, or its files cannot be read. `str(error)` is one line."""
+    """There is nothing to observe: no fleet has started here, or its files cannot be read. `str(error)` is one line."""
 
 
 class BodyCache:
@@ -52,35 +57,82 @@ class BodyCache:
             return self._bodies[key]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Observation:
-    """A fleet at one moment. `rows`, `measured_rates` (readings a second) and `target_rates` (asked for) are in the order of
-    `roster.members`, `departed_rows` are the rows of sensors that have left the fleet in this run, `reload` is as of
-    `fleet.datadir.reload_report`; `now_ns` and `roster_changed_ns` (when the roster last changed) are on the monotonic clock."""
+class ChannelIndex(NamedTuple):
+    """The channels of a fleet. `units` are (name, unit) of every channel that a sensor has, in order of appearance; a
+    name has the unit that it appears with first. `positions` has, for each name, the channel's index in each sensor's
+    `values`, -1 for none."""
 
-    roster: Roster
+    units: tuple[tuple[str, str], ...]
+    positions: dict[str, npt.NDArray[np.intp]]
+
+
+def index_channels(members: Sequence[Member]) -> ChannelIndex:
+    units: dict[str, str] = {}
+    numbers: dict[tuple[tuple[str, str], ...], int] = {}
+    types = np.array([numbers.setdefault(member.channels, len(numbers)) for member in members], dtype=np.intp)
+    for channels in numbers:
+        for name, unit in channels:
+            units.setdefault(name, unit)
+    positions = {
+        name: np.array([channel_position(channels, name) for channels in numbers], dtype=np.intp)[types]
+        for name in units
+    }
+    return ChannelIndex(tuple(units.items()), positions)
+
+
+def channel_position(channels: tuple[tuple[str, str], ...], name: str) -> int:
+    return next((number for number, (other, _) in enumerate(channels[:MAX_CHANNELS]) if other == name), -1)
+
+
+class RateMeter:
+    """The rate at which each row writes readings, from counters recorded at a few moments. It begins at `started_ns`
+    with nothing written.
+
+    The answer depends on when counters were recorded, not on who asked before or how often. A row that was given to
+    another sensor and begins again at zero counts as standing still.
+    """
+
+    def __init__(self, started_ns: int, rows: int) -> None:
+        self._samples: deque[tuple[int, Counts]] = deque([(started_ns, np.zeros(rows, dtype=np.int64))])
+
+    def record(self, now_ns: int, counts: Counts) -> None:
+        """Add a sample, and drop samples older than the window once a newer one can serve."""
+        self._samples.append((now_ns, counts.copy()))
+        while now_ns - self._samples[0][0] > RATE_WINDOW_NS and now_ns - self._samples[1][0] >= MIN_RATE_WINDOW_NS:
+            self._samples.popleft()
+
+    def per_second(self) -> npt.NDArray[np.float64]:
+        """Return the readings a second of each row between the oldest and the newest sample."""
+        (then_ns, before), (now_ns, after) = self._samples[0], self._samples[-1]
+        written: Counts = np.maximum(after - before, 0)
+        return written / (max(now_ns - then_ns, 1) / 1e9)
+
+    @property
+    def seconds(self) -> float:
+        """The time between the oldest and the newest sample."""
+        return (self._samples[-1][0] - self._samples[0][0]) / 1e9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation(FleetState):
+    """A fleet at one moment. `measured_rates` (readings a second) are in the order of `roster.members`. `departed_rows`
+    are the rows of sensors that have left the fleet in this run. `reload` and `backups` are None if there is no such
+    file."""
+
     index: dict[str, int]
-    target_rates: npt.NDArray[np.float64]
-    roster_changed_ns: int
-    rows: Rows
     measured_rates: npt.NDArray[np.float64]
     rate_window_seconds: float
-    now_ns: int
     now: datetime
     departed_rows: Rows = field(default_factory=lambda: np.zeros(0, dtype=ROW_DTYPE))
-    reload: Mapping[str, Any] = field(default_factory=dict)
-    backups: Mapping[str, Any] = field(default_factory=dict)
+    reload: ReloadReport | None = None
+    backups: BackupStatus | None = None
     channels: ChannelIndex = field(default_factory=lambda: index_channels(()))
     history: History = field(default_factory=History)
     body_cache: BodyCache = field(default_factory=BodyCache)
 
     @property
-    def members(self) -> tuple[Member, ...]:
-        return self.roster.members
-
-    @property
     def all_rows(self) -> Rows:
-        """The rows of all who are or have been in the fleet in this run, so that no sum ever gets smaller."""
+        """The rows of all sensors that are or have been in the fleet in this run, so that no sum ever decreases."""
         return np.concatenate((self.rows, self.departed_rows)) if len(self.departed_rows) else self.rows
 
     @property
@@ -91,9 +143,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class RosterState:
-    """The roster as it was last read, and what follows from it alone."""
+    """The roster at its last reading, and everything that follows from it alone."""
 
-    stamp: FileVersion
+    version: FileVersion
     roster: Roster
     index: dict[str, int]
     target_rates: npt.NDArray[np.float64]
@@ -103,7 +155,7 @@ class RosterState:
 
 
 class Observer:
-    """Looks at the files of `run_directory`, at most once every `tick` seconds, for any number of threads."""
+    """Reads the files of `run_directory` at most once every `tick` seconds, for any number of threads."""
 
     def __init__(self, run_directory: Path, tick: float = 0.5, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self.run_directory = run_directory
@@ -111,17 +163,16 @@ class Observer:
         self._clock = clock
         self._lock = threading.Lock()
         self._roster_state: RosterState | None = None
-        self._board: tuple[FileVersion, Scoreboard] | None = None
-        self._rate_meter: RateMeter | None = None
+        self._scoreboard: tuple[tuple[int, int], Scoreboard, RateMeter] | None = None
         self._last: Observation | None = None
         self.history = History()
 
     def observe(self) -> Observation:
-        """The fleet as it is now, or as it was up to one tick ago; raises FleetUnavailable."""
+        """Return an observation that is at most one tick old. Raises FleetUnavailable."""
         with self._lock:
             now_ns = self._clock()
             if self._last is None or now_ns - self._last.now_ns >= self._tick_ns:
-                self._last = None  # a fleet whose files are gone must not be shown from memory
+                self._last = None  # a fleet whose files are gone must not be served from memory
                 self._last = self._read(now_ns)
                 self.history.record(self._last)
             return self._last
@@ -129,27 +180,26 @@ class Observer:
     def _read(self, now_ns: int) -> Observation:
         try:
             roster_state = self._read_roster(now_ns)
-            scoreboard = self._open_board(roster_state.roster.started_ns)
+            scoreboard, rate_meter = self._open_scoreboard(roster_state.roster.started_ns)
         except FileNotFoundError as error:
             raise FleetUnavailable(f"no fleet has started here: there is no {error.filename}") from error
         except UserError as error:
             raise FleetUnavailable(str(error)) from error
         except (OSError, ValueError) as error:
             raise FleetUnavailable(f"{self.run_directory} cannot be read: {type(error).__name__}: {error}") from error
-        assert self._rate_meter is not None  # begun with the scoreboard
-        everything = scoreboard.snapshot()
-        self._rate_meter.record(now_ns, everything["readings"])
+        all_rows = scoreboard.snapshot()
+        rate_meter.record(now_ns, all_rows["readings"])
         return Observation(
             roster=roster_state.roster,
             index=roster_state.index,
             target_rates=roster_state.target_rates,
             roster_changed_ns=roster_state.roster_changed_ns,
-            rows=take_rows(everything, roster_state.board_rows),
-            measured_rates=take_rows(self._rate_meter.per_second(), roster_state.board_rows),
-            rate_window_seconds=self._rate_meter.seconds,
+            rows=take_rows(all_rows, roster_state.board_rows),
+            measured_rates=take_rows(rate_meter.per_second(), roster_state.board_rows),
+            rate_window_seconds=rate_meter.seconds,
             now_ns=now_ns,
             now=datetime.now(UTC),
-            departed_rows=find_departed_rows(everything, roster_state.board_rows),
+            departed_rows=find_departed_rows(all_rows, roster_state.board_rows),
             reload=read_report(self.run_directory / "reload.json"),
             backups=read_backup_status(self.run_directory),
             channels=roster_state.channels,
@@ -158,51 +208,50 @@ class Observer:
 
     def _read_roster(self, now_ns: int) -> RosterState:
         path = self.run_directory / "roster.json"
-        found = file_version(path)
-        if self._roster_state is None or self._roster_state.stamp != found:
+        version = file_version(path)
+        if self._roster_state is None or self._roster_state.version != version:
             roster = Roster.read(path)
             self._roster_state = RosterState(
-                stamp=found,
+                version=version,
                 roster=roster,
                 index={member.sensor_id: number for number, member in enumerate(roster.members)},
                 target_rates=np.array([member.rate for member in roster.members], dtype=np.float64),
                 board_rows=np.array([member.row for member in roster.members], dtype=np.intp),
                 channels=index_channels(roster.members),
-                roster_changed_ns=now_ns - max(time.time_ns() - found[1], 0),
+                roster_changed_ns=now_ns - max(time.time_ns() - version[1], 0),
             )
         return self._roster_state
 
-    def _open_board(self, started_ns: int) -> Scoreboard:
+    def _open_scoreboard(self, started_ns: int) -> tuple[Scoreboard, RateMeter]:
         path = self.run_directory / "board"
-        inode, _, size = file_version(path)
-        found = (inode, 0, size)  # every store into the mapping may change the time
-        if self._board is None or self._board[0] != found:
+        inode, _, size = file_version(path)  # every store into the mapping may change the time
+        if self._scoreboard is None or self._scoreboard[0] != (inode, size):
             scoreboard = Scoreboard(path, writable=False)
-            self._board = (found, scoreboard)
-            self._rate_meter = RateMeter(started_ns, scoreboard.capacity)
-        return self._board[1]
+            self._scoreboard = ((inode, size), scoreboard, RateMeter(started_ns, scoreboard.capacity))
+        _, scoreboard, rate_meter = self._scoreboard
+        return scoreboard, rate_meter
 
 
 def file_version(path: Path) -> FileVersion:
-    """(inode, time of change in ns, size): differs when the file was replaced."""
+    """Return (inode, modification time in ns, size), which differs once the file has been replaced."""
     facts = path.stat()
     return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
 
-def take_rows(everything: npt.NDArray[Scalar], numbers: npt.NDArray[np.intp]) -> npt.NDArray[Scalar]:
-    """The entries at `numbers`, zero where the scoreboard does not reach yet (the roster is a moment ahead of it)."""
-    if np.array_equal(numbers, np.arange(len(everything))):
-        return everything  # as in most fleets: spare the copy
-    there = numbers < len(everything)
-    if there.all():
-        return everything[numbers]
-    found = np.zeros(len(numbers), dtype=everything.dtype)
-    found[there] = everything[numbers[there]]
-    return found
+def take_rows(all_rows: npt.NDArray[Scalar], numbers: npt.NDArray[np.intp]) -> npt.NDArray[Scalar]:
+    """Return the rows at `numbers`, zero where the scoreboard does not reach yet: the roster is a moment ahead of it."""
+    if np.array_equal(numbers, np.arange(len(all_rows))):
+        return all_rows  # as in most fleets: spare the copy
+    present = numbers < len(all_rows)
+    if present.all():
+        return all_rows[numbers]
+    rows = np.zeros(len(numbers), dtype=all_rows.dtype)
+    rows[present] = all_rows[numbers[present]]
+    return rows
 
 
-def find_departed_rows(everything: Rows, numbers: npt.NDArray[np.intp]) -> Rows:
-    """The rows that somebody has written to, but for those at `numbers`."""
-    used = everything["incarnation"] > 0
+def find_departed_rows(all_rows: Rows, numbers: npt.NDArray[np.intp]) -> Rows:
+    """Return the rows that a worker has written to, except those at `numbers`."""
+    used = all_rows["incarnation"] > 0
     used[numbers[numbers < len(used)]] = False
-    return everything[used]
+    return all_rows[used]

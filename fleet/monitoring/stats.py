@@ -1,25 +1,29 @@
-"""The fleet's figures: what the scoreboard says about all sensors together, added up once and shown everywhere."""
+"""The statistics of a fleet: sums over the scoreboard rows of its sensors, and its errors by class.
+
+To add a statistic: a field of `FleetStats`, and its sum in `fleet_stats`. To add a class of errors: an entry in
+`error_classes`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from fleet.datadir.backups import BackupStatus
+from fleet.datadir.reload_report import ReloadReport
 from worker.readings.anomalies import ANOMALY_TYPES
-from worker.scoreboard import STATE_INDEX, STATES, Rows
-
-HEALTHY_STATES = ("healthy", "done", "stopped", "paused")
+from worker.scoreboard import STATE_INDEX, Rows
 
 
 @dataclass(frozen=True, slots=True)
 class FleetStats:
-    """Counts of this run; `lag` is how late the worst sensor committed its oldest reading, in seconds; `commit_ms` is
-    the mean transaction."""
+    """Counts of this run. `failed` are the sensors whose restarts have been given up. `lag` is the greatest delay, in
+    seconds, between the time of a reading and its commit. `commit_ms` is the mean duration of a transaction."""
 
     sensors: int
-    states: dict[str, int]
+    failed: int
     readings: int
     scheduled: int
     anomalies: dict[str, int]
@@ -31,20 +35,15 @@ class FleetStats:
     lag: float
     commit_ms: float
 
-    @property
-    def healthy(self) -> int:
-        return sum(self.states.get(state, 0) for state in HEALTHY_STATES)
-
 
 def fleet_stats(rows: Rows) -> FleetStats:
-    """Add up scoreboard rows (those of the roster's members, any order)."""
-    counts = np.bincount(rows["state"], minlength=len(STATES))
+    """Add up scoreboard rows of members of the roster, in any order."""
     # Sensors that share a process have its counts in each of their rows; an incarnation is one process.
     _, one_each = np.unique(rows["incarnation"], return_index=True)
     commits = int(rows["commits"][one_each].sum())
     return FleetStats(
         sensors=len(rows),
-        states={name: int(count) for name, count in zip(STATES, counts, strict=True) if count},
+        failed=int((rows["state"] == STATE_INDEX["failed"]).sum()),
         readings=int(rows["readings"].sum()),
         scheduled=int(rows["readings"].sum() + rows["anomalies"][:, ANOMALY_TYPES.index("missing_data")].sum()),
         anomalies={kind: int(count) for kind, count in zip(ANOMALY_TYPES, rows["anomalies"].sum(axis=0), strict=True)},
@@ -58,10 +57,17 @@ def fleet_stats(rows: Rows) -> FleetStats:
     )
 
 
-def unhealthy_sensors(rows: Rows, names: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(sensor id, state, reason) of the sensors that are unready or failed; `names` in the order of `rows`."""
-    bad = np.isin(rows["state"], [STATE_INDEX["unready"], STATE_INDEX["failed"]])
-    return [
-        (names[int(index)], STATES[rows["state"][index]], rows["reason"][index].decode(errors="replace"))
-        for index in np.flatnonzero(bad)
-    ]
+def error_classes(stats: FleetStats, reload: ReloadReport | None, backups: BackupStatus | None) -> dict[str, int]:
+    """Count errors by class. `database`: transactions that failed after all `retry_attempts`, each of them written
+    later. `process`: workers that died or were given up. `configuration`: watched files that cannot be taken at
+    present. `backup`: backups that failed."""
+    return {
+        "database": max(0, stats.errors - stats.restarts),  # the death of a worker counts as both
+        "process": stats.restarts + stats.failed,
+        "configuration": len(reload.problems) if reload else 0,
+        "backup": backups.failed if backups else 0,
+    }
+
+
+def format_error_classes(classes: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in classes.items())

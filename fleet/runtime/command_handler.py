@@ -1,4 +1,7 @@
-"""The bridge of a running fleet: where a command becomes what is done, and who asked for it goes on record."""
+"""The handler of commands to a running fleet: dispatches each to the part that carries it out.
+
+Events of a command are recorded on behalf of the client that sent it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from fleet.runtime.rollout import Rollout, Rollouts
 
 
 class CommandHandler:
-    """Answers commands. UserError for what cannot be done."""
+    """Carries out commands and answers them."""
 
     def __init__(
         self,
@@ -42,13 +45,8 @@ class CommandHandler:
         fault_injection: FaultInjection,
         events: EventLog,
     ) -> None:
-        self._reconciler, self._reload, self._rollouts, self._fault_injection, self._events = (
-            reconciler,
-            reload,
-            rollouts,
-            fault_injection,
-            events,
-        )
+        self._reconciler, self._reload, self._rollouts = reconciler, reload, rollouts
+        self._fault_injection, self._events = fault_injection, events
         self._handlers: Mapping[type[Command], Callable[[Any], Answer]] = {
             Status: self._status,
             Down: self._down,
@@ -63,7 +61,7 @@ class CommandHandler:
         }
 
     def handle(self, command: AnyCommand) -> Answer:
-        """What became of it."""
+        """Carry out a command and return its answer. Raises UserError."""
         with self._events.on_behalf_of(command.by):
             return self._handlers[type(command)](command)
 

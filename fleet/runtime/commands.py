@@ -1,6 +1,6 @@
-"""The closed set of commands that a running fleet takes, typed.
+"""The commands that a running fleet accepts, as typed models.
 
-To add one: a model here, a place in `AnyCommand`, and a line in `fleet.runtime.command_handler`.
+To add one: a model here, an entry in `AnyCommand`, and a line in `fleet.runtime.command_handler`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ else:
     AnomalyTypeName = Literal[ANOMALY_TYPES]
 
 MAX_SENSORS_NAMED = 1000
-"""Sensors that one command can name; more are meant by what they have in common."""
+"""Sensors that one command can name; more are selected by a property that they share."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -26,7 +26,7 @@ InjectionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 
 
 class Command(BaseModel):
-    """`by` is who asks, for the record."""
+    """A command. `by` names its sender in the event log."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -34,7 +34,7 @@ class Command(BaseModel):
 
 
 class SelectorCommand(Command):
-    """Of all sensors those to whom everything that is said applies; `share` is of those that are left."""
+    """A command for the sensors that match all given criteria; `share` selects a part of those."""
 
     sensors: Annotated[tuple[Name, ...], Field(max_length=MAX_SENSORS_NAMED)] | None = None
     city: Name | None = None
@@ -62,7 +62,7 @@ class Restart(Command):
 
 
 class StartRollout(Command):
-    """Times are in seconds, shares from 0 to 1. Without `step` and `every` all at once."""
+    """A rollout to `share` of the sensors (0 to 1), a `step` after `every` seconds. Without the two, all at once."""
 
     command: Literal["rollout"]
     firmware: Name
@@ -80,7 +80,7 @@ class StartRollout(Command):
 
 
 class Inject(SelectorCommand):
-    """`at` is simulated time as ISO 8601, None now; without `id` it gets one."""
+    """An injection. `at` is simulated time as ISO 8601, None for now. Without `id` it gets a random one."""
 
     command: Literal["inject"]
     type: AnomalyTypeName
@@ -92,7 +92,7 @@ class Inject(SelectorCommand):
 
 
 class Cancel(Command):
-    """End an injection, or take it back."""
+    """The end of an injection that is running or planned."""
 
     command: Literal["cancel"]
     id: InjectionId
@@ -107,7 +107,7 @@ class Resume(SelectorCommand):
 
 
 class Probability(SelectorCommand):
-    """None is the config's again."""
+    """A probability of anomalies; None restores that of the config."""
 
     command: Literal["probability"]
     probability: Annotated[float, Field(ge=0, le=1)] | None

@@ -1,35 +1,53 @@
-"""The other end of the control socket: a command to the fleet of a data directory, and its answer.
+"""The client of the control socket: send a command to the fleet of a data directory and receive its answer.
 
-Also for a process that is to stay small: what a command may say is looked at by the fleet alone.
+The fleet alone validates commands, so that a process that uses this stays small.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fleet.errors import UserError
 from fleet.escaping import escape
-from fleet.runtime.control_address import socket_address
 
 ANSWER_TIMEOUT_SECONDS = 30.0
-"""Seconds to wait for the fleet's answer: minting a thousand identities takes one or two."""
+"""Generating a thousand identities takes a second or two."""
+
+MAX_SOCKET_PATH_BYTES = 100
+"""The longest address of a Unix socket that is allowed everywhere (104 on macOS)."""
 
 
 class CommandRefused(UserError):
-    """The fleet is there and does not do it, for a `reason`; `invalid` says that it is no command at all."""
+    """The fleet refuses a command for a `reason`. `invalid` means that it is not a well-formed command."""
 
     def __init__(self, directory: Path, reason: str, *, invalid: bool) -> None:
         super().__init__(f"{directory}: {reason}")
         self.reason, self.invalid = reason, invalid
 
 
+@contextmanager
+def socket_address(path: Path) -> Iterator[str]:
+    """Give an address for a Unix socket at `path`, through a symbolic link if the path is too long for one."""
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="fleet-") as directory:
+        link = Path(directory, "run")
+        link.symlink_to(path.parent.resolve())
+        yield str(link / path.name)
+
+
 def send_command(path: Path, timeout: float, /, **command: Any) -> dict[str, Any]:
     """Send a command to the fleet behind the socket at `path` and return its answer.
 
-    UserError if no fleet listens there, or if it does not answer within `timeout` seconds; CommandRefused if it refuses.
+    Raises UserError if no fleet listens there or answers within `timeout` seconds, CommandRefused if it refuses.
     """
     directory = path.parent.parent
     with socket.socket(socket.AF_UNIX) as connection:
@@ -51,11 +69,11 @@ def send_command(path: Path, timeout: float, /, **command: Any) -> dict[str, Any
     if not line.endswith(b"\n"):
         raise UserError(f"{directory}: the fleet ended before it answered")
     try:
-        told = json.loads(line)
+        document = json.loads(line)
     except (ValueError, RecursionError):
-        told = None
-    answer: dict[str, Any] = told if isinstance(told, dict) else {}
+        document = None
+    answer: dict[str, Any] = document if isinstance(document, dict) else {}
     if answer.get("ok") is True:
         return answer
-    reason = escape(str(answer.get("error", "what answers there is no fleet")))
+    reason = escape(str(answer.get("error", "the answer is not that of a fleet")))
     raise CommandRefused(directory, reason, invalid=answer.get("invalid") is True)

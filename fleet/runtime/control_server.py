@@ -1,7 +1,7 @@
-"""The fleet's end of the control socket of a data directory.
+"""The server of the control socket of a data directory.
 
-One JSON object a line each way: `{"command": "scale", "count": 20}`, answered by `{"ok": true, ...}` or
-`{"error": "..."}`. The socket is 0600 in a directory that is 0700. The commands are in `fleet.runtime.commands`.
+The protocol is one JSON object a line each way: `{"command": "scale", "count": 20}`, answered by `{"ok": true, ...}` or
+`{"error": "..."}`. The socket has mode 0600 in a directory of mode 0700. The commands are in `fleet.runtime.commands`.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from pydantic import ValidationError
 from fleet.errors import UserError
 from fleet.escaping import escape, escape_short
 from fleet.runtime.commands import COMMAND_ADAPTER, Answer, AnyCommand
-from fleet.runtime.control_address import socket_address
+from fleet.runtime.control_client import socket_address
 
 log = logging.getLogger("control")
 
-MAX_COMMAND_BYTES = 256 * 1024  # four times what HTTP takes: a body may be written out longer than it came
+MAX_COMMAND_BYTES = 256 * 1024  # four times the limit of HTTP: a body may be encoded longer than it came
 MAX_REASON_LENGTH = 1000
 MAX_CLIENTS = 32
 
 
 class SocketLoop(Protocol):
-    """Waits for sockets and calls back when they can be read; the supervisor's."""
+    """An event loop that calls back when a socket can be read, such as the supervisor's."""
 
     def watch(self, source: socket.socket, ready: Callable[[], None]) -> None: ...
     def unwatch(self, source: socket.socket) -> None: ...
 
 
 class ControlServer:
-    """The fleet's end: served by a loop, never blocking it."""
+    """Accepts commands on a Unix socket and answers them, without ever blocking the loop that serves it."""
 
     def __init__(self, path: Path, loop: SocketLoop, handle: Callable[[AnyCommand], Answer]) -> None:
         self._path, self._loop, self._handle = path, loop, handle
-        path.unlink(missing_ok=True)  # left by a killed fleet; the lock says that nobody uses it
+        path.unlink(missing_ok=True)  # left by a killed fleet; by the lock it is not in use
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.setblocking(False)
         with socket_address(path) as address:
@@ -56,21 +56,21 @@ class ControlServer:
 
     def close(self) -> None:
         for client in list(self._clients):
-            self._forget(client)
+            self._disconnect(client)
         self._loop.unwatch(self._listener)
         self._listener.close()
         self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         if len(self._clients) >= MAX_CLIENTS:
-            self._forget(next(iter(self._clients)))  # the oldest: an operator asks, reads and goes
+            self._disconnect(next(iter(self._clients)))  # the oldest: clients usually send one command and close
         try:
             client, _ = self._listener.accept()
-        except BlockingIOError:  # gone again
+        except BlockingIOError:  # the client has disconnected
             return
         except OSError as error:
-            log.warning("a command cannot be taken: %s", error)
-            time.sleep(0.05)  # no descriptor is left: the client waits, and so does the listener's call
+            log.warning("a connection cannot be accepted: %s", error)
+            time.sleep(0.05)  # no descriptor is left; the client stays in the queue
             return
         client.setblocking(False)
         self._clients[client] = b""
@@ -78,14 +78,14 @@ class ControlServer:
 
     def _receive(self, client: socket.socket) -> None:
         if client not in self._clients:
-            return  # forgotten since the loop saw that it had something to say
+            return  # closed since the loop found it readable
         try:
             received = client.recv(MAX_COMMAND_BYTES)
         except ConnectionResetError:
             received = b""
         text = self._clients[client] + received
         if not received or len(text) > MAX_COMMAND_BYTES:
-            self._forget(client)
+            self._disconnect(client)
             return
         *lines, self._clients[client] = text.split(b"\n")
         for line in lines:
@@ -97,9 +97,9 @@ class ControlServer:
             return {"ok": True, **self._handle(COMMAND_ADAPTER.validate_json(line))}
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"]) or "command"
+            key = ".".join(str(part) for part in first["loc"]) or "command"
             return {
-                **error_answer(f"{escape_short(place)}: {first['msg'].removeprefix('Value error, ')}"),
+                **error_answer(f"{escape_short(key)}: {first['msg'].removeprefix('Value error, ')}"),
                 "invalid": True,
             }
         except UserError as error:
@@ -108,17 +108,17 @@ class ControlServer:
     def _send(self, client: socket.socket, answer: Answer) -> bool:
         try:
             client.sendall(json.dumps(answer).encode() + b"\n")
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):  # gone, or does not read what it asked for
-            self._forget(client)
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):  # disconnected, or does not read its answer
+            self._disconnect(client)
             return False
         return True
 
-    def _forget(self, client: socket.socket) -> None:
+    def _disconnect(self, client: socket.socket) -> None:
         del self._clients[client]
         self._loop.unwatch(client)
         client.close()
 
 
 def error_answer(reason: str) -> Answer:
-    """What was wrong, without what a terminal would obey, and no longer than a few lines of it."""
+    """Return an error answer, without control characters and no longer than a few lines of a terminal."""
     return {"error": escape(reason if len(reason) <= MAX_REASON_LENGTH else f"{reason[: MAX_REASON_LENGTH - 3]}...")}

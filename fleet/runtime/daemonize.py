@@ -1,4 +1,4 @@
-"""`fleet up --detach`: the fleet goes on in a process of its own when it is certain that it runs."""
+"""Detaching for `fleet up --detach`: the fleet continues in a background process once it is certain that it runs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import click
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.roster import Roster
 from fleet.errors import UserError
-from fleet.monitoring.stats import fleet_stats
+from fleet.monitoring.health import count_by_state
 from worker.scoreboard import Scoreboard
 
 START_TIMEOUT_SECONDS = 120.0
 
 
 def detach(directory: DataDirectory) -> None:
-    """Return in a child that has no terminal. The parent waits until every sensor has committed, and exits.
+    """Fork. The call returns in the child, which has no terminal; the parent waits until every sensor has committed, and
+    exits.
 
-    The lock and the bound port go over to the child. UserError, in the parent, if the child ends before.
+    The child inherits the lock and the bound port. Raises UserError in the parent if the child ends before.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -54,10 +55,10 @@ def wait_for_start(directory: DataDirectory, pid: int) -> None:
         if ended:
             output = (directory.run / "output").read_text().strip().splitlines()
             code = os.waitstatus_to_exitcode(status)
-            raise UserError(f"the fleet ended with exit code {code}: {output[-1] if output else 'it said nothing'}")
+            raise UserError(f"the fleet ended with exit code {code}: {output[-1] if output else 'it printed nothing'}")
         if time.monotonic() > end:
-            states = fleet_stats(seen).states
+            states = count_by_state(seen["state"])
             raise UserError(
-                f"not all workers have committed after {START_TIMEOUT_SECONDS:g} s ({states}); the fleet runs on, pid {pid}"
+                f"not all workers have committed after {START_TIMEOUT_SECONDS:g} s ({states}); the fleet goes on, pid {pid}"
             )
         time.sleep(0.05)

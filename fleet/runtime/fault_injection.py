@@ -1,7 +1,7 @@
-"""The operator's hand in a running fleet: injections, pauses and probabilities, laid over what the config says.
+"""Fault injection by an operator: injections, pauses and probabilities that override the config of a running fleet.
 
-Each is on record before any worker is told, and goes to the workers as a change of their specs, so that one that is dead
-or stands still comes to it as well.
+Each is saved before any worker learns of it, and reaches the workers as a change of their specs, so that a worker that
+is dead or stopped takes it up later.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ from worker.schedule import SECOND_US, format_time
 from worker.scoreboard import Scoreboard
 
 MAX_OPEN_INJECTIONS = 100
-"""Injections that are not over: each is one more stage for its sensors."""
+"""Injections that are not over; each adds stages to its sensors."""
 
 MAX_PAUSES_PER_SENSOR = 100
 
 
 class FaultInjection:
-    """To be called by the supervisor's loop. `file` keeps what is laid over the config."""
+    """The interventions of a running fleet, saved in `file`. The supervisor's loop calls the object to settle those that
+    are over."""
 
     def __init__(self, reconciler: Reconciler, scoreboard: Scoreboard, file: Path) -> None:
         self._reconciler, self._board, self._file = reconciler, scoreboard, file
-        if reconciler.planner.interventions != NO_INTERVENTIONS:  # of an earlier run, which had another clock
+        if reconciler.planner.interventions != NO_INTERVENTIONS:  # of an earlier run, whose clock was another
             with suppress(UserError):
                 self._save(self.interventions)
 
@@ -48,22 +49,22 @@ class FaultInjection:
         return self._reconciler.planner.interventions
 
     def inject(self, command: Inject) -> Answer:
-        """The same id again changes nothing. UserError where it cannot be done."""
+        """Add an injection; the same command with the same id again changes nothing. Raises UserError."""
         self._reconciler.check_not_draining()
-        asked = command.model_dump_json(exclude={"id", "by"})
-        there = self.interventions.injection(command.id) if command.id is not None else None
-        if there is not None:
-            if there.asked != asked:
+        command_text = command.model_dump_json(exclude={"id", "by"})
+        existing = self.interventions.injection(command.id) if command.id is not None else None
+        if existing is not None:
+            if existing.asked != command_text:
                 raise UserError(
-                    f"the injection {there.id} is another one: {describe_injection(there)}; take another id"
+                    f"the injection {existing.id} is another one: {describe_injection(existing)}; take another id"
                 )
-            return injection_answer(there, new=False)
+            return injection_answer(existing, new=False)
         if sum(not each.settled for each in self.interventions.injections) >= MAX_OPEN_INJECTIONS:
             raise UserError(f"{MAX_OPEN_INJECTIONS} injections are under way; wait until one is over, or cancel it")
         chosen = select_sensors(self._reconciler.plan.members, command)
         check_channel_and_size(command, chosen)
         begin = self._start_us(command.at)
-        slowest = min(member.rate for member in chosen)  # each is to have a reading in it
+        slowest = min(member.rate for member in chosen)  # each must have a reading in it
         length = max(round(command.seconds * SECOND_US), -(-SECOND_US // slowest))
         injection = InjectionRecord(
             id=command.id or secrets.token_hex(4),
@@ -74,19 +75,19 @@ class FaultInjection:
             count=len(chosen),
             from_us=begin,
             until_us=begin + int(length),
-            asked=asked,
+            asked=command_text,
         )
         self._apply(replace(self.interventions, injections=(*self.interventions.injections, injection)))
         self._note("inject", f"injection {injection.id}: {describe_injection(injection)}", injection.sensors)
         return injection_answer(injection, new=True)
 
     def cancel(self, command: Cancel) -> Answer:
-        """End an injection now, or take it back; one that is over stays as it was."""
+        """End an injection that is running, or cancel a planned one. One that is over stays as it was."""
         self._reconciler.check_not_draining()
         injection = self.interventions.injection(command.id)
         if injection is None:
-            there = format_choices(each.id for each in self.interventions.injections)
-            raise UserError(f"there is no injection {escape_short(command.id)}; there are {there}")
+            choices = format_choices(each.id for each in self.interventions.injections)
+            raise UserError(f"there is no injection {escape_short(command.id)}; there are {choices}")
         if injection.state(self._now_us()) in ("over", "cancelled"):
             return injection_answer(injection, new=False)
         cancelled = replace(injection, cancelled_us=self._now_us())
@@ -127,13 +128,13 @@ class FaultInjection:
         return self._change("probability", interventions, chosen, sensors, f"anomalies.probability {what}")
 
     def open_injections(self) -> list[str]:
-        """The injections that run or will, one line each."""
+        """Describe the injections that are running or planned, one line each."""
         now = self._now_us()
         open_ = [each for each in self.interventions.injections if each.state(now) in ("planned", "running")]
         return [f"injection {each.id}: {describe_injection(each)}, {each.count} sensors" for each in open_]
 
     def __call__(self) -> None:
-        """See what is over, so that it need not be told to anybody any more."""
+        """Settle the injections and drop the pauses whose readings are all written, so that no spec has them any more."""
         now = self._now_us()
         ended = [each for each in self.interventions.injections if not each.settled and each.end_us <= now]
         if not ended and not self.interventions.pauses:
@@ -151,15 +152,13 @@ class FaultInjection:
         interventions = replace(self.interventions, injections=injections, pauses=pauses).pruned()
         try:
             self._save(interventions)
-        except UserError:  # the disk is full: it is over another time
+        except UserError:  # the disk is full: try again later
             return
-        # Not worth telling the workers: what is over changes nothing for them. They hear of it with the next change.
+        # No worker needs to know: what is over changes nothing for it. The next change of its spec includes this one.
         self._reconciler.planner = self._reconciler.planner.with_interventions(interventions)
         for injection in ended:
             if injection.id in done and injection.cancelled_us is None:
                 self._note("inject", f"injection {injection.id} is over", injection.sensors)
-
-    # How
 
     def _change(
         self, kind: str, interventions: Interventions, chosen: Sequence[Member], sensors: Sequence[str], what: str = ""
@@ -171,7 +170,8 @@ class FaultInjection:
         return {"sensors": len(chosen), "changed": len(sensors), "ids": ids}
 
     def _apply(self, interventions: Interventions) -> None:
-        """All or nothing, and on record first: what a worker does has to be known to the one that follows this process."""
+        """Change the interventions of all workers or of none. They are saved first, because the next supervising process must
+        know everything that a worker may do."""
         before = self.interventions
         self._save(interventions)
         try:
@@ -206,12 +206,12 @@ class FaultInjection:
         return begin
 
     def _now_us(self) -> int:
-        """Simulated time."""
+        """Return the simulated time."""
         run = self._reconciler.plan.run
         return run.start_us + (elapsed_ns() - run.origin_ns) // 1000
 
     def _committed_until_us(self) -> dict[str, int]:
-        """The simulated time of the last reading that each sensor has written."""
+        """Return the simulated time of the last reading that each sensor has written."""
         members = self._reconciler.plan.members
         times: list[int] = self._board.rows["timestamp_us"][[member.row for member in members]].tolist()
         return {member.sensor_id: time for member, time in zip(members, times, strict=True)}
@@ -223,7 +223,7 @@ class FaultInjection:
 
 
 def check_channel_and_size(command: Inject, chosen: Sequence[Member]) -> None:
-    """UserError unless channel and size are such as the type and the sensors have."""
+    """Raise UserError unless the type and the sensors have that channel and size."""
     if command.size is not None:
         size = anomaly_class(command.type).size
         if size is None:
@@ -237,8 +237,8 @@ def check_channel_and_size(command: Inject, chosen: Sequence[Member]) -> None:
         for member in chosen:
             names = [name for name, _ in member.channels]
             if command.channel not in names:
-                asked = escape_short(command.channel)
-                raise UserError(f"channel: {member.sensor_id} has no {asked}, but {', '.join(names)}")
+                channel = escape_short(command.channel)
+                raise UserError(f"channel: {member.sensor_id} has no {channel}, but {', '.join(names)}")
 
 
 def end_open_pauses(pauses: Sequence[spec.Pause], now_us: int) -> tuple[spec.Pause, ...]:
@@ -254,7 +254,7 @@ def describe_injection(injection: InjectionRecord) -> str:
 
 
 def injection_answer(injection: InjectionRecord, *, new: bool) -> dict[str, Any]:
-    """An injection as an answer."""
+    """Return the answer to a command about an injection."""
     return {
         "id": injection.id,
         "new": new,

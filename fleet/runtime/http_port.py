@@ -1,4 +1,4 @@
-"""The port of the aggregator, bound before anything else starts."""
+"""The port of an HTTP server, bound before any other process starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BIND_ERRORS = {
 
 
 class BindError(UserError):
-    """An address that cannot be had. `key` is the half of it that is to blame, host or port."""
+    """An address that cannot be bound. `key` is the part of it at fault, host or port."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -25,12 +25,12 @@ class BindError(UserError):
 
 
 def bind_http(host: str, port: int, advice: str = OTHER_PORT_ADVICE) -> tuple[socket.socket, str]:
-    """A listening socket and its URL. BindError, with `advice` on other ports, if the address cannot be had. Port 0 takes any
-    free one."""
+    """Bind an address and return a listening socket and its URL. Port 0 takes any free one. Raises BindError, with
+    `advice` on other ports."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
-    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: what cannot be a name in DNS
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: not a possible name in DNS
         raise BindError("host", f"{host} {BIND_ERRORS[errno.EADDRNOTAVAIL]}") from error
     except OSError as error:
         number = error.errno or errno.EIO

@@ -1,7 +1,7 @@
-"""The process beside the workers that keeps files around their databases: backups, and the checkpoint file.
+"""The maintenance process: makes backups of the databases and exports the checkpoint file, at intervals.
 
-It commits nothing and nobody waits for it. What it does is due at intervals; what fails is told in the log and in
-`run/backups.json`, and is tried again at the next turn.
+It runs beside the workers, which never wait for it. A failure is recorded in the log and in `run/backups.json`, and is
+tried again in the next round.
 """
 
 from __future__ import annotations
@@ -14,31 +14,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.datadir.backup_status import BACKUP_STATUS_FILE, BackupStatus
+from fleet.config.config import Config
 from fleet.datadir.backups import (
+    BACKUP_STATUS_FILE,
     UNFINISHED_SUFFIX,
     BackupFailed,
+    BackupStatus,
     StopRequested,
     back_up,
     backups_of,
     remove_database_files,
 )
 from fleet.datadir.checkpoint_export import database_paths, write_checkpoint_file
+from fleet.datadir.directory import DataDirectory
 from fleet.datadir.roster import Roster
 from fleet.errors import UserError
 from supervisor import Supervisor
 
-log = logging.getLogger("keeper")
+log = logging.getLogger("maintenance")
 
 FIRST_BACKUP_SECONDS = 60.0
-"""Seconds after the start within which a database that has no backup yet gets one."""
+"""Seconds after the start within which a database without any backup gets one."""
+
+MIN_INTERVAL_SECONDS = 0.1
+"""The shortest interval; shorter ones in a config count as this one."""
 
 MAX_FAILURES_REPORTED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class BackupSchedule:
-    """Where to, how often (seconds), and how many of each database to keep."""
+    """The folder of backups, the seconds between two of them, and how many to keep of each database."""
 
     folder: Path
     interval: float
@@ -53,7 +59,7 @@ class CheckpointExport:
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceConfig:
-    """What is to be kept; None is not."""
+    """The tasks of the maintenance process; None for those that the config does not ask for."""
 
     backups: BackupSchedule | None
     checkpoint: CheckpointExport | None
@@ -62,19 +68,28 @@ class MaintenanceConfig:
         return bool(self.backups or self.checkpoint)
 
 
+def maintenance_config(config: Config, directory: DataDirectory) -> MaintenanceConfig:
+    """Return the tasks that a config asks for. All files lie in the data directory, whatever folders the config names."""
+    backup, export, folder = config.database.backup, config.simulation.checkpoint, directory.databases
+    backups = BackupSchedule(folder / Path(backup.path).name, max(backup.interval, MIN_INTERVAL_SECONDS), backup.keep)
+    checkpoint = CheckpointExport(folder / Path(export.file).name, max(export.interval, MIN_INTERVAL_SECONDS))
+    return MaintenanceConfig(backups if backup.enabled else None, checkpoint if export.enabled else None)
+
+
 def start_maintenance(supervisor: Supervisor, config: MaintenanceConfig, roster: Path) -> None:
-    """Have a process beside the workers keep what there is to keep, if there is any."""
+    """Start the maintenance process as a service of the supervisor, if there is any task for it."""
     status_file = roster.with_name(BACKUP_STATUS_FILE)
     if not config.backups:
         status_file.unlink(missing_ok=True)  # of an earlier run
     if config:
         supervisor.add_service(
-            "keeper", lambda lifeline: MaintenanceProcess(config, roster, status_file, lifeline).run()
+            "maintenance", lambda lifeline: MaintenanceProcess(config, roster, status_file, lifeline).run()
         )
 
 
 class MaintenanceProcess:
-    """One of them. `roster` says which databases there are, `status_file` is the path of what it tells."""
+    """The body of the process. `roster` is the path of the roster, which names the databases; `status_file` that of the
+    status of backups."""
 
     def __init__(self, config: MaintenanceConfig, roster: Path, status_file: Path, lifeline: socket.socket) -> None:
         self._config, self._roster, self._path = config, roster, status_file
@@ -85,19 +100,19 @@ class MaintenanceProcess:
         self._status = BackupStatus(str(backups.folder), backups.interval, backups.keep) if backups else None
 
     def run(self) -> int:
-        """Keep until the lifeline closes, which it does when all workers have ended."""
-        jobs: list[Callable[[], float]] = []
+        """Run the tasks until the lifeline closes, which it does when all workers have ended."""
+        tasks: list[Callable[[], float]] = []
         if self._config.backups:
             self._remove_unfinished(self._config.backups.folder)
-            jobs.append(self._back_up_due)
+            tasks.append(self._back_up_due)
         if self._config.checkpoint:
-            jobs.append(self._export)
-        due = [0.0 for _ in jobs]
+            tasks.append(self._export)
+        due = [0.0 for _ in tasks]
         try:
             while True:
-                for number, job in enumerate(jobs):
+                for number, task in enumerate(tasks):
                     if time.monotonic() >= due[number]:
-                        due[number] = time.monotonic() + job()
+                        due[number] = time.monotonic() + task()
                 self._sleep(min(due) - time.monotonic())
         except StopRequested:
             if self._config.checkpoint:
@@ -105,7 +120,7 @@ class MaintenanceProcess:
             return 0
 
     def _sleep(self, seconds: float) -> None:
-        """Raises StopRequested when the lifeline closes. Nothing is ever sent over it."""
+        """Sleep. Raises StopRequested when the lifeline closes; nothing is ever sent over it."""
         if self._poll.poll(min(max(0.0, seconds), 3600.0) * 1000):
             raise StopRequested
 
@@ -119,7 +134,7 @@ class MaintenanceProcess:
         return checkpoint.interval
 
     def _back_up_due(self) -> float:
-        """Back up what is due. Returns the seconds until something is again."""
+        """Make the backups that are due. Returns the seconds until the next one is."""
         backups = self._config.backups
         assert backups
         try:
@@ -140,7 +155,8 @@ class MaintenanceProcess:
         return min(waits)
 
     def _due_at(self, source: Path, backups: BackupSchedule) -> float:
-        """Wall clock. The backups of earlier runs count, so that a fleet that is restarted often has some, too."""
+        """Return the wall-clock time of the next backup. The backups of earlier runs count, so that a fleet that is restarted
+        often gets some, too."""
         made = backups_of(source, backups.folder)
         return (
             made[-1].stat().st_mtime + backups.interval
@@ -149,7 +165,7 @@ class MaintenanceProcess:
         )
 
     def _back_up(self, source: Path, backups: BackupSchedule) -> str:
-        """Why there is no backup; an empty text if there is."""
+        """Make a backup. Returns the reason if it failed, else an empty text."""
         assert self._status
         try:
             made = back_up(source, backups.folder, backups.keep, lambda: self._sleep(0))
@@ -171,6 +187,6 @@ class MaintenanceProcess:
             log.error("%s is not written: %s", self._path, error)
 
     def _remove_unfinished(self, folder: Path) -> None:
-        """Remove what one that was killed has left unfinished."""
+        """Remove unfinished backups, left by a process that was killed."""
         for left in folder.glob(f"*.backup-*{UNFINISHED_SUFFIX}"):
             remove_database_files(left)

@@ -1,4 +1,4 @@
-"""The plan of a run: config, record and identities in, what each worker is told out."""
+"""The planner of a run: computes the spec of each worker from the config, the manifest and the identities."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fleet.identities.provisioning import (
     provision,
     unknown_hardware_warnings,
 )
-from fleet.runtime import free_memory, open_files
+from fleet.runtime.preflight import check_memory, raise_open_file_limit
 from fleet.runtime.sensor_specs import sensor_specs
 from fleet.runtime.simulation_clock import iso_to_microseconds, start_clock
 from worker.clock import boot_id
@@ -37,9 +37,9 @@ from worker.spec import Identity, Layout, RunSpec, SensorSpec, StoreSpec, Worker
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run that is ready to be started. `warnings` are for the operator, one line each; `stored` are the identities of
-    all that take part, as their files say; `continues` says that it goes on with what another plan began, or will be
-    changed by a scenario, so that it alone does not say how many readings there will be."""
+    """A run that is ready to be started. `warnings` are for the operator, one line each. `stored` are the identities of all
+    members as their files have them. A plan that `continues` an earlier one, or will be changed by a scenario, does not
+    determine the number of readings alone."""
 
     record: FleetManifest
     run: RunSpec
@@ -51,15 +51,15 @@ class Plan:
 
 
 class FleetMembers(NamedTuple):
-    """The sensors of a fleet in order, as their files say, and warnings about them."""
+    """The sensors of a fleet in order, as their files have them, and warnings about them."""
 
     stored: list[StoredIdentity]
     warnings: list[str]
 
 
 class Planner:
-    """Plans the runs of one config, and of what an operator has laid over it, on one data directory; and the changes of
-    size while it runs."""
+    """Plans the runs of one config, and of the interventions that override it, on one data directory, and changes of size
+    while it runs."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Planner:
         interventions: Interventions = NO_INTERVENTIONS,
         catalogue: Catalogue | None = None,
     ) -> None:
-        self.config, self._directory, self._given = config, directory, identities
+        self.config, self._directory, self._identities_argument = config, directory, identities
         self.interventions = interventions
         self.catalogue = catalogue or load_catalogue(Path(config.catalogue) if config.catalogue else None)
         self.identities = identities or (
@@ -77,69 +77,69 @@ class Planner:
         )
 
     def with_config(self, config: Config) -> Planner:
-        """The planner of the same directory under another config, and by what its catalogue says now."""
-        return Planner(config, self._directory, self._given, self.interventions)
+        """Return the planner of the same directory under another config, whose catalogue is read again."""
+        return Planner(config, self._directory, self._identities_argument, self.interventions)
 
     def with_interventions(self, interventions: Interventions) -> Planner:
-        """The planner of the same fleet with others laid over it."""
-        return Planner(self.config, self._directory, self._given, interventions, self.catalogue)
+        """Return the planner of the same fleet with other interventions."""
+        return Planner(self.config, self._directory, self._identities_argument, interventions, self.catalogue)
 
     def check_startable(self) -> None:
-        """UserError if a run could not be planned. Changes nothing, and takes no lock."""
+        """Raise UserError if a run could not be planned. Changes no file and takes no lock."""
         old = self._directory.read_manifest()
         if old:
             self._check_manifest(old)
         replicas = self.config.replicas
         workers = -(-replicas.count // replicas.sensors_per_worker)
-        open_files.raise_open_file_limit(workers)
-        free_memory.check_memory(workers, replicas.count)
+        raise_open_file_limit(workers)
+        check_memory(workers, replicas.count)
         generator = generator_for(self.config, self.catalogue, self._choose_seed(old))
-        # An error in the identities of a directory that is in use is found in time by `initial_plan`: it reads them all
-        # before it writes any, and reading ten thousand twice takes seconds.
+        # In a used directory, `initial_plan` finds errors in identities early enough: it reads all files before it writes
+        # any, and reading ten thousand files twice takes seconds.
         check_identities(self.identities, None if self._directory.used else generator.seed)
-        if self._layout == "shared" and not old:  # a later run moves aside what became of its own database
+        if self._layout == "shared" and not old:  # a later run moves a damaged database of its own aside
             check_is_sqlite(self._store("").path)
 
     def initial_plan(self) -> Plan:
-        """The plan of a run that starts now: the clocks are read last, when all that takes time is done."""
+        """Return the plan of a run that starts now. The clocks are read after everything that takes time."""
         config, old = self.config, self._directory.read_manifest()
         if old:
             self._check_manifest(old)
         seed = self._choose_seed(old)
-        crew = self._provision(seed, config.replicas.count)
-        beginning = start_clock(config.simulation, old, self._directory.latest_us() if old else 0)
+        fleet = self._provision(seed, config.replicas.count)
+        clock = start_clock(config.simulation, old, self._directory.latest_us() if old else 0)
         record = FleetManifest(
             seed=seed,
             layout=self._layout,
             sensors_per_worker=config.replicas.sensors_per_worker,
-            start_us=old.start_us if old else beginning.start_us,
-            wall_us=old.wall_us if old else beginning.wall_us,
+            start_us=old.start_us if old else clock.start_us,
+            wall_us=old.wall_us if old else clock.wall_us,
             # Grows also when fleet.json was lost but not the databases.
-            runs=max((old.runs if old else 0) + 1, beginning.wall_us // SECOND_US),
+            runs=max((old.runs if old else 0) + 1, clock.wall_us // SECOND_US),
             sensors=old.sensors if old else (),
             boot_id=boot_id(),
-            origin_ns=beginning.origin_ns - (beginning.start_us - (old or beginning).start_us) * 1000,
+            origin_ns=clock.origin_ns - (clock.start_us - (old or clock).start_us) * 1000,
         )
         duration = config.simulation.duration_seconds
         run = RunSpec(
             seed=seed,
             number=record.runs,
-            start_us=beginning.start_us,
-            origin_ns=beginning.origin_ns,
+            start_us=clock.start_us,
+            origin_ns=clock.origin_ns,
             duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND_US),
             resume=config.simulation.resume,
             longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND_US),
             hang_seconds=config.supervision.hang_seconds,
         )
         if config.database.max_size_mb is not None and self._layout == "shared":
-            crew.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
-        if beginning.warning:
-            crew.warnings.append(beginning.warning)
-        continues = beginning.continues or bool(config.scenario) or bool(self.interventions.pauses)
-        return replace(self._plan(record, run, crew), continues=continues)
+            fleet.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
+        if clock.warning:
+            fleet.warnings.append(clock.warning)
+        continues = clock.continues or bool(config.scenario) or bool(self.interventions.pauses)
+        return replace(self._plan(record, run, fleet), continues=continues)
 
     def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
-        """The same run with `count` sensors. Those that come in begin on the fleet's own grid of timestamps."""
+        """Return the same run with `count` sensors. New ones begin on the fleet's grid of timestamps."""
         rate = Fraction(self.config.simulation.readings_per_second)
         run = plan.run
         grid = Schedule(0, run.start_us, rate)
@@ -151,43 +151,43 @@ class Planner:
         return self._keeping_workers(plan, self._plan(plan.record, joining, self._provision(plan.record.seed, count)))
 
     def replanned(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
-        """The same run with the same sensors under this planner's config; `edited` are new identities by sensor id."""
+        """Return the same run with the same sensors under this planner's config. `edited` are new identities by sensor id."""
         stored = [edited.get(sensor.sensor_id, sensor) for sensor in plan.stored]
         warnings = unknown_hardware_warnings(self.config, self.catalogue, map(self.resolved_identity, edited.values()))
         return self._keeping_workers(plan, self._plan(plan.record, plan.run, FleetMembers(stored, warnings)))
 
     def check(self, sensor: StoredIdentity) -> None:
-        """UserError if it has hardware that the catalogue does not know, and the config is strict about that."""
+        """Raise UserError if the catalogue does not know the hardware of the sensor and the config is strict about that."""
         unknown_hardware_warnings(self.config, self.catalogue, [self.resolved_identity(sensor)])
 
     def firmware_of(self, sensor: StoredIdentity) -> tuple[str, ...]:
-        """All that the catalogue has for that kind of sensor."""
+        """Return all firmware versions in the catalogue for that type of sensor."""
         return sensor_type_of_identity(self.config, self.catalogue, self.resolved_identity(sensor).sensor_type).firmware
 
     @property
     def overridden_firmware(self) -> str | None:
-        """What all sensors have, whatever their files say."""
+        """The firmware version of all sensors, regardless of their files; None if it is not overridden."""
         return self.config.identities.override.firmware_version
 
     def _keeping_workers(self, plan: Plan, next_: Plan) -> Plan:
-        """`next_` with the workers of `plan` that go on as they began, whatever their sensors are told now."""
-        here = {worker.name: worker for worker in plan.workers}
+        """Return `next_` with the workers of `plan`, which keep everything but the specs of their sensors."""
+        running = {worker.name: worker for worker in plan.workers}
         workers = tuple(
-            replace(here.get(worker.name, worker), sensors=worker.sensors, log_level=worker.log_level)
+            replace(running.get(worker.name, worker), sensors=worker.sensors, log_level=worker.log_level)
             for worker in next_.workers
         )
         return replace(next_, run=plan.run, workers=workers, continues=True)
 
-    def _plan(self, record: FleetManifest, run: RunSpec, crew: FleetMembers) -> Plan:
-        identities = [self.resolved_identity(sensor) for sensor in crew.stored]
+    def _plan(self, record: FleetManifest, run: RunSpec, fleet: FleetMembers) -> Plan:
+        identities = [self.resolved_identity(sensor) for sensor in fleet.stored]
         placed = assign_workers(
             record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
         )
         record = replace(record, sensors=placed)
         rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
-        homes = dict(placed)
-        told = sensor_specs(self.config, self.catalogue, identities, rows, record.start_us, self.interventions)
-        sensors = [(homes[sensor.identity.sensor_id], sensor) for sensor in told]
+        worker_names = dict(placed)
+        specs = sensor_specs(self.config, self.catalogue, identities, rows, record.start_us, self.interventions)
+        sensors = [(worker_names[sensor.identity.sensor_id], sensor) for sensor in specs]
         sensors.sort(key=lambda pair: pair[1].row)
         workers = tuple(
             WorkerSpec(
@@ -200,7 +200,7 @@ class Planner:
             for name, group in groupby(sensors, key=lambda pair: pair[0])
         )
         members = tuple(self._member(worker, sensor) for worker in workers for sensor in worker.sensors)
-        return Plan(record, run, workers, members, tuple(crew.warnings), tuple(crew.stored))
+        return Plan(record, run, workers, members, tuple(fleet.warnings), tuple(fleet.stored))
 
     def _provision(self, seed: int, count: int) -> FleetMembers:
         generator = generator_for(self.config, self.catalogue, seed)
@@ -209,15 +209,15 @@ class Planner:
         return FleetMembers(stored, [*warnings, *unknown_hardware_warnings(self.config, self.catalogue, identities)])
 
     def resolved_identity(self, sensor: StoredIdentity) -> Identity:
-        """The identity under what the config says of all sensors, with a type by which its behaviour is found."""
-        told, over, identity = self.config.sensor, self.config.identities.override, sensor.identity
+        """Return the identity with the overrides of the config, and with a type that determines its behaviour."""
+        single, override, identity = self.config.sensor, self.config.identities.override, sensor.identity
         return replace(
             identity,
-            sensor_id=told.id or identity.sensor_id,
-            location=told.location or identity.location,
-            manufacturer=over.manufacturer or identity.manufacturer,
-            model=over.model or identity.model,
-            firmware_version=over.firmware_version or identity.firmware_version,
+            sensor_id=single.id or identity.sensor_id,
+            location=single.location or identity.location,
+            manufacturer=override.manufacturer or identity.manufacturer,
+            model=override.model or identity.model,
+            firmware_version=override.firmware_version or identity.firmware_version,
             sensor_type=identity.sensor_type or sensor.type,
         )
 
@@ -249,14 +249,13 @@ class Planner:
         return Member(sensor.row, worker.name, rate, worker.store.path, self._directory.log, channels, sensor.identity)
 
     def _check_manifest(self, old: FleetManifest) -> None:
-        """UserError if the config does not go with what is in the data directory."""
+        """Raise UserError if the config contradicts the data directory."""
         config, where = self.config, self._directory.path
-        asked = (self._layout, config.replicas.sensors_per_worker)
-        if asked != (old.layout, old.sensors_per_worker):
+        if (self._layout, config.replicas.sensors_per_worker) != (old.layout, old.sensors_per_worker):
             was = (
                 f"{old.sensors_per_worker} sensors per worker" if old.layout == "packed" else f"{old.layout} databases"
             )
-            raise UserError(f"{where}: this fleet was laid out with {was}; keep that, or take another --data directory")
+            raise UserError(f"{where}: this fleet was started with {was}; keep that, or take another --data directory")
         if config.simulation.seed not in (None, old.seed):
             raise UserError(
                 f"{where}: this fleet has the seed {old.seed}, not {config.simulation.seed}: "
@@ -272,16 +271,16 @@ class Planner:
     def _choose_seed(self, old: FleetManifest | None) -> int:
         if old:
             return old.seed
-        given = self.config.simulation.seed
-        if given is None and self.identities.is_dir():
-            given = generated_seed(self.identities)
-        return secrets.randbelow(1 << 32) if given is None else given
+        seed = self.config.simulation.seed
+        if seed is None and self.identities.is_dir():
+            seed = generated_seed(self.identities)
+        return secrets.randbelow(1 << 32) if seed is None else seed
 
 
 def assign_workers(
     placed: Sequence[tuple[str, str]], sensors: Sequence[str], layout: Layout, per_worker: int
 ) -> tuple[tuple[str, str], ...]:
-    """Each sensor's worker: those of earlier runs stay where their data is, new ones follow."""
+    """Assign each sensor to a worker. Those of earlier runs stay with their data, new ones follow."""
     known = {sensor for sensor, _ in placed}
     new = [sensor for sensor in sensors if sensor not in known]
     if layout != "packed":
@@ -291,5 +290,5 @@ def assign_workers(
 
 
 def target_rate(members: Sequence[Member]) -> float:
-    """Readings per second of all members together."""
+    """Return the target rate of all members together, in readings a second."""
     return sum(member.rate for member in members)

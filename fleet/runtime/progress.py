@@ -1,29 +1,30 @@
-"""What the terminal shows of a running fleet: a bar while it starts, then a line every few seconds."""
+"""The progress of a running fleet on the terminal: a bar while it starts, then a line every few seconds."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import click
+import numpy as np
 
-from fleet.monitoring.stats import FleetStats
+from fleet.monitoring.health import FleetState, count_healthy, display_states
+from fleet.monitoring.stats import FleetStats, fleet_stats
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 SECONDS_BETWEEN_LINES = 5.0
-"""Seconds between two lines."""
 
 
 @contextmanager
 def ignoring_closed_output() -> Iterator[None]:
-    """Output that is no reason to stop: if nobody can take it any more (a closed terminal, `| head -1`, a full disk),
-    this process says nothing from then on, and the fleet ends when and how it is told to."""
+    """Keep a fleet running although its output cannot be written (a closed terminal, `| head -1`, a full disk): from the
+    first failure on, all output is discarded."""
     try:
         yield
     except OSError:
@@ -33,29 +34,29 @@ def ignoring_closed_output() -> Iterator[None]:
 
 
 class ProgressReporter(Protocol):
-    """Somebody who wants to know how it goes."""
+    """Receives the progress of a fleet. `committed` sensors have made their first commit, `failed` ones been given up."""
 
-    def starting(self, stats: FleetStats, committed: int) -> None: ...
+    def starting(self, committed: int, failed: int) -> None: ...
     def started(self, seconds: float) -> None: ...
-    def running(self, stats: FleetStats, rate: float) -> None: ...
+    def running(self, stats: FleetStats, healthy: int, rate: float) -> None: ...
     def event(self, text: str) -> None: ...
     def close(self) -> None: ...
 
 
 class LineProgress:
-    """Lines for a log: no colour, no cursor. `target_rate` is the rate that is asked for at the moment."""
+    """Lines for a log, without colour and cursor movement. `target_rate` gives the present target in readings a second."""
 
     def __init__(self, target_rate: Callable[[], float]) -> None:
         self._target_rate = target_rate
 
-    def starting(self, stats: FleetStats, committed: int) -> None:
-        """A log wants to know only that it is done."""
+    def starting(self, committed: int, failed: int) -> None:
+        """Do nothing: a log has a line only when the start is complete."""
 
     def started(self, seconds: float) -> None:
         self.event(f"all workers have committed, {seconds:.1f} s after the first was started")
 
-    def running(self, stats: FleetStats, rate: float) -> None:
-        self.event(summary_line(stats, rate, self._target_rate()))
+    def running(self, stats: FleetStats, healthy: int, rate: float) -> None:
+        self.event(summary_line(stats, healthy, rate, self._target_rate()))
 
     def event(self, text: str) -> None:
         with ignoring_closed_output():
@@ -65,23 +66,22 @@ class LineProgress:
 
 
 class TerminalProgress(LineProgress):
-    """The same on a terminal, with a bar while workers start."""
+    """Lines on a terminal, with a bar while workers start."""
 
     def __init__(self, target_rate: Callable[[], float], sensors: int) -> None:
         super().__init__(target_rate)
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        # Redrawn by us: a thread of rich's own would be copied half-way into forked processes.
+        # Without a refresh thread, which would be copied half-way into forked processes.
         columns = (TextColumn("starting"), BarColumn(40), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
         self._bar: Progress | None = Progress(*columns, auto_refresh=False, transient=True)
         self._task = self._bar.add_task("starting", total=sensors, note="")
 
-    def starting(self, stats: FleetStats, committed: int) -> None:
+    def starting(self, committed: int, failed: int) -> None:
         if self._bar:
-            failed = stats.states.get("failed", 0)
             note = f"{failed} failed" if failed else ""
             with ignoring_closed_output():
-                self._bar.start()  # not before the loop runs, which sees to it that the cursor is shown again
+                self._bar.start()  # not before the loop runs, after which the cursor is always restored
                 self._bar.update(self._task, completed=committed, note=note, refresh=True)
 
     def event(self, text: str) -> None:
@@ -102,10 +102,10 @@ class TerminalProgress(LineProgress):
                 bar.stop()
 
 
-def summary_line(stats: FleetStats, rate: float, target_rate: float) -> str:
-    """The state of the fleet in one line that fits 80 columns."""
+def summary_line(stats: FleetStats, healthy: int, rate: float, target_rate: float) -> str:
+    """Return the state of the fleet in one line that fits 80 columns."""
     parts = [
-        f"{stats.healthy}/{stats.sensors} healthy",
+        f"{healthy}/{stats.sensors} healthy",
         f"{rate:,.0f} of {target_rate:,.0f} readings/s"
         if target_rate >= 10
         else f"{rate:.2f} of {target_rate:g} readings/s",
@@ -117,49 +117,37 @@ def summary_line(stats: FleetStats, rate: float, target_rate: float) -> str:
 
 
 class ProgressMonitor:
-    """Feeds a ProgressReporter from the scoreboard; called several times a second by the supervisor's loop.
+    """Feeds a ProgressReporter with observations of the fleet, several times a second. `begun_ns` is the time of the
+    first start of a worker on the monotonic clock."""
 
-    `first_commits` gives how many sensors have committed in this run.
-    """
-
-    def __init__(
-        self,
-        progress: ProgressReporter,
-        read_stats: Callable[[], FleetStats],
-        first_commits: Callable[[], int],
-        begun_ns: int,
-    ) -> None:
-        self._progress, self._read_stats, self._first_commits, self._run_start_ns = (
-            progress,
-            read_stats,
-            first_commits,
-            begun_ns,
-        )
+    def __init__(self, progress: ProgressReporter, observe: Callable[[], FleetState], begun_ns: int) -> None:
+        self._progress, self._observe, self._begun_ns = progress, observe, begun_ns
         self._starting = True
-        self._seen: tuple[float, int] | None = None
+        self._last_line: tuple[float, int] | None = None
 
     def __call__(self) -> None:
-        stats, now = self._read_stats(), time.monotonic()
+        fleet, now = self._observe(), time.monotonic()
+        stats = fleet_stats(fleet.rows)
         if self._starting:
-            committed = self._first_commits()
-            self._progress.starting(stats, committed)
-            if committed >= stats.sensors - stats.states.get("failed", 0):
+            committed = int(np.count_nonzero(fleet.rows["first_commit_ns"]))
+            self._progress.starting(committed, stats.failed)
+            if committed >= stats.sensors - stats.failed:
                 self._starting = False
-                self._progress.started(now - self._run_start_ns / 1e9)
-        if self._seen is None:
-            self._seen = (now, stats.scheduled)
-        elif now - self._seen[0] >= SECONDS_BETWEEN_LINES and not self._starting:
-            rate = (stats.scheduled - self._seen[1]) / (now - self._seen[0])
-            self._progress.running(stats, rate)
-            self._seen = (now, stats.scheduled)
+                self._progress.started(now - self._begun_ns / 1e9)
+        if self._last_line is None:
+            self._last_line = (now, stats.scheduled)
+        elif now - self._last_line[0] >= SECONDS_BETWEEN_LINES and not self._starting:
+            rate = (stats.scheduled - self._last_line[1]) / (now - self._last_line[0])
+            self._progress.running(stats, count_healthy(display_states(fleet)), rate)
+            self._last_line = (now, stats.scheduled)
 
 
 class NoProgress:
-    """Nothing of it on the terminal; the log has the events."""
+    """Prints nothing; events are in the log."""
 
-    def starting(self, stats: FleetStats, committed: int) -> None: ...
+    def starting(self, committed: int, failed: int) -> None: ...
     def started(self, seconds: float) -> None: ...
-    def running(self, stats: FleetStats, rate: float) -> None: ...
+    def running(self, stats: FleetStats, healthy: int, rate: float) -> None: ...
     def event(self, text: str) -> None: ...
     def close(self) -> None: ...
 
@@ -168,47 +156,3 @@ def progress_for(target_rate: Callable[[], float], sensors: int, console: bool =
     if not console:
         return NoProgress()
     return TerminalProgress(target_rate, sensors) if sys.stdout.isatty() else LineProgress(target_rate)
-
-
-def print_summary(stats: FleetStats, due: int | None, seconds: float, classes: Mapping[str, int] = {}) -> None:
-    """The table at the end of a run. `due` is the number of scheduled readings it should have, None if open; `classes`
-    are the errors by class."""
-    rows = [
-        ("sensors", f"{stats.sensors:,}"),
-        ("scheduled readings", f"{stats.scheduled:,}" + (f" of {due:,}" if due is not None else "")),
-        ("rows written", f"{stats.readings:,}"),
-        *((f"  {kind}", f"{count:,}") for kind, count in stats.anomalies.items()),
-        ("restarts", f"{stats.restarts:,}"),
-        ("success rate", success_rate(stats, due)),
-        ("errors", f"{stats.errors:,}"),
-        *((f"  {name}", f"{count:,}") for name, count in classes.items()),
-        ("retries", f"{stats.retries:,}"),
-        *((("database renewals", f"{stats.renewals:,}"),) if stats.renewals else ()),
-        ("commits", f"{stats.commits:,}, {stats.commit_ms:.1f} ms on average"),
-        ("achieved rate", f"{stats.scheduled / seconds:,.1f} readings/s over {seconds:,.1f} s" if seconds else "-"),
-    ]
-    with ignoring_closed_output():
-        if sys.stdout.isatty():
-            print_table(rows)
-        else:
-            click.echo("\n".join(f"{name}: {value}" for name, value in rows))
-
-
-def success_rate(stats: FleetStats, due: int | None) -> str:
-    """How much of what was due is settled. Of a run without an end that is known only of sensors that ended well."""
-    if due is not None:
-        return f"{stats.scheduled / due:.2%} of the readings that were due" if due else "nothing was due"
-    behind = stats.sensors - stats.healthy
-    return (
-        f"not known: {behind:,} sensors ended with readings due" if behind else "100.00% of the readings that were due"
-    )
-
-
-def print_table(rows: list[tuple[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="run summary", title_justify="left", show_header=False, box=None, padding=(0, 2))
-    for name, value in rows:
-        table.add_row(name, value)
-    Console().print(table, highlight=False)

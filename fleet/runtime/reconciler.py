@@ -1,4 +1,4 @@
-"""The reconciler of a running fleet: the plan it runs by, and how it goes over to another one without a restart."""
+"""The reconciler of a running fleet: changes it from one plan to another without a restart."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from fleet.datadir.interventions import Interventions
 from fleet.errors import UserError
 from fleet.identities.files import StoredIdentity
-from fleet.runtime import free_memory, open_files
 from fleet.runtime.planner import Plan, Planner
+from fleet.runtime.preflight import check_memory, raise_open_file_limit
 from supervisor import Supervisor
 from worker.clock import elapsed_ns
 
 
 class Reconciler:
-    """Changes a running fleet, all or nothing. `publish_plan` puts a plan on record, or raises UserError, before any worker is
-    told of it. `max_sensors` is the number of sensors that this run has room for."""
+    """Changes a running fleet, all or nothing. `publish_plan` saves a plan before any worker learns of it, or raises
+    UserError. `max_sensors` is the number of sensors that the scoreboard of this run has room for."""
 
     def __init__(
         self,
@@ -30,24 +30,23 @@ class Reconciler:
 
     @property
     def accepts_changes(self) -> bool:
-        """Whether it can be changed: it is not about to end."""
+        """True until the fleet begins to end."""
         return not self.supervisor.draining
 
     def check_not_draining(self) -> None:
-        """UserError where nothing is changed any more."""
+        """Raise UserError if the fleet is about to end and accepts no changes."""
         if not self.accepts_changes:
             raise UserError("the fleet is stopping")
 
     def scale(self, count: int) -> int:
-        """Grow or shrink to so many sensors. Returns how many there were."""
+        """Grow or shrink to `count` sensors. Returns the number before."""
         before = len(self.plan.members)
         self._reconcile(self._scaled_plan(self.planner, count))
         self.supervisor.record_event("fleet", f"scaled from {before} to {len(self.plan.members)} sensors", kind="scale")
         return before
 
     def reload(self, planner: Planner, count: int | None, edited: Mapping[str, StoredIdentity]) -> None:
-        """Go on by another config, by identities that were edited (by sensor id), and with another number of sensors
-        if one is given."""
+        """Change to another config, to `edited` identities (by sensor id), and to `count` sensors unless it is None."""
         if count is not None:
             plan = self._scaled_plan(planner, count)
         else:
@@ -56,11 +55,11 @@ class Reconciler:
         self.planner = planner
 
     def change_identities(self, edited: Mapping[str, StoredIdentity]) -> None:
-        """Go on by other identities, by sensor id."""
+        """Change to `edited` identities, by sensor id."""
         self._reconcile(self.planner.replanned(self.plan, edited))
 
     def change_interventions(self, interventions: Interventions) -> None:
-        """Go on with others laid over the config."""
+        """Change to other interventions."""
         planner = self.planner.with_interventions(interventions)
         self._reconcile(planner.replanned(self.plan))
         self.planner = planner
@@ -70,9 +69,9 @@ class Reconciler:
         if count > self._max_sensors:
             raise UserError(f"{count} sensors are more than this run has room for; at most {self._max_sensors}")
         plan = planner.scaled(self.plan, count, elapsed_ns())
-        open_files.raise_open_file_limit(len(plan.workers))
-        more = len(plan.workers) - len(self.plan.workers), count - len(self.plan.members)
-        free_memory.check_memory(*(max(0, number) for number in more))
+        raise_open_file_limit(len(plan.workers))
+        added_workers, added_sensors = len(plan.workers) - len(self.plan.workers), count - len(self.plan.members)
+        check_memory(max(0, added_workers), max(0, added_sensors))
         return plan
 
     def _reconcile(self, plan: Plan) -> None:

@@ -1,7 +1,7 @@
-"""Hot reload: config, catalogue and identity files are watched, and what changed in them is taken while the fleet runs.
+"""Hot reload: watch the config, catalogue and identity files, and apply changes while the fleet runs.
 
-A file is read as at a start before anything follows from it: one that is wrong changes nothing and is reported with its
-place until it is mended.
+A changed file is validated as at a start. One with an error changes nothing, and the error is reported with its place
+until it is corrected.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from fleet.runtime.watched_files import WatchedFiles
 log = logging.getLogger("reload")
 
 CONFIG_KEY = None
-"""Stands for the config and its catalogue among the files that cannot be taken."""
+"""The key of the config and its catalogue among the files that cannot be applied."""
 
 MAX_CHANGES_LISTED = 20
-"""Changes of one moment that are told one by one."""
+"""Changes of one reload that are listed; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """Where a config comes from: a file (None: the packaged one) under the environment and the flags."""
+    """The source of a config: a file (None for the packaged one), overridden by the environment and the flags."""
 
     path: Path | None
     environment: Mapping[str, str]
@@ -51,23 +51,23 @@ class ConfigSource:
         return str(self.path or "the packaged fleet.yaml")
 
 
-def watched_identities(folder: Path, asked: DynamicReload) -> WatchedFiles:
-    """The identity files if they are to be watched. To be called before they are read, or an edit meanwhile is missed."""
-    seen: list[Path] = []
+def watched_identities(folder: Path, config: DynamicReload) -> WatchedFiles:
+    """Watch the identity files, if the config asks for it. To be called before they are read, so that no edit is missed."""
+    files: list[Path] = []
 
-    def listed() -> Iterable[Path]:
+    def list_files() -> Iterable[Path]:
         try:
-            seen[:] = identity_files(folder)
-        except UserError as error:  # they are not gone: they cannot be seen for now
+            files[:] = identity_files(folder)
+        except UserError as error:  # the files are not deleted, only unreadable at present
             log.warning("%s", error)
-        return seen
+        return files
 
-    return WatchedFiles(listed if asked.enabled and asked.watch_identity else tuple)
+    return WatchedFiles(list_files if config.enabled and config.watch_identity else tuple)
 
 
 class Reloader:
-    """To be called by the supervisor's loop twice per check interval. `identities` are as of `watched_identities`;
-    `report_file` is for those who read along."""
+    """Applies changed files when called, twice per check interval, by the supervisor's loop. `identities` come from
+    `watched_identities`; the report is written to `report_file`."""
 
     def __init__(
         self, source: ConfigSource, reconciler: Reconciler, identities: WatchedFiles, report_file: Path
@@ -77,7 +77,7 @@ class Reloader:
         self._problems: dict[Path | None, str] = {}
         self._refused: set[Path | None] = set()
         self.report = ReloadReport()
-        # They were read a while ago, before all that there is to prepare: they are read once more.
+        # They were read before the run was prepared, and may have changed or gone since: they are read once more.
         self._configs = WatchedFiles(self._config_files, report_existing=True)
         self._folder = reconciler.planner.identities
         self.report.write(self._file)
@@ -86,7 +86,7 @@ class Reloader:
         configs, identities = self._configs.changed(), self._identities.changed()
         if not self._reconciler.accepts_changes or not (configs or identities):
             return
-        # What could not be taken is tried again with what came after it: it may go now, and is not lost.
+        # Refused changes are tried again together with the new ones, which may have made them possible.
         again, self._refused = self._refused, set()
         self._problems.pop(self._folder, None)
         planner = self._read_config() if configs or CONFIG_KEY in again else self._reconciler.planner
@@ -100,17 +100,15 @@ class Reloader:
         problems = tuple(dict.fromkeys(self._problems.values()))
         self._publish_report(replace(self.report, needs_restart=pending, problems=problems))
 
-    # Reading
-
     def _config_files(self) -> list[Path]:
-        """The config, and the catalogue that it names."""
+        """Return the config file and the catalogue that it names."""
         config = self._reconciler.planner.config
         if self._source.path is None or not config.dynamic_reload.watch_config:
             return []
         return [self._source.path, *([Path(config.catalogue)] if config.catalogue else [])]
 
     def _read_config(self) -> Planner:
-        """By what of the files can be taken; by the config in force where they cannot be read."""
+        """Return a planner with the reloadable part of the files, or the present one if they cannot be read or are equal."""
         planner, path = self._reconciler.planner, self._source.path
         self._problems.pop(CONFIG_KEY, None)
         try:
@@ -125,7 +123,7 @@ class Reloader:
         return planner if same else other
 
     def _read_identities(self, paths: Sequence[Path], planner: Planner) -> dict[str, StoredIdentity]:
-        """What the files say that is new and can be taken, by sensor id."""
+        """Return the identities that are new and valid, by sensor id."""
         known = {sensor.sensor_id: sensor for sensor in self._reconciler.plan.stored}
         edited = {}
         for path in paths:
@@ -142,7 +140,7 @@ class Reloader:
         return edited
 
     def _read_identity(self, path: Path, known: Mapping[str, StoredIdentity]) -> StoredIdentity | None:
-        """None where there is no file, and there was none of a sensor of this fleet."""
+        """Read an identity file, None if it is deleted and was not that of a sensor of this fleet."""
         if not path.exists():
             if path.stem in known:
                 raise UserError(f"{path}: is gone; {path.stem} goes on as it was")
@@ -158,10 +156,8 @@ class Reloader:
             raise UserError(f"{path}: sensor_id {sensor.sensor_id!r} is already that of {namesake}")
         return replace(sensor, origin=known[sensor.sensor_id].origin)
 
-    # Taking
-
     def _apply(self, planner: Planner, edited: Mapping[str, StoredIdentity], paths: Sequence[Path]) -> None:
-        """Go on by the planner and by what was edited; where that is refused, by what was edited alone."""
+        """Apply the planner's config and the edited identities; if that is refused, the identities alone."""
         try:
             self._apply_changes(planner, edited)
         except UserError as error:
@@ -177,12 +173,12 @@ class Reloader:
         if planner is self._reconciler.planner and not edited:
             return
         before, after = self._reconciler.planner.config, planner.config
-        found = config_differences(before, after) + catalogue_differences(
+        differences = config_differences(before, after) + catalogue_differences(
             self._reconciler.planner.catalogue, planner.catalogue
         )
         for sensor in self._reconciler.plan.stored:
-            if sensor.sensor_id in edited:  # and what it says may be overridden
-                found.extend(
+            if sensor.sensor_id in edited:  # the config may override what was edited
+                differences.extend(
                     identity_differences(
                         planner.resolved_identity(sensor), planner.resolved_identity(edited[sensor.sensor_id])
                     )
@@ -190,16 +186,14 @@ class Reloader:
         count = after.replicas.count
         self._reconciler.reload(planner, count if count != before.replicas.count else None, edited)
         logging.getLogger().setLevel(after.logging.level)
-        if not found:
+        if not differences:
             return
-        told = [str(difference) for difference in found[:MAX_CHANGES_LISTED]]
-        if len(found) > MAX_CHANGES_LISTED:
-            told.append(f"and {len(found) - MAX_CHANGES_LISTED} more")
-        self.report = replace(self.report, changed=tuple(told), changed_at=time.time())
-        for line in told:
+        lines = [str(difference) for difference in differences[:MAX_CHANGES_LISTED]]
+        if len(differences) > MAX_CHANGES_LISTED:
+            lines.append(f"and {len(differences) - MAX_CHANGES_LISTED} more")
+        self.report = replace(self.report, changed=tuple(lines), changed_at=time.time())
+        for line in lines:
             self._reconciler.supervisor.record_event("fleet", f"reloaded: {line}", "reload")
-
-    # Telling
 
     def _report_problem(self, path: Path | None, reason: str) -> None:
         self._problems[path] = reason

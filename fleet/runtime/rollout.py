@@ -1,7 +1,7 @@
-"""A firmware roll-out: some sensors of a running fleet get another firmware, all at once or a step at a time.
+"""Firmware rollouts: a share of the sensors of a running fleet gets another firmware, at once or in steps.
 
-Who they are follows from a hash of their ids, so the same share of the same fleet is always the same sensors, and a
-larger share has all of a smaller one.
+A hash of the sensor ids determines the sensors. The same share of the same fleet is therefore always the same sensors,
+and a larger share contains every smaller one.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fleet import atomic_write
+from fleet.datadir.state_file import Bounds, InvalidValue, load_state
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.identities.files import StoredIdentity, set_firmware
@@ -29,27 +30,27 @@ log = logging.getLogger("rollout")
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Sensors of a kind that has `firmware` get it: first a `step` of them, another one `every` so many seconds, until
-    it is the `share`. `steps` are those that were taken."""
+    """A rollout of `firmware` to the sensors whose type has it: to the share `step` of them at first, to the same share
+    again after each `every` seconds, until the `share` is reached. `steps` have been taken so far."""
 
     firmware: str
-    share: float
-    step: float
+    share: Annotated[float, Bounds(0, 1)]
+    step: Annotated[float, Bounds(0, 1)]
     every: float
-    steps: int = 0
+    steps: Annotated[int, Bounds(least=0)] = 0
 
     @property
     def finished(self) -> bool:
         return self.share_after(self.steps) >= self.share_after(self.steps + 1)
 
     def share_after(self, steps: int) -> Fraction:
-        """The share that has it after so many steps."""
+        """Return the share that has the firmware after that many steps."""
         return min(Fraction(str(self.share)), steps * Fraction(str(self.step)))
 
 
 class Rollouts:
-    """The roll-outs of a running fleet, one at a time. `file` keeps the one that is under way, so that the next start
-    of the fleet goes on with it. To be called by the supervisor's loop."""
+    """The rollouts of a running fleet, one at a time. The file keeps the present one, so that the next start of the fleet
+    continues it. The supervisor's loop calls the object to take the steps that are due."""
 
     def __init__(self, reconciler: Reconciler, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._reconciler, self._file, self._clock = reconciler, file, clock
@@ -57,7 +58,7 @@ class Rollouts:
         self._next = clock() + self._rollout.every if self._rollout else 0.0
 
     def start(self, rollout: Rollout) -> Mapping[str, Any]:
-        """Take the first step. UserError where it cannot be done, or another one is under way."""
+        """Take the first step. Raises UserError if that is impossible or another rollout is under way."""
         other = self._rollout
         if not self._reconciler.accepts_changes:
             raise UserError("the fleet is stopping")
@@ -65,9 +66,9 @@ class Rollouts:
             raise UserError(
                 f"the roll-out of {other.firmware} is under way, next step in {self._left():.0f} s; let it end first"
             )
-        over = self._reconciler.planner.overridden_firmware
-        if over is not None:
-            raise UserError(f"all sensors have the firmware {over} by the environment variable SENSOR_FIRMWARE")
+        override = self._reconciler.planner.overridden_firmware
+        if override is not None:
+            raise UserError(f"all sensors have the firmware {override} by the environment variable SENSOR_FIRMWARE")
         if not self._ranked(rollout.firmware):
             known = sorted(
                 {
@@ -91,7 +92,7 @@ class Rollouts:
                 self._reconciler.supervisor.record_event("fleet", f"roll-out: {error}", "trouble")
 
     def progress(self) -> dict[str, Any] | None:
-        """How far it is: how many sensors have the firmware, how many it may have, and how many will."""
+        """Return the number of sensors that have the firmware, that will have it at the end, and that could have it."""
         rollout = self._rollout
         if rollout is None:
             return None
@@ -105,7 +106,7 @@ class Rollouts:
         }
 
     def _take_step(self, rollout: Rollout) -> None:
-        """All of it or nothing: after a UserError it is as if it had not been tried."""
+        """Take one step, all or nothing. After a UserError nothing has changed."""
         rollout = replace(rollout, steps=rollout.steps + 1)
         ranked = self._ranked(rollout.firmware)
         chosen = ranked[: ceil(rollout.share_after(rollout.steps) * len(ranked))]
@@ -125,7 +126,7 @@ class Rollouts:
         folder = self._reconciler.planner.identities
         written = []
         try:
-            for sensor in sensors:  # the files first: what they say is what a start goes by
+            for sensor in sensors:  # the files first: the next start reads them
                 set_firmware(folder, sensor.sensor_id, firmware)
                 written.append(sensor)
             self._reconciler.change_identities(
@@ -141,7 +142,7 @@ class Rollouts:
             raise
 
     def _ranked(self, firmware: str) -> list[StoredIdentity]:
-        """The sensors of kinds that have the firmware, in the order in which they get it."""
+        """Return the sensors whose type has the firmware, in the order in which they get it."""
         planner = self._reconciler.planner
         able = [sensor for sensor in self._reconciler.plan.stored if firmware in planner.firmware_of(sensor)]
         return sorted(able, key=lambda sensor: hashlib.sha256(f"{firmware}\0{sensor.sensor_id}".encode()).digest())
@@ -161,12 +162,20 @@ class Rollouts:
 
 
 def read_rollout(file: Path) -> Rollout | None:
-    """The roll-out that an earlier run has not ended; none where what is there cannot be understood."""
+    """Read the rollout that an earlier run has not finished. A file that cannot be read counts as none, and a warning in
+    the log says why."""
     try:
-        kept = Rollout(**json.loads(file.read_text(encoding="utf-8")))
-        return kept if kept.every > 0 and kept.share_after(1) > 0 else None
+        return load_state(file, Rollout, check_positive)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        log.warning("%s: a roll-out that cannot be read is not continued: %s", file, error)
+    except (OSError, UserError) as error:
+        log.warning("a rollout that cannot be read is not continued: %s", error)
         return None
+
+
+def check_positive(rollout: Rollout) -> None:
+    """Raise InvalidValue for a rollout that would never advance."""
+    for name in ("share", "step", "every"):
+        value = getattr(rollout, name)
+        if value <= 0:
+            raise InvalidValue(value, "is not above 0", name)

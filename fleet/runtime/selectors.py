@@ -1,4 +1,4 @@
-"""Which sensors a command is about: those to whom everything that it says of them applies."""
+"""The selection of sensors by a command: the members that match all its criteria."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fleet.runtime.commands import SelectorCommand
 from worker.spec import Identity
 
 MAX_NAMES_LISTED = 10
-"""Names that an error gives of those that there are."""
+"""Names that an error lists; the others are counted."""
 
 
 def select_sensors(members: Sequence[Member], wanted: SelectorCommand) -> list[Member]:
-    """Those who are meant, in their order. UserError, which says what there is, where that is nobody."""
+    """Return the members that match `wanted`, in roster order. Raises UserError with the known values if none match."""
     chosen = list(members)
     if wanted.sensors is not None:
         chosen = select_by_id(chosen, wanted.sensors)
@@ -33,11 +33,11 @@ def select_sensors(members: Sequence[Member], wanted: SelectorCommand) -> list[M
 
 
 def select_by_id(members: list[Member], names: Sequence[str]) -> list[Member]:
-    """All that are named have to be there."""
-    there = {member.sensor_id for member in members}
+    """Return the members with these ids, all of which must exist."""
+    known = {member.sensor_id for member in members}
     for name in names:
-        if name not in there:
-            raise UserError(f"there is no sensor {escape_short(name)} in this fleet; there are {format_choices(there)}")
+        if name not in known:
+            raise UserError(f"there is no sensor {escape_short(name)} in this fleet; there are {format_choices(known)}")
     if not names:
         raise UserError("no sensor is named")
     return [member for member in members if member.sensor_id in names]
@@ -46,15 +46,15 @@ def select_by_id(members: list[Member], names: Sequence[str]) -> list[Member]:
 def select_by_value(
     members: list[Member], name: str, how: str, values: Callable[[Identity], tuple[str, ...]]
 ) -> list[Member]:
-    found = [m for m in members if name.casefold() in (value.casefold() for value in values(m.identity))]
-    if not found:
-        have = format_choices(own[0] for member in members if (own := values(member.identity)))
-        raise UserError(f"no sensor {how} {escape_short(name)}; to choose from: {have}")
-    return found
+    matching = [m for m in members if name.casefold() in (value.casefold() for value in values(m.identity))]
+    if not matching:
+        choices = format_choices(names[0] for member in members if (names := values(member.identity)))
+        raise UserError(f"no sensor {how} {escape_short(name)}; to choose from: {choices}")
+    return matching
 
 
 def select_share(members: list[Member], share: float) -> list[Member]:
-    """Always the same ones, and a larger share has all of a smaller one."""
+    """Return a share of the members: always the same ones, and a larger share contains every smaller one."""
     ranked = sorted(members, key=lambda member: hashlib.sha256(member.sensor_id.encode()).digest())
     chosen = {member.sensor_id for member in ranked[: ceil(Fraction(str(share)) * len(ranked))]}
     return [member for member in members if member.sensor_id in chosen]
@@ -65,7 +65,7 @@ def as_tuple(value: str | None) -> tuple[str, ...]:
 
 
 def location_names(location: str | None) -> tuple[str, ...]:
-    """What a place is called: the city, and the whole of it (`Denver, CO, USA`)."""
+    """Return the names of a location: the city, and the whole text (`Denver, CO, USA`)."""
     return () if location is None else (location.split(",")[0].strip(), location)
 
 

@@ -1,4 +1,4 @@
-"""What each sensor of a fleet is told: its settings by the config, and what an operator has laid over them."""
+"""The specs of the sensors of a fleet: settings from the config, overridden by the interventions of an operator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def sensor_specs(
     start_us: int,
     interventions: Interventions,
 ) -> list[SensorSpec]:
-    """In the order of the identities. `rows` are those of the scoreboard, `start_us` is when the fleet began."""
+    """Return the specs in the order of the identities. `rows` are those of the scoreboard, `start_us` is the simulated time
+    at which the fleet began."""
     probabilities = interventions.probabilities
     settings = settings_with_probabilities(config, catalogue, identities, probabilities)
     later = [
@@ -37,7 +38,7 @@ def sensor_specs(
         for after_seconds, staged in scenario_stages(config)
     ]
     injections = interventions.open_by_sensor()
-    apply = cache(apply_injection)  # sensors of like settings go on sharing them
+    apply = cache(apply_injection)  # sensors of equal settings go on sharing them
     return [
         SensorSpec(
             identity,
@@ -58,39 +59,40 @@ def sensor_specs(
 def settings_with_probabilities(
     config: Config, catalogue: Catalogue, identities: Sequence[Identity], probabilities: Mapping[str, float]
 ) -> list[Settings]:
-    """The settings by a config, but that some sensors have a probability of their own."""
-    found = fleet_settings(config, catalogue, identities)
+    """Return the settings from a config, with the probabilities that some sensors have of their own."""
+    all_settings = fleet_settings(config, catalogue, identities)
     for probability in sorted(set(probabilities.values())):
         anomalies = config.anomalies.model_copy(update={"probability": probability, "enabled": True})
         numbers = [n for n, each in enumerate(identities) if probabilities.get(each.sensor_id) == probability]
-        own = config.model_copy(update={"anomalies": anomalies})
+        overridden = config.model_copy(update={"anomalies": anomalies})
         for number, settings in zip(
-            numbers, fleet_settings(own, catalogue, [identities[n] for n in numbers]), strict=True
+            numbers, fleet_settings(overridden, catalogue, [identities[n] for n in numbers]), strict=True
         ):
-            found[number] = settings
-    return found
+            all_settings[number] = settings
+    return all_settings
 
 
 def stages_with_injections(
     settings: Settings, later: tuple[Stage, ...], injections: Sequence[InjectionRecord], apply: ApplyInjection
 ) -> tuple[Stage, ...]:
-    """The stages of a sensor with injections in them. Of two at a time it is in the one that was asked for last."""
+    """Return the stages of a sensor with its injections. Of injections that overlap, the latest command applies."""
     if not injections:
         return later
     base = SensorSpec(Identity(""), settings, 0, later)
     times = {stage.at_us for stage in later} | {at for each in injections for at in (each.from_us, each.end_us)}
-    found = []
+    stages = []
     for at_us in sorted(times):
-        now = [each for each in injections if each.from_us <= at_us < each.end_us]
+        active = [each for each in injections if each.from_us <= at_us < each.end_us]
         healthy = base.settings_at(at_us)
-        found.append(Stage(at_us, apply(healthy, now[-1]) if now else healthy))
-    return tuple(found)
+        stages.append(Stage(at_us, apply(healthy, active[-1]) if active else healthy))
+    return tuple(stages)
 
 
 def apply_injection(settings: Settings, injection: InjectionRecord) -> Settings:
-    """Settings under an injection, which is as the sensor's own anomalies of that kind but for its size."""
-    own = next((each for each in settings.anomalies if each.kind == injection.type), None)
-    parameters = dict(own.parameters) if own else {}
+    """Return settings with an injection, which has the parameters of the sensor's own anomalies of that type but its own
+    size."""
+    configured = next((each for each in settings.anomalies if each.kind == injection.type), None)
+    parameters = dict(configured.parameters) if configured else {}
     if injection.size is not None:
         parameters |= anomaly_class(injection.type).sized_parameters(injection.size)
     anomaly = AnomalySpec(
@@ -99,9 +101,9 @@ def apply_injection(settings: Settings, injection: InjectionRecord) -> Settings:
         duration=(injection.until_us - injection.from_us) / SECOND_US,
         unit="seconds",
         parameters=tuple(parameters.items()),
-        channel_odds=own.channel_odds if own else (),
+        channel_odds=configured.channel_odds if configured else (),
     )
-    told = Injection(
+    applied = Injection(
         injection.id, anomaly, injection.from_us, injection.until_us, injection.channel, injection.size is not None
     )
-    return replace(settings, injection=told)
+    return replace(settings, injection=applied)

@@ -1,4 +1,4 @@
-"""When a run begins, in simulated time and on the clock that it runs by."""
+"""The simulation clock: the beginning of a run in simulated time and on `worker.clock`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from worker.clock import boot_id, elapsed_ns
 from worker.schedule import SECOND_US, format_time
 
 CLOCK_SET_BACK_TOLERANCE_US = 60 * SECOND_US
-"""How far the databases may be ahead of the wall clock before it is clear that the clock was set back."""
+"""The lead of the databases over the wall clock from which on the clock has certainly been set back."""
 
 
 class SimulationClock(NamedTuple):
-    """Simulated time `start_us` (microseconds since 1970) is at `origin_ns` of `worker.clock`; `wall_us` is the wall
-    clock now. `continues`: this is the same run as before, interrupted, and not a later one."""
+    """The relation of two clocks: simulated time `start_us` (microseconds since 1970) is at `origin_ns` of `worker.clock`.
+    `wall_us` is the wall clock now. A clock that `continues` belongs to the same run as before, after an interruption."""
 
     start_us: int
     origin_ns: int
@@ -27,11 +27,11 @@ class SimulationClock(NamedTuple):
 
 
 def start_clock(simulation: Simulation, old: FleetManifest | None, latest_us: int) -> SimulationClock:
-    """The beginning of a run on a directory with the record `old`, whose latest reading is of `latest_us`.
+    """Return the clock of a run on a directory with the manifest `old`, whose latest reading is at `latest_us`.
 
-    Simulated time passes at real speed from the first start on, also between two runs, and never goes back. Until the
-    machine is booted again nobody can change that by setting the wall clock; where it was set back since, simulated time
-    goes on from the latest reading.
+    Simulated time passes at real speed from the first start on, also between two runs, and never goes back. A change of
+    the wall clock has no effect until the machine is booted again. If the wall clock was set back before that, simulated
+    time continues from the latest reading.
     """
     delay_us = int(simulation.start_delay_seconds * SECOND_US)
     origin_ns, wall_us = elapsed_ns() + delay_us * 1000, time.time_ns() // 1000 + delay_us
@@ -54,7 +54,7 @@ def start_clock(simulation: Simulation, old: FleetManifest | None, latest_us: in
 
 
 def iso_to_microseconds(moment: str) -> int:
-    """A time such as 2026-01-01T00:00:00Z, without an offset UTC, since 1970."""
+    """Return microseconds since 1970 for a time such as 2026-01-01T00:00:00Z; UTC if it has no offset."""
     time_ = datetime.fromisoformat(moment)
     time_ = time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
     return (time_ - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta.resolution

@@ -1,4 +1,4 @@
-"""A fleet from its config to its end: what `fleet up` does, and the single worker (`python -m worker`)."""
+"""Start a fleet from its config: the body of `fleet up` and of the single worker (`python -m worker`)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 from fleet.config.config import Config, load_config, located_error
 from fleet.datadir.directory import DataDirectory
-from fleet.runtime.fleet import Fleet, Listener
+from fleet.runtime.fleet import Fleet, ServeHTTP
 from fleet.runtime.http_port import BindError, bind_http
 from fleet.runtime.planner import Planner
+from fleet.runtime.preparation import Listener, prepare_run
 from fleet.runtime.reload import ConfigSource
 
 
@@ -19,30 +20,32 @@ def launch(
     overrides: Mapping[str, object],
     directory: DataDirectory,
     identities: Path | None,
+    serve_http: ServeHTTP,
     *,
     detach: bool = False,
 ) -> int:
     """Start a fleet and run it until it ends. Returns the exit code.
 
-    `config` None is the packaged fleet.yaml, `overrides` are as of `load_config`, `identities` is a folder of identity
-    files or one such file. Whatever can be refused is refused before anything is written: UserError.
+    `config` None is the packaged fleet.yaml, `overrides` are those of `load_config`, `identities` is a folder of identity
+    files or one such file. `serve_http` is the body of the HTTP service. Raises UserError, before anything is written if
+    possible.
     """
     settings = load_config(config, os.environ, overrides)
     directory.check_startable()
     Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to
-    fleet = Fleet(settings, directory, ConfigSource(config, dict(os.environ), overrides), identities)
-    fleet.prepare(listener)
+    source = ConfigSource(config, dict(os.environ), overrides)
+    prepared = prepare_run(settings, directory, source, identities, listener)
     if detach:
-        from fleet.runtime.daemonize import detach as leave
+        from fleet.runtime import daemonize
 
-        leave(directory)
-    return fleet.run()
+        daemonize.detach(directory)
+    return Fleet(prepared, serve_http).run()
 
 
 def listen(settings: Config, config: Path | None, overrides: Mapping[str, object]) -> Listener | None:
-    """The bound port that the config asks for, None if it asks for none. UserError with the place of what is wrong."""
+    """Bind the port that the config asks for, None if it asks for none. Raises UserError with the place in the config."""
     http = settings.monitoring
     try:
         return Listener(*bind_http(http.host, http.port)) if http.enabled else None

@@ -1,4 +1,4 @@
-"""A fleet as a reader finds it, without its processes: a real roster, a real scoreboard, real databases."""
+"""A fleet as readers see it, without processes: a real roster, a real scoreboard, real databases."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class StagedFleet:
         rows["values"][:, len(VALUES) :] = float("nan")
 
     def member(self, number: int) -> Member:
-        own = self.layout == "own"
+        one_each = self.layout == "own"
         identity = Identity(
             sensor_id=sensor_name(number),
             manufacturer="SensorTech",
@@ -69,9 +69,9 @@ class StagedFleet:
         )
         return Member(
             row=number,
-            worker=sensor_name(number) if own else "pack_0001",
+            worker=sensor_name(number) if one_each else "pack_0001",
             rate=1.0,
-            database=self.data / (f"{sensor_name(number)}.db" if own else "sensors.db"),
+            database=self.data / (f"{sensor_name(number)}.db" if one_each else "sensors.db"),
             log=self.run / "fleet.log",
             channels=CHANNELS,
             identity=identity,
@@ -93,7 +93,7 @@ class StagedFleet:
         )
 
     def write_roster(self, age: float = 60, **changes: Any) -> None:
-        """Replace the roster by one that was written `age` seconds ago."""
+        """Replace the roster by one that was written `age` seconds ago, with `changes` of its fields."""
         path = self.run / "roster.json"
         replace(self.roster(), **changes).write(path)
         written = time.time_ns() - int(age * SECOND_NS)
@@ -118,8 +118,8 @@ class StagedFleet:
         with connection:
             for seq in range(readings):
                 anomaly = kind if seq == readings - 1 else None
-                own = (timestamp_at(seq), *VALUES, 1 if anomaly else 0, 1 if anomaly else 0, anomaly, seq)
-                connection.execute(insert_readings_sql(1), (*identity_values(member.identity), *own))
+                values = (timestamp_at(seq), *VALUES, 1 if anomaly else 0, 1 if anomaly else 0, anomaly, seq)
+                connection.execute(insert_readings_sql(1), (*identity_values(member.identity), *values))
             if kind:
                 episode = (member.sensor_id, kind, "temperature", readings - 1, readings - 1)
                 times = (timestamp_at(readings - 1), timestamp_at(readings - 1), json.dumps({"multiplier": 2.5}))
@@ -144,5 +144,5 @@ def staged_with_readings(data: Path) -> StagedFleet:
 
 
 def client_of(staged: StagedFleet) -> FlaskClient:
-    """A client of an aggregator that looks anew for every request."""
+    """Return a client of the HTTP app, which observes the fleet for every request."""
     return create_app(staged.run, Observer(staged.run, tick=0)).test_client()

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import UserError
-from fleet.runtime.control_address import socket_address
-from fleet.runtime.control_client import send_command
+from fleet.runtime.control_client import send_command, socket_address
 from fleet.runtime.control_server import ControlServer
 from tests.fleet.runtime.test_control import Waiting, handle
 from tests.fuzz.bounds import assert_line, examples

@@ -11,15 +11,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from fleet.runtime import preflight
 from tests.process.test_bad_input import UP, Files, refused, write
 
 RECORD = '{"seed":1,"layout":"own","sensors_per_worker":1,"start_us":1,"wall_us":1,"runs":1,"sensors":[]}'
 DAMAGED = {
     "": "data/fleet.json:1:1: invalid JSON: Expecting value",
-    "null": "data/fleet.json: not the record of a fleet (a JSON object)",
-    "{}": "data/fleet.json: not the record of a fleet: seed is missing",
+    "null": "data/fleet.json: null is not a JSON object; restore the file",
+    "{}": "data/fleet.json:1:1: seed is missing; restore the file",
     b"\xff\x00": "data/fleet.json: not a text file (byte 0 is not UTF-8)",
     RECORD.replace('"seed":1', '"seed":"x"'): 'data/fleet.json:1:9: seed: "x" is not a whole number from 0 to ',
     RECORD.replace(
@@ -34,7 +36,8 @@ DAMAGED = {
         'data/fleet.json:1:117: sensors[2]: "p" is a worker that is named further up'
     ),
     RECORD.replace("own", "odd"): 'data/fleet.json:1:20: layout: "odd" is not one of own, shared, packed',
-    RECORD.replace("[]", '[["../a","../a"]]'): 'data/fleet.json:1:94: sensors[0]: ["../a", "../a"] is not a sensor id',
+    RECORD.replace("[]", '[["../a","../a"]]'): 'data/fleet.json:1:95: sensors[0][0]: "../a" is not a sensor id',
+    RECORD.replace("[]", '[["a"]]'): 'data/fleet.json:1:94: sensors[0]: ["a"] is not a list of 2 values',
 }
 IN_THE_WAY = {
     "data": "--data: data cannot be the data directory: it is not a directory",
@@ -104,6 +107,17 @@ def test_more_open_files_than_the_system_allows_are_refused(tmp_path: Path) -> N
     line = refused(tmp_path, ("up", "--replicas", "100", "--port", "0"), before=limit)
 
     assert line.startswith("100 workers need 556 open files, the limit is 300 (enough for 14): raise it with ")
+
+
+def test_more_sensors_than_fit_into_memory_are_refused(tmp_path: Path) -> None:
+    """With what is needed, and nothing is made."""
+    most = 100_000
+    if psutil.virtual_memory().available > most * preflight.BYTES_PER_WORKER:
+        pytest.skip("this machine has room for as many as a config may ask for")
+
+    line = refused(tmp_path, ("up", "--replicas", str(most), "--port", "0"))
+
+    assert line.startswith("100000 workers ")
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_garbage_in_the_place_of_a_database(up: Up, lively: Path, tmp_path: Path
     worker.kill()
     running.wait_for_replacement("S_000002", worker)
 
-    told = "S_000002: S_000002.db was damaged, deleted or replaced: it is begun anew"
+    told = "S_000002: S_000002.db was damaged, deleted or replaced: a new one was created"
     wait_for(lambda: told in running.output, "it is told")
     assert b"this is no" == path.with_name("S_000002.db.quarantined-1").read_bytes()[:10]
     running.interrupt()

@@ -52,9 +52,9 @@ def in_denver(running: FleetProcess) -> list[str]:
     chosen = running.sensors[:2]
     for sensor in chosen:
         path = running.data / "identities" / f"{sensor}.json"
-        told = json.loads(path.read_text())
-        told["location"] = {**told["location"], "city": "Denver", "address": DENVER}
-        path.write_text(json.dumps(told))
+        identity = json.loads(path.read_text())
+        identity["location"] = {**identity["location"], "city": "Denver", "address": DENVER}
+        path.write_text(json.dumps(identity))
     return chosen
 
 
@@ -78,9 +78,9 @@ def reasons(running: FleetProcess, sensor: str) -> list[str]:
     return [reason for reason, *_ in rows(running, sensor, EPOCHS)]
 
 
-def span(told: str) -> tuple[str, str]:
+def span(answer: str) -> tuple[str, str]:
     """From when until when, as the command has said."""
-    words = told.split()
+    words = answer.split()
     return words[words.index("from") + 1], words[words.index("until") + 1]
 
 
@@ -96,17 +96,17 @@ def verified(running: FleetProcess) -> None:
     assert_complete(running.data, 4)
 
 
-def all_of_its_time(running: FleetProcess, sensor: str, kind: str, told: str) -> list[int]:
+def all_of_its_time(running: FleetProcess, sensor: str, kind: str, answer: str) -> list[int]:
     """The readings that are labelled are those of the time that the command has named, but for what was written while
     it was on its way."""
     labelled = [seq for seq, _ in rows(running, sensor, LABELLED, kind)]
-    in_time = [seq for (seq,) in rows(running, sensor, IN_TIME, *span(told))]
+    in_time = [seq for (seq,) in rows(running, sensor, IN_TIME, *span(answer))]
     assert labelled == in_time[-len(labelled) :]
     return labelled
 
 
 def test_a_city_has_a_spike_for_a_while(config: Path, up: Up) -> None:
-    """Only its sensors, for the time that was said, labelled; the same id again is no other one; whoever is killed in
+    """Only its sensors, for the time that was said, labelled; the same id again is not another one; a worker that is killed in
     the middle of it goes on with it."""
     config.write_text(CONFIG + "dynamic_reload: {check_interval: 0.2}\n")
     running = up("-c", config).ready()
@@ -114,13 +114,13 @@ def test_a_city_has_a_spike_for_a_while(config: Path, up: Up) -> None:
     wait_for(lambda: running.output.count(DENVER) == 2, "they are in Denver")
 
     spike = ("inject", "spike", "--city", "Denver", "--for", "3s", "--size", "4", "--channel", "pressure", "--id", "k")
-    told = ask(running, *spike)
+    answer = ask(running, *spike)
     wait_for_reason(running, chosen[0], "injection k")
     old = running.worker(chosen[0])
     old.kill()
     again = ask(running, *spike)
-    assert span(told) == span(again)
-    assert f"injection k exists already, nothing was changed: spike, 2 sensors: {', '.join(chosen)}" in again
+    assert span(answer) == span(again)
+    assert f"injection k is there already, nothing was changed: spike, 2 sensors: {', '.join(chosen)}" in again
     other = ask(running, "inject", "trend", "--city", "Denver", "--id", "k", code=1)
     assert "the injection k is another one: spike of size 4 in pressure, " in other
     for sensor in chosen:
@@ -129,7 +129,7 @@ def test_a_city_has_a_spike_for_a_while(config: Path, up: Up) -> None:
     verified(running)
 
     for sensor in chosen:
-        seqs = all_of_its_time(running, sensor, "spike", told)
+        seqs = all_of_its_time(running, sensor, "spike", answer)
         assert 40 < len(seqs) <= 60
         (episode,) = rows(running, sensor, EPISODES, "spike")
         assert ("spike", "pressure", seqs[0], seqs[-1], '{"factor":4.0}') == episode
@@ -141,7 +141,7 @@ def test_it_is_taken_back_and_outlasts_the_fleet(config: Path, up: Up) -> None:
     """One that is cancelled ends there; one that has begun goes on after a restart, and is known by its id."""
     running = up("-c", config, "--resume", "catch_up").ready()
     one, two, *_ = running.sensors
-    told = tell(running, "inject", type="missing_data", sensors=[one], seconds=600, id="long")
+    answer = tell(running, "inject", type="missing_data", sensors=[one], seconds=600, id="long")
     wait_for_reason(running, one, "injection long")
     assert "injection long ends now\n" == ask(running, "inject", "--cancel", "long")
     assert "injection long had ended already\n" == ask(running, "inject", "--cancel", "long")
@@ -159,7 +159,7 @@ def test_it_is_taken_back_and_outlasts_the_fleet(config: Path, up: Up) -> None:
     wait_for_reason(later, two, "injection on ends")
     verified(later)
     ((_, _, first, last, _),) = rows(later, one, EPISODES, "missing_data")
-    written = {seq for (seq,) in rows(later, one, IN_TIME, told["from"], told["until"])}
+    written = {seq for (seq,) in rows(later, one, IN_TIME, answer["from"], answer["until"])}
     assert (set(), True) == (written & set(range(first, last + 1)), last + 1 in written)
     assert ["start", "injection on", "injection on ends"] == reasons(later, two)
 

@@ -1,4 +1,4 @@
-"""Settings that are edited while a fleet runs: they are taken without a restart, and on record."""
+"""Files that are edited while a fleet runs: changes are applied without a restart, and recorded as epochs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logging: {level: %(level)s}
 dynamic_reload: {check_interval: 0.6}
 """
 CHECK, BATCH, TURN = 0.6, 0.2, 3.0
-"""The check interval, a batch, and what a busy machine may take to do what it was told."""
+"""Seconds: the check interval, a batch, and the delay of a busy machine."""
 
 EPOCHS = "SELECT reason, first_seq, settings FROM epochs ORDER BY first_seq"
 
@@ -85,7 +85,7 @@ def verified(running: FleetProcess) -> None:
 )
 def test_twenty_sensors_take_what_is_edited(tmp_path: Path, up: Up) -> None:
     """From 0.01 to 0.5 within the check interval and one batch, an epoch in each database and no restart; an edit that
-    is wrong changes nothing and is told with its line and column; all of it can be verified."""
+    has an error changes nothing and is reported with its line and column; the data is verified."""
     path = tmp_path / "fleet.yaml"
     path.write_text(config(20))
     running = up("-c", path).ready()
@@ -144,9 +144,9 @@ def test_identities_are_taken_but_for_their_ids(tmp_path: Path, up: Up) -> None:
     path.write_text(config(3))
     running = up("-c", path).ready()
     one, two, three = (running.data / "identities" / f"{sensor}.json" for sensor in running.sensors)
-    told = json.loads(one.read_text())
-    told["device_info"]["firmware_version"] = "9.9-new"
-    replace(one, json.dumps(told))
+    identity = json.loads(one.read_text())
+    identity["device_info"]["firmware_version"] = "9.9-new"
+    replace(one, json.dumps(identity))
     wait_for(lambda: len(epochs(running.data)[one.stem]) == 2, "the epoch")
     two.write_text("{")
     three.unlink()
@@ -183,17 +183,18 @@ import sys
 from pathlib import Path
 
 from fleet.config.config import load_config
-from fleet.runtime.fleet import Fleet
-from fleet.runtime.reload import Source
+from fleet.commands.http_service import serve_http
 from fleet.datadir.directory import DataDirectory
+from fleet.runtime.fleet import Fleet
+from fleet.runtime.preparation import prepare_run
+from fleet.runtime.reload import ConfigSource
 
 config, data, identity = map(Path, sys.argv[1:])
 directory = DataDirectory(data)
 directory.hold()
-subject = Fleet(load_config(config), directory, Source(config, {}, {}), identity)
-subject.prepare(None)
+prepared = prepare_run(load_config(config), directory, ConfigSource(config, {}, {}), identity, None)
 identity.write_text(identity.read_text().replace("Paris", "Rome"))
-sys.exit(subject.run())
+sys.exit(Fleet(prepared, serve_http).run())
 """
 
 

@@ -33,7 +33,7 @@ def rolled_out(data: Path) -> set[str]:
     return {path.stem for path in files if json.loads(path.read_text())["device_info"]["firmware_version"] == BETA}
 
 
-def told(running: FleetProcess) -> dict[str, float]:
+def reported_shares(running: FleetProcess) -> dict[str, float]:
     """The share of anomalous readings of each sensor that has the firmware, by the last epoch in its database."""
     found = {}
     for sensor in running.sensors:
@@ -71,8 +71,8 @@ def test_a_share_of_the_sensors_gets_another_firmware(tmp_path: Path, up: Up) ->
         )
     first = rolled_out(running.data)
     assert 1 == len(first)
-    wait_for(lambda: len(told(running)) == 2, "the second step")
-    shares = told(running)
+    wait_for(lambda: len(reported_shares(running)) == 2, "the second step")
+    shares = reported_shares(running)
     assert first < shares.keys() == rolled_out(running.data)
     assert f"roll-out: firmware {BETA} on 2 of 5 sensors\n" in fleet("status", "--data", running.data).stdout
     assert all(share > 0.1 for share in shares.values())
@@ -80,7 +80,7 @@ def test_a_share_of_the_sensors_gets_another_firmware(tmp_path: Path, up: Up) ->
     assert 0 == fleet("down", "--data", running.data).returncode
     assert 0 == running.wait()
     again = up("-c", path).ready()
-    assert shares == told(again)
+    assert shares == reported_shares(again)
     assert 0 == fleet("down", "--data", again.data).returncode
     assert 0 == again.wait()
     verdict = fleet("verify", "--data", again.data)

@@ -40,12 +40,12 @@ def test_the_summary_says_what_was_done(up: Up, lively: Path, tmp_path: Path) ->
     found = assert_complete(tmp_path / "data", sensors=3, scheduled=40)
     rows = sum(len(seen.readings) for seen in found.values())
     missing = sum(len(seen.missing) for seen in found.values())
-    told = dict(line.strip().split(": ", 1) for line in running.output.splitlines() if ": " in line)
-    assert "120 of 120" == told["scheduled readings"]
-    assert str(rows) == told["rows written"]
-    assert str(missing) == told["missing_data"]
-    assert ("0", "0") == (told["restarts"], told["errors"])
-    assert told["achieved rate"].startswith("60.0 readings/s")
+    summary = dict(line.strip().split(": ", 1) for line in running.output.splitlines() if ": " in line)
+    assert "120 of 120" == summary["scheduled readings"]
+    assert str(rows) == summary["rows written"]
+    assert str(missing) == summary["missing_data"]
+    assert ("0", "0") == (summary["restarts"], summary["errors"])
+    assert summary["achieved rate"].startswith("60.0 readings/s")
     assert "\x1b" not in running.output
 
 
@@ -119,25 +119,25 @@ def test_what_contradicts_the_data_is_refused(up: Up, tmp_path: Path) -> None:
     assert 0 == up(*first).wait()
     record = (data / "fleet.json").read_bytes()
 
-    for told, flags in CONTRADICTIONS.items():
+    for message, flags in CONTRADICTIONS.items():
         refused = fleet("up", "--data", data, "--replicas", 2, "--no-http", "--for", "0.2s", *flags)
 
         assert (1, "") == (refused.returncode, refused.stdout)
         (line,) = refused.stderr.splitlines()
         assert line.startswith("fleet: ")
-        assert told in line
+        assert message in line
         assert "another --data directory" in line
     assert record == (data / "fleet.json").read_bytes()
 
 
 @pytest.mark.claim("001.environment-variables.3")
 def test_an_existing_database_is_moved_aside_on_request(up: Up, tmp_path: Path) -> None:
-    """PRESERVE_EXISTING_DB=false begins anew, and still deletes nothing."""
+    """PRESERVE_EXISTING_DB=false starts over, and still deletes nothing."""
     data = tmp_path / "data"
     common = ("--replicas", 1, "--prefix", "S", "--rate", 10, "--for", "1s", "--no-http")
     assert 0 == up(*common).wait()
     old = read_records(data)["S_000001"].readings
-    config = tmp_path / "anew.yaml"
+    config = tmp_path / "over.yaml"
     config.write_text("database: {preserve_existing: false}\n")
 
     assert 0 == up("-c", config, *common).wait()

@@ -200,7 +200,7 @@ def test_files_that_get_damaged_meanwhile(held: StagedFleet, tops: list[Top]) ->
     (held.run / "roster.json").write_text("{")
 
     top.wait()
-    assert "cannot be read" in "".join(top.lines)
+    assert "roster.json:1:2: invalid JSON: " in "".join(top.lines)
     top.assert_restored()
 
 

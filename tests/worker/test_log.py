@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.datadir.log_files import LogRotation, rotated_files
+from fleet.datadir.logs import LogRotation, rotated_files
 from worker.log import JSON_FORMAT, LogFile, LogSpec, configure_logging, format_sample_line, log_streams, make_formatter
 
 pytestmark = pytest.mark.claim("000.configuration-file.5", "000.error-handling.6", "002.introduction-features.9")

@@ -36,11 +36,10 @@ from fleet.commands.top.table import (
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
 from fleet.escaping import escape
-from fleet.monitoring.health import DISPLAY_STATES, display_states, unhealthy_positions
+from fleet.monitoring.health import DISPLAY_STATES, count_by_state, count_healthy, display_states
 from fleet.monitoring.observation import FleetUnavailable, Observation, Observer
 from fleet.runtime.control_client import send_command
 from fleet.runtime.progress import ignoring_closed_output
-from fleet.web.documents.reports import count_by_state
 from worker.supervision.signals import SignalSocket
 
 REFRESH_SECONDS = 1.0
@@ -231,12 +230,11 @@ def terminal_input() -> Iterator[int | None]:
 def header_lines(observation: Observation, table: SensorTable, view: ViewState) -> tuple[str, str]:
     """Return the two lines above the table: about the fleet, and about the part of the table that is shown."""
     states = display_states(observation)
-    healthy = len(observation.members) - len(unhealthy_positions(observation, states))
     counts = ", ".join(f"{count:,} {state}" for state, count in count_by_state(states).items())
     cursor = f"{view.cursor + 1:,} of {len(table):,}" if len(table) else "none"
     order = f"by {COLUMN_NAMES[view.sort]}{' backwards' if view.backwards else ''}"
     filtered = f", filter {escape(view.filter_text)}" if view.filter_text else ""
-    return fleet_summary(observation, healthy), f"{cursor}, {order}{filtered}  {counts}"
+    return fleet_summary(observation, count_healthy(states)), f"{cursor}, {order}{filtered}  {counts}"
 
 
 def parse_keys(received: bytes) -> tuple[list[str], bytes]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fleet.datadir import log_lines, readings, series
+from fleet.datadir import readings, series
 from fleet.datadir.directory import DataDirectory
-from fleet.datadir.log_files import read_log_spec
+from fleet.datadir.logs import lines_of_worker, read_log_spec, tail_lines
 from fleet.datadir.readings import DatabaseUnreadable, JsonRow
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document, format_timestamp
@@ -112,7 +112,7 @@ def sensor_log(observation: Observation, sensor_id: str, lines: int, data_direct
     """The last lines of the log about the process that writes for a sensor; raises UserError."""
     member = observation.members[observation.index[sensor_id]]
     form = read_log_spec(DataDirectory(data_directory)).format
-    found = log_lines.tail_lines(member.log, log_lines.lines_of_worker(member.worker, form), lines)
+    found = tail_lines(member.log, lines_of_worker(member.worker, form), lines)
     return {"timestamp": timestamp(observation.now), "worker": member.worker, "lines": found}
 
 

@@ -13,12 +13,13 @@ from importlib import metadata
 import numpy as np
 import numpy.typing as npt
 
-from fleet.monitoring.error_classes import error_classes
+from fleet.datadir.state_file import state_document
 from fleet.monitoring.health import (
     DISPLAY_STATES,
-    HEALTHY_STATES,
     IDLE_STATES,
     UnhealthyReason,
+    count_by_state,
+    count_healthy,
     display_states,
     unhealthy_positions,
     unhealthy_reason,
@@ -26,7 +27,7 @@ from fleet.monitoring.health import (
 from fleet.monitoring.memory import MemoryUsage
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document, current_anomalies, entries
-from fleet.monitoring.stats import FleetStats, fleet_stats
+from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.scoreboard import STATE_INDEX
 
@@ -111,7 +112,7 @@ def metricz(observation: Observation, memory: MemoryUsage | None, sensor_id: str
         "database": write_stats(sums),
         "workers": {
             "total": len(numbers),
-            "healthy": int(np.isin(states, HEALTHY_STATES).sum()),
+            "healthy": count_healthy(states),
             "by_state": count_by_state(states),
         },
     }
@@ -125,11 +126,6 @@ def write_stats(sums: FleetStats) -> Document:
         "renewals": sums.renewals,
         "mean_commit_ms": round(sums.commit_ms, 3),
     }
-
-
-def count_by_state(states: npt.NDArray[np.int64]) -> dict[str, int]:
-    counts = np.bincount(states, minlength=len(DISPLAY_STATES)).tolist()
-    return {name: count for name, count in zip(DISPLAY_STATES, counts, strict=True) if count}
 
 
 def statusz(observation: Observation) -> Document:
@@ -159,8 +155,8 @@ def statusz(observation: Observation) -> Document:
             "restarts": sums.restarts,
             "by_state": count_by_state(display_states(observation)),
         },
-        "reload": observation.reload,
-        "backups": observation.backups,
+        "reload": state_document(observation.reload),
+        "backups": state_document(observation.backups),
         "anomalies": anomalies_now(observation),
         "database": database_status(observation, roster_positions(observation, None)),
     }

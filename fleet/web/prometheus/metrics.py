@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +24,17 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from fleet.monitoring.health import DISPLAY_STATES, IDLE_STATES, display_states, unhealthy_positions
+from fleet.monitoring.health import (
+    DISPLAY_STATES,
+    IDLE_STATES,
+    count_by_state,
+    display_states,
+    unhealthy_positions,
+)
 from fleet.monitoring.memory import MemoryUsage
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import current_anomalies
-from fleet.web.documents.reports import count_by_state, version
+from fleet.web.documents.reports import version
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US, Rows
 
@@ -123,13 +128,12 @@ def timing_families(observation: Observation) -> Families:
 
 
 def file_families(observation: Observation) -> Families:
-    problems = observation.reload.get("problems", ())
-    count = len(problems) if isinstance(problems, list) else 0
+    reload, backups = observation.reload, observation.backups
+    count = len(reload.problems) if reload else 0
     yield GaugeMetricFamily("fleet_configuration_problems", "Lines that keep watched files from being taken.", count)
-    account: dict[str, Any] = {name: observation.backups.get(name, 0) for name in ("made", "failed")}
-    for name, what in (("backups", "made"), ("backup_failures", "failed")):
-        value = account[what] if isinstance(account[what], int) else 0
-        yield CounterMetricFamily(f"fleet_{name}", f"Backups of databases that were {what}.", value)
+    made, failed = (backups.made, backups.failed) if backups else (0, 0)
+    yield CounterMetricFamily("fleet_backups", "Backups of databases that were made.", made)
+    yield CounterMetricFamily("fleet_backup_failures", "Backups of databases that were failed.", failed)
 
 
 def host_families(memory: MemoryUsage, data: Path) -> Families:

@@ -1,4 +1,4 @@
-"""The data directory: one fleet at a time, a record that outlives it, nothing deleted."""
+"""The data directory: one fleet at a time, a manifest that outlives it, nothing deleted."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ def held(path: Path) -> Iterator[subprocess.Popen[str]]:
             holder.kill()
 
 
+@pytest.mark.process
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
-    """The second one is told who the first one is; nobody holds a directory in which nobody ran."""
+    """The second fleet learns the process id of the first. An unused directory is not held."""
     directory = DataDirectory(tmp_path / "data")
     assert directory.holder() is None
     assert not directory.path.exists()
@@ -58,8 +59,9 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
         assert 0o700 == directory.run.stat().st_mode & 0o777  # the socket that controls the fleet is in there
 
 
+@pytest.mark.process
 def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
-    """The system lets go of it, whatever the lock file says."""
+    """The system releases it, regardless of the contents of the lock file."""
     directory = DataDirectory(tmp_path / "data")
     with held(directory.path) as first:
         first.kill()
@@ -82,7 +84,7 @@ def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"seed": 1}', "\x00\x01"])
 def test_a_record_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
-    """By a line that names the file; to begin anew over old data would be worse."""
+    """By a line that names the file; to start over on old data would be worse."""
     (tmp_path / "fleet.json").write_text(text)
 
     with pytest.raises(UserError, match=r"fleet\.json"):

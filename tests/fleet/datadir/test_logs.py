@@ -9,7 +9,7 @@ import pytest
 
 from fleet.commands.logs import print_log
 from fleet.datadir.directory import DataDirectory
-from fleet.datadir.log_files import prepare_log
+from fleet.datadir.logs import prepare_log
 from tests.fleet.staged import StagedFleet, sensor_name
 from worker.log import DEFAULT_FORMAT, JSON_FORMAT, LogSpec, make_formatter
 

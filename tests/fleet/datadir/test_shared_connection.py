@@ -21,7 +21,7 @@ MARK = "UPDATE sensor_readings SET synced = 1"
 
 
 def replaced(path: Path, *, wal: bool = True) -> None:
-    """Moved aside, as a worker does with a damaged one, and begun anew."""
+    """Move a database aside, as a worker does with a damaged one, and create another."""
     quarantine(path, inode(path))
     write_database(path, 99, run_spec=later_run(2, 0), sensors=make_identities(1), wal=wal)
 
@@ -63,7 +63,7 @@ def test_the_log_of_the_one_that_has_its_place_stays(tmp_path: Path) -> None:
 
 
 def test_nobody_moves_it_while_it_is_opened(tmp_path: Path) -> None:
-    """And nobody opens it while it is moved."""
+    """Nor is it opened while it is moved."""
     path = tmp_path / NAME
     write_database(path, 9, sensors=make_identities(1))
     opened = threading.Event()

@@ -1,4 +1,4 @@
-"""A fleet as it is steered: real files, plan, reconciler and supervisor, but for processes, which its machine has none left of."""
+"""A fleet without processes: real files, plan, reconciler and supervisor, on a machine that starts no process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def no_process(_: int) -> ForkServer:
 
 
 class InProcessFleet:
-    """`fleet.yaml` in the folder says what it is; its data is in `data`."""
+    """A fleet by `fleet.yaml` in the folder, with its data in `data`."""
 
     def __init__(
         self, folder: Path, text: str, environment: Mapping[str, str] | None = None, identities: Path | None = None
@@ -53,25 +53,25 @@ class InProcessFleet:
         self.rollouts = Rollouts(self.reconciler, self.directory.rollout, lambda: self.now)
 
     def _publish_plan(self, plan: object) -> None:
-        """The disk is full where a test has taken the folder of the run away."""
+        """Fail as on a full disk if a test has removed the folder of the run."""
         if not self.directory.run.exists():
             raise UserError("the data directory cannot be written")
 
     def check_files(self) -> list[str]:
-        """What is told of the changes since the last time."""
+        """Check the watched files, and return the events of that."""
         before = len(self.events)
-        for _ in range(2):  # a change is taken once it has come to rest
+        for _ in range(2):  # a change is applied once it has come to rest
             self.reload()
         return self.events[before:]
 
     @property
     def problems(self) -> list[str]:
-        """What keeps files from being taken."""
+        """The reasons why files cannot be applied."""
         return list(self.reload.report.problems)
 
     @property
     def sensors(self) -> dict[str, SensorSpec]:
-        """What the workers are told, by sensor id."""
+        """The specs of the sensors, by sensor id."""
         slots = self.supervisor.slots.values()
         return {sensor.identity.sensor_id: sensor for slot in slots for sensor in slot.spec.sensors}
 

@@ -1,4 +1,4 @@
-"""The control socket: typed commands in, answers out, and nobody who can hold up the fleet."""
+"""The control socket: typed commands in, answers out, and no client can block the fleet."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import pytest
 
 from fleet.errors import UserError
 from fleet.runtime.commands import Answer, AnyCommand, Restart, Scale
-from fleet.runtime.control_address import socket_address
-from fleet.runtime.control_client import send_command
+from fleet.runtime.control_client import send_command, socket_address
 from fleet.runtime.control_server import ControlServer
 
 
@@ -163,9 +162,9 @@ def test_a_refusal_is_fit_to_be_shown(served: Path) -> None:
     [
         (b"", "the fleet ended before it answered"),
         (b'{"ok": tr', "the fleet ended before it answered"),
-        (b"\xff\n", "what answers there is no fleet"),
-        (b"[]\n", "what answers there is no fleet"),
-        (b"{}\n", "what answers there is no fleet"),
+        (b"\xff\n", "the answer is not that of a fleet"),
+        (b"[]\n", "the answer is not that of a fleet"),
+        (b"{}\n", "the answer is not that of a fleet"),
     ],
 )
 def test_half_an_answer_or_none_is_no_answer(path: Path, answer: bytes, complaint: str) -> None:
@@ -199,7 +198,7 @@ def test_where_nobody_listens_no_fleet_is_running(path: Path) -> None:
 
 
 def test_a_fleet_that_does_not_answer(path: Path) -> None:
-    """Is given up after the time that was allowed."""
+    """The client gives up after the timeout."""
     with socket.socket(socket.AF_UNIX) as mute, socket_address(path) as address:
         mute.bind(address)
         mute.listen()

@@ -1,4 +1,4 @@
-"""What an operator lays over a config: who is meant, what each sensor is told of it, and how it is kept."""
+"""Interventions: the sensors that they select, the specs that follow, and the file that keeps them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_several_things_mean_those_to_whom_all_apply() -> None:
 
 
 def test_a_share_is_always_the_same_and_part_of_a_larger_one() -> None:
-    """Rounded up: nobody asks for none."""
+    """Rounded up: the least share is one sensor."""
     shares = [set(chosen(share=share)) for share in (0.01, 0.1, 0.3, 0.5, 1.0)]
 
     assert [1, 2, 4, 7, 13] == [len(share) for share in shares]
@@ -63,7 +63,7 @@ def test_a_share_is_always_the_same_and_part_of_a_larger_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         ({"city": "Paris"}, "no sensor is in Paris; to choose from: Denver, Lyon, Zürich"),
         ({"city": "Lyon", "firmware": "2.5"}, "no sensor has the firmware 2.5; to choose from: 1.4"),
@@ -72,8 +72,8 @@ def test_a_share_is_always_the_same_and_part_of_a_larger_one() -> None:
         ({"manufacturer": "\x1b[2J"}, r"no sensor is made by \\x1b\[2J; to choose from: DataLogger, SensorTech"),
     ],
 )
-def test_nobody_being_meant_is_an_error_that_says_what_there_is(wanted: dict[str, object], told: str) -> None:
-    with pytest.raises(UserError, match=f"^{told}"):
+def test_nobody_being_meant_is_an_error_that_says_what_there_is(wanted: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}"):
         chosen(**wanted)
 
 

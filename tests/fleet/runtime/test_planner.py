@@ -85,12 +85,12 @@ CONTRADICTIONS: list[tuple[dict[str, object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("values", "told"), CONTRADICTIONS)
-def test_contradictions_are_refused(values: dict[str, object], told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("values", "message"), CONTRADICTIONS)
+def test_contradictions_are_refused(values: dict[str, object], message: str, tmp_path: Path) -> None:
     """In one line with what to do; what says the same again is none."""
     planned(tmp_path, simulation__start=START, simulation__seed=7)
 
-    with pytest.raises(UserError, match=told) as refused:
+    with pytest.raises(UserError, match=message) as refused:
         planner(tmp_path, **values).initial_plan()
 
     assert "another --data directory" in str(refused.value)

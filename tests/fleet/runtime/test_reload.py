@@ -1,4 +1,4 @@
-"""What of edited files is taken, what is told of it, and what becomes of edits that are found together."""
+"""Hot reload: the edits that are applied, the events about them, and edits that are found together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _level() -> Iterator[None]:
 def started(
     folder: Path, text: str = TWO, environment: dict[str, str] | None = None, identities: Path | None = None
 ) -> InProcessFleet:
-    """After its first look, at which the config is read once more."""
+    """A fleet after its first check, at which the config is read once more."""
     steered = InProcessFleet(folder, text, environment, identities)
     assert [] == steered.check_files()
     return steered
@@ -45,6 +45,17 @@ def edit(path: Path, section: str, **values: object) -> None:
 
 def located(steered: InProcessFleet) -> list[str | None]:
     return [sensor.identity.location for sensor in steered.sensors.values()]
+
+
+def test_a_config_that_is_deleted_right_after_the_start_is_reported(tmp_path: Path) -> None:
+    """Before the first check. When the file is back, its changes are applied."""
+    steered = InProcessFleet(tmp_path, TWO)
+    steered.file.unlink()
+
+    assert [f"not reloaded: {steered.file}: is gone; the fleet goes on as it was"] == steered.check_files()
+    steered.file.write_text(TWO.replace("second: 2", "second: 4"))
+    assert ["reloaded: simulation.readings_per_second: 2 -> 4"] == steered.check_files()
+    assert [] == steered.problems
 
 
 def test_an_edit_beside_a_refused_one_is_taken(tmp_path: Path) -> None:
@@ -133,7 +144,7 @@ def deviations(steered: InProcessFleet) -> set[float]:
 
 
 def test_the_catalogue_is_taken_as_the_config_is(tmp_path: Path) -> None:
-    """For all sensors at once, and it is told; not with the next command that comes along."""
+    """For all sensors at once, with an event, and not only with the next command."""
     catalogue = tmp_path / "mine.yaml"
     catalogue.write_text(CATALOGUE % 1)
     steered = started(tmp_path, TWO + "catalogue: mine.yaml\n")
@@ -147,7 +158,7 @@ def test_the_catalogue_is_taken_as_the_config_is(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_that_is_wrong_or_gone_changes_nothing(tmp_path: Path) -> None:
-    """It is told until it is mended, and commands go on by the one that was read."""
+    """It is reported until it is corrected, and commands use the catalogue that was read."""
     catalogue = tmp_path / "mine.yaml"
     catalogue.write_text(CATALOGUE % 1)
     steered = started(tmp_path, TWO + "catalogue: mine.yaml\n")

@@ -63,7 +63,7 @@ def test_a_damaged_record_is_no_roll_out(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_a_file_gets_another_firmware_and_nothing_else(tmp_path: Path, before: object, after: object) -> None:
-    """In its own format and under its own name, with what nobody else understands and its own rights."""
+    """In its own format and under its own name, with its unknown keys and its own mode."""
     path = tmp_path / "given by hand.json"
     path.write_text(json.dumps(before))
     path.chmod(0o640)
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_replaced_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("without", ["S_000001", "S_000002", "S_000003"])
 def test_one_that_is_refused_does_not_happen(tmp_path: Path, without: str) -> None:
-    """Not later, not in part, and it is in nobody's way."""
+    """Neither later nor in part, and another rollout can follow."""
     steered = InProcessFleet(tmp_path, THREE)
     away = tmp_path / "away.json"
     steered.identity(without).rename(away)
@@ -129,8 +129,8 @@ def test_a_step_that_fails_is_taken_when_the_next_is_due(tmp_path: Path) -> None
         steered.rollouts()
     (tmp_path / "away").rename(steered.planner.identities)
     steered.rollouts()
-    told = [line for line in steered.events if line.startswith("roll-out:")]
-    assert (1, ["1.4", "2.5", "2.5"]) == (len(told), sorted(map(str, steered.firmware().values())))
+    failures = [line for line in steered.events if line.startswith("roll-out:")]
+    assert (1, ["1.4", "2.5", "2.5"]) == (len(failures), sorted(map(str, steered.firmware().values())))
     steered.now = 120
     steered.rollouts()
 

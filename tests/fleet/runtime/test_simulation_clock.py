@@ -74,9 +74,9 @@ def test_the_same_command_finishes_an_interrupted_run() -> None:
     assert elapsed_ns() - HOUR * 1000 == pytest.approx(beginning.origin_ns, abs=1e9)
 
 
-@pytest.mark.parametrize("told", [Simulation(start=START), Simulation(resume="catch_up")])
-def test_anything_less_is_a_run_of_its_own(told: Simulation) -> None:
-    beginning = start_clock(told, record(HOUR), 0)
+@pytest.mark.parametrize("simulation", [Simulation(start=START), Simulation(resume="catch_up")])
+def test_anything_less_is_a_run_of_its_own(simulation: Simulation) -> None:
+    beginning = start_clock(simulation, record(HOUR), 0)
 
     assert not beginning.continues
     assert NEW_YEAR + HOUR == pytest.approx(beginning.start_us, abs=SECOND_US)

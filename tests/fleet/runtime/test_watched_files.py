@@ -1,4 +1,4 @@
-"""Files that are watched: what editors do to them, and what of it is told."""
+"""Files that are watched: what editors do to them, and which changes are reported."""
 
 from __future__ import annotations
 
@@ -80,6 +80,19 @@ def test_files_come_and_go(tmp_path: Path, file: Path) -> None:
 def test_a_file_that_was_read_a_while_ago_is_told_at_once(file: Path) -> None:
     """It may have changed since."""
     assert [[file], []] == looks(WatchedFiles(lambda: [file], report_existing=True), 2)
+
+
+@pytest.mark.parametrize("deleted", ["before the watch", "before the first poll", "after the first poll"])
+def test_a_file_that_was_read_a_while_ago_and_is_gone_is_reported(file: Path, deleted: str) -> None:
+    """A deletion right after the file was read is a change, however early it comes."""
+    if deleted == "before the watch":
+        file.unlink()
+    subject = WatchedFiles(lambda: [file], report_existing=True)
+    if deleted == "after the first poll":
+        subject.changed()
+    file.unlink(missing_ok=True)
+
+    assert [file] in looks(subject)
 
 
 def test_those_that_are_made_meanwhile_are_known(tmp_path: Path, file: Path) -> None:

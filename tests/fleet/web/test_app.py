@@ -227,12 +227,20 @@ def test_no_fleet(tmp_path: Path) -> None:
     assert (503, True) == (page.status_code, b"No fleet is running" in page.data)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"members": [{}]}'])
-def test_unreadable_roster(staged: StagedFleet, client: FlaskClient, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "roster.json:1:1: invalid JSON: "),
+        ("{", "roster.json:1:2: invalid JSON: "),
+        ("[]", "roster.json: [] is not a JSON object"),
+        ('{"members": [{}]}', "roster.json:1:14: row is missing"),
+    ],
+)
+def test_unreadable_roster(staged: StagedFleet, client: FlaskClient, content: str, reason: str) -> None:
     """A damaged roster is a 503 with the reason, and the fleet is shown again once it is mended."""
     (staged.run / "roster.json").write_text(content)
 
-    assert "cannot be read" in answered(client, "/workers", 503)["error"]
+    assert reason in answered(client, "/workers", 503)["error"]
     staged.write_roster()
     assert 3 == answered(client, "/workers")["total"]
 

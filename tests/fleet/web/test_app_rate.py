@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleet.monitoring.observation import Observer
-from fleet.monitoring.rate import RateMeter
+from fleet.monitoring.observation import Observer, RateMeter
 from tests.fleet.staged import SECOND_NS, StagedFleet
 
 

@@ -16,7 +16,7 @@ from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import load_config
 from fleet.config.settings import settings_for
 from fleet.datadir import series
-from fleet.datadir.log_lines import lines_of_worker, tail_lines
+from fleet.datadir.logs import lines_of_worker, tail_lines
 from fleet.monitoring.history import MAX_POINTS, MIN_INTERVAL_NS, History
 from fleet.monitoring.observation import Observer
 from fleet.web.app import create_app

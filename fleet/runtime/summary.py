@@ -1,0 +1,108 @@
+"""The summary at the end of a run, as a table on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import click
+
+from fleet.datadir.backups import read_backup_status
+from fleet.datadir.reload_report import ReloadReport
+from fleet.monitoring.health import FleetState, count_healthy, display_states, unhealthy_sensors
+from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats
+from fleet.runtime.planner import Plan
+from fleet.runtime.preparation import PreparedRun
+from fleet.runtime.progress import ignoring_closed_output
+from worker.clock import elapsed_ns
+from worker.schedule import SECOND_US, Schedule
+
+ON_TIME_SECONDS = 3.0
+"""Seconds after its end within which a run that has all its readings counts as on time."""
+
+MAX_UNHEALTHY_LISTED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """The result of a run. `due` is the number of scheduled readings that it should have, None if its end was open;
+    `errors` are counted by class."""
+
+    stats: FleetStats
+    healthy: int
+    due: int | None
+    seconds: float
+    errors: Mapping[str, int]
+
+
+def summarize(prepared: PreparedRun, plan: Plan, fleet: FleetState, reload: ReloadReport) -> RunSummary:
+    stats = fleet_stats(fleet.rows)
+    due = readings_due(plan)
+    seconds = (elapsed_ns() - prepared.start_ns) / 1e9
+    duration_us = plan.run.duration_us
+    if duration_us is not None and due == stats.scheduled and seconds < duration_us / SECOND_US + ON_TIME_SECONDS:
+        seconds = duration_us / SECOND_US  # a run ends when its last readings are due, not when the processes exit
+    errors = error_classes(stats, reload, read_backup_status(prepared.directory.run))
+    return RunSummary(stats, count_healthy(display_states(fleet)), due, max(0.0, seconds), errors)
+
+
+def readings_due(plan: Plan) -> int | None:
+    """Return the number of scheduled readings of a whole run, None if the plan alone does not determine it."""
+    duration_us = plan.run.duration_us
+    if duration_us is None or plan.continues:
+        return None
+    sensors = (sensor for worker in plan.workers for sensor in worker.sensors)
+    return sum(Schedule(0, 0, sensor.settings.exact_rate).count(duration_us) for sensor in sensors)
+
+
+def print_run_summary(summary: RunSummary, fleet: FleetState) -> None:
+    print_summary(summary)
+    for sensor, state, reason in unhealthy_sensors(fleet)[:MAX_UNHEALTHY_LISTED]:
+        with ignoring_closed_output():
+            click.echo(f"{sensor}: {state}: {reason}")
+
+
+def print_summary(summary: RunSummary) -> None:
+    stats, due, seconds = summary.stats, summary.due, summary.seconds
+    rows = [
+        ("sensors", f"{stats.sensors:,}"),
+        ("scheduled readings", f"{stats.scheduled:,}" + (f" of {due:,}" if due is not None else "")),
+        ("rows written", f"{stats.readings:,}"),
+        *((f"  {type_}", f"{count:,}") for type_, count in stats.anomalies.items()),
+        ("restarts", f"{stats.restarts:,}"),
+        ("success rate", success_rate(summary)),
+        ("errors", f"{stats.errors:,}"),
+        *((f"  {name}", f"{count:,}") for name, count in summary.errors.items()),
+        ("retries", f"{stats.retries:,}"),
+        *((("database renewals", f"{stats.renewals:,}"),) if stats.renewals else ()),
+        ("commits", f"{stats.commits:,}, {stats.commit_ms:.1f} ms on average"),
+        ("achieved rate", f"{stats.scheduled / seconds:,.1f} readings/s over {seconds:,.1f} s" if seconds else "-"),
+    ]
+    with ignoring_closed_output():
+        if sys.stdout.isatty():
+            print_table(rows)
+        else:
+            click.echo("\n".join(f"{name}: {value}" for name, value in rows))
+
+
+def success_rate(summary: RunSummary) -> str:
+    """Describe the share of due readings that are committed. In a run with an open end it is known only if all sensors
+    ended healthy."""
+    stats, due = summary.stats, summary.due
+    if due is not None:
+        return f"{stats.scheduled / due:.2%} of the readings that were due" if due else "nothing was due"
+    behind = stats.sensors - summary.healthy
+    return (
+        f"not known: {behind:,} sensors ended with readings due" if behind else "100.00% of the readings that were due"
+    )
+
+
+def print_table(rows: list[tuple[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="run summary", title_justify="left", show_header=False, box=None, padding=(0, 2))
+    for name, value in rows:
+        table.add_row(name, value)
+    Console().print(table, highlight=False)

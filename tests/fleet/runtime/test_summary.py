@@ -1,0 +1,34 @@
+"""The summary at the end of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fleet.monitoring.stats import fleet_stats
+from fleet.runtime.summary import RunSummary, print_summary, success_rate
+from worker.scoreboard import ROW_DTYPE
+
+
+@pytest.fixture
+def summary() -> RunSummary:
+    """Three sensors with 50 readings each, two of them healthy."""
+    rows = np.zeros(3, ROW_DTYPE)
+    rows["incarnation"], rows["readings"] = (1, 2, 3), 50
+    return RunSummary(fleet_stats(rows), healthy=2, due=150, seconds=10.0, errors={"database": 2, "backup": 0})
+
+
+@pytest.mark.claim("002.error-handling.8")
+def test_the_success_rate(summary: RunSummary, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the readings that were due; in a run with an open end, as far as it is known."""
+    assert "75.00% of the readings that were due" == success_rate(replace(summary, due=200))
+    assert "nothing was due" == success_rate(replace(summary, due=0))
+    assert "not known: 1 sensors ended with readings due" == success_rate(replace(summary, due=None))
+    assert "100.00% of the readings that were due" == success_rate(replace(summary, due=None, healthy=3))
+    print_summary(summary)
+
+    printed = capsys.readouterr().out.splitlines()
+    assert "success rate: 100.00% of the readings that were due" in printed
+    assert "  database: 2" in printed
