@@ -1,6 +1,6 @@
-"""Brings the tables of docs/configuration.md up to date with the models; `--check` only says whether they are.
+"""Make the tables of docs/configuration.md from the models; `--check` only reports differences.
 
-Everything in them is made from the code but the last column, which is written there and kept: what a key means.
+The last column, the meaning of each key, is written in the page and kept. Everything else is made from the code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Keys = tuple[str, ...]
 
 
 def keys(schema: Mapping[str, Any], path: Keys) -> Iterator[Keys]:
-    """The path of every value below a section; `*` stands for the keys of a mapping."""
+    """Yield the path of every value below a section; `*` stands for the keys of a mapping."""
     here = subschema(schema, path)
     inner = [*here.get("properties", {})] or (["*"] if isinstance(here.get("additionalProperties"), Mapping) else [])
     for name in inner:
@@ -46,7 +46,7 @@ def keys(schema: Mapping[str, Any], path: Keys) -> Iterator[Keys]:
 
 
 def kind(schema: Mapping[str, Any], path: Keys) -> str:
-    """What is allowed, in the words of the error for anything else."""
+    """Return the allowed values, in the words of the error for any other value."""
     found = subschema(schema, path)
     if found.get("type") == "array":
         inner = resolve_schema(found["items"], schema)
@@ -59,7 +59,7 @@ def kind(schema: Mapping[str, Any], path: Keys) -> str:
 
 
 def default(path: Keys) -> str:
-    """What holds where nobody says anything, as YAML."""
+    """Return the default as YAML."""
     if "*" in path:
         return FROM_PROFILE
     here: Any = Config()
@@ -114,7 +114,7 @@ def hardware() -> Iterator[str]:
 
 
 def rendered(page: str) -> str:
-    """The page with each table made anew."""
+    """Return the page with each table made from the code."""
     meanings = dict(ROW.findall(page))
     schema = json_schema()
 
@@ -128,7 +128,7 @@ def rendered(page: str) -> str:
 
 
 def missing(page: str) -> list[str]:
-    """What the page should say and does not."""
+    """Return an error for each key that the page does not have, or has without a meaning."""
     schema = json_schema()
     known = dict(ROW.findall(page))
     every = [".".join(path) for name in schema["properties"] for path in keys(schema, (name,))]
@@ -144,7 +144,7 @@ def main() -> int:
     else:
         print("\n".join(difflib.unified_diff(page.splitlines(), wanted.splitlines(), "is", "should be", lineterm="")))
     for lack in missing(wanted):
-        print(f"docs/configuration.md: {lack}: run {sys.argv[0]} and write what is meant", file=sys.stderr)
+        print(f"docs/configuration.md: {lack}: run {sys.argv[0]} and write its meaning into the last column", file=sys.stderr)
     return 1 if missing(wanted) or ("--check" in sys.argv and wanted != page) else 0
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.docs.page_commands import bash, blocks
 from tests.process.evidence import open_database
-from tests.process.running_fleet import ENVIRONMENT, ROOT, fleet
+from tests.process.running_fleet import ROOT
 
 pytestmark = pytest.mark.thorough
 
@@ -27,37 +24,6 @@ CASES = {
     "sensor-decay",
     "training-data",
 }
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """An empty working directory but for the configs and a `fleet` to call; afterwards nothing runs in it."""
-    place, commands = tmp_path / "here", tmp_path / "commands"
-    place.mkdir()
-    commands.mkdir()
-    shutil.copytree(ROOT / "configs", place / "configs")
-    (commands / "fleet").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fleet "$@"\n')
-    (commands / "fleet").chmod(0o755)
-    yield place
-    for data in {path.parent.parent for path in place.glob("*/run/control.sock")}:
-        fleet("down", "--data", data)
-
-
-def bash(script: str, folder: Path) -> None:
-    """Runs to its end, each command successful."""
-    path = f"{folder.parent / 'commands'}{os.pathsep}{os.environ['PATH']}"
-    command = ["bash", "-euo", "pipefail", "-c", script]
-    environment = ENVIRONMENT | {"PATH": path}
-    with (folder.parent / "output").open("w+") as output:
-        ran = subprocess.run(
-            command, cwd=folder, env=environment, stdout=output, stderr=output, timeout=90, check=False
-        )
-        output.seek(0)
-        assert 0 == ran.returncode, output.read()
 
 
 def asked(page: Path, folder: Path) -> list[list[tuple[Any, ...]]]:
