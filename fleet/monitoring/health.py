@@ -44,6 +44,12 @@ def display_states(observation: Observation) -> Numbers:
     return np.where(hung, HUNG_STATE, state)
 
 
+def count_by_state(states: Numbers) -> dict[str, int]:
+    """The number of sensors in each state that at least one is in; `states` are indexes into DISPLAY_STATES."""
+    counts = np.bincount(states, minlength=len(DISPLAY_STATES)).tolist()
+    return {name: count for name, count in zip(DISPLAY_STATES, counts, strict=True) if count}
+
+
 def last_heartbeat_ns(observation: Observation) -> Numbers:
     """The last sign of life on the monotonic clock; a sensor that has not beaten yet counts from its start."""
     rows = observation.rows

@@ -66,3 +66,12 @@ def unhealthy_sensors(rows: Rows, names: Sequence[str]) -> list[tuple[str, str, 
         (names[int(index)], STATES[rows["state"][index]], rows["reason"][index].decode(errors="replace"))
         for index in np.flatnonzero(bad)
     ]
+
+
+def compact_number(number: float) -> str:
+    """A number in at most six characters: 999, 9,999, 12.3k, 123M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= size:
+            unit = 1e3 if letter == "k" else size
+            return f"{number / unit:.{1 if number / unit < 100 else 0}f}{letter}"
+    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"

@@ -23,11 +23,10 @@ from fleet.commands.top.view import HELP, ViewState, handle_key
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
 from fleet.escaping import escape
-from fleet.monitoring.health import DISPLAY_STATES, display_states, unhealthy_positions
+from fleet.monitoring.health import DISPLAY_STATES, count_by_state, display_states, unhealthy_positions
 from fleet.monitoring.observation import FleetUnavailable, Observation, Observer
 from fleet.runtime.control_client import send_command
 from fleet.runtime.progress import ignoring_closed_output
-from fleet.web.documents.reports import count_by_state
 from worker.supervision.signals import SignalSocket
 
 REFRESH_SECONDS = 1.0

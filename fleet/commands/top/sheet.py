@@ -16,6 +16,7 @@ from fleet.escaping import escape
 from fleet.monitoring.health import DISPLAY_STATES, IDLE_STATES, display_states
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import current_anomalies
+from fleet.monitoring.stats import compact_number
 from worker.scoreboard import SCOREBOARD_ANOMALIES
 
 COLUMN_GAP_CELLS = 1
@@ -48,25 +49,16 @@ def anomalies(seen: Observation) -> list[Any]:
     return [SCOREBOARD_ANOMALIES[kind] if kind >= 0 else "" for kind in current_anomalies(seen).tolist()]
 
 
-def compact_cell(number: float) -> str:
-    """A number in at most six letters."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if number >= size:
-            unit = 1e3 if letter == "k" else size
-            return f"{number / unit:.{1 if number / unit < 100 else 0}f}{letter}"
-    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
-
-
 SHEET_COLUMNS = (
     SheetColumn("sensor", 16, lambda seen: [member.sensor_id for member in seen.members], is_text=True),
     SheetColumn("state", 10, states, is_text=True),
     SheetColumn("anomaly", 12, anomalies, is_text=True),
-    SheetColumn("per s", 7, lambda seen: list(seen.measured_rates.tolist()), compact_cell),
-    SheetColumn("readings", 8, row_field("readings"), compact_cell),
-    SheetColumn("anomalous", 9, lambda seen: list(seen.rows["anomalies"].sum(axis=1).tolist()), compact_cell),
+    SheetColumn("per s", 7, lambda seen: list(seen.measured_rates.tolist()), compact_number),
+    SheetColumn("readings", 8, row_field("readings"), compact_number),
+    SheetColumn("anomalous", 9, lambda seen: list(seen.rows["anomalies"].sum(axis=1).tolist()), compact_number),
     SheetColumn("lag s", 6, lambda seen: list((seen.rows["lag_us"] / 1e6).tolist()), lambda lag: f"{lag:.1f}"),
-    SheetColumn("deaths", 6, row_field("restarts"), compact_cell),
-    SheetColumn("errors", 6, row_field("errors"), compact_cell),
+    SheetColumn("deaths", 6, row_field("restarts"), compact_number),
+    SheetColumn("errors", 6, row_field("errors"), compact_number),
     SheetColumn("firmware", 12, identity_field("firmware_version"), is_text=True),
     SheetColumn("location", 30, identity_field("location"), is_text=True),
 )
@@ -136,6 +128,6 @@ def fleet_summary(observation: Observation, well: int) -> str:
     asked = float(observation.target_rates[~np.isin(display_states(observation), IDLE_STATES)].sum())
     anomalous = int(np.count_nonzero(current_anomalies(observation) >= 0))
     return (
-        f"{well:,}/{len(observation.members):,} healthy  {compact_cell(float(observation.measured_rates.sum()))} of "
-        f"{compact_cell(asked)} readings/s  {anomalous:,} in an anomaly  lag {worst:.1f} s"
+        f"{well:,}/{len(observation.members):,} healthy  {compact_number(float(observation.measured_rates.sum()))} of "
+        f"{compact_number(asked)} readings/s  {anomalous:,} in an anomaly  lag {worst:.1f} s"
     )

@@ -12,7 +12,7 @@ import pytest
 
 from fleet.monitoring.observation import Observer
 from fleet.web.app import create_app
-from fleet.web.documents.reports import MAX_REASONS
+from fleet.web.documents.status import MAX_REASONS
 from tests.fleet.staged import SECOND_NS, StagedFleet, sensor_name
 
 

@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from fleet.web.app import create_app
-from fleet.web.openapi_document import openapi_document
+from fleet.web.views.monitoring import openapi_document
 from tests.fleet.staged import StagedFleet, sensor_name
 from tests.fuzz.bounds import examples
 from tests.process.conftest import LIVELY
