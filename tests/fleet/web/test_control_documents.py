@@ -16,6 +16,8 @@ from tests.fleet.sites import ServerProcess
 from tests.fleet.staged import sensor_name
 from worker.spec import Pause
 
+pytestmark = pytest.mark.process
+
 
 def test_how_control_is_come_by(site: ServerProcess) -> None:
     """Where the token is, and whether the one that was sent along is right; never the token."""

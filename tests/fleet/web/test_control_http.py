@@ -8,6 +8,8 @@ import pytest
 
 from tests.fleet.sites import JSON, ServerProcess, read
 
+pytestmark = pytest.mark.process
+
 
 def test_who_has_the_token_is_obeyed(site: ServerProcess) -> None:
     """The command goes through the control socket, with who it was; the answer is the fleet's."""

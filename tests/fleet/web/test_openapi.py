@@ -165,9 +165,10 @@ def test_the_description_itself(app: Flask) -> None:
         assert operation["summary"]
 
 
-# Loops, not parameters: who looks for processes that a test has left needs half a second each time.
+# Loops, not parameters: the check for left-over processes takes half a second per test.
 
 
+@pytest.mark.process
 def test_every_document_of_a_real_fleet_is_as_described(running: FleetProcess) -> None:
     """And says nothing that is not described."""
     for path in GETS:
@@ -176,6 +177,7 @@ def test_every_document_of_a_real_fleet_is_as_described(running: FleetProcess) -
         assert_described(path, "get", answer)
 
 
+@pytest.mark.process
 def test_nobody_is_as_described(running: FleetProcess) -> None:
     for path in (path for path in GETS if "{sensor_id}" in path):
         answer = asked(running.url + path.replace("{sensor_id}", "NOBODY_1"))
@@ -202,6 +204,7 @@ def test_an_unwell_fleet_is_as_described(tmp_path: Path) -> None:
         assert_described(path, "get", (found.status_code, found.mimetype or "", found.data))
 
 
+@pytest.mark.process
 def test_every_command_is_as_described(changing: FleetProcess) -> None:
     """What is asked and what is answered: with the token, without it, and when it is refused."""
     token = (changing.data / "run" / "token").read_text().strip()
