@@ -89,14 +89,14 @@ def no_fleet_page(reason: str) -> str:
     """Return the page for a directory in which no fleet has started."""
     advice, command = "Start one with", "fleet up --replicas 100"
     return render_template(
-        "nothing.html", heading="No fleet is running here", reason=reason, advice=advice, command=command
+        "not_found.html", heading="No fleet is running here", reason=reason, advice=advice, command=command
     )
 
 
 def no_sensor_page(sensor_id: str) -> str:
     """Return the page for an id that is not in the fleet."""
     reason = f"This fleet has no sensor with the id {sensor_id[:100]}"
-    return render_template("nothing.html", heading="No such sensor", reason=reason, advice="", command=None)
+    return render_template("not_found.html", heading="No such sensor", reason=reason, advice="", command=None)
 
 
 def identity_facts(identity: Identity) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ def test_a_document_has_both_names(document: str, above: str, tmp_path: Path) ->
     assert json.loads(usual.data).keys() == json.loads(further.data).keys()
 
 
-def test_what_was_not_renamed_is_no_document(tmp_path: Path) -> None:
+def test_only_configured_paths_are_added(tmp_path: Path) -> None:
     staged = StagedFleet(tmp_path / "data")
     client = create_app(staged.run, Observer(staged.run), Endpoints(health="/up").renamed()).test_client()
 
