@@ -24,9 +24,8 @@ from fleet.config.config import json_schema
 from fleet.config.dialects import KEY_ALIASES
 from fleet.config.sources import ENVIRONMENT_VARIABLES
 from fleet.identities.fields import FIELD_PATHS
-from fleet.monitoring.observation import Observer
 from fleet.resources import resource_path
-from fleet.web.app import Aggregator
+from fleet.web.app import create_app
 from worker.readings.anomalies import ANOMALY_CLASSES
 from worker.storage.schema import SCHEMA
 
@@ -181,8 +180,10 @@ def catalogue() -> Iterator[str]:
 
 
 def endpoints() -> Iterator[str]:
-    routes = Aggregator(Observer(Path())).routes().items()
-    yield from table(("GET", "answer"), ((f"`{path}`", " ".join(docstring_lines(view))) for path, view in routes))
+    app = create_app(Path())
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("status.")]
+    rows = ((f"`{rule.rule}`", " ".join(docstring_lines(app.view_functions[rule.endpoint]))) for rule in rules)
+    yield from table(("GET", "answer"), rows)
 
 
 def example() -> list[str]:

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from fleet.monitoring.observation import Observation
 
 MAX_SAMPLED_PROCESSES = 16
@@ -41,8 +39,9 @@ class MemoryGauge:
         with self._lock:
             now_ns = self._clock()
             if self._last is None or now_ns - self._last[0] > MAX_AGE_NS:
-                pids = np.unique(observation.rows["pid"])
-                self._last = now_ns, measure_memory(pids[pids > 0].tolist(), observation.roster.pid)
+                # A set, because numpy.unique imports numpy.ma, which takes 7 MB.
+                pids = {pid for pid in observation.rows["pid"].tolist() if pid > 0}
+                self._last = now_ns, measure_memory(sorted(pids), observation.roster.pid)
             return self._last[1]
 
     def latest(self, observation: Observation) -> MemoryUsage:

@@ -71,3 +71,12 @@ def error_classes(stats: FleetStats, reload: ReloadReport | None, backups: Backu
 
 def format_error_classes(classes: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in classes.items())
+
+
+def compact_number(number: float) -> str:
+    """A number in at most six characters: 999, 9,999, 12.3k, 123M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= size:
+            unit = 1e3 if letter == "k" else size
+            return f"{number / unit:.{1 if number / unit < 100 else 0}f}{letter}"
+    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"

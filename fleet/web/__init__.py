@@ -1,1 +1,1 @@
-"""The fleet over HTTP."""
+"""The HTTP server of a fleet: documents, dashboard, metrics and control."""

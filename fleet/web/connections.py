@@ -1,8 +1,10 @@
-"""BufferedConnectionManager of the HTTP server: a request is gathered by the one thread that waits for all of them, and handed to a
-thread of its own only when it is whole; what a client does not take at once of the answer is sent by the one that waits
-again. So those who are slow, or say nothing, keep nobody waiting.
+"""Connections of the HTTP server, which slow clients cannot block.
 
-Reaches into cheroot, whose version is pinned: its buffers, its selector, how it accepts.
+cheroot has one thread that waits for all connections, and worker threads that handle requests. Here the waiting thread
+collects each request, and passes it to a worker thread only when it is complete. It also sends the part of an answer
+that a client does not accept at once. A slow or silent client therefore occupies no worker thread.
+
+This module uses private parts of cheroot, whose version is pinned: its buffers, its selector, how it accepts connections.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # its stubs know nothing of what begins with an underscore
+if TYPE_CHECKING:  # cheroot's stubs leave out the private names used here
     ConnectionManager: Any
     HTTPConnection: Any
     StreamReader: Any
@@ -26,27 +28,27 @@ else:
     from cheroot.server import HTTPConnection
 
 MAX_HEADER_BYTES = 16 * 1024
-MAX_BODY_BYTES = 64 * 1024  # room for the ids of a thousand sensors
+MAX_BODY_BYTES = 64 * 1024  # enough for the ids of a thousand sensors
 MAX_REQUEST_BYTES = MAX_HEADER_BYTES + MAX_BODY_BYTES
 
 TIMEOUT_SECONDS = 10
-"""Seconds for a request to arrive, from its first byte; for an answer to be taken; for somebody idle."""
+"""Seconds for a request to arrive, from its first byte; for an answer to be accepted; for an idle connection."""
 
 MAX_CONNECTIONS = 512
 MIN_CONNECTIONS = 16
 
 MAX_UNSENT_BYTES = 32 * 1024 * 1024
-"""Bytes of answers that may wait for their clients to take them."""
+"""Bytes of all answers that wait for their clients to accept them."""
 
 MAX_BUFFERS_PER_SEND = 64
-"""Pieces of an answer that are handed to the kernel together; it takes 1024."""
+"""Parts of an answer that one system call sends; the kernel takes 1024."""
 
 HEADERS_END = re.compile(rb"\r?\n\r?\n")
 CONTENT_LENGTH_HEADER = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 
 
 def is_complete_request(received: bytes) -> bool:
-    """Whether a request can be answered, or refused, without waiting for more of it."""
+    """Whether a request can be answered, or refused, without more of its bytes."""
     end = HEADERS_END.search(received)
     if end is None:
         line = received.find(b"\n")
@@ -57,7 +59,7 @@ def is_complete_request(received: bytes) -> bool:
 
 
 class RequestReader(StreamReader):  # type: ignore[misc]
-    """What a client has said, of which some may have arrived."""
+    """The bytes that a client has sent, possibly a part of a request."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, "rb", MAX_REQUEST_BYTES)
@@ -67,13 +69,13 @@ class RequestReader(StreamReader):  # type: ignore[misc]
         return bytes(self._read_buf[self._read_pos :])
 
     def has_data(self) -> bool:
-        """Whether a whole request is there: less is waited for."""
+        """Whether a complete request has arrived. cheroot asks this before it waits for the connection again."""
         return is_complete_request(self.received) if self.received else False
 
 
 class ResponseBuffer:
-    """What a client is told, kept until it goes out: whoever makes it waits for nobody. The pieces are not copied, since
-    many may be told the same."""
+    """An answer that is not sent yet. Writing never blocks. The parts are not copied, because many clients may receive the
+    same one."""
 
     bytes_written = 0
 
@@ -85,7 +87,8 @@ class ResponseBuffer:
         return len(val)
 
     def send(self, sock: socket.socket) -> None:
-        """Send what the client takes without waiting; BlockingIOError if that is not all, another OSError if it is gone."""
+        """Send as much as the client accepts. Raises BlockingIOError if that is not all, another OSError if the client is
+        gone."""
         while self.unsent:
             sent = sock.sendmsg(islice(self.unsent, MAX_BUFFERS_PER_SEND))
             while self.unsent and sent >= len(self.unsent[0]):
@@ -95,8 +98,8 @@ class ResponseBuffer:
 
 
 class BufferedConnection(HTTPConnection):  # type: ignore[misc]
-    """A connection whose `rfile` fills up, and whose `wfile` empties, while nobody is waiting for it. `started_at` is when its
-    request, or the answer to it, began; `close_after_send` says that no other may follow."""
+    """A connection that receives into `rfile` and sends from `wfile` without blocking. `started_at` is when its request,
+    or the answer to it, began; `close_after_send` says that no further request may follow."""
 
     started_at: float | None = None
     close_after_send = False
@@ -105,13 +108,13 @@ class BufferedConnection(HTTPConnection):  # type: ignore[misc]
         super().__init__(server, sock, make_stream)
 
     def receive(self) -> bool:
-        """Take in what has arrived. Whether that is a whole request, or the end."""
+        """Receive the bytes that have arrived. Return whether the request is complete or the connection has ended."""
         self.started_at = self.started_at or time.time()
         before = len(self.rfile.received)
         self.socket.settimeout(0)
         try:
             self.rfile.peek(MAX_REQUEST_BYTES)
-        except OSError:  # reset: whoever reads next will see it as well
+        except OSError:  # reset; the next read will fail as well
             return True
         finally:
             self.socket.settimeout(TIMEOUT_SECONDS)
@@ -123,7 +126,7 @@ class BufferedConnection(HTTPConnection):  # type: ignore[misc]
         )
 
     def is_closed_by_peer(self) -> bool:
-        """Whether the client will say no more."""
+        """Whether the client has closed its side of the connection."""
         self.socket.settimeout(0)
         try:
             return not self.socket.recv(1, socket.MSG_PEEK)
@@ -135,13 +138,14 @@ class BufferedConnection(HTTPConnection):  # type: ignore[misc]
             self.socket.settimeout(TIMEOUT_SECONDS)
 
     def communicate(self) -> bool:
-        """Answer the request that was gathered. It goes back to those that are waited for even if it is the last."""
+        """Handle the request that was received. The connection returns to the waiting thread even after its last request,
+        because the answer is still to be sent."""
         self.close_after_send = not super().communicate()
         self.started_at = time.time()
         return True
 
     def send(self) -> bool:
-        """Send what the client takes now of the answer. Whether that is all, or it is gone."""
+        """Send as much of the answer as the client accepts. Return whether nothing is left, or the client is gone."""
         self.socket.settimeout(0)
         try:
             self.wfile.send(self.socket)
@@ -154,7 +158,7 @@ class BufferedConnection(HTTPConnection):  # type: ignore[misc]
         return True
 
     def close(self) -> None:
-        if self.wfile.unsent:  # the server is stopping or has too much to do, and says so
+        if self.wfile.unsent:  # the answer that the server is stopping or overloaded
             self.send()
         super().close()
 
@@ -164,16 +168,17 @@ def make_stream(sock: socket.socket, mode: str, _size: int) -> RequestReader | R
 
 
 class BufferedConnectionManager(ConnectionManager):  # type: ignore[misc]
-    """Those that are waited for. Of too many the one that has been waited for longest goes, and of too much that nobody
-    takes the oldest answer."""
+    """The connections that the waiting thread holds. Over MAX_CONNECTIONS the longest-idle connection is closed, over
+    MAX_UNSENT_BYTES the one with the oldest answer."""
 
     def watch(self, connection: BufferedConnection, event: int) -> None:
-        """Its request is not whole yet, or its answer not sent; it has TIMEOUT_SECONDS from when that began."""
+        """Wait for more of a request, or until the client accepts more of an answer, at most TIMEOUT_SECONDS since the
+        request or answer began."""
         connection.last_used = connection.started_at
         self._selector.register(connection.socket.fileno(), event, data=connection)
 
     def put(self, connection: BufferedConnection) -> None:
-        """It was answered: wait until the client has taken that, and then for its next request."""
+        """Send the answer of a handled request, waiting if the client is slow, then wait for the next request."""
         if not connection.send():
             self.watch(connection, selectors.EVENT_WRITE)
         elif connection.close_after_send:
@@ -193,26 +198,27 @@ class BufferedConnectionManager(ConnectionManager):  # type: ignore[misc]
             self._close_longest_idle()
             return None
 
-    def _close_longest_idle(self, unsent: bool = False) -> bool:
-        """Close the one that has been waited for longest, if there is any; `unsent` asks for one with an answer."""
-        waiting = [
-            (each.last_used, number, each)
-            for number, each in self._selector.connections
-            if each != self.server and (each.wfile.unsent or not unsent)
+    def _close_longest_idle(self, with_unsent: bool = False) -> bool:
+        """Close the connection that has waited longest, of those with an unsent answer if `with_unsent`. Return whether
+        there was one."""
+        candidates = [
+            (connection.last_used, number, connection)
+            for number, connection in self._selector.connections
+            if connection != self.server and (connection.wfile.unsent or not with_unsent)
         ]
-        if not waiting:
+        if not candidates:
             return False
-        _, number, connection = min(waiting)
+        _, number, connection = min(candidates)
         self._selector.unregister(number)
         connection.close()
         return True
 
     def _expire(self, threshold: float) -> None:
         super()._expire(threshold)
-        while self._unsent_bytes() > MAX_UNSENT_BYTES and self._close_longest_idle(unsent=True):
+        while self._unsent_bytes() > MAX_UNSENT_BYTES and self._close_longest_idle(with_unsent=True):
             pass
 
     def _unsent_bytes(self) -> int:
-        """Bytes that are kept for clients to take; what many are told is kept once."""
-        answers = [each.wfile for _, each in self._selector.connections if each != self.server]
-        return sum({id(piece.obj): len(piece.obj) for answer in answers for piece in answer.unsent}.values())
+        """The size of all unsent answers; an object that several answers share counts once."""
+        buffers = [connection.wfile for _, connection in self._selector.connections if connection != self.server]
+        return sum({id(part.obj): len(part.obj) for buffer in buffers for part in buffer.unsent}.values())

@@ -1,4 +1,9 @@
-"""What the views of the HTTP side have in common: answers in JSON, numbers in a query."""
+"""Answers in JSON, with and without caching, and values from the query string.
+
+A document that depends on the scoreboard alone is encoded once per observation (`cached_json`, `conditional_json`). One
+that is read from databases is built for each request (`json_response`, `compressed_json`): the cache builds one document
+at a time, and a locked database must not delay the others.
+"""
 
 from __future__ import annotations
 
@@ -13,74 +18,82 @@ from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
 
 MIN_GZIP_BYTES = 500
-"""Bytes of an answer that is worth packing."""
-
-
-class SensorNotFound(Exception):
-    """Nobody of that name is in the fleet."""
+"""Size in bytes from which compression is worth its time."""
 
 
 def encode_json(document: Document) -> bytes:
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # What no UTF-8 can spell, such as a folder whose name is in Latin-1, is spelled as JSON escapes it: \udcff.
+    # A folder whose name is in Latin-1 cannot be encoded as UTF-8; it is escaped as JSON does it: \udcff.
     return text.encode(errors="backslashreplace")
 
 
-def json_response(body: bytes, status: int = 200) -> Response:
+def json_response(document: Document, status: int = 200) -> Response:
+    return json_body_response(encode_json(document), status)
+
+
+def json_body_response(body: bytes, status: int = 200) -> Response:
     return Response(body, status, mimetype="application/json")
 
 
-def integer_argument(name: str, default: int | None, minimum: int, maximum: int) -> int | None:
-    """A whole number from the query; raises BadRequest, which names what is allowed."""
-    text = request.args.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and minimum <= int(text) <= maximum):
-        raise BadRequest(f"{name}={text[:40]!r}: allowed is a whole number from {minimum} to {maximum}")
-    return int(text)
+def cached_json(observation: Observation, build: Callable[[], Document], query: tuple[object, ...] = ()) -> Response:
+    """Answer with a document that is built once per observation, path and `query`."""
+    return json_body_response(observation.body_cache.get((request.path, query), lambda: encode_json(build())))
 
 
-def choice_argument(name: str, allowed: tuple[str, ...]) -> str | None:
-    """One of some words from the query; raises BadRequest, which names them."""
-    text = request.args.get(name)
-    if text is not None and text not in allowed:
-        raise BadRequest(f"{name}={text[:40]!r}: allowed is one of {', '.join(allowed)}")
-    return text
-
-
-def gzipped_response(document: Document) -> Response:
-    """A document, gzipped for a client that takes it so."""
-    body = encode_json(document)
-    return encoded_response(
-        body, gzip.compress(body, 5, mtime=0) if accepts_gzip() and len(body) >= MIN_GZIP_BYTES else None
-    )
-
-
-def cached_response(observation: Observation, path: str, tag: str, build: Callable[[], Document]) -> Response:
-    """A document that is encoded and gzipped once for each observation. A client that has the one of that tag already
-    is told so."""
-    if request.if_none_match.contains(tag):
+def conditional_json(observation: Observation, etag: str, build: Callable[[], Document]) -> Response:
+    """Answer as `cached_json`, gzipped if the client accepts it, and with 304 if the client has the document of `etag`."""
+    if request.if_none_match.contains(etag):
         response = Response(status=304)
     else:
-        body = observation.body_cache.get((path, "plain"), lambda: encode_json(build()))
-        small = (
-            observation.body_cache.get((path, "gzip"), lambda: gzip.compress(body, 4, mtime=0))
-            if accepts_gzip()
-            else None
-        )
-        response = encoded_response(body, small)
-    response.set_etag(tag)
-    response.headers["Cache-Control"] = "no-cache"  # to be kept, and asked after every time
+        cache = observation.body_cache
+        body = cache.get((request.path, "plain"), lambda: encode_json(build()))
+        compressed = None
+        if accepts_gzip():
+            compressed = cache.get((request.path, "gzip"), lambda: gzip.compress(body, 4, mtime=0))
+        response = negotiated_response(body, compressed)
+    response.set_etag(etag)
+    response.headers["Cache-Control"] = "no-cache"  # a client may keep it, and must ask each time if it is current
     return response
+
+
+def compressed_json(document: Document) -> Response:
+    """Answer with a document, gzipped if the client accepts it."""
+    body = encode_json(document)
+    is_compressed = accepts_gzip() and len(body) >= MIN_GZIP_BYTES
+    return negotiated_response(body, gzip.compress(body, 5, mtime=0) if is_compressed else None)
 
 
 def accepts_gzip() -> bool:
     return request.accept_encodings.quality("gzip") > 0
 
 
-def encoded_response(body: bytes, small: bytes | None) -> Response:
-    response = json_response(body if small is None else small)
+def negotiated_response(body: bytes, compressed: bytes | None) -> Response:
+    response = json_body_response(body if compressed is None else compressed)
     response.headers["Vary"] = "Accept-Encoding"
-    if small is not None:
+    if compressed is not None:
         response.headers["Content-Encoding"] = "gzip"
     return response
+
+
+def integer_argument(name: str, default: int, minimum: int, maximum: int) -> int:
+    """Return a whole number from the query string. Raises BadRequest, which names the allowed range."""
+    number = optional_integer_argument(name, minimum, maximum)
+    return default if number is None else number
+
+
+def optional_integer_argument(name: str, minimum: int, maximum: int) -> int | None:
+    """Return a whole number from the query string, None if it is absent. Raises BadRequest."""
+    text = request.args.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and minimum <= int(text) <= maximum):
+        raise BadRequest(f"{name}={text[:40]!r}: allowed is a whole number from {minimum} to {maximum}")
+    return int(text)
+
+
+def choice_argument(name: str, allowed: tuple[str, ...]) -> str | None:
+    """Return one of `allowed` from the query string, None if it is absent. Raises BadRequest."""
+    text = request.args.get(name)
+    if text is not None and text not in allowed:
+        raise BadRequest(f"{name}={text[:40]!r}: allowed is one of {', '.join(allowed)}")
+    return text

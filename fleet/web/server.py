@@ -1,11 +1,12 @@
-"""The HTTP server process: cheroot on a socket that is bound already, until the supervisor says or is gone.
+"""The HTTP server process: cheroot on a listening socket that the supervisor has bound.
 
-The supervisor binds the port before it starts anything, and keeps the listening socket: while a server is replaced,
+The supervisor binds the port before it starts any process, and keeps the listening socket: while a server is replaced,
 clients wait in the queue instead of being refused.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
@@ -30,7 +31,6 @@ from fleet.web.connections import (
     BufferedConnection,
     BufferedConnectionManager,
 )
-from fleet.web.malloc import limit_malloc_arenas
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -39,36 +39,39 @@ WORKER_THREADS = 8
 MAX_QUEUED_CONNECTIONS = 128
 MAX_KEEPALIVE_CONNECTIONS = 64
 
-# A request gets this long to end before the process does.
 DRAIN_SECONDS = 0.4
+"""Seconds for requests to end before the process does."""
+
+M_ARENA_MAX = -8
+"""The number of this malloc option, https://man7.org/linux/man-pages/man3/mallopt.3.html"""
 
 log = logging.getLogger("fleet.http")
 
 
 class JSONErrorRequest(HTTPRequest):
-    """A request whose refusals below the application (too long, malformed) are JSON as all others are."""
+    """A request that is refused in JSON also below the application (too long, malformed)."""
 
     def read_request_line(self) -> bool:
         try:
             return bool(super().read_request_line())  # type: ignore[no-untyped-call]
-        except ValueError:  # half an IPv6 address, which urlsplit() does not take
+        except ValueError:  # urlsplit() rejects half an IPv6 address
             self.simple_response("400 Bad Request", "Malformed Request-URI")
             return False
 
     def read_request_headers(self) -> bool:
-        understood = bool(super().read_request_headers())  # type: ignore[no-untyped-call]
+        is_valid = bool(super().read_request_headers())  # type: ignore[no-untyped-call]
         length = self.inheaders.get(b"Content-Length", b"0")
-        if understood and not (length.isdigit() and int(length) <= len(self.conn.rfile.received)):
-            # It was gathered by what it said of its length, and nobody is going to wait for more.
+        if is_valid and not (length.isdigit() and int(length) <= len(self.conn.rfile.received)):
+            # The body was received by its length before a thread took the request; no more of it is waited for.
             self.simple_response("400 Bad Request", "Malformed Content-Length Header")
             return False
         if self.inheaders.get(b"Content-Length", b"0") != b"0" or self.inheaders.get(b"Transfer-Encoding"):
-            self.close_connection = True  # not all who answer read a body, and what is left would be the next request
-        return understood
+            self.close_connection = True  # a view may leave the body unread, and the rest would be the next request
+        return is_valid
 
     def simple_response(self, status: Any, msg: str | bytes = "") -> None:
-        told = msg.decode("latin-1") if isinstance(msg, bytes) else str(msg)
-        body = json.dumps({"error": told or str(status)[4:]}).encode()
+        reason = msg.decode("latin-1") if isinstance(msg, bytes) else str(msg)
+        body = json.dumps({"error": reason or str(status)[4:]}).encode()
         self.close_connection = True
         head = (
             f"{self.server.protocol} {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -82,18 +85,18 @@ class JSONErrorRequest(HTTPRequest):
 
 
 class JSONErrorConnection(BufferedConnection):
-    """A connection whose refusals are JSON."""
+    """A connection whose requests are refused in JSON."""
 
     RequestHandlerClass = JSONErrorRequest
 
 
 class ListenerServer(wsgi.Server):
-    """Cheroot on the socket that it is given, with limits."""
+    """cheroot on a listening socket that exists already, with limits."""
 
     keep_alive_conn_limit = MAX_KEEPALIVE_CONNECTIONS
     max_request_header_size = MAX_HEADER_BYTES
     max_request_body_size = MAX_BODY_BYTES
-    expiration_interval = 0.2  # also how long the loop takes to notice that it is to stop
+    expiration_interval = 0.2  # also the delay after which the loop notices a stop
 
     def __init__(self, listener: socket.socket, app: Any) -> None:
         super().__init__(
@@ -111,7 +114,7 @@ class ListenerServer(wsgi.Server):
         self._listener = listener
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002
-        # An answer goes out in two parts, and the second would wait 40 ms for the client to confirm the first.
+        # An answer is sent in two parts; without this the second waits up to 40 ms for the client to confirm the first.
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = self._listener
         return self._listener
@@ -121,19 +124,19 @@ class ListenerServer(wsgi.Server):
 
 
 class FleetServer(ListenerServer):
-    """For requests that are small."""
+    """A server for small requests, which slow clients cannot block (`fleet.web.connections`)."""
 
     ConnectionClass = JSONErrorConnection
 
     def prepare(self) -> None:
         super().prepare()
-        before: Any = self._connections  # of which the stubs know nothing
-        before.close()
+        default: Any = self._connections  # the stubs leave it out
+        default.close()
         self._connections: Any = BufferedConnectionManager(self)
 
     def process_conn(self, conn: BufferedConnection) -> None:
-        """Hand a connection to a thread once there is a whole request to read: browsers open some just in case, and
-        each of those would hold a thread until it times out."""
+        """Pass a connection to a worker thread once its request is complete. Browsers open spare connections, each of
+        which would otherwise hold a thread until it times out."""
         if conn.wfile.unsent:
             self._connections.put(conn)
         elif conn.receive():
@@ -149,42 +152,55 @@ def serve(
     path_aliases: Mapping[str, str] = {},
     allowed_hosts: Collection[str] = (),
 ) -> None:
-    """Serve the fleet in `run_directory` on `listener` until `stop` becomes readable or ends, or SIGTERM comes; then
-    return within a second. `path_aliases` and `allowed_hosts` are as of `create_app`. For the main thread of a process of its own: SIGINT is ignored from here on."""
+    """Serve the fleet in `run_directory` on `listener` until `stop` becomes readable, or SIGTERM arrives; then return
+    within a second. `path_aliases` and `allowed_hosts` are those of `create_app`. Call it in the main thread of a process
+    of its own: SIGINT is ignored from here on."""
     limit_malloc_arenas()
-    os.environ.pop("LISTEN_PID", None)  # with it cheroot would serve on descriptor 3, whatever that is here
+    os.environ.pop("LISTEN_PID", None)  # cheroot would serve on descriptor 3, as systemd passes sockets
     observer = Observer(run_directory)
     server = FleetServer(listener, create_app(run_directory, observer, path_aliases, allowed_hosts))
-    awake, alarm = socket.socketpair()
-    with awake, alarm:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    wakeup, alarm = socket.socketpair()
+    with wakeup, alarm:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C signals the whole group; the supervisor decides
         signal.signal(signal.SIGTERM, lambda *_: alarm.send(b"x"))
-        # Threads inherit being daemons, so a database that does not answer cannot keep the process.
+        # Worker threads inherit `daemon`, so a database that does not answer cannot keep the process alive.
         ended = threading.Event()
         threading.Thread(target=run_server, args=(server, alarm, ended), name="http", daemon=True).start()
-        wait_until_stopped(observer, (stop, awake))
+        wait_until_stopped(observer, (stop, wakeup))
         if ended.is_set():
-            raise RuntimeError("the HTTP server ended by itself")  # its own traceback is in the log above
+            raise RuntimeError("the HTTP server ended by itself")  # the log has the traceback of its thread
         ending = threading.Thread(target=server.stop, name="http-stop", daemon=True)
         ending.start()
         ending.join(2 * DRAIN_SECONDS)
 
 
-def run_server(server: FleetServer, alarm: socket.socket, ended: threading.Event) -> None:
+def limit_malloc_arenas() -> None:
+    """Let all threads allocate from one heap. Call it before threads start; without effect where the C library has no such
+    option.
+
+    glibc gives each thread a heap, which keeps the memory of a large answer: eight threads that have each built one take
+    twice the memory of a single heap. Because of the GIL, threads hardly allocate at the same time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
+
+
+def run_server(server: ListenerServer, alarm: socket.socket, ended: threading.Event) -> None:
     try:
         server.start()
     finally:
         ended.set()
-        with suppress(OSError):  # closed: the end was not ours
+        with suppress(OSError):  # closed, because the process is stopping
             alarm.send(b"x")
 
 
-def wait_until_stopped(observer: Observer, ends: tuple[FileDescriptorLike, ...]) -> None:
-    """Return when one of `ends` is readable. Until then look at the fleet once a second, so that the pace is known
-    before anybody asks."""
-    with selectors.DefaultSelector() as selector:  # select() ends at descriptor 1024, and a supervisor has more
-        for end in ends:
-            selector.register(end, selectors.EVENT_READ)
+def wait_until_stopped(observer: Observer, stops: tuple[FileDescriptorLike, ...]) -> None:
+    """Return when one of `stops` is readable. Until then observe the fleet once a second, so that rates and history exist
+    before the first request."""
+    with selectors.DefaultSelector() as selector:  # select() ends at descriptor 1024, which a supervisor can exceed
+        for stop in stops:
+            selector.register(stop, selectors.EVENT_READ)
         while not selector.select(timeout=1.0):
             with suppress(FleetUnavailable):
                 observer.observe()

@@ -1,4 +1,4 @@
-"""A fleet of fifty, and a real browser that looks at it."""
+"""A fleet of fifty sensors, and a real browser that shows its dashboard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.process.running_fleet import FleetProcess
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
-# Some anomalies, and a worker that is back soon after it died.
+# Some anomalies, and a short delay before a dead worker is replaced.
 CONFIG = """
 version: 2
 replicas: {count: 50}
@@ -28,7 +28,7 @@ supervision: {backoff_min_seconds: 0.5}
 
 @pytest.fixture(scope="package", autouse=True)
 def _no_child_is_left() -> Iterator[None]:
-    """Fleet and browser are for all tests in here, and begin processes as they go: none outlives the last test."""
+    """All tests here share a fleet and a browser, which start processes at any time: none outlives the last test."""
     before = children()
     yield
     left = [process for process in children() - before if is_running(process)]

@@ -25,7 +25,7 @@ def fleet(folder: Path, *arguments: object) -> Iterator[FleetProcess]:
 
 
 def test_the_page_becomes_that_of_the_other_fleet(tmp_path: Path, window: Window) -> None:
-    """Its seed, its columns under their headers, nobody picked, and the lock closed: the token is another."""
+    """It has the seed and columns of the other fleet, no sensor is picked, and the controls are locked again."""
     with fleet(tmp_path / "one", "--seed", 11) as first:
         page, port = window.open(first.url), first.url.rpartition(":")[2]
         page.fill("#token", (first.data / "run" / "token").read_text().strip())

@@ -1,4 +1,4 @@
-"""The overview in a real browser, before a real fleet of fifty."""
+"""The overview page in a real browser, with a real fleet of fifty sensors."""
 
 from __future__ import annotations
 

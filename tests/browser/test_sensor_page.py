@@ -1,4 +1,4 @@
-"""A sensor's page and the controls in a real browser, before a real fleet."""
+"""The page of a sensor and the controls in a real browser, with a real fleet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A browser window, and everything it complains of: errors on its console, and requests to anywhere but the fleet."""
+"""A browser window that records errors and warnings on its console, and the hosts of its requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_MS = 30_000
 
 
 class Window:
-    """`page` is the tab that is open. `expected` are words of complaints that a test brings about itself."""
+    """`page` is the open tab. `expected` are words of complaints that a test causes on purpose."""
 
     def __init__(self, chromium: Path) -> None:
         from playwright.sync_api import sync_playwright
@@ -28,7 +28,7 @@ class Window:
         self.renew()
 
     def renew(self, **options: Any) -> None:
-        """Another tab, that knows nothing of the one before."""
+        """Open another tab, with empty storage."""
         if self._context:
             self._context.close()
         self._complaints: list[str] = []
@@ -50,14 +50,14 @@ class Window:
         return [text for text in self._complaints if not any(word in text for word in self.expected)]
 
     def open(self, url: str) -> Page:
-        """The page, once it shows what the server told it."""
+        """Open a page, and wait until it is up to date."""
         self.page.goto(url)
         self.page.wait_for_selector("#link.live")
         return self.page
 
     def until(self, condition: str, argument: Any = None) -> None:
-        """Wait until a JavaScript expression (or function of `argument`) is true. Asked from outside: the page's own
-        policy lets nobody evaluate a text in it."""
+        """Wait until a JavaScript expression (or function of `argument`) is true. Polled from here, because the content
+        security policy of the page forbids to evaluate a text in it."""
         end = time.monotonic() + TIMEOUT_MS / 1000
         while not self.page.evaluate(condition, argument):
             assert time.monotonic() < end, f"not within {TIMEOUT_MS / 1000:g} s: {condition}"

@@ -89,7 +89,7 @@ def test_requests_in_a_row(served: Served, said: list[bytes], cut: int) -> None:
     joined = b"".join(said)
     assert_forms(answers(served, joined[: max(len(joined) - cut, 1)]))
 
-    assert served.say(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[0] in (200, 503)
+    assert served.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[0] in (200, 503)
 
 
 @examples(150)

@@ -16,6 +16,7 @@ from fleet.escaping import escape
 from fleet.monitoring.health import DISPLAY_STATES, IDLE_STATES, display_states
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import current_anomalies
+from fleet.monitoring.stats import compact_number
 from worker.readings.anomalies import ANOMALY_TYPES
 
 COLUMN_GAP_CELLS = 1
@@ -61,29 +62,20 @@ def anomalies(observation: Observation) -> list[Any]:
     return [ANOMALY_TYPES[kind] if kind >= 0 else "" for kind in current_anomalies(observation).tolist()]
 
 
-def compact_cell(number: float) -> str:
-    """Return a number in at most six characters."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if number >= size:
-            unit = 1e3 if letter == "k" else size
-            return f"{number / unit:.{1 if number / unit < 100 else 0}f}{letter}"
-    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
-
-
 TABLE_COLUMNS = (
     TableColumn("sensor", 16, lambda observation: [member.sensor_id for member in observation.members], is_text=True),
     TableColumn("state", 10, states, is_text=True),
     TableColumn("anomaly", 12, anomalies, is_text=True),
-    TableColumn("per s", 7, lambda observation: list(observation.measured_rates.tolist()), compact_cell),
-    TableColumn("readings", 8, row_field("readings"), compact_cell),
+    TableColumn("per s", 7, lambda observation: list(observation.measured_rates.tolist()), compact_number),
+    TableColumn("readings", 8, row_field("readings"), compact_number),
     TableColumn(
-        "anomalous", 9, lambda observation: list(observation.rows["anomalies"].sum(axis=1).tolist()), compact_cell
+        "anomalous", 9, lambda observation: list(observation.rows["anomalies"].sum(axis=1).tolist()), compact_number
     ),
     TableColumn(
         "lag s", 6, lambda observation: list((observation.rows["lag_us"] / 1e6).tolist()), lambda lag: f"{lag:.1f}"
     ),
-    TableColumn("deaths", 6, row_field("restarts"), compact_cell),
-    TableColumn("errors", 6, row_field("errors"), compact_cell),
+    TableColumn("deaths", 6, row_field("restarts"), compact_number),
+    TableColumn("errors", 6, row_field("errors"), compact_number),
     TableColumn("firmware", 12, identity_field("firmware_version"), is_text=True),
     TableColumn("location", 30, identity_field("location"), is_text=True),
 )
@@ -162,8 +154,8 @@ def fleet_summary(observation: Observation, healthy: int) -> str:
     target_rate = float(observation.target_rates[~np.isin(display_states(observation), IDLE_STATES)].sum())
     anomalous = int(np.count_nonzero(current_anomalies(observation) >= 0))
     return (
-        f"{healthy:,}/{len(observation.members):,} healthy  {compact_cell(float(observation.measured_rates.sum()))} of "
-        f"{compact_cell(target_rate)} readings/s  {anomalous:,} in an anomaly  lag {max_lag:.1f} s"
+        f"{healthy:,}/{len(observation.members):,} healthy  {compact_number(float(observation.measured_rates.sum()))} of "
+        f"{compact_number(target_rate)} readings/s  {anomalous:,} in an anomaly  lag {max_lag:.1f} s"
     )
 
 

@@ -1,4 +1,4 @@
-"""The pages for people, rendered once on the server and kept up to date by the modules under `static/`."""
+"""The HTML pages. The server renders their first state; the modules under `static/` keep them up to date."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from flask import render_template
 from fleet.monitoring import sensors
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
-from fleet.web.documents import reports
+from fleet.monitoring.stats import compact_number
+from fleet.web.documents import status
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.spec import Identity
 
-# What is to be seen before any script runs; the table goes on with all of them.
 SERVER_RENDERED_ROWS = 16
+"""Rows of the table that are visible before any script runs."""
 
-# What a page says of an identity, and what it calls it.
+# Labels and fields of an identity, in the order of the page.
 IDENTITY_FACTS = {
     "serial number": "serial_number",
     "manufactured": "manufacture_date",
@@ -31,14 +32,14 @@ IDENTITY_FACTS = {
     "time zone": "timezone",
     "instance": "instance_id",
 }
-LONG_FACT_CHARS = 12  # characters; such a fact has a line of its own
+LONG_FACT_CHARS = 12  # a longer fact takes a line of its own, after the short ones
 SIZE_MEANINGS = " · ".join(f"{each.name}: {each.size.meaning}" for each in ANOMALY_CLASSES if each.size)
 FACT_UNITS = {"latitude": "°", "longitude": "°", "height": " m", "orientation": "°"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One key figure. `name` is what the script finds it by."""
+    """One key figure. `tiles.js` finds its element by `name`."""
 
     name: str
     label: str
@@ -49,7 +50,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """One column of the table. `kind` is the class of its cells, which says how wide it is."""
+    """One column of the table. `kind` is the CSS class of its cells, which sets the width."""
 
     name: str
     label: str
@@ -58,19 +59,19 @@ class TableColumn:
 
 
 def overview_page(observation: Observation) -> str:
-    metrics = reports.metricz(observation, None)
-    listed = reports.workers(observation, None, 0, SERVER_RENDERED_ROWS)
+    metrics = status.metricz(observation, None)
+    first_rows = status.workers(observation, None, 0, SERVER_RENDERED_ROWS)
     return render_template(
         "overview.html",
         roster=observation.roster,
-        verdict=reports.healthz(observation),
+        health=status.healthz(observation),
         tiles=tiles(metrics),
         kinds=ANOMALY_TYPES,
         sizes=SIZE_MEANINGS,
         channels=observation.channels.units,
         columns=columns(observation.channels.units),
-        listed=listed["workers"],
-        shown=format_value,
+        entries=first_rows["workers"],
+        format_value=format_value,
     )
 
 
@@ -88,33 +89,34 @@ def sensor_page(observation: Observation, number: int) -> str:
 
 
 def no_fleet_page(reason: str) -> str:
-    """The page where no fleet has started."""
+    """Return the page for a directory in which no fleet has started."""
     advice, command = "Start one with", "fleet up --replicas 100"
     return render_template(
-        "nothing.html", heading="No fleet is running here", reason=reason, advice=advice, command=command
+        "not_found.html", heading="No fleet is running here", reason=reason, advice=advice, command=command
     )
 
 
 def no_sensor_page(sensor_id: str) -> str:
-    """The page of a sensor that is not in the fleet."""
-    reason = f"Nobody of that name is in this fleet: {sensor_id[:100]}"
-    return render_template("nothing.html", heading="No such sensor", reason=reason, advice="", command=None)
+    """Return the page for an id that is not in the fleet."""
+    reason = f"This fleet has no sensor with the id {sensor_id[:100]}"
+    return render_template("not_found.html", heading="No such sensor", reason=reason, advice="", command=None)
 
 
 def identity_facts(identity: Identity) -> list[tuple[str, str]]:
-    found = [(label, getattr(identity, field)) for label, field in IDENTITY_FACTS.items()]
-    told = [(label, f"{value}{FACT_UNITS.get(label, '')}") for label, value in found if value is not None]
-    return sorted(told, key=lambda fact: len(fact[1]) > LONG_FACT_CHARS)
+    """Return (label, value with unit) of the known facts, long ones last."""
+    values = [(label, getattr(identity, field)) for label, field in IDENTITY_FACTS.items()]
+    facts = [(label, f"{value}{FACT_UNITS.get(label, '')}") for label, value in values if value is not None]
+    return sorted(facts, key=lambda fact: len(fact[1]) > LONG_FACT_CHARS)
 
 
 def tiles(metrics: Document) -> tuple[Tile, ...]:
-    """The key figures, in the words that `tiles.js` goes on with."""
+    """Return the key figures, worded as `tiles.js` words their updates."""
     workers = metrics["workers"]
-    pace, asked = compact_number(metrics["readings_per_second"]), compact_number(metrics["readings_per_second_asked"])
+    rate, target = compact_number(metrics["readings_per_second"]), compact_number(metrics["readings_per_second_asked"])
     share = f"{metrics['anomaly_rate']:.2%} of readings"
     return (
         Tile("healthy", "Workers healthy", f"{workers['healthy']:,}", f"of {workers['total']:,}", "all states"),
-        Tile("pace", "Throughput", pace, "readings/s", f"of {asked} asked for"),
+        Tile("pace", "Throughput", rate, "readings/s", f"of {target} asked for"),
         Tile("lag", "Lag", f"{metrics['lag_seconds']:.2f}", "s", "worst sensor"),
         Tile("anomalies", "Anomalies", "–", "readings/s", share),
         Tile("errors", "Errors", f"{metrics['error_count']:,}", "", f"{metrics['restarts']:,} restarts"),
@@ -122,14 +124,14 @@ def tiles(metrics: Document) -> tuple[Tile, ...]:
     )
 
 
-def columns(measured: Sequence[tuple[str, str]]) -> tuple[TableColumn, ...]:
-    """The columns of the table, in the order in which `rows.js` writes them."""
+def columns(channels: Sequence[tuple[str, str]]) -> tuple[TableColumn, ...]:
+    """Return the columns of the table, in the order of the cells in `table.js`."""
     return (
         TableColumn("id", "Sensor", "id"),
         TableColumn("state", "State", "state"),
         TableColumn("place", "Place", "place"),
         TableColumn("firmware", "Firmware", "firmware"),
-        *(TableColumn(f"channel:{name}", name.capitalize(), "number channel", unit) for name, unit in measured),
+        *(TableColumn(f"channel:{name}", name.capitalize(), "number channel", unit) for name, unit in channels),
         TableColumn("anomaly", "Anomaly", "anomaly"),
         TableColumn("readings", "Readings", "number count"),
         TableColumn("anomalies", "Anomalous", "number count"),
@@ -139,19 +141,8 @@ def columns(measured: Sequence[tuple[str, str]]) -> tuple[TableColumn, ...]:
     )
 
 
-def compact_number(number: float) -> str:
-    """Four digits that can be read from afar: 999, 1,234, 12.3k, 4.56M."""
-    if number >= 10_000_000:
-        return f"{number / 1e6:.1f}M"
-    if number >= 1_000_000:
-        return f"{number / 1e6:.2f}M"
-    if number >= 10_000:
-        return f"{number / 1e3:.1f}k"
-    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
-
-
 def format_value(number: float | None) -> str:
-    """A value in a table, to about four digits, so that the points of a column stand below each other."""
+    """Format a measured value to about four digits. Values of one channel mostly get the same number of decimals."""
     if number is None:
         return "–"
     size = abs(number)

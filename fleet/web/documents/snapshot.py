@@ -1,7 +1,7 @@
-"""The two documents that the dashboard lives on, by column: who the sensors are, and how all of them are now.
+"""The two documents behind the dashboard, by column: the identities of all sensors, and their present state.
 
-Who they are is asked for once, and again when the roster is another (`roster` in the snapshot). To show another
-measure: a column here, and its name in `static/measures.js`.
+A page fetches the identities once, and again when the tag of the roster in a snapshot has changed. To show another
+measure: a column in `snapshot`, and an entry in `static/measures.js`.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from fleet.monitoring.health import DISPLAY_STATES, display_states
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document, current_anomalies
 from fleet.monitoring.stats import fleet_stats
-from fleet.web.documents import reports
+from fleet.web.documents import status
 from worker.readings.anomalies import ANOMALY_TYPES
 
 LEGEND_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 RECENT_POINTS = 5
 MAX_SNAPSHOT_REASONS = 5
 
-# A scoreboard may hold anything, and JSON has neither infinity nor a use for more digits than these.
 MAX_CHANNEL_VALUE = 1e12
+"""Values from here on are sent as null: a damaged scoreboard may hold anything, and JSON has no infinity."""
 
 ROSTER_IDENTITY_FIELDS = ("location", "latitude", "longitude", "manufacturer", "model", "firmware_version")
 
 
 def roster_tag(observation: Observation) -> str:
-    """Differs when the roster is another."""
+    """Return a tag that changes with the roster."""
     return f"{observation.roster_changed_ns:x}"
 
 
 def roster_document(observation: Observation) -> Document:
-    """Who the sensors are, by column, in the order of every other list."""
+    """Return the identities of all sensors, by column, in the order of all other lists."""
     members = observation.members
     return {
         "roster": roster_tag(observation),
@@ -46,10 +46,10 @@ def roster_document(observation: Observation) -> Document:
 
 
 def snapshot(observation: Observation) -> Document:
-    """How all sensors are. `states` and `kinds` have a letter for each sensor, which the legends explain; a channel's
-    values are whole numbers, to be divided by its `scale`; lags are in hundredths of a second."""
+    """Return the present state of all sensors. `states` and `kinds` have one letter per sensor, which the legends explain;
+    the values of a channel are whole numbers, to be divided by its `scale`; lags are hundredths of a second."""
     rows, states, sums = observation.rows, display_states(observation), fleet_stats(observation.rows)
-    health = reports.healthz(observation)
+    health = status.healthz(observation)
     return {
         "timestamp": health["timestamp"],
         "roster": roster_tag(observation),
@@ -80,26 +80,27 @@ def snapshot(observation: Observation) -> Document:
 
 
 def encode_letters(numbers: npt.NDArray[np.int64]) -> str:
-    """A letter each; a hyphen for those below zero."""
+    """Encode each number as a letter, negative ones as a hyphen."""
     letters = np.frombuffer(("-" + LEGEND_LETTERS).encode(), dtype=np.uint8)
     return letters[np.clip(numbers + 1, 0, len(LEGEND_LETTERS))].tobytes().decode()
 
 
 def scaled_channel(observation: Observation, channel: str) -> dict[str, Any]:
-    """The last values of a channel, None where there is none, as whole numbers of `1 / scale`."""
+    """Return the last values of a channel as whole multiples of `1 / scale`, None where there is no value."""
     values = channel_column(observation, channel)
     known = np.abs(values) < MAX_CHANNEL_VALUE
-    size = float(np.median(np.abs(values[known]))) if known.any() else 0.0
-    scale = 1 if size >= 1000 else 100 if size >= 10 else 1000
-    whole: list[int | None] = np.rint(np.where(known, values, 0.0) * scale).astype(np.int64).tolist()
-    for place in np.flatnonzero(~known).tolist():
-        whole[place] = None
-    return {"scale": scale, "values": whole}
+    sizes = np.sort(np.abs(values[known]))
+    typical = float(sizes[len(sizes) // 2]) if len(sizes) else 0.0  # numpy.median imports numpy.ma, which takes 7 MB
+    scale = 1 if typical >= 1000 else 100 if typical >= 10 else 1000
+    scaled: list[int | None] = np.rint(np.where(known, values, 0.0) * scale).astype(np.int64).tolist()
+    for position in np.flatnonzero(~known).tolist():
+        scaled[position] = None
+    return {"scale": scale, "values": scaled}
 
 
 def channel_column(observation: Observation, channel: str) -> npt.NDArray[np.float64]:
-    """The channel's values, NaN for the sensors that have none or have written nothing."""
-    rows, at = observation.rows, observation.channels.positions[channel]
-    there = (at >= 0) & (rows["readings"] > 0)
-    values: npt.NDArray[np.float64] = rows["values"][np.arange(len(at)), np.maximum(at, 0)]
-    return np.where(there, values, np.nan)
+    """Return the values of a channel, NaN for sensors without the channel or without a reading."""
+    rows, positions = observation.rows, observation.channels.positions[channel]
+    exists = (positions >= 0) & (rows["readings"] > 0)
+    values: npt.NDArray[np.float64] = rows["values"][np.arange(len(positions)), np.maximum(positions, 0)]
+    return np.where(exists, values, np.nan)

@@ -1,1 +1,1 @@
-"""Metrics in the text format of Prometheus."""
+"""Metrics for Prometheus."""

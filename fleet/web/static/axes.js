@@ -1,9 +1,9 @@
-// The frame of a chart over time: grid lines, figures on the left, times below.
+// The axes of a chart over time: grid lines, values on the left, times below.
 
-import { clock, ticks } from "./format.js";
+import { formatTime, ticks } from "./format.js";
 import { colour } from "./palette.js";
 
-const STEPS = [5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800].map((seconds) => seconds * 1000);
+const STEPS_MS = [5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800].map((seconds) => seconds * 1000);
 
 export class Axes {
   /** `box` is {left, top, right, bottom} of the drawing area, `time` [from, to] in milliseconds, `range` [low, high]. */
@@ -39,14 +39,14 @@ export class Axes {
       context.fillText(text, left - 8, y);
     }
     const [from, to] = this.time;
-    const step = STEPS.find((size) => ((right - left) * size) / (to - from || 1) >= 86) ?? 3600000;
+    const step = STEPS_MS.find((size) => ((right - left) * size) / (to - from || 1) >= 86) ?? 3600000;
     context.textAlign = "center";
     for (let time = Math.ceil(from / step) * step; time <= to; time += step) {
       const x = Math.round(this.x(time)) + 0.5;
       line(context, x, top, x, bottom, colour("grid-line"));
       if (!times || x < left + 22 || x > right - 22) continue;
       context.fillStyle = colour("quiet");
-      context.fillText(clock(time), x, bottom + 12);
+      context.fillText(formatTime(time), x, bottom + 12);
     }
   }
 }
@@ -59,8 +59,8 @@ export function line(context, x1, y1, x2, y2, tone) {
   context.stroke();
 }
 
-/** A small sign with lines of text beside a point, kept inside of `width`. */
-export function sign(context, x, y, lines, width) {
+/** Draws a tooltip with lines of text beside a point, within `width`. */
+export function drawTooltip(context, x, y, lines, width) {
   context.font = '11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
   const wide = Math.max(...lines.map(({ text }) => context.measureText(text).width)) + 30;
   const high = lines.length * 16 + 10;
@@ -74,8 +74,8 @@ export function sign(context, x, y, lines, width) {
   context.stroke();
   context.textAlign = "left";
   context.textBaseline = "middle";
-  lines.forEach(({ text, tone }, place) => {
-    const middle = y + 13 + place * 16;
+  lines.forEach(({ text, tone }, index) => {
+    const middle = y + 13 + index * 16;
     if (tone) {
       context.fillStyle = colour(tone);
       context.fillRect(left + 9, middle - 4, 8, 8);

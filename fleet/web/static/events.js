@@ -1,36 +1,36 @@
-// What was done and what happened, newest first.
+// The list of events, newest first.
 
-import { element, write } from "./format.js";
+import { element, setText } from "./format.js";
 import { Feed } from "./feed.js";
 
-const SHOWN = 200;
-const NAMED = 20; // an event names no more sensors than these (event_log.py): whoever is not among them may be concerned
+const MAX_SHOWN = 200;
+const MAX_SENSORS_PER_EVENT = 20; // as in fleet/datadir/events.py: an event with this many may concern further sensors
 const TONES = {
   inject: "injected", cancel: "injected", pause: "paused", resume: "healthy", restart: "restarting", scale: "starting", rollout: "pattern",
   probability: "pattern", reload: "starting", start: "healthy", stop: "paused", death: "failed", failure: "failed", hang: "hung", trouble: "caution", note: "paused",
 };
 
 export class Events {
-  /** All events, or, with the id of a sensor, those that are or may be about it, or about the whole fleet. */
+  /** Shows all events, or, with the id of a sensor, those that may concern it and those about the whole fleet. */
   constructor(sensor = null) {
     Object.assign(this, { sensor, last: -1, list: document.getElementById("events"), count: document.getElementById("events-count") });
     this.list.append(element("li", "empty", "Nothing has happened yet."));
-    this.feed = new Feed(() => (this.last < 0 ? "/api/events?limit=200" : `/api/events?limit=1000&after=${this.last}`), 1000, (answer) => this.take(answer));
+    this.feed = new Feed(() => (this.last < 0 ? "/api/events?limit=200" : `/api/events?limit=1000&after=${this.last}`), 1000, (answer) => this.update(answer));
   }
 
-  take({ events, last }) {
+  update({ events, last }) {
     if (last < this.last) {
-      this.list.replaceChildren(); // a fleet that began anew counts anew
+      this.list.replaceChildren(); // another run, whose events are numbered from 1
       this.last = -1;
       return;
     }
     this.last = events.length ? events[events.length - 1].id : last;
-    const ours = events.filter(({ sensors }) => !this.sensor || !sensors.length || sensors.length >= NAMED || sensors.includes(this.sensor));
-    if (!ours.length) return;
+    const relevant = events.filter(({ sensors }) => !this.sensor || !sensors.length || sensors.length >= MAX_SENSORS_PER_EVENT || sensors.includes(this.sensor));
+    if (!relevant.length) return;
     this.list.querySelector(".empty")?.remove();
-    for (const event of ours) this.list.prepend(this.entry(event));
-    while (this.list.childElementCount > SHOWN) this.list.lastElementChild.remove();
-    write(this.count, `the last ${this.list.childElementCount}`);
+    for (const event of relevant) this.list.prepend(this.entry(event));
+    while (this.list.childElementCount > MAX_SHOWN) this.list.lastElementChild.remove();
+    setText(this.count, `the last ${this.list.childElementCount}`);
   }
 
   entry({ id, time, kind, who, what, effect, sensors }) {
@@ -48,7 +48,7 @@ export class Events {
     return node;
   }
 
-  /** The text, in which sensors lead to their pages. */
+  /** The text, with links from the ids of sensors to their pages. */
   linked(text, sensors) {
     const node = element("div", "effect");
     for (const word of text.split(/(\s|,)/)) {
@@ -59,5 +59,5 @@ export class Events {
   }
 }
 
-/** Times of a text without their dates and fractions. */
+/** Shortens the timestamps in a text to hours, minutes and seconds. */
 const short = (text) => text.replace(/\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)\.\d+\+00:00/g, "$1");

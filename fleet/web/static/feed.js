@@ -1,9 +1,8 @@
-// Asking the server again and again: one question after the other, none from a page that nobody looks at, patiently
-// when there is no answer.
+// Polling: requests one after the other, none while the page is hidden, less often while the server does not answer.
 
-const SLOWEST = 5000;
+const MAX_INTERVAL_MS = 5000;
 
-export async function ask(path, options = {}) {
+export async function fetchJson(path, options = {}) {
   const response = await fetch(path, { signal: AbortSignal.timeout(10000), ...options });
   const document = await response.json();
   if (!response.ok) throw Object.assign(new Error(document.error ?? `${path}: ${response.status}`), { status: response.status });
@@ -11,46 +10,46 @@ export async function ask(path, options = {}) {
 }
 
 export class Feed {
-  /** Asks for `path()` every `interval` milliseconds and hands the answer to `take`. `tell(state, reason)` hears "live",
-   * "lost" or "resting" whenever it changes. */
-  constructor(path, interval, take, tell = () => {}) {
-    Object.assign(this, { path, interval, take, tell, state: "", failures: 0, timer: 0, asking: false });
-    document.addEventListener("visibilitychange", () => this.wake());
-    window.addEventListener("online", () => this.wake());
-    this.wake();
+  /** Requests `path()` every `interval` milliseconds and calls `onAnswer` with the document. `onState(state, reason)` is
+   * called with "live", "lost" or "resting" when the state changes. */
+  constructor(path, interval, onAnswer, onState = () => {}) {
+    Object.assign(this, { path, interval, onAnswer, onState, state: "", failures: 0, timer: 0, asking: false });
+    document.addEventListener("visibilitychange", () => this.resume());
+    window.addEventListener("online", () => this.resume());
+    this.resume();
   }
 
-  wake() {
+  resume() {
     clearTimeout(this.timer);
-    if (document.hidden) this.say("resting");
-    else if (!this.asking) this.look();
+    if (document.hidden) this.setState("resting");
+    else if (!this.asking) this.poll();
   }
 
-  async look() {
+  async poll() {
     this.asking = true;
     try {
-      const answer = await ask(this.path());
+      const answer = await fetchJson(this.path());
       this.failures = 0;
-      await this.take(answer, this.state === "lost");
-      this.say("live");
+      await this.onAnswer(answer);
+      this.setState("live");
     } catch (error) {
       this.failures += 1;
-      this.say("lost", error.status ? error.message : "the server does not answer");
+      this.setState("lost", error.status ? error.message : "the server does not answer");
       if (!error.status && !["TypeError", "TimeoutError", "AbortError", "SyntaxError"].includes(error.name)) console.error(error);
     }
     this.asking = false;
-    if (document.hidden) this.say("resting");
-    else this.timer = setTimeout(() => this.look(), this.failures ? Math.min(this.interval * 2 ** (this.failures - 1), SLOWEST) : this.interval);
+    if (document.hidden) this.setState("resting");
+    else this.timer = setTimeout(() => this.poll(), this.failures ? Math.min(this.interval * 2 ** (this.failures - 1), MAX_INTERVAL_MS) : this.interval);
   }
 
-  say(state, reason = "") {
+  setState(state, reason = "") {
     if (state === this.state) return;
     this.state = state;
-    this.tell(state, reason);
+    this.onState(state, reason);
   }
 }
 
-/** Shows in the bar whether the page is up to date, and says when it is not. */
+/** Shows in the bar whether the page is up to date, and since when it is not. */
 export function showLink(state, reason) {
   const link = document.getElementById("link");
   const notice = document.getElementById("notice");

@@ -1,75 +1,76 @@
-// The fleet as the page knows it: who the sensors are, and how they were at the last snapshot. All lists are in one order.
+// The fleet as the page knows it: the identities of the sensors and the last snapshot. All lists are in the same order, and
+// a sensor is referred to by its index in them.
 
-import { ask } from "./feed.js";
+import { fetchJson } from "./feed.js";
 
-const FLASH = 3000;
+const FLASH_MS = 3000;
 
 export class Fleet {
   constructor() {
-    Object.assign(this, { ids: [], places: new Map(), who: {}, channels: [], snapshot: null, restarted: new Map(), haystacks: [] });
+    Object.assign(this, { ids: [], indexById: new Map(), identities: {}, channels: [], snapshot: null, restarted: new Map(), searchTexts: [] });
   }
 
   get size() {
     return this.ids.length;
   }
 
-  /** Takes a snapshot over, after asking who the sensors are if they are others. */
-  async take(snapshot) {
-    if (this.who.roster !== snapshot.roster || this.ids.length !== snapshot.states.length) await this.meet();
-    if (this.ids.length !== snapshot.states.length) return; // it changed in between: the next one fits
+  /** Stores a snapshot, after fetching the identities if the roster has changed. */
+  async update(snapshot) {
+    if (this.identities.roster !== snapshot.roster || this.ids.length !== snapshot.states.length) await this.fetchIdentities();
+    if (this.ids.length !== snapshot.states.length) return; // the roster has changed since the snapshot: the next one fits
     const before = this.snapshot;
     if (before?.roster === snapshot.roster) {
-      snapshot.restarts.forEach((count, place) => {
-        if (count > before.restarts[place]) this.restarted.set(place, performance.now() + FLASH);
+      snapshot.restarts.forEach((count, index) => {
+        if (count > before.restarts[index]) this.restarted.set(index, performance.now() + FLASH_MS);
       });
     } else this.restarted.clear();
     this.snapshot = snapshot;
   }
 
-  async meet() {
-    this.who = await ask("/api/sensors");
-    this.ids = this.who.ids;
-    this.channels = this.who.channels;
+  async fetchIdentities() {
+    this.identities = await fetchJson("/api/sensors");
+    this.ids = this.identities.ids;
+    this.channels = this.identities.channels;
     this.snapshot = null;
-    this.places = new Map(this.ids.map((id, place) => [id, place]));
-    const { location, manufacturer, model, firmware_version: firmware } = this.who;
-    this.haystacks = this.ids.map((id, place) => [id, location[place], manufacturer[place], model[place], firmware[place]].join(" ").toLowerCase());
+    this.indexById = new Map(this.ids.map((id, index) => [id, index]));
+    const { location, manufacturer, model, firmware_version: firmware } = this.identities;
+    this.searchTexts = this.ids.map((id, index) => [id, location[index], manufacturer[index], model[index], firmware[index]].join(" ").toLowerCase());
   }
 
-  state(place) {
-    return this.snapshot.legend[this.snapshot.states[place]] ?? "absent";
+  state(index) {
+    return this.snapshot.legend[this.snapshot.states[index]] ?? "absent";
   }
 
   /** The kind of anomaly that a sensor is in, or null. */
-  kind(place) {
-    return this.snapshot.kind_legend[this.snapshot.kinds[place]] ?? null;
+  kind(index) {
+    return this.snapshot.kind_legend[this.snapshot.kinds[index]] ?? null;
   }
 
-  /** What a cell is coloured by: what is wrong with a worker matters more than what is wrong with its readings. */
-  mood(place) {
-    const state = this.state(place);
-    return state === "healthy" && this.kind(place) ? "in-anomaly" : state;
+  /** The state that colours a sensor: its worker's, or "in-anomaly" if that is healthy. */
+  displayState(index) {
+    const state = this.state(index);
+    return state === "healthy" && this.kind(index) ? "in-anomaly" : state;
   }
 
-  value(channel, place) {
+  value(channel, index) {
     const column = this.snapshot.values[channel];
-    const value = column?.values[place];
+    const value = column?.values[index];
     return value === null || value === undefined ? null : value / column.scale;
   }
 
-  justRestarted(place) {
-    const until = this.restarted.get(place);
+  justRestarted(index) {
+    const until = this.restarted.get(index);
     if (until === undefined) return false;
     if (until > performance.now()) return true;
-    this.restarted.delete(place);
+    this.restarted.delete(index);
     return false;
   }
 
-  moods() {
+  displayStateCounts() {
     const counts = new Map();
-    for (let place = 0; place < this.size; place += 1) {
-      const mood = this.mood(place);
-      counts.set(mood, (counts.get(mood) ?? 0) + 1);
+    for (let index = 0; index < this.size; index += 1) {
+      const displayState = this.displayState(index);
+      counts.set(displayState, (counts.get(displayState) ?? 0) + 1);
     }
     return counts;
   }

@@ -1,44 +1,45 @@
-// How numbers and times are written, as the server writes them (pages.py). Times are UTC.
+// Formats of numbers and times, the same as on the server (pages.py), and helpers for nodes. Times are UTC.
 
-export const whole = (number) => number.toLocaleString("en-US", { maximumFractionDigits: 0 });
+export const formatInteger = (number) => number.toLocaleString("en-US", { maximumFractionDigits: 0 });
 
-/** Four digits that can be read from afar. */
-export function compact(number) {
-  if (number >= 1e7) return `${(number / 1e6).toFixed(1)}M`;
-  if (number >= 1e6) return `${(number / 1e6).toFixed(2)}M`;
-  if (number >= 1e4) return `${(number / 1e3).toFixed(1)}k`;
-  return number >= 100 || Number.isInteger(number) ? whole(number) : number.toFixed(1);
+/** A number in at most six characters, as `compact_number` on the server. */
+export function formatCompact(number) {
+  for (const [size, unit, letter] of [[1e9, 1e9, "G"], [1e6, 1e6, "M"], [1e4, 1e3, "k"]]) {
+    if (number >= size) return `${(number / unit).toFixed(number / unit < 100 ? 1 : 0)}${letter}`;
+  }
+  return number >= 100 || Number.isInteger(number) ? formatInteger(number) : number.toFixed(1);
 }
 
-/** A measured value, to about four digits. */
-export function written(number) {
+/** A measured value to about four digits, as `format_value` on the server. */
+export function formatValue(number) {
   if (number === null || number === undefined || Number.isNaN(number)) return "–";
   const size = Math.abs(number);
-  return size >= 1000 ? whole(number) : number.toFixed(size >= 10 ? 2 : 3);
+  return size >= 1000 ? formatInteger(number) : number.toFixed(size >= 10 ? 2 : 3);
 }
 
-/** [figure, unit] of bytes. */
-export function bytes(number) {
+/** [number, unit] of a size in bytes. */
+export function formatBytes(number) {
   const units = ["B", "kB", "MB", "GB", "TB"];
-  let place = 0;
+  let index = 0;
   let size = number;
-  while (size >= 1000 && place < units.length - 1) {
+  while (size >= 1000 && index < units.length - 1) {
     size /= 1000;
-    place += 1;
+    index += 1;
   }
-  return [place && size < 99.95 ? size.toFixed(1) : size.toFixed(0), units[place]];
+  return [index && size < 99.95 ? size.toFixed(1) : size.toFixed(0), units[index]];
 }
 
-export const clock = (milliseconds) => new Date(milliseconds).toISOString().slice(11, 19);
+export const formatTime = (milliseconds) => new Date(milliseconds).toISOString().slice(11, 19);
 
-export const spaced = (name) => name.replaceAll("_", " ");
+export const withSpaces = (name) => name.replaceAll("_", " ");
 
-/** Sets what a node says, if it says something else: a node that is written to is laid out again. */
-export function write(node, text) {
+/** Sets the text of a node if it differs: every assignment makes the browser lay the node out again. */
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-export function dress(node, name) {
+/** Sets the class of a node if it differs. */
+export function setClass(node, name) {
   if (node.className !== name) node.className = name;
 }
 
@@ -55,8 +56,8 @@ export function ticks(low, high, count) {
   const rough = (high - low) / Math.max(count, 1) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
-  const found = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) found.push(value);
+  const values = [];
+  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) values.push(value);
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  return found.map((value) => ({ value, text: value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }) }));
+  return values.map((value) => ({ value, text: value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }) }));
 }

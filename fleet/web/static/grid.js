@@ -1,12 +1,12 @@
-// The health grid: every sensor a cell, the cells fill the box however many there are. Hovering tells, clicking opens,
-// Control and click (or Space) picks for the controls.
+// The health grid: one cell per sensor; the cells fill the box. Hovering describes a sensor, clicking opens its page,
+// Control and click (or Space) picks it for the controls.
 
-import { colour, bright } from "./palette.js";
+import { bright, colour } from "./palette.js";
 import { measure, scaled } from "./measures.js";
-import { spaced } from "./format.js";
+import { withSpaces } from "./format.js";
 import { Surface } from "./surface.js";
 
-/** Columns and rows so that no place is left over where it can be avoided, and cells are about as wide as `shape` says. */
+/** Columns and rows with few unused cells, whose cells have about the aspect ratio `shape`. */
 export function layout(count, width, height) {
   const shape = count <= 150 ? 1.8 : 1.05;
   let best = { columns: 1, rows: count, cost: Infinity };
@@ -20,11 +20,11 @@ export function layout(count, width, height) {
 }
 
 export class Grid {
-  /** `tell(place)` hears whom the pointer or the cursor is at, -1 for nobody; `open(place)` who is to be opened;
-   * `pick(ids)` who is picked. */
-  constructor(canvas, fleet, { tell, open, pick }) {
-    Object.assign(this, { canvas, fleet, tell, open, pick, measure: "state", at: -1, scale: null, picked: new Set(), shape: layout(1, 1, 1) });
-    this.surface = new Surface(canvas, (...place) => this.draw(...place));
+  /** `onPoint(index)` is called with the sensor at the pointer or cursor, -1 for none; `open(index)` opens a page;
+   * `pick(ids)` is called with all picked sensors. */
+  constructor(canvas, fleet, { onPoint, open, pick }) {
+    Object.assign(this, { canvas, fleet, onPoint, open, pick, measure: "state", at: -1, scale: null, picked: new Set(), shape: layout(1, 1, 1) });
+    this.surface = new Surface(canvas, (...size) => this.draw(...size));
     canvas.addEventListener("pointermove", (event) => this.go(this.cell(event)));
     canvas.addEventListener("pointerleave", () => this.go(-1));
     canvas.addEventListener("click", (event) => this.choose(this.cell(event), event.ctrlKey || event.metaKey || event.shiftKey));
@@ -36,36 +36,36 @@ export class Grid {
     const { fleet } = this;
     this.scale = this.measure === "state" ? null : scaled(fleet, measure(fleet, this.measure));
     this.canvas.dataset.cells = fleet.size;
-    const told = [...fleet.moods()].map(([mood, count]) => `${count} ${mood.replace("-", " ")}`).join(", ");
-    this.canvas.setAttribute("aria-label", `Health of ${fleet.size} sensors: ${told}`);
-    const gone = [...this.picked].filter((id) => !fleet.places.has(id));
-    for (const id of gone) this.picked.delete(id);
-    if (gone.length) this.pick(this.picked);
+    const counts = [...fleet.displayStateCounts()].map(([displayState, count]) => `${count} ${displayState.replace("-", " ")}`).join(", ");
+    this.canvas.setAttribute("aria-label", `Health of ${fleet.size} sensors: ${counts}`);
+    const removed = [...this.picked].filter((id) => !fleet.indexById.has(id));
+    for (const id of removed) this.picked.delete(id);
+    if (removed.length) this.pick(this.picked);
     this.surface.request();
   }
 
   cell(event) {
-    const [x, y] = this.surface.place(event);
+    const [x, y] = this.surface.position(event);
     const { columns, rows } = this.shape;
     const column = Math.floor((x / this.surface.width) * columns);
     const row = Math.floor((y / this.surface.height) * rows);
-    const place = row * columns + column;
-    return column >= 0 && column < columns && place >= 0 && place < this.fleet.size ? place : -1;
+    const index = row * columns + column;
+    return column >= 0 && column < columns && index >= 0 && index < this.fleet.size ? index : -1;
   }
 
-  go(place) {
-    this.canvas.classList.toggle("over", place >= 0);
-    if (place === this.at) return;
-    this.at = place;
-    this.tell(place);
+  go(index) {
+    this.canvas.classList.toggle("over", index >= 0);
+    if (index === this.at) return;
+    this.at = index;
+    this.onPoint(index);
     this.surface.request();
   }
 
-  choose(place, picking) {
-    if (place < 0) return;
-    if (!picking) this.open(place);
+  choose(index, picking) {
+    if (index < 0) return;
+    if (!picking) this.open(index);
     else {
-      const id = this.fleet.ids[place];
+      const id = this.fleet.ids[index];
       if (!this.picked.delete(id)) this.picked.add(id);
       this.pick(this.picked);
       this.surface.request();
@@ -93,20 +93,20 @@ export class Grid {
     const gap = Math.min(wide, high) > 40 ? 6 : Math.min(wide, high) > 12 ? 3 : Math.min(wide, high) > 5 ? 1.5 : 0.5;
     const box = { wide: wide - gap, high: high - gap, round: Math.min((Math.min(wide, high) - gap) * 0.22, 8) };
     const labelled = box.wide >= 74 && box.high >= 34;
-    for (let place = 0; place < fleet.size; place += 1) {
-      const x = (place % columns) * wide + gap / 2;
-      const y = Math.floor(place / columns) * high + gap / 2;
-      if (labelled) this.card(context, place, x, y, box);
-      else this.spot(context, place, x, y, box);
-      if (fleet.justRestarted(place)) outline(context, x, y, box, colour("restarting"));
-      if (this.picked.has(fleet.ids[place])) outline(context, x, y, box, colour("accent"));
-      if (place === this.at) outline(context, x, y, box, colour("text"));
+    for (let index = 0; index < fleet.size; index += 1) {
+      const x = (index % columns) * wide + gap / 2;
+      const y = Math.floor(index / columns) * high + gap / 2;
+      if (labelled) this.card(context, index, x, y, box);
+      else this.spot(context, index, x, y, box);
+      if (fleet.justRestarted(index)) outline(context, x, y, box, colour("restarting"));
+      if (this.picked.has(fleet.ids[index])) outline(context, x, y, box, colour("accent"));
+      if (index === this.at) outline(context, x, y, box, colour("text"));
     }
   }
 
-  spot(context, place, x, y, { wide, high, round }) {
-    const told = this.scale?.colours[place];
-    context.fillStyle = told ? `rgb(${told.join(" ")})` : this.scale ? colour("edge") : colour(this.fleet.mood(place));
+  spot(context, index, x, y, { wide, high, round }) {
+    const rgb = this.scale?.colours[index];
+    context.fillStyle = rgb ? `rgb(${rgb.join(" ")})` : this.scale ? colour("edge") : colour(this.fleet.displayState(index));
     if (round < 1.2) {
       context.fillRect(x, y, wide, high);
       return;
@@ -116,25 +116,25 @@ export class Grid {
     context.fill();
   }
 
-  /** A cell that is large enough to say who it is. */
-  card(context, place, x, y, { wide, high, round }) {
+  /** A cell that is large enough for the id of its sensor. */
+  card(context, index, x, y, { wide, high, round }) {
     const { fleet, scale } = this;
-    const told = scale?.colours[place];
-    const tone = fleet.mood(place);
+    const rgb = scale?.colours[index];
+    const tone = fleet.displayState(index);
     context.beginPath();
     context.roundRect(x + 0.5, y + 0.5, wide - 1, high - 1, round);
-    context.fillStyle = told ? `rgb(${told.join(" ")})` : scale ? colour("edge") : colour(tone, tone === "healthy" ? 0.2 : 0.34);
+    context.fillStyle = rgb ? `rgb(${rgb.join(" ")})` : scale ? colour("edge") : colour(tone, tone === "healthy" ? 0.2 : 0.34);
     context.fill();
     if (!scale) {
       context.strokeStyle = colour(tone, 0.75);
       context.lineWidth = 1;
       context.stroke();
     }
-    const ink = told ? (bright(told) ? "#10161f" : "#ffffff") : colour("text");
-    const kind = fleet.kind(place);
+    const ink = rgb ? (bright(rgb) ? "#10161f" : "#ffffff") : colour("text");
+    const kind = fleet.kind(index);
     const below = scale
-      ? scale.values[place] === null ? "–" : measure(fleet, this.measure).show(scale.values[place])
-      : fleet.state(place) === "healthy" && kind ? spaced(kind) : fleet.state(place);
+      ? scale.values[index] === null ? "–" : measure(fleet, this.measure).show(scale.values[index])
+      : fleet.state(index) === "healthy" && kind ? withSpaces(kind) : fleet.state(index);
     const middle = y + high / 2;
     context.save();
     context.beginPath();
@@ -144,7 +144,7 @@ export class Grid {
     context.textBaseline = "middle";
     context.fillStyle = ink;
     context.font = `600 ${wide > 110 ? 12 : 11}px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif`;
-    context.fillText(fleet.ids[place], x + 10, middle - 8);
+    context.fillText(fleet.ids[index], x + 10, middle - 8);
     context.globalAlpha = 0.78;
     context.font = '11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
     context.fillText(below, x + 10, middle + 8);

@@ -1,6 +1,6 @@
-// What the colours of the grid mean: the states that there are, with their counts, or the ends of a scale.
+// The legend of the grid: the states that occur, with their counts, or the ends of a scale.
 
-import { element, spaced, whole } from "./format.js";
+import { element, formatInteger, withSpaces } from "./format.js";
 import { measure } from "./measures.js";
 import { ramp } from "./palette.js";
 
@@ -8,30 +8,30 @@ const ORDER = ["healthy", "in-anomaly", "pending", "starting", "restarting", "un
 
 export class Legend {
   constructor(node) {
-    Object.assign(this, { node, said: "" });
+    Object.assign(this, { node, key: "" });
   }
 
   show(fleet, grid) {
     if (grid.scale) this.scale(grid.scale, measure(fleet, grid.measure));
-    else this.states(fleet.moods());
+    else this.states(fleet.displayStateCounts());
   }
 
-  states(moods) {
-    const told = ORDER.filter((mood) => moods.has(mood)).map((mood) => [mood, `${spaced(mood.replace("-", " "))} ${whole(moods.get(mood))}`]);
-    const said = JSON.stringify(told);
-    if (said === this.said) return;
-    this.said = said;
-    this.node.replaceChildren(...told.map(([mood, text]) => {
-      const key = element("span", "key", text);
-      key.style.setProperty("--tone", `var(--${mood})`);
-      return key;
+  states(displayStateCounts) {
+    const entries = ORDER.filter((state) => displayStateCounts.has(state)).map((state) => [state, `${withSpaces(state.replace("-", " "))} ${formatInteger(displayStateCounts.get(state))}`]);
+    const key = JSON.stringify(entries);
+    if (key === this.key) return;
+    this.key = key;
+    this.node.replaceChildren(...entries.map(([state, text]) => {
+      const node = element("span", "key", text);
+      node.style.setProperty("--tone", `var(--${state})`);
+      return node;
     }));
   }
 
   scale({ low, high }, { unit, show }) {
-    const said = `${show(low)} ${show(high)} ${unit}`;
-    if (said === this.said) return;
-    this.said = said;
+    const key = `${show(low)} ${show(high)} ${unit}`;
+    if (key === this.key) return;
+    this.key = key;
     const bar = document.createElement("canvas");
     bar.width = 110;
     bar.height = 9;

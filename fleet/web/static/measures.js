@@ -1,26 +1,26 @@
-// What sensors can be coloured and sorted by. To add one: an entry here, and an option in overview.html.
+// The measures that sensors can be coloured and sorted by. To add one: an entry here, and an option in overview.html.
 
 import { ramp } from "./palette.js";
-import { whole, written } from "./format.js";
+import { formatInteger, formatValue } from "./format.js";
 
-const COUNTED = {
-  lag: { unit: "s", of: (fleet, place) => fleet.snapshot.lags[place] / 100, show: (value) => value.toFixed(2) },
-  pace: { unit: "readings/s", of: (fleet, place) => fleet.snapshot.paces[place] / 10, show: (value) => value.toFixed(1) },
-  readings: { unit: "", of: (fleet, place) => fleet.snapshot.readings[place], show: whole },
-  anomalies: { unit: "", of: (fleet, place) => fleet.snapshot.anomalies[place], show: whole },
-  restarts: { unit: "", of: (fleet, place) => fleet.snapshot.restarts[place], show: whole },
-  errors: { unit: "", of: (fleet, place) => fleet.snapshot.errors[place], show: whole },
+const MEASURES = {
+  lag: { unit: "s", of: (fleet, index) => fleet.snapshot.lags[index] / 100, show: (value) => value.toFixed(2) },
+  pace: { unit: "readings/s", of: (fleet, index) => fleet.snapshot.paces[index] / 10, show: (value) => value.toFixed(1) },
+  readings: { unit: "", of: (fleet, index) => fleet.snapshot.readings[index], show: formatInteger },
+  anomalies: { unit: "", of: (fleet, index) => fleet.snapshot.anomalies[index], show: formatInteger },
+  restarts: { unit: "", of: (fleet, index) => fleet.snapshot.restarts[index], show: formatInteger },
+  errors: { unit: "", of: (fleet, index) => fleet.snapshot.errors[index], show: formatInteger },
 };
 
-/** {unit, of(fleet, place) -> number or null, show(number)} by name, "channel:temperature" for a channel. */
+/** {unit, of(fleet, index) -> number or null, show(number)} by name, "channel:temperature" for a channel. */
 export function measure(fleet, name) {
-  if (!name.startsWith("channel:")) return COUNTED[name];
+  if (!name.startsWith("channel:")) return MEASURES[name];
   const channel = name.slice(8);
-  const unit = fleet.channels.find((found) => found.name === channel)?.unit ?? "";
-  return { unit, of: (_, place) => fleet.value(channel, place), show: written };
+  const unit = fleet.channels.find((other) => other.name === channel)?.unit ?? "";
+  return { unit, of: (_, index) => fleet.value(channel, index), show: formatValue };
 }
 
-/** The middle nine tenths of what there is, so that one spike does not make all others look alike. */
+/** The range of the middle 94% of the values, so that one spike does not make all others look alike. */
 export function range(values) {
   const sorted = values.filter((value) => value !== null).sort((one, other) => one - other);
   if (!sorted.length) return [0, 1];
@@ -29,9 +29,9 @@ export function range(values) {
   return high > low ? [low, high] : [low, low + (Math.abs(low) || 1)];
 }
 
-/** [red, green, blue] for each sensor, null where nothing is measured, and what the ends of the scale are. */
-export function scaled(fleet, found) {
-  const values = fleet.ids.map((_, place) => found.of(fleet, place));
+/** The values of all sensors, the ends of their scale, and [red, green, blue] for each, null where there is no value. */
+export function scaled(fleet, chosen) {
+  const values = fleet.ids.map((_, index) => chosen.of(fleet, index));
   const [low, high] = range(values);
   return { low, high, values, colours: values.map((value) => (value === null ? null : ramp((value - low) / (high - low)))) };
 }

@@ -1,65 +1,65 @@
-// The overview: one snapshot a second, shown in every part of the page.
+// The overview page: one snapshot a second, shown in every part of the page.
 
 import { Control } from "./control.js";
 import { Events } from "./events.js";
 import { Feed, showLink } from "./feed.js";
 import { Fleet } from "./fleet.js";
 import { Throughput, Types } from "./fleetcharts.js";
-import { clock, dress, spaced, whole, write, written } from "./format.js";
+import { formatInteger, formatTime, formatValue, setClass, setText, withSpaces } from "./format.js";
 import { Grid } from "./grid.js";
+import { FleetHistory } from "./history.js";
 import { Legend } from "./legend.js";
-import { Past } from "./past.js";
-import { Rows } from "./rows.js";
-import { Scope } from "./scope.js";
+import { WorldMap } from "./map.js";
+import { SensorSelection } from "./selection.js";
+import { SensorTable } from "./table.js";
 import { Tiles } from "./tiles.js";
 import { Token } from "./token.js";
-import { World } from "./world.js";
 
-const element = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 const fleet = new Fleet();
-const past = new Past();
-const pointed = { grid: -1 };
+const history = new FleetHistory();
+let pointed = -1; // the sensor at the pointer in the grid
 
-const open = (place) => window.location.assign(`/sensors/${encodeURIComponent(fleet.ids[place])}`);
+const open = (index) => window.location.assign(`/sensors/${encodeURIComponent(fleet.ids[index])}`);
 
-/** All that fits in one line about a sensor. */
-function told(place) {
-  const values = fleet.channels.map(({ name, unit }) => [fleet.value(name, place), unit]).filter(([value]) => value !== null);
-  const kind = fleet.kind(place);
+/** One line about a sensor. */
+function describe(index) {
+  const values = fleet.channels.map(({ name, unit }) => [fleet.value(name, index), unit]).filter(([value]) => value !== null);
+  const kind = fleet.kind(index);
   return [
-    fleet.ids[place],
-    fleet.state(place) + (kind ? `, in ${spaced(kind)}` : ""),
-    fleet.who.location[place] ?? "",
-    values.map(([value, unit]) => `${written(value)} ${unit}`).join("  "),
-    `${whole(fleet.snapshot.readings[place])} readings`,
+    fleet.ids[index],
+    fleet.state(index) + (kind ? `, in ${withSpaces(kind)}` : ""),
+    fleet.identities.location[index] ?? "",
+    values.map(([value, unit]) => `${formatValue(value)} ${unit}`).join("  "),
+    `${formatInteger(fleet.snapshot.readings[index])} readings`,
   ].filter(Boolean).join("  ·  ");
 }
 
-function tell() {
+function showHint() {
   if (!fleet.snapshot) return;
   const [reason] = fleet.snapshot.reasons;
   const more = fleet.snapshot.unhealthy - 1;
-  const wrong = reason ? `${reason.sensor_id} is ${reason.state}: ${reason.reason}${more > 0 ? ` (and ${whole(more)} more)` : ""}` : "Point at a sensor to see who it is; click it to open it; Control and click picks it for the controls.";
-  write(element("pointed"), pointed.grid >= 0 && pointed.grid < fleet.size ? told(pointed.grid) : wrong);
+  const hint = reason ? `${reason.sensor_id} is ${reason.state}: ${reason.reason}${more > 0 ? ` (and ${formatInteger(more)} more)` : ""}` : "Point at a sensor to identify it; click it to open its page; Control and click picks it for the controls.";
+  setText(byId("pointed"), pointed >= 0 && pointed < fleet.size ? describe(pointed) : hint);
 }
 
-const scope = new Scope(fleet);
-const grid = new Grid(element("grid"), fleet, {
+const selection = new SensorSelection(fleet);
+const grid = new Grid(byId("grid"), fleet, {
   open,
-  pick: (picked) => scope.pick(picked),
-  tell: (place) => {
-    pointed.grid = place;
-    tell();
+  pick: (picked) => selection.pick(picked),
+  onPoint: (index) => {
+    pointed = index;
+    showHint();
   },
 });
-const legend = new Legend(element("legend"));
-const world = new World(element("world"), fleet, { open, tell: (place) => write(element("map-pointed"), place >= 0 && fleet.snapshot ? told(place) : "") });
+const legend = new Legend(byId("legend"));
+const map = new WorldMap(byId("world"), fleet, { open, onPoint: (index) => setText(byId("map-pointed"), index >= 0 && fleet.snapshot ? describe(index) : "") });
 const tiles = new Tiles();
-const throughput = new Throughput(element("throughput"));
-const types = new Types(element("types"));
-const rows = new Rows(fleet, (listed) => {
-  scope.listed = listed;
-  scope.show();
+const throughput = new Throughput(byId("throughput"));
+const types = new Types(byId("types"));
+const table = new SensorTable(fleet, (listed) => {
+  selection.listed = listed;
+  selection.show();
 });
 
 function showGrid() {
@@ -70,45 +70,45 @@ function showGrid() {
 
 const columns = [...document.querySelectorAll('[data-sort^="channel:"]')].map((button) => button.dataset.sort.slice(8));
 
-/** Whether it is the fleet that the server wrote this page for: the same run, with the same channels. */
-const same = ({ run, values }) => run.started_at === element("main").dataset.run && Object.keys(values).sort().join() === columns.sort().join();
+/** Whether the snapshot is of the run that the server rendered this page for, with the same channels. */
+const isSameRun = ({ run, values }) => run.started_at === byId("main").dataset.run && Object.keys(values).sort().join() === columns.sort().join();
 
-async function take(snapshot) {
-  if (!same(snapshot)) {
+async function update(snapshot) {
+  if (!isSameRun(snapshot)) {
     window.location.reload();
     return;
   }
-  await fleet.take(snapshot);
-  await past.take(snapshot.recent);
+  await fleet.update(snapshot);
+  await history.update(snapshot.recent);
   if (!fleet.snapshot) return;
-  write(element("clock"), `${clock(Date.parse(snapshot.timestamp))} UTC`);
-  write(element("verdict"), snapshot.status);
-  dress(element("verdict"), `verdict ${snapshot.status}`);
-  write(element("grid-count"), fleet.size === 1 ? "1 sensor" : `${whole(fleet.size)} sensors`);
+  setText(byId("clock"), `${formatTime(Date.parse(snapshot.timestamp))} UTC`);
+  setText(byId("verdict"), snapshot.status);
+  setClass(byId("verdict"), `verdict ${snapshot.status}`);
+  setText(byId("grid-count"), fleet.size === 1 ? "1 sensor" : `${formatInteger(fleet.size)} sensors`);
   showGrid();
-  tell();
-  tiles.show(fleet, past);
-  throughput.show(past);
-  types.show(past);
-  world.show();
-  rows.show();
+  showHint();
+  tiles.show(fleet, history);
+  throughput.show(history);
+  types.show(history);
+  map.show();
+  table.show();
 }
 
-element("measure").addEventListener("change", (event) => {
+byId("measure").addEventListener("change", (event) => {
   grid.measure = event.target.value;
   showGrid();
 });
-element("zoom-in").addEventListener("click", () => world.zoom(1.7));
-element("zoom-out").addEventListener("click", () => world.zoom(1 / 1.7));
-element("zoom-all").addEventListener("click", () => world.fit());
+byId("zoom-in").addEventListener("click", () => map.zoom(1.7));
+byId("zoom-out").addEventListener("click", () => map.zoom(1 / 1.7));
+byId("zoom-all").addEventListener("click", () => map.fit());
 
-new Feed(() => "/api/snapshot", 1000, take, showLink);
+new Feed(() => "/api/snapshot", 1000, update, showLink);
 new Events();
-new Control(new Token(), () => scope.selection());
+new Control(new Token(), () => selection.body());
 
-// Names for the firmware field: those that are there, once they are known.
-const known = setInterval(() => {
+// Suggestions for the firmware field: the versions in the fleet, once they are known.
+const waiting = setInterval(() => {
   if (!fleet.snapshot) return;
-  clearInterval(known);
-  element("firmwares").replaceChildren(...[...new Set(fleet.who.firmware_version)].filter(Boolean).map((name) => Object.assign(document.createElement("option"), { value: name })));
+  clearInterval(waiting);
+  byId("firmwares").replaceChildren(...[...new Set(fleet.identities.firmware_version)].filter(Boolean).map((name) => Object.assign(document.createElement("option"), { value: name })));
 }, 500);

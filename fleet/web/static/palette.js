@@ -1,4 +1,4 @@
-// The colours of tokens.css as a canvas can use them, in the theme that is on.
+// The colours of tokens.css for canvases, in the current theme.
 
 const resolved = new Map();
 const listeners = new Set();
@@ -21,7 +21,7 @@ export function colour(name, alpha = 1) {
   return alpha === 1 ? `rgb(${red} ${green} ${blue})` : `rgb(${red} ${green} ${blue} / ${alpha})`;
 }
 
-/** Whether text on that [red, green, blue] has to be dark. */
+/** Whether text on this [red, green, blue] must be dark. */
 export const bright = ([red, green, blue]) => 0.299 * red + 0.587 * green + 0.114 * blue > 140;
 
 export const isDark = () => !bright(parts("panel"));
@@ -30,22 +30,22 @@ export function onThemeChange(listener) {
   listeners.add(listener);
 }
 
-function changed() {
+function notify() {
   resolved.clear();
   listeners.forEach((listener) => listener());
 }
 
-document.addEventListener("themechange", changed);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+document.addEventListener("themechange", notify);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", notify);
 
-// From little to much: even steps to the eye, told apart also by those who see no red or green (after viridis).
+// From low to high in perceptually even steps, distinguishable without seeing red or green (after viridis).
 const RAMP = [
   [68, 40, 110], [62, 74, 137], [48, 104, 142], [38, 130, 142], [31, 158, 137], [74, 184, 110], [150, 206, 70], [246, 224, 60],
 ];
 
 /** [red, green, blue] for 0 to 1. */
 export function ramp(share) {
-  const place = Math.min(Math.max(share, 0), 1) * (RAMP.length - 1);
-  const low = Math.min(Math.floor(place), RAMP.length - 2);
-  return RAMP[low].map((part, index) => Math.round(part + (RAMP[low + 1][index] - part) * (place - low)));
+  const position = Math.min(Math.max(share, 0), 1) * (RAMP.length - 1);
+  const low = Math.min(Math.floor(position), RAMP.length - 2);
+  return RAMP[low].map((part, index) => Math.round(part + (RAMP[low + 1][index] - part) * (position - low)));
 }

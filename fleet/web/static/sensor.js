@@ -1,10 +1,10 @@
-// A sensor's page: its channels live, what is on record of it, and its controls.
+// The page of a sensor: its channels, episodes, epochs, database, log and controls.
 
 import { ChannelChart } from "./channelchart.js";
 import { Control } from "./control.js";
 import { Events } from "./events.js";
 import { Feed, showLink } from "./feed.js";
-import { bytes, clock, dress, element, spaced, whole, write } from "./format.js";
+import { element, formatBytes, formatInteger, formatTime, setClass, setText, withSpaces } from "./format.js";
 import { Series } from "./series.js";
 import { Token } from "./token.js";
 
@@ -15,7 +15,7 @@ const buttons = [...main.querySelectorAll("[data-seconds]")];
 const series = new Series(sensor, 300);
 
 const figures = [...main.querySelectorAll("figure.channel")];
-const charts = figures.map((figure, place) => new ChannelChart(figure, series, { tone: `channel-${(place % 5) + 1}`, last: place === figures.length - 1, point }));
+const charts = figures.map((figure, index) => new ChannelChart(figure, series, { tone: `channel-${(index % 5) + 1}`, withTimes: index === figures.length - 1, point }));
 
 function point(time) {
   for (const chart of charts) {
@@ -24,9 +24,9 @@ function point(time) {
   }
 }
 
-async function look(seconds) {
+async function showPeriod(seconds) {
   for (const button of buttons) button.setAttribute("aria-pressed", String(Number(button.dataset.seconds) === seconds));
-  series.reach(seconds);
+  series.setPeriod(seconds);
   await show();
 }
 
@@ -36,19 +36,19 @@ async function show() {
   showEpisodes();
 }
 
-for (const button of buttons) button.addEventListener("click", () => look(Number(button.dataset.seconds)).catch(() => {}));
+for (const button of buttons) button.addEventListener("click", () => showPeriod(Number(button.dataset.seconds)).catch(() => {}));
 
-function cells(...texts) {
+function tableRow(...cells) {
   const row = element("tr");
-  row.append(...texts.map((found) => (found instanceof Node ? found : element("td", "", found))));
+  row.append(...cells.map((cell) => (cell instanceof Node ? cell : element("td", "", cell))));
   return row;
 }
 
-/** Replaces what a list shows where that has changed. */
-function fill(id, rows, said) {
+/** Replaces the rows of a list if its `key` has changed. */
+function fill(id, rows, key) {
   const list = document.getElementById(id);
-  if (list.dataset.said === said) return;
-  list.dataset.said = said;
+  if (list.dataset.key === key) return;
+  list.dataset.key = key;
   list.replaceChildren(...rows);
 }
 
@@ -56,15 +56,15 @@ function showEpisodes() {
   const shown = series.episodes.slice(0, 60);
   const rows = shown.map(({ type, channel, from, first_seq: first, last_seq: last, parameters }) => {
     const kind = element("td");
-    kind.append(element("span", `pill ${type}`, spaced(type)));
-    const told = Object.entries(parameters ?? {}).map(([name, value]) => `${spaced(name)} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`);
-    return cells(kind, onWhat(channel), clock(from), element("td", "number", whole(last - first + 1)), element("td", "wide", told.join(", ")));
+    kind.append(element("span", `pill ${type}`, withSpaces(type)));
+    const texts = Object.entries(parameters ?? {}).map(([name, value]) => `${withSpaces(name)} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`);
+    return tableRow(kind, channelText(channel), formatTime(from), element("td", "number", formatInteger(last - first + 1)), element("td", "wide", texts.join(", ")));
   });
   fill("episodes", rows.length ? rows : [none("No anomaly so far.", 5)], JSON.stringify(shown));
 }
 
-/** Two channels by name, more by their number. */
-function onWhat(channel) {
+/** The names of up to two channels, the number of more. */
+function channelText(channel) {
   if (!channel) return "all";
   const names = channel.split(",");
   return names.length > 2 ? `${names.length} channels` : names.join(", ");
@@ -73,70 +73,70 @@ function onWhat(channel) {
 function none(text, columns) {
   const cell = element("td", "wide", text);
   cell.colSpan = columns;
-  return cells(cell);
+  return tableRow(cell);
 }
 
 function showEpochs({ epochs }) {
   const rows = epochs.map((epoch) => {
     const reason = element("td", "", epoch.reason);
-    if (epoch.injection) reason.append(" ", element("span", `pill ${epoch.injection.type}`, spaced(epoch.injection.type)));
-    return cells(element("td", "number", whole(epoch.first_seq)), clock(Date.parse(epoch.start_time)), reason, epoch.firmware_version ?? "–", element("td", "number", epoch.injection ? "all" : `${(epoch.anomaly_share * 100).toFixed(1)}%`));
+    if (epoch.injection) reason.append(" ", element("span", `pill ${epoch.injection.type}`, withSpaces(epoch.injection.type)));
+    return tableRow(element("td", "number", formatInteger(epoch.first_seq)), formatTime(Date.parse(epoch.start_time)), reason, epoch.firmware_version ?? "–", element("td", "number", epoch.injection ? "all" : `${(epoch.anomaly_share * 100).toFixed(1)}%`));
   });
   fill("epochs", rows, JSON.stringify(epochs));
 }
 
 function showLog({ lines }) {
   const log = document.getElementById("log");
-  const text = lines.join("\n") || "Nothing is logged of it.";
+  const text = lines.join("\n") || "No lines about this worker.";
   if (log.textContent === text) return;
   const following = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
   log.textContent = text;
   if (following) log.scrollTop = log.scrollHeight;
 }
 
-const figure = (label, text) => write(document.querySelector(`[data-figure="${label}"]`), text);
+const figure = (label, text) => setText(document.querySelector(`[data-figure="${label}"]`), text);
 
 function showDatabase(stats) {
-  figure("records", whole(stats.total_records));
-  figure("size", bytes(stats.database_size_bytes).join(" "));
-  figure("write-ahead log", bytes(stats.wal_size_bytes).join(" "));
-  figure("commits", whole(stats.writes.commits));
+  figure("records", formatInteger(stats.total_records));
+  figure("size", formatBytes(stats.database_size_bytes).join(" "));
+  figure("write-ahead log", formatBytes(stats.wal_size_bytes).join(" "));
+  figure("commits", formatInteger(stats.writes.commits));
   figure("mean commit", `${stats.writes.mean_commit_ms.toFixed(2)} ms`);
-  figure("retries", whole(stats.writes.retries));
+  figure("retries", formatInteger(stats.writes.retries));
 }
 
-let who = "";
+let identity = "";
 
-async function take(entry) {
+async function update(entry) {
   const now = JSON.stringify([entry.identity, entry.channels]);
-  if (who && now !== who) {
-    window.location.reload(); // with other facts than the server wrote: after a roll-out, or in another run
+  if (identity && now !== identity) {
+    window.location.reload(); // the server rendered other facts: after a rollout, or in another run
     return;
   }
-  who = now;
-  write(document.getElementById("clock"), `${clock(Date.now())} UTC`);
+  identity = now;
+  setText(document.getElementById("clock"), `${formatTime(Date.now())} UTC`);
   const state = document.getElementById("state");
-  write(state, entry.state);
-  dress(state, `pill ${entry.state}`);
+  setText(state, entry.state);
+  setClass(state, `pill ${entry.state}`);
   const anomaly = document.getElementById("anomaly");
   anomaly.hidden = !entry.anomaly;
   if (entry.anomaly) {
-    write(anomaly, spaced(entry.anomaly));
-    dress(anomaly, `pill ${entry.anomaly}`);
+    setText(anomaly, withSpaces(entry.anomaly));
+    setClass(anomaly, `pill ${entry.anomaly}`);
   }
-  write(document.getElementById("pointed"), entry.reason ?? "");
-  figure("readings in this run", whole(entry.readings));
+  setText(document.getElementById("pointed"), entry.reason ?? "");
+  figure("readings in this run", formatInteger(entry.readings));
   figure("lag", `${entry.lag_seconds.toFixed(2)} s`);
-  figure("restarts", whole(entry.restarts));
-  figure("errors", whole(entry.errors));
-  // A database that cannot be looked into just now is not a server that is gone.
+  figure("restarts", formatInteger(entry.restarts));
+  figure("errors", formatInteger(entry.errors));
+  // An unreadable database does not mean that the connection to the server is lost.
   await show().catch((error) => {
     if (!error.status) throw error;
-    write(document.getElementById("pointed"), error.message);
+    setText(document.getElementById("pointed"), error.message);
   });
 }
 
-new Feed(() => path, 1000, take, showLink);
+new Feed(() => path, 1000, update, showLink);
 new Feed(() => `${path}/db_stats`, 4000, showDatabase);
 new Feed(() => `${path}/epochs`, 2000, showEpochs);
 new Feed(() => `${path}/log?lines=60`, 3000, showLog);

@@ -1,31 +1,31 @@
-// One sensor's last readings as the page knows them: those it has, and those that came since.
+// The last readings of one sensor: fetched once, and then only new ones.
 
-import { ask } from "./feed.js";
+import { fetchJson } from "./feed.js";
 
-const SHORTEST = 30_000;
+const MIN_SPAN_MS = 30_000;
 
 export class Series {
   constructor(sensor, seconds) {
     Object.assign(this, { sensor, seconds });
-    this.forget();
+    this.clear();
   }
 
-  forget() {
+  clear() {
     Object.assign(this, { times: [], next: -1, values: {}, healthy: {}, channels: [], episodes: [] });
   }
 
-  /** How far back to look from now on. */
-  reach(seconds) {
+  /** Sets how far back the readings go. */
+  setPeriod(seconds) {
     this.seconds = seconds;
-    this.forget();
+    this.clear();
   }
 
   async update() {
     const { seconds } = this;
     const path = `/workers/${encodeURIComponent(this.sensor)}/series?seconds=${seconds}`;
-    const fresh = await ask(this.next > 0 ? `${path}&after=${this.next - 1}` : path);
-    if (seconds !== this.seconds) return; // asked for before it was changed
-    if (this.next > 0 && fresh.next_seq < this.next) this.forget(); // a database begun anew
+    const fresh = await fetchJson(this.next > 0 ? `${path}&after=${this.next - 1}` : path);
+    if (seconds !== this.seconds) return; // the period was changed meanwhile
+    if (this.next > 0 && fresh.next_seq < this.next) this.clear(); // the database was replaced
     else this.add(fresh);
   }
 
@@ -36,8 +36,8 @@ export class Series {
     this.channels = fresh.channels;
     this.times.push(...fresh.times_ms);
     const oldest = this.times[this.times.length - 1] - this.seconds * 1000;
-    const gone = Math.max(this.times.findIndex((time) => time > oldest), 0);
-    this.times.splice(0, gone);
+    const expired = Math.max(this.times.findIndex((time) => time > oldest), 0);
+    this.times.splice(0, expired);
     for (const { name } of fresh.channels) {
       for (const [kept, columns] of [[this.values, fresh.values], [this.healthy, fresh.healthy]]) {
         kept[name] = [...(kept[name] ?? []), ...columns[name]].slice(-this.times.length);
@@ -45,20 +45,20 @@ export class Series {
     }
   }
 
-  /** The time that the charts show, [from, to] in milliseconds: no more than there is, but half a minute at least. */
+  /** The time that the charts show, [from, to] in milliseconds: up to the period, at least half a minute. */
   get span() {
     const to = this.times[this.times.length - 1] ?? Date.now();
-    const lived = Math.max(to - (this.times[0] ?? to), SHORTEST);
-    return [to - Math.min(this.seconds * 1000, lived), to];
+    const available = Math.max(to - (this.times[0] ?? to), MIN_SPAN_MS);
+    return [to - Math.min(this.seconds * 1000, available), to];
   }
 
-  /** From one reading to the next, milliseconds. */
+  /** Milliseconds from one reading to the next. */
   get step() {
     const size = this.times.length;
     return size > 1 ? this.times[size - 1] - this.times[size - 2] : 1000;
   }
 
-  /** The episodes that a channel shows: those that are on it, and those that took whole readings away. */
+  /** The episodes in view that affect a channel: those on it, and those that remove whole readings. */
   on(channel) {
     const [from, to] = this.span;
     return this.episodes.filter((episode) => episode.to >= from && episode.from <= to && (!episode.channels || episode.channels.includes(channel)));

@@ -1,32 +1,32 @@
-// A line without axes under a key figure: how it went, not how much it was.
+// A line without axes under a key figure, which shows its course.
 
 import { colour } from "./palette.js";
 import { Surface } from "./surface.js";
 
-const SHOWN = 180;
+const MAX_POINTS = 180;
 
 export class Sparkline {
   /** `tone` names a colour. */
   constructor(canvas, tone) {
     Object.assign(this, { tone, values: [] });
-    this.surface = new Surface(canvas, (...place) => this.draw(...place));
+    this.surface = new Surface(canvas, (...size) => this.draw(...size));
   }
 
   show(values) {
-    this.values = values.slice(-SHOWN).filter((value) => value !== null);
+    this.values = values.slice(-MAX_POINTS).filter((value) => value !== null);
     this.surface.request();
   }
 
   draw(context, width, height) {
     const { values } = this;
     if (values.length < 2) return;
-    const most = Math.max(...values);
-    const span = most * 1.08 || 1;
+    const highest = Math.max(...values);
+    const span = highest * 1.08 || 1;
     const step = width / (values.length - 1);
     const y = (value) => height - 1.5 - (value / span) * (height - 5);
     context.beginPath();
-    values.forEach((value, place) => context.lineTo(place * step, y(value)));
-    const tone = most > 0 ? this.tone : "faint";
+    values.forEach((value, index) => context.lineTo(index * step, y(value)));
+    const tone = highest > 0 ? this.tone : "faint";
     context.strokeStyle = colour(tone);
     context.lineWidth = 1.5;
     context.lineJoin = "round";

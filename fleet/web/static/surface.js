@@ -1,9 +1,9 @@
-// A canvas that is as sharp as the screen, drawn at most once a frame, and again when its size or the theme changes.
+// A canvas in the resolution of the screen, drawn at most once per frame, and redrawn when its size or the theme changes.
 
 import { onThemeChange } from "./palette.js";
 
 export class Surface {
-  /** `draw(context, width, height)` in CSS pixels, on a cleared canvas. */
+  /** `draw(context, width, height)` draws in CSS pixels, on a cleared canvas. */
   constructor(canvas, draw) {
     this.canvas = canvas;
     this.draw = draw;
@@ -39,8 +39,8 @@ export class Surface {
     });
   }
 
-  /** Where a pointer event is, in CSS pixels from the corner of the canvas. */
-  place(event) {
+  /** The position of a pointer event, in CSS pixels from the corner of the canvas. */
+  position(event) {
     const box = this.canvas.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   }

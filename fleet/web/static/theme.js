@@ -1,4 +1,4 @@
-// Light, dark, or as the system has it. Loaded before anything is drawn, so that a page never flashes in the other one.
+// The theme: light, dark, or the system's. Loaded before the page is drawn, so that it does not flash in another theme.
 
 {
   const THEMES = ["system", "light", "dark"];
@@ -6,10 +6,10 @@
 
   const read = () => {
     try {
-      const found = localStorage.getItem("fleet-theme");
-      return THEMES.includes(found) ? found : "system";
+      const stored = localStorage.getItem("fleet-theme");
+      return THEMES.includes(stored) ? stored : "system";
     } catch {
-      return "system"; // a browser that keeps nothing
+      return "system"; // the browser has no storage
     }
   };
 
@@ -18,9 +18,9 @@
     else root.dataset.theme = theme;
     const button = document.getElementById("theme");
     if (!button) return;
-    const told = `Colours: ${theme === "system" ? "as the system" : theme}`;
-    button.setAttribute("aria-label", told);
-    button.title = told;
+    const label = `Colours: ${theme === "system" ? "as the system" : theme}`;
+    button.setAttribute("aria-label", label);
+    button.title = label;
   };
 
   let theme = read();
@@ -32,7 +32,7 @@
       try {
         localStorage.setItem("fleet-theme", theme);
       } catch {
-        // it holds for this page only
+        // without storage the choice holds for this page only
       }
       apply(theme);
       document.dispatchEvent(new Event("themechange"));

@@ -1,7 +1,7 @@
-// The token for control: typed in, kept for this tab only, tried on the server before anything is unlocked.
+// The token for control: typed in, stored for this tab only, checked by the server before the controls are unlocked.
 
-import { ask } from "./feed.js";
-import { write } from "./format.js";
+import { fetchJson } from "./feed.js";
+import { setText } from "./format.js";
 
 const KEY = "fleet-token";
 
@@ -13,38 +13,38 @@ export class Token {
     this.label = document.getElementById("lock-label");
     this.how = document.getElementById("lock-how");
     this.actions = document.getElementById("actions");
-    this.value = kept();
+    this.value = storedToken();
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.form.dataset.state === "open") this.lock("");
-      else this.attempt(this.input.value.trim());
+      else this.check(this.input.value.trim());
     });
-    this.attempt(this.value);
+    this.check(this.value);
   }
 
   get headers() {
     return this.value ? { Authorization: `Bearer ${this.value}` } : {};
   }
 
-  /** Asks the server whether that is the token. Nothing is done with it. */
-  async attempt(value) {
+  /** Asks the server whether this is the token, and unlocks the controls if it is. */
+  async check(value) {
     this.value = /^[\x21-\x7e]*$/.test(value) ? value : "";
-    let told;
+    let answer;
     try {
-      told = await ask("/api/control", { headers: this.headers });
+      answer = await fetchJson("/api/control", { headers: this.headers });
     } catch (error) {
-      this.lock(error.status === 404 ? "This server takes no commands." : `Cannot be tried now: ${error.message}`, this.value);
+      this.lock(error.status === 404 ? "This server takes no commands." : `The token cannot be checked now: ${error.message}`, this.value);
       return;
     }
-    if (told.authorized) this.open();
-    else this.lock(told.possible ? `${value ? "That is not the token. " : ""}${sentence(told.how)}` : `Not possible: ${told.reason}`);
+    if (answer.authorized) this.open();
+    else this.lock(answer.possible ? `${value ? "That is not the token. " : ""}${sentence(answer.how)}` : `Not possible: ${answer.reason}`);
   }
 
   open() {
-    keep(this.value);
+    storeToken(this.value);
     this.form.dataset.state = "open";
-    write(this.label, "Unlocked in this tab");
-    write(this.button, "Lock");
+    setText(this.label, "Unlocked in this tab");
+    setText(this.button, "Lock");
     this.input.value = "";
     this.input.disabled = true;
     this.input.placeholder = "••••••••";
@@ -52,26 +52,26 @@ export class Token {
     this.actions.disabled = false;
   }
 
-  /** `value` is kept where it could not be tried. */
+  /** Locks the controls; `value` is a token to keep because it could not be checked. */
   lock(reason, value = "") {
     this.value = value;
-    keep(value);
+    storeToken(value);
     this.form.dataset.state = "locked";
-    write(this.label, "Locked: changes need the token");
-    write(this.button, "Unlock");
+    setText(this.label, "Locked: changes need the token");
+    setText(this.button, "Unlock");
     this.input.disabled = false;
     this.input.placeholder = "token";
     this.input.value = "";
     this.how.hidden = false;
-    if (reason) write(this.how, reason);
+    if (reason) setText(this.how, reason);
     this.actions.disabled = true;
-    if (!reason) this.attempt("");
+    if (!reason) this.check("");
   }
 }
 
 const sentence = (text) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 
-function kept() {
+function storedToken() {
   try {
     return sessionStorage.getItem(KEY) ?? "";
   } catch {
@@ -79,11 +79,11 @@ function kept() {
   }
 }
 
-function keep(value) {
+function storeToken(value) {
   try {
     if (value) sessionStorage.setItem(KEY, value);
     else sessionStorage.removeItem(KEY);
   } catch {
-    // it is known to this page only
+    // without storage only this page knows it
   }
 }

@@ -1,118 +1,115 @@
-"""The dashboard: the pages for people, and the documents that keep them alive.
+"""Views of the dashboard: its pages, and the documents that keep them up to date.
 
-To add a document: a function in `fleet.web.documents.snapshot`, `fleet.monitoring.history` or `fleet.web.documents.records`, and a line in `routes`.
+To add a document: a function in `fleet.web.documents.snapshot` (scoreboard) or `fleet.web.documents.databases`
+(readings), a view here, and its path and schema in `fleet/web/openapi/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from flask import Response
+from flask import Blueprint, Response
 
 from fleet.errors import UserError
-from fleet.monitoring.memory import MemoryGauge
-from fleet.monitoring.observation import FleetUnavailable, Observation, Observer
+from fleet.monitoring.observation import FleetUnavailable
 from fleet.monitoring.sensors import Document
-from fleet.web.documents import pages, records, snapshot
+from fleet.web.context import fleet_context, observe
+from fleet.web.documents import databases, pages, snapshot
 from fleet.web.responses import (
-    SensorNotFound,
-    cached_response,
-    encode_json,
-    gzipped_response,
+    compressed_json,
+    conditional_json,
     integer_argument,
     json_response,
+    optional_integer_argument,
 )
 
 MAX_SERIES_SECONDS = 3600
 MAX_SEQ = 1_000_000_000
 MAX_LOG_LINES = 200
 
+blueprint = Blueprint("dashboard", __name__)
 
-class Dashboard:
-    """The pages of one fleet, and what they ask for. `memory` is shared with whoever else tells of it."""
 
-    def __init__(self, observer: Observer, memory: MemoryGauge) -> None:
-        self._observer, self._memory = observer, memory
-        self._data_directory = observer.run_directory.parent
+@blueprint.get("/")
+def overview() -> Response:
+    """The page about the fleet."""
+    try:
+        observation = observe()
+    except FleetUnavailable as error:
+        return page_response(pages.no_fleet_page(str(error)), 503)
+    return Response(
+        observation.body_cache.get("/", lambda: encode_page(pages.overview_page(observation))), mimetype="text/html"
+    )
 
-    def routes(self) -> dict[str, Callable[..., Response]]:
-        return {
-            "/": self.overview,
-            "/sensors/<sensor_id>": self.sensor,
-            "/api/snapshot": self.snapshot,
-            "/api/sensors": self.sensors,
-            "/api/history": self.history,
-            "/workers/<sensor_id>/series": self.series,
-            "/workers/<sensor_id>/epochs": self.epochs,
-            "/workers/<sensor_id>/log": self.log,
-        }
 
-    def overview(self) -> Response:
-        """The fleet on one page."""
-        try:
-            observation = self._observer.observe()
-        except FleetUnavailable as error:
-            return Response(pages.no_fleet_page(str(error)), 503, mimetype="text/html")
-        body = observation.body_cache.get(
-            "/", lambda: pages.overview_page(observation).encode(errors="backslashreplace")
+@blueprint.get("/sensors/<sensor_id>")
+def sensor(sensor_id: str) -> Response:
+    """The page about one sensor."""
+    try:
+        observation = observe()
+    except FleetUnavailable as error:
+        return page_response(pages.no_fleet_page(str(error)), 503)
+    if sensor_id not in observation.index:
+        return page_response(pages.no_sensor_page(sensor_id), 404)
+    return page_response(pages.sensor_page(observation, observation.index[sensor_id]))
+
+
+@blueprint.get("/api/snapshot")
+def current_snapshot() -> Response:
+    """The present state of all sensors, by column."""
+    observation, memory = observe(), fleet_context().memory
+
+    def build() -> Document:
+        observation.history.memory = memory.read(observation).bytes
+        return snapshot.snapshot(observation)
+
+    return conditional_json(observation, f"{observation.now_ns:x}", build)
+
+
+@blueprint.get("/api/sensors")
+def roster() -> Response:
+    """The identities of all sensors, by column; changes only with the roster."""
+    observation = observe()
+    return conditional_json(
+        observation, snapshot.roster_tag(observation), lambda: snapshot.roster_document(observation)
+    )
+
+
+@blueprint.get("/api/history")
+def history() -> Response:
+    """Key figures of the last ten minutes, once a second."""
+    observation = observe()
+    return conditional_json(observation, f"{observation.now_ns:x}", observation.history.recent)
+
+
+@blueprint.get("/workers/<sensor_id>/series")
+def series(sensor_id: str) -> Response:
+    """The last readings of a sensor, and the same without anomalies; ?seconds= (60), ?after= (a sequence number)."""
+    observation = observe(sensor_id)
+    seconds = integer_argument("seconds", 60, 1, MAX_SERIES_SECONDS)
+    after = optional_integer_argument("after", 0, MAX_SEQ)
+    return compressed_json(databases.sensor_series(observation, sensor_id, seconds, -1 if after is None else after))
+
+
+@blueprint.get("/workers/<sensor_id>/epochs")
+def epochs(sensor_id: str) -> Response:
+    """The last epochs of a sensor, newest first."""
+    return compressed_json(databases.sensor_epochs(observe(sensor_id), sensor_id))
+
+
+@blueprint.get("/workers/<sensor_id>/log")
+def log(sensor_id: str) -> Response:
+    """The last lines of the log about the worker of a sensor; ?lines= (40)."""
+    lines = integer_argument("lines", 40, 1, MAX_LOG_LINES)
+    try:
+        return compressed_json(
+            databases.sensor_log(observe(sensor_id), sensor_id, lines, fleet_context().data_directory)
         )
-        return Response(body, mimetype="text/html")
+    except UserError as error:  # the manifest, which has the format of the log, cannot be read
+        return json_response({"error": str(error)}, 503)
 
-    def sensor(self, sensor_id: str) -> Response:
-        """A sensor's page."""
-        try:
-            observation = self._observer.observe()
-        except FleetUnavailable as error:
-            return Response(pages.no_fleet_page(str(error)), 503, mimetype="text/html")
-        if sensor_id not in observation.index:
-            return Response(pages.no_sensor_page(sensor_id), 404, mimetype="text/html")
-        page = pages.sensor_page(observation, observation.index[sensor_id])
-        return Response(page.encode(errors="backslashreplace"), mimetype="text/html")
 
-    def snapshot(self) -> Response:
-        """All sensors as they are now, by column."""
-        observation = self._observer.observe()
+def page_response(page: str, status: int = 200) -> Response:
+    return Response(encode_page(page), status, mimetype="text/html")
 
-        def build() -> Document:
-            observation.history.memory = self._memory.read(observation).bytes
-            return snapshot.snapshot(observation)
 
-        return cached_response(observation, "/api/snapshot", f"{observation.now_ns:x}", build)
-
-    def sensors(self) -> Response:
-        """Who the sensors are, by column; changes only when the roster does."""
-        observation = self._observer.observe()
-        tag = snapshot.roster_tag(observation)
-        return cached_response(observation, "/api/sensors", tag, lambda: snapshot.roster_document(observation))
-
-    def history(self) -> Response:
-        """The figures of the last ten minutes, once a second."""
-        observation = self._observer.observe()
-        return cached_response(observation, "/api/history", f"{observation.now_ns:x}", observation.history.recent)
-
-    def series(self, sensor_id: str) -> Response:
-        """A sensor's last readings and what they would be without anomalies; ?seconds= (60), ?after= (a seq)."""
-        observation = self._observe(sensor_id)
-        seconds = integer_argument("seconds", 60, 1, MAX_SERIES_SECONDS) or 60
-        after = integer_argument("after", None, 0, MAX_SEQ)
-        return gzipped_response(records.sensor_series(observation, sensor_id, seconds, -1 if after is None else after))
-
-    def epochs(self, sensor_id: str) -> Response:
-        """A sensor's last epochs, newest first."""
-        return gzipped_response(records.sensor_epochs(self._observe(sensor_id), sensor_id))
-
-    def log(self, sensor_id: str) -> Response:
-        """The last lines of the log that are about a sensor's worker; ?lines= (40)."""
-        lines = integer_argument("lines", 40, 1, MAX_LOG_LINES) or 40
-        try:
-            return gzipped_response(
-                records.sensor_log(self._observe(sensor_id), sensor_id, lines, self._data_directory)
-            )
-        except UserError as error:  # what says where the log is cannot be read
-            return json_response(encode_json({"error": str(error)}), 503)
-
-    def _observe(self, sensor_id: str) -> Observation:
-        observation = self._observer.observe()
-        if sensor_id not in observation.index:
-            raise SensorNotFound(sensor_id)
-        return observation
+def encode_page(page: str) -> bytes:
+    return page.encode(errors="backslashreplace")  # names of files need not be UTF-8

@@ -1,47 +1,67 @@
-"""What programs that do not know a fleet ask for: its metrics, as Prometheus scrapes them, and what else there is."""
+"""Views for monitoring programs: metrics for Prometheus, and the OpenAPI description of all paths.
+
+To describe a path: an entry in the file of `fleet/web/openapi/` that it belongs to. A test compares the description with
+the paths and answers of the server.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from flask import Response, request
+from flask import Blueprint, Response, request
 
-from fleet.monitoring.memory import MemoryGauge
-from fleet.monitoring.observation import Observer
-from fleet.web.openapi_document import openapi_json
-from fleet.web.prometheus import exposition
-from fleet.web.prometheus.metrics import FleetCollector
-from fleet.web.responses import choice_argument, json_response
+from fleet.web.context import fleet_context, observe
+from fleet.web.prometheus.exposition import Scrape, negotiate_format, render
+from fleet.web.prometheus.metrics import FLEET_METRICS, SENSOR_METRICS
+from fleet.web.responses import choice_argument, json_body_response
+from worker.readings.anomalies import ANOMALY_TYPES
 
-YES, NO = "1", "0"
+OPENAPI_DIRECTORY = Path(__file__).parents[1] / "openapi"
+NO, YES = "0", "1"
 
-
-class Monitoring:
-    """`memory` is shared with whoever else tells of it."""
-
-    def __init__(self, observer: Observer, memory: MemoryGauge) -> None:
-        self._observer, self._memory = observer, memory
-
-    def routes(self) -> dict[str, Callable[..., Response]]:
-        return {"/metrics": self.metrics, "/openapi.json": openapi}
-
-    def metrics(self) -> Response:
-        """The fleet for Prometheus, in its text format or, if that is accepted rather, as OpenMetrics; with
-        ?per_sensor=1 each sensor as well."""
-        per_sensor = choice_argument("per_sensor", (NO, YES)) == YES
-        wanted = exposition.negotiate_format(request.accept_mimetypes)
-        observation = self._observer.observe()
-
-        def build() -> bytes:
-            data = self._observer.run_directory.parent
-            collector = FleetCollector(observation, self._memory.latest(observation), data)
-            fleet = exposition.render_fleet(wanted, collector)
-            return exposition.append_sensors(wanted, fleet, observation) if per_sensor else fleet
-
-        body = observation.body_cache.get(("/metrics", wanted.content_type, per_sensor), build)
-        return Response(body, content_type=wanted.content_type, headers={"Vary": "Accept"})
+blueprint = Blueprint("monitoring", __name__)
 
 
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Metrics of the fleet for Prometheus, in its text format or, if the client prefers it, as OpenMetrics; with
+    ?per_sensor=1 those of each sensor as well."""
+    per_sensor = choice_argument("per_sensor", (NO, YES)) == YES
+    format_ = negotiate_format(request.accept_mimetypes)
+    observation, context = observe(), fleet_context()
+
+    def build() -> bytes:
+        scrape = Scrape(observation, context.memory.latest(observation), context.data_directory)
+        return render((*FLEET_METRICS, *SENSOR_METRICS) if per_sensor else FLEET_METRICS, scrape, format_)
+
+    body = observation.body_cache.get((request.path, format_, per_sensor), build)
+    return Response(body, content_type=format_.content_type, headers={"Vary": "Accept"})
+
+
+@blueprint.get("/openapi.json")
 def openapi() -> Response:
-    """All paths and documents, in OpenAPI's own terms."""
-    return json_response(openapi_json())
+    """The OpenAPI description of all paths and documents."""
+    return json_body_response(openapi_json())
+
+
+@cache
+def openapi_json() -> bytes:
+    return json.dumps(openapi_document(), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def openapi_document() -> dict[str, Any]:
+    """Merge the files of `openapi/` into one description."""
+    import yaml  # imported here to keep the server small: only this document needs it
+
+    parts = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(OPENAPI_DIRECTORY.glob("*.yaml"))]
+    (document,) = (part for part in parts if "openapi" in part)
+    document["paths"] = {path: item for part in parts for path, item in part.get("paths", {}).items()}
+    for part in parts:
+        for kind, entries in part["components"].items():
+            document["components"].setdefault(kind, {}).update(entries)
+    schemas = document["components"]["schemas"]
+    schemas["AnomalyType"]["enum"] = schemas["ByType"]["required"] = list(ANOMALY_TYPES)
+    return dict(document)

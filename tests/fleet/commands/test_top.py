@@ -14,11 +14,11 @@ from fleet.commands.top.table import (
     SensorTable,
     ViewState,
     build_table,
-    compact_cell,
     handle_key,
     heading,
 )
 from fleet.monitoring.observation import Observer
+from fleet.monitoring.stats import compact_number
 from tests.fleet.staged import SECOND_NS, StagedFleet, sensor_name
 
 HEIGHT = 4
@@ -151,5 +151,5 @@ def test_numbers_stay_short() -> None:
     expected = ["0", "0.5", "999", "9,999", "10.0k", "123k", "1.2M", "123M", "1.2G"]
 
     assert expected == [
-        compact_cell(number) for number in (0, 0.5, 999, 9_999, 10_000, 123_456, 1_234_567, 123_456_789, 1.234e9)
+        compact_number(number) for number in (0, 0.5, 999, 9_999, 10_000, 123_456, 1_234_567, 123_456_789, 1.234e9)
     ]

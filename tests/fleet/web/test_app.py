@@ -1,4 +1,4 @@
-"""The aggregator's answers about a fleet, from its real files, through Flask's test client."""
+"""The JSON documents and the overview page, from real files of a fleet, through Flask's test client."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def answered(client: FlaskClient, path: str, status: int = 200) -> Any:
 
 @pytest.mark.parametrize("path", [*FLEET, *(f"/workers/{sensor_name(1)}{rest}" for rest in SENSOR), "/"])
 def test_head_and_headers(client: FlaskClient, path: str) -> None:
-    """HEAD is answered like GET without a body, and no answer is kept, sniffed or allowed foreign content."""
+    """HEAD is answered like GET without a body; no answer may be cached, sniffed or load foreign content."""
     got, head = client.get(path), client.head(path)
 
     assert 200 == got.status_code == head.status_code
@@ -72,7 +72,7 @@ def test_workers(client: FlaskClient) -> None:
 
 
 def test_workers_before_the_first_reading(tmp_path: Path) -> None:
-    """A sensor that has written nothing has no last reading and no anomaly, whatever an untouched row holds."""
+    """A sensor that has written nothing has no last reading and no anomaly, whatever its unused row holds."""
     staged = StagedFleet(tmp_path / "data", 1)
     staged.set(0, anomaly=0, timestamp_us=0)
     (entry,) = answered(client_of(staged), "/workers")["workers"]
@@ -87,7 +87,7 @@ def test_a_channel_without_a_value_is_null(staged: StagedFleet, client: FlaskCli
 
 
 def test_workers_in_parts(staged: StagedFleet, client: FlaskClient) -> None:
-    """`offset` and `limit` cut the list, `state` filters it, `total` counts what matched."""
+    """`offset` and `limit` cut the list, `state` filters it, `total` counts the matches."""
     staged.set(2, "failed", "gave up")
 
     assert [sensor_name(1)] == [
@@ -113,12 +113,12 @@ def test_workers_in_parts(staged: StagedFleet, client: FlaskClient) -> None:
     ],
 )
 def test_bad_query(client: FlaskClient, query: str, allowed: str) -> None:
-    """A bad value is refused with what is allowed instead."""
+    """A bad value is refused with the allowed values."""
     assert answered(client, query, 400)["error"].startswith(allowed)
 
 
 def test_one_sensor(client: FlaskClient) -> None:
-    """A sensor's own page is its entry in the list and all of its identity."""
+    """The document of a sensor has its entry in the list and its whole identity."""
     document = answered(client, f"/workers/{sensor_name(1)}")
 
     assert answered(client, "/workers")["workers"][1].items() <= document.items()
@@ -132,27 +132,27 @@ def test_unknown_sensor(client: FlaskClient, rest: str) -> None:
 
 
 def test_unknown_path_and_method(client: FlaskClient) -> None:
-    """What is not there is a 404 and what cannot be done a 405, both in JSON."""
+    """An unknown path is a 404 and a wrong method a 405, both in JSON."""
     assert {"error": "no such path", "path": "/workerz"} == answered(client, "/workerz", 404)
     refused = client.post("/workers")
     assert (405, "GET, HEAD") == (refused.status_code, refused.headers["Allow"])
     assert "allowed is GET or HEAD" in json.loads(refused.data)["error"]
 
 
-def test_a_bug_is_told_without_its_traceback(staged: StagedFleet, caplog: pytest.LogCaptureFixture) -> None:
-    """An error of ours is a 500 in JSON; what happened is in the log and nowhere else."""
+def test_a_bug_is_reported_without_its_traceback(staged: StagedFleet, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug is a 500 in JSON; its traceback is in the log only."""
     app = create_app(staged.run)
     app.add_url_rule("/bug", view_func=lambda: str(1 // 0))
-    told = json.dumps(answered(app.test_client(), "/bug", 500))
+    answer = json.dumps(answered(app.test_client(), "/bug", 500))
 
-    assert "ZeroDivision" not in told
-    assert "Traceback" not in told
+    assert "ZeroDivision" not in answer
+    assert "Traceback" not in answer
     assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.claim("000.api-endpoints.2", "001.http-monitoring.3", "001.key-features.7")
 def test_metricz(staged: StagedFleet, client: FlaskClient) -> None:
-    """Sums over the fleet: readings, anomalies by type and as a share of what was scheduled, writes, errors."""
+    """Sums over the fleet: readings, anomalies by type and as a share of the scheduled readings, writes, errors."""
     staged.set(0, anomalies=[0, 0, 0, 4, 0], retries=2, errors=1, restarts=3, lag_us=250_000)
     metrics = answered(client, "/metricz")
 
@@ -176,7 +176,7 @@ def test_metricz_of_one_sensor(client: FlaskClient) -> None:
 
 
 def test_no_readings_are_asked_of_the_finished(staged: StagedFleet, client: FlaskClient) -> None:
-    """The rate asked for leaves out who is done or was stopped, and keeps who has failed."""
+    """The target rate leaves out sensors that are done or stopped, and includes failed ones."""
     staged.set(0, "done")
     staged.set(1, "failed")
 
@@ -185,7 +185,7 @@ def test_no_readings_are_asked_of_the_finished(staged: StagedFleet, client: Flas
 
 @pytest.mark.claim("000.api-endpoints.3", "001.http-monitoring.2")
 def test_statusz(staged: StagedFleet, client: FlaskClient) -> None:
-    """Configuration, run-time figures, who is in which anomaly, and how the databases stand."""
+    """Configuration, figures of this run, sensors in an anomaly, and state of the databases."""
     staged.set(2, "unready", "disk full")
     status = answered(client, "/statusz")
 
@@ -216,7 +216,7 @@ def test_grid(staged: StagedFleet, client: FlaskClient) -> None:
 
 
 def test_no_fleet(tmp_path: Path) -> None:
-    """Where no fleet has started every answer is a 503 with the reason, but for the aggregator's own life."""
+    """Where no fleet has started every answer is a 503 with the reason, except /livez."""
     client = create_app(tmp_path / "run").test_client()
 
     for path in FLEET[2:]:
@@ -237,7 +237,7 @@ def test_no_fleet(tmp_path: Path) -> None:
     ],
 )
 def test_unreadable_roster(staged: StagedFleet, client: FlaskClient, content: str, reason: str) -> None:
-    """A damaged roster is a 503 with the reason, and the fleet is shown again once it is mended."""
+    """A damaged roster is a 503 with the reason, and the fleet is shown again once it is repaired."""
     (staged.run / "roster.json").write_text(content)
 
     assert reason in answered(client, "/workers", 503)["error"]
@@ -252,8 +252,8 @@ def test_missing_board(staged: StagedFleet, client: FlaskClient) -> None:
 
 
 def test_a_changed_roster_and_board_are_seen(staged: StagedFleet, client: FlaskClient) -> None:
-    """The roster is read and the scoreboard mapped again when they were replaced; a roster that is ahead of its scoreboard
-    shows the new sensors as absent."""
+    """A replaced roster is read and a replaced scoreboard mapped again; sensors that have no row on the scoreboard yet are
+    absent."""
     assert 3 == answered(client, "/workers")["total"]
     staged.members = (*staged.members, staged.member(3))
     staged.write_roster()
@@ -265,7 +265,7 @@ def test_a_changed_roster_and_board_are_seen(staged: StagedFleet, client: FlaskC
 
 
 def test_answers_are_the_same_for_one_tick(staged: StagedFleet) -> None:
-    """Within a tick the list is neither looked up nor encoded again; after it, it is."""
+    """The list is read and encoded once per tick."""
     now = time.monotonic_ns()
     client = create_app(staged.run, Observer(staged.run, tick=0.5, clock=lambda: now)).test_client()
     before = client.get("/workers").data
@@ -278,7 +278,7 @@ def test_answers_are_the_same_for_one_tick(staged: StagedFleet) -> None:
 
 @pytest.mark.claim("002.use-case.3")
 def test_page(staged: StagedFleet, client: FlaskClient) -> None:
-    """The page says the key figures before any script runs, with units, and carries no inline script or style."""
+    """The page has the key figures with units before any script runs, and no inline script or style."""
     staged.set(2, "failed", "<b>gave up</b>")
     page = client.get("/").get_data(as_text=True)
 

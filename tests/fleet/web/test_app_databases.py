@@ -1,4 +1,4 @@
-"""What the aggregator reads from sensors' databases, and what it says of those that cannot be read."""
+"""Documents that are read from the databases, and the answers when a database cannot be read."""
 
 from __future__ import annotations
 
@@ -204,8 +204,8 @@ def test_one_bad_database_does_not_hide_the_others(staged: StagedFleet, client: 
     assert (1, 1) == tuple(len(answered(client, "/db_stats")[key]) for key in ("errors", "databases"))
 
 
-def test_what_json_cannot_say(staged: StagedFleet, client: FlaskClient) -> None:
-    """Infinity and bytes that somebody put into a database do not break the answer."""
+def test_values_that_json_does_not_have(staged: StagedFleet, client: FlaskClient) -> None:
+    """Infinity and bytes in a database do not break the answer."""
     staged.write(0, 2)
     connection = apsw.Connection(str(staged.members[0].database))
     connection.execute("UPDATE sensor_readings SET temperature = 9e999, location = x'00ff'")
@@ -216,10 +216,8 @@ def test_what_json_cannot_say(staged: StagedFleet, client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", '{"a": 1e999}', '{"a": [1]}', "[" * 5000, "{", "null", '"\\ud800"'])
-def test_parameters_that_are_no_plain_values_are_shown_as_they_are(
-    staged: StagedFleet, client: FlaskClient, text: str
-) -> None:
-    """What somebody put in place of an episode's parameters is a text of the answer."""
+def test_odd_parameters_are_returned_as_text(staged: StagedFleet, client: FlaskClient, text: str) -> None:
+    """Parameters of an episode that are not a flat JSON object are returned as they are."""
     staged.write(0, 2, "spike")
     connection = apsw.Connection(str(staged.members[0].database))
     connection.execute("UPDATE anomaly_episodes SET parameters = ?", (text,))
@@ -240,8 +238,8 @@ def test_parameters_that_are_no_plain_values_are_shown_as_they_are(
         ("CREATE TABLE sensor_readings (id INTEGER PRIMARY KEY, sensor_id)", "samplez", 200),
     ],
 )
-def test_tables_of_somebody_else(staged: StagedFleet, client: FlaskClient, schema: str, path: str, status: int) -> None:
-    """Their documents are as good as the tables are, and no bug."""
+def test_foreign_tables(staged: StagedFleet, client: FlaskClient, schema: str, path: str, status: int) -> None:
+    """Tables that fleet did not create are answered from, or refused, without a bug."""
     connection = apsw.Connection(str(staged.members[0].database))
     for statement in schema.split(";"):
         connection.execute(statement)
@@ -251,15 +249,15 @@ def test_tables_of_somebody_else(staged: StagedFleet, client: FlaskClient, schem
     assert 200 == client.get("/db_stats").status_code
 
 
-def test_what_utf_8_cannot_spell(staged: StagedFleet, client: FlaskClient) -> None:
-    """Is spelled with escapes."""
+def test_a_name_that_utf_8_cannot_encode(staged: StagedFleet, client: FlaskClient) -> None:
+    """It is escaped."""
     staged.write_roster(config=os.fsdecode(b"fleet\xff.yaml"))
 
     assert "fleet\udcff.yaml" == answered(client, "/statusz")["configuration"]["config"]
     assert 200 == client.get("/").status_code
 
 
-def test_reading_is_all_it_does(staged: StagedFleet) -> None:
+def test_the_connection_is_read_only(staged: StagedFleet) -> None:
     """The connection refuses to write."""
     staged.write(0, 1)
     with (

@@ -1,4 +1,4 @@
-"""When a fleet is healthy, and what is said when it is not."""
+"""The health of a fleet, and the reasons when it is unhealthy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from fleet.monitoring.observation import Observer
 from fleet.web.app import create_app
-from fleet.web.documents.reports import MAX_REASONS
+from fleet.web.documents.status import MAX_REASONS
 from tests.fleet.staged import SECOND_NS, StagedFleet, sensor_name
 
 pytestmark = pytest.mark.claim("000.use-cases.4", "001.key-features.7", "002.error-handling.7")
@@ -32,7 +32,7 @@ def health(staged: StagedFleet, path: str = "/healthz", later: float = 0) -> tup
 
 @pytest.mark.claim("001.http-monitoring.1")
 def test_healthy(staged: StagedFleet) -> None:
-    """A fleet whose sensors commit, are done or were stopped is healthy; the time has the form of the seeds' API."""
+    """A fleet whose sensors commit, are done or were stopped is healthy; the time has the form of the seed documents."""
     staged.set(1, "done", heartbeat_ns=0)
     staged.set(2, "stopped", heartbeat_ns=0)
     status, document = health(staged)
@@ -43,8 +43,8 @@ def test_healthy(staged: StagedFleet) -> None:
 
 
 @pytest.mark.parametrize("state", ["unready", "failed"])
-def test_who_is_unwell(staged: StagedFleet, state: str) -> None:
-    """One sensor that cannot write makes the fleet unhealthy, with its name and the reason; the others stay well."""
+def test_an_unhealthy_sensor(staged: StagedFleet, state: str) -> None:
+    """One sensor that cannot write makes the fleet unhealthy, with its id and the reason; the others stay healthy."""
     staged.set(1, state, "database or disk is full")
     status, document = health(staged)
 
@@ -58,7 +58,7 @@ def test_who_is_unwell(staged: StagedFleet, state: str) -> None:
 
 @pytest.mark.parametrize("state", ["starting", "healthy", "unready"])
 def test_hung(staged: StagedFleet, state: str) -> None:
-    """A live sensor whose heartbeat is older than 20 seconds is hung, whatever it last said of itself."""
+    """A live sensor whose heartbeat is older than 20 seconds is hung, whatever state it last recorded."""
     staged.set(1, state, heartbeat_ns=time.monotonic_ns() - 25 * SECOND_NS)
     status, document = health(staged)
 
@@ -75,7 +75,7 @@ def test_a_short_silence_is_no_hang(staged: StagedFleet) -> None:
 
 
 def test_a_fresh_process_has_not_hung_yet(staged: StagedFleet) -> None:
-    """The heartbeat that a dead predecessor left behind is not held against its successor."""
+    """The old heartbeat of a dead predecessor does not make its successor hung."""
     now = time.monotonic_ns()
     staged.set(1, "starting", heartbeat_ns=1, started_ns=now, waiting_ns=now)
 
@@ -84,7 +84,7 @@ def test_a_fresh_process_has_not_hung_yet(staged: StagedFleet) -> None:
 
 @pytest.mark.parametrize("state", ["absent", "pending", "starting", "restarting"])
 def test_waiting(staged: StagedFleet, state: str) -> None:
-    """Whoever waits counts as healthy for 10 seconds, and is a reason afterwards."""
+    """A waiting sensor counts as healthy for 10 seconds, and makes the fleet unhealthy afterwards."""
     now = time.monotonic_ns()
     staged.set(1, state, waiting_ns=now)
 
@@ -95,8 +95,8 @@ def test_waiting(staged: StagedFleet, state: str) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "starting", "restarting"])
 def test_the_grace_is_not_given_again_for_each_attempt(staged: StagedFleet, state: str) -> None:
-    """A worker that dies over and over before its first commit is a reason 10 seconds after it was last well, however
-    fresh its present process is; and a fleet that is scaled meanwhile makes no difference to that."""
+    """A worker that dies repeatedly before its first commit makes the fleet unhealthy 10 seconds after it was last healthy,
+    however new its present process is, and even if the fleet is scaled meanwhile."""
     now = time.monotonic_ns()
     staged.set(1, state, started_ns=now, heartbeat_ns=now, waiting_ns=now - 12 * SECOND_NS)
     staged.write_roster(age=1)
@@ -125,7 +125,7 @@ def test_a_sensor_that_was_added_late_may_wait_too(staged: StagedFleet) -> None:
 
 
 def test_reasons_are_bounded(tmp_path: Path) -> None:
-    """However many are unwell, the document stays small and says how many there are."""
+    """The document lists the first reasons only, and has the number of unhealthy sensors."""
     staged = StagedFleet(tmp_path / "many", 100)
     for number in range(100):
         staged.set(number, "failed", "no")

@@ -1,4 +1,4 @@
-"""What is told of control over HTTP: how it is come by, what was done, what is under way."""
+"""The documents about control: where the token is, events, injections."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from tests.fleet.sites import ServerProcess
 from tests.fleet.staged import sensor_name
 from worker.spec import Pause
 
+pytestmark = pytest.mark.process
 
-def test_how_control_is_come_by(site: ServerProcess) -> None:
-    """Where the token is, and whether the one that was sent along is right; never the token."""
+
+def test_availability_of_control(site: ServerProcess) -> None:
+    """The path of the token, and whether the token of the request is right; never the token itself."""
     file = str((site.run / "token").absolute())
     code, document, _ = site.ask("/api/control")
     assert (200, True, False, file) == (code, *(document[key] for key in ("possible", "authorized", "token_file")))
@@ -34,29 +36,29 @@ def test_how_control_is_come_by(site: ServerProcess) -> None:
     assert [] == site.commands
 
 
-def test_nobody_there_is_a_503(site: ServerProcess) -> None:
+def test_no_fleet_is_a_503(site: ServerProcess) -> None:
     site.control.close()
     code, document = site.post("/api/scale", {"count": 7})
     assert (503, f"{site.staged.data}: no fleet is running here") == (code, document["error"])
     site.control = ControlServer(site.run / "control.sock", site.loop, site.handle)
 
 
-def test_events_are_read_on_from_where_one_was(site: ServerProcess) -> None:
-    """Oldest first; without a place the last ones; a line that is broken is left out."""
+def test_events_after_an_id(site: ServerProcess) -> None:
+    """Oldest first; without `after` the last ones; a broken line is left out."""
     events = EventLog(site.run / "events.jsonl")
     for number in range(5):
         events.add(1e9 + number, "note", f"<b>{number}", sensors=("A",))
     with (site.run / "events.jsonl").open("a") as file:
         file.write('{"id": 6')
 
-    def told(query: str) -> tuple[list[int], int]:
+    def listed(query: str) -> tuple[list[int], int]:
         document = site.ask(f"/api/events{query}")[1]
         return [event["id"] for event in document["events"]], document["last"]
 
-    assert ([1, 2, 3, 4, 5], 5) == told("")
-    assert ([4, 5], 5) == told("?limit=2") == told("?after=3")
-    assert ([2], 5) == told("?after=1&limit=1")
-    assert ([], 5) == told("?after=99")
+    assert ([1, 2, 3, 4, 5], 5) == listed("")
+    assert ([4, 5], 5) == listed("?limit=2") == listed("?after=3")
+    assert ([2], 5) == listed("?after=1&limit=1")
+    assert ([], 5) == listed("?after=99")
     assert 400 == site.ask("/api/events?after=-1")[0]
     first = site.ask("/api/events?limit=1&after=0")[1]["events"][0]
     assert {
@@ -71,7 +73,7 @@ def test_events_are_read_on_from_where_one_was(site: ServerProcess) -> None:
 
 
 def test_injections_are_listed(site: ServerProcess) -> None:
-    """With how many of those who are in the fleet are paused: some have left it, and are paused when they come back."""
+    """The numbers of paused sensors count members of the fleet only; a sensor that has left stays paused when it returns."""
     spike = InjectionRecord("a", "spike", None, 2.0, (sensor_name(0),), 1, 0, 10, "{}")
     pauses = {sensor: (Pause(0),) for sensor in (sensor_name(1), sensor_name(2), "GONE")}
     noise = InjectionRecord("b", "noise", None, None, tuple(map(sensor_name, range(3, 40))), 37, 0, 10, "{}")
@@ -88,8 +90,8 @@ def test_injections_are_listed(site: ServerProcess) -> None:
     ].items()
 
 
-def test_the_token_is_for_its_owner(tmp_path: Path) -> None:
-    """0600, long, kept over starts, and made anew where it is none that could be right."""
+def test_the_token_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    """Mode 0600, long, kept over starts, and replaced if it is readable by others or too short."""
     path = tmp_path / "token"
     os.umask(before := os.umask(0))
     os.umask(0)

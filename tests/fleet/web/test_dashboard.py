@@ -1,4 +1,4 @@
-"""The documents behind the dashboard, from real files and, where readings matter, from a real run."""
+"""The documents behind the dashboard, from real files and real databases."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def answered(client: FlaskClient, path: str) -> Any:
 
 
 def test_snapshot(staged: StagedFleet, client: FlaskClient) -> None:
-    """Every column is in the order of the list of sensors; letters and scales can be turned back into what they are."""
+    """Every column is in the order of the list of sensors; letters and scales can be decoded."""
     staged.set(2, "failed", "gave up")
     staged.scoreboard.rows[0]["values"][1] = float("inf")
     who, snapshot = answered(client, "/api/sensors"), answered(client, "/api/snapshot")
@@ -66,8 +66,8 @@ def test_snapshot(staged: StagedFleet, client: FlaskClient) -> None:
     assert ("unhealthy", "gave up") == (snapshot["status"], snapshot["reasons"][0]["reason"])
 
 
-def test_a_snapshot_is_made_once_a_tick(staged: StagedFleet) -> None:
-    """Gzipped for those who take it, the same bytes for all; 304 for who has it; another one after a tick."""
+def test_a_snapshot_is_built_once_per_tick(staged: StagedFleet) -> None:
+    """Gzipped for clients that accept it, the same bytes for all; 304 for a client that has it; a new one after a tick."""
     now = [staged.started_ns + 60_000_000_000]
     client = create_app(staged.run, Observer(staged.run, tick=0.5, clock=lambda: now[0])).test_client()
     first = client.get("/api/snapshot", headers={"Accept-Encoding": "gzip"})
@@ -125,7 +125,7 @@ def test_anomalies_a_second(staged: StagedFleet) -> None:
 
 
 def test_a_sensor_that_comes_back_is_no_burst_of_anomalies(staged: StagedFleet) -> None:
-    """It goes on counting where it left off, and was anomalous before."""
+    """Its counter continues from its old value, which is not counted again."""
     seen, history = Observer(staged.run, tick=0).observe(), History()
     seen.rows["anomalies"][2, ANOMALY_TYPES.index("noise")] = 500
     history.record(seen)
@@ -145,7 +145,7 @@ def test_a_sensor_that_comes_back_is_no_burst_of_anomalies(staged: StagedFleet) 
 
 
 def test_who_hangs_is_not_healthy_in_the_history(staged: StagedFleet) -> None:
-    """As in the grid: a scoreboard that says "healthy" says so of whoever has stopped beating as well."""
+    """As in the grid: the row of a hung worker still has the state "healthy"."""
     with staged.scoreboard.row(1) as row:
         row["heartbeat_ns"] = staged.started_ns
         row["started_ns"] = staged.started_ns

@@ -1,4 +1,4 @@
-"""The OpenAPI description is true: each path of the server is in it, and what is answered is what it says."""
+"""The OpenAPI description has every path of the server, and every answer conforms to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from fleet.web.app import create_app
-from fleet.web.openapi_document import openapi_document
+from fleet.web.views.monitoring import openapi_document
 from tests.fleet.staged import StagedFleet, sensor_name
 from tests.fuzz.bounds import examples
 from tests.process.conftest import LIVELY
@@ -47,7 +47,7 @@ REGISTRY: Registry[Any] = Registry().with_resource("here", HERE)
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
-# What may be asked of a fleet of three in this order, so that each is possible.
+# Commands to a fleet of three that are possible in this order.
 COMMANDS: dict[str, dict[str, Any]] = {
     "/api/scale": {"count": 4},
     "/api/inject": {"type": "spike", "seconds": 30, "id": "demo-1", "share": 0.5},
@@ -60,7 +60,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
 
 
 def resolved(node: Any) -> Any:
-    """What a reference of the description stands for."""
+    """Return the target of a reference in the description."""
     while "$ref" in node:
         target = DESCRIPTION
         for part in node["$ref"].removeprefix("#/").split("/"):
@@ -70,7 +70,7 @@ def resolved(node: Any) -> Any:
 
 
 def answers(path: str, method: str, status: int) -> dict[str, Any]:
-    """The schemas of the answer by media type."""
+    """Return the schemas of an answer by media type."""
     responses = DESCRIPTION["paths"][path][method]["responses"]
     assert str(status) in responses, f"{method} {path}: {status} is not described"
     content: dict[str, Any] = resolved(responses[str(status)]).get("content", {})
@@ -85,11 +85,11 @@ def complaints(document: Any, schema: Any) -> list[str]:
 
 
 def asked(url: str, headers: Mapping[str, str] = MappingProxyType({}), body: Any = None) -> tuple[int, str, bytes]:
-    """Status, media type and body."""
-    told = None if body is None else json.dumps(body).encode()
+    """Return status, media type and body."""
+    data = None if body is None else json.dumps(body).encode()
     more = {"Content-Type": "application/json"} if body is not None else {}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, told, {**headers, **more}), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data, {**headers, **more}), timeout=30) as answer:
             return answer.status, answer.headers.get_content_type(), answer.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -106,7 +106,7 @@ def assert_described(path: str, method: str, answer: tuple[int, str, bytes]) -> 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetProcess]:
-    """A fleet whose processes stay the same."""
+    """A fleet that no test scales or restarts."""
     yield from lively_fleet(tmp_path_factory.mktemp("running"))
 
 
@@ -116,7 +116,7 @@ def changing(tmp_path: Path) -> Iterator[FleetProcess]:
 
 
 def lively_fleet(directory: Path) -> Iterator[FleetProcess]:
-    """Three sensors that have had an anomaly each, which without long patterns takes a second."""
+    """Three sensors, each of which has had an anomaly; without long patterns that takes a second."""
     (directory / "fleet.yaml").write_text(
         LIVELY.replace("    noise:", "    pattern: {weight: 0.1, duration_readings: 5}\n    noise:")
     )
@@ -135,7 +135,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
 
 
 def test_every_path_is_described_and_every_description_is_served(app: Flask) -> None:
-    """With its methods and the names of its parts; only what the pages load from /static is left out."""
+    """With its methods and the names of its parameters; only /static is left out."""
     served = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
@@ -147,7 +147,7 @@ def test_every_path_is_described_and_every_description_is_served(app: Flask) -> 
 
 
 def test_the_description_itself(app: Flask) -> None:
-    """It is served as it is; every reference in it leads somewhere, every schema is one and is used."""
+    """It is served unchanged; every reference resolves, every schema is valid and used."""
     assert DESCRIPTION == json.loads(app.test_client().get("/openapi.json").data)
     assert DESCRIPTION["openapi"].startswith("3.1.")
     for schema in DESCRIPTION["components"]["schemas"].values():
@@ -165,18 +165,20 @@ def test_the_description_itself(app: Flask) -> None:
         assert operation["summary"]
 
 
-# Loops, not parameters: who looks for processes that a test has left needs half a second each time.
+# Loops, not parameters: the check for left-over processes takes half a second per test.
 
 
+@pytest.mark.process
 def test_every_document_of_a_real_fleet_is_as_described(running: FleetProcess) -> None:
-    """And says nothing that is not described."""
+    """No document has a property that is not described."""
     for path in GETS:
         answer = asked(running.url + path.replace("{sensor_id}", running.sensors[1]))
         assert 200 == answer[0], (path, answer)
         assert_described(path, "get", answer)
 
 
-def test_nobody_is_as_described(running: FleetProcess) -> None:
+@pytest.mark.process
+def test_an_unknown_sensor_is_as_described(running: FleetProcess) -> None:
     for path in (path for path in GETS if "{sensor_id}" in path):
         answer = asked(running.url + path.replace("{sensor_id}", "NOBODY_1"))
         assert 404 == answer[0], path
@@ -184,7 +186,7 @@ def test_nobody_is_as_described(running: FleetProcess) -> None:
 
 
 def test_no_fleet_is_as_described(tmp_path: Path) -> None:
-    """Where none has started; not all answers depend on one."""
+    """The answers where no fleet has started; some paths answer all the same."""
     client = create_app(tmp_path / "run").test_client()
     for path in GETS:
         found = client.get(path.replace("{sensor_id}", "DEN_1"))
@@ -192,7 +194,7 @@ def test_no_fleet_is_as_described(tmp_path: Path) -> None:
         assert_described(path, "get", (found.status_code, found.mimetype or "", found.data))
 
 
-def test_an_unwell_fleet_is_as_described(tmp_path: Path) -> None:
+def test_an_unhealthy_fleet_is_as_described(tmp_path: Path) -> None:
     staged = StagedFleet(tmp_path / "data")
     staged.set(1, "failed", "gave up")
     client = create_app(staged.run).test_client()
@@ -202,8 +204,9 @@ def test_an_unwell_fleet_is_as_described(tmp_path: Path) -> None:
         assert_described(path, "get", (found.status_code, found.mimetype or "", found.data))
 
 
+@pytest.mark.process
 def test_every_command_is_as_described(changing: FleetProcess) -> None:
-    """What is asked and what is answered: with the token, without it, and when it is refused."""
+    """Bodies and answers: with the token, without it, with a wrong one, and with an invalid body."""
     token = (changing.data / "run" / "token").read_text().strip()
     commands = {"/api/restart": {"sensor": changing.sensors[0]}, **COMMANDS}
     assert set(commands) == {path for path, method in OPERATIONS if method == "post"}
@@ -226,10 +229,9 @@ def test_every_command_is_as_described(changing: FleetProcess) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("authorized", [False, True])
-def test_whatever_is_asked_no_answer_is_a_failure(running: FleetProcess, authorized: bool) -> None:
-    """Requests made up from the description, right ones and wrong ones: no answer is a 5xx, each is as described, and
-    /healthz answers within a second. Without the token nothing has an effect; with it, whatever starts no process is
-    tried."""
+def test_no_request_makes_the_server_fail(running: FleetProcess, authorized: bool) -> None:
+    """Valid and invalid requests generated from the description: no answer is a 5xx, each conforms, and /healthz answers
+    within a second. Without the token nothing has an effect; with it, all commands that start no process are sent."""
     token = (running.data / "run" / "token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}" if authorized else "Bearer wrong"}
     before = asked(f"{running.url}/api/events")
@@ -245,7 +247,7 @@ def test_whatever_is_asked_no_answer_is_a_failure(running: FleetProcess, authori
 
 
 def ask_for_anything(operation: Any, url: str, headers: dict[str, str]) -> None:
-    """Requests that the description allows, and requests that it does not."""
+    """Send requests that the description allows, and requests that it does not."""
     for mode in GenerationMode:
 
         @examples(3)
@@ -253,6 +255,6 @@ def ask_for_anything(operation: Any, url: str, headers: dict[str, str]) -> None:
         def ask(case: schemathesis.Case[Any]) -> None:
             case.call_and_validate(base_url=url, headers=headers, checks=CHECKS)
 
-        # Raised where nothing can be asked wrongly: the path has no parameters, the method takes no body.
+        # Raised where no request can be invalid: the path has no parameters, the method takes no body.
         with suppress(Unsatisfiable):
             ask()

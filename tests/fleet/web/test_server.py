@@ -1,4 +1,4 @@
-"""The server process: a real one, on a socket that its parent has bound."""
+"""The HTTP server as a real process, on a socket that its parent has bound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 from fleet.web.server import WORKER_THREADS
 from tests.fleet.staged import StagedFleet
 
-pytestmark = pytest.mark.claim("000.integration-points.9")
+pytestmark = [pytest.mark.process, pytest.mark.claim("000.integration-points.9")]
 
 ROOT = Path(__file__).parents[3]
 
@@ -54,8 +54,8 @@ class Served:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.address[1]}{path}", timeout=20) as response:
             return json.load(response)
 
-    def say(self, request: bytes) -> tuple[int, Any]:
-        """The status code and the JSON body of the answer to bytes as they are."""
+    def send(self, request: bytes) -> tuple[int, Any]:
+        """Send raw bytes; return the status code and the JSON body of the answer."""
         with self.connect() as client:
             client.sendall(request)
             answer = b"".join(iter(lambda: client.recv(65536), b""))
@@ -67,10 +67,10 @@ class Served:
         return socket.create_connection(self.address, timeout=20)
 
     def ended(self) -> float:
-        """Seconds until the process was gone; it must have ended well and said nothing."""
+        """Return the seconds until the process had ended; it must exit with 0 and write nothing."""
         before = time.monotonic()
-        _, said = self.process.communicate(timeout=10)
-        assert (0, "") == (self.process.returncode, said)
+        _, stderr = self.process.communicate(timeout=10)
+        assert (0, "") == (self.process.returncode, stderr)
         return time.monotonic() - before
 
     def close(self) -> None:
@@ -93,17 +93,17 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 def test_it_serves_on_the_socket_it_is_given(served: Served) -> None:
-    """The port is the parent's; connections made before the server is there wait for it."""
+    """The parent has bound the port; connections made before the server starts wait for it."""
     assert 3 == served.get("/workers")["total"]
     assert 5 == served.get("/samplez")["count"]
 
 
 def test_it_ends_with_its_supervisor(served: Served) -> None:
-    """The end of the lifeline ends the process within a second, also with clients that are in the middle of it."""
+    """The process ends within a second after its lifeline, even during requests."""
     with ExitStack() as clients:
-        for said in (b"", b"GET /work", b"GET /workers HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50):
+        for request in (b"", b"GET /work", b"GET /workers HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50):
             for _ in range(5):
-                clients.enter_context(served.connect()).sendall(said)
+                clients.enter_context(served.connect()).sendall(request)
         served.get("/livez")
         served.lifeline.close()
 
@@ -111,15 +111,15 @@ def test_it_ends_with_its_supervisor(served: Served) -> None:
 
 
 def test_a_client_that_does_not_read_cannot_keep_it(tmp_path: Path) -> None:
-    """What it has not taken is left behind."""
+    """An answer that a client does not accept is dropped."""
     served = Served(StagedFleet(tmp_path / "data", 2000))
-    served.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # handed on to every connection
+    served.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # inherited by every connection
     try:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
             client.connect(served.address)
             client.sendall(b"GET /workers HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert client.recv(1)  # the rest is far more than what the buffers hold
+            assert client.recv(1)  # the rest is far more than the buffers hold
             served.lifeline.close()
 
             assert served.ended() < 1.3
@@ -134,7 +134,7 @@ def test_sigterm_ends_it(served: Served) -> None:
 
 
 def test_sigint_is_the_supervisors_business(served: Served) -> None:
-    """Ctrl-C reaches every process of the terminal; the server goes on until it is told."""
+    """Ctrl-C signals every process of the terminal; the server goes on until its lifeline ends."""
     served.process.send_signal(signal.SIGINT)
     assert {"status": "alive"} == served.get("/livez")
 
@@ -142,8 +142,8 @@ def test_sigint_is_the_supervisors_business(served: Served) -> None:
     served.ended()
 
 
-def test_idle_connections_keep_nobody_waiting(served: Served) -> None:
-    """More connections than there are threads, none of which says anything, do not delay a request."""
+def test_idle_connections_delay_no_request(served: Served) -> None:
+    """Silent connections, more than there are threads, do not delay a request."""
     with ExitStack() as clients:
         for _ in range(40):
             clients.enter_context(served.connect())
@@ -154,7 +154,7 @@ def test_idle_connections_keep_nobody_waiting(served: Served) -> None:
 
 
 def test_a_server_that_is_replaced_loses_no_client(tmp_path: Path) -> None:
-    """While there is no server, connections wait in the queue of the parent's socket."""
+    """Connections wait in the queue of the parent's socket while there is no server."""
     served = Served(StagedFleet(tmp_path / "data"))
     try:
         assert {"status": "alive"} == served.get("/livez")  # sent before the process had started to listen
@@ -174,21 +174,21 @@ def test_a_server_that_is_replaced_loses_no_client(tmp_path: Path) -> None:
         (b"DELETE /workers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405),
     ],
 )
-def test_what_is_refused_is_refused_in_json(served: Served, request_: bytes, status: int) -> None:
+def test_refusals_are_json(served: Served, request_: bytes, status: int) -> None:
     """Too long, too large, malformed: one line of JSON, and the server goes on."""
-    code, document = served.say(request_)
+    code, document = served.send(request_)
 
     assert (status, ["error"]) == (code, list(document))
     assert {"status": "alive"} == served.get("/livez")
 
 
 @pytest.mark.parametrize("header", [b"Content-Length: %d", b"Transfer-Encoding: chunked\r\nX: %d"])
-def test_a_body_is_no_request(served: Served, header: bytes) -> None:
-    """Nobody reads it, and none of it is taken for the next request on the connection."""
+def test_a_body_is_not_taken_for_a_request(served: Served, header: bytes) -> None:
+    """The unread body of a GET is not parsed as the next request on the connection."""
     body = b"GET /statusz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     head = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + header % len(body) + b"\r\n\r\n"
 
-    assert (200, {"status": "alive"}) == served.say(head + body)
+    assert (200, {"status": "alive"}) == served.send(head + body)
 
 
 @pytest.mark.claim("000.api-endpoints.1", "001.http-monitoring.1")
@@ -205,19 +205,43 @@ def test_unhealthy_is_a_503(tmp_path: Path) -> None:
         served.close()
 
 
+LOADED_AFTER_REQUESTS = """
+import sys
+from pathlib import Path
+import fleet.web.server
+from fleet.web.app import create_app
+unwanted = {'pydantic', 'rich', 'tenacity', 'prometheus_client', 'numpy.ma'}
+print(*(unwanted | {'yaml', 'psutil'}) & set(sys.modules))
+client = create_app(Path(sys.argv[1])).test_client()
+for path in sys.argv[2:]:
+    assert client.get(path).status_code == 200, path
+print(*unwanted & set(sys.modules))
+"""
+
+
 @pytest.mark.claim("000.advanced-features.7")
-def test_it_stays_small() -> None:
-    """What the operator's side needs to check a configuration is not loaded into the server."""
-    script = (
-        "import sys, fleet.web.server; print(*{'pydantic', 'rich', 'yaml', 'psutil', 'tenacity'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+def test_it_stays_small(tmp_path: Path) -> None:
+    """Packages that only other processes need are not loaded, neither at the start nor by a request."""
+    staged = StagedFleet(tmp_path / "data")
+    staged.write(0, 5)
+    paths = [
+        "/",
+        "/healthz",
+        "/metricz",
+        "/metrics?per_sensor=1",
+        "/api/snapshot",
+        "/api/sensors",
+        "/workers",
+        "/samplez",
+    ]
+    command = [sys.executable, "-c", LOADED_AFTER_REQUESTS, str(staged.run), *paths]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert "" == done.stdout.strip()
 
 
 def test_threads_are_bounded(served: Served) -> None:
-    """However many ask at once."""
+    """The number of threads does not grow with the number of connections."""
     with ExitStack() as clients:
         for _ in range(60):
             clients.enter_context(served.connect()).sendall(b"GET /workers HTTP/1.1\r\n")

@@ -1,4 +1,4 @@
-"""Clients that are slow, large or silent: nobody else waits for them."""
+"""Slow, large and silent clients, which must not delay the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGE = 100_000_000
 
 
 def test_a_large_body_is_not_read(site: ServerProcess) -> None:
-    """Of 100 MB not even the beginning; nor one of which nobody says how long it is."""
+    """A body of 100 MB, of unknown or of malformed length is refused unread."""
     head = f"POST /api/scale HTTP/1.1\r\nHost: {site.host}\r\nContent-Type: {JSON}\r\n"
     head += f"Authorization: Bearer {site.token}\r\n"
     for more, status in (
@@ -53,8 +53,8 @@ WORDS: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_a_thousand_who_do_not_finish_keep_nobody_waiting(site: ServerProcess, words: str) -> None:
-    """Health is told within a second throughout, and of too many the oldest go."""
+def test_a_thousand_incomplete_requests_delay_no_other(site: ServerProcess, words: str) -> None:
+    """/healthz answers within a second throughout; over the limit the longest-idle connections are closed."""
     assert MAX_CONNECTIONS < 1000
     with ExitStack() as clients:
         for number in range(1000):
@@ -69,7 +69,7 @@ def test_a_thousand_who_do_not_finish_keep_nobody_waiting(site: ServerProcess, w
 
 
 def test_a_request_may_arrive_in_pieces(site: ServerProcess) -> None:
-    """Byte by byte, and two at once: each is answered once it is whole."""
+    """Byte by byte, and two at once: each is answered once it is complete."""
     body = b'{"count": 5}'
     head = f"POST /api/scale HTTP/1.1\r\nHost: {site.host}\r\nContent-Type: {JSON}\r\nConnection: close\r\n"
     whole = f"{head}Authorization: Bearer {site.token}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
@@ -99,22 +99,22 @@ LIGHTS = b"GET /static/lights.bin.gz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @pytest.fixture
 def large(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A site whose answers are more than what its sockets hold."""
+    """A server whose answers exceed the buffers of its sockets."""
     site = ServerProcess(tmp_path / "data", sensors=2000)
-    site.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # handed on to every connection
+    site.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # inherited by every connection
     try:
         yield site
     finally:
         site.close()
 
 
-def narrow(site: ServerProcess, said: bytes, buffer: int = 16384) -> socket.socket:
-    """A client that has said something, and has room for little of the answer."""
+def narrow(site: ServerProcess, request: bytes, buffer: int = 16384) -> socket.socket:
+    """Return a client that has sent a request, and has little room for the answer."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     client.settimeout(20)
     client.connect(site.listener.getsockname())
-    client.sendall(said)
+    client.sendall(request)
     return client
 
 
@@ -127,15 +127,15 @@ def rest(client: socket.socket) -> bytes:
 
 
 def listed(answer: bytes) -> int | None:
-    """The sensors in an answer, None if that was cut off."""
+    """Return the number of sensors in an answer, None if it was cut off."""
     head, _, body = answer.partition(b"\r\n\r\n")
     length = next(int(line[15:]) for line in head.splitlines() if line.startswith(b"Content-Length:"))
     return len(json.loads(body)["workers"]) if len(body) == length else None
 
 
-def test_who_does_not_read_keeps_nobody_waiting(site: ServerProcess) -> None:
-    """Three times as many as there are threads, each asking again and again and taking nothing: health is told within a
-    second throughout."""
+def test_clients_that_do_not_read_delay_no_other(site: ServerProcess) -> None:
+    """Three times as many clients as threads send requests and read nothing: /healthz answers within a second
+    throughout."""
     with ExitStack() as clients:
         for _ in range(3 * WORKER_THREADS):
             clients.enter_context(narrow(site, LIGHTS * 200, buffer=1024))
@@ -144,8 +144,8 @@ def test_who_does_not_read_keeps_nobody_waiting(site: ServerProcess) -> None:
             time.sleep(0.05)
 
 
-def test_who_reads_slowly_gets_it_all(large: ServerProcess) -> None:
-    """An answer that takes a client two seconds to read arrives whole."""
+def test_a_slow_reader_gets_the_whole_answer(large: ServerProcess) -> None:
+    """An answer that a client reads within two seconds is complete."""
     with narrow(large, workers()) as client:
         pieces = []
         while piece := client.recv(16384):
@@ -154,8 +154,8 @@ def test_who_reads_slowly_gets_it_all(large: ServerProcess) -> None:
     assert 2000 == listed(b"".join(pieces))
 
 
-def test_of_too_much_that_nobody_takes_the_oldest_goes(large: ServerProcess) -> None:
-    """So that those who do not read cannot fill the memory; who asked last still gets all of it."""
+def test_over_the_limit_the_oldest_answer_is_dropped(large: ServerProcess) -> None:
+    """Clients that do not read cannot fill the memory; the last one still gets its whole answer."""
     with narrow(large, workers()) as client:
         size = len(rest(client))
     with ExitStack() as clients:
@@ -169,8 +169,8 @@ def test_of_too_much_that_nobody_takes_the_oldest_goes(large: ServerProcess) -> 
 
 
 @pytest.mark.slow
-def test_who_does_not_take_an_answer_is_cut_off(large: ServerProcess) -> None:
-    """One that takes a little now and then may do so for a while, and not for as long as it likes."""
+def test_an_answer_that_is_read_too_slowly_is_cut_off(large: ServerProcess) -> None:
+    """A client that reads a little at a time is cut off after the timeout."""
     with narrow(large, workers()) as client:
         begun, answer = time.monotonic(), client.recv(4000)
         while more := client.recv(4000):

@@ -1,6 +1,6 @@
-"""The aggregator's JSON documents about the fleet, and about one sensor where the two have the same form.
+"""JSON documents about the fleet, and about one sensor where the two have the same form.
 
-Everything here is a function of one observation; what is in the databases is in `fleet.web.documents.records`.
+All of them are functions of one observation; documents that need the databases are in `fleet.web.documents.databases`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from worker.scoreboard import STATE_INDEX
 MAX_REASONS = 20
 MAX_ANOMALOUS_SENSORS = 100
 
-# How the database of a sensor in each state is known to be; what is not listed is not connected.
+# The states that say something about the database of a sensor; in the others there is no connection.
 CONNECTED_STATES = [STATE_INDEX["healthy"]]
 UNAVAILABLE_STATES = [STATE_INDEX["unready"]]
 
@@ -54,40 +54,41 @@ def timestamp(now: datetime) -> str:
 
 
 def roster_positions(observation: Observation, sensor_id: str | None) -> Numbers:
-    """The places in the roster that a document is about: all of them, or one sensor's."""
+    """Return the positions in the roster that a document covers: all, or that of one sensor."""
     if sensor_id is None:
         return np.arange(len(observation.members))
     return np.array([observation.index[sensor_id]])
 
 
 def healthz(observation: Observation, sensor_id: str | None = None) -> Document:
-    """`status` is "healthy" or "unhealthy", then with the first reasons and how many there are."""
+    """Return `status`, "healthy" or "unhealthy", and for the latter the first reasons and the number of sensors."""
     states = display_states(observation)
-    asked = roster_positions(observation, sensor_id)
-    bad = np.intersect1d(unhealthy_positions(observation, states), asked)
+    unhealthy = unhealthy_positions(observation, states)
+    if sensor_id is not None:
+        unhealthy = unhealthy[unhealthy == observation.index[sensor_id]]
     document: Document = {
-        "status": "unhealthy" if len(bad) else "healthy",
+        "status": "unhealthy" if len(unhealthy) else "healthy",
         "timestamp": timestamp(observation.now),
-        "sensors": len(asked),
-        "unhealthy": len(bad),
+        "sensors": len(observation.members) if sensor_id is None else 1,
+        "unhealthy": len(unhealthy),
     }
-    if len(bad):
+    if len(unhealthy):
         reasons = [
             unhealthy_reason(observation, number, DISPLAY_STATES[states[number]])
-            for number in bad[:MAX_REASONS].tolist()
+            for number in unhealthy[:MAX_REASONS].tolist()
         ]
-        document["reason"] = summarize_reasons(reasons[0], len(bad) - 1)
+        document["reason"] = summarize_reasons(reasons[0], len(unhealthy) - 1)
         document["reasons"] = [reason._asdict() for reason in reasons]
     return document
 
 
 def summarize_reasons(first: UnhealthyReason, others: int) -> str:
-    told = f"{first.sensor_id} is {first.state}: {first.reason}"
-    return f"{told} (and {others} more)" if others else told
+    sentence = f"{first.sensor_id} is {first.state}: {first.reason}"
+    return f"{sentence} (and {others} more)" if others else sentence
 
 
 def metricz(observation: Observation, memory: MemoryUsage | None, sensor_id: str | None = None) -> Document:
-    """Counts of this run. `anomaly_rate` is the share of the scheduled readings that were anomalous, missing ones
+    """Return counts of this run. `anomaly_rate` is the share of the scheduled readings that were anomalous, missing ones
     included; `readings_per_second` is measured over the last `window_seconds`."""
     numbers = roster_positions(observation, sensor_id)
     sums = fleet_stats(observation.rows[numbers])
@@ -163,7 +164,7 @@ def statusz(observation: Observation) -> Document:
 
 
 def anomalies_now(observation: Observation) -> Document:
-    """Which sensors are in which anomaly: how many of each type, and the first ones by name."""
+    """Return the number of sensors in an anomaly now, by type, and the ids of the first ones."""
     kinds = current_anomalies(observation)
     inside = np.flatnonzero(kinds >= 0)
     counts = np.bincount(kinds[inside], minlength=len(ANOMALY_TYPES)).tolist()
@@ -178,15 +179,15 @@ def anomalies_now(observation: Observation) -> Document:
 
 
 def database_status(observation: Observation, numbers: Numbers) -> Document:
-    """How the writers stand with their databases, counted in sensors."""
+    """Return the state of the connections to the databases, counted in sensors."""
     states = display_states(observation)[numbers]
     connected = int(np.isin(states, CONNECTED_STATES).sum())
-    refusing = int(np.isin(states, UNAVAILABLE_STATES).sum())
+    unavailable = int(np.isin(states, UNAVAILABLE_STATES).sum())
     return {
-        "status": "unavailable" if refusing else "connected" if connected else "idle",
+        "status": "unavailable" if unavailable else "connected" if connected else "idle",
         "connected": connected,
-        "unavailable": refusing,
-        "idle": len(numbers) - connected - refusing,
+        "unavailable": unavailable,
+        "idle": len(numbers) - connected - unavailable,
     }
 
 
@@ -216,17 +217,17 @@ def sensor_statusz(observation: Observation, sensor_id: str) -> Document:
 
 
 def workers(observation: Observation, state: str | None, offset: int, limit: int | None) -> Document:
-    """The list, or the part of it from `offset` on; `total` counts all that are in `state`."""
+    """Return at most `limit` entries of the list of sensors from `offset` on; `total` counts all that are in `state`."""
     numbers = np.arange(len(observation.members))
     if state is not None:
         numbers = np.flatnonzero(display_states(observation) == DISPLAY_STATES.index(state))
-    part = numbers[offset:] if limit is None else numbers[offset : offset + limit]
+    part = numbers[offset : None if limit is None else offset + limit]
     return {"workers": entries(observation, part), "total": len(numbers), "offset": offset}
 
 
 def grid(observation: Observation) -> Document:
-    """All sensors in a few bytes each: one letter for the state (`legend`), upper case for a healthy one that is in
-    an anomaly (what is wrong with a worker matters more than what is wrong with its readings)."""
+    """Return one letter per sensor for its state (`legend`), upper case for a healthy one that is in an anomaly. A state
+    other than healthy takes precedence over an anomaly."""
     letters = np.frombuffer(b"abcdefghijklmnop", dtype=np.uint8)
     states = display_states(observation)
     anomalous = (current_anomalies(observation) >= 0) & (states == STATE_INDEX["healthy"])

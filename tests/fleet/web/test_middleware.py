@@ -1,4 +1,4 @@
-"""Documents are served under the names that `monitoring.endpoints` gives them, and under their usual ones."""
+"""Documents are served under the paths of `monitoring.endpoints`, and under their usual ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from fleet.config.sections import RESERVED_PATHS, Endpoints
 from fleet.monitoring.observation import Observer
-from fleet.web.app import Aggregator, create_app
+from fleet.web.app import create_app
 from tests.fleet.staged import StagedFleet, sensor_name
 from tests.process.running_fleet import FleetProcess
 
@@ -34,7 +34,7 @@ def test_a_document_has_both_names(document: str, above: str, tmp_path: Path) ->
     assert json.loads(usual.data).keys() == json.loads(further.data).keys()
 
 
-def test_what_was_not_renamed_is_no_document(tmp_path: Path) -> None:
+def test_only_configured_paths_are_added(tmp_path: Path) -> None:
     staged = StagedFleet(tmp_path / "data")
     client = create_app(staged.run, Observer(staged.run), Endpoints(health="/up").renamed()).test_client()
 
@@ -44,12 +44,13 @@ def test_what_was_not_renamed_is_no_document(tmp_path: Path) -> None:
 
 
 def test_no_other_path_of_the_server_can_be_taken() -> None:
-    """Whatever is served besides the five documents is spared by the config."""
-    served = {path.split("/")[1] for path in Aggregator(Observer(Path())).routes()}
+    """The config reserves the first part of every path except those of the five documents."""
+    served = {rule.rule.split("/")[1] for rule in create_app(Path()).url_map.iter_rules()}
 
     assert served - {"", *(path[1:] for path in USUAL.values())} <= set(RESERVED_PATHS)
 
 
+@pytest.mark.process
 def test_a_fleet_serves_them(tmp_path: Path) -> None:
     """From the file to the socket."""
     config = tmp_path / "fleet.yaml"

@@ -1,4 +1,4 @@
-"""`/metrics`: both formats of what a reader finds in a fleet's files, read back by strict parsers."""
+"""`/metrics` in both formats, from the files of a fleet, read back by strict parsers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ HALF_A_PAIR = 'Mün"chen\\ \n\udcff'
 
 
 def parse_openmetrics(text: str) -> Iterable[Metric]:
-    found: Iterable[Metric] = openmetrics_parser.text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
-    return found
+    families: Iterable[Metric] = openmetrics_parser.text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+    return families
 
 
 @pytest.fixture
@@ -81,15 +81,15 @@ def test_the_format_is_what_the_client_accepts(client: FlaskClient, accept: str,
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics?per_sensor=1"])
-def test_both_formats_say_the_same(client: FlaskClient, path: str) -> None:
-    """Every family is told once, with a kind, a text and samples, and means the same in both formats."""
+def test_both_formats_have_the_same_content(client: FlaskClient, path: str) -> None:
+    """Every family occurs once, with a type, a help text and samples, and is the same in both formats."""
 
-    def told(families: Iterable[Metric]) -> dict[str, object]:
+    def summary(families: Iterable[Metric]) -> dict[str, object]:
         found = list(families)
         assert len(found) == len({family.name for family in found})
         assert all(family.documentation.endswith(".") and family.samples for family in found)
         moving = {"fleet_memory_bytes", "fleet_disk_free_bytes"}
-        # The older format has no kind for what is only labels.
+        # The text format has no type `info`.
         return {
             family.name.removesuffix("_info"): (
                 family.documentation,
@@ -103,7 +103,7 @@ def test_both_formats_say_the_same(client: FlaskClient, path: str) -> None:
 
     text, openmetrics = scraped(client, "text/plain", path)[1], scraped(client, OPENMETRICS, path)[1]
 
-    assert told(parse_text(text)) == told(parse_openmetrics(openmetrics))
+    assert summary(parse_text(text)) == summary(parse_openmetrics(openmetrics))
 
 
 def test_sums_of_the_fleet(staged: StagedFleet, client: FlaskClient) -> None:
@@ -138,7 +138,7 @@ def test_sums_of_the_fleet(staged: StagedFleet, client: FlaskClient) -> None:
 
 
 def test_histograms(staged: StagedFleet, client: FlaskClient) -> None:
-    """Buckets are cumulative, in seconds, the last one is the count; the sum is that of what was counted."""
+    """Buckets are cumulative and in seconds; the last one is the count."""
     staged.set(0, commit_buckets=[1, 0, 2, *[0] * 9, 4], commit_total_us=21_000_000)
     for number in (1, 2):
         staged.set(number, commit_buckets=[0] * 13, commit_total_us=0)
@@ -151,8 +151,7 @@ def test_histograms(staged: StagedFleet, client: FlaskClient) -> None:
 
 
 def test_sensors_that_leave_take_no_counts_with_them(staged: StagedFleet, client: FlaskClient) -> None:
-    """A sum never goes down: Prometheus would take that for a restart and count everything once more. Gauges are of
-    those who are there."""
+    """A counter never decreases: Prometheus would take that for a restart. Gauges cover the present sensors."""
     before = series(client)
     everyone = staged.members
     staged.members = everyone[:1]
@@ -169,7 +168,7 @@ def test_sensors_that_leave_take_no_counts_with_them(staged: StagedFleet, client
 
 
 def test_sensors_that_share_a_process_have_its_counts_once(staged: StagedFleet, client: FlaskClient) -> None:
-    """Also after some of them have left, and whatever is started in their place."""
+    """Also after some of them have left, and others have started in their place."""
     staged.scoreboard.rows["leads"] = [1, 0, 0]
     staged.scoreboard.rows["incarnation"] = [8, 8, 7]
     staged.scoreboard.rows["restarts"] = staged.scoreboard.rows["errors"] = 2
@@ -184,7 +183,7 @@ def test_sensors_that_share_a_process_have_its_counts_once(staged: StagedFleet, 
 
 
 def test_each_sensor_on_request(staged: StagedFleet, client: FlaskClient) -> None:
-    """By its id; nothing of single sensors otherwise."""
+    """The series of single sensors are there only with ?per_sensor=1."""
     staged.set(0, "failed", "gave up", lag_us=1_500_000, committed_at_us=1_700_000_000_500_000)
     staged.scoreboard.rows["values"][2][1] = float("nan")
     found = series(client, "/metrics?per_sensor=1")
@@ -211,7 +210,7 @@ def test_each_sensor_on_request(staged: StagedFleet, client: FlaskClient) -> Non
 
 
 def test_any_text_is_a_legal_label(staged: StagedFleet, client: FlaskClient) -> None:
-    """Quotes, backslashes, line ends, and what no UTF-8 can spell."""
+    """Quotes, backslashes, line ends, and characters that UTF-8 cannot encode."""
     roster = json.loads((staged.run / "roster.json").read_text())
     roster["members"][0]["identity"]["location"] = HALF_A_PAIR
     roster["members"][0]["channels"][0][1] = '"'
@@ -225,20 +224,20 @@ def test_any_text_is_a_legal_label(staged: StagedFleet, client: FlaskClient) -> 
 
 
 @pytest.mark.parametrize("content", ['{"problems": 5}', "[]", '{"problems": ["a", "b"]}'])
-def test_what_others_left_in_files_breaks_nothing(staged: StagedFleet, client: FlaskClient, content: str) -> None:
+def test_odd_content_of_files_breaks_nothing(staged: StagedFleet, client: FlaskClient, content: str) -> None:
     (staged.run / "reload.json").write_text(content)
 
     assert (2 if "a" in content else 0) == series(client)["fleet_configuration_problems",]
 
 
 def test_bad_query_and_no_fleet(tmp_path: Path, client: FlaskClient) -> None:
-    """Both are told; Prometheus shows them as `up` being 0."""
+    """Both are errors, which Prometheus shows as `up` being 0."""
     assert 400 == client.get("/metrics?per_sensor=yes").status_code
     assert 503 == create_app(tmp_path / "nothing").test_client().get("/metrics").status_code
 
 
-def test_promtool_has_nothing_to_complain_about(client: FlaskClient) -> None:
-    """Names, units, kinds and texts are as Prometheus's own linter wants them."""
+def test_promtool_accepts_the_metrics(client: FlaskClient) -> None:
+    """Names, units, types and help texts pass the linter of Prometheus."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
@@ -248,8 +247,8 @@ def test_promtool_has_nothing_to_complain_about(client: FlaskClient) -> None:
     assert (0, "", "") == (checked.returncode, checked.stdout, checked.stderr)
 
 
-def test_nobody_waits_for_memory_to_be_measured(staged: StagedFleet) -> None:
-    """An old measurement is given at once, and is taken anew meanwhile."""
+def test_a_scrape_does_not_wait_for_memory(staged: StagedFleet) -> None:
+    """An old measurement is returned at once, and renewed in the background."""
     now = 0
     gauge = MemoryGauge(lambda: now)
     observation = Observer(staged.run).observe()
@@ -258,12 +257,12 @@ def test_nobody_waits_for_memory_to_be_measured(staged: StagedFleet) -> None:
     assert first is gauge.latest(observation)
     now = MAX_AGE_NS + 1
     assert first is gauge.latest(observation)
-    wait_for(lambda: gauge.latest(observation) is not first, "it is measured anew")
+    wait_for(lambda: gauge.latest(observation) is not first, "a new measurement")
 
 
 def test_a_thousand_sensors(tmp_path: Path) -> None:
-    """A scrape takes 3 ms for the fleet and 40 ms with each sensor; here it may take several times that, on a machine
-    that has other things to do. An answer is built once for all who ask within a tick."""
+    """A scrape takes 3 ms for the fleet and 40 ms with each sensor; the limit allows for a busy machine. An answer is built
+    once per tick."""
     staged = StagedFleet(tmp_path / "data", 1000)
     staged.scoreboard.rows["readings"] = 5
     client = create_app(staged.run, Observer(staged.run, tick=60)).test_client()

@@ -1,11 +1,11 @@
-// Which sensors the controls of the overview mean.
+// The sensors that the controls of the overview act on.
 
-import { element, whole, write } from "./format.js";
+import { element, formatInteger, setText } from "./format.js";
 
-const MOST = 1000;
+const MAX_NAMED_SENSORS = 1000;
 const COLUMNS = { city: "location", manufacturer: "manufacturer", firmware: "firmware_version" };
 
-export class Scope {
+export class SensorSelection {
   constructor(fleet) {
     Object.assign(this, { fleet, listed: [], picked: new Set() });
     this.kind = document.getElementById("scope");
@@ -21,8 +21,8 @@ export class Scope {
     this.value.disabled = !(kind in COLUMNS) && kind !== "share";
     this.value.value = kind === "share" ? "10%" : "";
     this.value.placeholder = kind in COLUMNS ? kind : "";
-    const found = kind in COLUMNS ? [...new Set(this.fleet.who[COLUMNS[kind]])].filter(Boolean).sort() : [];
-    this.values.replaceChildren(...found.slice(0, MOST).map((name) => Object.assign(element("option"), { value: name })));
+    const names = kind in COLUMNS ? [...new Set(this.fleet.identities[COLUMNS[kind]])].filter(Boolean).sort() : [];
+    this.values.replaceChildren(...names.slice(0, MAX_NAMED_SENSORS).map((name) => Object.assign(element("option"), { value: name })));
     this.show();
   }
 
@@ -33,8 +33,8 @@ export class Scope {
     this.change();
   }
 
-  /** As the server is told: `sensors`, `city`, `manufacturer`, `firmware` or `share`; nothing means all. */
-  selection() {
+  /** The selection in the form of the API: `sensors`, `city`, `manufacturer`, `firmware` or `share`; empty for all. */
+  body() {
     const kind = this.kind.value;
     if (kind === "all") return {};
     if (kind === "share") return { share: this.share() };
@@ -42,10 +42,10 @@ export class Scope {
       if (!this.value.value.trim()) throw new RangeError(`which ${kind}?`);
       return { [kind]: this.value.value.trim() };
     }
-    const ids = kind === "listed" ? this.listed.map((place) => this.fleet.ids[place]) : [...this.picked];
-    if (!ids.length) throw new RangeError("no sensor is meant");
+    const ids = kind === "listed" ? this.listed.map((index) => this.fleet.ids[index]) : [...this.picked];
+    if (!ids.length) throw new RangeError("no sensor is selected");
     if (ids.length === this.fleet.size) return {};
-    if (ids.length > MOST) throw new RangeError(`${whole(ids.length)} sensors are listed: at most ${whole(MOST)} can be named`);
+    if (ids.length > MAX_NAMED_SENSORS) throw new RangeError(`${formatInteger(ids.length)} sensors are listed: at most ${formatInteger(MAX_NAMED_SENSORS)} can be named`);
     return { sensors: ids };
   }
 
@@ -56,15 +56,15 @@ export class Scope {
   }
 
   show() {
-    write(this.meant, `means ${this.told()}`);
+    setText(this.meant, `means ${this.description()}`);
   }
 
-  told() {
+  description() {
     const kind = this.kind.value;
     const { size } = this.fleet;
     const typed = this.value.value.trim().toLowerCase();
-    if (kind === "share") return `about ${whole(Math.round((size * (Number.parseFloat(typed) || 0)) / 100))} sensors`;
-    if (kind in COLUMNS) return `${whole(this.fleet.who[COLUMNS[kind]]?.filter((name) => (kind === "city" ? name?.toLowerCase().split(",")[0] === typed || name?.toLowerCase() === typed : name?.toLowerCase() === typed)).length ?? 0)} sensors`;
-    return `${whole({ all: size, listed: this.listed.length, picked: this.picked.size }[kind])} sensors`;
+    if (kind === "share") return `about ${formatInteger(Math.round((size * (Number.parseFloat(typed) || 0)) / 100))} sensors`;
+    if (kind in COLUMNS) return `${formatInteger(this.fleet.identities[COLUMNS[kind]]?.filter((name) => (kind === "city" ? name?.toLowerCase().split(",")[0] === typed || name?.toLowerCase() === typed : name?.toLowerCase() === typed)).length ?? 0)} sensors`;
+    return `${formatInteger({ all: size, listed: this.listed.length, picked: this.picked.size }[kind])} sensors`;
   }
 }

@@ -1,4 +1,4 @@
-"""The aggregator's JSON documents that need a look into the databases: samples, episodes, statistics."""
+"""JSON documents read from the sensors' databases and logs: samples, episodes, series, epochs, sizes, log lines."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fleet.datadir.readings import DatabaseUnreadable, JsonRow
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document, format_timestamp
 from fleet.monitoring.stats import fleet_stats
-from fleet.web.documents.reports import timestamp, write_stats
+from fleet.web.documents.status import timestamp, write_stats
 from worker.storage.sinks import Epoch
 
-# A fleet has thousands of databases; a request opens this many.
 MAX_DATABASES = 10
+"""Databases that one request opens; a fleet may have thousands."""
 
 MAX_SERIES_EPISODES = 200
 
 
 def fleet_samples(observation: Observation, limit: int) -> Document:
-    """The newest readings of the sensors that committed last, from at most ten databases; raises DatabaseUnreadable where
-    none of those can be read."""
+    """Return the newest readings of the sensors that committed last, from at most ten databases. Raises
+    DatabaseUnreadable if none of those can be read."""
     newest: list[JsonRow] = []
     errors: list[DatabaseUnreadable] = []
     for path in latest_databases(observation):
@@ -45,7 +45,7 @@ def samples_document(observation: Observation, newest: list[JsonRow], errors: li
 
 
 def latest_databases(observation: Observation) -> list[Path]:
-    """The databases of the sensors that committed last, the last one first."""
+    """Return the databases of the sensors that committed last, most recent first."""
     committed = observation.rows["committed_at_us"]
     order = np.argsort(-committed, kind="stable")
     paths: dict[Path, None] = {}
@@ -63,34 +63,34 @@ def sensor_samples(observation: Observation, sensor_id: str, limit: int) -> Docu
 
 def sensor_episodes(observation: Observation, sensor_id: str, limit: int) -> Document:
     path = observation.members[observation.index[sensor_id]].database
-    found = readings.latest_episodes(path, sensor_id, limit)
-    return {"timestamp": timestamp(observation.now), "count": len(found), "episodes": found}
+    episodes = readings.latest_episodes(path, sensor_id, limit)
+    return {"timestamp": timestamp(observation.now), "count": len(episodes), "episodes": episodes}
 
 
 def sensor_series(observation: Observation, sensor_id: str, seconds: int, after: int) -> Document:
-    """The readings of the last `seconds` that came after number `after`, by column, with the episodes of the whole
-    time. `healthy` is what would have been measured without anomalies; None stands where no row is."""
+    """Return the readings of the last `seconds` whose sequence number is above `after`, by column, and the last episodes.
+    `healthy` has the values without anomalies; a missing reading is None."""
     member = observation.members[observation.index[sensor_id]]
-    neighbours = sum(other.database == member.database for other in observation.members)
-    found = series.read_series(member.database, sensor_id, seconds, after, neighbours)
+    sharing = sum(other.database == member.database for other in observation.members)
+    recent = series.read_series(member.database, sensor_id, seconds, after, sharing)
     episodes = readings.latest_episodes(member.database, sensor_id, MAX_SERIES_EPISODES)
     return {
         "timestamp": timestamp(observation.now),
         "sensor_id": sensor_id,
-        "first_seq": found.first_seq,
-        "next_seq": found.next_seq,
-        "times_ms": found.times_ms,
-        "channels": [{"name": name, "unit": unit} for name, unit in found.channels],
-        "values": {name: values for (name, _), values in zip(found.channels, found.values, strict=True)},
-        "healthy": {name: values for (name, _), values in zip(found.channels, found.healthy, strict=True)},
+        "first_seq": recent.first_seq,
+        "next_seq": recent.next_seq,
+        "times_ms": recent.times_ms,
+        "channels": [{"name": name, "unit": unit} for name, unit in recent.channels],
+        "values": {name: values for (name, _), values in zip(recent.channels, recent.values, strict=True)},
+        "healthy": {name: values for (name, _), values in zip(recent.channels, recent.healthy, strict=True)},
         "episodes": episodes,
     }
 
 
 def sensor_epochs(observation: Observation, sensor_id: str) -> Document:
     member = observation.members[observation.index[sensor_id]]
-    found = series.read_epochs(member.database, sensor_id)
-    return {"timestamp": timestamp(observation.now), "epochs": [epoch_entry(epoch) for epoch in reversed(found)]}
+    epochs = series.read_epochs(member.database, sensor_id)
+    return {"timestamp": timestamp(observation.now), "epochs": [epoch_entry(epoch) for epoch in reversed(epochs)]}
 
 
 def epoch_entry(epoch: Epoch) -> Document:
@@ -109,19 +109,20 @@ def epoch_entry(epoch: Epoch) -> Document:
 
 
 def sensor_log(observation: Observation, sensor_id: str, lines: int, data_directory: Path) -> Document:
-    """The last lines of the log about the process that writes for a sensor; raises UserError."""
+    """Return the last lines of the log about the worker of a sensor. Raises UserError."""
     member = observation.members[observation.index[sensor_id]]
-    form = read_log_spec(DataDirectory(data_directory)).format
-    found = tail_lines(member.log, lines_of_worker(member.worker, form), lines)
-    return {"timestamp": timestamp(observation.now), "worker": member.worker, "lines": found}
+    log_format = read_log_spec(DataDirectory(data_directory)).format
+    last = tail_lines(member.log, lines_of_worker(member.worker, log_format), lines)
+    return {"timestamp": timestamp(observation.now), "worker": member.worker, "lines": last}
 
 
 def fleet_db_stats(observation: Observation, data_directory: Path) -> Document:
-    """Sizes of all databases; records of all where there are at most ten, else those of this run from the scoreboard."""
+    """Return the sizes of all databases. Records are those of all databases if there are at most ten, else those of this
+    run, from the scoreboard."""
     paths = list(dict.fromkeys(member.database for member in observation.members))
     listed: list[Document] = []
     errors: list[str] = []
-    for path in filter(readings.path_exists, paths[:MAX_DATABASES]):  # one that is not there yet holds nothing
+    for path in filter(readings.path_exists, paths[:MAX_DATABASES]):  # a database that does not exist yet is empty
         try:
             listed.append({"path": str(path), "records": readings.record_count(path), **total_sizes([path])})
         except DatabaseUnreadable as error:
@@ -145,7 +146,7 @@ def fleet_db_stats(observation: Observation, data_directory: Path) -> Document:
 
 
 def sensor_db_stats(observation: Observation, sensor_id: str, data_directory: Path) -> Document:
-    """Of the database that a sensor writes to, which may be other sensors' too; raises DatabaseUnreadable."""
+    """Return figures of the database that a sensor writes to, possibly with others. Raises DatabaseUnreadable."""
     number = observation.index[sensor_id]
     path = observation.members[number].database
     return {
@@ -164,11 +165,11 @@ def sensor_db_stats(observation: Observation, sensor_id: str, data_directory: Pa
 
 
 def total_sizes(paths: list[Path]) -> Document:
-    found = [readings.database_sizes(path) for path in paths]
+    sizes = [readings.database_sizes(path) for path in paths]
     return {
-        "database_size_bytes": sum(size.database for size in found),
-        "wal_size_bytes": sum(size.wal for size in found),
-        "shm_size_bytes": sum(size.shm for size in found),
+        "database_size_bytes": sum(size.database for size in sizes),
+        "wal_size_bytes": sum(size.wal for size in sizes),
+        "shm_size_bytes": sum(size.shm for size in sizes),
     }
 
 
@@ -177,7 +178,7 @@ def disk_usage(directory: Path) -> Document:
 
 
 def first_tables(paths: list[Path]) -> list[Document]:
-    """The tables of the first database that can be read: all of a fleet have the same."""
+    """Return the tables of the first readable database; all databases of a fleet have the same tables."""
     for path in paths:
         try:
             return tables(path)

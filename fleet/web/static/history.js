@@ -1,10 +1,10 @@
-// The figures of the last ten minutes, as the server keeps them; points that come with a snapshot are added at the end.
+// Key figures of the last ten minutes, from the server; the points that come with a snapshot are appended.
 
-import { ask } from "./feed.js";
+import { fetchJson } from "./feed.js";
 
-const KEPT = 600;
+const MAX_POINTS = 600;
 
-export class Past {
+export class FleetHistory {
   constructor() {
     this.points = { number: [], time_ms: [], anomalies: {} };
   }
@@ -17,16 +17,16 @@ export class Past {
     return this.points.number[this.size - 1] ?? 0;
   }
 
-  /** Adds what is new; asks for everything where something is missing in between, or the server began anew. */
-  async take(recent) {
+  /** Appends new points; fetches all points if some are missing in between, or if the server has restarted. */
+  async update(recent) {
     const { number } = recent;
     if (!number.length) return;
     const newest = number[number.length - 1];
     if (!this.size || number[0] > this.last + 1 || newest < this.last) {
-      this.points = await ask("/api/history");
+      this.points = await fetchJson("/api/history");
       return;
     }
-    const from = number.findIndex((found) => found > this.last);
+    const from = number.findIndex((each) => each > this.last);
     if (from < 0) return;
     for (const [name, column] of Object.entries(recent)) {
       if (name === "anomalies") {
@@ -37,12 +37,12 @@ export class Past {
 
   add(column, values, from) {
     column.push(...values.slice(from));
-    if (column.length > KEPT) column.splice(0, column.length - KEPT);
+    if (column.length > MAX_POINTS) column.splice(0, column.length - MAX_POINTS);
   }
 
-  /** Of all kinds together, a point each. */
+  /** The rate of anomalous readings of all types together, for each point. */
   anomalies() {
     const columns = Object.values(this.points.anomalies);
-    return this.points.number.map((_, place) => columns.reduce((sum, column) => sum + column[place], 0));
+    return this.points.number.map((_, index) => columns.reduce((sum, column) => sum + column[index], 0));
   }
 }
