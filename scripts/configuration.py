@@ -144,7 +144,10 @@ def main() -> int:
     else:
         print("\n".join(difflib.unified_diff(page.splitlines(), wanted.splitlines(), "is", "should be", lineterm="")))
     for lack in missing(wanted):
-        print(f"docs/configuration.md: {lack}: run {sys.argv[0]} and write its meaning into the last column", file=sys.stderr)
+        print(
+            f"docs/configuration.md: {lack}: run {sys.argv[0]} and write its meaning into the last column",
+            file=sys.stderr,
+        )
     return 1 if missing(wanted) or ("--check" in sys.argv and wanted != page) else 0
 
 
