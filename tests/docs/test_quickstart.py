@@ -28,7 +28,9 @@ def shown_tables() -> list[tuple[str, list[list[str]]]]:
 
 def shown_output() -> dict[str, list[str]]:
     """The lines that are shown below a block of commands."""
-    found = re.findall(r"^```sh\n((?:(?!```).)*)^```\n\n```\n(.*?)^```", QUICKSTART.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^```sh\n((?:(?!```).)*)^```\n\n```\n(.*?)^```", QUICKSTART.read_text(), re.MULTILINE | re.DOTALL
+    )
     return {block: [line for line in text.splitlines() if line != "..."] for block, text in found}
 
 
