@@ -1,7 +1,7 @@
-"""A document: one text or JSON file that somebody wrote, read strictly; every way to fail is one line.
+"""Strict reading of a text or JSON file that a user wrote; every error is one line.
 
-What the standard reader lets pass is refused here: a key given twice, bytes that are not UTF-8, nesting without end.
-NaN is left to whoever checks the value, who knows its key.
+It refuses what the standard reader accepts: a duplicate key, bytes that are not UTF-8, unbounded nesting. NaN is
+left to the validation of the value, which knows its key.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ DECODER = json.JSONDecoder()
 
 
 class DuplicateKey(ValueError):
-    """An object that gives one key twice."""
+    """An object with the same key twice."""
 
 
 def read_text_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> str:
-    """The whole file, without a byte order mark, its lines ended by newlines; UserError if there is no such text file
+    """Read the whole file, without a byte order mark, with newlines as line ends; UserError if it is not a text file
     of at most `max_bytes`."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would keep us waiting
@@ -52,7 +52,7 @@ def read_text_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> str:
 
 
 def parse_json(text: str, path: Path) -> Any:
-    """The value that `text` spells; UserError with line and column of `path` if it spells none."""
+    """Parse `text`; UserError with line and column of `path` if it is invalid."""
     try:
         document = json.loads(text, object_pairs_hook=reject_duplicate_keys)
         if is_nested_deeper(document, MAX_JSON_DEPTH):
@@ -70,8 +70,8 @@ def parse_json(text: str, path: Path) -> Any:
 
 
 def is_nested_deeper(document: Any, levels: int) -> bool:
-    """Whether values are nested in more levels than that. Those that are not can be compared and written out without
-    regard to the limit of recursion."""
+    """Return True if values are nested in more than that many levels. Others can be compared and written without
+    reaching the recursion limit."""
     level = [document]
     for _ in range(levels):
         level = [inner for value in level for inner in child_values(value)]
@@ -87,8 +87,8 @@ def child_values(value: Any) -> Iterable[Any]:
 
 
 def describe_error(error: json.JSONDecodeError) -> tuple[int, int, str]:
-    """Line, column and reason, the same on all versions of Python: before 3.13 a comma too many was blamed on what
-    follows it."""
+    """Return line, column and reason, the same on all versions of Python: before 3.13 a trailing comma was reported
+    at the token after it."""
     comma = TRAILING_COMMA.search(error.doc, len(error.doc[: error.pos].rstrip(" \t\n\r,")))
     if comma is None or error.pos not in (comma.start(), comma.end() - 1):
         return error.lineno, error.colno, error.msg
@@ -101,30 +101,30 @@ def reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise DuplicateKey(f"the key {short_json(repeated)} is given twice in one object")
+        raise DuplicateKey(f"the key {short_json(repeated)} occurs twice in one object")
     return fields
 
 
 def raise_json_error(path: Path, text: str, keys: Sequence[str | int], value: object, allowed: str) -> NoReturn:
-    """Raise the one line about a value of a JSON file: file, line, column, key, value, what is allowed."""
+    """Raise the error about a value of a JSON file: file, line, column, key, value, what is allowed."""
     line, column = locate(text, keys)
     name = "".join(f"[{key}]" if isinstance(key, int) else f".{escape_short(key)}" for key in keys).lstrip(".")
     raise UserError(f"{path}:{line}:{column}: {name}: {short_json(value)} {allowed}")
 
 
 def short_json(value: object) -> str:
-    """`value` as JSON spells it, shortened."""
+    """Format `value` as JSON, shortened."""
     return escape_short(json.dumps(value, ensure_ascii=False))
 
 
 def is_one_line(text: str) -> bool:
-    """Whether `text` can stand in one line of a file, a log and a database: no control characters, no line ends, no
-    half of a surrogate pair (which JSON can spell and UTF-8 cannot)."""
+    """Return True if `text` fits on one line of a file, a log and a database: no control characters, no line ends,
+    no half of a surrogate pair (which JSON can spell and UTF-8 cannot)."""
     return not CONTROL_CHARACTERS.search(text)
 
 
 def locate(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
-    """Line and column, from 1, of the value under `keys` in valid JSON; of the innermost one that is there."""
+    """Return line and column, from 1, of the value under `keys` in valid JSON; of the innermost one that exists."""
     at = skip_space(text, 0)
     for key in keys:
         inner = find_element(text, at, key) if isinstance(key, int) else find_member(text, at, key)
@@ -135,7 +135,7 @@ def locate(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
 
 
 def find_member(text: str, at: int, wanted: str) -> int | None:
-    """Where the value of the member `wanted` of the object at `at` begins, None if it has none."""
+    """Return the position of the value of the member `wanted` of the object at `at`, None if it has none."""
     while text[at] in "{,":
         at = skip_space(text, at + 1)
         if text[at] == "}":
@@ -149,7 +149,7 @@ def find_member(text: str, at: int, wanted: str) -> int | None:
 
 
 def find_element(text: str, at: int, wanted: int) -> int | None:
-    """Where the element number `wanted` of the list at `at` begins."""
+    """Return the position of the element number `wanted` of the list at `at`."""
     if text[at] != "[":
         return None
     at = skip_space(text, at + 1)
@@ -164,5 +164,5 @@ def skip_value(text: str, at: int) -> int:
 
 
 def skip_space(text: str, at: int) -> int:
-    found = JSON_WHITESPACE.match(text, at)
-    return found.end() if found else at
+    space = JSON_WHITESPACE.match(text, at)
+    return space.end() if space else at

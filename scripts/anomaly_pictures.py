@@ -1,6 +1,3 @@
-# /// script
-# dependencies = ["matplotlib==3.11.2"]
-# ///
 """Draw the pictures of docs/anomalies.md: one episode of each type of anomaly, computed by the real generator.
 
     uv run --with matplotlib==3.11.2 scripts/anomaly_pictures.py

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import apsw
 import pytest
 
-from fleet.delivery.targets.central_schema import central_schema
+from fleet.delivery.targets.registry import TargetOptions, open_target
 from worker.storage.rotation import CREATE_ORIGINS
 from worker.storage.schema import SCHEMA
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "data-dictionary.md").read_text(encoding="utf-8")
-SCHEMAS = {"sensor": SCHEMA + CREATE_ORIGINS, "central": central_schema("sqlite")}
 
 
 class Column(NamedTuple):
@@ -41,32 +40,36 @@ def documented() -> list[tuple[str, list[Column]]]:
     return list(found.items())
 
 
-def real(schema: str, table: str) -> list[Column]:
-    connection = apsw.Connection(":memory:")
-    connection.execute(SCHEMAS[schema])
-    rows = list(connection.execute('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,)))
-    connection.close()
-    return [Column(name, kind, bool(not_null or key)) for name, kind, not_null, key in rows]
-
-
-def tables(schema: str) -> set[str]:
-    connection = apsw.Connection(":memory:")
-    connection.execute(SCHEMAS[schema])
-    query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    found = {f"{schema}.{name}" for (name,) in connection.execute(query)}
-    connection.close()
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Column]]:
+    """Each table with its columns, of a sensor database and of a central one."""
+    folder = tmp_path_factory.mktemp("databases")
+    open_target(f"sqlite:///{folder / 'central.db'}", TargetOptions()).close()
+    found = {}
+    for kind in ("sensor", "central"):
+        connection = apsw.Connection(str(folder / f"{kind}.db"))
+        if kind == "sensor":
+            connection.execute(SCHEMA + CREATE_ORIGINS)
+        tables = connection.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        ).fetchall()
+        for (table,) in tables:
+            rows = connection.execute('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,))
+            found[f"{kind}.{table}"] = [
+                Column(str(name), str(declared), bool(null or key)) for name, declared, null, key in rows
+            ]
+        connection.close()
     return found
 
 
-def test_every_table_is_documented() -> None:
-    assert tables("sensor") | tables("central") == {name for name, _ in documented()}
+def test_every_table_is_documented(real: dict[str, list[Column]]) -> None:
+    assert real.keys() == {name for name, _ in documented()}
 
 
 @pytest.mark.parametrize(("name", "columns"), documented(), ids=[name for name, _ in documented()])
-def test_every_column_is_documented(name: str, columns: list[Column]) -> None:
+def test_every_column_is_documented(name: str, columns: list[Column], real: dict[str, list[Column]]) -> None:
     """In order, with its type; one that is declared NOT NULL is documented as never NULL."""
-    schema, _, table = name.partition(".")
-    expected = real(schema, table)
+    expected = real[name]
 
     assert [column[:2] for column in expected] == [column[:2] for column in columns]
     assert [] == [

@@ -195,7 +195,7 @@ def test_a_roster_that_is_none(ruin: Callable[[str], str], tmp_path: Path) -> No
     path.write_text(ruin(path.read_text()))
     write_database(tmp_path / "data" / NAME, 9)
 
-    with pytest.raises(UserError, match=r"roster\.json: "):
+    with pytest.raises(UserError, match=r"roster\.json(:\d+:\d+)?: "):
         verify(tmp_path / "data", complete=True)
 
 

@@ -69,7 +69,7 @@ def assert_all_agree(staged: StagedFleet, *, healthy: bool, well: int) -> None:
         reason["sensor_id"] for reason in report["unwell"]
     ]
     assert well == client.get("/metricz").get_json()["workers"]["healthy"]
-    assert f"\nfleet_unhealthy_sensors {len(report['unwell'])}.0\n" in client.get("/metrics").text
+    assert f"\nfleet_unhealthy_sensors {len(report['unwell'])}\n" in client.get("/metrics").text
     observation = Observer(staged.run, tick=0).observe()
     assert header_lines(observation, build_table(observation), ViewState())[0].startswith(f"{well}/3 healthy")
     assert [well] == observation.history.recent()["healthy"]
