@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -51,6 +52,36 @@ def container(manifest: Document) -> Document:
     return found
 
 
+# Images
+
+
+@pytest.mark.claim("001.quick-start.2", "001.quick-start.3")
+def test_docker_lines_of_the_source_documents_name_the_image() -> None:
+    """`scripts/build_image.sh` runs each: under the names that it gives the image, on the folder that it makes."""
+    blocks = (DATA / "docker-lines.sh").read_text(encoding="utf-8").strip("\n").split("\n\n")
+    script = (ROOT / "scripts" / "build_image.sh").read_text(encoding="utf-8")
+    (names,) = re.findall(r"^DOCUMENTED_NAMES=\((.*)\)$", script, re.MULTILINE)
+
+    for block in blocks:
+        *options, image = block.replace("\\\n", " ").split()
+        assert ["docker", "run"] == options[:2]
+        assert "$(pwd)/data:/app/data" in options
+        assert image.removesuffix(":latest") in names.split()
+    assert 10 == len(blocks)
+
+
+def test_an_image_starts_by_its_entry_point() -> None:
+    """The places that deploy/entrypoint names are those of the Dockerfile."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    script = (ROOT / "deploy" / "entrypoint").read_text(encoding="utf-8")
+    places = dict(re.findall(r"^(DATA|PROGRAMS|LAUNCHERS)=(.*)$", script, re.MULTILINE))
+
+    assert f'ENTRYPOINT ["{places["LAUNCHERS"]}/entrypoint"]' in dockerfile
+    assert f"ENV PATH={places['LAUNCHERS']}:{places['PROGRAMS']}:$PATH" in dockerfile
+    assert f"VOLUME {places['DATA']}\n" in dockerfile
+    assert os.access(ROOT / "deploy" / "entrypoint", os.X_OK)
+
+
 # Compose
 
 
@@ -85,6 +116,7 @@ def test_compose_services_drain_and_keep_their_data() -> None:
         (volume,) = service["volumes"]
         assert volume.split(":")[0] in loaded(ROOT / "compose.yaml")["volumes"]
         assert volume.endswith(":/app/data")
+        assert ("10001:10001", ["ALL"]) == (service["user"], service["cap_drop"])
         assert int(service["stop_grace_period"].rstrip("s")) > load_config(None).supervision.drain_seconds
     for name in ("fleet", "collector", "receiver"):
         assert_command([re.sub(r"\$\{\w+:-(.*)\}", r"\1", argument) for argument in services[name]["command"]])
@@ -136,7 +168,7 @@ def test_kubernetes_manifests_fit_the_schema(manifests: list[Document], version:
 
 def test_kubernetes_pods_are_confined_and_probed(manifests: list[Document]) -> None:
     """Not as root, on a root file system that is read-only; ready by /healthz, alive by /livez: a full disk is no
-    reason to restart. Data is in a claimed volume, and there is time to drain."""
+    reason to restart. Data is in a claimed volume, there is time to drain, and no variable comes from a service."""
     pods = [manifest for manifest in manifests if manifest["kind"] in ("StatefulSet", "Deployment")]
 
     assert 2 == len(pods)
@@ -144,13 +176,15 @@ def test_kubernetes_pods_are_confined_and_probed(manifests: list[Document]) -> N
         pod, inside = manifest["spec"]["template"]["spec"], container(manifest)
         assert (True, 10001) == (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["runAsUser"])
         assert inside["securityContext"]["readOnlyRootFilesystem"]
+        assert pod["enableServiceLinks"] is False
         assert pod["terminationGracePeriodSeconds"] > load_config(None).supervision.drain_seconds
         paths = {name: inside[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
         assert {"startup": "/livez", "liveness": "/livez", "readiness": "/healthz"} == paths
         assert {"/app/data", "/app/config", "/tmp"} == {mount["mountPath"] for mount in inside["volumeMounts"]}
         assert_command(inside["command"])
-    user = f"USER {pod['securityContext']['runAsUser']}:"
-    assert user in (ROOT / "Dockerfile").read_text()
+    user = pod["securityContext"]["runAsUser"]
+    assert f"useradd --uid {user} " in (ROOT / "Dockerfile").read_text()
+    assert f"IMAGE_USER={user}\n" in (ROOT / "deploy" / "entrypoint").read_text()
 
 
 @pytest.mark.claim("000.integration-points.7")
