@@ -104,7 +104,7 @@ def sensor_type_of_identity(config: Config, catalogue: Catalogue, name: str | No
 
 
 def healthy_signals(config: Config, sensor_type: SensorType) -> Iterator[tuple[str, ChannelValues]]:
-    """Yield the channels that the config lists and the type has, or all of the type if that is none: the values of
+    """Yield the channels that the config lists and the type has, or all channels of the type if the config lists none: the values of
     the profile, overridden by those of the config."""
     listed: Mapping[str, ChannelParameters] = config.normal_parameters or {}
     names = [name for name in sensor_type.channels if name in listed] or list(sensor_type.channels)

@@ -1,7 +1,7 @@
 """Backups of a database, and the status file `run/backups.json` about them.
 
 SQLite copies a database while it is written to. The copy is verified and then becomes one of the last few backups. A
-backup is consistent as of one moment. It is named `NAME.backup-20260101T000000Z.db`, has the role `backup` in its
+backup shows the database at one moment. It is named `NAME.backup-20260101T000000Z.db`, has the role `backup` in its
 `database_info`, and is a single file. A backup never replaces a database by itself: see docs/files.md for restoring one.
 """
 
@@ -125,7 +125,7 @@ def check_free_space(source: Path, folder: Path) -> None:
 
 
 def copy_database(source: Path, target: Path, pause: Callable[[], None]) -> None:
-    """Copy a database as of one moment into a file that no other process has open. Raises apsw.Error."""
+    """Copy a database, as it is at one moment, into a file that no other process has open. Raises apsw.Error."""
     remove_database_files(target)
     with shared_connection(source) as shared, closing(apsw.Connection(str(target))) as copied:
         opened = shared.connection

@@ -33,7 +33,7 @@ SELECT_EPOCH_ROWS = """
 
 @dataclass(slots=True)
 class RecordedState:
-    """The `checkpoints` and `epoch_ranges` by sensor, of one `sensor` or, if that is None, of all.
+    """The `checkpoints` and `epoch_ranges` by sensor, of one `sensor`, or of all sensors if it is None.
 
     `seed` is the one that every epoch must have, None if it is unknown. A finding is reported once, even if it is
     detected in every snapshot.
