@@ -1,8 +1,8 @@
 """The fork server from the supervisor's side: a process that has the code of a worker in memory and forks the workers.
 
 Workers forked from the supervisor itself would share its memory at first, but the supervisor keeps writing, and pages
-that either side writes are no longer shared. Measured for 100 workers at 10 readings/s each, 2 cores, proportional
-memory: 4.9 MB each when forked from a fork server, 5.6 MB from a lean supervisor.
+that either side writes are no longer shared. Measured for 100 workers at 10 readings/s each, 2 cores: a worker takes 0.7
+MB less proportional memory (PSS) than one forked from a lean supervisor.
 
 The supervisor registers the specs of all workers (unpickling in each worker would cost it half a megabyte), then
 requests one worker after the other and passes the worker's end of its lifeline along. The fork server answers with the
@@ -41,6 +41,8 @@ FORKSERVER_SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 try:
+    # Large libraries first: the objects that every worker writes to are then close together, 0.2 MB less for each.
+    import numpy.random, numpy.typing, apsw, tenacity, importlib.resources, subprocess
     from worker.supervision.forkserver_main import main
 except (ImportError, MemoryError, OSError) as error:  # no descriptor or memory is left: the next one may succeed
     sys.exit(f"forkserver: {type(error).__name__}: {error}".splitlines()[0])

@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from worker.log import LogSpec, configure_logging, log_streams
 from worker.process import main as work
+from worker.readings.seasonality import load_timezone
 from worker.scoreboard import Scoreboard
 from worker.sensor import Sensor
 from worker.spec import RunSpec, SensorSpec, StoreSpec, WorkerSpec
@@ -123,6 +124,9 @@ def register_specs(specs: dict[str, WorkerSpec], request: bytes) -> None:
     received: list[WorkerSpec] = pickle.loads(request)
     if not specs:
         warm_up(received[0].sensors[0])
+    for timezone in {sensor.identity.timezone for spec in received for sensor in spec.sensors}:
+        with contextlib.suppress(OSError, ValueError):  # the worker will report it
+            load_timezone(timezone)  # loaded in each worker, it would take 0.3 MB of it
     specs |= {spec.name: spec for spec in received}
     gc.freeze()  # a collection in a worker would write into every object that it visits
 
