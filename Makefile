@@ -38,8 +38,9 @@ install: $(VENV)/.test ## make .venv with the project in it and what the tests n
 test: $(VENV)/.test ## the in-process tests, in under two minutes (ARGS="-k name" to choose)
 	@exec "$(VENV)/bin/python" -m pytest -n $(JOBS) $(ARGS)
 
-test-process: $(VENV)/.test ## the tests that start fleets, servers and other processes
-	@exec "$(VENV)/bin/python" -m pytest -n $(PROCESS_JOBS) --dist worksteal -m "process and not (thorough or slow)" $(ARGS)
+test-process: $(VENV)/.test ## the tests that start fleets, servers and other processes; those that measure one at a time
+	@"$(VENV)/bin/python" -m pytest -n $(PROCESS_JOBS) --dist worksteal -m "process and not (thorough or slow or timed)" $(ARGS)
+	@$(if $(ARGS),true,exec "$(VENV)/bin/python" -m pytest -m timed)
 
 test-thorough: $(VENV)/.test ## kills, hangs, broken disks, statistics of millions of readings
 	@exec "$(VENV)/bin/python" -m pytest -n $(PROCESS_JOBS) --dist worksteal -m "thorough and not slow" $(ARGS)

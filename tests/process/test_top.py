@@ -124,6 +124,7 @@ def injected(running: FleetProcess, sensor: str) -> Any:
     return ("spike", [sensor]) == (injection["type"], injection["ids"])
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("held", [10_000], indirect=True)
 def test_ten_thousand_sensors_on_80_by_24(held: StagedFleet, tops: list[Top]) -> None:
     """One page is shown, each line exactly as wide as the terminal; keys take effect within three seconds."""

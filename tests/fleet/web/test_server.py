@@ -98,6 +98,7 @@ def test_it_serves_on_the_socket_it_is_given(served: Served) -> None:
     assert 5 == served.get("/samplez")["count"]
 
 
+@pytest.mark.timed
 def test_it_ends_with_its_supervisor(served: Served) -> None:
     """The process ends within a second after its lifeline, even during requests."""
     with ExitStack() as clients:
@@ -110,6 +111,7 @@ def test_it_ends_with_its_supervisor(served: Served) -> None:
         assert served.ended() < 1.3  # of which the interpreter's own end is the last part
 
 
+@pytest.mark.timed
 def test_a_client_that_does_not_read_cannot_keep_it(tmp_path: Path) -> None:
     """An answer that a client does not accept is dropped."""
     served = Served(StagedFleet(tmp_path / "data", 2000))
@@ -127,6 +129,7 @@ def test_a_client_that_does_not_read_cannot_keep_it(tmp_path: Path) -> None:
         served.close()
 
 
+@pytest.mark.timed
 def test_sigterm_ends_it(served: Served) -> None:
     served.process.send_signal(signal.SIGTERM)
 
