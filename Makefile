@@ -6,6 +6,8 @@ VENV ?= .venv
 JOBS ?= 2
 # Tests that start processes wait more than they compute, so they take more jobs than there are cores.
 PROCESS_JOBS ?= 6
+# Faults need their share of a processor: more jobs than this are slower than the deadlines.
+THOROUGH_JOBS ?= 4
 # uv installs in seconds; pip, which comes with every venv, does the same where there is no uv.
 PIP_INSTALL = $(if $(shell command -v uv),uv pip install -q --python $(VENV)/bin/python,\
 	$(VENV)/bin/python -m pip --disable-pip-version-check --no-input -qq install)
@@ -43,7 +45,7 @@ test-process: $(VENV)/.test ## the tests that start fleets, servers and other pr
 	@$(if $(ARGS),true,exec "$(VENV)/bin/python" -m pytest -m timed)
 
 test-thorough: $(VENV)/.test ## kills, hangs, broken disks, statistics of millions of readings
-	@exec "$(VENV)/bin/python" -m pytest -n $(PROCESS_JOBS) --dist worksteal -m "thorough and not slow" $(ARGS)
+	@exec "$(VENV)/bin/python" -m pytest -n $(THOROUGH_JOBS) --dist worksteal -m "thorough and not (slow or timed)" $(ARGS)
 
 test-slow: $(VENV)/.test ## the tests that measure, one at a time
 	@exec "$(VENV)/bin/python" -m pytest -m slow $(ARGS)

@@ -110,6 +110,7 @@ def test_a_signal_drains(number: signal.Signals, up: Up, lively: Path, tmp_path:
     assert "scheduled readings" in running.output
 
 
+@pytest.mark.timed
 def test_a_second_interrupt_kills(up: Up, lively: Path, tmp_path: Path) -> None:
     """A worker that cannot drain holds nobody up who is in a hurry: exit code 130, nobody left, databases whole."""
     running = up("-c", lively).ready()

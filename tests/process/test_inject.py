@@ -120,7 +120,7 @@ def test_a_city_has_a_spike_for_a_while(config: Path, up: Up) -> None:
     old.kill()
     again = ask(running, *spike)
     assert span(answer) == span(again)
-    assert f"injection k is there already, nothing was changed: spike, 2 sensors: {', '.join(chosen)}" in again
+    assert f"injection k exists already, nothing was changed: spike, 2 sensors: {', '.join(chosen)}" in again
     other = ask(running, "inject", "trend", "--city", "Denver", "--id", "k", code=1)
     assert "the injection k is another one: spike of size 4 in pressure, " in other
     for sensor in chosen:

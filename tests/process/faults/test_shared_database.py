@@ -31,6 +31,7 @@ def put_aside(data: Path) -> int:
     return len({path.name.removesuffix("-wal").removesuffix("-shm") for path in data.glob("*.quarantined-*")})
 
 
+@pytest.mark.timed
 def test_each_damage_is_mended_once(up: Up, quick: Write, tmp_path: Path) -> None:
     """Many open it at the same time, while others move it aside: nobody takes the log of one database for that of
     another, or moves a healthy one away, so no damage brings about the next."""
