@@ -20,10 +20,21 @@ def config() -> None:
 @config.command()
 @click.argument("file", type=PathParam())
 def check(file: Path) -> int:
-    """Check that FILE is a valid config."""
-    from fleet.config.config import load_config
+    """Check that FILE is a valid config, and print all errors in it, one per line.
 
-    load_config(file)
+    Values that are valid and have no effect are warnings.
+    """
+    from fleet.config.effects import load_with_warnings
+    from fleet.validation.issues import ConfigError
+
+    try:
+        loaded = load_with_warnings(file)
+    except ConfigError as error:
+        for line in error.lines():
+            click.echo(line, err=True)
+        return 1
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
     click.echo(f"{file}: ok")
     return 0
 
