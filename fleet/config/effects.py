@@ -42,7 +42,10 @@ def load_with_warnings(
     """Load a config as `load_config` does, with the warnings about it for a fleet whose data directory is `data`."""
     draft, catalogue = load_draft(path, environment, overrides)
     config = validate_config(draft, catalogue)
-    warnings = in_file_order((*draft.warnings, *effect_warnings(config, draft, data)))
+    found = [*draft.warnings, *effect_warnings(config, draft, data)]
+    if path is not None:  # a config asks for its shares, a fleet without one for none in particular
+        found += episode_warnings(config, draft)
+    warnings = in_file_order(found)
     return LoadedConfig(config, tuple(dict.fromkeys(" ".join(str(warning).split()) for warning in warnings)))
 
 
@@ -94,3 +97,24 @@ def location_warnings(config: Config, draft: Draft) -> Iterator[ConfigIssue]:
         yield draft.source_map.issue(
             ("sensor", "location"), f"{format_value(draft.get(('sensor', 'location')))} {message}"
         )
+
+
+def episode_warnings(config: Config, draft: Draft) -> Iterator[ConfigIssue]:
+    """Warn of a run that is too short for most of the anomalies: of whose types, by weight, more than half have less than
+    the time of one episode in all sensors together."""
+    seconds, anomalies = config.simulation.duration_seconds, config.anomalies
+    if seconds is None or not anomalies.enabled or anomalies.mode != "share":
+        return
+    types = anomalies.types.enabled()
+    total = sum(section.weight for section in types.values())
+    rate, weight, too_long = float(config.simulation.readings_per_second), 0.0, []
+    for name, section in types.items():
+        length, unit = section.duration
+        episode = length if unit == "seconds" else length / rate
+        room = seconds * config.replicas.count * anomalies.probability * section.weight / total
+        if 0 < room < episode:
+            weight += section.weight
+            too_long.append(f"{name} {room:.3g} s for episodes of {episode:g} s")
+    if weight > total / 2:
+        message = f"a run of {seconds:g} s cannot hold the shares of {', '.join(too_long)}; shorten these or run longer"
+        yield draft.source_map.issue(("simulation", "duration_seconds"), message)

@@ -17,6 +17,7 @@ EARLIER = Path(__file__).parent / "earlier"
 WITHOUT_EFFECT = {
     "everything": [
         "random_location.filter_by",
+        "simulation.run_time_seconds",
         "anomalies.types.trend.rate_change",
         "anomalies.types.noise.noise_multiplier",
         "monitoring.metrics_interval_seconds",

@@ -98,3 +98,22 @@ def test_a_name_that_ends_like_one_of_our_files_is_refused(end: str, folder: Pat
             load_config(Path("c.yaml"))
     Path("c.yaml").write_text("sensor: {id: A.rotated}")
     assert "A.rotated" == load_config(Path("c.yaml")).sensor.id
+
+
+def test_a_run_too_short_for_its_episodes_is_said(folder: Path) -> None:
+    """If most anomalies are of types whose time, in all sensors together, is less than one episode."""
+    text = (
+        "simulation: {duration: 60, readings_per_second: 500}\n"
+        "anomalies: {probability: 9%, types: {spike: {weight: 0.4}, trend: {weight: 0.4, duration_seconds: 300}, "
+        "pattern: {weight: 0.2, duration_seconds: 600}, missing_data: {enabled: no}, noise: {enabled: no}}}"
+    )
+
+    (line,) = warnings(text)
+    assert line == (
+        "1:24: simulation.duration: a run of 60 s cannot hold the shares of trend 2.16 s for episodes of 300 s, "
+        "pattern 1.08 s for episodes of 600 s; shorten these or run longer"
+    )
+    assert [] == warnings(text.replace("duration: 60,", "duration: 10h,"))
+    assert [] == warnings(text + "\nreplicas: 600")
+    assert [] == warnings(text.replace("duration: 60,", ""))
+    assert [] == warnings(text.replace("probability: 9%,", "enabled: no,"))
