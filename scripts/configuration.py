@@ -15,13 +15,13 @@ from typing import Any
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.commands.options import CONFIG_KEYS
 from fleet.config.config import Config, json_schema
-from fleet.config.dialects import KEY_ALIASES
+from fleet.config.dialects import KEY_ALIASES, KEYS_WITHOUT_EFFECT
 from fleet.config.sources import ENVIRONMENT_VARIABLES
 from fleet.validation.issues import resolve_schema, schema_violation, subschema
 from worker.readings.anomalies import anomaly_class
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
-TABLE = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- end -->", re.DOTALL)
+TABLE = re.compile(r"<!-- table: ([^>]+) -->\n.*?<!-- end -->", re.DOTALL)
 ROW = re.compile(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$", re.MULTILINE)
 FLAGS = {
     **dict(CONFIG_KEYS.values()),
@@ -95,6 +95,13 @@ def spellings(meanings: Mapping[str, str]) -> Iterator[str]:
         yield f"| `{spelling}` | `{key}` | {meanings.get(spelling, '')} |"
 
 
+def without_effect() -> Iterator[str]:
+    yield "| key | instead |"
+    yield "|---|---|"
+    for key, reason in KEYS_WITHOUT_EFFECT.items():
+        yield f"| `{key}` | {reason[0].upper()}{reason[1:]}. |"
+
+
 def channels() -> Iterator[str]:
     yield "| type | channel | unit | mean | std_dev | min | max |"
     yield "|---|---|---|---|---|---|---|"
@@ -120,7 +127,12 @@ def rendered(page: str) -> str:
 
     def table(found: re.Match[str]) -> str:
         name = found[1]
-        made = {"spellings": lambda: spellings(meanings), "channels": channels, "hardware": hardware}
+        made = {
+            "spellings": lambda: spellings(meanings),
+            "without effect": without_effect,
+            "channels": channels,
+            "hardware": hardware,
+        }
         lines = made[name]() if name in made else section(schema, name, meanings)
         return "\n".join((f"<!-- table: {name} -->", *lines, "<!-- end -->"))
 

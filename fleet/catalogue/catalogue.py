@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from fleet.catalogue.entries import AUTO, NONE, ChannelProfile, Effect, SensorTypeEntry, Surroundings
 from fleet.errors import UserError
 from fleet.resources import resource_path
-from fleet.validation.issues import ConfigIssue, SourceMap, model_issues, raise_first_issue
+from fleet.validation.issues import ConfigIssue, SourceMap, model_issues, raise_issues
 from fleet.validation.scalars import MAX_CATALOGUE_NAME_LENGTH, Section
 from fleet.validation.yaml_tree import Node, SourceMark, read_yaml
 from worker.readings.anomalies import anomaly_class
@@ -173,7 +173,7 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
         for name, entry in validate_entries(SensorTypeEntry, values, (), source_map, issues)
     }
     surroundings = dict(validate_entries(Surroundings, surroundings_values, (SURROUNDINGS_KEY,), source_map, issues))
-    raise_first_issue(issues)
+    raise_issues(issues)
     aliases = {alias: name for name, sensor_type in types.items() for alias in sensor_type.entry.aliases}
     return Catalogue(types, aliases, surroundings)
 

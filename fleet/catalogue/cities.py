@@ -7,6 +7,7 @@ city needs only name, latitude and longitude; the default `population` is 1, the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -16,12 +17,20 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fleet.catalogue.countries import country_code
 from fleet.errors import UserError
 from fleet.resources import resource_path
 from fleet.strict_json import is_one_line, parse_json, raise_json_error, read_text_file, short_json
 
 CITY_COLUMNS = ("name", "country", "admin1", "latitude", "longitude", "population", "timezone")
-COLUMN_ALIASES = {"city": "name", "lat": "latitude", "lon": "longitude", "lng": "longitude", "state": "admin1"}
+COLUMN_ALIASES = {
+    "city": "name",
+    "full_name": "name",
+    "lat": "latitude",
+    "lon": "longitude",
+    "lng": "longitude",
+    "state": "admin1",
+}
 COLUMN_DEFAULTS = {"country": "", "admin1": "", "population": 1, "timezone": "UTC"}
 MAX_CITY_NAME_LENGTH, MAX_CITY_CODE_LENGTH = 100, 40  # together they are an address
 TEXT_TYPE: tuple[tuple[type, ...], str] = ((str,), "text")
@@ -42,6 +51,9 @@ class City(NamedTuple):
     longitude: float
     population: int
     timezone: str
+
+
+WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +78,13 @@ def format_filter(value: int | tuple[str, ...]) -> str:
 def filter_cities(cities: Iterable[City], filters: CityFilters) -> tuple[City, ...]:
     """Return the cities that pass, largest first (equal ones in the order of the table).
 
-    Country codes are compared without case. UserError if no city is left, or if `include_countries` names a country
+    Country codes are compared without case, those of three letters as the ones of two. UserError if no city is left, or if `include_countries` names a country
     that the table does not have.
     """
     table = tuple(cities)
-    include = {country.upper() for country in filters.include_countries}
-    exclude = {country.upper() for country in filters.exclude_countries}
-    missing = include - {city.country.upper() for city in table}
+    include = {country_code(country) for country in filters.include_countries}
+    exclude = {country_code(country) for country in filters.exclude_countries}
+    missing = include - {country_code(city.country) for city in table}
     if missing:
         names = ", ".join(sorted(missing))
         raise UserError(f"include_countries: no city of {names} in the table (two-letter codes, such as DE, US, GB)")
@@ -83,8 +95,8 @@ def filter_cities(cities: Iterable[City], filters: CityFilters) -> tuple[City, .
         for city in table
         if city.population >= least
         and (most is None or city.population <= most)
-        and (not include or city.country.upper() in include)
-        and city.country.upper() not in exclude
+        and (not include or country_code(city.country) in include)
+        and country_code(city.country) not in exclude
     ]
     left.sort(key=lambda city: -city.population)
     chosen = tuple(left[: filters.number_of_cities])
@@ -96,11 +108,24 @@ def filter_cities(cities: Iterable[City], filters: CityFilters) -> tuple[City, .
 
 
 def cities_named(cities: Iterable[City], location: str) -> tuple[City, ...]:
-    """Return the largest inhabited city that a location such as "Denver", "New York" or "Denver, CO, USA" names, if
-    any."""
+    """Return the inhabited city that a location names, if any: that of a location such as "New York" or "Denver, CO, USA",
+    or else the one with the longest name in a text such as "New York Factory Floor 3". Of several the largest."""
+    inhabited = sorted((city for city in cities if city.population), key=lambda city: -city.population)
     name = location.partition(",")[0].strip().casefold()
-    named = [city for city in cities if city.population and city.name.casefold() in (name, f"{name} city")]
-    return tuple(sorted(named, key=lambda city: -city.population)[:1])
+    for city in inhabited:
+        if city.name.casefold() in (name, f"{name} city"):
+            return (city,)
+    spelled = str.casefold if location.isupper() else str  # "mobile unit" is not in Mobile
+    words = word_sequence(spelled(location))
+    names = [(spelled(city.name), city) for city in inhabited]
+    named = [(name.removesuffix(spelled(" City")), city) for name, city in names]
+    found = [(name, city) for name, city in named if word_sequence(name) in words]
+    return tuple(city for _, city in sorted(found, key=lambda each: -len(each[0]))[:1])
+
+
+def word_sequence(text: str) -> str:
+    """Return the words of a text, each with a space before and behind it."""
+    return f" {' '.join(WORD.findall(text))} "
 
 
 def read_cities(path: Path | None = None) -> tuple[City, ...]:
@@ -217,7 +242,7 @@ def parse_city(entry: Any, keys: tuple[str | int, ...], text: str, path: Path) -
     spelled = {}
     for key, value in entry.items():
         name = COLUMN_ALIASES.get(key, key)
-        if value is None or name not in CITY_COLUMNS:
+        if value is None or name not in CITY_COLUMNS or (name != key and entry.get(name) is not None):
             continue
         kinds, kind = COLUMN_TYPES.get(name, TEXT_TYPE)
         if not isinstance(value, kinds) or isinstance(value, bool) or has_control_characters(value):

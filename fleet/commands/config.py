@@ -1,4 +1,4 @@
-"""`fleet config`: check a config, show the values in force and their origins, print the schema."""
+"""`fleet config`: check a config, show the values in force and their origins, print the schema, list and copy examples."""
 
 from __future__ import annotations
 
@@ -9,27 +9,41 @@ from typing import Any
 
 import click
 
-from fleet.commands.options import CONFIG_KEY_OPTIONS, PathParam, add_options, config_overrides
+from fleet.commands.options import CONFIG_KEY_OPTIONS, ConfigParam, PathParam, add_options, config_overrides
+from fleet.errors import UserError
+from fleet.escaping import escape_short
+from fleet.resources import packaged_configs
 
 
 @click.group()
 def config() -> None:
-    """Check a config file, or show one."""
+    """Check, show and begin config files."""
 
 
 @config.command()
-@click.argument("file", type=PathParam())
+@click.argument("file", type=ConfigParam())
 def check(file: Path) -> int:
-    """Check that FILE is a valid config."""
-    from fleet.config.config import load_config
+    """Check that FILE is a valid config, and print all errors in it, one per line.
 
-    load_config(file)
+    Values that are valid and have no effect are warnings.
+    """
+    from fleet.config.effects import load_with_warnings
+    from fleet.validation.issues import ConfigError
+
+    try:
+        loaded = load_with_warnings(file)
+    except ConfigError as error:
+        for line in error.lines():
+            click.echo(line, err=True)
+        return 1
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
     click.echo(f"{file}: ok")
     return 0
 
 
 @config.command()
-@click.argument("file", required=False, type=PathParam(), envvar="CONFIG_FILE")
+@click.argument("file", required=False, type=ConfigParam(), envvar="CONFIG_FILE")
 @click.option("--origins", is_flag=True, help="Add a comment to each value that names its origin.")
 @add_options(*CONFIG_KEY_OPTIONS)
 def show(file: Path | None, origins: bool, **flags: Any) -> int:
@@ -54,4 +68,40 @@ def schema() -> int:
     from fleet.config.config import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+@config.command(name="list")
+def list_configs() -> int:
+    """List the packaged configs, which `-c NAME` uses and `fleet config init NAME` copies."""
+    configs = packaged_configs()
+    width = max(map(len, configs))
+    for name, path in configs.items():
+        click.echo(f"{name:<{width}}  {description(path)}")
+    return 0
+
+
+def description(path: Path) -> str:
+    """Return the first comment of a config, without its mark."""
+    return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+
+
+@config.command()
+@click.argument("name", default="fleet")
+@click.argument("file", required=False, type=PathParam())
+def init(name: str, file: Path | None) -> int:
+    """Copy the packaged config NAME to FILE, to be edited.
+
+    NAME defaults to fleet, which has every option in it; FILE to NAME.yaml. A file that exists is not changed.
+    """
+    configs = packaged_configs()
+    if name not in configs:
+        raise UserError(f"NAME: {escape_short(name)} is not one of the packaged configs: {', '.join(configs)}")
+    target = file or Path(f"{name}.yaml")
+    try:
+        with target.open("x", encoding="utf-8") as copy:
+            copy.write(configs[name].read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from None
+    click.echo(f"{target}: a copy of {name}; start it with `fleet up -c {target}`")
     return 0

@@ -18,6 +18,7 @@ import click
 from fleet.durations import parse_duration
 from fleet.errors import UserError
 from fleet.escaping import escape_short
+from fleet.resources import packaged_configs
 
 MAX_SENSORS = 100_000
 
@@ -100,6 +101,24 @@ class PathParam(click.ParamType[Path]):
         return Path(value)
 
 
+class ConfigParam(PathParam):
+    """The path of a config, or the name of a packaged one, such as chaos-test. A file of that name takes precedence."""
+
+    name = "config"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = super().convert(value, param, ctx)
+        if path.suffix or path.name != str(value) or os.path.lexists(path):
+            return path
+        packaged = packaged_configs()
+        if path.name not in packaged:
+            names = ", ".join(packaged)
+            raise UserError(
+                f"{parameter_name(param)}: {escape_short(path.name)} is no file, nor one of the packaged configs: {names}"
+            )
+        return packaged[path.name]
+
+
 class IntegerParam(click.ParamType[int]):
     """A whole number from `minimum` to `maximum`."""
 
@@ -166,10 +185,10 @@ DATA_OPTION = click.option(
 CONFIG_FILE_OPTION = click.option(
     "-c",
     "--config",
-    type=PathParam(),
+    type=ConfigParam(),
     metavar="FILE",
     envvar="CONFIG_FILE",
-    help="YAML config. Default: $CONFIG_FILE, or a hundred sensors at one reading/s.",
+    help="YAML config, or the name of a packaged one (`fleet config list`). Default: $CONFIG_FILE, or a hundred sensors at one reading/s.",
 )
 
 CONFIG_KEY_OPTIONS = (

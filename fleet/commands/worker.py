@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from fleet.commands.console import program_version, run_command_line
-from fleet.commands.options import PathParam
+from fleet.commands.options import ConfigParam, PathParam
 from fleet.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ STDOUT = "-"
 @click.option(
     "-c",
     "--config",
-    type=PathParam(),
+    type=ConfigParam(),
     metavar="FILE",
     envvar="CONFIG_FILE",
     help=f"YAML config. Default: $CONFIG_FILE, else {' or '.join(CONFIG_FILES)} if it exists, else one reading/s.",

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from fleet.validation.scalars import MAX_CONFIG_SECONDS, AsReal, AsText, Count, FieldError, Flag, Section, Share
+from fleet.validation.scalars import (
+    MAX_CONFIG_SECONDS,
+    AsReal,
+    AsSeconds,
+    AsText,
+    Count,
+    FieldError,
+    Flag,
+    Section,
+    Share,
+)
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES, AnomalyType, DurationUnit, Parameter, Parameters
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000), AsReal]
@@ -20,7 +30,7 @@ class AnomalyTypeSection(Section):
 
     enabled: Flag = True
     weight: Weight
-    duration_seconds: Annotated[float, Field(gt=0, le=MAX_CONFIG_SECONDS), AsReal] | None = None
+    duration_seconds: Annotated[float, Field(gt=0, le=MAX_CONFIG_SECONDS), AsSeconds] | None = None
     duration_readings: Count | None = None
 
     @model_validator(mode="before")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleet.catalogue.catalogue import Catalogue, SensorType
 from fleet.catalogue.cities import CityFilters, filter_cities, read_cities
@@ -13,22 +14,29 @@ from fleet.config.dialects import Draft
 from fleet.config.sections import ChannelParameters, RandomLocation, Replicas, Sensor
 from fleet.errors import UserError
 from fleet.validation.issues import ConfigIssue, format_value
+from fleet.validation.yaml_tree import SourceMark
+
+if TYPE_CHECKING:  # which imports these checks
+    from fleet.config.config import Config
 
 SIGNAL_KEYS = ("mean", "std_dev", "min", "max")
 
 
 def resolve_files(draft: Draft, folder: Path) -> Iterator[ConfigIssue]:
-    """Resolve the files that a config names against its own folder, those that a flag names against the current one."""
+    """Resolve the files that a config names against its own folder, or else the current one; those that a flag names
+    against the current one."""
     for path in (("catalogue",), ("random_location", "cities_file")):
         name = draft.get(path)
         if not isinstance(name, str) or not name.isprintable():
             continue  # the model says what is wrong with it
         node, _ = draft.source_map.nearest(path)
-        file = (folder if node.mark.line else Path.cwd()) / name
+        candidates = list(dict.fromkeys([folder / name, Path.cwd() / name] if node.mark.line else [Path.cwd() / name]))
+        file = next((candidate for candidate in candidates if not file_problem(candidate)), candidates[0])
         draft.set_value(path, str(file))
         reason = file_problem(file)
         if reason:
-            yield draft.source_map.issue(path, f"{format_value(name)} {reason} (looked for {file})")
+            looked_for = " and ".join(map(str, candidates))
+            yield draft.source_map.issue(path, f"{format_value(name)} {reason} (looked for {looked_for})")
 
 
 def file_problem(file: Path) -> str:
@@ -80,10 +88,11 @@ def unknown_value_issue(draft: Draft, key: str, value: str, valid: tuple[str, ..
 def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
     """Complete each listed channel from the profile; yield an issue for a channel that the type does not have."""
     sensor_type, listed = configured_sensor_type(draft, catalogue), draft.get(("normal_parameters",))
-    if sensor_type is None or not isinstance(listed, dict):
+    if not isinstance(listed, dict):
         return
-    if not listed:
+    if not listed or sensor_type is None:  # of an unknown type, whose profile cannot complete them
         draft.set_value(("normal_parameters",), None)
+        return
     for name, channel in list(listed.items()):
         profile = sensor_type.channels.get(name)
         if profile is None:
@@ -128,6 +137,19 @@ def replica_issues(sensor: Sensor, replicas: Replicas, draft: Draft) -> Iterator
         yield draft.source_map.issue(("sensor", "id"), message)
 
 
+def file_issues(config: Config, draft: Draft) -> Iterator[ConfigIssue]:
+    """Yield an issue for a shared database that would not be found again, and for an identity file that does not exist."""
+    name, identities = config.database.path, config.identities.path
+    if config.replicas.database == "shared" and not name.endswith(".db"):
+        message = (
+            f"{format_value(draft.get(('database', 'path')))} does not end in .db, by which a database is found again"
+        )
+        yield draft.source_map.issue(("database", "path"), message)
+    if identities is not None and identities.endswith(".json") and not Path(identities).exists():
+        message = f"{format_value(draft.get(('identities', 'path')))} does not exist (looked for {Path(identities).absolute()})"
+        yield draft.source_map.issue(("identities", "path"), message)
+
+
 def city_filters(where: RandomLocation) -> CityFilters:
     return CityFilters(
         number_of_cities=where.number_of_cities,
@@ -139,8 +161,15 @@ def city_filters(where: RandomLocation) -> CityFilters:
 
 
 def city_issues(where: RandomLocation, draft: Draft) -> Iterator[ConfigIssue]:
-    """Yield an issue if the filters leave no city. An unreadable table of cities is a UserError with its own place."""
-    cities = read_cities(Path(where.cities_file) if where.cities_file else None)
+    """Yield an issue if the filters leave no city, or if the table of cities is invalid."""
+    file = Path(where.cities_file) if where.cities_file else None
+    if file is not None and file_problem(file):
+        return  # `resolve_files` has said so
+    try:
+        cities = read_cities(file)
+    except UserError as error:
+        yield ConfigIssue(SourceMark(""), "", str(error))  # it names its own place
+        return
     try:
         filter_cities(cities, city_filters(where))
     except UserError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from fleet.config.anomalies import Anomalies
 from fleet.config.catalogue_checks import (
     city_issues,
     complete_channels,
+    file_issues,
     limit_issues,
     replica_issues,
     resolve_files,
@@ -44,9 +46,9 @@ from fleet.config.sources import SourcedValue, apply_environment, apply_override
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.resources import resource_path
-from fleet.validation.issues import KeyPath, model_issues, raise_first_issue
+from fleet.validation.issues import ConfigIssue, KeyPath, model_issues, raise_issues
 from fleet.validation.scalars import AsWhole, Flag, Section, Text
-from fleet.validation.yaml_tree import Node, parse_yaml, read_yaml
+from fleet.validation.yaml_tree import Node, SourceMark, parse_yaml, read_yaml
 
 __all__ = ["Config", "SourcedValue", "json_schema", "load_config", "located_error", "to_yaml"]
 
@@ -90,23 +92,32 @@ def load_config(path: Path | None, environment: Mapping[str, str] = {}, override
 
 def load_draft(
     path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]
-) -> tuple[Draft, Catalogue]:
-    """Read all sources and complete them from version and profile; return the draft and the catalogue it refers to."""
+) -> tuple[Draft, Catalogue | None]:
+    """Read all sources and complete them from version and profile; return the draft and the catalogue it refers to,
+    None if that cannot be read."""
     source = path or resource_path("fleet.yaml")
     draft = read_draft(source, environment, overrides)
-    raise_first_issue(draft.issues)
     draft.issues.extend(resolve_files(draft, source.resolve().parent))
-    raise_first_issue(draft.issues)
     if str(draft.get(("version",))) == "1":
         for section in SINCE_VERSION_2:
             if draft.get((section,)) is None:
                 draft.complete((section, "enabled"), False, "default of version 1")
-    extension = draft.get(("catalogue",))
-    catalogue = load_catalogue(Path(extension) if isinstance(extension, str) else None)
-    draft.issues.extend(sensor_issues(draft, catalogue))
-    raise_first_issue(draft.issues)
-    draft.issues.extend(complete_channels(draft, catalogue))
+    catalogue = draft_catalogue(draft)
+    if catalogue is not None:
+        draft.issues.extend(sensor_issues(draft, catalogue))
+        draft.issues.extend(complete_channels(draft, catalogue))
     return draft, catalogue
+
+
+def draft_catalogue(draft: Draft) -> Catalogue | None:
+    """Return the catalogue that a draft refers to. None, and an issue, if its file cannot be read."""
+    extension = draft.get(("catalogue",))
+    try:
+        return load_catalogue(Path(extension) if isinstance(extension, str) else None)
+    except UserError as error:
+        if not any(issue.key == "catalogue" for issue in draft.issues):  # that it does not exist has been said
+            draft.issues.append(ConfigIssue(SourceMark(""), "", str(error)))
+        return None
 
 
 def read_draft(source: Path, environment: Mapping[str, str], overrides: Mapping[str, object]) -> Draft:
@@ -127,23 +138,66 @@ def located_error(
     return UserError(f"{key}: {message}" if draft.get(keys) is None else str(draft.source_map.issue(keys, message)))
 
 
-def validate_config(draft: Draft, catalogue: Catalogue) -> Config:
-    try:
-        config = Config.model_validate(draft.values)
-    except ValidationError as error:
-        raise_first_issue([*draft.issues, *model_issues(error, draft.source_map, json_schema(), spellings=key_aliases)])
-        raise  # not reached: there was a fault
-    raise_first_issue(draft.issues)
-    sensor_type = catalogue.sensor_type(config.sensor.type)
-    raise_first_issue([*limit_issues(config.normal_parameters or {}, draft, sensor_type)])
-    raise_first_issue([*surroundings_issues(config.surroundings, draft, catalogue)])
-    raise_first_issue(
-        [*step_issues(config.anomalies, config.normal_parameters or {}, config.scenario, draft, sensor_type)]
-    )
-    raise_first_issue(
-        [*replica_issues(config.sensor, config.replicas, draft), *city_issues(config.random_location, draft)]
-    )
+def validate_config(draft: Draft, catalogue: Catalogue | None) -> Config:
+    """Return the config of a draft. Raises ConfigError with all issues."""
+    config, issues = valid_part(draft)
+    issues = [*draft.issues, *issues]
+    if catalogue is not None:
+        issues += cross_check_issues(config, draft, catalogue, scenario=not issues)
+    raise_issues(issues)
     return config
+
+
+def valid_part(draft: Draft) -> tuple[Config, list[ConfigIssue]]:
+    """Return the config that a draft gives without its invalid values, and an issue for each of those."""
+    issues: list[ConfigIssue] = []
+    values = copy_sections(draft.values)
+    while True:
+        try:
+            return Config.model_validate(values), issues
+        except ValidationError as error:
+            issues += model_issues(error, draft.source_map, json_schema(), spellings=key_aliases)
+            for path in invalid_paths(error):
+                remove_value(values, path)
+
+
+def copy_sections(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: copy_sections(value) if isinstance(value, dict) else value for key, value in values.items()}
+
+
+def invalid_paths(error: ValidationError) -> Iterator[KeyPath]:
+    """Yield the paths to leave out of invalid values: an invalid value itself, but the whole of a channel, a list or a
+    section whose values contradict each other or are incomplete."""
+    for detail in error.errors(include_url=False):
+        path = detail["loc"]
+        first_number = next((at for at, key in enumerate(path) if isinstance(key, int)), len(path))
+        longest = 2 if path[:1] == ("normal_parameters",) else first_number
+        yield path[: max(1, min(longest, len(path) - (detail["type"] == "missing")))]
+
+
+def remove_value(values: dict[str, Any], path: KeyPath) -> None:
+    """Remove the value at a path of nested sections, or the innermost value above it that is not a section."""
+    for at, key in enumerate(path):
+        inner = values.get(str(key))
+        if at == len(path) - 1 or not isinstance(inner, dict):
+            values.pop(str(key), None)
+            return
+        values = inner
+
+
+def cross_check_issues(config: Config, draft: Draft, catalogue: Catalogue, *, scenario: bool) -> Iterator[ConfigIssue]:
+    """Yield the issues of values that are valid by themselves; of the scenario only if all others are valid."""
+    if catalogue.has_sensor_type(config.sensor.type):
+        sensor_type = catalogue.sensor_type(config.sensor.type)
+        channels = config.normal_parameters or {}
+        yield from limit_issues(channels, draft, sensor_type)
+        if scenario:
+            yield from step_issues(config.anomalies, channels, config.scenario, draft, sensor_type)
+    yield from surroundings_issues(config.surroundings, draft, catalogue)
+    yield from replica_issues(config.sensor, config.replicas, draft)
+    yield from file_issues(config, draft)
+    if draft.get(("random_location",)) is not None:
+        yield from city_issues(config.random_location, draft)
 
 
 def to_yaml(config: Config, max_line_width: float = 120) -> str:
@@ -153,6 +207,7 @@ def to_yaml(config: Config, max_line_width: float = 120) -> str:
     return text
 
 
+@cache
 def json_schema() -> dict[str, Any]:
     return Config.model_json_schema()
 

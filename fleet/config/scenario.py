@@ -94,6 +94,7 @@ def canonicalise_steps(draft: Draft) -> None:
         if isinstance(child.value, dict):
             step = canonical_draft(child)
             draft.issues.extend(step.issues)
+            draft.warnings.extend(step.warnings)
             draft.get(("scenario",))[number] = step.values
             draft.source_map.nodes |= {
                 ("scenario", number, *path): inner for path, inner in step.source_map.nodes.items() if path

@@ -11,10 +11,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from fleet.catalogue.countries import country_code
+from fleet.validation.names import not_derived_name
 from fleet.validation.scalars import (
     MAX_CONFIG_SECONDS,
     AsExact,
     AsReal,
+    AsSeconds,
     AsText,
     AsWhole,
     Count,
@@ -23,6 +26,7 @@ from fleet.validation.scalars import (
     Natural,
     Positive,
     Quantity,
+    Seconds,
     Section,
     StandardDeviation,
     Text,
@@ -44,6 +48,7 @@ def database_file(value: str) -> str:
     name = Path(value).name
     if not name or name in RESERVED_FILE_NAMES:
         raise ValueError("does not end in the name of a database, such as data/sensor_data.db")
+    not_derived_name(name)
     return file_path(value)
 
 
@@ -99,10 +104,22 @@ def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def two_letter_code(value: object) -> object:
+    return country_code(value) if isinstance(value, str) else value
+
+
 class Sensor(Section):
     """The identity of a single sensor, or the part that all sensors of a fleet share; values left out are generated."""
 
-    id: Annotated[str, Field(pattern=name_pattern(64), description=NAME_DESCRIPTION.format(64)), AsText] | None = None
+    id: (
+        Annotated[
+            str,
+            Field(pattern=name_pattern(64), description=NAME_DESCRIPTION.format(64)),
+            AsText,
+            AfterValidator(not_derived_name),
+        ]
+        | None
+    ) = None
     type: Text = "environmental"
     location: Annotated[Text, AfterValidator(not_placeholder)] | None = None
     manufacturer: Text | None = None
@@ -115,7 +132,7 @@ class Checkpoint(Section):
     transaction."""
 
     enabled: Flag = False
-    interval: Positive = 60.0
+    interval: Seconds = 60.0
     file: Annotated[Text, AfterValidator(unreserved_file)] = "data/checkpoint.json"
 
 
@@ -129,12 +146,12 @@ class Simulation(Section):
         PlainSerializer(float, when_used="json"),
         AsExact,
     ] = Decimal(1)
-    duration_seconds: Annotated[float, Field(ge=0.001, le=MAX_CONFIG_SECONDS), AsReal] | None = None
-    start_delay_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsReal] = 0.0
+    duration_seconds: Annotated[float, Field(ge=0.001, le=MAX_CONFIG_SECONDS), AsSeconds] | None = None
+    start_delay_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsSeconds] = 0.0
     seed: Natural | None = None
     start: Annotated[Text, AfterValidator(valid_timestamp)] | None = None
     resume: Annotated[Literal["catch_up", "skip"], AsText] = "skip"
-    longest_pause_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsReal] = 900.0
+    longest_pause_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsSeconds] = 900.0
     checkpoint: Checkpoint = Checkpoint()
 
 
@@ -165,7 +182,7 @@ class Backup(Section):
     """Copies of each database every `interval` seconds, the last `keep` of them."""
 
     enabled: Flag = False
-    interval: Positive = 3600.0
+    interval: Seconds = 3600.0
     path: Annotated[Text, AfterValidator(unreserved_file)] = "data/backups"
     keep: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 7
 
@@ -177,9 +194,9 @@ class Database(Section):
 
     path: Annotated[Text, AfterValidator(database_file)] = "data/sensor_data.db"
     batch_size: Annotated[int, Field(ge=1, le=1_000_000), AsWhole] = 100
-    batch_interval: Annotated[float, Field(gt=0, le=3600), AsReal] = 1.0
+    batch_interval: Annotated[float, Field(gt=0, le=3600), AsSeconds] = 1.0
     retry_attempts: Annotated[int, Field(ge=1, le=1000), AsWhole] = 3
-    retry_delay: Annotated[float, Field(ge=0, le=3600), AsReal] = 1.0
+    retry_delay: Annotated[float, Field(ge=0, le=3600), AsSeconds] = 1.0
     wal_mode: Flag = True
     synchronous: Annotated[Literal["normal", "full"], BeforeValidator(lower), AsText] = "normal"
     preserve_existing: Flag = True
@@ -202,7 +219,10 @@ class Logging(Section):
 
 
 Country = Annotated[
-    str, Field(pattern=r"^[A-Z]{2}$", description="a country code of two letters"), BeforeValidator(upper), AsText
+    str,
+    Field(pattern=r"^[A-Z]{2}$", description="a country code of two letters"),
+    BeforeValidator(two_letter_code),
+    AsText,
 ]
 
 
@@ -234,9 +254,15 @@ class Replicas(Section):
     of one worker share its process and its database."""
 
     count: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
-    prefix: Annotated[str, Field(pattern=name_pattern(51), description=NAME_DESCRIPTION.format(51)), AsText] | None = (
-        None
-    )
+    prefix: (
+        Annotated[
+            str,
+            Field(pattern=name_pattern(51), description=NAME_DESCRIPTION.format(51)),
+            AsText,
+            AfterValidator(not_derived_name),
+        ]
+        | None
+    ) = None
     start_index: Annotated[int, Field(ge=0, le=999_999_999), AsWhole] = 1
     sensors_per_worker: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
     database: Annotated[Literal["own", "shared"], AsText] = "own"
@@ -258,19 +284,19 @@ class DynamicReload(Section):
     enabled: Flag = True
     watch_config: Flag = True
     watch_identity: Flag = True
-    check_interval_seconds: Annotated[float, Field(ge=0.1, le=86_400), AsReal] = 5.0
+    check_interval_seconds: Annotated[float, Field(ge=0.1, le=86_400), AsSeconds] = 5.0
 
 
 class Supervision(Section):
     """The time after which a worker counts as hung, the restart budget and backoff, the time to stop; all in
     seconds."""
 
-    hang_seconds: Annotated[float, Field(ge=1, le=86_400), AsReal] = 20.0
+    hang_seconds: Annotated[float, Field(ge=1, le=86_400), AsSeconds] = 20.0
     restart_budget: Annotated[int, Field(ge=0, le=1_000_000), AsWhole] = 10
-    restart_window_seconds: Annotated[float, Field(gt=0, le=604_800), AsReal] = 600.0
-    backoff_min_seconds: Annotated[float, Field(gt=0, le=3600), AsReal] = 0.5
-    backoff_max_seconds: Annotated[float, Field(gt=0, le=86_400), AsReal] = 30.0
-    drain_seconds: Annotated[float, Field(gt=0, le=86_400), AsReal] = 30.0
+    restart_window_seconds: Annotated[float, Field(gt=0, le=604_800), AsSeconds] = 600.0
+    backoff_min_seconds: Annotated[float, Field(gt=0, le=3600), AsSeconds] = 0.5
+    backoff_max_seconds: Annotated[float, Field(gt=0, le=86_400), AsSeconds] = 30.0
+    drain_seconds: Annotated[float, Field(gt=0, le=86_400), AsSeconds] = 30.0
 
     @model_validator(mode="after")
     def in_order(self) -> Supervision:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 from fleet.config.dialects import Draft
+from fleet.escaping import escape_short
 from fleet.validation.issues import ConfigIssue, format_value
 from fleet.validation.yaml_tree import Node, PlainScalar, SourceMark
 
@@ -25,9 +27,14 @@ ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "MONITORING_ENABLED": ("monitoring.enabled",),
     "MONITORING_HOST": ("monitoring.host",),
     "MONITORING_PORT": ("monitoring.port",),
+    "MONITORING_ALLOWED_HOSTS": ("monitoring.allowed_hosts",),
 }
 """The keys that a variable sets. The hardware of a sensor overrides both the config's `sensor` and its identity file."""
 BOOLEAN_KEYS = frozenset(("database.preserve_existing", "monitoring.enabled"))
+LIST_KEYS = frozenset(("monitoring.allowed_hosts",))
+"""Keys whose variable is a list, separated by commas."""
+SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+"""The beginning of what Kubernetes sets as NAME_PORT in each container for a service NAME of its namespace."""
 BOOLEAN_DIGITS = {"1": "true", "0": "false"}
 
 
@@ -48,11 +55,23 @@ def apply_environment(draft: Draft, environment: Mapping[str, str]) -> None:
         mark = SourceMark("environment variable DEBUG_MODE")
         draft.issues.append(ConfigIssue(mark, "", f"{debug[:60]!a} is not true or false"))
     for name, keys in ENVIRONMENT_VARIABLES.items():
-        text = environment.get(name)
+        text, origin = environment.get(name, ""), f"environment variable {name}"
+        if name.endswith("_PORT") and SERVICE_LINK.match(text):
+            message = (
+                f"{escape_short(text)} is ignored: Kubernetes sets it for a service of that name (enableServiceLinks)"
+            )
+            draft.warnings.append(ConfigIssue(SourceMark(origin), "", message))
+            continue
         for key in keys if text else ():
-            value = BOOLEAN_DIGITS.get(text or "", text) if key in BOOLEAN_KEYS else text
-            draft.set_node(tuple(key.split(".")), make_node(value, f"environment variable {name}"))
+            draft.set_node(tuple(key.split(".")), make_node(variable_value(key, text), origin))
     draft.issues.extend(temporary_folder_issues(environment.get("SQLITE_TMPDIR")))
+
+
+def variable_value(key: str, text: str) -> str | list[str]:
+    """Return the value that the text of a variable gives to a key."""
+    if key in LIST_KEYS:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return BOOLEAN_DIGITS.get(text, text) if key in BOOLEAN_KEYS else text
 
 
 def temporary_folder_issues(folder: str | None) -> Iterator[ConfigIssue]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fleet.catalogue.cities import timezones
 from fleet.strict_json import is_one_line
+from fleet.validation.names import DERIVED_NAME_PATTERN
 
 SENSOR_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
 
@@ -71,6 +73,14 @@ def calendar_date(text: str) -> str:
     return text
 
 
+def derived_name(text: str) -> str:
+    """Refuse an id that ends like the name of a rotated, saved or damaged database."""
+    found = re.search(DERIVED_NAME_PATTERN, text, re.IGNORECASE)
+    if found:
+        raise ValueError(f"must not end in {found[0]}, like the name of a rotated, saved or damaged database")
+    return text
+
+
 OneLineText = Annotated[str, AfterValidator(one_line_text), Field(max_length=200)]
 CalendarDate = Annotated[str, AfterValidator(calendar_date)]
 
@@ -80,7 +90,7 @@ class IdentityFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    sensor_id: Annotated[str, Field(pattern=SENSOR_ID_PATTERN)]
+    sensor_id: Annotated[str, Field(pattern=SENSOR_ID_PATTERN), AfterValidator(derived_name)]
     type: OneLineText | None = None
     location: OneLineText | None = None
     city: OneLineText | None = None

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from fleet import atomic_write
 from fleet.errors import UserError
 from fleet.identities.fields import FIELD_PATHS, SECTION_PATHS, IdentityFields, describe_requirement, document_fields
+from fleet.identities.places import city_code
 from fleet.strict_json import parse_json, raise_json_error, read_text_file, short_json
 from worker.spec import Identity
 
@@ -61,8 +63,11 @@ def read_identity(path: Path) -> StoredIdentity:
         raise UserError(f"{path}: {short_json(document)} is not an identity (a JSON object with sensor_id)")
     located, warnings = locate_fields(document, text, path)
     values = {name: value for name, (_, value) in located.items()}
+    if not values:
+        raise UserError(f"{path}: no sensor_id in it (or id, in the flat format), nor any other field of an identity")
     if "sensor_id" not in values:
-        raise UserError(f"{path}: no sensor_id in it (or id, in the flat format)")
+        values["sensor_id"] = generated_id(values, path)
+        warnings.append(f"{path}: no sensor_id in it, taken as {values['sensor_id']} (SENSOR_ID gives another)")
     for one, other in (("latitude", "longitude"), ("longitude", "latitude")):
         if one in values and other not in values:
             raise_json_error(path, text, *located[one], f"must come with a {other}")
@@ -72,6 +77,17 @@ def read_identity(path: Path) -> StoredIdentity:
         issue = error.errors(include_url=False)[0]
         raise_json_error(path, text, *located[str(issue["loc"][0])], describe_requirement(issue["type"], issue["msg"]))
     return stored_identity(fields, (*warnings, *plausibility_warnings(path, fields)))
+
+
+def generated_id(fields: Mapping[str, Any], path: Path) -> str:
+    """Return the id of an identity without one: three letters of its city and six digits. The digits are a hash of the
+    first that it has of instance id, serial number and place, and of the name of its file, so that other fields may
+    change."""
+    place = [fields.get(name) for name in ("latitude", "longitude", "city", "location")]
+    what = fields.get("instance_id") or fields.get("serial_number") or place
+    digest = blake2b(f"{path.stem}/{what}".encode(errors="backslashreplace"), digest_size=8, person=b"fleet-identity")
+    city = fields.get("city") or fields.get("location")
+    return f"{city_code(str(city or 'SENSOR'))}_{int.from_bytes(digest.digest(), 'little') % 1_000_000:06d}"
 
 
 def locate_fields(

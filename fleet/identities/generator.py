@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from hashlib import blake2b
@@ -120,7 +120,7 @@ class IdentityGenerator:
 
     `gps_variation` is the radius of the scatter in metres. Ids are `ABC_123456` after the city, or with a `prefix`
     `PREFIX_000007` after the number. `manufacturer`, `model` and `firmware_version` are drawn from the catalogue if
-    None.
+    None. With an `unknown_place`, all sensors have that location, no coordinates and the time zone UTC.
     """
 
     seed: int
@@ -131,6 +131,7 @@ class IdentityGenerator:
     manufacturer: str | None = None
     model: str | None = None
     firmware_version: str | None = None
+    unknown_place: str | None = None
 
     def generate(self, number: int, taken: Container[str] = ()) -> StoredIdentity:
         """Generate identity `number`, with an id that is not in `taken` (provided ids and those of lower numbers)."""
@@ -164,13 +165,17 @@ class IdentityGenerator:
             instance_id=f"i-0{rng.random_bits('instance'):016x}",
             sensor_type=sensor_type_label(self.sensor_type.name),
         )
+        origin = IdentityOrigin(self.seed, number, self.settings_fingerprint)
+        if self.unknown_place is not None:
+            who = replace(who, location=self.unknown_place, latitude=None, longitude=None, timezone="UTC")
+            return StoredIdentity(who, type=self.sensor_type.name, origin=origin)
         return StoredIdentity(
             who,
             type=self.sensor_type.name,
             city=city.name,
             state=state_code(city),
             country=city.country or None,
-            origin=IdentityOrigin(self.seed, number, self.settings_fingerprint),
+            origin=origin,
         )
 
     @cached_property
@@ -186,6 +191,7 @@ class IdentityGenerator:
                 float(self.gps_variation),
             ),
             *(self.prefix, self.manufacturer, self.model, self.firmware_version),
+            *(() if self.unknown_place is None else (self.unknown_place,)),
         )
         return blake2b(repr(rules).encode(), digest_size=6).hexdigest()
 
@@ -226,7 +232,7 @@ class IdentityGenerator:
         digits = (
             rng.random_integer(0, NUMBER_COUNT - 1, f"id {attempt}") if attempt else permute(number, self.seed, "id")
         )
-        return f"{city_code(city.name)}_{digits:06d}"
+        return f"{city_code(self.unknown_place or city.name)}_{digits:06d}"
 
 
 def draw_lifetime(rng: IdentityRandom) -> tuple[date, date]:

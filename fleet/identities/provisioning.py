@@ -131,11 +131,14 @@ def generator_for(config: Config, catalogue: Catalogue, seed: int) -> IdentityGe
     """Make the generator of a config. UserError if the filters leave no city."""
     where, who = config.random_location, config.sensor
     table = read_cities(Path(where.cities_file) if where.cities_file else None)
-    # A location such as Denver sets coordinates and time zone, unless the place is to be drawn.
-    named = () if who.location is None or where.enabled else cities_named(table, who.location)
+    # A location such as Denver sets coordinates and time zone, unless the place is to be drawn; one that names no city
+    # leaves them out, rather than contradict them.
+    place = None if where.enabled else who.location
+    named = cities_named(table, place) if place is not None else ()
     return IdentityGenerator(
         seed=seed,
         cities=named or filter_cities(table, city_filters(where)),
+        unknown_place=None if named else place,
         sensor_type=catalogue.sensor_type(who.type),
         gps_variation=where.gps_variation,
         prefix=config.replicas.prefix,

@@ -6,7 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from fleet.config.config import Config, load_config, located_error
+import click
+
+from fleet.config.config import Config, located_error
+from fleet.config.effects import load_with_warnings
 from fleet.datadir.directory import DataDirectory
 from fleet.runtime.fleet import Fleet, ServeHTTP
 from fleet.runtime.http_port import BindError, bind_http
@@ -30,7 +33,9 @@ def launch(
     files or one such file. `serve_http` is the body of the HTTP service. Raises UserError, before anything is written if
     possible.
     """
-    settings = load_config(config, os.environ, overrides)
+    settings, warnings = load_with_warnings(config, os.environ, overrides, directory.databases)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     directory.check_startable()
     Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)

@@ -37,13 +37,34 @@ class ConfigIssue(NamedTuple):
         return ": ".join(part for part in (str(self.mark), self.key, message) if part)
 
 
-def raise_first_issue(issues: Sequence[ConfigIssue]) -> None:
-    """Raise the first issue in the order of the file, if there is any, with the number of the others."""
-    if not issues:
-        return
-    first = min(issues, key=lambda issue: (issue.mark.line == 0, issue.mark))
-    more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
-    raise UserError(f"{first}{more}")
+def in_file_order(issues: Sequence[ConfigIssue]) -> list[ConfigIssue]:
+    """Sort issues by their places; those without a line, of flags and variables, come last."""
+    return sorted(issues, key=lambda issue: (issue.mark.line == 0, issue.mark))
+
+
+MAX_ISSUES_LISTED = 100
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with a config. `str(error)` is the first issue in the order of the file, with the number
+    of the others."""
+
+    def __init__(self, issues: Sequence[ConfigIssue]) -> None:
+        self._issues = in_file_order(issues)
+        more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
+        super().__init__(f"{self._issues[0]}{more}")
+
+    def lines(self) -> list[str]:
+        """Return a line for each issue, at most `MAX_ISSUES_LISTED`, and the number of those left out."""
+        lines = list(dict.fromkeys(" ".join(str(issue).split()) for issue in self._issues[:MAX_ISSUES_LISTED]))
+        rest = len(self._issues) - MAX_ISSUES_LISTED
+        return [*lines, f"and {rest} more"] if rest > 0 else lines
+
+
+def raise_issues(issues: Sequence[ConfigIssue]) -> None:
+    """Raise a ConfigError if there are issues."""
+    if issues:
+        raise ConfigError(issues)
 
 
 class SourceMap:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from fleet.durations import parse_duration
+from fleet.errors import UserError
 from fleet.validation.yaml_tree import PlainScalar
 
 WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,400}\Z")
@@ -66,6 +69,22 @@ def as_real(value: object) -> object:
     return float(value) if isinstance(value, PlainScalar) and NUMBER.match(value) else value
 
 
+def as_seconds(value: object) -> object:
+    """Convert a number, or a text such as 10m or 1h30m."""
+    number = as_real(value)
+    if isinstance(number, str):
+        with suppress(UserError):
+            return parse_duration(number, "")
+    return number
+
+
+def as_share(value: object) -> object:
+    """Convert a number, or a percentage such as 5%."""
+    if isinstance(value, str) and value.endswith("%") and NUMBER.match(value[:-1].strip()):
+        return float(Decimal(value[:-1].strip()) / 100)
+    return as_real(value)
+
+
 def as_exact(value: object) -> object:
     """Convert to a decimal without rounding: from the text as written, or from the shortest text of a float."""
     if isinstance(value, PlainScalar) and NUMBER.match(value):
@@ -106,8 +125,10 @@ AsWhole = BeforeValidator(as_whole)
 Natural = Annotated[int, Field(ge=0, le=2**63 - 1), AsWhole]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1), AsWhole]
 AsReal = BeforeValidator(as_real)
+AsSeconds = BeforeValidator(as_seconds)
 Positive = Annotated[float, Field(gt=0), AsReal]
-Share = Annotated[float, Field(ge=0, le=1), AsReal]
+Seconds = Annotated[float, Field(gt=0), AsSeconds]
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(as_share)]
 AsExact = BeforeValidator(as_exact)
 Quantity = Annotated[float, Field(ge=-1e12, le=1e12), AsReal]
 StandardDeviation = Annotated[float, Field(ge=0, le=1e12), AsReal, AfterValidator(not_tiny)]

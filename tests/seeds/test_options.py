@@ -10,7 +10,7 @@ import yaml
 
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import Config, load_config
-from fleet.config.dialects import canonical_path
+from fleet.config.dialects import canonical_paths
 from fleet.errors import UserError
 from fleet.identities.provisioning import generator_for
 from worker.spec import Identity
@@ -115,7 +115,7 @@ def canonical(key: str) -> list[str]:
     """Part by part, as a file is read."""
     path: tuple[Any, ...] = ()
     for part in key.split("."):
-        path, _ = canonical_path((*path, part))
+        (path, *_), _ = canonical_paths((*path, part))
     return [str(part) for part in path]
 
 
@@ -198,20 +198,28 @@ def test_a_placeholder_is_no_location(place: str, tmp_path: Path) -> None:
         ("Chicago", ("CHI", "America/Chicago")),
         ("Denver, CO, USA", ("DEN", "America/Denver")),
         ("New York", ("NEW", "America/New_York")),
+        ("New York Factory Floor 3", ("NEW", "America/New_York")),
     ],
 )
 def test_a_location_that_is_a_city_places_the_sensor_there(
     location: str, place: tuple[str, str], tmp_path: Path
 ) -> None:
-    """With its coordinates and time zone, and named after it; any other place has those of a city that is drawn, and
-    so has it if locations are to be drawn."""
+    """With its coordinates and time zone, and named after it; any other place has none, unless locations are to be
+    drawn."""
     at = {seed: minted(config(tmp_path, {"sensor": {"location": location}}), seed) for seed in (1, 2)}
     drawn = config(tmp_path, {"sensor": {"location": location}, "random_location": {"enabled": True}})
 
     assert {place} == {(who.sensor_id[:3], who.timezone) for who in at.values()}
     assert {minted(Config(), seed).timezone for seed in (1, 2)} == {minted(drawn, seed).timezone for seed in (1, 2)}
     hall = config(tmp_path, {"sensor": {"location": "Factory A - Line 1"}})
-    assert minted(Config(), 1) == minted(hall, 1)
+    who = minted(hall, 1)
+    assert ("FAC", "Factory A - Line 1", None, None, "UTC") == (
+        who.sensor_id[:3],
+        who.location,
+        who.latitude,
+        who.longitude,
+        who.timezone,
+    )
 
 
 def minted(config: Config, seed: int) -> Identity:

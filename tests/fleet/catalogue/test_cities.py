@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.catalogue.cities import City, CityFilters, filter_cities, read_cities, timezones
+from fleet.catalogue.cities import City, CityFilters, cities_named, filter_cities, read_cities, timezones
 from fleet.errors import UserError
 
 pytestmark = pytest.mark.claim("000.testing.6")
@@ -176,8 +176,38 @@ def test_filters_that_leave_nothing_are_named() -> None:
 
 
 def test_a_country_that_is_not_in_the_table_is_an_error() -> None:
-    with pytest.raises(UserError, match=r"^include_countries: no city of UK, USA in the table"):
-        filter_cities(TABLE, CityFilters(include_countries=("USA", "US", "UK")))
+    with pytest.raises(UserError, match=r"^include_countries: no city of UK, XYZ in the table"):
+        filter_cities(TABLE, CityFilters(include_countries=("XYZ", "US", "UK")))
+
+
+def test_codes_of_three_letters_are_those_of_two() -> None:
+    """In the filters and in a table of the user's."""
+    table = (city("A", "USA", 5), city("B", "US", 4), city("C", "DE", 3))
+
+    assert {"A", "B"} == {each.name for each in filter_cities(table, CityFilters(include_countries=("usa",)))}
+    assert {"A", "B"} == {each.name for each in filter_cities(table, CityFilters(exclude_countries=("DEU",)))}
+
+
+@pytest.mark.parametrize(
+    ("location", "name"),
+    [
+        ("New York Factory Floor 3", "New York City"),
+        ("Plant 2, São Paulo", "São Paulo"),
+        ("MUNICH HALL 4", "Munich"),
+        ("Werk Santa Fe", "Santa Fe"),
+        ("denver", "Denver"),
+        ("mobile unit 7", None),
+        ("Factory Floor 3", None),
+    ],
+)
+def test_the_longest_known_place_in_a_location_is_meant(location: str, name: str | None) -> None:
+    """Of the table, in any position, as whole words and with capitals."""
+    names = ("York", "New York City", "São Paulo", "Munich", "Santa", "Santa Fe", "Denver", "Mobile", "Hall")
+    table = tuple(city(each, "XX", 10 * len(names) - at) for at, each in enumerate(names))
+
+    found = cities_named(table, location)
+
+    assert name == (found[0].name if found else None)
 
 
 def test_cities_without_people_cannot_be_chosen() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from fleet.config.config import SourcedValue, load_config
 from fleet.errors import UserError
 from fleet.resources import resource_path
+from fleet.validation.issues import ConfigError
 
 pytestmark = pytest.mark.claim("000.testing.2")
 
@@ -55,7 +57,8 @@ WRONG = {
         "1:20: replicas.prefix: a/b is not a name: at most 51 letters, digits, '_', '.' and '-', "
         "the first a letter or a digit"
     ),
-    "replicas: 5": "1:11: replicas: 5 is not a section of keys and values",
+    "replicas: many": "1:11: replicas: many is not a whole number between 1 and 100000",
+    "replicas: [5]": "1:11: replicas: a list is not a section of keys and values",
     "normal_parameters:\n  temperature: {min: 60, max: 50, mean: 55}": (
         "2:22: normal_parameters.temperature.min: 60 is more than max 50"
     ),
@@ -207,9 +210,10 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert refusal(Path("a\0b")).endswith("cannot be read: embedded null byte")
 
 
-def test_a_file_that_a_config_names_must_be_there(tmp_path: Path) -> None:
+def test_a_file_that_a_config_names_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A city table or a catalogue that is missing, a folder, or not what it should be."""
     path = tmp_path / "fleet.yaml"
+    monkeypatch.chdir(tmp_path)
 
     path.write_text("random_location: {cities_file: none.tsv}")
     assert refusal(path) == (
@@ -269,6 +273,48 @@ def test_many_faults_take_no_longer_than_reading_them(tmp_path: Path) -> None:
 
     assert refusal(path).endswith(" (and 49999 more)")
     assert time.process_time() - before < 10  # it was 30 to 50
+
+
+def test_all_faults_are_listed(tmp_path: Path) -> None:
+    """Each with its place, in the order of the file: of keys, of values, of the catalogue, and of values that contradict
+    each other. What is wrong with one hides no other."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text(
+        "sensor: {manufacturer: Acme, location: TBD}\n"
+        "simulation:\n  duration: 1\n  run_time_seconds: 2\n  seed: x\n"
+        "normal_parameters:\n  temperature: {mean: 99}\n  humidity: {max: 120}\n"
+        "monitoring: {prot: 1, port: 70000}\n"
+        "random_location: {cities_file: none.tsv, include_countries: [Peru]}\n"
+        "surroundings: sea\n"
+    )
+
+    with pytest.raises(ConfigError) as raised:
+        load_config(path, {"MONITORING_PORT": "x"})
+
+    assert [
+        "1:24: sensor.manufacturer",
+        "1:40: sensor.location",
+        "4:3: simulation.run_time_seconds",
+        "5:9: simulation.seed",
+        "7:23: normal_parameters.temperature.mean",
+        "8:19: normal_parameters.humidity.max",
+        "9:14: monitoring.prot",
+        "10:32: random_location.cities_file",
+        "10:62: random_location.include_countries[0]",
+        "11:15: surroundings",
+        "environment variable MONITORING_PORT",
+    ] == [re.sub(r"^(\d+:\d+: [^:]+|[^:]+):.*", r"\1", line.removeprefix(f"{path}:")) for line in raised.value.lines()]
+
+
+def test_very_many_faults_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("".join(f"key{number}: 1\n" for number in range(150)))
+
+    with pytest.raises(ConfigError) as raised:
+        load_config(path)
+
+    lines = raised.value.lines()
+    assert (101, "and 50 more") == (len(lines), lines[-1])
 
 
 def test_an_alias_repeats_what_it_names(tmp_path: Path) -> None:

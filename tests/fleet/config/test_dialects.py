@@ -11,6 +11,26 @@ from fleet.config.dialects import KEY_ALIASES
 from fleet.errors import UserError
 
 SAME = {
+    "simulation: {duration_seconds: 600, readings_per_second: 5}\nreplicas: {count: 50}": [
+        "sensors: 50\nduration: 10m\nrate: 5",
+        "replicas: 50\nsimulation: {duration: 600s, readings_per_second: 5}",
+    ],
+    "anomalies: {probability: 0.2}": ["anomaly: {base_probability: 0.2}", "anomalies: {probability: 20%}"],
+    "dynamic_reload: {watch_config: false}": ["dynamic_reload: {reload_on_change: false}"],
+    "random_location: {number_of_cities: 7}": ["random_location: {city_count: 7}"],
+    "random_location: {include_countries: [DE], exclude_countries: [US]}": [
+        "random_location: {include_countries: [deu], exclude_countries: [USA]}"
+    ],
+    "normal_parameters: {humidity: {daily_amplitude: 0}}": ["normal_parameters: {humidity: {daily_pattern: off}}"],
+    "anomalies: {types: {spike: {multiplier_min: 2, multiplier_max: 2}}}": [
+        "anomalies: {types: {spike: {severity_factor: 2}}}"
+    ],
+    "database: {preserve_existing: false}": ["database: {preserve_existing_db: false}"],
+    "database: {batch_interval: 5, backup: {keep: 3}}": ["database: {batch_timeout: 5s, max_backups: 3}"],
+    "monitoring: {endpoints: {health: /health, metrics: /m}}": [
+        "monitoring: {health_check_path: /health, metrics_path: /m}"
+    ],
+    "supervision: {hang_seconds: 90, drain_seconds: 120}": ["supervision: {hang_seconds: 1m30s, drain_seconds: 2m}"],
     "simulation: {duration_seconds: 60}": [
         "simulation: {run_time_seconds: 60}",
         "simulation: {runtime_seconds: 60}",

@@ -80,7 +80,7 @@ def test_channels_that_are_not_listed_are_those_of_each_sensor(tmp_path: Path) -
         ("[{at: 0}]", "1:17: scenario[0].at: 0 is not a time such as 30s, 5m, 1h30m or 2d"),
         ("[{at: 2h}, {at: 1h}]", "1:27: scenario[1].at: 3600 seconds are not after the 7200 of the step before"),
         ("[{anomalies: {}}]", "1:12: scenario[0].at: is missing"),
-        ("[{at: 1h, anomaly: {}}]", "1:21: scenario[0].anomaly: unknown key; did you mean 'anomalies'?"),
+        ("[{at: 1h, anomalys: {}}]", "1:21: scenario[0].anomalys: unknown key; did you mean 'anomalies'?"),
         (
             "[{at: 1h, normal_parameters: {temperature: {min: 40}}}]",
             "1:41: scenario[0].normal_parameters.temperature.mean: 22 is not between min 40 and max 50",

@@ -107,6 +107,10 @@ def test_the_address_is_made_of_what_is_there(tmp_path: Path) -> None:
         ('{"id": 1' + "0" * 5000 + "}", "a.json: invalid JSON: a number of thousands of digits"),
         ("{}", "a.json: no sensor_id in it (or id, in the flat format)"),
         ('{"id": null}', "a.json: no sensor_id in it (or id, in the flat format)"),
+        (
+            '{"id": "A.rotated-0001"}',
+            'a.json:1:8: id: "A.rotated-0001" must not end in .rotated-0001, like the name of',
+        ),
         ('{"id": "a/b"}', 'a.json:1:8: id: "a/b" must be 1 to 64 letters, digits, '),
         ('{"id": "../b"}', 'a.json:1:8: id: "../b" must be 1 to 64 letters, digits, '),
         ('{"id": "a\\n"}', 'a.json:1:8: id: "a\\n" must be 1 to 64 letters, digits, '),
@@ -292,3 +296,23 @@ def test_an_identity_file_in_place_of_a_directory_is_the_one_identity(tmp_path: 
     (sensor,) = read_identities(path).values()
 
     assert ("A", None) == (sensor.sensor_id, sensor.origin)
+
+
+def test_an_identity_without_an_id_gets_one(tmp_path: Path) -> None:
+    """The same at each reading, whatever else is edited; another one for another sensor."""
+    text = '{"location": {"city": "Denver", "timezone": "America/Denver"}, "metadata": {"instance_id": "i-1"}}'
+    path, other = tmp_path / "a.json", tmp_path / "b.json"
+    path.write_text(text)
+    other.write_text(text)
+
+    sensor = read_identity(path)
+
+    assert sensor.sensor_id.startswith("DEN_")
+    assert (f"{path}: no sensor_id in it, taken as {sensor.sensor_id} (SENSOR_ID gives another)",) == sensor.warnings
+    assert sensor.sensor_id != read_identity(other).sensor_id
+    path.write_text(text.replace('"i-1"', '"i-2"'))
+    assert sensor.sensor_id != read_identity(path).sensor_id
+    path.write_text(text.replace('Denver", ', 'Denver", "state": "CO", '))
+    assert sensor.sensor_id == read_identity(path).sensor_id
+    path.write_text('{"serial_number": "S-1", "timezone": "UTC"}')
+    assert read_identity(path).sensor_id.startswith("SEN_")
