@@ -46,7 +46,7 @@ from fleet.escaping import escape_short
 from fleet.resources import resource_path
 from fleet.validation.issues import KeyPath, model_issues, raise_first_issue
 from fleet.validation.scalars import AsWhole, Flag, Section, Text
-from fleet.validation.yaml_tree import Node, parse_yaml, read_yaml
+from fleet.validation.yaml_tree import Node, is_stream, parse_yaml, read_yaml
 
 __all__ = ["Config", "SourcedValue", "json_schema", "load_config", "located_error", "to_yaml"]
 
@@ -95,7 +95,7 @@ def load_draft(
     source = path or resource_path("fleet.yaml")
     draft = read_draft(source, environment, overrides)
     raise_first_issue(draft.issues)
-    draft.issues.extend(resolve_files(draft, source.resolve().parent))
+    draft.issues.extend(resolve_files(draft, Path.cwd() if is_stream(source) else source.resolve().parent))
     raise_first_issue(draft.issues)
     if str(draft.get(("version",))) == "1":
         for section in SINCE_VERSION_2:

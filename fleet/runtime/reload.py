@@ -51,6 +51,11 @@ class ConfigSource:
         return str(self.path or "the packaged fleet.yaml")
 
 
+def is_watchable(path: Path) -> bool:
+    """Whether a file can be read again: it is a regular one, or missing. A pipe is empty after the first reading."""
+    return path.is_file() or not path.exists()
+
+
 def watched_identities(folder: Path, config: DynamicReload) -> WatchedFiles:
     """Watch the identity files, if the config asks for it. To be called before they are read, so that no edit is missed."""
     files: list[Path] = []
@@ -77,6 +82,7 @@ class Reloader:
         self._problems: dict[Path | None, str] = {}
         self._refused: set[Path | None] = set()
         self.report = ReloadReport()
+        self._watched_config = source.path if source.path and is_watchable(source.path) else None
         # They were read before the run was prepared, and may have changed or gone since: they are read once more.
         self._configs = WatchedFiles(self._config_files, report_existing=True)
         self._folder = reconciler.planner.identities
@@ -103,9 +109,9 @@ class Reloader:
     def _config_files(self) -> list[Path]:
         """Return the config file and the catalogue that it names."""
         config = self._reconciler.planner.config
-        if self._source.path is None or not config.dynamic_reload.watch_config:
+        if self._watched_config is None or not config.dynamic_reload.watch_config:
             return []
-        return [self._source.path, *([Path(config.catalogue)] if config.catalogue else [])]
+        return [self._watched_config, *([Path(config.catalogue)] if config.catalogue else [])]
 
     def _read_config(self) -> Planner:
         """Return a planner with the reloadable part of the files, or the present one if they cannot be read or are equal."""
@@ -114,6 +120,9 @@ class Reloader:
         try:
             if path and not path.exists():
                 raise UserError(f"{path}: is gone; the fleet goes on as it was")
+            for file in self._config_files():
+                if not is_watchable(file):
+                    raise UserError(f"{file}: is no longer a regular file; the fleet goes on as it was")
             self._loaded = self._source.load()
             other = planner.with_config(apply_reloadable(planner.config, self._loaded))
         except UserError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,33 @@ def test_a_config_that_is_deleted_right_after_the_start_is_reported(tmp_path: Pa
     steered.file.write_text(TWO.replace("second: 2", "second: 4"))
     assert ["reloaded: simulation.readings_per_second: 2 -> 4"] == steered.check_files()
     assert [] == steered.problems
+
+
+def test_a_config_from_a_pipe_is_not_watched(tmp_path: Path) -> None:
+    """`-c <(command)`: the pipe is empty after the start, and an empty config is a hundred sensors at 1/s."""
+    reader, writer = os.pipe()
+    os.write(writer, TWO.encode())
+    os.close(writer)
+    steered = InProcessFleet(tmp_path, "", file=Path(f"/dev/fd/{reader}"))
+
+    assert [] == steered.check_files() + steered.check_files()
+    assert 2 == len(steered.sensors)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("becomes", ["config", "catalogue"])
+def test_a_file_that_becomes_a_fifo_is_reported_and_not_opened(tmp_path: Path, becomes: str) -> None:
+    """To open it would block the supervisor."""
+    (tmp_path / "more.yaml").write_text("{}\n")
+    steered = started(tmp_path, TWO + "catalogue: more.yaml\n")
+    path = steered.file if becomes == "config" else tmp_path / "more.yaml"
+    path.unlink()
+    os.mkfifo(path)
+    before = time.monotonic()
+
+    (event,) = steered.check_files()
+    assert f"not reloaded: {path}: is no longer a regular file; the fleet goes on as it was" == event
+    assert time.monotonic() - before < 1.0
 
 
 def test_an_edit_beside_a_refused_one_is_taken(tmp_path: Path) -> None:
