@@ -175,7 +175,9 @@ CONFIG_FILE_OPTION = click.option(
 CONFIG_KEY_OPTIONS = (
     click.option("--replicas", metavar="N", help="How many sensors."),
     click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
-    click.option("--seed", metavar="S", help="The same seed gives the same data. Default: a random one."),
+    click.option(
+        "--seed", metavar="S", help="The same seed gives the same bytes, with --start or --for. Default: a random one."
+    ),
     click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city."),
     click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
     click.option(
@@ -187,7 +189,7 @@ CONFIG_KEY_OPTIONS = (
     click.option(
         "--start",
         metavar="TIME",
-        help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now.",
+        help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now; that time with --seed and --for.",
     ),
     click.option(
         "--resume",

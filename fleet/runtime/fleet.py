@@ -24,6 +24,7 @@ from fleet.runtime.progress import ProgressMonitor, progress_for
 from fleet.runtime.reconciler import Reconciler
 from fleet.runtime.reload import Reloader
 from fleet.runtime.rollout import Rollouts
+from fleet.runtime.simulation_clock import stated_start
 from fleet.runtime.summary import print_run_summary, summarize
 from supervisor import Supervisor
 from worker.log import LogSpec, configure_logging
@@ -138,6 +139,12 @@ class Fleet:
         sensors = f"{count} sensors" if count != 1 else f"sensor {plan.members[0].sensor_id}"
         folder = self._prepared.directory.databases
         say(f"{sensors}, {self._target_rate():,g} readings/s, {layout} in {folder}, seed {plan.record.seed}")
+        simulation = self._prepared.config.simulation
+        first = plan.run.start_us == plan.record.start_us
+        if first and simulation.seed is not None and stated_start(simulation) is None:
+            say(
+                "the readings also depend on the time: for the same bytes from this seed, add --start TIME or --for TIME"
+            )
         if self._prepared.listener:
             say(f"dashboard: {self._prepared.listener.url}")
 
