@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fleet.config.config import Config, load_config
+from fleet.config.config import Config, load_config, read_draft
 from fleet.config.differences import (
     apply_reloadable,
     catalogue_differences,
@@ -32,20 +32,36 @@ log = logging.getLogger("reload")
 CONFIG_KEY = None
 """The key of the config and its catalogue among the files that cannot be applied."""
 
+LAYOUT_KEYS = frozenset(("replicas.database", "replicas.sensors_per_worker"))
+"""The keys that determine the layout together."""
+
 MAX_CHANGES_LISTED = 20
 """Changes of one reload that are listed; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """The source of a config: a file (None for the packaged one), overridden by the environment and the flags."""
+    """The source of a config: a file (None for the packaged one), overridden by the environment and the flags. `continued`
+    are values of the last run on the data directory, for keys that none of these state."""
 
     path: Path | None
     environment: Mapping[str, str]
     overrides: Mapping[str, object]
+    continued: Mapping[str, object] = field(default_factory=dict)
 
     def load(self) -> Config:
-        return load_config(self.path, self.environment, self.overrides)
+        return load_config(self.path, self.environment, {**self.continued_values(), **self.overrides})
+
+    def continued_values(self) -> Mapping[str, object]:
+        """Return the values of the last run that apply. Raises UserError."""
+        if not self.continued:
+            return {}
+        draft = read_draft(self.path, self.environment, self.overrides) if self.path else None
+        stated = {key for key in self.continued if draft and draft.get(tuple(key.split("."))) is not None}
+        stated |= {key for key, value in self.overrides.items() if value is not None}
+        if stated & LAYOUT_KEYS:
+            stated |= LAYOUT_KEYS
+        return {key: value for key, value in self.continued.items() if key not in stated}
 
     def __str__(self) -> str:
         return str(self.path or "the packaged fleet.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,16 @@ def test_a_second_run_continues(up: Up, lively: Path, tmp_path: Path) -> None:
     for sensor, seen in after.items():
         assert before[sensor].readings == seen.readings[: len(before[sensor].readings)]
         assert [(0, "start"), (20, "resume")] == seen.epochs
+
+
+def test_a_run_that_says_nothing_goes_on_as_the_last_one(up: Up, tmp_path: Path) -> None:
+    """With its count, rate and layout, also after a backup was restored that has no folder `run`."""
+    assert 0 == up("--replicas", 3, "--rate", 20, "--shared-db", "--for", "0.3s", "--no-http").wait()
+    shutil.rmtree(tmp_path / "data" / "run")
+    second = up("--for", "0.3s", "--no-http")
+
+    assert 0 == second.wait()
+    assert "3 sensors, 60 readings/s, one shared database in " in second.output
 
 
 CONTRADICTIONS = {
