@@ -97,6 +97,7 @@ class Reloader:
         self._loaded = reconciler.planner.config
         self._problems: dict[Path | None, str] = {}
         self._refused: set[Path | None] = set()
+        self._members = self._member_ids()
         self.report = ReloadReport()
         self._watched_config = source.path if source.path and is_watchable(source.path) else None
         # They were read before the run was prepared, and may have changed or gone since: they are read once more.
@@ -106,6 +107,13 @@ class Reloader:
 
     def __call__(self) -> None:
         configs, identities = self._configs.changed(), self._identities.changed()
+        if (
+            self._members != self._member_ids()
+        ):  # what was wrong about a file may have been that its sensor was left out
+            self._members = self._member_ids()
+            identities = sorted(
+                {*identities, *(path for path in self._problems if path not in (CONFIG_KEY, self._folder))}
+            )
         if not self._reconciler.accepts_changes or not (configs or identities):
             return
         # Refused changes are tried again together with the new ones, which may have made them possible.
@@ -164,6 +172,9 @@ class Reloader:
                 edited[sensor.sensor_id] = sensor
         return edited
 
+    def _member_ids(self) -> frozenset[str]:
+        return frozenset(sensor.sensor_id for sensor in self._reconciler.plan.stored)
+
     def _read_identity(self, path: Path, known: Mapping[str, StoredIdentity]) -> StoredIdentity | None:
         """Read an identity file, None if it is deleted and was not that of a sensor of this fleet."""
         if not path.exists():
@@ -172,6 +183,8 @@ class Reloader:
             return None
         sensor = read_identity(path)
         if sensor.sensor_id not in known:
+            if path.stem not in known and sensor.sensor_id in dict(self._reconciler.plan.record.sensors):
+                return None  # left out by `fleet scale`: the file is read when it is back
             raise UserError(
                 f"{path}: {sensor.sensor_id} takes no part in this fleet; "
                 "sensors are renamed by a restart, and added by `fleet scale`"

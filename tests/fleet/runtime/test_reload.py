@@ -87,6 +87,31 @@ def test_a_file_that_becomes_a_fifo_is_reported_and_not_opened(tmp_path: Path, b
     assert time.monotonic() - before < 1.0
 
 
+def test_sensors_that_are_added_and_left_out_between_two_checks_are_no_problem(tmp_path: Path) -> None:
+    """`fleet scale 4; fleet scale 2`: their identity files are new, and they take no part at present."""
+    steered = started(tmp_path)
+    steered.reconciler.scale(4)
+    steered.reconciler.scale(2)
+
+    assert [] == steered.check_files()
+    edit(steered.identity("S_000003"), "location", address="Rome")
+    assert [] == steered.check_files()
+    steered.reconciler.scale(3)
+    assert [] == steered.check_files() + steered.problems
+    assert "Rome" in str(located(steered))
+
+
+def test_a_problem_with_a_sensor_ends_when_the_sensor_is_left_out(tmp_path: Path) -> None:
+    steered = started(tmp_path)
+    steered.identity(OTHER).unlink()
+    steered.check_files()
+    assert 1 == len(steered.problems)
+    steered.reconciler.scale(1)
+
+    assert [] == steered.check_files()
+    assert [] == steered.problems
+
+
 def test_an_edit_beside_a_refused_one_is_taken(tmp_path: Path) -> None:
     """A number of sensors that there is no room for is the config's trouble alone."""
     steered = started(tmp_path)

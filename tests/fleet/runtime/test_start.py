@@ -13,7 +13,7 @@ from fleet.runtime.planner import Plan, Planner
 from fleet.runtime.reload import ConfigSource
 from fleet.runtime.start import values_of_last_run
 
-LAYOUTS = {
+LAYOUTS: dict[str, dict[str, object]] = {
     "own": {},
     "shared": {"replicas.database": "shared"},
     "packed": {"replicas.sensors_per_worker": 3},
@@ -42,7 +42,7 @@ def shape(config: Config) -> tuple[int, str]:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_directory_goes_on_as_it_was(tmp_path: Path, layout: str) -> None:
     flags = LAYOUTS[layout] | {"replicas.count": 5, "simulation.readings_per_second": "10"}
-    first = run(tmp_path, loaded(tmp_path, **flags))
+    first = run(tmp_path, loaded(tmp_path, None, **flags))
     second = loaded(tmp_path)
 
     assert (5, "10") == shape(second)
