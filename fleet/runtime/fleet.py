@@ -164,7 +164,8 @@ class Fleet:
     def _conclude(self, outcome: Outcome) -> int:
         """Print the summary and return the exit code."""
         fleet = self._observe()
-        print_run_summary(summarize(self._prepared, self._reconciler.plan, fleet, self._reload.report), fleet)
+        plan, report, stopped = self._reconciler.plan, self._reload.report, self._supervisor.draining
+        print_run_summary(summarize(self._prepared, plan, fleet, report, outcome, stopped=stopped), fleet)
         if outcome.killed_by_request:
             return 130
         return 0 if outcome.clean else 1

@@ -17,6 +17,8 @@ from fleet.runtime.preparation import PreparedRun
 from fleet.runtime.progress import ignoring_closed_output
 from worker.clock import elapsed_ns
 from worker.schedule import SECOND_US, Schedule
+from worker.scoreboard import STATE_INDEX
+from worker.supervision.slot import Outcome
 
 ON_TIME_SECONDS = 3.0
 """Seconds after its end within which a run that has all its readings counts as on time."""
@@ -26,25 +28,35 @@ MAX_UNHEALTHY_LISTED = 10
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The result of a run. `due` is the number of scheduled readings that it should have, None if its end was open;
-    `errors` are counted by class."""
+    """The result of a run. `due` is the number of scheduled readings that it should have, None if its end was open or it
+    was stopped before its end; `healthy` counts the sensors that wrote all that was due, `paused` those among them that
+    ended paused; `errors` are counted by class."""
 
     stats: FleetStats
     healthy: int
+    paused: int
     due: int | None
     seconds: float
     errors: Mapping[str, int]
 
 
-def summarize(prepared: PreparedRun, plan: Plan, fleet: FleetState, reload: ReloadReport) -> RunSummary:
+def summarize(
+    prepared: PreparedRun, plan: Plan, fleet: FleetState, reload: ReloadReport, outcome: Outcome, *, stopped: bool
+) -> RunSummary:
+    """Summarize a run that has ended with `outcome`; `stopped` if it was ordered to end."""
     stats = fleet_stats(fleet.rows)
-    due = readings_due(plan)
+    due = None if stopped else readings_due(plan)
     seconds = (elapsed_ns() - prepared.start_ns) / 1e9
     duration_us = plan.run.duration_us
     if duration_us is not None and due == stats.scheduled and seconds < duration_us / SECOND_US + ON_TIME_SECONDS:
         seconds = duration_us / SECOND_US  # a run ends when its last readings are due, not when the processes exit
     errors = error_classes(stats, reload, read_backup_status(prepared.directory.run))
-    return RunSummary(stats, count_healthy(display_states(fleet)), due, max(0.0, seconds), errors)
+    states = display_states(fleet)
+    incomplete = {*outcome.failed, *outcome.pending, *outcome.killed}
+    # A worker that was killed while it drained counts as stopped, but has left readings unwritten.
+    states[[member.worker in incomplete for member in fleet.members]] = STATE_INDEX["unready"]
+    paused = int((states == STATE_INDEX["paused"]).sum())
+    return RunSummary(stats, count_healthy(states), paused, due, max(0.0, seconds), errors)
 
 
 def readings_due(plan: Plan) -> int | None:
@@ -87,15 +99,19 @@ def print_summary(summary: RunSummary) -> None:
 
 
 def success_rate(summary: RunSummary) -> str:
-    """Describe the share of due readings that are committed. In a run with an open end it is known only if all sensors
-    ended healthy."""
+    """Describe the share of due readings that are committed. It is known if the end of the run was, or if all sensors
+    ended healthy; not after a database was renewed, because its readings were written again or are gone."""
     stats, due = summary.stats, summary.due
+    if stats.renewals:
+        renewed = f"{stats.renewals:,} database{'s were' if stats.renewals != 1 else ' was'} renewed"
+        return f"not known: {renewed}; `fleet verify` says what they hold"
     if due is not None:
         return f"{stats.scheduled / due:.2%} of the readings that were due" if due else "nothing was due"
     behind = stats.sensors - summary.healthy
-    return (
-        f"not known: {behind:,} sensors ended with readings due" if behind else "100.00% of the readings that were due"
-    )
+    if behind:
+        return f"not known: {behind:,} sensor{'s' if behind != 1 else ''} ended with readings due"
+    paused = f"; {summary.paused:,} paused, which wrote none since" if summary.paused else ""
+    return f"100.00% of the readings that were due{paused}"
 
 
 def print_table(rows: list[tuple[str, str]]) -> None:

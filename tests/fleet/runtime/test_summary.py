@@ -17,7 +17,9 @@ def summary() -> RunSummary:
     """Three sensors with 50 readings each, two of them healthy."""
     rows = np.zeros(3, ROW_DTYPE)
     rows["incarnation"], rows["readings"] = (1, 2, 3), 50
-    return RunSummary(fleet_stats(rows), healthy=2, due=150, seconds=10.0, errors={"database": 2, "backup": 0})
+    return RunSummary(
+        fleet_stats(rows), healthy=2, paused=0, due=150, seconds=10.0, errors={"database": 2, "backup": 0}
+    )
 
 
 @pytest.mark.claim("002.error-handling.8")
@@ -25,10 +27,19 @@ def test_the_success_rate(summary: RunSummary, capsys: pytest.CaptureFixture[str
     """Of the readings that were due; in a run with an open end, as far as it is known."""
     assert "75.00% of the readings that were due" == success_rate(replace(summary, due=200))
     assert "nothing was due" == success_rate(replace(summary, due=0))
-    assert "not known: 1 sensors ended with readings due" == success_rate(replace(summary, due=None))
+    assert "not known: 1 sensor ended with readings due" == success_rate(replace(summary, due=None))
     assert "100.00% of the readings that were due" == success_rate(replace(summary, due=None, healthy=3))
+    paused = replace(summary, due=None, healthy=3, paused=1)
+    assert "100.00% of the readings that were due; 1 paused, which wrote none since" == success_rate(paused)
     print_summary(summary)
 
     printed = capsys.readouterr().out.splitlines()
     assert "success rate: 100.00% of the readings that were due" in printed
     assert "  database: 2" in printed
+
+
+def test_the_success_rate_after_a_database_was_renewed(summary: RunSummary) -> None:
+    """What was in the old database is written again, or gone: the number of readings written says nothing."""
+    renewed = replace(summary, stats=replace(summary.stats, renewals=2), due=100)
+
+    assert "not known: 2 databases were renewed; `fleet verify` says what they hold" == success_rate(renewed)
