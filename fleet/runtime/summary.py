@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from fleet.datadir.backups import read_backup_status
+from fleet.datadir.directory import DataDirectory
 from fleet.datadir.reload_report import ReloadReport
 from fleet.monitoring.health import FleetState, count_healthy, display_states, unhealthy_sensors
 from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats
@@ -68,11 +69,20 @@ def readings_due(plan: Plan) -> int | None:
     return sum(Schedule(0, 0, sensor.settings.exact_rate).count(duration_us) for sensor in sensors)
 
 
-def print_run_summary(summary: RunSummary, fleet: FleetState) -> None:
+def print_run_summary(summary: RunSummary, fleet: FleetState, directory: DataDirectory) -> None:
     print_summary(summary)
     for sensor, state, reason in unhealthy_sensors(fleet)[:MAX_UNHEALTHY_LISTED]:
         with ignoring_closed_output():
             click.echo(f"{sensor}: {state}: {reason}")
+    data = directory.path
+    with ignoring_closed_output():
+        if directory.databases != data:  # a single worker
+            click.echo(f"the readings are in {directory.databases}")
+            return
+        databases = len({member.database for member in fleet.members})
+        click.echo(f"the readings are in {data}, {databases:,} database{'s' if databases != 1 else ''}")
+        click.echo(f"`fleet verify --data {data}` checks them, `fleet collect --data {data} --to ...` delivers them,")
+        click.echo(f"`fleet up --data {data}` goes on")
 
 
 def print_summary(summary: RunSummary) -> None:
@@ -84,8 +94,8 @@ def print_summary(summary: RunSummary) -> None:
         *((f"  {type_}", f"{count:,}") for type_, count in stats.anomalies.items()),
         ("restarts", f"{stats.restarts:,}"),
         ("success rate", success_rate(summary)),
-        ("errors", f"{stats.errors:,}"),
-        *((f"  {name}", f"{count:,}") for name, count in summary.errors.items()),
+        *((("errors", f"{stats.errors:,}"),) if stats.errors or any(summary.errors.values()) else ()),
+        *((f"  {name}", f"{count:,}") for name, count in summary.errors.items() if count),
         ("retries", f"{stats.retries:,}"),
         *((("database renewals", f"{stats.renewals:,}"),) if stats.renewals else ()),
         ("commits", f"{stats.commits:,}, {stats.commit_ms:.1f} ms on average"),

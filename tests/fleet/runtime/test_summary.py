@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fleet.monitoring.stats import fleet_stats
+from fleet.runtime.progress import summary_line
 from fleet.runtime.summary import RunSummary, print_summary, success_rate
 from worker.scoreboard import ROW_DTYPE
 
@@ -43,3 +44,19 @@ def test_the_success_rate_after_a_database_was_renewed(summary: RunSummary) -> N
     renewed = replace(summary, stats=replace(summary.stats, renewals=2), due=100)
 
     assert "not known: 2 databases were renewed; `fleet verify` says what they hold" == success_rate(renewed)
+
+
+def test_errors_are_mentioned_only_if_there_are_any(summary: RunSummary, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(replace(summary, errors={"database": 0, "backup": 0}))
+
+    assert "error" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("errors", [0, 99_900])
+def test_the_progress_line_fits_80_columns(summary: RunSummary, errors: int) -> None:
+    """With the time before it, also for ten thousand sensors that are late."""
+    stats = replace(summary.stats, sensors=10_000, readings=99_900_000, errors=errors, lag=99.9)
+    line = summary_line(stats, 10_000, 99_900, 99_900)
+
+    assert len(f"23:59:59 {line}") <= 80
+    assert (errors > 0) == ("errors" in line)
