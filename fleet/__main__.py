@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from importlib import import_module
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ def main() -> NoReturn:
 
 def run_program(module: str) -> NoReturn:
     """Import a module and run its `main`. Ctrl-C during the import ends the process without a traceback."""
+    open_missing_streams()
     interrupt_handler = signal.getsignal(signal.SIGINT)
     if interrupt_handler is signal.default_int_handler:  # not if it is ignored, as after `nohup`
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -25,6 +27,18 @@ def run_program(module: str) -> NoReturn:
     signal.signal(signal.SIGINT, interrupt_handler)
     run()
     raise AssertionError(f"{module}.main returned")
+
+
+def open_missing_streams() -> None:
+    """Open /dev/null as each of stdin, stdout and stderr that is closed (`>&-`): the next file opened would take its place,
+    such as a database that is then written over by messages."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 if __name__ == "__main__":

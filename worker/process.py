@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import select
 import signal
 import socket
@@ -188,10 +189,14 @@ class Worker:
             wait=wait_random_exponential(multiplier=delay / 4, max=5 * delay),
             stop=self._stop_retrying,
             before_sleep=self._record_retry,
-            sleep=lambda seconds: self._listen(int(seconds * SECOND_US)),
+            sleep=lambda seconds: self._listen(int(min(seconds, self._seconds_left()) * SECOND_US)),
             reraise=True,
         )
         return retrying(action)
+
+    def _seconds_left(self) -> float:
+        """Return the seconds until the deadline: who sleeps past it is killed."""
+        return math.inf if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _stop_retrying(self, attempt: RetryCallState) -> bool:
         """Whether to exit instead of retrying: the deadline has passed, or the error limit is reached.

@@ -18,10 +18,15 @@ from worker.readings.anomalies import ANOMALY_TYPES
 @click.command(
     help=f"""Put an anomaly into sensors of the running fleet: {", ".join(ANOMALY_TYPES[:-1])} or {ANOMALY_TYPES[-1]}.
 
-    It is labelled and recorded like any other anomaly. Without a selection it applies to all sensors.
+    It is labelled and recorded like any other anomaly.
     """
 )
-@click.argument("kind", required=False, metavar="TYPE")
+@click.argument(
+    "kind",
+    required=False,
+    metavar="TYPE",
+    shell_complete=lambda _context, _parameter, begun: [name for name in ANOMALY_TYPES if name.startswith(begun)],
+)
 @selection_options
 @click.option("--channel", metavar="C", help="Only this channel.")
 @click.option("--size", type=NumberParam(), metavar="X", help="How large; see docs/http.md. Default: that of the type.")

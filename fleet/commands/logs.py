@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from fleet.commands.options import DATA_OPTION, IntegerParam
+from fleet.commands.options import DATA_OPTION, Completion, IntegerParam
 from fleet.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ POLL_INTERVAL_SECONDS = 0.2
 
 
 @click.command()
-@click.argument("sensor", required=False)
+@click.argument("sensor", required=False, shell_complete=Completion("sensor_id"))
 @click.option("-f", "--follow", is_flag=True, help="Continue with lines as they are written.")
 @click.option("-n", "--lines", type=IntegerParam(0, 10**9), default=100, show_default=True, help="How many last lines.")
 @DATA_OPTION

@@ -27,6 +27,7 @@ CONFIG_KEYS = {
     "rate": ("simulation.readings_per_second", "--rate"),
     "seed": ("simulation.seed", "--seed"),
     "prefix": ("replicas.prefix", "--prefix"),
+    "sensors_per_worker": ("replicas.sensors_per_worker", "--sensors-per-worker"),
     "start": ("simulation.start", "--start"),
     "resume": ("simulation.resume", "--resume"),
     "host": ("monitoring.host", "--host"),
@@ -173,14 +174,37 @@ class DurationParam(click.ParamType[float]):
         return value if isinstance(value, float) else parse_duration(str(value), parameter_name(param))
 
 
+DATA_OPTION_DEFAULT = Path("data")
 DATA_OPTION = click.option(
     "--data",
     type=PathParam(),
     metavar="DIR",
-    default=Path("data"),
+    default=DATA_OPTION_DEFAULT,
     show_default=True,
+    is_eager=True,
     help="The fleet's data directory.",
 )
+
+
+class Completion:
+    """Completes a value in a shell from the fleet of `--data`: the values of one field of its sensors' identities, a
+    location up to its first comma."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def __call__(self, context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+        from fleet.datadir.directory import DataDirectory
+        from fleet.datadir.roster import Roster
+
+        data = context.params.get("data") or DATA_OPTION_DEFAULT
+        try:
+            members = Roster.read(DataDirectory(data).roster).members
+        except (OSError, UserError):
+            return []
+        values = {(getattr(member.identity, self._field) or "").split(",")[0] for member in members}
+        return sorted(value for value in values if value and value.startswith(incomplete))
+
 
 CONFIG_FILE_OPTION = click.option(
     "-c",
@@ -194,8 +218,13 @@ CONFIG_FILE_OPTION = click.option(
 CONFIG_KEY_OPTIONS = (
     click.option("--replicas", metavar="N", help="How many sensors."),
     click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
-    click.option("--seed", metavar="S", help="The same seed gives the same data. Default: a random one."),
+    click.option(
+        "--seed", metavar="S", help="The same seed gives the same bytes, with --start or --for. Default: a random one."
+    ),
     click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city."),
+    click.option(
+        "--sensors-per-worker", metavar="N", help="How many sensors share a process and a database. Default: 1."
+    ),
     click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
     click.option(
         "--for",
@@ -206,7 +235,7 @@ CONFIG_KEY_OPTIONS = (
     click.option(
         "--start",
         metavar="TIME",
-        help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now.",
+        help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now; that time with --seed and --for.",
     ),
     click.option(
         "--resume",

@@ -16,7 +16,7 @@ from fleet.commands.selection import describe_selection, selection_arguments, se
 @selection_options
 @DATA_OPTION
 def pause(data: Path, **selection: Any) -> int:
-    """Have sensors of the running fleet produce nothing until they are resumed. Without a selection: all."""
+    """Have sensors of the running fleet produce nothing until they are resumed."""
     answer = ask_fleet(data, command="pause", **selection_arguments(**selection))
     print_change("paused", answer, "paused already")
     return 0
@@ -27,7 +27,7 @@ def pause(data: Path, **selection: Any) -> int:
 @DATA_OPTION
 def resume(data: Path, **selection: Any) -> int:
     """Have paused sensors continue from now; the time between is left out, on record. Without a selection: all."""
-    answer = ask_fleet(data, command="resume", **selection_arguments(**selection))
+    answer = ask_fleet(data, command="resume", **selection_arguments(needed=False, **selection))
     print_change("resumed", answer, "not paused")
     return 0
 

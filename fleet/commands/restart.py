@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from fleet.commands.options import DATA_OPTION
+from fleet.commands.options import DATA_OPTION, Completion
 from fleet.commands.running_fleet import ask_fleet
 
 
 @click.command()
-@click.argument("sensor")
+@click.argument("sensor", shell_complete=Completion("sensor_id"))
 @DATA_OPTION
 def restart(sensor: str, data: Path) -> int:
     """Restart the worker of a sensor, also one that has failed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,25 @@ if TYPE_CHECKING:
     from fleet.datadir.directory import DataDirectory
     from fleet.runtime.commands import Answer
 
+POLL_INTERVAL_SECONDS = 0.05
+
 
 def ask_fleet(data: Path, **command: Any) -> Answer:
-    """Send a command to the fleet that runs on `data` and return its answer.
+    """Send a command to the fleet that runs on `data` and return its answer. A fleet that starts is waited for.
 
     UserError if no fleet runs there, if it refuses the command, or if it does not answer in time.
     """
-    from fleet.datadir.directory import DataDirectory
-    from fleet.runtime.control_client import ANSWER_TIMEOUT_SECONDS, send_command
+    from fleet.runtime.control_client import ANSWER_TIMEOUT_SECONDS, NotListening, send_command
 
-    return send_command(DataDirectory(data).control, ANSWER_TIMEOUT_SECONDS, **command)
+    deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
+    while True:
+        directory = running_directory(data)
+        try:
+            return send_command(directory.control, ANSWER_TIMEOUT_SECONDS, **command)
+        except NotListening:
+            if time.monotonic() > deadline:
+                raise UserError(f"{data}: the fleet here has not started yet; try again") from None
+        time.sleep(POLL_INTERVAL_SECONDS)
 
 
 def running_directory(data: Path) -> DataDirectory:
@@ -29,5 +39,7 @@ def running_directory(data: Path) -> DataDirectory:
 
     directory = DataDirectory(data)
     if directory.holder() is None:
-        raise UserError(f"{data}: no fleet is running here")
+        raise UserError(
+            f"{data}: no fleet is running here; `fleet ps` lists those that run, `fleet up --data {data}` starts one"
+        )
     return directory

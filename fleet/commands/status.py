@@ -12,7 +12,7 @@ import click
 
 from fleet.commands.options import DATA_OPTION
 from fleet.commands.rollout import describe_rollout
-from fleet.commands.running_fleet import ask_fleet, running_directory
+from fleet.commands.running_fleet import ask_fleet
 from fleet.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ OWN_PROBABILITY_TEXT = "with an anomaly probability of their own"
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(data: Path, as_json: bool) -> int:
     """Show the state of the running fleet. The exit code is 1 if a sensor is unhealthy."""
-    directory = running_directory(data)
+    from fleet.datadir.directory import DataDirectory
+
+    directory = DataDirectory(data)
+    if directory.holder() is None and not as_json:
+        print_last_run(directory)
     answer = ask_fleet(data, command="status")
     report = build_report(directory, answer)
     if as_json:
@@ -39,6 +43,27 @@ def status(data: Path, as_json: bool) -> int:
     else:
         print_status(report)
     return 0 if not report["unwell"] else 1
+
+
+def print_last_run(directory: DataDirectory) -> None:
+    """Print what the last fleet on the directory wrote, and how to go on with it; nothing if none has run there."""
+    from fleet.datadir.roster import Roster
+    from fleet.monitoring.stats import fleet_stats
+    from worker.scoreboard import Scoreboard
+
+    try:
+        roster = Roster.read(directory.roster)
+        rows = Scoreboard(directory.scoreboard, writable=False).rows[[member.row for member in roster.members]]
+    except (OSError, ValueError, IndexError, UserError):  # no fleet has run here, or its files are damaged
+        return
+    stats, data = fleet_stats(rows), directory.path
+    databases = len({member.database for member in roster.members})
+    plural = "s" if databases != 1 else ""
+    click.echo(
+        f"the last fleet here had {stats.sensors:,} sensors, since {roster.started_at[:19]}, seed {roster.seed}, and wrote "
+        f"{stats.readings:,} readings to {databases:,} database{plural}"
+    )
+    click.echo(f"`fleet up --data {data}` goes on, `fleet verify --data {data}` checks the readings")
 
 
 def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:

@@ -48,7 +48,7 @@ from fleet.escaping import escape_short
 from fleet.resources import resource_path
 from fleet.validation.issues import ConfigIssue, KeyPath, model_issues, raise_issues
 from fleet.validation.scalars import AsWhole, Flag, Section, Text
-from fleet.validation.yaml_tree import Node, SourceMark, parse_yaml, read_yaml
+from fleet.validation.yaml_tree import Node, SourceMark, is_stream, parse_yaml, read_yaml
 
 __all__ = ["Config", "SourcedValue", "json_schema", "load_config", "located_error", "to_yaml"]
 
@@ -97,7 +97,7 @@ def load_draft(
     None if that cannot be read."""
     source = path or resource_path("fleet.yaml")
     draft = read_draft(source, environment, overrides)
-    draft.issues.extend(resolve_files(draft, source.resolve().parent))
+    draft.issues.extend(resolve_files(draft, Path.cwd() if is_stream(source) else source.resolve().parent))
     if str(draft.get(("version",))) == "1":
         for section in SINCE_VERSION_2:
             if draft.get((section,)) is None:

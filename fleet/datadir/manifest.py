@@ -31,7 +31,8 @@ class FleetManifest:
 
     `start_us` is the simulated time of the first reading ever and `wall_us` the wall clock at that moment. While the
     machine that was booted as `boot_id` runs, `origin_ns` is the same moment on `worker.clock`. `sensors` are
-    (sensor id, worker) in fleet order, including sensors that a smaller fleet leaves out at present.
+    (sensor id, worker) in fleet order, including sensors that a smaller fleet leaves out at present. `count` sensors run
+    at present, at `rate` readings a second each; 0 and empty in manifests of version 0.1.0.
     """
 
     ignores_unknown_keys: ClassVar[bool] = True
@@ -45,6 +46,8 @@ class FleetManifest:
     sensors: tuple[tuple[Name, Name], ...]
     boot_id: str = ""
     origin_ns: int = 0
+    count: Annotated[int, Bounds(0, 100_000)] = 0
+    rate: Annotated[str, Pattern(r"|[0-9]{1,6}(\.[0-9]{1,9})?", "a rate such as 10 or 0.2")] = ""
 
 
 def read_manifest(path: Path) -> FleetManifest | None:

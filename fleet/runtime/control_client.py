@@ -32,6 +32,10 @@ class CommandRefused(UserError):
         self.reason, self.invalid = reason, invalid
 
 
+class NotListening(UserError):
+    """No fleet listens on the socket: none runs, or it starts or ends at this moment."""
+
+
 @contextmanager
 def socket_address(path: Path) -> Iterator[str]:
     """Give an address for a Unix socket at `path`, through a symbolic link if the path is too long for one."""
@@ -47,7 +51,8 @@ def socket_address(path: Path) -> Iterator[str]:
 def send_command(path: Path, timeout: float, /, **command: Any) -> dict[str, Any]:
     """Send a command to the fleet behind the socket at `path` and return its answer.
 
-    Raises UserError if no fleet listens there or answers within `timeout` seconds, CommandRefused if it refuses.
+    Raises UserError if no fleet answers within `timeout` seconds, NotListening if none listens there, CommandRefused if
+    it refuses.
     """
     directory = path.parent.parent
     with socket.socket(socket.AF_UNIX) as connection:
@@ -59,7 +64,7 @@ def send_command(path: Path, timeout: float, /, **command: Any) -> dict[str, Any
             with connection.makefile("rb") as answers:
                 line = answers.readline()
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise UserError(f"{directory}: no fleet is running here") from error
+            raise NotListening(f"{directory}: no fleet is running here") from error
         except PermissionError as error:
             raise UserError(f"{path}: belongs to another user") from error
         except TimeoutError as error:

@@ -24,7 +24,8 @@ from fleet.runtime.progress import ProgressMonitor, progress_for
 from fleet.runtime.reconciler import Reconciler
 from fleet.runtime.reload import Reloader
 from fleet.runtime.rollout import Rollouts
-from fleet.runtime.summary import print_run_summary, summarize
+from fleet.runtime.simulation_clock import stated_start
+from fleet.runtime.summary import print_run_summary, success_rate, summarize
 from supervisor import Supervisor
 from worker.log import LogSpec, configure_logging
 from worker.storage.connection import checkpoint_wal
@@ -131,13 +132,24 @@ class Fleet:
         every(0.5, self._fault_injection)
 
     def _announce(self) -> None:
-        plan, say = self._prepared.plan, self._progress.event
+        plan = self._prepared.plan
         for warning in plan.warnings:
-            say(f"warning: {warning}")
+            self._progress.event(f"warning: {warning}")
+
+        def say(text: str) -> None:
+            self._progress.event(text)
+            log.info("%s", text)
+
         count, layout = len(plan.members), LAYOUT_DESCRIPTIONS[plan.record.layout]
         sensors = f"{count} sensors" if count != 1 else f"sensor {plan.members[0].sensor_id}"
         folder = self._prepared.directory.databases
         say(f"{sensors}, {self._target_rate():,g} readings/s, {layout} in {folder}, seed {plan.record.seed}")
+        simulation = self._prepared.config.simulation
+        first = plan.run.start_us == plan.record.start_us
+        if first and simulation.seed is not None and stated_start(simulation) is None:
+            say(
+                "the readings also depend on the time: for the same bytes from this seed, add --start TIME or --for TIME"
+            )
         if self._prepared.listener:
             say(f"dashboard: {self._prepared.listener.url}")
 
@@ -157,7 +169,10 @@ class Fleet:
     def _conclude(self, outcome: Outcome) -> int:
         """Print the summary and return the exit code."""
         fleet = self._observe()
-        print_run_summary(summarize(self._prepared, self._reconciler.plan, fleet, self._reload.report), fleet)
+        plan, report, stopped = self._reconciler.plan, self._reload.report, self._supervisor.draining
+        summary = summarize(self._prepared, plan, fleet, report, outcome, stopped=stopped)
+        log.info("ended: %d readings written, %s", summary.stats.readings, success_rate(summary))
+        print_run_summary(summary, fleet, self._prepared.directory)
         if outcome.killed_by_request:
             return 130
         return 0 if outcome.clean else 1

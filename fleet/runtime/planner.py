@@ -183,7 +183,8 @@ class Planner:
         placed = assign_workers(
             record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
         )
-        record = replace(record, sensors=placed)
+        rate = f"{self.config.simulation.readings_per_second.normalize():f}"
+        record = replace(record, sensors=placed, count=len(identities), rate=rate)
         rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
         worker_names = dict(placed)
         specs = sensor_specs(self.config, self.catalogue, identities, rows, record.start_us, self.interventions)

@@ -34,7 +34,7 @@ def check_memory(workers: int, sensors: int, free: int | None = None) -> None:
         raise UserError(
             f"{workers} workers with {sensors} sensors need about {format_bytes(needed)} of memory, {format_bytes(free)} is free "
             f"(enough for {most} workers of one sensor): ask for fewer, or pack more sensors into a worker "
-            "(replicas.sensors_per_worker)"
+            "(--sensors-per-worker)"
         )
 
 
@@ -74,6 +74,6 @@ def raise_open_file_limit(workers: int) -> None:
         most = max(0, (hard - FILES_BESIDES_WORKERS) // FILES_PER_WORKER)
         raise UserError(
             f"{workers} workers need {needed} open files, the limit is {hard} (enough for {most}): "
-            "raise it with `ulimit -n`, or pack more sensors into a worker (replicas.sensors_per_worker)"
+            "raise it with `ulimit -n`, or pack more sensors into a worker (--sensors-per-worker)"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import apsw
 import click
 import numpy as np
 
@@ -36,6 +37,11 @@ from worker.storage.sinks import Unavailable
 
 SPARE_SCOREBOARD_ROWS = 4096
 """Rows for sensors that join while the fleet runs, besides one for each sensor that it begins with."""
+
+
+WORKERS_WAIT_FOR = (apsw.FullError, apsw.IOError)
+"""Errors that do not keep a shared database from being started on: the workers wait until there is room again, as those
+with databases of their own do. They also wait for a database that is locked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +182,7 @@ def create_shared_database(store: StoreSpec) -> None:
     except Unavailable as error:
         if error.recreated:
             click.echo(f"warning: {error}", err=True)
-        elif error.outcome_unknown:  # not just locked by another program, for which the workers will wait
+        elif error.outcome_unknown and not isinstance(error.__cause__, WORKERS_WAIT_FOR):
             raise UserError(f"{store.path}: cannot be opened as a database: {error}") from error
     finally:
         database.close()

@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from fleet.monitoring.health import FleetState, count_healthy, display_states
-from fleet.monitoring.stats import FleetStats, fleet_stats
+from fleet.monitoring.stats import FleetStats, compact_number, fleet_stats
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -103,15 +103,14 @@ class TerminalProgress(LineProgress):
 
 
 def summary_line(stats: FleetStats, healthy: int, rate: float, target_rate: float) -> str:
-    """Return the state of the fleet in one line that fits 80 columns."""
+    """Return the state of the fleet in one line that fits 80 columns together with the time."""
     parts = [
         f"{healthy}/{stats.sensors} healthy",
-        f"{rate:,.0f} of {target_rate:,.0f} readings/s"
+        f"{compact_number(rate)} of {compact_number(target_rate)} readings/s"
         if target_rate >= 10
         else f"{rate:.2f} of {target_rate:g} readings/s",
-        f"{sum(stats.anomalies.values()):,} anomalous",
-        f"{stats.errors} errors",
-        f"lag {stats.lag:.1f} s",
+        f"{compact_number(stats.errors)} errors" if stats.errors else f"{compact_number(stats.readings)} rows",
+        f"lag {stats.lag:.1f} s" if stats.lag < 10 else f"lag {stats.lag:.0f} s",
     ]
     return "  ".join(parts)
 

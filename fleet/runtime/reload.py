@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fleet.config.config import Config, load_config
+from fleet.config.config import Config, load_config, read_draft
 from fleet.config.differences import (
     apply_reloadable,
     catalogue_differences,
@@ -32,23 +32,44 @@ log = logging.getLogger("reload")
 CONFIG_KEY = None
 """The key of the config and its catalogue among the files that cannot be applied."""
 
+LAYOUT_KEYS = frozenset(("replicas.database", "replicas.sensors_per_worker"))
+"""The keys that determine the layout together."""
+
 MAX_CHANGES_LISTED = 20
 """Changes of one reload that are listed; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """The source of a config: a file (None for the packaged one), overridden by the environment and the flags."""
+    """The source of a config: a file (None for the packaged one), overridden by the environment and the flags. `continued`
+    are values of the last run on the data directory, for keys that none of these state."""
 
     path: Path | None
     environment: Mapping[str, str]
     overrides: Mapping[str, object]
+    continued: Mapping[str, object] = field(default_factory=dict)
 
     def load(self) -> Config:
-        return load_config(self.path, self.environment, self.overrides)
+        return load_config(self.path, self.environment, {**self.continued_values(), **self.overrides})
+
+    def continued_values(self) -> Mapping[str, object]:
+        """Return the values of the last run that apply. Raises UserError."""
+        if not self.continued:
+            return {}
+        draft = read_draft(self.path, self.environment, self.overrides) if self.path else None
+        stated = {key for key in self.continued if draft and draft.get(tuple(key.split("."))) is not None}
+        stated |= {key for key, value in self.overrides.items() if value is not None}
+        if stated & LAYOUT_KEYS:
+            stated |= LAYOUT_KEYS
+        return {key: value for key, value in self.continued.items() if key not in stated}
 
     def __str__(self) -> str:
         return str(self.path or "the packaged fleet.yaml")
+
+
+def is_watchable(path: Path) -> bool:
+    """Whether a file can be read again: it is a regular one, or missing. A pipe is empty after the first reading."""
+    return path.is_file() or not path.exists()
 
 
 def watched_identities(folder: Path, config: DynamicReload) -> WatchedFiles:
@@ -76,7 +97,9 @@ class Reloader:
         self._loaded = reconciler.planner.config
         self._problems: dict[Path | None, str] = {}
         self._refused: set[Path | None] = set()
+        self._members = self._member_ids()
         self.report = ReloadReport()
+        self._watched_config = source.path if source.path and is_watchable(source.path) else None
         # They were read before the run was prepared, and may have changed or gone since: they are read once more.
         self._configs = WatchedFiles(self._config_files, report_existing=True)
         self._folder = reconciler.planner.identities
@@ -84,6 +107,13 @@ class Reloader:
 
     def __call__(self) -> None:
         configs, identities = self._configs.changed(), self._identities.changed()
+        if (
+            self._members != self._member_ids()
+        ):  # what was wrong about a file may have been that its sensor was left out
+            self._members = self._member_ids()
+            identities = sorted(
+                {*identities, *(path for path in self._problems if path not in (CONFIG_KEY, self._folder))}
+            )
         if not self._reconciler.accepts_changes or not (configs or identities):
             return
         # Refused changes are tried again together with the new ones, which may have made them possible.
@@ -103,9 +133,9 @@ class Reloader:
     def _config_files(self) -> list[Path]:
         """Return the config file and the catalogue that it names."""
         config = self._reconciler.planner.config
-        if self._source.path is None or not config.dynamic_reload.watch_config:
+        if self._watched_config is None or not config.dynamic_reload.watch_config:
             return []
-        return [self._source.path, *([Path(config.catalogue)] if config.catalogue else [])]
+        return [self._watched_config, *([Path(config.catalogue)] if config.catalogue else [])]
 
     def _read_config(self) -> Planner:
         """Return a planner with the reloadable part of the files, or the present one if they cannot be read or are equal."""
@@ -114,6 +144,9 @@ class Reloader:
         try:
             if path and not path.exists():
                 raise UserError(f"{path}: is gone; the fleet goes on as it was")
+            for file in self._config_files():
+                if not is_watchable(file):
+                    raise UserError(f"{file}: is no longer a regular file; the fleet goes on as it was")
             self._loaded = self._source.load()
             other = planner.with_config(apply_reloadable(planner.config, self._loaded))
         except UserError as error:
@@ -139,6 +172,9 @@ class Reloader:
                 edited[sensor.sensor_id] = sensor
         return edited
 
+    def _member_ids(self) -> frozenset[str]:
+        return frozenset(sensor.sensor_id for sensor in self._reconciler.plan.stored)
+
     def _read_identity(self, path: Path, known: Mapping[str, StoredIdentity]) -> StoredIdentity | None:
         """Read an identity file, None if it is deleted and was not that of a sensor of this fleet."""
         if not path.exists():
@@ -147,6 +183,8 @@ class Reloader:
             return None
         sensor = read_identity(path)
         if sensor.sensor_id not in known:
+            if path.stem not in known and sensor.sensor_id in dict(self._reconciler.plan.record.sensors):
+                return None  # left out by `fleet scale`: the file is read when it is back
             raise UserError(
                 f"{path}: {sensor.sensor_id} takes no part in this fleet; "
                 "sensors are renamed by a restart, and added by `fleet scale`"

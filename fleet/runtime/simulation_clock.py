@@ -15,6 +15,20 @@ CLOCK_SET_BACK_TOLERANCE_US = 60 * SECOND_US
 """The lead of the databases over the wall clock from which on the clock has certainly been set back."""
 
 
+REPEATABLE_START = "2026-01-01T00:00:00Z"
+"""The simulated time at which runs begin that must give the same bytes and do not say when they begin."""
+
+
+def stated_start(simulation: Simulation) -> str | None:
+    """Return the simulated time at which a first run begins, None for the current time.
+
+    With a seed and an end, but no start, it is REPEATABLE_START: the same seed gives the same bytes.
+    """
+    if simulation.start is None and simulation.seed is not None and simulation.duration_seconds is not None:
+        return REPEATABLE_START
+    return simulation.start
+
+
 class SimulationClock(NamedTuple):
     """The relation of two clocks: simulated time `start_us` (microseconds since 1970) is at `origin_ns` of `worker.clock`.
     `wall_us` is the wall clock now. A clock that `continues` belongs to the same run as before, after an interruption."""
@@ -35,11 +49,10 @@ def start_clock(simulation: Simulation, old: FleetManifest | None, latest_us: in
     """
     delay_us = int(simulation.start_delay_seconds * SECOND_US)
     origin_ns, wall_us = elapsed_ns() + delay_us * 1000, time.time_ns() // 1000 + delay_us
+    start = stated_start(simulation)
     if old is None:
-        start = simulation.start
-        return SimulationClock(
-            wall_us // 1000 * 1000 if start is None else iso_to_microseconds(start), origin_ns, wall_us
-        )
+        start_us = wall_us // 1000 * 1000 if start is None else iso_to_microseconds(start)
+        return SimulationClock(start_us, origin_ns, wall_us)
     same_boot = old.boot_id != "" and old.boot_id == boot_id()
     passed_us = (origin_ns - old.origin_ns) // 1000 if same_boot else wall_us - old.wall_us
     now_us, warning = old.start_us + max(0, passed_us), ""
@@ -47,7 +60,7 @@ def start_clock(simulation: Simulation, old: FleetManifest | None, latest_us: in
         if latest_us > now_us + CLOCK_SET_BACK_TOLERANCE_US:
             warning = f"this machine's clock was set back: simulated time goes on from {format_time(latest_us)}"
         now_us = latest_us
-    if simulation.resume == "catch_up" and simulation.start is not None:
+    if simulation.resume == "catch_up" and start is not None and iso_to_microseconds(start) == old.start_us:
         passed_us = now_us - old.start_us
         return SimulationClock(old.start_us, origin_ns - passed_us * 1000, wall_us, continues=True, warning=warning)
     return SimulationClock(now_us, origin_ns, wall_us, warning=warning)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 
 import click
 
-from fleet.config.config import Config, located_error
+from fleet.config.config import Config, SourcedValue, located_error
 from fleet.config.effects import load_with_warnings
 from fleet.datadir.directory import DataDirectory
+from fleet.datadir.roster import Roster
+from fleet.errors import UserError
 from fleet.runtime.fleet import Fleet, ServeHTTP
 from fleet.runtime.http_port import BindError, bind_http
 from fleet.runtime.planner import Planner
@@ -33,20 +37,51 @@ def launch(
     files or one such file. `serve_http` is the body of the HTTP service. Raises UserError, before anything is written if
     possible.
     """
-    settings, warnings = load_with_warnings(config, os.environ, overrides, directory.databases)
+    _, warnings = load_with_warnings(config, os.environ, overrides, directory.databases)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     directory.check_startable()
+    source = ConfigSource(config, dict(os.environ), overrides, values_of_last_run(directory))
+    settings = source.load()
     Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to
-    source = ConfigSource(config, dict(os.environ), overrides)
     prepared = prepare_run(settings, directory, source, identities, listener)
     if detach:
         from fleet.runtime import daemonize
 
         daemonize.detach(directory)
     return Fleet(prepared, serve_http).run()
+
+
+def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
+    """Return the config values with which the last run on a directory ended, by dotted key: count, rate and layout.
+
+    Raises UserError if the manifest is damaged.
+    """
+    manifest = directory.read_manifest()
+    if manifest is None:
+        return {}
+    count, rate = manifest.count, manifest.rate
+    if not rate:  # written by version 0.1.0
+        count, rate = count_and_rate_of_roster(directory)
+    values: dict[str, object] = {"replicas.count": count or len(manifest.sensors) or None}
+    values["simulation.readings_per_second"] = rate or None
+    if manifest.layout == "shared":
+        values["replicas.database"] = manifest.layout
+    if manifest.layout == "packed":
+        values["replicas.sensors_per_worker"] = manifest.sensors_per_worker
+    origin = str(directory.path / "fleet.json")
+    return {key: SourcedValue(value, origin) for key, value in values.items() if value is not None}
+
+
+def count_and_rate_of_roster(directory: DataDirectory) -> tuple[int, str]:
+    """Return the number and the rate of the sensors in the roster, 0 and an empty text if it cannot be read."""
+    with suppress(OSError, UserError):
+        members = Roster.read(directory.roster).members
+        rates = {member.rate for member in members}
+        return len(members), f"{Decimal(str(rates.pop())):f}" if len(rates) == 1 else ""
+    return 0, ""
 
 
 def listen(settings: Config, config: Path | None, overrides: Mapping[str, object]) -> Listener | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from fleet.datadir.backups import read_backup_status
+from fleet.datadir.directory import DataDirectory
 from fleet.datadir.reload_report import ReloadReport
 from fleet.monitoring.health import FleetState, count_healthy, display_states, unhealthy_sensors
 from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats
@@ -17,6 +18,8 @@ from fleet.runtime.preparation import PreparedRun
 from fleet.runtime.progress import ignoring_closed_output
 from worker.clock import elapsed_ns
 from worker.schedule import SECOND_US, Schedule
+from worker.scoreboard import STATE_INDEX
+from worker.supervision.slot import Outcome
 
 ON_TIME_SECONDS = 3.0
 """Seconds after its end within which a run that has all its readings counts as on time."""
@@ -26,25 +29,35 @@ MAX_UNHEALTHY_LISTED = 10
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The result of a run. `due` is the number of scheduled readings that it should have, None if its end was open;
-    `errors` are counted by class."""
+    """The result of a run. `due` is the number of scheduled readings that it should have, None if its end was open or it
+    was stopped before its end; `healthy` counts the sensors that wrote all that was due, `paused` those among them that
+    ended paused; `errors` are counted by class."""
 
     stats: FleetStats
     healthy: int
+    paused: int
     due: int | None
     seconds: float
     errors: Mapping[str, int]
 
 
-def summarize(prepared: PreparedRun, plan: Plan, fleet: FleetState, reload: ReloadReport) -> RunSummary:
+def summarize(
+    prepared: PreparedRun, plan: Plan, fleet: FleetState, reload: ReloadReport, outcome: Outcome, *, stopped: bool
+) -> RunSummary:
+    """Summarize a run that has ended with `outcome`; `stopped` if it was ordered to end."""
     stats = fleet_stats(fleet.rows)
-    due = readings_due(plan)
+    due = None if stopped else readings_due(plan)
     seconds = (elapsed_ns() - prepared.start_ns) / 1e9
     duration_us = plan.run.duration_us
     if duration_us is not None and due == stats.scheduled and seconds < duration_us / SECOND_US + ON_TIME_SECONDS:
         seconds = duration_us / SECOND_US  # a run ends when its last readings are due, not when the processes exit
     errors = error_classes(stats, reload, read_backup_status(prepared.directory.run))
-    return RunSummary(stats, count_healthy(display_states(fleet)), due, max(0.0, seconds), errors)
+    states = display_states(fleet)
+    incomplete = {*outcome.failed, *outcome.pending, *outcome.killed}
+    # A worker that was killed while it drained counts as stopped, but has left readings unwritten.
+    states[[member.worker in incomplete for member in fleet.members]] = STATE_INDEX["unready"]
+    paused = int((states == STATE_INDEX["paused"]).sum())
+    return RunSummary(stats, count_healthy(states), paused, due, max(0.0, seconds), errors)
 
 
 def readings_due(plan: Plan) -> int | None:
@@ -56,11 +69,20 @@ def readings_due(plan: Plan) -> int | None:
     return sum(Schedule(0, 0, sensor.settings.exact_rate).count(duration_us) for sensor in sensors)
 
 
-def print_run_summary(summary: RunSummary, fleet: FleetState) -> None:
+def print_run_summary(summary: RunSummary, fleet: FleetState, directory: DataDirectory) -> None:
     print_summary(summary)
     for sensor, state, reason in unhealthy_sensors(fleet)[:MAX_UNHEALTHY_LISTED]:
         with ignoring_closed_output():
             click.echo(f"{sensor}: {state}: {reason}")
+    data = directory.path
+    with ignoring_closed_output():
+        if directory.databases != data:  # a single worker
+            click.echo(f"the readings are in {directory.databases}")
+            return
+        databases = len({member.database for member in fleet.members})
+        click.echo(f"the readings are in {data}, {databases:,} database{'s' if databases != 1 else ''}")
+        click.echo(f"`fleet verify --data {data}` checks them, `fleet collect --data {data} --to ...` delivers them,")
+        click.echo(f"`fleet up --data {data}` goes on")
 
 
 def print_summary(summary: RunSummary) -> None:
@@ -72,8 +94,8 @@ def print_summary(summary: RunSummary) -> None:
         *((f"  {type_}", f"{count:,}") for type_, count in stats.anomalies.items()),
         ("restarts", f"{stats.restarts:,}"),
         ("success rate", success_rate(summary)),
-        ("errors", f"{stats.errors:,}"),
-        *((f"  {name}", f"{count:,}") for name, count in summary.errors.items()),
+        *((("errors", f"{stats.errors:,}"),) if stats.errors or any(summary.errors.values()) else ()),
+        *((f"  {name}", f"{count:,}") for name, count in summary.errors.items() if count),
         ("retries", f"{stats.retries:,}"),
         *((("database renewals", f"{stats.renewals:,}"),) if stats.renewals else ()),
         ("commits", f"{stats.commits:,}, {stats.commit_ms:.1f} ms on average"),
@@ -87,15 +109,19 @@ def print_summary(summary: RunSummary) -> None:
 
 
 def success_rate(summary: RunSummary) -> str:
-    """Describe the share of due readings that are committed. In a run with an open end it is known only if all sensors
-    ended healthy."""
+    """Describe the share of due readings that are committed. It is known if the end of the run was, or if all sensors
+    ended healthy; not after a database was renewed, because its readings were written again or are gone."""
     stats, due = summary.stats, summary.due
+    if stats.renewals:
+        renewed = f"{stats.renewals:,} database{'s were' if stats.renewals != 1 else ' was'} renewed"
+        return f"not known: {renewed}; `fleet verify` says what they hold"
     if due is not None:
         return f"{stats.scheduled / due:.2%} of the readings that were due" if due else "nothing was due"
     behind = stats.sensors - summary.healthy
-    return (
-        f"not known: {behind:,} sensors ended with readings due" if behind else "100.00% of the readings that were due"
-    )
+    if behind:
+        return f"not known: {behind:,} sensor{'s' if behind != 1 else ''} ended with readings due"
+    paused = f"; {summary.paused:,} paused, which wrote none since" if summary.paused else ""
+    return f"100.00% of the readings that were due{paused}"
 
 
 def print_table(rows: list[tuple[str, str]]) -> None:

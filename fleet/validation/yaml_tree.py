@@ -8,6 +8,9 @@ one YAML document is refused with one line.
 
 from __future__ import annotations
 
+import functools
+import os
+import select
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -23,6 +26,9 @@ MAX_YAML_VALUES = 200_000
 MAX_YAML_DEPTH = 32
 MAX_KEY_PATH_LENGTH = 200
 MAX_KEY_LENGTH = 1000
+
+STREAM_TIMEOUT_SECONDS = 10
+"""Seconds of silence after which a config that is read from a pipe is given up."""
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -231,8 +237,7 @@ def read_yaml(path: Path) -> Node:
 def read_yaml_text(path: Path) -> str:
     """Read a UTF-8 text file of at most 8 MB; UserError if it is anything else."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_YAML_BYTES + 1)
+        data = read_stream(path) if is_stream(path) else read_start(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(f"{path}: cannot be read: {reason[:1].lower()}{reason[1:]}") from None
@@ -244,6 +249,43 @@ def read_yaml_text(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         raise UserError(f"{path}:{line}:{column}: byte 0x{data[error.start]:02x} is not UTF-8 text") from None
+
+
+def read_start(path: Path) -> bytes:
+    """Read a file up to one byte beyond the limit."""
+    with path.open("rb") as file:
+        return file.read(MAX_YAML_BYTES + 1)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether the path is a pipe, a socket or a device, such as /dev/stdin or that of `<(command)`."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError:  # reading it tells why
+        return False
+
+
+@functools.cache
+def read_stream(path: Path) -> bytes:
+    """Read a stream like a file, and keep the data: reading empties a pipe, and a config is read more than once.
+
+    UserError if the stream is silent for STREAM_TIMEOUT_SECONDS, such as a FIFO that no program writes to.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)  # without O_NONBLOCK a FIFO blocks here
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        data = b""
+        while len(data) <= MAX_YAML_BYTES:
+            if not poll.poll(STREAM_TIMEOUT_SECONDS * 1000):
+                raise UserError(f"{path}: cannot be read: nothing was written to it for {STREAM_TIMEOUT_SECONDS} s")
+            part = os.read(descriptor, MAX_YAML_BYTES + 1 - len(data))
+            if not part:
+                break
+            data += part
+        return data
+    finally:
+        os.close(descriptor)
 
 
 def parse_yaml(text: str, origin: str) -> Node:

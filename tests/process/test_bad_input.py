@@ -238,13 +238,14 @@ def test_wrong_usage_is_said_in_one_line(arguments: tuple[str, ...], complaint: 
     assert line.startswith(complaint), line
 
 
+NOT_RUNNING = "{0}: no fleet is running here; `fleet ps` lists those that run, `fleet up --data {0}` starts one"
 COMMANDS = {
     ("scale", "0"): "COUNT: '0' is not a whole number between 1 and 100000",
     ("scale", "-1"): "COUNT: '-1' is not a whole number between 1 and 100000",
-    ("scale", "3"): "data: no fleet is running here",
-    ("restart", "nobody"): "data: no fleet is running here",
+    ("scale", "3"): NOT_RUNNING.format("data"),
+    ("restart", "nobody"): NOT_RUNNING.format("data"),
     ("logs", "nobody"): "data: no fleet has run here",
-    ("status", "--data", "f"): "f: no fleet is running here",
+    ("status", "--data", "f"): NOT_RUNNING.format("f"),
     ("logs", "--data", "f"): "f: no fleet has run here",
     ("down", "--timeout", "nan"): "--timeout: 'nan' is not a duration such as 30s, 5m, 1h30m or 2d",
     ("identities", "mint", "0", "--out", "o"): "COUNT: '0' is not a whole number between 1 and 100000",

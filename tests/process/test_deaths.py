@@ -110,6 +110,15 @@ def test_a_signal_drains(number: signal.Signals, up: Up, lively: Path, tmp_path:
     assert "scheduled readings" in running.output
 
 
+def test_a_run_that_is_stopped_early_is_measured_by_what_was_due(up: Up, lively: Path) -> None:
+    running = up("-c", lively, "--for", "1h").ready()
+    running.interrupt()
+
+    assert 0 == running.wait()
+    assert "success rate: 100.00% of the readings that were due\n" in running.output
+    assert " of 216,000" not in running.output
+
+
 @pytest.mark.timed
 def test_a_second_interrupt_kills(up: Up, lively: Path, tmp_path: Path) -> None:
     """A worker that cannot drain holds nobody up who is in a hurry: exit code 130, nobody left, databases whole."""
@@ -192,4 +201,5 @@ def test_a_worker_killed_while_draining_is_reported(up: Up, lively: Path) -> Non
 
     assert 1 == running.wait()
     assert "SIGKILL" in running.output
+    assert "success rate: not known: 1 sensor ended with readings due" in running.output
     assert not psutil.pid_exists(stuck.pid)

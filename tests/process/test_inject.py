@@ -238,7 +238,7 @@ def test_sensors_are_paused_and_resumed(config: Path, up: Up) -> None:
 def test_a_run_ends_while_all_are_paused(config: Path, up: Up) -> None:
     """Nobody waits for readings that are not due."""
     running = up("-c", config, "--for", "6s").ready()
-    ask(running, "pause")
+    ask(running, "pause", "--all")
 
     assert 0 == running.wait()
     assert {"done"} == {running.state(sensor) for sensor in running.sensors}

@@ -238,3 +238,39 @@ def test_a_second_fleet_on_one_directory_is_refused(up: Up, lively: Path, tmp_pa
     running.interrupt()
     assert 0 == running.wait()
     assert_complete(data, 3)
+
+
+def test_a_healthy_fleet_leaves_its_start_changes_and_end(up: Up, lively: Path, tmp_path: Path) -> None:
+    """In its log; and where it ran, its end and `fleet status` say what there is and what to do with it."""
+    data = tmp_path / "data"
+    running = up("-c", lively).ready()
+    url = f"{running.url}/"
+    assert f"  {data}  {url}\n" in fleet("ps").stdout
+    assert 0 == fleet("scale", 4, "--data", data).returncode
+    assert 0 == fleet("down", "--data", data).returncode
+    assert 0 == running.wait()
+    logged = fleet("logs", "--data", data).stdout
+
+    for words in (
+        f"3 sensors, 60 readings/s, a database each in {data}, seed",
+        f"dashboard: {url}",
+        "scaled from 3 to 4 sensors",
+        "draining",
+        "100.00% of the readings that were due",
+    ):
+        assert words in logged
+    assert f"the readings are in {data}, 4 databases\n" in running.output
+    assert f"`fleet up --data {data}` goes on\n" in running.output
+    assert "errors:" not in running.output
+    ended = fleet("status", "--data", data)
+    assert 1 == ended.returncode
+    assert "the last fleet here had 4 sensors, since " in ended.stdout
+    assert f"`fleet up --data {data}` goes on, " in ended.stdout
+    assert "no fleet is running here" in ended.stderr
+
+
+def test_sensors_share_workers_by_a_flag(up: Up, tmp_path: Path) -> None:
+    running = up("--replicas", 5, "--sensors-per-worker", 3, "--rate", 10, "--for", "0.3s", "--no-http")
+
+    assert 0 == running.wait()
+    assert ["pack_0000.db", "pack_0001.db"] == sorted(path.name for path in (tmp_path / "data").glob("*.db"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,26 @@ def test_the_shape_of_a_fleet_changes_no_bit(up: Up, tmp_path: Path) -> None:
         assert seen.readings == packs[sensor].readings
 
 
+def test_the_same_command_gives_the_same_bytes(up: Up, tmp_path: Path) -> None:
+    """With a seed and an end, at another time of day too."""
+    common = ("--replicas", 2, "--seed", 42, "--rate", 20, "--for", "0.5s", "--no-http")
+    for name in ("one", "two"):
+        assert 0 == up(*common, data=tmp_path / name).wait()
+    one, two = (read_records(tmp_path / name) for name in ("one", "two"))
+
+    assert 2 == len(one)
+    for sensor, seen in one.items():
+        assert (seen.timestamps, seen.readings) == (two[sensor].timestamps, two[sensor].readings)
+
+
+def test_a_seed_without_an_end_says_what_is_missing(up: Up) -> None:
+    running = up("--replicas", 1, "--seed", 42, "--no-http").ready()
+    running.interrupt()
+    running.wait()
+
+    assert "for the same bytes from this seed, add --start TIME or --for TIME\n" in running.output
+
+
 def test_another_seed_gives_other_readings(up: Up, tmp_path: Path) -> None:
     """So that the test above compares something."""
     common = ("--prefix", "S", "--replicas", 2, "--start", "2026-03-01T12:00:00Z", "--for", "1s", "--rate", 20)
@@ -103,6 +124,16 @@ def test_a_second_run_continues(up: Up, lively: Path, tmp_path: Path) -> None:
     for sensor, seen in after.items():
         assert before[sensor].readings == seen.readings[: len(before[sensor].readings)]
         assert [(0, "start"), (20, "resume")] == seen.epochs
+
+
+def test_a_run_that_says_nothing_goes_on_as_the_last_one(up: Up, tmp_path: Path) -> None:
+    """With its count, rate and layout, also after a backup was restored that has no folder `run`."""
+    assert 0 == up("--replicas", 3, "--rate", 20, "--shared-db", "--for", "0.3s", "--no-http").wait()
+    shutil.rmtree(tmp_path / "data" / "run")
+    second = up("--for", "0.3s", "--no-http")
+
+    assert 0 == second.wait()
+    assert "3 sensors, 60 readings/s, one shared database in " in second.output
 
 
 CONTRADICTIONS = {

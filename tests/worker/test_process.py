@@ -186,6 +186,20 @@ def test_a_drain_on_a_locked_database_ends_at_its_deadline(stage: Stage) -> None
     stage.whole()
 
 
+def test_a_drain_on_a_locked_database_is_not_slept_through(stage: Stage) -> None:
+    """A long delay between two attempts ends at the deadline."""
+    stage.register(retry_delay=200.0)
+    child = stage.spawn()
+    wait_for(lambda: stage.row["readings"] > 0, "first commit")
+    with closing(apsw.Connection(str(stage.path))) as other:
+        other.set_busy_timeout(5_000)
+        other.execute("BEGIN IMMEDIATE")
+        child.send_message(messages.drain_message(1.5))
+        assert EXIT_PENDING == stage.ended(child, seconds=3.4)  # it would be killed after 3.5
+        other.execute("ROLLBACK")
+    stage.whole()
+
+
 @pytest.mark.claim("002.error-handling.5")
 def test_the_error_limit_ends_a_worker(stage: Stage) -> None:
     """Nothing is dropped: the next worker writes what was due."""

@@ -26,13 +26,19 @@ def no_process(_: int) -> ForkServer:
 
 
 class InProcessFleet:
-    """A fleet by `fleet.yaml` in the folder, with its data in `data`."""
+    """A fleet by `fleet.yaml` in the folder, or by another `file` instead of the text, with its data in `data`."""
 
     def __init__(
-        self, folder: Path, text: str, environment: Mapping[str, str] | None = None, identities: Path | None = None
+        self,
+        folder: Path,
+        text: str,
+        environment: Mapping[str, str] | None = None,
+        identities: Path | None = None,
+        file: Path | None = None,
     ) -> None:
-        self.folder, self.file = folder, folder / "fleet.yaml"
-        self.file.write_text(text)
+        self.folder, self.file = folder, file or folder / "fleet.yaml"
+        if file is None:
+            self.file.write_text(text)
         self.environment = environment or {}
         config = load_config(self.file, self.environment)
         self.directory = DataDirectory(folder / "data")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +57,58 @@ def test_a_config_that_is_deleted_right_after_the_start_is_reported(tmp_path: Pa
     assert [f"not reloaded: {steered.file}: is gone; the fleet goes on as it was"] == steered.check_files()
     steered.file.write_text(TWO.replace("second: 2", "second: 4"))
     assert ["reloaded: simulation.readings_per_second: 2 -> 4"] == steered.check_files()
+    assert [] == steered.problems
+
+
+def test_a_config_from_a_pipe_is_not_watched(tmp_path: Path) -> None:
+    """`-c <(command)`: the pipe is empty after the start, and an empty config is a hundred sensors at 1/s."""
+    reader, writer = os.pipe()
+    os.write(writer, TWO.encode())
+    os.close(writer)
+    steered = InProcessFleet(tmp_path, "", file=Path(f"/dev/fd/{reader}"))
+
+    assert [] == steered.check_files() + steered.check_files()
+    assert 2 == len(steered.sensors)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("becomes", ["config", "catalogue"])
+def test_a_file_that_becomes_a_fifo_is_reported_and_not_opened(tmp_path: Path, becomes: str) -> None:
+    """To open it would block the supervisor."""
+    (tmp_path / "more.yaml").write_text("{}\n")
+    steered = started(tmp_path, TWO + "catalogue: more.yaml\n")
+    path = steered.file if becomes == "config" else tmp_path / "more.yaml"
+    path.unlink()
+    os.mkfifo(path)
+    before = time.monotonic()
+
+    (event,) = steered.check_files()
+    assert f"not reloaded: {path}: is no longer a regular file; the fleet goes on as it was" == event
+    assert time.monotonic() - before < 1.0
+
+
+def test_sensors_that_are_added_and_left_out_between_two_checks_are_no_problem(tmp_path: Path) -> None:
+    """`fleet scale 4; fleet scale 2`: their identity files are new, and they take no part at present."""
+    steered = started(tmp_path)
+    steered.reconciler.scale(4)
+    steered.reconciler.scale(2)
+
+    assert [] == steered.check_files()
+    edit(steered.identity("S_000003"), "location", address="Rome")
+    assert [] == steered.check_files()
+    steered.reconciler.scale(3)
+    assert [] == steered.check_files() + steered.problems
+    assert "Rome" in str(located(steered))
+
+
+def test_a_problem_with_a_sensor_ends_when_the_sensor_is_left_out(tmp_path: Path) -> None:
+    steered = started(tmp_path)
+    steered.identity(OTHER).unlink()
+    steered.check_files()
+    assert 1 == len(steered.problems)
+    steered.reconciler.scale(1)
+
+    assert [] == steered.check_files()
     assert [] == steered.problems
 
 

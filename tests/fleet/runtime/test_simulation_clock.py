@@ -34,6 +34,25 @@ def test_a_first_run_begins_where_it_is_told() -> None:
     assert elapsed_ns() == pytest.approx(beginning.origin_ns, abs=1e9)
 
 
+def test_a_run_with_a_seed_and_an_end_begins_at_a_fixed_time() -> None:
+    """The same seed gives the same bytes, and the readings depend on the time. Other runs begin now."""
+    fixed = Simulation(seed=42, duration_seconds=60)
+    assert NEW_YEAR == start_clock(fixed, None, 0).start_us
+    stated = fixed.model_copy(update={"start": "2026-02-01T00:00:00Z"})
+    assert NEW_YEAR + 31 * 24 * HOUR == start_clock(stated, None, 0).start_us
+    for other in (Simulation(seed=42), Simulation(duration_seconds=60), Simulation()):
+        assert time.time() == pytest.approx(start_clock(other, None, 0).start_us / SECOND_US, abs=5)
+
+
+def test_the_same_command_finishes_a_run_that_began_at_the_fixed_time() -> None:
+    simulation = Simulation(seed=1, duration_seconds=60, resume="catch_up")
+    beginning = start_clock(simulation, record(HOUR), 0)
+
+    assert (NEW_YEAR, True) == (beginning.start_us, beginning.continues)
+    of_before = replace(record(HOUR), start_us=NEW_YEAR + 5)  # begun at some other time, by an earlier version
+    assert not start_clock(simulation, of_before, 0).continues
+
+
 def test_time_passes_between_runs() -> None:
     beginning = start_clock(Simulation(), record(HOUR), NEW_YEAR + HOUR // 2)
 

@@ -1,0 +1,56 @@
+"""The examples at the end of each command's help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+EXAMPLES = {
+    "collect": (
+        "fleet collect --data demo --to sqlite:///central.db --once",
+        "fleet collect --to http://localhost:9000/readings",
+    ),
+    "config check": ("fleet config check fleet.yaml",),
+    "config schema": ("fleet config schema > fleet.schema.json",),
+    "config show": ("fleet config show fleet.yaml --origins", "fleet config show --replicas 5"),
+    "docs": ("fleet docs --llm",),
+    "down": ("fleet down --data demo",),
+    "identities mint": ("fleet identities mint 20 --out sensors --seed 42",),
+    "inject": (
+        "fleet inject spike --share 10% --for 30s",
+        "fleet inject trend --city Shanghai --channel temperature",
+        "fleet inject missing_data --all --id outage",
+        "fleet inject --cancel outage",
+    ),
+    "logs": ("fleet logs --data demo", "fleet logs -f SENSOR_000001"),
+    "pause": ("fleet pause --share 10%", "fleet pause --all"),
+    "ps": ("fleet ps", "fleet ps --json"),
+    "receive": ("fleet receive --port 9000 --database central.db",),
+    "restart": ("fleet restart SENSOR_000001",),
+    "resume": ("fleet resume", "fleet resume --city Shanghai"),
+    "rollout": (
+        "fleet rollout --firmware 3.0.0-beta --share 20%",
+        "fleet rollout --firmware 2.1 --share 100% --step 10% --every 5m",
+    ),
+    "scale": ("fleet scale 30 --data demo",),
+    "status": ("fleet status --data demo", "fleet status --json"),
+    "top": ("fleet top --data demo",),
+    "up": (
+        "fleet up --replicas 20 --rate 5 --data demo",
+        "fleet up --replicas 20 --seed 42 --for 1m --data demo",
+        "fleet up -c fleet.yaml --detach",
+    ),
+    "verify": ("fleet verify --complete --data demo", "fleet verify --data demo --against sqlite:///central.db"),
+}
+"""Command lines by the name of their command, without `fleet`."""
+
+
+def add_examples(commands: Iterable[click.Command], group: str = "") -> None:
+    """Set the epilog of each command, and of those in groups, to its examples."""
+    for command in commands:
+        name = f"{group}{command.name}"
+        if isinstance(command, click.Group):
+            add_examples(command.commands.values(), f"{name} ")
+        elif name in EXAMPLES:
+            command.epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in EXAMPLES[name])
