@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import compress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -64,15 +64,6 @@ def id_ranges(folder: Path, key: str) -> list[IdRange]:
         elif name.startswith(f".{quoted}."):
             (folder / name).unlink(missing_ok=True)
     return ranges
-
-
-def parse_timestamp(timestamp: str) -> datetime | None:
-    """A timestamp in UTC, None if it is invalid. Without an offset it is taken as UTC."""
-    try:
-        time = datetime.fromisoformat(timestamp)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def hour_of(time: datetime | None) -> Hour | None:
