@@ -238,4 +238,5 @@ class DatabaseSweep:
                 self._advance(settled_id, left[0] - 1)
             raise PartiallyAcknowledged(
                 f"{context.target.name} did not acknowledge {len(left)} of {len(batch.ids)} readings"
+                + (f": {receipt.doubt}" if receipt.doubt else "")
             )

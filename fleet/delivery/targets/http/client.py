@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from hashlib import blake2b
-from http.client import HTTPResponse
+from http.client import HTTPResponse, parse_headers
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -125,6 +125,14 @@ class DeadlineResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, seconds: float, **named: Any) -> None:
         super().__init__(sock, *arguments, **named)
         self.fp = io.BufferedReader(DeadlineReader(self.fp.detach(), sock, time.monotonic() + seconds))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The first final status. http.client passes over 100 alone, and takes 102 and 103 as the answer."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # the stubs leave it out
+            if not 102 <= status < 200:
+                return version, status, reason
+            parse_headers(self.fp)
 
 
 class _TimeoutMixin:
