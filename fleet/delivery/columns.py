@@ -109,7 +109,7 @@ def typed_readings(batch: Batch, *, nul: bool) -> TypedReadings:
     columns = values_by_column(batch)
     reasons: dict[int, str] = {}
     for name in CENTRAL_COLUMNS:
-        missing = (None,) if name in REQUIRED_COLUMNS else ()
+        missing = (None,) if name in REQUIRED_COLUMNS or name == "seq" else ()
         columns[name], errors = convert_column(columns[name], types[name], missing=missing)
         for index, error in errors.items():
             reasons.setdefault(index, f"{name}: {error}")

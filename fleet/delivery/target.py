@@ -35,6 +35,10 @@ class DeliveryFailed(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class SourceFailed(DeliveryFailed):
+    """The target accepts nothing more of this source at present; other sources are not affected."""
+
+
 class TargetUnavailable(DeliveryFailed):
     """The target accepts nothing at present: it is unreachable, overloaded or hanging. Several attempts were made."""
 

@@ -24,7 +24,7 @@ from urllib.parse import quote
 from fleet.delivery.batch import Row, SourceDatabase, TableRows, Value
 from fleet.delivery.columns import CONTENT_COLUMNS, DELIVERED_COLUMNS, INTEGER_COLUMNS, REAL_COLUMNS, TypedReadings
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
-from fleet.delivery.target import TargetMisconfigured
+from fleet.delivery.target import SourceFailed
 from fleet.delivery.targets.retry import RetryableFailure
 from fleet.errors import UserError
 from worker.storage.database_files import fsync_directory
@@ -173,14 +173,14 @@ def write_parquet(table: Any, file: IO[bytes]) -> None:
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
-    """Read a file. FileNotFoundError if it no longer exists, TargetMisconfigured if it is no Parquet file."""
+    """Read a file of one source. FileNotFoundError if it no longer exists, SourceFailed if it is no Parquet file."""
     try:
         with parquet.ParquetFile(path) as file:
             return file.read(columns)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise TargetMisconfigured(f"{path}: {error}") from error
+        raise SourceFailed(f"{path} is damaged: {error}; move it out of the folder") from error
 
 
 def readings_by_id(path: Path, wanted: set[int]) -> dict[int, Row]:
