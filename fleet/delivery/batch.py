@@ -106,8 +106,11 @@ class Batch:
         return self.rows.ids if isinstance(self.rows, StoredRows) else self._int_column("id")
 
     @cached_property
-    def key_numbers(self) -> tuple[int, ...]:
-        """The number of each reading: its seq, or its id in a source without seq. With source and sensor it is the key."""
+    def key_numbers(self) -> tuple[int | None, ...]:
+        """The number of each reading: its seq, or its id in a source without seq. With source and sensor it is the key.
+
+        None if the seq is missing, as in a database that another program has written to.
+        """
         return self.ids if self.source.foreign else self._int_column("seq")
 
     def keys(self) -> Iterator[str]:

@@ -5,6 +5,8 @@ A reading is given up only if the target accepts others: a target that rejects e
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fleet.delivery.batch import Batch, SourceDatabase, TableRows
 from fleet.delivery.target import BatchRejected, Receipt, Target, TargetMisconfigured
 
@@ -44,11 +46,10 @@ class BisectingDelivery:
         if not batch.rows:
             self._deliver_history(batch.source, batch.episodes, batch.epochs)
             return NO_RECEIPT
-        suspects: dict[int, str] = {}
-        receipt = self._deliver(batch, suspects)
+        receipt, suspects = self._deliver(batch)
         if not retrying_dead_letters:
             self._check_target(receipt, suspects)
-        return Receipt(receipt.accepted, receipt.duplicates, {**receipt.rejected, **suspects})
+        return replace(receipt, rejected={**receipt.rejected, **suspects})
 
     def _check_target(self, receipt: Receipt, suspects: dict[int, str]) -> None:
         """Raises TargetMisconfigured if the target rather than the readings is at fault."""
@@ -60,23 +61,21 @@ class BisectingDelivery:
                 reason = next(iter(suspects.values()))
                 raise TargetMisconfigured(f"{self._target.name} refuses every reading: {reason}")
 
-    def _deliver(self, batch: Batch, suspects: dict[int, str]) -> Receipt:
-        """Deliver a batch by bisection. Adds the readings that are rejected on their own to `suspects`, with the reason."""
+    def _deliver(self, batch: Batch) -> tuple[Receipt, dict[int, str]]:
+        """Deliver a batch by bisection. Returns the receipt, and the readings that were rejected on their own, with the reason."""
+        has_history = bool(batch.episodes.rows or batch.epochs.rows)
         try:
             receipt = self._target.deliver(batch)
-            self._has_accepted_history |= bool(batch.episodes.rows or batch.epochs.rows)
-            return receipt
+            self._has_accepted_history |= has_history
+            return receipt, {}
         except BatchRejected as error:
-            if batch.episodes.rows or batch.epochs.rows:
-                receipt = self._deliver(batch.without_history(), suspects)
-                self._deliver_history(batch.source, batch.episodes, batch.epochs)
-                return receipt
-            if len(batch.rows) == 1:
-                suspects[batch.ids[0]] = str(error)
-                return NO_RECEIPT
-        half = len(batch.rows) // 2
-        parts = (batch.part(0, half), batch.part(half, len(batch.rows)))
-        return merge_receipts(*(self._deliver(part, suspects) for part in parts))
+            if len(batch.rows) == 1 and not has_history:
+                return NO_RECEIPT, {batch.ids[0]: str(error)}
+            bisection = Bisection(self._target, batch.without_history(), str(error), whole=has_history)
+        result = bisection.run()
+        if has_history:
+            self._deliver_history(batch.source, batch.episodes, batch.epochs)
+        return result
 
     def _deliver_history(self, source: SourceDatabase, episodes: TableRows, epochs: TableRows) -> None:
         """Deliver the history by bisection. A row rejected on its own is left out; after many in a row, all are."""
@@ -103,5 +102,60 @@ class BisectingDelivery:
         self.history_supported = self._history_rejections_in_a_row < MAX_CONSECUTIVE_REJECTIONS
 
 
+class Bisection:
+    """The bisection of the readings of a batch that was rejected with `reason`. With `whole`, they are tried together first.
+
+    Parts are delivered in their order. If MAX_CONSECUTIVE_REJECTIONS readings were tried and none was accepted, the last
+    reading of each part that is left is tried next. So a target that accepts nothing is recognised after some thirty
+    requests.
+    """
+
+    def __init__(self, target: Target, batch: Batch, reason: str, *, whole: bool) -> None:
+        self._target, self._reason = target, reason
+        self._pending = [batch] if whole else halves(batch)
+        self._receipt, self._suspects = NO_RECEIPT, dict[int, str]()
+        self._refused = 0
+        self._probes: int | None = None
+
+    def run(self) -> tuple[Receipt, dict[int, str]]:
+        """Deliver all parts. Raises DeliveryFailed; TargetMisconfigured if none of the tried readings is accepted."""
+        while self._pending:
+            part = self._pending.pop()
+            try:
+                receipt = self._target.deliver(part)
+            except BatchRejected as error:
+                self._reason = str(error)
+                if len(part.rows) > 1:
+                    self._pending += halves(part)
+                    continue
+                self._suspects[part.ids[0]] = self._reason
+                receipt = NO_RECEIPT
+            self._receipt = merge_receipts(self._receipt, receipt)
+            if not self._receipt.accepted:
+                self._refused += 1
+                self._check_target()
+        return self._receipt, self._suspects
+
+    def _check_target(self) -> None:
+        if self._refused < MAX_CONSECUTIVE_REJECTIONS or not self._pending:
+            return
+        if self._probes is None:
+            lasts = [part.part(len(part.rows) - 1, len(part.rows)) for part in self._pending]
+            rests = [part.part(0, len(part.rows) - 1) for part in self._pending if len(part.rows) > 1]
+            self._pending, self._probes = [*rests, *lasts], len(lasts)
+        elif self._refused >= MAX_CONSECUTIVE_REJECTIONS + self._probes:
+            raise TargetMisconfigured(
+                f"{self._target.name} refuses every reading: {self._receipt.doubt or self._reason}"
+            )
+
+
+def halves(batch: Batch) -> list[Batch]:
+    """The halves of a batch, the first one last; the batch itself if it has one reading."""
+    half = len(batch.rows) // 2
+    parts = [batch.part(half, len(batch.rows)), batch.part(0, half)]
+    return [part for part in parts if part.rows]
+
+
 def merge_receipts(one: Receipt, other: Receipt) -> Receipt:
-    return Receipt(one.accepted | other.accepted, one.duplicates + other.duplicates, {**one.rejected, **other.rejected})
+    rejected = {**one.rejected, **other.rejected}
+    return Receipt(one.accepted | other.accepted, one.duplicates + other.duplicates, rejected, one.doubt or other.doubt)

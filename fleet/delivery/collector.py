@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -99,6 +100,9 @@ class Collector:
         except DeliveryFailed as error:
             self._context.stats.record_outcome(name, error=self._record_failure(error), kind="target")
             return False
+        except Exception as error:  # noqa: BLE001 - a database of others may hold anything; it must not end the collector
+            self._context.stats.record_outcome(name, error=f"not foreseen: {describe_bug(error)}")
+            return False
 
     def _record_failure(self, error: DeliveryFailed) -> str:
         """Record a failure of the target; returns the message. Further databases report the first one's message."""
@@ -107,3 +111,9 @@ class Collector:
         if not self._context.stop.is_set():
             self.failure = str(error)
         return str(error)
+
+
+def describe_bug(error: Exception) -> str:
+    """The error on one line, with the place in the source where it was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{' '.join(f'{type(error).__name__}: {error}'.split())} ({Path(last.filename).name}, line {last.lineno})"

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from itertools import compress
 from typing import Any
@@ -108,7 +109,7 @@ def typed_readings(batch: Batch, *, nul: bool) -> TypedReadings:
     columns = values_by_column(batch)
     reasons: dict[int, str] = {}
     for name in CENTRAL_COLUMNS:
-        missing = (None,) if name in REQUIRED_COLUMNS else ()
+        missing = (None,) if name in REQUIRED_COLUMNS or name == "seq" else ()
         columns[name], errors = convert_column(columns[name], types[name], missing=missing)
         for index, error in errors.items():
             reasons.setdefault(index, f"{name}: {error}")
@@ -156,6 +157,15 @@ def converted_or_same(name: str, value: Value) -> Value:
         return convert_value(value, TYPES[name])
     except ValueError:
         return value
+
+
+def parse_timestamp(timestamp: str) -> datetime | None:
+    """A timestamp in UTC, None if it is invalid. Without an offset it is taken as UTC."""
+    try:
+        time = datetime.fromisoformat(timestamp)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 # Types

@@ -14,13 +14,14 @@ from pathlib import Path
 import apsw
 
 from fleet.datadir.readings import DatabaseUnreadable
-from fleet.delivery.batch import Row, SourceDatabase, StoredRows
+from fleet.delivery.batch import Row, SourceDatabase, StoredRows, Value
 from worker.storage.database_files import WAL_SUFFIX, side_file
 
 MAX_ROWS_PER_MARKING = 1_000
 """Rows that are marked in one transaction."""
 
-UNSYNCED = "AND (synced = 0 OR synced IS NULL)"
+# Whatever another program has written there: only 1 says that a reading is delivered.
+UNSYNCED = "AND synced IS NOT 1"
 
 
 def id_bounds(connection: apsw.Connection) -> tuple[int, int]:
@@ -33,7 +34,8 @@ def id_bounds(connection: apsw.Connection) -> tuple[int, int]:
 def next_ids(connection: apsw.Connection, after: int, until: int, limit: int, *, unsynced: bool) -> tuple[int, ...]:
     """The first `limit` ids above `after`, up to `until`. `unsynced` selects only rows that are not marked."""
     condition = UNSYNCED if unsynced else ""
-    query = f"SELECT id FROM sensor_readings WHERE id > ? AND id <= ? {condition} ORDER BY id LIMIT ?"
+    # DISTINCT costs nothing where the id is the primary key.
+    query = f"SELECT DISTINCT id FROM sensor_readings WHERE id > ? AND id <= ? {condition} ORDER BY id LIMIT ?"
     return tuple(number for (number,) in connection.execute(query, (after, until, limit)))
 
 
@@ -44,23 +46,52 @@ def existing_ids(connection: apsw.Connection, ids: Iterable[int]) -> tuple[int, 
 
 
 def stored_rows(connection: apsw.Connection, source: SourceDatabase, ids: tuple[int, ...]) -> StoredRows:
-    """The rows of ascending ids, read on first use. Reading raises DatabaseUnreadable if some were deleted."""
-    names = ",".join(quote_identifier(column) for column in source.columns)
-    query = f"SELECT {names} FROM sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id"
+    """The rows of ascending ids, read on first use. Reading raises DatabaseUnreadable, also if some were deleted.
+
+    A text that is not UTF-8 comes as bytes, which no target stores as text. Of rows with the same id, the first comes.
+    """
     id_index = source.columns.index("id")
 
     def fetch(ids: tuple[int, ...]) -> list[Row]:
         if not ids:
             return []
-        wanted = set(ids)
-        rows = [row for row in connection.execute(query, (ids[0], ids[-1])).fetchall() if row[id_index] in wanted]
-        if len(rows) != len(ids):
+        try:
+            rows = {row[id_index]: row for row in reversed(rows_between(connection, source, ids[0], ids[-1]))}
+        except UnicodeDecodeError:
+            rows = {number: row for number in ids if (row := decodable_row(connection, source, number))}
+        except apsw.Error as error:
+            raise DatabaseUnreadable(source.path, f"{type(error).__name__}: {error}") from error
+        found = [rows[number] for number in ids if number in rows]
+        if len(found) != len(ids):
             raise DatabaseUnreadable(
-                source.path, f"{len(ids) - len(rows)} readings were deleted before they were collected"
+                source.path, f"{len(ids) - len(found)} readings were deleted before they were collected"
             )
-        return rows
+        return found
 
     return StoredRows(ids, fetch)
+
+
+def rows_between(connection: apsw.Connection, source: SourceDatabase, first: int, last: int) -> list[Row]:
+    names = ",".join(map(quote_identifier, source.columns))
+    query = f"SELECT {names} FROM sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id"
+    return connection.execute(query, (first, last)).fetchall()
+
+
+def decodable_row(connection: apsw.Connection, source: SourceDatabase, number: int) -> Row | None:
+    """The row of an id, its texts that are not UTF-8 as bytes."""
+    try:
+        rows = rows_between(connection, source, number, number)
+        return rows[0] if rows else None
+    except UnicodeDecodeError:
+        pass
+    values: list[Value] = []
+    for name in map(quote_identifier, source.columns):
+        query = "SELECT {} FROM sensor_readings WHERE id = ? LIMIT 1"
+        try:
+            values.append(connection.execute(query.format(name), (number,)).get)
+        except UnicodeDecodeError:
+            values.append(connection.execute(query.format(f"CAST({name} AS BLOB)"), (number,)).get)
+    return tuple(values)
 
 
 def quote_identifier(name: str) -> str:

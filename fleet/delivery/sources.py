@@ -8,8 +8,10 @@ from pathlib import Path
 
 import apsw
 
-from fleet.delivery.batch import FOREIGN_KEY_PREFIX, SourceDatabase
+from fleet.delivery.batch import FOREIGN_KEY_PREFIX, Row, SourceDatabase
+from fleet.delivery.source_database import quote_identifier
 from fleet.escaping import escape
+from fleet.verify.row_scan import MIN_ROW_ID, RAW_COLUMN_SQL, decode_row
 from worker.storage.database_files import Inode, inode
 
 REQUIRED_COLUMNS = ("id", "timestamp", "sensor_id")
@@ -25,7 +27,13 @@ HAS_NON_INTEGER_ID = """
 SELECT (SELECT typeof(min(id)) FROM sensor_readings) NOT IN ('integer', 'null')
     OR (SELECT typeof(max(id)) FROM sensor_readings) NOT IN ('integer', 'null')
 """
-SELECT_FIRST_ROW = "SELECT * FROM sensor_readings ORDER BY id LIMIT 1"
+SELECT_FIRST_ROW = "SELECT {} FROM sensor_readings ORDER BY id LIMIT 1"
+SELECT_ID_IS_ROWID = """
+SELECT count(*) = 1 AND max(name = 'id' AND upper(type) = 'INTEGER') FROM pragma_table_info('sensor_readings') WHERE pk
+"""
+COUNT_WITHOUT_ID = "SELECT count(*) FROM sensor_readings WHERE id IS NULL"
+COUNT_LOWEST_ID = f"SELECT count(*) FROM sensor_readings WHERE id = {MIN_ROW_ID}"
+COUNT_REPEATED_ID = "SELECT count(id) - count(DISTINCT id) FROM sensor_readings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +100,27 @@ def identify_source(connection: apsw.Connection, path: Path, name: str) -> Sourc
 
 def table_columns(connection: apsw.Connection, table: str) -> tuple[str, ...]:
     """The names of a table's columns; empty if there is no such table."""
-    names = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+    # Generated columns included, hidden columns of virtual tables not.
+    names = connection.execute("SELECT name FROM pragma_table_xinfo(?) WHERE hidden <> 1", (table,)).fetchall()
     return tuple(str(name) for (name,) in names)
+
+
+def first_row(connection: apsw.Connection, columns: tuple[str, ...]) -> Row | None:
+    names = list(map(quote_identifier, columns))
+    try:
+        return connection.execute(SELECT_FIRST_ROW.format(",".join(names))).fetchone()
+    except UnicodeDecodeError:
+        raw = ",".join(map(RAW_COLUMN_SQL.format, names))
+        return decode_row(connection.execute(SELECT_FIRST_ROW.format(raw)).fetchone() or ())
+
+
+def undeliverable_readings(connection: apsw.Connection) -> str:
+    """The number of readings whose id names no single reading, as a reason; empty if there are none."""
+    counts = {"has the lowest integer as its id": COUNT_LOWEST_ID}
+    if not connection.execute(SELECT_ID_IS_ROWID).get:
+        counts |= {"has no id": COUNT_WITHOUT_ID, "has the id of another": COUNT_REPEATED_ID}
+    found = [f"{count:,} {reason}" for reason, query in counts.items() if (count := connection.execute(query).get)]
+    return f"readings that cannot be delivered, as each needs an id of its own: {', '.join(found)}" if found else ""
 
 
 def fingerprint(connection: apsw.Connection, columns: tuple[str, ...]) -> str | None:
@@ -101,7 +128,7 @@ def fingerprint(connection: apsw.Connection, columns: tuple[str, ...]) -> str | 
 
     It stays the same as the database grows or is copied. None while the database is empty.
     """
-    row = connection.execute(SELECT_FIRST_ROW).fetchone()
+    row = first_row(connection, columns)
     if row is None:
         return None
     content = [(name, value) for name, value in zip(columns, row, strict=True) if name != "synced"]

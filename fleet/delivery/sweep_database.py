@@ -26,10 +26,10 @@ from fleet.delivery.source_database import (
     stored_rows,
     sync_wal,
 )
-from fleet.delivery.sources import Skipped, identify_source
+from fleet.delivery.sources import Skipped, identify_source, undeliverable_readings
 from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
-from fleet.delivery.target import DeliveryFailed, Target
+from fleet.delivery.target import SourceFailed, Target
 from fleet.verify.row_scan import MIN_ROW_ID
 
 NO_NEW_HISTORY = NewHistory(NO_ROWS, NO_ROWS, {}, more=False)
@@ -41,7 +41,7 @@ SOURCE_BUSY_TIMEOUT_MS = 5_000
 """The wait for a database that another process has locked."""
 
 
-class PartiallyAcknowledged(DeliveryFailed):
+class PartiallyAcknowledged(SourceFailed):
     """The target neither accepted nor rejected some readings; they are delivered again at the next sweep."""
 
 
@@ -107,10 +107,11 @@ def sweep_database(path: Path, name: str, context: SweepContext) -> bool:
                 if not acquired:
                     raise DatabaseSkipped("another collector has it")
                 more = DatabaseSweep(opened, source, context).run()
-        context.stats.record_outcome(name)
+            remaining = undeliverable_readings(opened.connection)
+        context.stats.record_outcome(name, error=remaining or None)
     except DatabaseSkipped as reason:
         context.stats.record_outcome(name, skipped=str(reason) or None)
-    except PartiallyAcknowledged as error:
+    except SourceFailed as error:
         context.stats.record_outcome(name, error=str(error), kind="target")
     except DatabaseUnreadable as error:
         context.stats.record_outcome(name, error=str(error).removeprefix(f"{path}: "))
@@ -238,4 +239,5 @@ class DatabaseSweep:
                 self._advance(settled_id, left[0] - 1)
             raise PartiallyAcknowledged(
                 f"{context.target.name} did not acknowledge {len(left)} of {len(batch.ids)} readings"
+                + (f": {receipt.doubt}" if receipt.doubt else "")
             )

@@ -17,12 +17,14 @@ class Receipt:
     """The outcome of a delivery.
 
     `accepted` are the ids that the target has stored, by this delivery or an earlier one; `duplicates` counts the latter.
-    `rejected` has the reason for each id that the target will never accept. An id in neither is delivered again later.
+    `rejected` has the reason for each id that the target will never accept. An id in neither is delivered again later;
+    `doubt` is the reason, if one is known.
     """
 
     accepted: frozenset[int]
     duplicates: int = 0
     rejected: Mapping[int, str] = field(default_factory=dict)
+    doubt: str = ""
 
 
 class DeliveryFailed(Exception):
@@ -31,6 +33,10 @@ class DeliveryFailed(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class SourceFailed(DeliveryFailed):
+    """The target accepts nothing more of this source at present; other sources are not affected."""
 
 
 class TargetUnavailable(DeliveryFailed):

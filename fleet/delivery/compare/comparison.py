@@ -78,7 +78,8 @@ class Comparison:
                 self._compare_chunk(chunk)
                 done += len(chunk.rows)
                 on_progress(min(done, total), total)
-            for database in self._generated.databases.values():
+            # A copy: a database that appears meanwhile is added to the others.
+            for database in list(self._generated.databases.values()):
                 self._run_guarded(database, partial(self._count_missing, database))
         for name, reason in self._generated.unreadable.items():
             self._finding_log.add(Finding("unreadable", None, name, None, None, reason))

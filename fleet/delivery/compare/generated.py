@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -26,6 +27,10 @@ MAX_ID_GAP = 16
 """Ids with smaller gaps are read by one query, with the rows between them."""
 
 CACHE_KIB = 200
+
+MAX_ATTEMPTS = 3
+RETRY_SECONDS = 0.1
+"""A rotation renames a database and its log one after the other; between the two it cannot be read."""
 
 BUSY_TIMEOUT_MS = 10_000
 """The wait for a lock in a comparison, of a source and of a target."""
@@ -73,19 +78,30 @@ class GeneratedReadings:
 
     def refresh(self, *, new: bool = True) -> None:
         """Search the directory for databases. In `new` ones no reading has to be delivered."""
-        for path in find_databases(self._directory):
-            if self._excluded is not None and path.exists() and path.samefile(self._excluded):
-                continue
-            name = database_name(path, self._directory)
-            try:
-                with read_only_connection(path) as opened:
-                    opened.set_busy_timeout(BUSY_TIMEOUT_MS)
-                    source = identify_source(opened, path, name)
-                    if isinstance(source, SourceDatabase):
-                        self._add(opened, source, new=new)
-                self.unreadable.pop(name, None)
-            except DatabaseUnreadable as error:
-                self.unreadable[name] = str(error).removeprefix(f"{path}: ")
+        known = set(self.unreadable)
+        for attempt in range(MAX_ATTEMPTS):
+            self.unreadable.clear()
+            for path in find_databases(self._directory):
+                name = database_name(path, self._directory)
+                try:
+                    if not self._is_excluded(path):
+                        self._open_new(path, name, new=new)
+                except (DatabaseUnreadable, OSError) as error:
+                    if path.exists():  # or it was renamed, and is found under its new name
+                        self.unreadable[name] = str(error).removeprefix(f"{path}: ")
+            if self.unreadable.keys() <= known or attempt == MAX_ATTEMPTS - 1:
+                return
+            time.sleep(RETRY_SECONDS)
+
+    def _is_excluded(self, path: Path) -> bool:
+        return self._excluded is not None and self._excluded.exists() and path.samefile(self._excluded)
+
+    def _open_new(self, path: Path, name: str, *, new: bool) -> None:
+        with read_only_connection(path) as opened:
+            opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+            source = identify_source(opened, path, name)
+            if isinstance(source, SourceDatabase):
+                self._add(opened, source, new=new)
 
     def _add(self, opened: apsw.Connection, source: SourceDatabase, *, new: bool) -> None:
         if source.key in self.databases:
@@ -190,30 +206,40 @@ class GeneratedReadings:
         if key in self._open:
             self._open.move_to_end(key)
             return self._open[key][1]
-        opened = self._connect(database)
-        if opened is None:
-            self.refresh()
-            opened = self._connect(database)
-        if opened is None:
-            raise DatabaseUnreadable(database.source.path, "it has been replaced by another while it was compared")
+        opened = self._connect_again(database)
         if len(self._open) > MAX_OPEN_DATABASES:
             self._open.popitem(last=False)[1][0].close()
         return opened
+
+    def _connect_again(self, database: GeneratedDatabase) -> apsw.Connection:
+        """Connect; a database that was renamed or cannot be read is searched for again."""
+        error = DatabaseUnreadable(database.source.path, "it has been replaced by another while it was compared")
+        for attempt in range(MAX_ATTEMPTS):
+            if attempt:
+                self.refresh()
+            try:
+                if opened := self._connect(database):
+                    return opened
+            except DatabaseUnreadable as reason:
+                error = reason
+            except apsw.Error as reason:
+                error = DatabaseUnreadable(database.source.path, f"{type(reason).__name__}: {reason}")
+        raise error
 
     def _connect(self, database: GeneratedDatabase) -> apsw.Connection | None:
         source = database.source
         if not source.path.exists():
             return None
         stack = ExitStack()
-        opened = stack.enter_context(read_only_connection(source.path))
-        identified = identify_source(opened, source.path, source.name)
-        if isinstance(identified, Skipped) or identified.key != source.key:
-            stack.close()
-            return None
-        opened.set_busy_timeout(BUSY_TIMEOUT_MS)
-        opened.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._open[source.key] = stack, opened
-        return opened
+        with stack:
+            opened = stack.enter_context(read_only_connection(source.path))
+            opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+            identified = identify_source(opened, source.path, source.name)
+            if isinstance(identified, Skipped) or identified.key != source.key:
+                return None
+            opened.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            self._open[source.key] = stack.pop_all(), opened
+            return opened
 
     def close(self) -> None:
         for stack, _ in self._open.values():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ MAX_GENERATION_CHARS = 200
 
 MINIMAL_COLUMNS = ("id", "sensor_id", "seq")
 """The columns of a source without readings, which has only episodes or epochs in the upload."""
+
+LARGE_NUMBER = re.compile(rb"[:,\[]\s*-?\d(?:\d{300}|[\d.]*[eE]\+?\d{3})")
+"""A number that may be too large for a float: more than 300 digits, or an exponent of three. It would become Infinity."""
 
 NON_FINITE_NUMBERS = {"NaN": "NaN", "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -145,16 +149,22 @@ def parse_upload(body: bytes) -> ParsedUpload:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse JSON. NaN becomes a text, so that the checks of types reject it."""
+    """Parse JSON. NaN, and a number that no float holds, become a text, so that the checks of types reject them."""
     try:
-        return from_json(body, allow_inf_nan=False)
+        if not LARGE_NUMBER.search(body):
+            return from_json(body, allow_inf_nan=False)
     except ValueError:  # parsed again below, as Infinity and NaN are accepted
         pass
     try:
         from_json(body)
-        return json.loads(body, parse_constant=NON_FINITE_NUMBERS.__getitem__)
+        return json.loads(body, parse_constant=NON_FINITE_NUMBERS.__getitem__, parse_float=parse_float)
     except ValueError as error:
         raise MalformedBody(f"the body is no JSON: {error}") from None
+
+
+def parse_float(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def parse_sender(document: Mapping[str, Any]) -> Sender:

@@ -16,6 +16,10 @@ INTEGER = {"sqlite": "INTEGER", "postgres": "BIGINT"}
 # A PostgreSQL index takes no text longer than 2.7 kB.
 DIGEST = {"sqlite": "reading", "postgres": "hashtextextended(reading, 0)"}
 
+# `time` is `timestamp` as a point in time, NULL if it is none. SQLite has no such type, and the text sorts the same.
+TIME_COLUMN = {"sqlite": "", "postgres": ",\n    time TIMESTAMPTZ"}
+TIME_INDEX = {"sqlite": "", "postgres": "CREATE INDEX IF NOT EXISTS reading_time ON sensor_readings (sensor_id, time);"}
+
 STATEMENTS = """
 -- The databases that readings came from. cursor: the last row id that has arrived.
 CREATE TABLE IF NOT EXISTS sources (
@@ -65,9 +69,10 @@ CREATE TABLE IF NOT EXISTS sensor_readings (
     source {integer} NOT NULL,
     source_id {integer} NOT NULL,
     batch {integer} NOT NULL,
-    extra TEXT
+    extra TEXT{time_column}
 );
 CREATE UNIQUE INDEX IF NOT EXISTS reading_key ON sensor_readings (source, sensor_id, seq);
+{time_index}
 CREATE TABLE IF NOT EXISTS anomaly_episodes (
     source {integer} NOT NULL,
     sensor_id TEXT NOT NULL,
@@ -115,5 +120,10 @@ CREATE TABLE IF NOT EXISTS database_info (
 def central_schema(dialect: str) -> str:
     """The CREATE statements for a dialect, `sqlite` or `postgres`."""
     return STATEMENTS.format(
-        serial=SERIAL[dialect], real=REAL[dialect], integer=INTEGER[dialect], digest=DIGEST[dialect]
+        serial=SERIAL[dialect],
+        real=REAL[dialect],
+        integer=INTEGER[dialect],
+        digest=DIGEST[dialect],
+        time_column=TIME_COLUMN[dialect],
+        time_index=TIME_INDEX[dialect],
     )

@@ -14,6 +14,7 @@ from fleet.datadir.backups import back_up
 from fleet.delivery.batch import Batch
 from fleet.delivery.state import DEAD_LETTER_FILE, STATE_FOLDER
 from fleet.delivery.target import BatchRejected, Receipt
+from fleet.delivery.targets.sqlite.central_database import CentralDatabase
 from tests.fleet.delivery import foreign_databases
 from tests.fleet.delivery.recording_target import RecordingTarget, rejecting
 from tests.fleet.delivery.swept import sweep, sweep_into, sweep_once
@@ -302,3 +303,16 @@ def test_a_target_that_knows_only_readings(data: Path) -> None:
     expected = sum(len(select(path, "SELECT 1 FROM anomaly_episodes")) for path in data.rglob("*.db"))
     assert expected == sum(len(batch.episodes.rows) for batch in second.batches)
     assert [] == second.ids
+
+
+def test_a_central_database_counts_its_readings(data: Path, tmp_path: Path) -> None:
+    """Not the ids that duplicates have used up."""
+    for step in (1, 2, 3):
+        sweep(data, tmp_path / "central.db", batch_size=50)
+        for path in data.rglob("*.db"):
+            damage(path, f"UPDATE sensor_readings SET synced = 0 WHERE id % 3 < {step}")
+    write_database(data / "S_000003.db", 299, sensors=make_identities(4)[3:])
+    sweep(data, tmp_path / "central.db")
+
+    with closing(CentralDatabase(tmp_path / "central.db")) as central:
+        assert len(readings(data)) == central.counts().readings

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from hashlib import blake2b
-from http.client import HTTPResponse
+from http.client import HTTPResponse, parse_headers
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -34,6 +34,7 @@ from fleet.delivery.target import DeliveryFailed, TargetMisconfigured
 from fleet.delivery.targets.http.response import HttpResponse
 from fleet.delivery.targets.retry import RetryableFailure
 from fleet.errors import UserError
+from fleet.escaping import escape_short
 
 READ_CHUNK_BYTES = 64 * 1024
 """Bytes that are read at once."""
@@ -41,6 +42,9 @@ READ_CHUNK_BYTES = 64 * 1024
 TLS_DISCONNECT_ERRORS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 """TLS errors that only say that the connection broke."""
 
+
+HOST = re.compile(r"[\w.:%~-]+", re.ASCII)
+"""A name or an address; without this, urllib3 raises errors of its own for a space in it."""
 
 DEFAULT_PATH = "/api/readings/batch"
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -70,10 +74,14 @@ def parse_address(url: str) -> TargetAddress:
         host, port = (parts.hostname or "").encode("idna").decode(), parts.port
     except ValueError as error:
         raise UserError(f"--to: {url.partition('?')[0]}: {error}; {wanted}") from error
-    if parts.scheme not in DEFAULT_PORTS or not host or port == 0:
-        raise UserError(f"--to: {url.partition('?')[0]}: {wanted}")
+    if parts.scheme not in DEFAULT_PORTS or not HOST.fullmatch(host) or port == 0:
+        raise UserError(f"--to: {escape_short(url.partition('?')[0])}: {wanted}")
     path = DEFAULT_PATH if parts.path in {"", "/"} else parts.path
     request = f"{path}?{parts.query}" if parts.query else path
+    if not re.fullmatch(r"[!-~]+", request):
+        raise UserError(
+            f"--to: {escape_short(url.partition('?')[0])!r}: a space or a letter outside ASCII is written as %20 or so"
+        )
     return TargetAddress(
         parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], request, display_name(parts, host, path)
     )
@@ -125,6 +133,14 @@ class DeadlineResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, seconds: float, **named: Any) -> None:
         super().__init__(sock, *arguments, **named)
         self.fp = io.BufferedReader(DeadlineReader(self.fp.detach(), sock, time.monotonic() + seconds))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The first final status. http.client passes over 100 alone, and takes 102 and 103 as the answer."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # the stubs leave it out
+            if not 102 <= status < 200:
+                return version, status, reason
+            parse_headers(self.fp)
 
 
 class _TimeoutMixin:

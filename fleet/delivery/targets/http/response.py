@@ -6,7 +6,8 @@ Only the content of a response acknowledges readings: a login page with status 2
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NoReturn, TypeGuard
@@ -22,10 +23,14 @@ RETRYABLE_STATUSES = {408, 409, 425, 429}
 CONTENT_TOO_LARGE, UNPROCESSABLE = 413, 422
 
 MAX_REASON_CHARACTERS = 200
-REASON_KEYS = ("reason", "error", "message", "detail", "title")
+REASON_KEYS = ("reason", "error", "message", "detail", "title", "errors")
 """The keys under which APIs give a reason, the most specific first."""
 
 MAX_REASON_DEPTH = 3
+
+SUCCESS_KEYS = ("success", "succeeded", "ok")
+FAILURE_KEYS = ("error", "errors", "failed", "failures")
+FAILURE_STATUS = re.compile(r"(HTTP/\S+ )?[345]\d\d\b|error|fail(ed|ure)?$", re.IGNORECASE)
 
 STATUS_HINTS = {
     401: "COLLECT_TOKEN or COLLECT_HEADERS say who is asking",
@@ -75,7 +80,10 @@ def receipt_for(response: HttpResponse, batch: Batch, redact: Redact = str) -> R
 
 
 def parse_acknowledgement(response: HttpResponse, batch: Batch, redact: Redact = str) -> Receipt:
-    """The receipt of a 2xx: an empty or JSON body acknowledges the batch, limited by the lists `accepted` and `rejected`."""
+    """The receipt of a 2xx: an empty or JSON body acknowledges the batch, limited by the lists `accepted` and `rejected`.
+
+    A body that contradicts the status acknowledges nothing: the batch is bisected, and a single reading is left for later.
+    """
     everything = frozenset(batch.ids)
     if not response.body.strip():
         if not response.ended:
@@ -87,6 +95,11 @@ def parse_acknowledgement(response: HttpResponse, batch: Batch, redact: Redact =
         raise TargetMisconfigured(
             f"answered {response.status} with a body that is no JSON ({media}): that acknowledges nothing"
         )
+    if doubt := contradiction(document, len(batch.rows), redact):
+        doubt = f"answered {response.status}, but {doubt}"
+        if len(batch.rows) > 1:
+            raise BatchRejected(doubt)
+        return Receipt(frozenset(), doubt=doubt)
     if not isinstance(document, dict):
         return Receipt(everything)
     accepted, rejected, duplicates = (document.get(key) for key in ("accepted", "rejected", "duplicates"))
@@ -98,9 +111,50 @@ def parse_acknowledgement(response: HttpResponse, batch: Batch, redact: Redact =
     return Receipt(frozenset(safe) - refused.keys(), count, refused)
 
 
+def contradiction(document: Any, sent: int, redact: Redact) -> str:
+    """The evidence in the body of a 2xx that not all readings were stored, empty if there is none.
+
+    A list `accepted` is no contradiction, as it names the stored readings; nor is the content of a list `rejected`.
+    """
+    top = document if isinstance(document, dict) else {}
+    if isinstance(top.get("accepted"), list):
+        return ""
+    lists = [document, *(value for key, value in top.items() if key != "rejected")]
+    entries = [entry for value in lists if isinstance(value, list) for entry in value]
+    if any(map(reports_failure, nested(top, *entries))):
+        return f"reports a failure: {extract_reason(document, redact)}"
+    accepted, duplicates, rejected = (top.get(key) for key in ("accepted", "duplicates", "rejected"))
+    if type(accepted) is int and not is_positive_int(rejected):
+        stored = accepted + (duplicates if is_positive_int(duplicates) else 0)
+        refused = len(rejected) if isinstance(rejected, list) else 0
+        if stored + refused < sent:
+            return f"stored {stored} of {sent} readings by its own count"
+    return ""
+
+
+def nested(*entries: Any) -> Iterator[dict[str, Any]]:
+    """The objects among the entries, and the objects in them: Elasticsearch answers {"items": [{"index": {"status": 400}}]}."""
+    for entry in entries:
+        if isinstance(entry, dict):
+            yield entry
+            yield from (value for value in entry.values() if isinstance(value, dict))
+
+
+def reports_failure(entry: dict[str, Any]) -> bool:
+    if any(entry.get(key) is False for key in SUCCESS_KEYS) or any(entry.get(key) for key in FAILURE_KEYS):
+        return True
+    return is_failure_status(entry.get("status"))
+
+
+def is_failure_status(status: Any) -> bool:
+    """Check for a status of HTTP above 2xx, as a number or a text (`HTTP/1.1 424 Failed Dependency`), or a word."""
+    if isinstance(status, str):
+        return bool(FAILURE_STATUS.match(status))
+    return type(status) is int and 300 <= status < 600
+
+
 def has_unidentified_rejection(accepted: Any, rejected: Any, batch: Batch) -> bool:
-    """Check for rejected readings that are not identified. A count of accepted readings is no evidence: some servers omit
-    duplicates from it."""
+    """Check for rejected readings that are not identified."""
     if isinstance(rejected, list):
         known = {*batch.ids, *batch.keys()}
         return any(entry_key(entry) not in known for entry in rejected)

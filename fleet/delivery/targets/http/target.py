@@ -129,8 +129,11 @@ def dump_json(document: object) -> bytes:
 
 
 def unserializable(batch: Batch) -> dict[int, str]:
-    """The readings with a value that JSON cannot represent, by id, with the reason."""
+    """The readings without a number, or with a value that JSON cannot represent, by id, with the reason."""
     reasons: dict[int, str] = {}
+    for number, seq in zip(batch.ids, batch.key_numbers, strict=True):
+        if seq is None:
+            reasons[number] = "seq: is missing"
     # Without rows there are no columns.
     for name, values in zip(batch.source.columns, zip(*batch.rows, strict=True), strict=False):
         kinds = set(map(type, values))

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import compress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -24,7 +24,7 @@ from urllib.parse import quote
 from fleet.delivery.batch import Row, SourceDatabase, TableRows, Value
 from fleet.delivery.columns import CONTENT_COLUMNS, DELIVERED_COLUMNS, INTEGER_COLUMNS, REAL_COLUMNS, TypedReadings
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
-from fleet.delivery.target import TargetMisconfigured
+from fleet.delivery.target import SourceFailed
 from fleet.delivery.targets.retry import RetryableFailure
 from fleet.errors import UserError
 from worker.storage.database_files import fsync_directory
@@ -64,15 +64,6 @@ def id_ranges(folder: Path, key: str) -> list[IdRange]:
         elif name.startswith(f".{quoted}."):
             (folder / name).unlink(missing_ok=True)
     return ranges
-
-
-def parse_timestamp(timestamp: str) -> datetime | None:
-    """A timestamp in UTC, None if it is invalid. Without an offset it is taken as UTC."""
-    try:
-        time = datetime.fromisoformat(timestamp)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def hour_of(time: datetime | None) -> Hour | None:
@@ -182,14 +173,14 @@ def write_parquet(table: Any, file: IO[bytes]) -> None:
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
-    """Read a file. FileNotFoundError if it no longer exists, TargetMisconfigured if it is no Parquet file."""
+    """Read a file of one source. FileNotFoundError if it no longer exists, SourceFailed if it is no Parquet file."""
     try:
         with parquet.ParquetFile(path) as file:
             return file.read(columns)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise TargetMisconfigured(f"{path}: {error}") from error
+        raise SourceFailed(f"{path} is damaged: {error}; move it out of the folder") from error
 
 
 def readings_by_id(path: Path, wanted: set[int]) -> dict[int, Row]:

@@ -19,7 +19,7 @@ from typing import Self
 from urllib.parse import quote
 
 from fleet.delivery.batch import Batch, Row, SourceDatabase, TableRows
-from fleet.delivery.columns import CONTENT_COLUMNS, TypedReadings, typed_readings
+from fleet.delivery.columns import CONTENT_COLUMNS, TypedReadings, parse_timestamp, typed_readings
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.target import BatchRejected, DeliveryFailed, Receipt, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.parquet import files
@@ -130,7 +130,7 @@ class ParquetDelivery:
                 files.write_atomically(path, lambda file: files.write_parquet(table, file))
 
     def write_readings(self, readings: TypedReadings) -> None:
-        times = [files.parse_timestamp(str(text)) for text in readings.columns["timestamp"]]
+        times = [parse_timestamp(str(text)) for text in readings.columns["timestamp"]]
         hours = [files.hour_of(time) for time in times]
         for hour in dict.fromkeys(hours):
             self._write_hour(files.partition_path(hour), readings, times, [one == hour for one in hours])

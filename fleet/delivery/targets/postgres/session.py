@@ -26,16 +26,29 @@ SCHEMA_LOCK = 0x666C656574
 
 SECRETS = ("password", "sslpassword", "oauth_client_secret")
 
-POSTGRES_TYPES = {
-    **dict.fromkeys(REAL_COLUMNS, "float8"),
-    **dict.fromkeys((*INTEGER_COLUMNS, "source", "source_id", "batch"), "int8"),
-}
-"""The types of the columns of `sensor_readings` that are not text."""
+TIME_COLUMN = "time"
+"""The column that tables made by earlier versions lack. They are filled without it."""
 
-INSERTED_COLUMNS = ("source", "batch", *CENTRAL_COLUMNS)
+INSERTED_COLUMNS = ("source", "batch", *CENTRAL_COLUMNS, TIME_COLUMN)
+
+POSTGRES_TYPES = {
+    **dict.fromkeys(INSERTED_COLUMNS, "text"),
+    **dict.fromkeys(REAL_COLUMNS, "double precision"),
+    **dict.fromkeys((*INTEGER_COLUMNS, "source", "source_id", "batch"), "bigint"),
+    TIME_COLUMN: "timestamp with time zone",
+}
+"""The types of the columns of `sensor_readings`."""
+
+SAME_IN_BINARY = {"text": {"text", "character varying"}}
+"""The types of a column into which the values of another type can be copied in binary."""
+
+SELECT_COLUMN_TYPES = """
+SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute
+WHERE attrelid = to_regclass('sensor_readings') AND attnum > 0 AND NOT attisdropped
+"""
 
 CREATE_INCOMING = f"""
-CREATE TEMPORARY TABLE incoming ({", ".join(f"{name} {POSTGRES_TYPES.get(name, 'text')}" for name in INSERTED_COLUMNS)})
+CREATE TEMPORARY TABLE incoming ({", ".join(f"{name} {POSTGRES_TYPES[name]}" for name in INSERTED_COLUMNS)})
 ON COMMIT DELETE ROWS
 """
 
@@ -55,9 +68,13 @@ DATA_SQLSTATES = ("22", "23", "54")
 
 
 class Session(psycopg.Connection[TupleRow]):
-    """A connection in which a step that takes longer than `step_timeout` seconds is an OperationalError."""
+    """A connection in which a step that takes longer than `step_timeout` seconds is an OperationalError.
+
+    `inserted_columns` are the columns of `sensor_readings` that are filled.
+    """
 
     step_timeout = 60.0
+    inserted_columns = INSERTED_COLUMNS
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
@@ -116,6 +133,7 @@ def open_session(url: str, seconds: float) -> Session:
             session.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
             if not has_central_tables(session):
                 create_central_tables(session)
+        session.inserted_columns = check_column_types(session)
         session.execute(CREATE_INCOMING.encode())
         session.commit()
     except (psycopg.Error, DeliveryFailed):
@@ -137,6 +155,24 @@ def has_central_tables(session: Session) -> bool:
     if info != (CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION):
         raise foreign_tables_error(session)
     return True
+
+
+def check_column_types(session: Session) -> tuple[str, ...]:
+    """The columns of `sensor_readings` to fill. TargetMisconfigured if one of them is absent or has another type.
+
+    A binary COPY does not compare types: a float would be stored in a BIGINT as its bits.
+    """
+    types: dict[str, str] = dict(session.execute(SELECT_COLUMN_TYPES.encode()).fetchall())
+    present = tuple(name for name in INSERTED_COLUMNS if name in types or name != TIME_COLUMN)
+    for name in present:
+        wanted, found = POSTGRES_TYPES[name], types.get(name)
+        if found not in SAME_IN_BINARY.get(wanted, {wanted}):
+            what = f"has the type {found}" if found else "is missing"
+            raise TargetMisconfigured(
+                f"database {session.info.dbname}: sensor_readings.{name} {what}: wanted is {wanted}; change the column "
+                "with ALTER TABLE, or give another schema (?options=-csearch_path%3DNAME)"
+            )
+    return present
 
 
 def create_central_tables(session: Session) -> None:

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import repeat
 from typing import Self, TypeVar
 
 from fleet.delivery.batch import Batch, TableRows
-from fleet.delivery.columns import CENTRAL_COLUMNS, CONTENT_COLUMNS, TypedReadings, typed_readings
+from fleet.delivery.columns import CENTRAL_COLUMNS, CONTENT_COLUMNS, TypedReadings, parse_timestamp, typed_readings
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.delivery.target import Receipt
 from fleet.delivery.targets.postgres.session import (
-    INSERTED_COLUMNS,
     POSTGRES_TYPES,
+    TIME_COLUMN,
     Session,
     check_url,
     fetch_one,
@@ -54,12 +54,10 @@ SELECT source, %(received_at)s, %(readings)s, %(token)s FROM origin
 RETURNING source, batch, coalesce((SELECT cursor FROM before), 0)
 """
 
-INSERTED_TYPES = [POSTGRES_TYPES.get(name, "text") for name in INSERTED_COLUMNS]
+COPY_INTO = "COPY {} ({}) FROM STDIN (FORMAT BINARY)"
 
-COPY_INTO = f"COPY %s ({', '.join(INSERTED_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-
-INSERT = f"""
-INSERT INTO sensor_readings ({", ".join(INSERTED_COLUMNS)}) SELECT {", ".join(INSERTED_COLUMNS)} FROM pg_temp.incoming ORDER BY source_id
+INSERT = """
+INSERT INTO sensor_readings ({0}) SELECT {0} FROM pg_temp.incoming ORDER BY source_id
 ON CONFLICT (source, sensor_id, seq) DO NOTHING
 """
 
@@ -216,16 +214,21 @@ class PostgresDelivery:
         return source, number, cursor
 
     def _copy(self, table: str, source: int, number: int) -> None:
-        columns = (self._readings.columns[name] for name in CENTRAL_COLUMNS)
-        with self._session.cursor() as cursor, cursor.copy((COPY_INTO % table).encode()) as copy:
-            copy.set_types(INSERTED_TYPES)
+        names = self._session.inserted_columns
+        columns: list[Iterable[object]] = [self._readings.columns[name] for name in CENTRAL_COLUMNS]
+        if TIME_COLUMN in names:
+            columns.append(parse_timestamp(str(text)) for text in self._readings.columns["timestamp"])
+        statement = COPY_INTO.format(table, ", ".join(names))
+        with self._session.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            copy.set_types([POSTGRES_TYPES[name] for name in names])
             for row in zip(repeat(source), repeat(number), *columns):
                 copy.write_row(row)
 
     def _insert_new(self, source: int, number: int) -> tuple[int, dict[int, str]]:
         """Insert the readings that are not stored yet. Returns the number of duplicates, and the reasons for conflicts by id."""
         self._copy("pg_temp.incoming", source, number)
-        duplicates = len(self._readings) - self._session.execute(INSERT.encode()).rowcount
+        statement = INSERT.format(", ".join(self._session.inserted_columns))
+        duplicates = len(self._readings) - self._session.execute(statement.encode()).rowcount
         conflicts = self._conflicts(source) if duplicates else {}
         return duplicates - len(conflicts), conflicts
 

@@ -34,6 +34,9 @@ from worker.storage.database_files import folder_lock
 
 CENTRAL_BUSY_TIMEOUT_MS = 5_000
 
+SOURCE_ERRORS = (apsw.ConstraintError, apsw.CorruptError, apsw.IOError, UnicodeError)
+"""The errors of a delivery that the source may have caused: a seq that is NULL, a damaged page."""
+
 CACHE_KIB = 16_384
 """With many sensors the writes to the index of keys are scattered; this much of it stays in memory."""
 
@@ -60,9 +63,18 @@ class CentralDatabase:
             raise UserError(f"{path}: cannot be the central database: {error}") from error
 
     def insert_batch(self, batch: Batch, received_at: datetime) -> Receipt:
-        """Insert a batch; when this returns, it is on disk. After an apsw.Error nothing of it is stored."""
-        with self._lock, attach_source(self._connection, batch) as attached, Transaction(self._connection):
-            return SqliteDelivery(self._connection, batch, received_at, attached).run()
+        """Insert a batch; when this returns, it is on disk. After an apsw.Error nothing of it is stored.
+
+        DatabaseUnreadable if the rows of the batch cannot be read.
+        """
+        with self._lock:
+            try:
+                with attach_source(self._connection, batch) as attached, Transaction(self._connection):
+                    return SqliteDelivery(self._connection, batch, received_at, attached=attached).run()
+            except SOURCE_ERRORS:
+                # Row by row the bad reading is found, or the source itself reports its damage.
+                with Transaction(self._connection):
+                    return SqliteDelivery(self._connection, batch, received_at, attached=False, checked=True).run()
 
     def cursor(self, source: str) -> int:
         """The last row id that arrived from a source, 0 for an unknown source. Raises apsw.Error."""
@@ -74,9 +86,11 @@ class CentralDatabase:
         """Raises apsw.Error."""
         with self._lock:
             one = self._connection.execute
-            readings = one("SELECT coalesce(max(id) - min(id) + 1, 0) FROM sensor_readings").get
+            # Ids have gaps: a batch that was refused, a reading that came again.
             return RowCounts(
-                readings, one("SELECT count(*) FROM sources").get, one("SELECT count(*) FROM conflicts").get
+                one("SELECT count(*) FROM sensor_readings").get,
+                one("SELECT count(*) FROM sources").get,
+                one("SELECT count(*) FROM conflicts").get,
             )
 
     def close(self) -> None:
@@ -190,9 +204,17 @@ UPSERT_EPOCH = upsert_statement("epochs", EPOCH_COLUMNS)
 class SqliteDelivery:
     """The insertion of one batch, inside a transaction."""
 
-    def __init__(self, connection: apsw.Connection, batch: Batch, received_at: datetime, attached: bool) -> None:
-        """`attached`: the database of the batch is attached as `source`."""
-        self._connection, self._batch, self._attached = connection, batch, attached
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        batch: Batch,
+        received_at: datetime,
+        *,
+        attached: bool,
+        checked: bool = False,
+    ) -> None:
+        """`attached`: the database of the batch is attached as `source`. `checked`: every value is checked first."""
+        self._connection, self._batch, self._attached, self._checked = connection, batch, attached, checked
         self._received_at = received_at.astimezone(UTC).isoformat(timespec="microseconds")
 
     def run(self) -> Receipt:
@@ -228,7 +250,7 @@ class SqliteDelivery:
 
     def _insert(self, source_and_batch: tuple[int, int]) -> dict[int, str]:
         """Insert the rows; returns the reasons for those that cannot be, by id."""
-        names, rows, rejected = insertable_rows(self._batch)
+        names, rows, rejected = insertable_rows(self._batch, checked=self._checked)
         execute = self._connection.execute
         whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
         for begin in range(0, whole, ROWS_PER_STATEMENT):
@@ -240,7 +262,7 @@ class SqliteDelivery:
 
     def _compare(self, source_and_batch: tuple[int, int]) -> tuple[int, dict[int, str]]:
         """Compare the batch with the stored rows. Returns the number of duplicates, and the reasons for conflicts by id."""
-        names, rows, unfit = insertable_rows(self._batch)
+        names, rows, unfit = insertable_rows(self._batch, checked=self._checked)
         duplicates, rejected = 0, dict[int, str]()
         source, number = source_and_batch
         for row_id, row in zip((row_id for row_id in self._batch.ids if row_id not in unfit), rows, strict=True):
@@ -276,10 +298,10 @@ def has_own_columns(batch: Batch) -> bool:
     )
 
 
-def insertable_rows(batch: Batch) -> tuple[tuple[str | None, ...], Sequence[Row], dict[int, str]]:
+def insertable_rows(batch: Batch, *, checked: bool) -> tuple[tuple[str | None, ...], Sequence[Row], dict[int, str]]:
     """The rows of a batch that can be inserted, after the column for each of their values (None: omit it), and the reasons
     for the others, by id."""
-    if has_own_columns(batch):
+    if has_own_columns(batch) and not checked:
         return tuple(SOURCE_ONLY_COLUMNS.get(name, name) for name in batch.source.columns), batch.rows, {}
     readings = typed_readings(batch, nul=True)
     return (

@@ -69,4 +69,6 @@ def required_path(url: str, option: str) -> Path:
     path = sqlite_path(url)
     if path is None:
         raise UserError(f"{option}: {escape_short(url)!r} names no file: {EXAMPLES}")
+    if "?" in url:
+        raise UserError(f"{option}: {escape_short(url)!r} has options after the ?, of which there are none: {EXAMPLES}")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,6 +109,47 @@ def test_rotated_and_moved_aside_databases(central: Path, data: Path) -> None:
     damage(central, "DELETE FROM sensor_readings WHERE id = 5")
     (finding,) = compare_central(central).findings
     assert ("CHI_123456.before-2.db", 5) == (finding.database, (finding.first_seq or 0) + 1)
+
+
+def test_databases_that_rotate_while_they_are_compared(tmp_path: Path) -> None:
+    """Each is found under its new name; what appears meanwhile need not be delivered."""
+    (tmp_path / "data").mkdir()
+    for number, identity in enumerate(make_identities(3)):
+        write_database(tmp_path / "data" / f"{identity.sensor_id}.db", 99, sensors=[identity])
+        if number == 0:  # of the others nothing has arrived, so they are opened last
+            sweep(tmp_path / "data", tmp_path / "central.db")
+    with (
+        closing(GeneratedReadings(tmp_path / "data", None)) as generated,
+        closing(CentralSqliteReadings(tmp_path / "central.db", None)) as delivered,
+    ):
+        for identity in make_identities(3)[1:]:
+            live = tmp_path / "data" / f"{identity.sensor_id}.db"
+            live.rename(live.with_suffix(".rotated-0001.db"))
+            write_database(live, 99, run_spec=later_run(2, 99), sensors=[identity])
+        verdict = Comparison(generated, delivered).run()
+
+    assert {} == verdict.counts
+    assert verdict.generated == 3 * verdict.arrived == verdict.arrived + verdict.pending > 0
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_database_that_cannot_be_read_for_a_moment(
+    central: Path, data: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """As in the middle of a rotation: it is tried again, and is no finding if it is gone by then."""
+    content = (data / NAME).read_bytes()
+    odd = data / "odd.db"
+    odd.write_bytes(b"no database, but long enough to be looked at" * 99)
+
+    def repair(_seconds: float) -> None:
+        odd.unlink()
+        if not gone:
+            odd.write_bytes(content)
+
+    monkeypatch.setattr(time, "sleep", repair)
+
+    assert {} == compare_central(central).counts
+    assert gone != odd.exists()
 
 
 def test_one_sensor(tmp_path: Path) -> None:

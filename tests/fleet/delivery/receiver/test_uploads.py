@@ -131,6 +131,29 @@ def test_a_bad_reading_is_refused_by_itself(wrong: dict[str, Any], key: str | No
     assert "\n" not in rejected.reason
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1E+400", "0.1e1000", "9" * 400 + ".5"])
+@pytest.mark.parametrize("more", ["", ', "humidity": NaN'])
+def test_a_number_that_no_float_holds_is_refused(number: str, more: str) -> None:
+    """It would become Infinity, which nobody sent."""
+    content = json.dumps(
+        body(reading(0), reading(1, temperature=-1.5e300, location="e482"), reading(2, temperature="?"))
+    )
+    found = parse_upload(content.replace('"?"', number + more).encode())
+
+    assert [1, 2] == [own for batch in found.batches for own in batch.ids]
+    assert found.rejected[0].reason.startswith(f"temperature: '{number[:50]}")
+
+
+@pytest.mark.parametrize(
+    ("number", "value"), [("1e100", 1e100), ("1e-400", 0.0), ("1e300", 1e300), ("-Infinity", -math.inf)]
+)
+def test_a_number_that_a_float_holds_is_taken(number: str, value: float) -> None:
+    content = json.dumps(body(reading(0, temperature="?"))).replace('"?"', number)
+    (batch,) = parse_upload(content.encode()).batches
+
+    assert value == dict(zip(batch.source.columns, batch.rows[0], strict=True))["temperature"]
+
+
 def test_what_is_no_reading_or_no_episode_is_refused_too() -> None:
     found = unpacked(body(reading(0), 5, None, episodes=[{"sensor_id": "A", "generation": "g1"}, 7], epochs=[{}]))
 

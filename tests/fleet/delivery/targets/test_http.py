@@ -267,11 +267,18 @@ def test_names_tell_queries_apart_without_telling_them() -> None:
             "ftp://host/",
         ),
         *("http://[::1/", "http://a..b/", f"http://{'a' * 70}/", "host.example/in", ""),
+        *("http://exa mple/", "http://exa,mple/", "http://exa\u2028mple/", "http://host /in"),
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(UserError, match="wanted http://HOST"):
         parse_address(url)
+
+
+@pytest.mark.parametrize("path", ["in here", "in?a b", "caf\u00e9", "a\x7fb"])
+def test_a_path_that_cannot_be_sent_is_refused(path: str) -> None:
+    with pytest.raises(UserError, match="is written as %20 or so"):
+        parse_address(f"http://host.example/{path}")
 
 
 @pytest.mark.parametrize("start", ["http://", "https:", "http:/", "http:\\\\", "//", "HTTP://"])

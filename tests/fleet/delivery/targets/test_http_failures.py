@@ -215,3 +215,16 @@ def test_a_batch_that_is_refused_before_it_was_read_is_split() -> None:
 
     with raw_server(refuse) as url, pytest.raises(BatchRejected, match="answered 413"):
         HttpTarget(url, retry=retry_without_waiting(1)).deliver(batch(*range(1, 3000)))
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_an_interim_answer_is_passed_over(interim: bytes) -> None:
+    """Until the final one, however many there are."""
+
+    def talk(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 %s\r\nLink: </a>\r\n\r\n" % interim * 3)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with raw_server(talk) as url:
+        assert FIRST_ID == HttpTarget(url, retry=retry_without_waiting(1)).deliver(batch(1)).accepted

@@ -33,11 +33,59 @@ def test_an_empty_body_that_nobody_declared_empty_is_an_answer_cut_short() -> No
 
 
 @pytest.mark.parametrize(
-    "document", [{}, [], None, "fine", 3, True, {"accepted": 2}, {"accepted": True, "rejected": 0}, {"rejected": None}]
+    "document",
+    [
+        {},
+        [],
+        None,
+        "fine",
+        3,
+        True,
+        {"accepted": 3},
+        {"accepted": 5},
+        {"accepted": True, "rejected": 0},
+        {"rejected": None},
+        {"status": "ok", "errors": [], "success": True, "error": None},
+        {"status": 201},
+        [{"id": 1, "status": 201}],
+        {"readings": [{"id": 1, "status_code": 404, "anomaly_type": "error"}]},
+    ],
 )
 def test_json_acknowledges_the_batch(document: Any) -> None:
-    """Counts of accepted readings are no evidence: some servers omit duplicates."""
+    """If it says nothing to the contrary."""
     assert Receipt(ALL) == receipt_for(ok(document), THREE)
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "reason"),
+    [
+        (200, {"accepted": 1, "duplicates": 1}, "stored 2 of 3 readings by its own count"),
+        (200, {"accepted": 2}, "stored 2 of 3 readings by its own count"),
+        (200, {"accepted": 0, "duplicates": 0, "rejected": []}, "stored 0 of 3"),
+        (200, {"accepted": 1, "rejected": [key(2)]}, "stored 1 of 3"),
+        (200, {"success": False, "message": "disk full"}, "reports a failure: disk full"),
+        (200, {"ok": False}, "reports a failure"),
+        (200, {"errors": ["hot"]}, r'reports a failure: \["hot"\]'),
+        (200, {"errors": True, "items": [{"index": {"status": 429}}]}, "reports a failure"),
+        (200, {"items": [{"index": {"status": 201}}, {"index": {"status": 400}}]}, "reports a failure"),
+        (200, {"failed": 1}, "reports a failure"),
+        (200, {"status": "error", "error": "no room"}, "reports a failure: no room"),
+        (200, {"success": False, "rejected": [key(2)]}, "reports a failure"),
+        (207, [{"id": 1, "status": 201}, {"id": 2, "status": 500}], "reports a failure"),
+        (207, {"responses": [{"href": "1", "status": "HTTP/1.1 424 Failed Dependency"}]}, "reports a failure"),
+    ],
+)
+def test_a_body_that_contradicts_the_status_acknowledges_nothing(status: int, document: Any, reason: str) -> None:
+    """The batch is bisected; a single reading is no dead letter, but is delivered again later."""
+    response = HttpResponse(status, "application/json", json.dumps(document).encode())
+    with pytest.raises(BatchRejected, match=f"answered {status}, but {reason}"):
+        receipt_for(response, THREE)
+
+
+def test_a_single_reading_in_doubt_is_left_for_later() -> None:
+    receipt = receipt_for(ok({"success": False, "error": "disk full"}), batch(1))
+
+    assert Receipt(frozenset(), doubt="answered 200, but reports a failure: disk full") == receipt
 
 
 def test_the_count_of_duplicates_is_kept() -> None:
@@ -203,4 +251,4 @@ def test_what_is_to_be_hidden_is_in_no_reason() -> None:
     with pytest.raises(TargetMisconfigured) as raised:
         receipt_for(HttpResponse(403, "application/json", json.dumps(document).encode()), THREE, hide)
     assert "secr" not in str(raised.value)
-    assert {2: "***"} == receipt_for(ok(document), THREE, hide).rejected
+    assert {2: "***"} == receipt_for(ok({"rejected": document["rejected"]}), THREE, hide).rejected

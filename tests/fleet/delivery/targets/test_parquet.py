@@ -11,8 +11,9 @@ import pytest
 from pyarrow import parquet
 
 from fleet.delivery.batch import Batch
+from fleet.delivery.columns import parse_timestamp
 from fleet.delivery.target import BatchRejected, TargetUnavailable
-from fleet.delivery.targets.parquet.files import hour_of, parse_timestamp, partition_path, source_lock
+from fleet.delivery.targets.parquet.files import hour_of, partition_path, source_lock
 from fleet.delivery.targets.retry import RetryPolicy
 from tests.fleet.delivery.parquet_folder import HOUR_9, HOUR_10, ids, names, rows, target
 from tests.fleet.delivery.samples import batch, episodes, epochs, foreign_batch, reading, source, with_values

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.delivery.target import TargetMisconfigured
+from fleet.delivery.target import SourceFailed, TargetMisconfigured
 from fleet.errors import UserError
 from tests.fleet.delivery.parquet_folder import ids, names, target
 from tests.fleet.delivery.samples import batch, episodes
@@ -67,7 +67,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     one.deliver(batch(1, 4))
     (tmp_path / names(tmp_path)[0]).write_bytes(b"PAR1 and nothing else")
 
-    with pytest.raises(TargetMisconfigured, match=r"generation-1\.000000000001-000000000003\.parquet"):
+    with pytest.raises(SourceFailed, match=r"generation-1\.000000000001-000000000003\.parquet"):
         one.deliver(batch(1, 4))
     assert 2 == len(one.deliver(batch(4, 6)).accepted)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fleet.delivery.targets.http.target import HttpTarget
@@ -41,6 +43,18 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
         written.value
     )
     assert f"--against: {url!r} is no target: allowed is {readable}" == str(compared.value)
+
+
+@pytest.mark.parametrize("query", ["?mode=memory", "?mode=ro&cache=shared", "?"])
+def test_options_of_sqlite_are_refused(tmp_path: Path, query: str) -> None:
+    """They would become a part of the file's name."""
+    url = f"sqlite:///{tmp_path}/x.db{query}"
+    with pytest.raises(UserError, match="has options after the"):
+        open_target(url, TargetOptions())
+    with pytest.raises(UserError, match="has options after the"):
+        read_back(url, None, None)
+
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_server_cannot_be_read_back() -> None:
