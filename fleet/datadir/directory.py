@@ -8,17 +8,32 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from fleet.datadir import manifest
-from fleet.datadir.manifest import FleetManifest
+from fleet.datadir.manifest import MAX_START_US, FleetManifest
+from fleet.datadir.readings import DatabaseUnreadable, latest_timestamp_us
 from fleet.errors import UserError
+from worker.schedule import SECOND_US
 from worker.scoreboard import Scoreboard
 
 __all__ = ["DataDirectory", "FleetManifest", "check_is_sqlite"]
 
+PLAUSIBLE_LEAD_US = 60 * SECOND_US
+"""The lead of a reading over the wall clock up to which nothing is wrong: clocks are slewed, and set."""
+
 SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+class LatestReading(NamedTuple):
+    """The simulated time of the latest reading in microseconds since 1970, 0 if there is none, and a warning in one line
+    if the scoreboard has another one."""
+
+    time_us: int
+    warning: str = ""
 
 
 class DataDirectory:
@@ -134,6 +149,33 @@ class DataDirectory:
         except (OSError, ValueError):  # no scoreboard, or not a whole number of rows
             return 0
         return int(rows["timestamp_us"].max(initial=0))
+
+    def latest_reading(self, record: FleetManifest) -> LatestReading:
+        """Return the latest reading of the earlier runs of a fleet.
+
+        The scoreboard is not synced to disk, so it may be damaged after a power failure. A time on it that is ahead of the
+        clock is taken from the databases instead.
+        """
+        recorded = self.latest_us()
+        clock_us = record.start_us + max(0, time.time_ns() // 1000 - record.wall_us)
+        if recorded <= clock_us + PLAUSIBLE_LEAD_US:
+            return LatestReading(recorded)
+        written = self._latest_in_databases()
+        if recorded <= written + PLAUSIBLE_LEAD_US:
+            return LatestReading(written)
+        return LatestReading(
+            written,
+            f"{self.scoreboard}: ignored, it is damaged: its latest reading is at {recorded} microseconds since 1970, "
+            "and no database has it",
+        )
+
+    def _latest_in_databases(self) -> int:
+        latest = 0
+        for path in self.databases.glob("*.db"):
+            with suppress(DatabaseUnreadable):
+                time_us = latest_timestamp_us(path) or 0
+                latest = max(latest, time_us if time_us <= MAX_START_US else 0)
+        return latest
 
     def move_aside(self, database: Path, run: int) -> None:
         """Rename an existing database and its companion files, to make room for a new one."""

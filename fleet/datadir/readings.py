@@ -12,11 +12,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apsw
 
 READ_BUSY_TIMEOUT_MS = 500
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SCANNED_ROWS = 200_000
 
 # Only the end of a database that many sensors share is searched for the rows of one.
@@ -24,6 +26,10 @@ SELECT_LATEST = f"""
     SELECT * FROM sensor_readings
     WHERE id > (SELECT max(id) FROM sensor_readings) - {MAX_SCANNED_ROWS} AND (?1 IS NULL OR sensor_id = ?1)
     ORDER BY id DESC LIMIT ?2
+"""
+
+SELECT_LATEST_TIMESTAMP = f"""
+    SELECT max(timestamp) FROM sensor_readings WHERE id > (SELECT max(id) FROM sensor_readings) - {MAX_SCANNED_ROWS}
 """
 
 SELECT_EPISODES = "SELECT * FROM anomaly_episodes WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT ?2"
@@ -107,6 +113,16 @@ def latest_episodes(path: Path, sensor_id: str, limit: int) -> list[JsonRow]:
     with read_only_connection(path) as opened:
         episodes = select_rows(opened, SELECT_EPISODES, (sensor_id, limit))
     return [{**episode, "parameters": parse_parameters(episode.get("parameters"))} for episode in episodes]
+
+
+def latest_timestamp_us(path: Path) -> int | None:
+    """Return the simulated time of the latest reading in microseconds since 1970, None if there is none."""
+    with read_only_connection(path) as opened:
+        text = opened.execute(SELECT_LATEST_TIMESTAMP).get
+    try:
+        return (datetime.fromisoformat(str(text)) - UNIX_EPOCH) // timedelta.resolution
+    except (ValueError, TypeError):
+        return None
 
 
 def record_count(path: Path) -> int:

@@ -6,13 +6,11 @@ The supervising process replaces `<data>/run/roster.json` atomically. All others
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fleet import atomic_write
-from fleet.datadir.state_file import Bounds, load_state
+from fleet.datadir.state_file import Bounds, load_state, save_state
 from worker.spec import Identity, Layout
 
 DEFAULT_HANG_SECONDS = 20.0
@@ -56,7 +54,8 @@ class Roster:
     hang_seconds: float = DEFAULT_HANG_SECONDS
 
     def write(self, path: Path) -> None:
-        atomic_write.replace_file(path, json.dumps(asdict(self), default=str))
+        """Replace the file. Raises OSError, and UserError for what could not be read."""
+        save_state(path, self)
 
     @classmethod
     def read(cls, path: Path) -> Roster:
