@@ -13,6 +13,8 @@ FINDING_TITLES = {
     "unreadable": "databases that cannot be read",
     "checkpoint": "invalid checkpoints",
     "epoch": "invalid epochs",
+    "gone": "sensors whose database is gone",
+    "record": "contradictions to the records of the fleet",
     "doubled": "sensors with more than one database",
     "hole": "missing readings",
     "repeat": "duplicate readings",
