@@ -15,17 +15,25 @@ from typing import IO, NamedTuple
 
 from fleet.datadir import manifest
 from fleet.datadir.manifest import MAX_START_US, FleetManifest
+from fleet.datadir.ownership import secure_run_folder
 from fleet.datadir.readings import DatabaseUnreadable, latest_timestamp_us
 from fleet.errors import UserError
 from worker.schedule import SECOND_US
 from worker.scoreboard import Scoreboard
 
-__all__ = ["DataDirectory", "FleetManifest", "check_is_sqlite"]
+__all__ = ["DataDirectory", "FleetManifest", "check_is_sqlite", "database_folder"]
 
 PLAUSIBLE_LEAD_US = 60 * SECOND_US
 """The lead of a reading over the wall clock up to which nothing is wrong: clocks are slewed, and set."""
 
 SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+LOGS_FOLDER = "logs"
+"""The folder of a log that the config names. Any other log is `run/fleet.log`."""
+
+SINGLE_WORKERS_FOLDER = "workers"
+"""The folder beside a database that has a directory for each single worker (`python -m worker`) that writes to it."""
 
 
 class LatestReading(NamedTuple):
@@ -93,10 +101,12 @@ class DataDirectory:
         )
 
     def hold(self) -> None:
-        """Create the directory if necessary and lock it. Raises UserError if it cannot be written or another fleet runs."""
+        """Create the directory if necessary and lock it. Raises UserError if it cannot be written, if another fleet runs, or
+        if `run/` or a file in it belongs to another user."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.run.mkdir(mode=0o700, exist_ok=True)
+            secure_run_folder(self.run)
             lock_file = self._lock.open("a+")
         except OSError as error:
             raise UserError(f"{self.path}: the data directory cannot be written: {error.strerror}") from error
@@ -184,6 +194,19 @@ class DataDirectory:
             if old.exists():
                 aside = database.with_name(f"{database.stem}.before-{run}{database.suffix}{suffix}")
                 os.replace(old, aside)
+
+
+def database_folder(data: Path) -> Path:
+    """Return the folder of the databases: that of a single worker is two levels above its own directory."""
+    absolute = data.absolute()
+    return absolute.parent.parent if absolute.parent.name == SINGLE_WORKERS_FOLDER else data
+
+
+def local_log(data: Path, recorded: Path) -> Path:
+    """Return the log of a data directory: of a recorded path only the name counts, in the folder for logs."""
+    if recorded.parent.name == LOGS_FOLDER and recorded.name:
+        return database_folder(data) / LOGS_FOLDER / recorded.name
+    return DataDirectory(data).log
 
 
 def check_is_sqlite(database: Path) -> None:

@@ -6,10 +6,11 @@ The supervising process replaces `<data>/run/roster.json` atomically. All others
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from fleet.datadir.directory import database_folder, local_log
 from fleet.datadir.state_file import Bounds, load_state, save_state
 from worker.spec import Identity, Layout
 
@@ -59,5 +60,21 @@ class Roster:
 
     @classmethod
     def read(cls, path: Path) -> Roster:
-        """Read the roster at `path`. Raises FileNotFoundError if no fleet has run, UserError if it is damaged."""
-        return load_state(path, cls)
+        """Read the roster at `path`. Raises FileNotFoundError if no fleet has run, UserError if it is damaged.
+
+        Files are taken from the data directory that the roster is in, by their names, wherever they were when it was
+        written: a copied directory has its own, and nothing leads out of it.
+        """
+        return load_state(path, cls).relocated(path.parent.parent)
+
+    def relocated(self, data: Path) -> Roster:
+        """Return the roster of the same fleet with its files in the data directory `data`."""
+        folder = database_folder(data)
+        databases = {member.database: folder / member.database.name for member in self.members}
+        logs = {member.log: local_log(data, member.log) for member in self.members}
+        return replace(
+            self,
+            members=tuple(
+                replace(member, database=databases[member.database], log=logs[member.log]) for member in self.members
+            ),
+        )

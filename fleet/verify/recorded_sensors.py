@@ -13,16 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fleet.datadir.directory import DataDirectory
+from fleet.datadir.directory import SINGLE_WORKERS_FOLDER, DataDirectory
 from fleet.datadir.manifest import FleetManifest
 from fleet.datadir.roster import Member, Roster
 from fleet.errors import UserError
 from fleet.verify.findings import Finding
 from worker.scoreboard import Scoreboard
 from worker.storage.database import IN_MEMORY_PATH
-
-SINGLE_WORKERS_FOLDER = "workers"
-"""The folder beside a database that has a directory for each single worker (`python -m worker`) that writes to it."""
 
 MAX_IDS_LISTED = 5
 
@@ -49,12 +46,6 @@ class SensorRecords:
     @property
     def database_names(self) -> set[str]:
         return {sensor.database for sensor in self.sensors if sensor.database is not None}
-
-
-def database_folder(data: Path) -> Path:
-    """Return the folder of the databases: that of a single worker is two levels above its own directory."""
-    absolute = data.absolute()
-    return absolute.parent.parent if absolute.parent.name == SINGLE_WORKERS_FOLDER else data
 
 
 def read_records(data: Path) -> SensorRecords:

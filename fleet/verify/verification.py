@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fleet.datadir.directory import DataDirectory
+from fleet.datadir.directory import DataDirectory, database_folder
 from fleet.datadir.manifest import FleetManifest
 from fleet.datadir.readings import file_size
 from fleet.datadir.roster import Member, Roster
@@ -21,7 +21,6 @@ from fleet.verify.findings import Finding, FindingLog, Verdict
 from fleet.verify.recorded_sensors import (
     SensorRecords,
     check_databases,
-    database_folder,
     describe_unstarted,
     read_records,
     sensors_not_named,
