@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 from fleet.datadir import manifest
 from fleet.datadir.manifest import MAX_START_US, FleetManifest
 from fleet.datadir.ownership import secure_run_folder
-from fleet.datadir.readings import DatabaseUnreadable, latest_timestamp_us
+from fleet.datadir.readings import SQLITE_MAGIC, DatabaseUnreadable, latest_timestamp_us
 from fleet.errors import UserError
 from worker.schedule import SECOND_US
 from worker.scoreboard import Scoreboard
@@ -25,8 +25,6 @@ __all__ = ["DataDirectory", "FleetManifest", "check_is_sqlite", "database_folder
 
 PLAUSIBLE_LEAD_US = 60 * SECOND_US
 """The lead of a reading over the wall clock up to which nothing is wrong: clocks are slewed, and set."""
-
-SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 LOGS_FOLDER = "logs"

@@ -1,7 +1,7 @@
 """The owners and modes of the files by which a fleet is controlled and found: the folder `run/`.
 
-Whoever can write there can have a fleet obey a token of theirs, or write to a file elsewhere through a symbolic link. So
-the folder belongs to the user that runs the fleet, nobody else may write to it, and it has no file of another user. Root
+A user who can write there can have a fleet obey a token of theirs, or write to a file elsewhere through a symbolic link.
+So the folder belongs to the user that runs the fleet, no other user may write to it or have a file in it. Root
 is trusted. A data directory itself may be shared, with a group or with everyone, as mounted folders often are: see
 docs/files.md.
 """

@@ -130,3 +130,18 @@ def describe_unstarted(records: SensorRecords, homes: Mapping[str, str]) -> str 
         return None
     listed = ", ".join(ids[:MAX_IDS_LISTED]) + (", ..." if len(ids) > MAX_IDS_LISTED else "")
     return f"sensors of fleet.json of which no reading is on record: {len(ids):,} ({listed})"
+
+
+def describe_shorter(records: SensorRecords, positions: Mapping[str, int]) -> Iterator[str]:
+    """Yield a note about each database that ends before the last reading that the last run has committed. `positions`
+    has the next sequence number of each sensor that was found."""
+    notes: dict[str, str] = {}
+    for sensor in records.sensors:
+        end = positions.get(sensor.sensor_id)
+        if end is not None and end < sensor.committed and sensor.database is not None:
+            notes.setdefault(
+                sensor.database,
+                f"{sensor.database}: ends at reading {end:,} of {sensor.sensor_id}, the last run has committed "
+                f"{sensor.committed:,}: there may be more in a log that was not copied with it, or it is a restored backup",
+            )
+    yield from notes.values()

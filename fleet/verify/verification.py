@@ -21,6 +21,7 @@ from fleet.verify.findings import Finding, FindingLog, Verdict
 from fleet.verify.recorded_sensors import (
     SensorRecords,
     check_databases,
+    describe_shorter,
     describe_unstarted,
     read_records,
     sensors_not_named,
@@ -77,24 +78,26 @@ def verify(
             results, lambda path: audit_database(path, AuditScope(sensor), finding_log, lambda _: None), finding_log
         )
     positions, homes = sensor_positions(results, finding_log)
-    unstarted = check_records(data, records, homes, sensor, finding_log)
+    notes = check_records(data, records, homes, sensor, finding_log)
+    notes += describe_shorter(records, {name: position.next_seq for name, position in positions.items()})
     if run:
         check_complete(run, positions, sensor, finding_log)
     verdict = build_verdict(data, sensor, results, finding_log, time.monotonic() - started_at)
-    return replace(verdict, skipped=(*verdict.skipped, unstarted)) if unstarted else verdict
+    return replace(verdict, skipped=(*verdict.skipped, *notes))
 
 
 def check_records(
     data: Path, records: SensorRecords, homes: Mapping[str, str], sensor: str | None, finding_log: FindingLog
-) -> str | None:
-    """Note the contradictions between the records and the databases. Returns a note about sensors that never started."""
+) -> list[str]:
+    """Note the contradictions between the records and the databases. Returns a line about sensors that never started."""
     for finding in check_databases(records, homes, database_folder(data), sensor):
         finding_log.add(finding)
     manifest = DataDirectory(data).read_manifest()  # again: sensors may have joined meanwhile
     if manifest and database_folder(data) == data:
         for finding in sensors_not_named(manifest, homes, {each.sensor_id for each in records.sensors}):
             finding_log.add(finding)
-    return describe_unstarted(records, homes) if sensor is None else None
+    unstarted = describe_unstarted(records, homes) if sensor is None else None
+    return [unstarted] if unstarted else []
 
 
 def build_verdict(

@@ -78,7 +78,7 @@ class Comparison:
                 self._compare_chunk(chunk)
                 done += len(chunk.rows)
                 on_progress(min(done, total), total)
-            for database in self._generated.databases.values():
+            for database in list(self._generated.databases.values()):  # a database may be rotated meanwhile
                 self._run_guarded(database, partial(self._count_missing, database))
         for name, reason in self._generated.unreadable.items():
             self._finding_log.add(Finding("unreadable", None, name, None, None, reason))

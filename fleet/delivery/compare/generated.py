@@ -205,7 +205,7 @@ class GeneratedReadings:
         if not source.path.exists():
             return None
         stack = ExitStack()
-        opened = stack.enter_context(read_only_connection(source.path))
+        opened = stack.enter_context(read_only_connection(source.path, held=True))
         identified = identify_source(opened, source.path, source.name)
         if isinstance(identified, Skipped) or identified.key != source.key:
             stack.close()

@@ -170,3 +170,19 @@ def test_a_single_worker_has_its_database_above_its_own_directory(tmp_path: Path
     (tmp_path / "copy" / "sensor_data.db").unlink()
 
     assert 3 == verify(tmp_path / "copy" / "workers" / "ONE", complete=True).counts["gone"]
+
+
+def test_a_database_that_was_copied_without_its_log(tmp_path: Path) -> None:
+    """The scoreboard has counted more readings than it has: that is told, and a finding with --complete."""
+    data = write_fleet(tmp_path, "own")
+    (data / "S_000001.db").unlink()
+    write_database(data / "S_000001.db", 30, sensors=make_identities(2)[1:], run_spec=run(seconds=SECONDS + 0.5))
+
+    verdict = verify(data)
+
+    assert verdict.ok
+    (note,) = verdict.skipped
+    assert note.startswith(
+        "S_000001.db: ends at reading 31 of S_000001, the last run has committed 51: there may be more"
+    )
+    assert {"incomplete": 1} == finding_counts(verify(data, complete=True))
