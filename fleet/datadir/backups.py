@@ -7,23 +7,21 @@ backup shows the database at one moment. It is named `NAME.backup-20260101T00000
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
 
-from fleet import atomic_write
 from fleet.datadir.readings import DatabaseUnreadable, database_sizes
 from fleet.datadir.shared_connection import shared_connection
-from fleet.datadir.state_file import load_state
+from fleet.datadir.state_file import load_state, save_state
 from fleet.errors import UserError
 from worker.storage.connection import SELECT_BEYOND_CHECKPOINT
 from worker.storage.database_files import fsync_directory
@@ -67,8 +65,8 @@ class BackupStatus:
     failures: tuple[tuple[str, str], ...] = ()
 
     def write(self, path: Path) -> None:
-        """Replace the file. Raises OSError."""
-        atomic_write.replace_file(path, json.dumps(asdict(self)))
+        """Replace the file. Raises OSError, and UserError for what could not be read."""
+        save_state(path, self)
 
 
 def read_backup_status(run_directory: Path) -> BackupStatus | None:

@@ -8,17 +8,38 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from fleet.datadir import manifest
-from fleet.datadir.manifest import FleetManifest
+from fleet.datadir.manifest import MAX_START_US, FleetManifest
+from fleet.datadir.ownership import secure_run_folder
+from fleet.datadir.readings import SQLITE_MAGIC, DatabaseUnreadable, latest_timestamp_us
 from fleet.errors import UserError
+from worker.schedule import SECOND_US
 from worker.scoreboard import Scoreboard
 
-__all__ = ["DataDirectory", "FleetManifest", "check_is_sqlite"]
+__all__ = ["DataDirectory", "FleetManifest", "check_is_sqlite", "database_folder"]
 
-SQLITE_MAGIC = b"SQLite format 3\0"
+PLAUSIBLE_LEAD_US = 60 * SECOND_US
+"""The lead of a reading over the wall clock up to which nothing is wrong: clocks are slewed, and set."""
+
+
+LOGS_FOLDER = "logs"
+"""The folder of a log that the config names. Any other log is `run/fleet.log`."""
+
+SINGLE_WORKERS_FOLDER = "workers"
+"""The folder beside a database that has a directory for each single worker (`python -m worker`) that writes to it."""
+
+
+class LatestReading(NamedTuple):
+    """The simulated time of the latest reading in microseconds since 1970, 0 if there is none, and a warning in one line
+    if the scoreboard has another one."""
+
+    time_us: int
+    warning: str = ""
 
 
 class DataDirectory:
@@ -78,10 +99,12 @@ class DataDirectory:
         )
 
     def hold(self) -> None:
-        """Create the directory if necessary and lock it. Raises UserError if it cannot be written or another fleet runs."""
+        """Create the directory if necessary and lock it. Raises UserError if it cannot be written, if another fleet runs, or
+        if `run/` or a file in it belongs to another user."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.run.mkdir(mode=0o700, exist_ok=True)
+            secure_run_folder(self.run)
             lock_file = self._lock.open("a+")
         except OSError as error:
             raise UserError(f"{self.path}: the data directory cannot be written: {error.strerror}") from error
@@ -135,6 +158,33 @@ class DataDirectory:
             return 0
         return int(rows["timestamp_us"].max(initial=0))
 
+    def latest_reading(self, record: FleetManifest) -> LatestReading:
+        """Return the latest reading of the earlier runs of a fleet.
+
+        The scoreboard is not synced to disk, so it may be damaged after a power failure. A time on it that is ahead of the
+        clock is taken from the databases instead.
+        """
+        recorded = self.latest_us()
+        clock_us = record.start_us + max(0, time.time_ns() // 1000 - record.wall_us)
+        if recorded <= clock_us + PLAUSIBLE_LEAD_US:
+            return LatestReading(recorded)
+        written = self._latest_in_databases()
+        if recorded <= written + PLAUSIBLE_LEAD_US:
+            return LatestReading(written)
+        return LatestReading(
+            written,
+            f"{self.scoreboard}: ignored, it is damaged: its latest reading is at {recorded} microseconds since 1970, "
+            "and no database has it",
+        )
+
+    def _latest_in_databases(self) -> int:
+        latest = 0
+        for path in self.databases.glob("*.db"):
+            with suppress(DatabaseUnreadable):
+                time_us = latest_timestamp_us(path) or 0
+                latest = max(latest, time_us if time_us <= MAX_START_US else 0)
+        return latest
+
     def move_aside(self, database: Path, run: int) -> None:
         """Rename an existing database and its companion files, to make room for a new one."""
         for suffix in ("", "-wal", "-shm"):
@@ -142,6 +192,19 @@ class DataDirectory:
             if old.exists():
                 aside = database.with_name(f"{database.stem}.before-{run}{database.suffix}{suffix}")
                 os.replace(old, aside)
+
+
+def database_folder(data: Path) -> Path:
+    """Return the folder of the databases: that of a single worker is two levels above its own directory."""
+    absolute = data.absolute()
+    return absolute.parent.parent if absolute.parent.name == SINGLE_WORKERS_FOLDER else data
+
+
+def local_log(data: Path, recorded: Path) -> Path:
+    """Return the log of a data directory: of a recorded path only the name counts, in the folder for logs."""
+    if recorded.parent.name == LOGS_FOLDER and recorded.name:
+        return database_folder(data) / LOGS_FOLDER / recorded.name
+    return DataDirectory(data).log
 
 
 def check_is_sqlite(database: Path) -> None:

@@ -5,15 +5,13 @@ The supervising process keeps them in `run/interventions.json`, from which the n
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from fleet import atomic_write
-from fleet.datadir.state_file import load_state
+from fleet.datadir.state_file import load_state, save_state
 from fleet.errors import UserError
 from worker.spec import Pause
 
@@ -100,7 +98,7 @@ class Interventions:
         return replace(self, injections=tuple(each for each in self.injections if each.id not in forgotten))
 
     def write(self, path: Path) -> None:
-        """Replace the file. Raises OSError."""
+        """Replace the file. Raises OSError, and UserError for what could not be read."""
         document = InterventionsFile(
             injections=self.injections,
             pauses={
@@ -109,7 +107,7 @@ class Interventions:
             probabilities=dict(self.probabilities),
             clock=self.clock,
         )
-        atomic_write.replace_file(path, json.dumps(asdict(document)))
+        save_state(path, document)
 
 
 NO_INTERVENTIONS = Interventions()

@@ -10,10 +10,11 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fleet import atomic_write
-from fleet.datadir.directory import DataDirectory
+from fleet.datadir.directory import DataDirectory, local_log
 from fleet.errors import UserError
 from worker.log import JSON_FORMAT, LogSpec
 
@@ -80,10 +81,12 @@ def prepare_log(log: LogSpec, directory: DataDirectory) -> None:
 
 
 def read_log_spec(directory: DataDirectory) -> LogSpec:
-    """Return the log of the last run, or the default one if none is on record. Raises UserError."""
+    """Return the log of the last run, or the default one if none is on record. It is in the directory, whatever path is
+    on record. Raises UserError."""
     path = directory.run / LOG_SPEC_FILE
     try:
-        return LogSpec.from_json(path.read_text())
+        spec = LogSpec.from_json(path.read_text())
+        return replace(spec, path=local_log(directory.path, spec.path))
     except (FileNotFoundError, NotADirectoryError):
         return LogSpec(directory.log)
     except (OSError, ValueError, TypeError) as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from fleet import atomic_write
-from fleet.datadir.state_file import Bounds, InvalidValue, Pattern, load_state
+from fleet.datadir.state_file import Bounds, InvalidValue, Pattern, load_state, save_state
 from worker.spec import Layout
 
 RESTORE_ADVICE = "; restore the file, or take another --data directory"
@@ -75,5 +73,5 @@ def check_sensors(manifest: FleetManifest) -> None:
 
 
 def write_manifest(path: Path, record: FleetManifest) -> None:
-    """Replace the manifest atomically and sync it to disk. Raises OSError."""
-    atomic_write.replace_file(path, json.dumps(asdict(record)), sync=True)
+    """Replace the manifest atomically and sync it to disk. Raises OSError, and UserError for what could not be read."""
+    save_state(path, record, check_sensors, sync=True)

@@ -12,11 +12,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apsw
 
+SQLITE_MAGIC = b"SQLite format 3\0"
+WAL_FORMAT_VERSIONS = b"\2\2"
+"""The bytes at offset 18 of a database in write-ahead mode (section 1.3.3 of https://www.sqlite.org/fileformat2.html)."""
+
 READ_BUSY_TIMEOUT_MS = 500
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SCANNED_ROWS = 200_000
 
 # Only the end of a database that many sensors share is searched for the rows of one.
@@ -24,6 +30,10 @@ SELECT_LATEST = f"""
     SELECT * FROM sensor_readings
     WHERE id > (SELECT max(id) FROM sensor_readings) - {MAX_SCANNED_ROWS} AND (?1 IS NULL OR sensor_id = ?1)
     ORDER BY id DESC LIMIT ?2
+"""
+
+SELECT_LATEST_TIMESTAMP = f"""
+    SELECT max(timestamp) FROM sensor_readings WHERE id > (SELECT max(id) FROM sensor_readings) - {MAX_SCANNED_ROWS}
 """
 
 SELECT_EPISODES = "SELECT * FROM anomaly_episodes WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT ?2"
@@ -68,15 +78,35 @@ class TableInfo:
     last_rowid: int | None
 
 
+class DatabaseChanged(DatabaseUnreadable):
+    """A database that was written to while it was read as a single file. What was read is uncertain; try again."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "it was written to while it was read; try again")
+
+
 @contextmanager
-def read_only_connection(path: Path) -> Iterator[apsw.Connection]:
-    """Open a read-only connection to the database at `path`. Errors of SQLite become DatabaseUnreadable."""
+def read_only_connection(path: Path, *, held: bool = False) -> Iterator[apsw.Connection]:
+    """Open a read-only connection to the database at `path`. Errors of SQLite become DatabaseUnreadable.
+
+    No file is created, so that none of another user can be in the writer's way. A database without a log is read as a
+    single file, which needs no permission to write; DatabaseChanged is raised at the end if it was written to meanwhile.
+    With `held`, for a connection that is kept open and has to see what is written meanwhile, that is done only where the
+    files that SQLite creates would be in the writer's way or cannot be created, and there is no DatabaseChanged.
+    """
     if not path_exists(path):
         raise DatabaseUnreadable(path, "there is no such database yet")
+    single = None if held and creates_files_of_owner(path) else single_file_version(path)
+    if single is None and not may_read_log(path):
+        raise DatabaseUnreadable(
+            path,
+            f"its log {path.name}-wal cannot be read here: copy both files to a folder that you may write to, "
+            "or start its fleet once, which merges them",
+        )
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
         # as_uri() percent-encodes: a `?` or `#` in a folder's name must not become part of the query.
-        mode = "mode=ro&immutable=1" if is_immutable(path) else "mode=ro"
+        mode = "mode=ro" if single is None else "mode=ro&immutable=1"
         opened = apsw.Connection(f"{path.absolute().as_uri()}?{mode}", flags=flags)
         try:
             opened.set_busy_timeout(READ_BUSY_TIMEOUT_MS)
@@ -84,16 +114,56 @@ def read_only_connection(path: Path) -> Iterator[apsw.Connection]:
         finally:
             opened.close()
     except (apsw.Error, UnicodeDecodeError) as error:
+        if single is not None and file_version(path) != single:
+            raise DatabaseChanged(path) from error
         raise DatabaseUnreadable(path, f"{type(error).__name__}: {error}") from error
+    if single is not None and not held and file_version(path) != single:
+        raise DatabaseChanged(path)
 
 
-def is_immutable(path: Path) -> bool:
-    """Return whether the database is on a read-only file system, all of it in one file. SQLite cannot create the files
-    there by which it shares a database with a writer, and there is no writer."""
+FileVersion = tuple[int, int, int]
+"""Inode, modification time in nanoseconds, and size."""
+
+
+def file_version(path: Path) -> FileVersion | None:
+    """Return the version of a file, which differs once it was written to or replaced; None if it cannot be examined."""
     try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not database_sizes(path).wal
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def single_file_version(path: Path) -> FileVersion | None:
+    """Return the version of a database that is complete in one file, None for others.
+
+    That is one in write-ahead mode whose log is missing or empty: SQLite changes the file itself only after it has written
+    a log. On a read-only file system there is no writer at all.
+    """
+    version = file_version(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(SQLITE_MAGIC) + 4)
+        uses_wal = head.startswith(SQLITE_MAGIC) and head[18:20] == WAL_FORMAT_VERSIONS
+        read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:
-        return False
+        return None
+    return version if (uses_wal or read_only) and not database_sizes(path).wal else None
+
+
+def creates_files_of_owner(path: Path) -> bool:
+    """Return whether the files that SQLite creates beside a database belong to its owner: SQLite hands root's files over."""
+    try:
+        return os.geteuid() in (0, path.stat().st_uid) and os.access(path.parent, os.W_OK, effective_ids=True)
+    except (OSError, ValueError):
+        return True
+
+
+def may_read_log(path: Path) -> bool:
+    """Return whether SQLite can read the log of a database: it needs the index beside it, or creates one."""
+    if not database_sizes(path).wal:
+        return True
+    return path_exists(path.with_name(path.name + "-shm")) or os.access(path.parent, os.W_OK, effective_ids=True)
 
 
 def latest_readings(path: Path, limit: int, sensor_id: str | None = None) -> list[JsonRow]:
@@ -107,6 +177,16 @@ def latest_episodes(path: Path, sensor_id: str, limit: int) -> list[JsonRow]:
     with read_only_connection(path) as opened:
         episodes = select_rows(opened, SELECT_EPISODES, (sensor_id, limit))
     return [{**episode, "parameters": parse_parameters(episode.get("parameters"))} for episode in episodes]
+
+
+def latest_timestamp_us(path: Path) -> int | None:
+    """Return the simulated time of the latest reading in microseconds since 1970, None if there is none."""
+    with read_only_connection(path) as opened:
+        text = opened.execute(SELECT_LATEST_TIMESTAMP).get
+    try:
+        return (datetime.fromisoformat(str(text)) - UNIX_EPOCH) // timedelta.resolution
+    except (ValueError, TypeError):
+        return None
 
 
 def record_count(path: Path) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fleet import atomic_write
-from fleet.datadir.state_file import load_state
+from fleet.datadir.state_file import load_state, save_state
 from fleet.errors import UserError
 
 log = logging.getLogger("reload")
@@ -28,9 +26,9 @@ class ReloadReport:
     needs_restart: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
-        """Replace the file. A full disk is logged and otherwise ignored."""
+        """Replace the file. A full disk is logged and otherwise ignored. Raises UserError for what could not be read."""
         try:
-            atomic_write.replace_file(path, json.dumps(asdict(self)))
+            save_state(path, self)
         except OSError as error:
             log.warning("%s: cannot be written: %s", path, error.strerror)
 

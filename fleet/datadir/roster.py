@@ -6,13 +6,12 @@ The supervising process replaces `<data>/run/roster.json` atomically. All others
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from fleet import atomic_write
-from fleet.datadir.state_file import Bounds, load_state
+from fleet.datadir.directory import database_folder, local_log
+from fleet.datadir.state_file import Bounds, load_state, save_state
 from worker.spec import Identity, Layout
 
 DEFAULT_HANG_SECONDS = 20.0
@@ -56,9 +55,26 @@ class Roster:
     hang_seconds: float = DEFAULT_HANG_SECONDS
 
     def write(self, path: Path) -> None:
-        atomic_write.replace_file(path, json.dumps(asdict(self), default=str))
+        """Replace the file. Raises OSError, and UserError for what could not be read."""
+        save_state(path, self)
 
     @classmethod
     def read(cls, path: Path) -> Roster:
-        """Read the roster at `path`. Raises FileNotFoundError if no fleet has run, UserError if it is damaged."""
-        return load_state(path, cls)
+        """Read the roster at `path`. Raises FileNotFoundError if no fleet has run, UserError if it is damaged.
+
+        Files are taken from the data directory that the roster is in, by their names, wherever they were when it was
+        written: a copied directory has its own, and nothing leads out of it.
+        """
+        return load_state(path, cls).relocated(path.parent.parent)
+
+    def relocated(self, data: Path) -> Roster:
+        """Return the roster of the same fleet with its files in the data directory `data`."""
+        folder = database_folder(data)
+        databases = {member.database: folder / member.database.name for member in self.members}
+        logs = {member.log: local_log(data, member.log) for member in self.members}
+        return replace(
+            self,
+            members=tuple(
+                replace(member, database=databases[member.database], log=logs[member.log]) for member in self.members
+            ),
+        )

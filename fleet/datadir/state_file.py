@@ -1,15 +1,16 @@
-"""Load JSON state files into frozen dataclasses, checking every value against its annotation.
+"""Load JSON state files into frozen dataclasses, and write them, checking every value against its annotation.
 
 The dataclass is the schema. Its fields may be annotated with `str`, `bool`, `int`, `float`, `Path`, `None`, unions of
 these, `Literal`, `tuple`, `Mapping` with text keys, and other dataclasses; `Annotated` with `Bounds` narrows a number,
 with `Pattern` a text. A field with a default may be missing from the file. Keys that the dataclass does not have are an
 error unless it sets `ignores_unknown_keys`.
 
-To add a state file: a dataclass, and a function that calls `load_state`.
+To add a state file: a dataclass, and functions that call `load_state` and `save_state`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
@@ -18,7 +19,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from fleet import atomic_write
 from fleet.errors import UserError
+from fleet.escaping import escape_short
 from fleet.strict_json import locate, parse_json, raise_json_error, read_text_file, short_json
 
 if TYPE_CHECKING:
@@ -94,6 +97,25 @@ def load_state(
             raise UserError(f"{path}: {short_json(error.value)} {error.problem}{advice}") from None
         raise_json_error(path, text, error.keys, error.value, f"{error.problem}{advice}")
     return state
+
+
+def save_state(
+    path: Path, state: State, check: Callable[[State], None] = lambda _: None, *, sync: bool = False
+) -> None:
+    """Replace the file at `path` atomically; with `sync`, after it is on the disk. Raises OSError.
+
+    Raises UserError, and keeps the old file, if `load_state` with the same `check` would refuse the new one.
+    """
+    text = json.dumps(asdict(state), default=str)
+    try:
+        check(decode_object(type(state), json.loads(text)))
+    except InvalidValue as error:
+        place = "".join(f"[{key}]" if isinstance(key, int) else f".{escape_short(key)}" for key in error.keys)
+        value = "" if isinstance(error, MissingKey) else f"{short_json(error.value)} "
+        raise UserError(f"{path}: not written: {place.lstrip('.')}: {value}{error.problem}") from None
+    except ValueError:  # Python reads no whole number of more than 4300 digits
+        raise UserError(f"{path}: not written: a number of thousands of digits") from None
+    atomic_write.replace_file(path, text, sync=sync)
 
 
 def state_document(state: DataclassInstance | None) -> dict[str, Any]:

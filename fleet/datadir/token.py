@@ -7,6 +7,8 @@ import os
 import secrets
 from pathlib import Path
 
+from fleet.datadir.ownership import ROOT
+
 TOKEN_BYTES = 32
 MAX_TOKEN_FILE_BYTES = 1024
 
@@ -29,18 +31,20 @@ def ensure_token(path: Path) -> None:
 
 
 def read_token(path: Path) -> bytes:
-    """Return the token. Raises TokenUnavailable, also for a token that others may read or write."""
+    """Return the token. Raises TokenUnavailable, also for a token of another user, or that others may read or write."""
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            status = os.fstat(file.fileno())
             token = file.read(MAX_TOKEN_FILE_BYTES).strip()
     except FileNotFoundError:
         raise TokenUnavailable(f"there is no {path}; it is created when the fleet starts") from None
     except OSError as error:
         raise TokenUnavailable(f"{path} cannot be read: {error.strerror}") from error
-    if mode & 0o077:
+    if status.st_uid not in (ROOT, os.geteuid()):
+        raise TokenUnavailable(f"{path} belongs to another user (uid {status.st_uid}): delete it and restart the fleet")
+    if status.st_mode & 0o077:
         raise TokenUnavailable(
-            f"{path} may be read by others (mode {mode & 0o777:o}): chmod 600, or delete it and restart the fleet"
+            f"{path} may be read by others (mode {status.st_mode & 0o777:o}): chmod 600, or delete it and restart the fleet"
         )
     if len(token) < TOKEN_BYTES:
         raise TokenUnavailable(f"{path} has no token that is long enough: delete it and restart the fleet")

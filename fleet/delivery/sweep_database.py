@@ -86,7 +86,7 @@ class SweepContext:
                 opened.connection.set_busy_timeout(self.busy_timeout_ms)
                 yield opened
         else:
-            with read_only_connection(path) as reading:
+            with read_only_connection(path, held=True) as reading:
                 yield SharedConnection(path, reading, None)
 
 

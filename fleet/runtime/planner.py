@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fleet.catalogue.catalogue import Catalogue, load_catalogue
 from fleet.config.config import Config
 from fleet.config.settings import sensor_type_of_identity
-from fleet.datadir.directory import DataDirectory, FleetManifest, check_is_sqlite
+from fleet.datadir.directory import DataDirectory, FleetManifest, LatestReading, check_is_sqlite
 from fleet.datadir.interventions import NO_INTERVENTIONS, Interventions
 from fleet.datadir.roster import Member
 from fleet.errors import UserError
@@ -107,7 +107,8 @@ class Planner:
             self._check_manifest(old)
         seed = self._choose_seed(old)
         fleet = self._provision(seed, config.replicas.count)
-        clock = start_clock(config.simulation, old, self._directory.latest_us() if old else 0)
+        latest = self._directory.latest_reading(old) if old else LatestReading(0)
+        clock = start_clock(config.simulation, old, latest.time_us)
         record = FleetManifest(
             seed=seed,
             layout=self._layout,
@@ -133,8 +134,7 @@ class Planner:
         )
         if config.database.max_size_mb is not None and self._layout == "shared":
             fleet.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
-        if clock.warning:
-            fleet.warnings.append(clock.warning)
+        fleet.warnings.extend(filter(None, (latest.warning, clock.warning)))
         continues = clock.continues or bool(config.scenario) or bool(self.interventions.pauses)
         return replace(self._plan(record, run, fleet), continues=continues)
 

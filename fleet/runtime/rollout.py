@@ -7,19 +7,17 @@ and a larger share contains every smaller one.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
 
-from fleet import atomic_write
-from fleet.datadir.state_file import Bounds, InvalidValue, load_state
+from fleet.datadir.state_file import Bounds, InvalidValue, load_state, save_state
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.identities.files import StoredIdentity, set_firmware
@@ -156,7 +154,7 @@ class Rollouts:
             if self._rollout.finished:
                 self._file.unlink(missing_ok=True)
             else:
-                atomic_write.replace_file(self._file, json.dumps(asdict(self._rollout)))
+                write_rollout(self._file, self._rollout)
         except OSError as error:
             log.warning("%s: cannot be written: %s", self._file, error.strerror)
 
@@ -171,6 +169,11 @@ def read_rollout(file: Path) -> Rollout | None:
     except (OSError, UserError) as error:
         log.warning("a rollout that cannot be read is not continued: %s", error)
         return None
+
+
+def write_rollout(file: Path, rollout: Rollout) -> None:
+    """Replace the file. Raises OSError, and UserError for what could not be read."""
+    save_state(file, rollout, check_positive)
 
 
 def check_positive(rollout: Rollout) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import apsw
 
 from fleet.datadir.backups import is_backup
-from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
+from fleet.datadir.readings import DatabaseChanged, DatabaseUnreadable, read_only_connection
 from fleet.verify.episode_check import ExpectedSpan, compare_episodes, unknown_sensors
 from fleet.verify.expected import EPISODE_SEARCH_READINGS, EpochRange, ExpectedSensorData, Row
 from fleet.verify.findings import Finding, FindingLog
@@ -21,6 +21,7 @@ from fleet.verify.recorded_state import RecordedState
 from fleet.verify.row_checker import RowChecker, describe_difference
 from fleet.verify.row_scan import MIN_ROW_ID, RowScanner
 from worker.schedule import Schedule
+from worker.storage.database_files import Inode, inode
 from worker.storage.schema import IDENTITY_COLUMNS, identity_values
 
 FLEET_TABLES = ("sensor_readings", "anomaly_episodes", "epochs", "checkpoints", "database_info")
@@ -38,6 +39,15 @@ MAX_CACHED_GENERATORS = 2_000
 
 EPISODE_TRANSACTION_SECONDS = 0.2
 MAX_DAMAGED_CHUNKS = 1_000
+
+MAX_AUDIT_ATTEMPTS, AUDIT_RETRY_SECONDS = 6, 0.1
+TRANSIENT_ERRORS = (
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.ProtocolError,
+    apsw.IOError,
+)
+"""The errors of an opening in the middle of a rotation, or of a worker's start. A lock has been waited for already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +87,64 @@ class AuditResult:
 def audit_database(
     path: Path, scope: AuditScope, finding_log: FindingLog, on_progress: Callable[[float], None]
 ) -> AuditResult:
-    """Check the database at `path` and add the differences to `finding_log`; `on_progress` takes the share that is done."""
-    result = AuditResult()
+    """Check the database at `path` and add the differences to `finding_log`; `on_progress` takes the share that is done.
+
+    It is checked again if it was replaced meanwhile, as by a rotation, or if it could not be opened for a reason that may
+    pass. Only findings of a check that saw one database from beginning to end count.
+    """
+    for attempt in range(MAX_AUDIT_ATTEMPTS):
+        if attempt:
+            time.sleep(AUDIT_RETRY_SECONDS)
+        found, result, error = FindingLog(), AuditResult(), None
+        before = file_inode(path)
+        try:
+            result = audit_once(path, scope, found, on_progress)
+        except DatabaseUnreadable as unreadable:
+            error = unreadable
+        if before == file_inode(path) and not may_pass(error):
+            break
+    else:
+        found, error = FindingLog(), error or DatabaseUnreadable(path, "it is replaced again and again")
+    if error is not None:
+        found.add(Finding("unreadable", None, path.name, None, None, str(error).removeprefix(f"{path}: ")))
+    finding_log.extend(found)
+    return result
+
+
+def may_pass(error: DatabaseUnreadable | None) -> bool:
+    """Return whether an error may be over at the next attempt: the worker opens, rotates or replaces its database."""
+    if error is None:
+        return False
+    cause = error.__cause__
+    return isinstance(error, DatabaseChanged) or cause is None or isinstance(cause, TRANSIENT_ERRORS)
+
+
+def file_inode(path: Path) -> Inode:
     try:
-        with read_only_connection(path) as opened:
-            opened.set_busy_timeout(BUSY_TIMEOUT_MS)
-            tables = {name for (name,) in opened.execute(SELECT_TABLE_NAMES, FLEET_TABLES)}
-            if not tables - {"sensor_readings"}:
-                result.skipped = "no database of a fleet"
-            elif "database_info" in tables and opened.execute("SELECT role FROM database_info").get == "central":
-                result.skipped = "a central database"
-            elif len(tables) < len(FLEET_TABLES):
-                missing = ", ".join(name for name in FLEET_TABLES if name not in tables)
-                finding_log.add(Finding("unreadable", None, path.name, None, None, f"it has no table {missing}"))
-            elif is_backup(path):
-                result.skipped = "a backup"
-            else:
-                DatabaseAuditor(opened, path.name, scope, finding_log, result).run(on_progress)
-    except DatabaseUnreadable as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        finding_log.add(Finding("unreadable", None, path.name, None, None, reason))
+        return inode(path)
+    except OSError:
+        return None
+
+
+def audit_once(
+    path: Path, scope: AuditScope, finding_log: FindingLog, on_progress: Callable[[float], None]
+) -> AuditResult:
+    """Check the database once. Raises DatabaseUnreadable."""
+    result = AuditResult()
+    with read_only_connection(path) as opened:
+        opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+        tables = {name for (name,) in opened.execute(SELECT_TABLE_NAMES, FLEET_TABLES)}
+        if not tables - {"sensor_readings"}:
+            result.skipped = "no database of a fleet"
+        elif "database_info" in tables and opened.execute("SELECT role FROM database_info").get == "central":
+            result.skipped = "a central database"
+        elif len(tables) < len(FLEET_TABLES):
+            missing = ", ".join(name for name in FLEET_TABLES if name not in tables)
+            finding_log.add(Finding("unreadable", None, path.name, None, None, f"it has no table {missing}"))
+        elif is_backup(path):
+            result.skipped = "a backup"
+        else:
+            DatabaseAuditor(opened, path.name, scope, finding_log, result).run(on_progress)
     return result
 
 

@@ -13,6 +13,8 @@ FINDING_TITLES = {
     "unreadable": "databases that cannot be read",
     "checkpoint": "invalid checkpoints",
     "epoch": "invalid epochs",
+    "gone": "sensors whose database is gone",
+    "record": "contradictions to the records of the fleet",
     "doubled": "sensors with more than one database",
     "hole": "missing readings",
     "repeat": "duplicate readings",
@@ -76,7 +78,8 @@ class Verdict:
     """The result of a verification: numbers of distinct sensors, of rows, and of databases, and all differences.
 
     `counts` has the number of readings, episodes, epochs, sensors or databases with each kind of difference; `findings`
-    has the first of each kind. `quarantined` are files that were not opened, `skipped` are files with the reason.
+    has the first of each kind. `quarantined` are files that were not opened, `skipped` are files with the reason, and notes about
+    databases that are no differences.
     """
 
     sensors: int
@@ -111,6 +114,12 @@ class FindingLog:
             kept[-1] = replace(kept[-1], last_seq=finding.last_seq)
         elif len(kept) < MAX_FINDINGS_PER_KIND:
             kept.append(finding)
+
+    def extend(self, other: FindingLog) -> None:
+        """Add all findings of another log."""
+        self.counts.update(other.counts)
+        for kind, findings in other._kept.items():
+            self._kept[kind] += findings[: MAX_FINDINGS_PER_KIND - len(self._kept[kind])]
 
     def is_full(self, kind: str) -> bool:
         """True if further findings of that kind are only counted, so that their details need not be worked out."""

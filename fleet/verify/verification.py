@@ -7,17 +7,25 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fleet.datadir.directory import DataDirectory
+from fleet.datadir.directory import DataDirectory, database_folder
 from fleet.datadir.manifest import FleetManifest
 from fleet.datadir.readings import file_size
 from fleet.datadir.roster import Member, Roster
 from fleet.errors import UserError
 from fleet.verify.audit import AuditResult, AuditScope, PreviousDatabase, SensorPosition, audit_database
 from fleet.verify.findings import Finding, FindingLog, Verdict
+from fleet.verify.recorded_sensors import (
+    SensorRecords,
+    check_databases,
+    describe_shorter,
+    describe_unstarted,
+    read_records,
+    sensors_not_named,
+)
 from worker.schedule import SECOND_US
 from worker.storage.database_files import inode
 from worker.storage.rotation import ROTATED_SUFFIX
@@ -47,6 +55,7 @@ def verify(
     on_progress: ProgressCallback = lambda _done, _total: None,
 ) -> Verdict:
     """Check the databases of a data directory, also while a fleet writes to them. With `sensor`, check only that one.
+    Nothing outside the directory is looked at, except the database of a single worker, which is two levels above its own.
 
     `complete` also requires that every member of the last run has committed all readings that were due. UserError if
     there is nothing to check, or if the last run has no end.
@@ -55,9 +64,10 @@ def verify(
     if not data.is_dir():
         raise UserError(f"--data: {data} is not a directory")
     run = read_last_run(data) if complete else None
-    manifest = DataDirectory(data).read_manifest()
+    records = read_records(data)  # before the databases are listed: a running fleet may add some
+    folder, manifest = database_folder(data), records.manifest
     finding_log = FindingLog()
-    paths = find_databases(data, run)
+    paths = find_databases(data, folder, records.database_names)
     results: dict[Path, AuditResult] = {}
     with gc_paused():
         for path, progress in with_progress(paths, on_progress):
@@ -67,10 +77,27 @@ def verify(
         check_rotation_links(
             results, lambda path: audit_database(path, AuditScope(sensor), finding_log, lambda _: None), finding_log
         )
-    positions = sensor_positions(results, finding_log)
+    positions, homes = sensor_positions(results, finding_log)
+    notes = check_records(data, records, homes, sensor, finding_log)
+    notes += describe_shorter(records, {name: position.next_seq for name, position in positions.items()})
     if run:
         check_complete(run, positions, sensor, finding_log)
-    return build_verdict(data, sensor, results, finding_log, time.monotonic() - started_at)
+    verdict = build_verdict(data, sensor, results, finding_log, time.monotonic() - started_at)
+    return replace(verdict, skipped=(*verdict.skipped, *notes))
+
+
+def check_records(
+    data: Path, records: SensorRecords, homes: Mapping[str, str], sensor: str | None, finding_log: FindingLog
+) -> list[str]:
+    """Note the contradictions between the records and the databases. Returns a line about sensors that never started."""
+    for finding in check_databases(records, homes, database_folder(data), sensor):
+        finding_log.add(finding)
+    manifest = DataDirectory(data).read_manifest()  # again: sensors may have joined meanwhile
+    if manifest and database_folder(data) == data:
+        for finding in sensors_not_named(manifest, homes, {each.sensor_id for each in records.sensors}):
+            finding_log.add(finding)
+    unstarted = describe_unstarted(records, homes) if sensor is None else None
+    return [unstarted] if unstarted else []
 
 
 def build_verdict(
@@ -101,12 +128,11 @@ def build_verdict(
     )
 
 
-def find_databases(data: Path, run: LastRun | None) -> list[Path]:
-    """Return all databases of the directory, including those of the last run whose names do not end in .db."""
-    named = {data / member.database.name for member in run.members} if run else set()
-    if run and not any(path.exists() for path in named):  # of a single worker: outside its directory
-        named = {member.database for member in run.members}
-    paths = sorted({*data.glob("*.db"), *(path for path in named if path.exists())})
+def find_databases(data: Path, folder: Path, names: set[str]) -> list[Path]:
+    """Return all databases of a data directory, including those in `names` that do not end in .db. `folder` is that of
+    the databases; only those in `names` are taken from another folder than `data`."""
+    named = {folder / name for name in names}
+    paths = sorted({*data.glob("*.db"), *(path for path in named if path.is_file())})
     live = {inode(path) for path in paths if not is_rotated(path)}
     # A database that is being rotated has both names for a moment.
     return [path for path in paths if not (is_rotated(path) and inode(path) in live)]
@@ -130,8 +156,11 @@ def may_hold_sensor(path: Path, sensor: str, manifest: FleetManifest | None) -> 
     return ROTATED_SUFFIX.sub("", MOVED_ASIDE_SUFFIX.sub("", path.stem)) in workers
 
 
-def sensor_positions(results: dict[Path, AuditResult], finding_log: FindingLog) -> dict[str, SensorPosition]:
-    """Return the position of each sensor of the fleet, and note sensors that are in more than one database."""
+def sensor_positions(
+    results: dict[Path, AuditResult], finding_log: FindingLog
+) -> tuple[dict[str, SensorPosition], dict[str, str]]:
+    """Return the position of each sensor of the fleet, and the name of its database. Notes sensors that are in more than
+    one database."""
     positions: dict[str, SensorPosition] = {}
     homes: dict[str, str] = {}
     for path, result in results.items():
@@ -142,7 +171,7 @@ def sensor_positions(results: dict[Path, AuditResult], finding_log: FindingLog) 
                 finding_log.add(Finding("doubled", sensor, path.name, None, None, f"it is in {homes[sensor]} as well"))
             else:
                 homes[sensor], positions[sensor] = path.name, position
-    return positions
+    return positions, homes
 
 
 def with_progress(paths: list[Path], on_progress: ProgressCallback) -> Iterator[tuple[Path, Callable[[float], None]]]:

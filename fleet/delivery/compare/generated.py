@@ -232,7 +232,7 @@ class GeneratedReadings:
             return None
         stack = ExitStack()
         with stack:
-            opened = stack.enter_context(read_only_connection(source.path))
+            opened = stack.enter_context(read_only_connection(source.path, held=True))
             opened.set_busy_timeout(BUSY_TIMEOUT_MS)
             identified = identify_source(opened, source.path, source.name)
             if isinstance(identified, Skipped) or identified.key != source.key:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fleet.config.config import Config
 from fleet.datadir.directory import DataDirectory, FleetManifest
 from fleet.errors import UserError
+from fleet.runtime.planner import Planner
+from tests.fleet.verify.damage import SCHEDULED_READINGS, write_sample_database, write_sample_manifest
+from tests.worker.samples import NEW_YEAR
+from worker.schedule import SECOND_US
+from worker.scoreboard import Scoreboard
 
 RECORD = FleetManifest(7, "packed", 2, 1_000, 2_000, 3, (("A_1", "pack_0000"), ("A_2", "pack_0000")))
 
@@ -89,6 +97,45 @@ def test_a_record_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"fleet\.json"):
         DataDirectory(tmp_path).read_manifest()
+
+
+def write_scoreboard_time(directory: DataDirectory, time_us: int) -> None:
+    directory.run.mkdir(exist_ok=True)
+    Scoreboard.create(directory.scoreboard, 2).rows["timestamp_us"][1] = time_us
+
+
+@pytest.mark.parametrize("time_us", [10_413_792_000_000_000, 5_680_281_600_000_000, 1 << 62, -(1 << 62)])
+def test_a_wrong_time_on_the_scoreboard_is_ignored(time_us: int, tmp_path: Path) -> None:
+    """The years 2300 and 2150, and garbage: the databases say how far the fleet came, and a start goes on from there."""
+    data = tmp_path / "data"
+    directory = DataDirectory(data)
+    data.mkdir()
+    write_sample_database(data)
+    write_sample_manifest(data)
+    write_scoreboard_time(directory, time_us)
+
+    plan = Planner(Config.model_validate({}), directory, None).initial_plan()
+
+    told = [warning for warning in plan.warnings if "board: ignored" in warning]
+    assert (1 if time_us > 0 else 0) == len(told), plan.warnings
+    now_us = time.time_ns() // 1000
+    assert plan.record.start_us == NEW_YEAR
+    assert plan.run.start_us < now_us + 60_000_000
+    directory.write_manifest(plan.record)
+    assert plan.record == directory.read_manifest()
+
+
+def test_a_time_ahead_of_the_clock_counts_if_a_database_has_it(tmp_path: Path) -> None:
+    """As after the wall clock was set back; the scoreboard is a row ahead of the database at most."""
+    directory = DataDirectory(tmp_path)
+    write_sample_database(tmp_path)
+    latest = NEW_YEAR + (SCHEDULED_READINGS - 1) * SECOND_US
+    write_scoreboard_time(directory, latest)
+    behind = replace(RECORD, start_us=NEW_YEAR, wall_us=time.time_ns() // 1000)
+
+    found = directory.latest_reading(behind)
+
+    assert (True, "") == (latest - 60 * SECOND_US < found.time_us <= latest, found.warning)
 
 
 def test_a_database_is_moved_aside_whole(tmp_path: Path) -> None:

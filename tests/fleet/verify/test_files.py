@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
+from fleet.datadir.readings import DatabaseUnreadable
+from fleet.verify import audit
+from fleet.verify.findings import Finding
 from fleet.verify.verification import verify
 from tests.fleet.verify.damage import SETTINGS, make_identities, write_database, write_sample_database
 
@@ -64,3 +69,40 @@ def test_a_page_of_garbage(path: Path, filling: bytes, page: int) -> None:
     if {"unreadable", "hole"} == set(verdict.counts) and verdict.readings:
         assert verdict.readings + verdict.counts["hole"] == readings
         assert verdict.counts["hole"] < 100
+
+
+def test_a_database_that_is_replaced_while_it_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a rotation: what was read of the one or the other, or of both together, is no finding."""
+    other = path.with_name("other")
+    write_database(other, 50, SETTINGS, sensors=make_identities(1))
+    original, calls = audit.audit_once, [0]
+
+    def replaced_meanwhile(*arguments: Any) -> audit.AuditResult:
+        calls[0] += 1
+        if calls[0] == 1:
+            arguments[2].add(Finding("stray", None, path.name, None, None, "of a mixture"))
+            other.rename(path)
+            raise DatabaseUnreadable(path, "malformed") from apsw.CorruptError("malformed")
+        return original(*arguments)
+
+    monkeypatch.setattr(audit, "audit_once", replaced_meanwhile)
+
+    verdict = verify(path.parent)
+    assert ({}, 1, 2) == (verdict.counts, verdict.sensors, calls[0])
+
+
+def test_an_error_that_passes_is_no_finding(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that stays is."""
+    original, calls = audit.audit_once, [0]
+
+    def absent_at_first(*arguments: Any) -> audit.AuditResult:
+        calls[0] += 1
+        if calls[0] < 3:
+            raise DatabaseUnreadable(path, "CantOpenError") from apsw.CantOpenError("unable to open")
+        return original(*arguments)
+
+    monkeypatch.setattr(audit, "audit_once", absent_at_first)
+    assert verify(path.parent).ok
+    calls[0] = -1000
+
+    assert {"unreadable": 1} == verify(path.parent).counts

@@ -85,7 +85,7 @@ class CentralSqliteReadings:
         """UserError if it cannot be read."""
         self.name = str(path)
         self._path, self._sensor = path, sensor
-        self._context = read_only_connection(path)
+        self._context = read_only_connection(path, held=True)
         self._received: dict[object, int] = {}
         try:
             self._opened = self._context.__enter__()
@@ -228,7 +228,7 @@ class SqliteUserTable:
         """UserError if it cannot be read."""
         self.name = f"{path}: {table}"
         self._path, self._table, self._sensor = path, quote_identifier(table), sensor
-        self._context = read_only_connection(path)
+        self._context = read_only_connection(path, held=True)
         try:
             self._opened = self._context.__enter__()
             self._opened.set_busy_timeout(BUSY_TIMEOUT_MS)

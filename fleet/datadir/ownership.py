@@ -1,0 +1,46 @@
+"""The owners and modes of the files by which a fleet is controlled and found: the folder `run/`.
+
+A user who can write there can have a fleet obey a token of theirs, or write to a file elsewhere through a symbolic link.
+So the folder belongs to the user that runs the fleet, no other user may write to it or have a file in it. Root
+is trusted. A data directory itself may be shared, with a group or with everyone, as mounted folders often are: see
+docs/files.md.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from fleet.errors import UserError
+
+ROOT = 0
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def secure_run_folder(folder: Path) -> None:
+    """Take write permission on the folder from all other users. Raises OSError, and UserError if the folder or a file in
+    it belongs to one of them."""
+    trusted = trusted_owners(folder)
+    check_owner(folder, folder.stat(), trusted)
+    for entry in folder.iterdir():
+        check_owner(entry, entry.lstat(), trusted)
+    status = folder.stat()
+    if status.st_mode & OTHERS_WRITE and status.st_uid == os.geteuid():
+        folder.chmod(stat.S_IMODE(status.st_mode) & ~OTHERS_WRITE)
+
+
+def trusted_owners(folder: Path) -> set[int]:
+    """Return root, this user, and the user that this one's files belong to in the folder: a network file system may
+    give them to another."""
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        return {ROOT, os.geteuid(), os.fstat(probe.fileno()).st_uid}
+
+
+def check_owner(path: Path, status: os.stat_result, trusted: set[int]) -> None:
+    if status.st_uid not in trusted:
+        raise UserError(
+            f"{path}: belongs to another user (uid {status.st_uid}, this is uid {os.geteuid()}): "
+            "start the fleet as that user, or remove it"
+        )
