@@ -10,7 +10,7 @@ from flask import render_template
 from fleet.monitoring import sensors
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
-from fleet.monitoring.stats import compact_number
+from fleet.monitoring.stats import compact_number, format_value
 from fleet.web.documents import status
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.spec import Identity
@@ -139,11 +139,3 @@ def columns(channels: Sequence[tuple[str, str]]) -> tuple[TableColumn, ...]:
         TableColumn("restarts", "Restarts", "number few"),
         TableColumn("errors", "Errors", "number few"),
     )
-
-
-def format_value(number: float | None) -> str:
-    """Format a measured value to about four digits. Values of one channel mostly get the same number of decimals."""
-    if number is None:
-        return "–"
-    size = abs(number)
-    return f"{number:,.{0 if size >= 1000 else 2 if size >= 10 else 3}f}"
