@@ -32,7 +32,7 @@ IDENTITY_FACTS = {
     "time zone": "timezone",
     "instance": "instance_id",
 }
-LONG_FACT_CHARS = 12  # a longer fact takes a line of its own, after the short ones
+LONG_FACT_CHARS = 9  # a longer fact takes a line of its own, after the short ones
 SIZE_MEANINGS = " · ".join(f"{each.name}: {each.size.meaning}" for each in ANOMALY_CLASSES if each.size)
 FACT_UNITS = {"latitude": "°", "longitude": "°", "height": " m", "orientation": "°"}
 
@@ -82,6 +82,7 @@ def sensor_page(observation: Observation, number: int) -> str:
         entry=sensors.sensor(observation, number),
         identity=member.identity,
         facts=identity_facts(member.identity),
+        long_fact=LONG_FACT_CHARS,
         channels=member.channels,
         kinds=ANOMALY_TYPES,
         sizes=SIZE_MEANINGS,
