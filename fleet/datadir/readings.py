@@ -38,6 +38,14 @@ SELECT_LATEST_TIMESTAMP = f"""
 
 SELECT_EPISODES = "SELECT * FROM anomaly_episodes WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT ?2"
 
+# Episodes do not overlap, so the one that reaches past a number is the last that begins by then.
+SELECT_EPISODES_FROM = """
+    SELECT * FROM anomaly_episodes
+    WHERE sensor_id = ?1 AND first_seq >= coalesce(
+        (SELECT max(first_seq) FROM anomaly_episodes WHERE sensor_id = ?1 AND first_seq <= ?3), 0)
+    ORDER BY first_seq DESC LIMIT ?2
+"""
+
 SELECT_TABLES_INFO = """
     SELECT name, wr FROM pragma_table_list
     WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name
@@ -175,7 +183,17 @@ def latest_readings(path: Path, limit: int, sensor_id: str | None = None) -> lis
 def latest_episodes(path: Path, sensor_id: str, limit: int) -> list[JsonRow]:
     """Return the last `limit` anomaly episodes of a sensor, newest first, their parameters as an object."""
     with read_only_connection(path) as opened:
-        episodes = select_rows(opened, SELECT_EPISODES, (sensor_id, limit))
+        return with_parameters(select_rows(opened, SELECT_EPISODES, (sensor_id, limit)))
+
+
+def episodes_from(path: Path, sensor_id: str, seq: int, limit: int) -> list[JsonRow]:
+    """Return the anomaly episodes of a sensor that reach past the reading `seq`, newest first, at most `limit`."""
+    with read_only_connection(path) as opened:
+        return with_parameters(select_rows(opened, SELECT_EPISODES_FROM, (sensor_id, limit, seq)))
+
+
+def with_parameters(episodes: list[JsonRow]) -> list[JsonRow]:
+    """Return the episodes with their parameters as an object."""
     return [{**episode, "parameters": parse_parameters(episode.get("parameters"))} for episode in episodes]
 
 

@@ -11,14 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fleet.datadir.readings import MAX_SCANNED_ROWS, DatabaseUnreadable, read_only_connection
 from worker.readings.generator import SignalGenerator
 from worker.readings.random_streams import FloatArray
-from worker.schedule import SECOND_US
+from worker.schedule import SECOND_US, IntArray
 from worker.storage.schema import CHANNEL_COLUMNS, epoch_from_row
 from worker.storage.sinks import Epoch
 
 MAX_SERIES_READINGS = 5000
+MAX_DECIMATED_READINGS = 100_000
+"""Readings that one answer covers if several of them become one point."""
+
 MAX_SERIES_EPOCHS = 200
 
 SELECT_NEXT_SEQ = "SELECT next_seq FROM checkpoints WHERE sensor_id = ?1"
@@ -28,10 +33,16 @@ SELECT_EPOCHS = f"""
     WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT {MAX_SERIES_EPOCHS}
 """
 
+COLUMN_RANGES = ", ".join(f"min({name}), max({name})" for name in CHANNEL_COLUMNS)
+
+# One row for `step` readings, whose numbers begin at a multiple of `step`: the same readings always share a row.
 SELECT_VALUES = f"""
-    SELECT seq, {", ".join(CHANNEL_COLUMNS)} FROM sensor_readings
+    SELECT seq / ?5, min(seq), {COLUMN_RANGES} FROM sensor_readings
     WHERE id > (SELECT max(id) FROM sensor_readings) - ?2 AND sensor_id = ?1 AND seq >= ?3 AND seq < ?4
+    GROUP BY seq / ?5
 """
+
+SELECT_ID_SPAN = "SELECT (SELECT max(id) FROM sensor_readings) - (SELECT min(id) FROM sensor_readings)"
 
 MALFORMED_EPOCH_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """The errors of a computation with the settings of an epoch that no worker has written."""
@@ -39,35 +50,60 @@ MALFORMED_EPOCH_ERRORS = (ArithmeticError, AttributeError, LookupError, Recursio
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The scheduled readings `first_seq` to `next_seq - 1` of a sensor. `times_ms` are since 1970. `values` and `healthy`
-    have a list for each of `channels`; a value that is in no row is None."""
+    """The scheduled readings `first_seq` to `next_seq - 1` of a sensor, `step` of them to a point; points begin at
+    multiples of `step`. `times_ms`, of the first reading of each point, are since 1970. The other lists have a list for each
+    of `channels`: the lowest and the highest value of each point, None where no row has one, and the mean of what the
+    values would be without anomalies."""
 
     first_seq: int
     next_seq: int
+    step: int
     times_ms: list[int]
     channels: tuple[tuple[str, str], ...]
-    values: list[list[float | None]]
+    lowest: list[list[float | None]]
+    highest: list[list[float | None]]
     healthy: list[list[float]]
 
 
-def read_series(path: Path, sensor_id: str, seconds: float, after: int, neighbours: int = 1) -> Series:
-    """Return the readings of the last `seconds` after number `after`, at most MAX_SERIES_READINGS. `neighbours`, the number
-    of sensors in the database, bounds the search. Raises DatabaseUnreadable."""
+def read_series(
+    path: Path, sensor_id: str, seconds: float, after: int, neighbours: int = 1, points: int | None = None
+) -> Series:
+    """Return the readings of the last `seconds` after number `after`; with `points` as at most that many points, otherwise one
+    by one, at most MAX_SERIES_READINGS. `neighbours`, the number of sensors in the database, bounds the search: readings
+    before the part that is searched are left out. Raises DatabaseUnreadable."""
     with read_only_connection(path) as opened, opened:
         next_seq = opened.execute(SELECT_NEXT_SEQ, (sensor_id,)).get
         if not isinstance(next_seq, int):
-            return Series(0, 0, [], (), [], [])
+            return Series(0, 0, 1, [], (), [], [], [])
         rows = opened.execute(SELECT_EPOCHS, (sensor_id,)).fetchall()
         try:
-            parts = split_by_epoch(parse_epochs(rows), next_seq, seconds, after)
+            epochs = [epoch for epoch in parse_epochs(rows) if epoch.schedule.first_seq < next_seq]
+            parts = split_by_epoch(epochs, next_seq, seconds)
+            step = point_size(sum(end - first for _, first, end in parts), points)
+            most = MAX_SERIES_READINGS if step == 1 else MAX_DECIMATED_READINGS
+            parts = parts_from(parts, max((after + 1) // step * step, next_seq - most))
         except MALFORMED_EPOCH_ERRORS as error:
             raise DatabaseUnreadable(path, f"its epochs cannot be computed: {type(error).__name__}: {error}") from None
-        if not parts:
-            return Series(next_seq, next_seq, [], (), [], [])
+        if not parts or after + 1 >= next_seq:
+            return Series(next_seq, next_seq, step, [], (), [], [], [])
         first = parts[0][1]
         scan = min(MAX_SCANNED_ROWS, (next_seq - first) * max(neighbours, 1) * 2 + 1000)
-        values = {row[0]: row[1:] for row in opened.execute(SELECT_VALUES, (sensor_id, scan, first, next_seq))}
-    return join_parts(parts, values)
+        ranges: list[Any] = opened.execute(SELECT_VALUES, (sensor_id, scan, first, next_seq, step)).fetchall()
+        span = opened.execute(SELECT_ID_SPAN).get
+    if ranges and isinstance(span, int) and span >= scan:
+        parts = parts_from(parts, ranges[0][1])
+    return join_parts(parts, step, {row[0]: row[2:] for row in ranges})
+
+
+def point_size(count: int, points: int | None) -> int:
+    """Return how many of `count` readings become one point so that there are at most `points`: a power of two, which
+    seldom changes while readings are added."""
+    return 1 if points is None else 1 << max(0, math.ceil(count / points) - 1).bit_length()
+
+
+def parts_from(parts: Sequence[tuple[Epoch, int, int]], least: int) -> list[tuple[Epoch, int, int]]:
+    """Return the parts without the readings before number `least`."""
+    return [(epoch, max(first, least), end) for epoch, first, end in parts if end > least]
 
 
 def read_epochs(path: Path, sensor_id: str) -> list[Epoch]:
@@ -84,17 +120,15 @@ def parse_epochs(rows: Sequence[tuple[Any, ...]]) -> list[Epoch]:
     return [epoch_from_row(*row) for row in reversed(rows)]
 
 
-def split_by_epoch(epochs: Sequence[Epoch], next_seq: int, seconds: float, after: int) -> list[tuple[Epoch, int, int]]:
+def split_by_epoch(epochs: Sequence[Epoch], next_seq: int, seconds: float) -> list[tuple[Epoch, int, int]]:
     """Return (epoch, first, end) of each epoch's part of the last `seconds` before `next_seq`, oldest first."""
-    epochs = [epoch for epoch in epochs if epoch.schedule.first_seq < next_seq]
     if not epochs:
         return []
     begin_us = epochs[-1].schedule.time(next_seq - 1) - round(seconds * SECOND_US)
-    least = max(after + 1, next_seq - MAX_SERIES_READINGS)
     parts = []
     for number, epoch in enumerate(epochs):
         end = epochs[number + 1].schedule.first_seq if number + 1 < len(epochs) else next_seq
-        first = max(epoch.schedule.first_seq, epoch.schedule.seq_after(begin_us), least)
+        first = max(epoch.schedule.first_seq, epoch.schedule.seq_after(begin_us))
         if first < end:
             parts.append((epoch, first, end))
     return parts
@@ -108,22 +142,46 @@ def values_without_anomalies(epoch: Epoch, first: int, count: int) -> FloatArray
     return generator.block(first, count).values
 
 
-def join_parts(parts: Sequence[tuple[Epoch, int, int]], rows: dict[int, tuple[Any, ...]]) -> Series:
-    """Concatenate the parts; the channels are those of the last one."""
+def join_parts(parts: Sequence[tuple[Epoch, int, int]], step: int, ranges: dict[int, tuple[Any, ...]]) -> Series:
+    """Concatenate the parts; the channels are those of the last one. `ranges` has the lowest and highest value of each
+    column by the number of the point."""
     channels = tuple((channel.name, channel.unit) for channel in parts[-1][0].settings.channels)
-    times: list[int] = []
-    clean: list[list[float]] = [[] for _ in channels]
-    for epoch, first, end in parts:
-        times += (epoch.schedule.times(first, end - first) // 1000).tolist()
-        block = values_without_anomalies(epoch, first, end - first)
-        for number, values in enumerate(block[: len(channels)].tolist()):
-            clean[number] += values
     first, end = parts[0][1], parts[-1][2]
+    times = np.concatenate([epoch.schedule.times(start, stop - start) for epoch, start, stop in parts])
+    clean = np.concatenate(
+        [
+            first_rows(values_without_anomalies(epoch, start, stop - start), len(channels))
+            for epoch, start, stop in parts
+        ],
+        axis=1,
+    )
+    starts = point_starts(first, end, step)
+    counts = np.diff(np.append(starts, end - first))
+    numbers = ((starts + first) // step).tolist()
     columns = [CHANNEL_COLUMNS.index(name) if name in CHANNEL_COLUMNS else None for name, _ in channels]
-    values = [[finite_value(rows, seq, column) for seq in range(first, end)] for column in columns]
-    return Series(first, end, times, channels, values, clean)
+    return Series(
+        first_seq=first,
+        next_seq=end,
+        step=step,
+        times_ms=(times[starts] // 1000).tolist(),
+        channels=channels,
+        lowest=[[finite_value(ranges, number, column, 0) for number in numbers] for column in columns],
+        highest=[[finite_value(ranges, number, column, 1) for number in numbers] for column in columns],
+        healthy=(np.add.reduceat(clean, starts, axis=1) / counts).tolist() if step > 1 else clean.tolist(),
+    )
 
 
-def finite_value(rows: dict[int, tuple[Any, ...]], seq: int, column: int | None) -> float | None:
-    value = rows[seq][column] if column is not None and seq in rows else None
+def first_rows(values: FloatArray, count: int) -> FloatArray:
+    """Return the first `count` rows, as NaN-free zeros where an older epoch has fewer channels."""
+    return values[:count] if len(values) >= count else np.pad(values, ((0, count - len(values)), (0, 0)))
+
+
+def point_starts(first: int, end: int, step: int) -> IntArray:
+    """Return where the points begin among the readings `first` to `end - 1`, counted from `first`."""
+    boundaries = np.arange((first // step + 1) * step, end, step, dtype=np.int64) - first
+    return np.concatenate([np.zeros(1, dtype=np.int64), boundaries])
+
+
+def finite_value(ranges: dict[int, tuple[Any, ...]], number: int, column: int | None, end: int) -> float | None:
+    value = ranges[number][2 * column + end] if column is not None and number in ranges else None
     return value if isinstance(value, int | float) and math.isfinite(value) else None

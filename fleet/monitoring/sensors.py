@@ -41,6 +41,14 @@ def current_anomalies(observation: Observation) -> npt.NDArray[np.int64]:
     return np.where(measured, rows["anomaly"], -1)
 
 
+def channel_column(observation: Observation, channel: str) -> npt.NDArray[np.float64]:
+    """Return the values of a channel, NaN for sensors without the channel or without a reading."""
+    rows, positions = observation.rows, observation.channels.positions[channel]
+    exists = (positions >= 0) & (rows["readings"] > 0)
+    values: npt.NDArray[np.float64] = rows["values"][np.arange(len(positions)), np.maximum(positions, 0)]
+    return np.where(exists, values, np.nan)
+
+
 def entries(observation: Observation, numbers: npt.NDArray[np.intp]) -> list[Document]:
     """Return the list's entries of the members at `numbers`."""
     rows = observation.rows[numbers]

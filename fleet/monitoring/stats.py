@@ -80,3 +80,11 @@ def compact_number(number: float) -> str:
             unit = 1e3 if letter == "k" else size
             return f"{number / unit:.{1 if number / unit < 100 else 0}f}{letter}"
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
+
+
+def format_value(number: float | None) -> str:
+    """Format a measured value to about four digits. Values of one channel mostly get the same number of decimals."""
+    if number is None:
+        return "–"
+    size = abs(number)
+    return f"{number:,.{0 if size >= 1000 else 2 if size >= 10 else 3}f}"

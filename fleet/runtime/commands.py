@@ -5,10 +5,14 @@ To add one: a model here, an entry in `AnyCommand`, and a line in `fleet.runtime
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
+from fleet.escaping import escape_short
+from fleet.validation.issues import schema_violation, subschema
 from worker.readings.anomalies import ANOMALY_TYPES
 
 if TYPE_CHECKING:
@@ -22,7 +26,12 @@ MAX_SENSORS_NAMED = 1000
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(ge=0.001, le=1e9, allow_inf_nan=False)]
-InjectionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+InjectionId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="1 to 64 letters, digits, dots, dashes, underscores"
+    ),
+]
 
 
 class Command(BaseModel):
@@ -113,6 +122,39 @@ class Probability(SelectorCommand):
     probability: Annotated[float, Field(ge=0, le=1)] | None
 
 
+COMMAND_MODELS: tuple[type[Command], ...] = (
+    *(Status, Down, Scale, Restart, StartRollout, Inject, Cancel, Pause, Resume, Probability),
+)
 AnyCommand = Status | Down | Scale | Restart | StartRollout | Inject | Cancel | Pause | Resume | Probability
 Answer = dict[str, Any]
 COMMAND_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])
+
+
+def describe_invalid_command(error: ValidationError) -> str:
+    """Return a line about the first mistake in a command: its place, the value, and what is allowed."""
+    detail = error.errors(include_url=False)[0]
+    place = escape_short(".".join(map(str, detail["loc"])) or "command")
+    models = {get_args(model.model_fields["command"].annotation)[0]: model for model in COMMAND_MODELS}
+    if not detail["loc"] or detail["loc"][0] not in models:
+        return f"{place}: allowed is an object whose `command` is one of {', '.join(sorted(models))}"
+    name, *inner = detail["loc"]
+    return f"{place}: {describe_violation(detail, models[str(name)], tuple(inner))}"
+
+
+def describe_violation(detail: ErrorDetails, model: type[Command], path: tuple[int | str, ...]) -> str:
+    """Return what is wrong about the value at `path` of a command."""
+    value, reason = detail["input"], detail.get("ctx", {}).get("error")
+    if detail["type"] == "missing":
+        return "is missing"
+    if detail["type"] == "extra_forbidden":
+        return (
+            f"unknown key; allowed are {', '.join(key for key in model.model_fields if key not in ('command', 'by'))}"
+        )
+    if detail["type"] == "too_long" and isinstance(value, list):
+        return f"has {len(value):,} entries; allowed are at most {detail['ctx']['max_length']:,}"
+    if isinstance(reason, ValueError):
+        return str(reason)
+    shown = escape_short(json.dumps(value, ensure_ascii=False))
+    if detail["type"].startswith("int_") and isinstance(value, float):
+        return f"{shown} is not a whole number"
+    return f"{shown} {schema_violation(value, subschema(model.model_json_schema(), path))}"

@@ -18,8 +18,8 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from fleet.errors import UserError
-from fleet.escaping import escape, escape_short
-from fleet.runtime.commands import COMMAND_ADAPTER, Answer, AnyCommand
+from fleet.escaping import escape
+from fleet.runtime.commands import COMMAND_ADAPTER, Answer, AnyCommand, describe_invalid_command
 from fleet.runtime.control_client import socket_address
 
 log = logging.getLogger("control")
@@ -96,12 +96,7 @@ class ControlServer:
         try:
             return {"ok": True, **self._handle(COMMAND_ADAPTER.validate_json(line))}
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"]) or "command"
-            return {
-                **error_answer(f"{escape_short(key)}: {first['msg'].removeprefix('Value error, ')}"),
-                "invalid": True,
-            }
+            return {**error_answer(describe_invalid_command(error)), "invalid": True}
         except UserError as error:
             return error_answer(str(error))
 

@@ -21,13 +21,13 @@ MIN_GZIP_BYTES = 500
 """Size in bytes from which compression is worth its time."""
 
 
-def encode_json(document: Document) -> bytes:
+def encode_json(document: Document | list[Document]) -> bytes:
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # A folder whose name is in Latin-1 cannot be encoded as UTF-8; it is escaped as JSON does it: \udcff.
     return text.encode(errors="backslashreplace")
 
 
-def json_response(document: Document, status: int = 200) -> Response:
+def json_response(document: Document | list[Document], status: int = 200) -> Response:
     return json_body_response(encode_json(document), status)
 
 

@@ -14,9 +14,27 @@ from tests.browser.window import Window
 from tests.process.running_fleet import FleetProcess, wait_for
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Dialog
+    from playwright.sync_api import Dialog, Route
 
 pytestmark = pytest.mark.browser
+
+
+# Counts lines on a canvas that run back: from a point to one further left. Short paths, such as marks, are left out.
+COUNT_LINES_BACK = """
+window.linesBack = 0;
+const path = { x: -Infinity, points: 0, back: 0 };
+const { beginPath, moveTo, lineTo, stroke } = CanvasRenderingContext2D.prototype;
+Object.assign(CanvasRenderingContext2D.prototype, {
+  beginPath() { Object.assign(path, { x: -Infinity, points: 0, back: 0 }); beginPath.call(this); },
+  moveTo(x, y) { path.x = x; moveTo.call(this, x, y); },
+  lineTo(x, y) {
+    if (x < path.x) path.back += 1;
+    Object.assign(path, { x, points: path.points + 1 });
+    lineTo.call(this, x, y);
+  },
+  stroke() { if (path.points > 8) window.linesBack += path.back; stroke.call(this); },
+});
+"""
 
 
 def token(running: FleetProcess) -> str:
@@ -43,6 +61,51 @@ def test_the_page_of_a_sensor(running: FleetProcess, window: Window) -> None:
     assert "log" in page.inner_text(".log").lower()
 
 
+def test_answers_that_are_held_back_add_nothing_twice(running: FleetProcess, window: Window) -> None:
+    """The range is changed several times while no answer arrives, and updates go on: then all answers arrive, the newest
+    first. No line runs back, and the range is the one that was chosen last."""
+    window.page.add_init_script(COUNT_LINES_BACK)
+    page = window.open(f"{running.url}/sensors/{running.sensors[3]}")
+    window.until("document.querySelector('#channel-voltage canvas').dataset.episodes !== undefined")
+    held: list[Route] = []
+    released = False
+
+    def hold(route: Route) -> None:
+        if released:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/series?*", hold)
+    for seconds in (60, 900, 60, 60):
+        page.click(f'[data-seconds="{seconds}"]')
+    page.wait_for_timeout(2500)  # two updates
+    released = True
+    for route in reversed(held):
+        route.continue_()
+    page.wait_for_timeout(2500)
+
+    assert len(held) >= 4
+    assert 0 == page.evaluate("window.linesBack")
+    assert "60" == page.get_attribute('[data-seconds][aria-pressed="true"]', "data-seconds")
+
+
+def test_the_range_is_said_and_kept_in_the_address(running: FleetProcess, window: Window) -> None:
+    """From when to when, and how much of what was chosen that is; the address leads to the same range and scale."""
+    page = window.open(f"{running.url}/sensors/{running.sensors[4]}")
+    page.click('[data-seconds="900"]')
+    page.click("#all-values")
+    window.until("/^[0-9:]{8} to [0-9:]{8} UTC: .* of 15 min/.test(document.querySelector('#range').textContent)")
+    assert page.url.endswith("?seconds=900&scale=all")
+    page.reload()
+
+    for chosen in ('[data-seconds="900"]', "#all-values"):
+        page.wait_for_selector(f'{chosen}[aria-pressed="true"]')
+    page.click('[data-seconds="300"]')
+    page.click("#all-values")
+    assert "?" not in page.url
+
+
 def test_a_spike_is_injected_and_seen(running: FleetProcess, window: Window) -> None:
     """On the page as a shaded episode, under events, and in the database with its label."""
     sensor = running.sensors[11]
@@ -59,6 +122,7 @@ def test_a_spike_is_injected_and_seen(running: FleetProcess, window: Window) -> 
         episodes = running.get(f"/workers/{sensor}/episodes?limit=50")[1]["episodes"]
         return [one for one in episodes if one["type"] == "spike" and one["parameters"].get("factor") == 1.5]
 
+    page.wait_for_selector("#channel-humidity .struck:has-text('spike')")
     (episode, *_) = wait_for(found, "the spike is on record")
     assert "humidity" == episode["channel"]
     window.until("document.querySelector('#channel-humidity canvas').dataset.episodes.includes('spike')")

@@ -70,6 +70,21 @@ def test_the_dashboard_is_about_series_that_exist(exposed: set[str]) -> None:
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
 
 
+def test_rates_need_no_scrape_more_often_than_ours() -> None:
+    """Grafana takes a rate over four times the minimum step of its query: that of the slowest job by default, so that no
+    panel is empty."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    (variable,) = [entry for entry in dashboard["templating"]["list"] if entry["name"] == "scrape"]
+    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    rates = [target for target in targets if "$__rate_interval" in target["expr"]]
+    config = yaml.safe_load((DEPLOYED / "prometheus.yml").read_text())
+    slowest = max(int(job.get("scrape_interval", "15s").removesuffix("s")) for job in config["scrape_configs"])
+
+    assert (60, "1m") == (slowest, variable["current"]["value"])
+    assert len(rates) > 10
+    assert {"$scrape"} == {target.get("interval") for target in rates}
+
+
 def test_the_page_names_every_metric(exposed: set[str]) -> None:
     """All that are exposed or recorded are explained in docs/monitoring.md, and no others."""
     told = names(PAGE.read_text().replace("`", " "))

@@ -24,18 +24,17 @@ from rich.live import Live
 from rich.text import Text
 
 from fleet.commands.top.table import (
-    COLUMN_NAMES,
+    HELP_LINES,
     KEY_HELP,
     SensorTable,
     ViewState,
     build_table,
     fleet_summary,
     handle_key,
-    heading,
 )
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
-from fleet.escaping import escape
+from fleet.escaping import escape, escape_short
 from fleet.monitoring.health import DISPLAY_STATES, count_by_state, count_healthy, display_states
 from fleet.monitoring.observation import FleetUnavailable, Observation, Observer
 from fleet.runtime.control_client import send_command
@@ -71,7 +70,7 @@ PARTIAL_KEY = re.compile(rb"\x1b(?:\[[0-9;]*|O)?|[\xc2-\xdf]|[\xe0-\xef][\x80-\x
 
 KEY_NAMES = {
     **{b"\x1b" + start + letter: name for start in (b"[", b"O") for letter, name in (
-        (b"A", "up"), (b"B", "down"), (b"H", "home"), (b"F", "end"),
+        (b"A", "up"), (b"B", "down"), (b"C", "right"), (b"D", "left"), (b"H", "home"), (b"F", "end"),
     )},
     b"\x1b[5~": "pgup",
     b"\x1b[6~": "pgdn",
@@ -88,12 +87,16 @@ KEY_NAMES = {
 
 
 class Screen:
-    """The table on a terminal, or printed once. FleetUnavailable if the fleet cannot be read at the beginning."""
+    """The table on a terminal, or printed once. FleetUnavailable if the fleet cannot be read at the beginning, UserError if
+    it has no column to sort by as asked."""
 
     def __init__(self, directory: DataDirectory, view: ViewState) -> None:
         self._directory, self._view = directory, view
         self._observer = Observer(directory.run, tick=REFRESH_SECONDS / 2)
         self._observation = self._observer.observe()
+        names = self._table().column_names
+        if view.sort not in names:
+            raise UserError(f"--sort: {escape_short(view.sort)} is not one of {', '.join(names)}")
         self._console = Console(highlight=False)
         self._received = b""
         self._exit_message = ""
@@ -187,10 +190,11 @@ class Screen:
         """True if the terminal can move its cursor."""
         return not self._console.is_dumb_terminal
 
-    def print(self, width: int) -> None:
-        """Print the whole table once, as plain text."""
+    def print(self) -> None:
+        """Print the whole table once, with all columns, as plain text."""
         table = self._table()
-        lines = [*header_lines(self._observation, table, self._view), heading(width)]
+        width = table.width
+        lines = [*header_lines(self._observation, table, self._view), table.heading(width, self._view)]
         lines += [table.line(number, width) for number in range(len(table))]
         with ignoring_closed_output():
             click.echo("\n".join(line.rstrip() for line in lines))
@@ -205,16 +209,25 @@ class Screen:
 
     def _render(self) -> Text:
         width, height, table = self._console.size.width, self._height, self._table()
-        view = self._view = self._view.clamped(len(table), height)
+        view = self._view = self._view.following(table, height)
         lines = [Text(set_cell_size(line, width)) for line in header_lines(self._observation, table, view)]
-        lines.append(Text(heading(width), style="reverse"))
-        for number in range(view.top, min(view.top + height, len(table))):
-            style = "bold reverse" if number == view.cursor else STATE_STYLES.get(table.state(number), "yellow")
-            lines.append(Text(table.line(number, width), style=style))
+        lines.append(Text(table.heading(width, view), style="reverse"))
+        if view.help_shown:
+            lines += [Text(set_cell_size(line, width)) for line in HELP_LINES[:height]]
+        else:
+            lines += self._sensor_lines(table, view, width, height)
         lines += [Text(" " * width)] * (height + 3 - len(lines))
         message = f"{view.prompt.question}{escape(view.prompt.text)}▏" if view.prompt else view.message
         lines += [Text(set_cell_size(message, width), style="bold"), Text(set_cell_size(KEY_HELP, width), style="dim")]
         return Text("\n", no_wrap=True, overflow="crop", end="").join(lines[: self._console.size.height])
+
+    def _sensor_lines(self, table: SensorTable, view: ViewState, width: int, height: int) -> list[Text]:
+        lines = []
+        for number in range(view.top, min(view.top + height, len(table))):
+            is_under_cursor = table.sensor(number) == view.sensor
+            style = "bold reverse" if is_under_cursor else STATE_STYLES.get(table.state(number), "yellow")
+            lines.append(Text(table.line(number, width, view.first_column), style=style))
+        return lines
 
 
 @contextmanager
@@ -232,7 +245,7 @@ def header_lines(observation: Observation, table: SensorTable, view: ViewState) 
     states = display_states(observation)
     counts = ", ".join(f"{count:,} {state}" for state, count in count_by_state(states).items())
     cursor = f"{view.cursor + 1:,} of {len(table):,}" if len(table) else "none"
-    order = f"by {COLUMN_NAMES[view.sort]}{' backwards' if view.backwards else ''}"
+    order = f"by {table.column_names[view.sort_number(table)]}{' backwards' if view.backwards else ''}"
     filtered = f", filter {escape(view.filter_text)}" if view.filter_text else ""
     return fleet_summary(observation, count_healthy(states)), f"{cursor}, {order}{filtered}  {counts}"
 

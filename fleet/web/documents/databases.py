@@ -20,7 +20,10 @@ from worker.storage.sinks import Epoch
 MAX_DATABASES = 10
 """Databases that one request opens; a fleet may have thousands."""
 
-MAX_SERIES_EPISODES = 200
+MIN_SERIES_EPISODES = 60
+"""The newest episodes, which are listed even if they are over before the readings of an answer begin."""
+
+MAX_SERIES_EPISODES = 5000
 
 
 def fleet_samples(observation: Observation, limit: int) -> Document:
@@ -67,24 +70,34 @@ def sensor_episodes(observation: Observation, sensor_id: str, limit: int) -> Doc
     return {"timestamp": timestamp(observation.now), "count": len(episodes), "episodes": episodes}
 
 
-def sensor_series(observation: Observation, sensor_id: str, seconds: int, after: int) -> Document:
-    """Return the readings of the last `seconds` whose sequence number is above `after`, by column, and the last episodes.
-    `healthy` has the values without anomalies; a missing reading is None."""
+def sensor_series(observation: Observation, sensor_id: str, seconds: int, after: int, points: int | None) -> Document:
+    """Return the readings of the last `seconds` whose sequence number is above `after`, by column, as at most `points` points
+    or one by one, and the episodes among them. `values` has the lowest value of each point, `highest` the highest, None if
+    every point is one reading; `healthy` has the values without anomalies; a missing reading is None."""
     member = observation.members[observation.index[sensor_id]]
     sharing = sum(other.database == member.database for other in observation.members)
-    recent = series.read_series(member.database, sensor_id, seconds, after, sharing)
-    episodes = readings.latest_episodes(member.database, sensor_id, MAX_SERIES_EPISODES)
+    recent = series.read_series(member.database, sensor_id, seconds, after, sharing, points)
+    names = [name for name, _ in recent.channels]
     return {
         "timestamp": timestamp(observation.now),
         "sensor_id": sensor_id,
         "first_seq": recent.first_seq,
         "next_seq": recent.next_seq,
+        "step": recent.step,
         "times_ms": recent.times_ms,
         "channels": [{"name": name, "unit": unit} for name, unit in recent.channels],
-        "values": {name: values for (name, _), values in zip(recent.channels, recent.values, strict=True)},
-        "healthy": {name: values for (name, _), values in zip(recent.channels, recent.healthy, strict=True)},
-        "episodes": episodes,
+        "values": dict(zip(names, recent.lowest, strict=True)),
+        "highest": dict(zip(names, recent.highest, strict=True)) if recent.step > 1 else None,
+        "healthy": dict(zip(names, recent.healthy, strict=True)),
+        "episodes": series_episodes(member.database, sensor_id, recent.first_seq),
     }
+
+
+def series_episodes(path: Path, sensor_id: str, first_seq: int) -> list[JsonRow]:
+    """Return the newest episodes, and all others that reach past the reading `first_seq`."""
+    newest = readings.latest_episodes(path, sensor_id, MIN_SERIES_EPISODES)
+    since = readings.episodes_from(path, sensor_id, first_seq, MAX_SERIES_EPISODES)
+    return since if len(since) > len(newest) else newest
 
 
 def sensor_epochs(observation: Observation, sensor_id: str) -> Document:

@@ -10,7 +10,7 @@ from flask import render_template
 from fleet.monitoring import sensors
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
-from fleet.monitoring.stats import compact_number
+from fleet.monitoring.stats import compact_number, format_value
 from fleet.web.documents import status
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.spec import Identity
@@ -32,7 +32,7 @@ IDENTITY_FACTS = {
     "time zone": "timezone",
     "instance": "instance_id",
 }
-LONG_FACT_CHARS = 12  # a longer fact takes a line of its own, after the short ones
+LONG_FACT_CHARS = 9  # a longer fact takes a line of its own, after the short ones
 SIZE_MEANINGS = " · ".join(f"{each.name}: {each.size.meaning}" for each in ANOMALY_CLASSES if each.size)
 FACT_UNITS = {"latitude": "°", "longitude": "°", "height": " m", "orientation": "°"}
 
@@ -82,6 +82,7 @@ def sensor_page(observation: Observation, number: int) -> str:
         entry=sensors.sensor(observation, number),
         identity=member.identity,
         facts=identity_facts(member.identity),
+        long_fact=LONG_FACT_CHARS,
         channels=member.channels,
         kinds=ANOMALY_TYPES,
         sizes=SIZE_MEANINGS,
@@ -139,11 +140,3 @@ def columns(channels: Sequence[tuple[str, str]]) -> tuple[TableColumn, ...]:
         TableColumn("restarts", "Restarts", "number few"),
         TableColumn("errors", "Errors", "number few"),
     )
-
-
-def format_value(number: float | None) -> str:
-    """Format a measured value to about four digits. Values of one channel mostly get the same number of decimals."""
-    if number is None:
-        return "–"
-    size = abs(number)
-    return f"{number:,.{0 if size >= 1000 else 2 if size >= 10 else 3}f}"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fleet.monitoring.health import DISPLAY_STATES, display_states
 from fleet.monitoring.observation import Observation
-from fleet.monitoring.sensors import Document, current_anomalies
+from fleet.monitoring.sensors import Document, channel_column, current_anomalies
 from fleet.monitoring.stats import fleet_stats
 from fleet.web.documents import status
 from worker.readings.anomalies import ANOMALY_TYPES
@@ -96,11 +96,3 @@ def scaled_channel(observation: Observation, channel: str) -> dict[str, Any]:
     for position in np.flatnonzero(~known).tolist():
         scaled[position] = None
     return {"scale": scale, "values": scaled}
-
-
-def channel_column(observation: Observation, channel: str) -> npt.NDArray[np.float64]:
-    """Return the values of a channel, NaN for sensors without the channel or without a reading."""
-    rows, positions = observation.rows, observation.channels.positions[channel]
-    exists = (positions >= 0) & (rows["readings"] > 0)
-    values: npt.NDArray[np.float64] = rows["values"][np.arange(len(positions)), np.maximum(positions, 0)]
-    return np.where(exists, values, np.nan)

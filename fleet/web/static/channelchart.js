@@ -1,17 +1,21 @@
 // One channel over time: the measured values, the signal without anomalies behind them, and the episodes, shaded and named.
 
 import { Axes, drawTooltip, line } from "./axes.js";
-import { formatTime, formatValue, withSpaces } from "./format.js";
+import { formatTime, formatValue, setClass, setText, withSpaces } from "./format.js";
 import { nearest } from "./fleetcharts.js";
 import { colour } from "./palette.js";
 import { Surface } from "./surface.js";
 
 const MIN_EPISODE_PIXELS = 3;
+const USUAL = [0.02, 0.98]; // the share of values that the axis always covers
+const MAX_STRETCH = 1.6; // the axis covers all values if they need at most this many times the usual range
+const MARK_PIXELS = 7;
 
 export class ChannelChart {
-  /** `withTimes` draws the times below the chart; `point(time)` is called with the time at the pointer, null when it leaves. */
+  /** `withTimes` draws the times below the chart; `point(time)` is called with the time at the pointer, null when it leaves.
+   * `all` is set by the page: the axis covers all values, rather than the usual ones. */
   constructor(figure, series, { tone, withTimes, point }) {
-    Object.assign(this, { series, tone, withTimes, name: figure.dataset.channel, value: figure.querySelector(".value"), unit: figure.querySelector(".unit").textContent, at: null, hasPointer: false });
+    Object.assign(this, { series, tone, withTimes, name: figure.dataset.channel, value: figure.querySelector(".value"), struck: figure.querySelector(".struck"), unit: figure.querySelector(".unit").textContent, at: null, hasPointer: false, all: false });
     const canvas = figure.querySelector("canvas");
     this.surface = new Surface(canvas, (...size) => this.draw(...size));
     canvas.addEventListener("pointermove", (event) => {
@@ -36,29 +40,41 @@ export class ChannelChart {
     point(times[Math.min(Math.max(index, 0), times.length - 1)]);
   }
 
-  show() {
-    const values = this.series.values[this.name] ?? [];
-    const text = formatValue(values.findLast((value) => value !== null));
-    if (this.value.textContent !== text) this.value.textContent = text;
+  /** `latest` is the value of the last reading. */
+  show(latest) {
+    const text = formatValue(latest);
+    setText(this.value, text);
     const canvas = this.surface.canvas;
     const shown = this.series.on(this.name);
     canvas.dataset.episodes = shown.map(({ type }) => type).join(" ");
+    canvas.dataset.points = this.series.times.length;
     canvas.setAttribute("aria-label", `${this.name}: ${text} ${this.unit}; ${shown.length} anomalies in view`);
+    const episode = this.series.current(this.name);
+    this.struck.hidden = !episode;
+    setText(this.struck, episode ? withSpaces(episode.type) : "");
+    setClass(this.struck, episode ? `struck pill ${episode.type}` : "struck pill");
     this.surface.request();
   }
 
-  /** The range of all values and of the signal without anomalies, with a margin. */
+  /** The range of the axis with a margin: that of all values, or, if some lie far outside, of the usual ones and of the
+   * signal without anomalies. */
   range() {
-    const values = [...(this.series.values[this.name] ?? []), ...(this.series.healthy[this.name] ?? [])].filter((value) => value !== null);
-    const [low, high] = values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
-    if (low > high) return [0, 1];
-    const margin = (high - low || Math.abs(high) * 0.01 || 1) * 0.1;
-    return [low - margin, high + margin];
+    const { lowest, highest, healthy } = this.series;
+    const known = (values) => (values ?? []).filter((value) => value !== null);
+    const [low, high, clean] = [known(lowest[this.name]), known(highest[this.name]), known(healthy[this.name])];
+    const whole = ends([...low, ...high, ...clean]);
+    if (whole[0] > whole[1]) return [0, 1];
+    low.sort((one, other) => one - other);
+    high.sort((one, other) => one - other);
+    const usual = ends([...clean, ...(low.length ? [low[Math.floor((low.length - 1) * USUAL[0])], high[Math.ceil((high.length - 1) * USUAL[1])]] : [])]);
+    const [from, to] = this.all || whole[1] - whole[0] <= (usual[1] - usual[0]) * MAX_STRETCH ? whole : usual;
+    const margin = (to - from || Math.abs(to) * 0.01 || 1) * 0.1;
+    return [from - margin, to + margin];
   }
 
   draw(context, width, height) {
     const { series } = this;
-    const box = { left: 62, top: 18, right: width - 4, bottom: height - (this.withTimes ? 24 : 6) };
+    const box = { left: 62, top: 20, right: width - 4, bottom: height - (this.withTimes ? 24 : 6) };
     this.axes = new Axes(box, series.span, this.range());
     this.axes.draw(context, { times: this.withTimes, levels: 4 });
     if (!series.times.length) return;
@@ -67,9 +83,14 @@ export class ChannelChart {
     context.rect(box.left, 0, box.right - box.left, box.bottom + 1);
     context.clip();
     this.shade(context, box);
-    this.path(context, series.healthy[this.name] ?? [], colour("faint", 0.9), 1);
-    this.path(context, series.values[this.name] ?? [], colour(this.tone), 1.6);
+    context.beginPath();
+    context.rect(box.left, box.top, box.right - box.left, box.bottom + 1 - box.top);
+    context.clip();
+    const healthy = series.healthy[this.name] ?? [];
+    this.path(context, healthy, healthy, colour("faint", 0.9), 1);
+    this.path(context, series.lowest[this.name] ?? [], series.highest[this.name] ?? [], colour(this.tone), series.step > 1 ? 1.1 : 1.6);
     this.dots(context);
+    this.marks(context, box);
     context.restore();
     if (this.at !== null) this.tooltip(context, box, width);
   }
@@ -77,7 +98,7 @@ export class ChannelChart {
   shade(context, box) {
     let free = box.left;
     const { axes, series } = this;
-    const half = series.step / 2;
+    const half = series.interval / 2;
     for (const episode of series.on(this.name).sort((one, other) => one.from - other.from)) {
       const middle = axes.x((episode.from + episode.to) / 2);
       const wide = Math.max(axes.x(episode.to + half) - axes.x(episode.from - half), MIN_EPISODE_PIXELS);
@@ -97,18 +118,21 @@ export class ChannelChart {
     }
   }
 
-  path(context, values, tone, thick) {
-    const { times, step } = this.series;
+  /** A line through the points, at each from its lowest to its highest value. */
+  path(context, lowest, highest, tone, thick) {
+    const { times, interval } = this.series;
     context.beginPath();
     let before = null;
-    values.forEach((value, index) => {
-      if (value === null) {
+    lowest.forEach((low, index) => {
+      const high = highest[index];
+      if (low === null) {
         before = null;
         return;
       }
-      const [x, y] = [this.axes.x(times[index]), this.axes.y(value)];
-      if (before === null || times[index] - before > step * 3.5) context.moveTo(x, y);
-      else context.lineTo(x, y);
+      const x = this.axes.x(times[index]);
+      if (before === null || times[index] - before > interval * 3.5) context.moveTo(x, this.axes.y(low));
+      else context.lineTo(x, this.axes.y(low));
+      if (high !== low) context.lineTo(x, this.axes.y(high));
       before = times[index];
     });
     context.strokeStyle = tone;
@@ -119,11 +143,11 @@ export class ChannelChart {
 
   /** Marks the readings that differ from the signal without anomalies, if there is room for marks. */
   dots(context) {
-    const { times, step } = this.series;
+    const { times, step, interval } = this.series;
     const healthy = this.series.healthy[this.name] ?? [];
-    if (this.axes.x(step) - this.axes.x(0) < 2) return;
+    if (step > 1 || this.axes.x(interval) - this.axes.x(0) < 2) return;
     const episodes = this.series.on(this.name);
-    (this.series.values[this.name] ?? []).forEach((value, index) => {
+    (this.series.lowest[this.name] ?? []).forEach((value, index) => {
       if (value === null || value === healthy[index]) return;
       const episode = episodes.find(({ from, to }) => times[index] >= from - 1 && times[index] <= to + 1);
       if (!episode) return;
@@ -134,16 +158,39 @@ export class ChannelChart {
     });
   }
 
+  /** Marks at the edge where values lie beyond the axis. */
+  marks(context, box) {
+    const [low, high] = this.axes.range;
+    const { times, lowest, highest } = this.series;
+    context.fillStyle = colour("text");
+    for (const [values, isBeyond, edge, way] of [[highest, (value) => value > high, box.top, 1], [lowest, (value) => value < low, box.bottom, -1]]) {
+      let free = box.left;
+      (values[this.name] ?? []).forEach((value, index) => {
+        const x = this.axes.x(times[index]);
+        if (value === null || !isBeyond(value) || x < free) return;
+        free = x + MARK_PIXELS;
+        context.beginPath();
+        context.moveTo(x, edge);
+        context.lineTo(x - MARK_PIXELS / 2, edge + way * MARK_PIXELS);
+        context.lineTo(x + MARK_PIXELS / 2, edge + way * MARK_PIXELS);
+        context.fill();
+      });
+    }
+  }
+
   tooltip(context, box, width) {
-    const { times, values, healthy } = this.series;
+    const { times, lowest, highest, healthy } = this.series;
     const index = nearest(times, this.at);
     const x = this.axes.x(times[index]);
     line(context, x, box.top, x, box.bottom, colour("faint"));
-    const value = values[this.name]?.[index] ?? null;
+    const [low, high] = [lowest, highest].map((values) => values[this.name]?.[index] ?? null);
     const clean = healthy[this.name]?.[index] ?? null;
-    const lines = [{ text: value === null ? "no reading" : `${formatValue(value)} ${this.unit}`, tone: this.tone }];
-    if (value !== clean) lines.push({ text: `${formatValue(clean)} without the anomaly`, tone: "faint" });
+    const text = low === high ? formatValue(low) : `${formatValue(low)} to ${formatValue(high)}`;
+    const lines = [{ text: low === null ? "no reading" : `${text} ${this.unit}`, tone: this.tone }];
+    if (low !== clean || high !== clean) lines.push({ text: `${formatValue(clean)} ${this.series.step > 1 ? "on average without anomalies" : "without the anomaly"}`, tone: "faint" });
     if (this.hasPointer) lines.unshift({ text: formatTime(times[index]) });
     drawTooltip(context, x, box.top, lines, width);
   }
 }
+
+const ends = (values) => values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);

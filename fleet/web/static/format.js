@@ -31,6 +31,12 @@ export function formatBytes(number) {
 
 export const formatTime = (milliseconds) => new Date(milliseconds).toISOString().slice(11, 19);
 
+/** A number of seconds as "5 min" or "1 min 40 s". */
+export function formatDuration(seconds) {
+  const [minutes, rest] = [Math.floor(seconds / 60), seconds % 60];
+  return [minutes ? `${minutes} min` : "", rest || !minutes ? `${rest} s` : ""].filter(Boolean).join(" ");
+}
+
 export const withSpaces = (name) => name.replaceAll("_", " ");
 
 /** Sets the text of a node if it differs: every assignment makes the browser lay the node out again. */

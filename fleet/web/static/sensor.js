@@ -1,10 +1,11 @@
 // The page of a sensor: its channels, episodes, epochs, database, log and controls.
 
+import { AddressState } from "./address.js";
 import { ChannelChart } from "./channelchart.js";
 import { Control } from "./control.js";
 import { Events } from "./events.js";
 import { Feed, showLink } from "./feed.js";
-import { element, formatBytes, formatInteger, formatTime, setClass, setText, withSpaces } from "./format.js";
+import { element, formatBytes, formatDuration, formatInteger, formatTime, setClass, setText, withSpaces } from "./format.js";
 import { Series } from "./series.js";
 import { Token } from "./token.js";
 
@@ -12,10 +13,14 @@ const main = document.getElementById("main");
 const { sensor } = main.dataset;
 const path = `/workers/${encodeURIComponent(sensor)}`;
 const buttons = [...main.querySelectorAll("[data-seconds]")];
-const series = new Series(sensor, 300);
+const allValues = document.getElementById("all-values");
+const address = new AddressState();
+const periods = buttons.map((button) => button.dataset.seconds);
+const series = new Series(sensor, Number(address.get("seconds", periods, "300")));
 
 const figures = [...main.querySelectorAll("figure.channel")];
 const charts = figures.map((figure, index) => new ChannelChart(figure, series, { tone: `channel-${(index % 5) + 1}`, withTimes: index === figures.length - 1, point }));
+let latest = {}; // the values of the last reading
 
 function point(time) {
   for (const chart of charts) {
@@ -24,19 +29,50 @@ function point(time) {
   }
 }
 
-async function showPeriod(seconds) {
-  for (const button of buttons) button.setAttribute("aria-pressed", String(Number(button.dataset.seconds) === seconds));
-  series.setPeriod(seconds);
-  await show();
+function showPeriod() {
+  for (const button of buttons) button.setAttribute("aria-pressed", String(Number(button.dataset.seconds) === series.seconds));
+}
+
+function showScale() {
+  const all = address.get("scale", ["all"], "") === "all";
+  allValues.setAttribute("aria-pressed", String(all));
+  for (const chart of charts) {
+    chart.all = all;
+    chart.surface.request();
+  }
+}
+
+/** The range that is shown, which may be less than what was chosen. */
+function showRange() {
+  if (!series.times.length) return;
+  const [from, to] = series.span;
+  const shown = Math.round((to - Math.max(from, series.times[0])) / 1000);
+  const points = series.step > 1 ? `, ${formatInteger(series.step)} readings to a point, from the lowest to the highest` : "";
+  const whole = shown >= series.seconds * 0.98 ? "" : ` of ${formatDuration(series.seconds)}`;
+  setText(document.getElementById("range"), `${formatTime(from)} to ${formatTime(to)} UTC: ${formatDuration(shown)}${whole}${points}`);
 }
 
 async function show() {
   await series.update();
-  charts.forEach((chart) => chart.show());
+  charts.forEach((chart) => chart.show(latest[chart.name] ?? null));
+  showRange();
   showEpisodes();
 }
 
-for (const button of buttons) button.addEventListener("click", () => showPeriod(Number(button.dataset.seconds)).catch(() => {}));
+for (const button of buttons) {
+  button.addEventListener("click", () => {
+    address.set("seconds", button.dataset.seconds, "300");
+    series.setPeriod(Number(button.dataset.seconds));
+    showPeriod();
+    show().catch(() => {}); // the next update says what is wrong
+  });
+}
+allValues.addEventListener("click", () => {
+  address.set("scale", allValues.getAttribute("aria-pressed") === "true" ? "" : "all", "");
+  showScale();
+});
+showPeriod();
+showScale();
 
 function tableRow(...cells) {
   const row = element("tr");
@@ -78,7 +114,7 @@ function none(text, columns) {
 
 function showEpochs({ epochs }) {
   const rows = epochs.map((epoch) => {
-    const reason = element("td", "", epoch.reason);
+    const reason = element("td", "reason", epoch.reason);
     if (epoch.injection) reason.append(" ", element("span", `pill ${epoch.injection.type}`, withSpaces(epoch.injection.type)));
     return tableRow(element("td", "number", formatInteger(epoch.first_seq)), formatTime(Date.parse(epoch.start_time)), reason, epoch.firmware_version ?? "–", element("td", "number", epoch.injection ? "all" : `${(epoch.anomaly_share * 100).toFixed(1)}%`));
   });
@@ -129,6 +165,7 @@ async function update(entry) {
   figure("lag", `${entry.lag_seconds.toFixed(2)} s`);
   figure("restarts", formatInteger(entry.restarts));
   figure("errors", formatInteger(entry.errors));
+  latest = entry.last_reading ?? {};
   // An unreadable database does not mean that the connection to the server is lost.
   await show().catch((error) => {
     if (!error.status) throw error;

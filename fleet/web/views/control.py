@@ -6,6 +6,7 @@ To add a command: its name in `HTTP_COMMANDS`. The body is passed on as it is; `
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from typing import Any, NoReturn
 
@@ -156,7 +157,7 @@ def read_body() -> dict[str, Any]:
     if length > MAX_BODY_BYTES:
         raise ControlDenied(413, f"the body is longer than {MAX_BODY_BYTES} bytes")
     try:
-        body = json.loads(request.get_data(cache=False), parse_constant=reject_constant)
+        body = json.loads(request.get_data(cache=False), parse_constant=reject_constant, parse_float=parse_number)
     except RecursionError:
         raise ControlDenied(400, "the body is nested too deeply") from None
     except ValueError as error:
@@ -172,6 +173,14 @@ def read_body() -> dict[str, Any]:
 
 def reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def parse_number(text: str) -> int | float:
+    """Return a number of JSON, which makes no difference between 1 and 1.0. Raises ValueError if it is too large."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return int(number) if number.is_integer() else number
 
 
 @blueprint.app_errorhandler(ControlDenied)

@@ -22,6 +22,7 @@ from fleet.web.responses import (
 )
 
 MAX_SERIES_SECONDS = 3600
+MIN_SERIES_POINTS, MAX_SERIES_POINTS = 10, 5000
 MAX_SEQ = 1_000_000_000
 MAX_LOG_LINES = 200
 
@@ -82,11 +83,15 @@ def history() -> Response:
 
 @blueprint.get("/workers/<sensor_id>/series")
 def series(sensor_id: str) -> Response:
-    """The last readings of a sensor, and the same without anomalies; ?seconds= (60), ?after= (a sequence number)."""
+    """The last readings of a sensor, and the same without anomalies; ?seconds= (60), ?after= (a sequence number), ?points=
+    (at most this many; several readings become one point with their lowest and highest value)."""
     observation = observe(sensor_id)
     seconds = integer_argument("seconds", 60, 1, MAX_SERIES_SECONDS)
     after = optional_integer_argument("after", 0, MAX_SEQ)
-    return compressed_json(databases.sensor_series(observation, sensor_id, seconds, -1 if after is None else after))
+    points = optional_integer_argument("points", MIN_SERIES_POINTS, MAX_SERIES_POINTS)
+    return compressed_json(
+        databases.sensor_series(observation, sensor_id, seconds, -1 if after is None else after, points)
+    )
 
 
 @blueprint.get("/workers/<sensor_id>/epochs")

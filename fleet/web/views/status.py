@@ -10,6 +10,7 @@ from flask import Blueprint, Response
 
 from fleet.monitoring import sensors
 from fleet.monitoring.health import DISPLAY_STATES
+from fleet.monitoring.sensors import Document
 from fleet.web.context import fleet_context, observe
 from fleet.web.documents import databases, status
 from fleet.web.responses import (
@@ -22,6 +23,7 @@ from fleet.web.responses import (
 
 MAX_ROWS = 1000
 MAX_LIST_LIMIT = 1_000_000_000
+NO, YES = "0", "1"
 
 blueprint = Blueprint("status", __name__)
 
@@ -54,8 +56,8 @@ def metricz() -> Response:
 
 @blueprint.get("/samplez")
 def samplez() -> Response:
-    """The last readings, newest first; ?limit=, 10 by default."""
-    return json_response(databases.fleet_samples(observe(), row_limit()))
+    """The last readings, newest first; ?limit=, 10 by default; ?list=1 without anything around the list."""
+    return samples_response(databases.fleet_samples(observe(), row_limit()))
 
 
 @blueprint.get("/db_stats")
@@ -110,7 +112,7 @@ def sensor_metricz(sensor_id: str) -> Response:
 def sensor_samplez(sensor_id: str) -> Response:
     """As /samplez, for one sensor."""
     limit = row_limit()
-    return json_response(databases.sensor_samples(observe(sensor_id), sensor_id, limit))
+    return samples_response(databases.sensor_samples(observe(sensor_id), sensor_id, limit))
 
 
 @blueprint.get("/workers/<sensor_id>/db_stats")
@@ -129,6 +131,11 @@ def sensor_episodes(sensor_id: str) -> Response:
 def health_response(sensor_id: str | None) -> Response:
     document = status.healthz(observe(sensor_id), sensor_id)
     return json_response(document, 200 if document["status"] == "healthy" else 503)
+
+
+def samples_response(document: Document) -> Response:
+    """Answer with the document, or with its list alone, for programs that were written for such an answer."""
+    return json_response(document["samples"] if choice_argument("list", (NO, YES)) == YES else document)
 
 
 def row_limit() -> int:

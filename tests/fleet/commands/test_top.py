@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.commands.top.screen import parse_keys
-from fleet.commands.top.table import (
-    COLUMN_NAMES,
-    TABLE_COLUMNS,
-    SensorTable,
-    ViewState,
-    build_table,
-    handle_key,
-    heading,
-)
+from fleet.commands.top.screen import Screen, parse_keys
+from fleet.commands.top.table import HELP_LINES, SensorTable, ViewState, build_table, handle_key
+from fleet.datadir.directory import DataDirectory
+from fleet.errors import UserError
 from fleet.monitoring.observation import Observer
 from fleet.monitoring.stats import compact_number
 from tests.fleet.staged import SECOND_NS, StagedFleet, sensor_name
@@ -58,6 +52,7 @@ def after(view: ViewState, table: SensorTable, *names: str) -> ViewState:
         ("☃".encode()[:2], [], "☃".encode()[:2]),
         (b"\r\n\x7f\x08", ["enter", "enter", "backspace", "backspace"], b""),
         (b"\x1b[200~\x1b[1;5C\xff\x00\x1a", [], b""),
+        (b"\x1b[C\x1bOD?", ["right", "left", "?"], b""),
     ],
 )
 def test_keys(received: bytes, names: list[str], rest: bytes) -> None:
@@ -84,18 +79,24 @@ def test_the_cursor_stays_among_the_sensors_and_on_the_screen(staged: StagedFlee
     assert (0, 0) == ((few := replace(ViewState(), cursor=9, top=6).clamped(0, HEIGHT)).cursor, few.top)
 
 
-@pytest.mark.parametrize("number", range(len(TABLE_COLUMNS)))
+@pytest.mark.parametrize("number", range(16))
 def test_every_column_can_be_sorted_by(staged: StagedFleet, number: int) -> None:
-    """s sorts by the next column, S reverses the order, and the order is that of the values."""
+    """s sorts by the next column, S reverses the order, the order is that of the values, and the heading marks it."""
     staged.set(3, "failed", readings=7, restarts=2, errors=3, lag_us=5, anomalies=[1, 2, 3, 4, 5])
     view = after(ViewState(), observed_table(staged), *["s"] * number)
-    table, backwards = observed_table(staged, view), observed_table(staged, after(view, observed_table(staged), "S"))
+    backwards_view = after(view, observed_table(staged), "S")
+    table, backwards = observed_table(staged, view), observed_table(staged, backwards_view)
+    column = table.columns[number]
 
-    assert COLUMN_NAMES[number] == COLUMN_NAMES[view.sort]
-    ordered = [table.columns[number][position] for position in table.order]
-    assert ordered == sorted(ordered, reverse=not TABLE_COLUMNS[number].is_text)
-    assert ordered[::-1] == [backwards.columns[number][position] for position in backwards.order]
-    assert 0 == after(view, table, *["s"] * (len(TABLE_COLUMNS) - number)).sort
+    assert (16, column.name) == (len(table.columns), view.sort)
+    ordered = [table.values[number][position] for position in table.order]
+    known = [value for value in ordered if value is not None]
+    assert ordered == sorted(known, reverse=not column.is_text) + [None] * (len(ordered) - len(known))
+    assert known[::-1] == [backwards.values[number][position] for position in backwards.order][: len(known)]
+    marks = ("▲", "▼") if column.is_text else ("▼", "▲")
+    headings = table.heading(table.width, view), backwards.heading(table.width, backwards_view)
+    assert all(f"{column.name}{mark}" in line for mark, line in zip(marks, headings, strict=True))
+    assert "sensor" == after(view, table, *["s"] * (16 - number)).sort
 
 
 def test_a_filter_holds_while_it_is_typed(staged: StagedFleet) -> None:
@@ -118,11 +119,13 @@ def test_commands_are_for_the_sensor_under_the_cursor(staged: StagedFleet) -> No
     third = [sensor_name(2)]
     view = after(ViewState(), table, "down", "down")
 
+    assert third == [view.sensor]
     assert {"command": "pause", "sensors": third} == after(view, table, "p").command
     assert {"command": "resume", "sensors": third} == after(view, table, "r").command
     inject = {"command": "inject", "type": "trend", "seconds": 30.0, "sensors": third}
     assert inject == after(view, table, "i", *"tr", "enter", "enter").command
-    fast = after(view, table, "i", *"missing_data", "enter", "backspace", "backspace", *"0.5", "enter").command
+    fast = after(view, table, "i", *"missing_data", "enter", *"0.5", "enter").command
+    assert "" == after(view, table, "i", "n", "enter", "backspace").prompt.text  # type: ignore[union-attr]
     assert inject | {"type": "missing_data", "seconds": 0.5} == fast
     assert {} == after(view, table, "p", "up").command
     assert "allowed is one of spike, trend" in after(view, table, "i", "x", "enter").message
@@ -130,6 +133,87 @@ def test_commands_are_for_the_sensor_under_the_cursor(staged: StagedFleet) -> No
     assert "allowed is a number" in after(view, table, "i", "n", "enter", "x", "enter").message
     assert None is after(view, table, "i", "n", "escape").prompt
     assert not after(view, table, "i", "q").finished
+
+
+def test_the_cursor_stays_on_its_sensor(staged: StagedFleet) -> None:
+    """Another order, or another sensor on its line, changes nothing about the sensor that keys act on. Nothing is done to
+    one that is not on the screen."""
+    view = after(ViewState(sort="lag s"), observed_table(staged, ViewState(sort="lag s")), "down")
+    staged.set(7, lag_us=9_000_000)
+    staged.set(8, lag_us=8_000_000)
+    table = observed_table(staged, view)
+    view = view.following(table, HEIGHT)
+
+    assert (sensor_name(1), 3) == (view.sensor, view.cursor)
+    assert {"command": "resume", "sensors": [sensor_name(1)]} == after(view, table, "r").command
+    assert sensor_name(0) == after(view, table, "up").sensor
+    for number in (4, 5, 6):
+        staged.set(number, lag_us=7_000_000)
+    table = observed_table(staged, view)
+    view = view.following(table, HEIGHT)
+    assert (0, 6) == (view.top, view.cursor)  # the worst stay in view
+    refused = after(view, table, "p")
+    assert ({}, True, 3) == (refused.command, "had moved off the screen" in refused.message, refused.top)
+    assert [sensor_name(1)] == after(refused, table, "p").command["sensors"]
+
+
+def test_a_sensor_that_leaves_the_table_is_not_replaced_by_its_neighbour(staged: StagedFleet) -> None:
+    view = after(ViewState(filter_text="healthy"), observed_table(staged), "down")
+    staged.set(1, "paused")
+    table = observed_table(staged, view)
+    view = view.following(table, HEIGHT)
+
+    assert sensor_name(2) == table.sensor(view.cursor)
+    resumed = after(view, table, "r")
+    assert ({}, f"{sensor_name(1)} has left the table: choose a sensor with the arrows") == (
+        resumed.command,
+        resumed.message,
+    )
+    assert sensor_name(3) == after(view, table, "down").sensor
+
+
+def test_a_key_before_the_new_order_is_seen_does_nothing(staged: StagedFleet) -> None:
+    """`s` and `p` typed at once: the first line of the new order was not on the screen yet."""
+    view = after(ViewState(), observed_table(staged), "down", "s", "p")
+
+    assert ({}, "there is no sensor under the cursor") == (view.command, view.message)
+
+
+def test_readings_with_units(staged: StagedFleet) -> None:
+    """Of every channel, to be sorted by, sensors without a value last; arrows show other columns, the ids stay."""
+    staged.scoreboard.rows["readings"] = 5
+    staged.scoreboard.rows["values"][3][0] = 30.0
+    staged.scoreboard.rows["values"][4][0] = float("nan")
+    view = ViewState(sort="temperature")
+    table = observed_table(staged, view)
+
+    assert (sensor_name(3), sensor_name(4)) == (table.sensor(0), table.sensor(9))
+    line = table.line(0, table.width)
+    assert all(text in line for text in ("30.00 °C", "60.25 %", "101,325 Pa", "0.512 mm/s²", "24.03 V"))
+    assert "–" in table.line(9, table.width)
+    scrolled = after(view, table, *["right"] * 5)
+    assert table.heading(80, scrolled).split()[:2] == ["sensor", "pressure"]
+    assert table.line(0, 80, scrolled.first_column).startswith(f"{sensor_name(3):16} ")
+    assert 1 == after(scrolled, table, *["left"] * 99).first_column
+    assert "location" in table.heading(80, after(view, table, *["right"] * 99))
+    assert 1 == after(scrolled, table, *["s"] * 12).first_column  # the column to sort by is in view
+
+
+def test_help_is_shown_until_a_key(staged: StagedFleet) -> None:
+    table = observed_table(staged)
+    view = after(ViewState(), table, "?")
+
+    assert view.help_shown
+    closed = after(view, table, "q")
+    assert (False, False) == (closed.help_shown, closed.finished)
+    text = "\n".join(HELP_LINES)
+    assert all(key in text for key in ("page up", "home", "left, right", "s, S", "/", "p, r", "i ", "q, Ctrl-C"))
+    assert max(len(line) for line in HELP_LINES) <= 100
+
+
+def test_a_column_that_is_not_there(staged: StagedFleet) -> None:
+    with pytest.raises(UserError, match=r"--sort: nonsense is not one of sensor, state, .*, temperature, .*, location"):
+        Screen(DataDirectory(staged.data), ViewState(sort="nonsense"))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 132, 300])
@@ -141,10 +225,11 @@ def test_a_line_is_as_wide_as_the_terminal(staged: StagedFleet, width: int) -> N
     staged.write_roster()
     from rich.cells import cell_len
 
-    line = observed_table(staged).line(0, width)
-    assert width == cell_len(line) == cell_len(heading(width))
+    table = observed_table(staged)
+    line = table.line(0, width)
+    assert width == cell_len(line) == cell_len(table.heading(width, ViewState()))
     assert "\x1b" not in line
-    assert ("重慶" in line) == (width >= 132)
+    assert ("重慶" in line) == (width >= table.width)
 
 
 def test_numbers_stay_short() -> None:

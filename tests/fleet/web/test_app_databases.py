@@ -265,3 +265,15 @@ def test_the_connection_is_read_only(staged: StagedFleet) -> None:
         readings.read_only_connection(staged.members[0].database) as opened,
     ):
         opened.execute("DELETE FROM sensor_readings")
+
+
+def test_samples_as_a_list(staged: StagedFleet, client: FlaskClient) -> None:
+    """As the answer was in the generation before, for programs that expect it."""
+    staged.write(0, 8)
+    for path in ("/samplez", f"/workers/{sensor_name(0)}/samplez"):
+        document = answered(client, f"{path}?limit=5")
+
+        assert 5 == len(document["samples"])
+        assert document["samples"] == answered(client, f"{path}?limit=5&list=1")
+        assert document.keys() == answered(client, f"{path}?list=0").keys()
+        assert "list='yes': allowed is one of 0, 1" in answered(client, f"{path}?list=yes", 400)["error"]

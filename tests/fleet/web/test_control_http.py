@@ -14,13 +14,14 @@ pytestmark = pytest.mark.process
 def test_commands_with_the_token(site: ServerProcess) -> None:
     """A command goes through the control socket, with its origin; the answer is that of the fleet."""
     assert (200, {"ok": True, "before": 3, "count": 7}) == site.post("/api/scale", {"count": 7})
+    assert (200, {"ok": True, "before": 3, "count": 7}) == site.post("/api/scale", b'{"count": 7.0}')
     assert (409, {"error": "there is no sensor X"}) == site.post("/api/restart", {"sensor": "X"})
     assert 200 == site.post("/api/inject", {"type": "spike", "city": "Denver", "seconds": 30})[0]
     for path in ("pause", "resume", "rollout", "probability", "cancel"):
         body = {"rollout": {"firmware": "2"}, "probability": {"probability": 0.1}, "cancel": {"id": "x"}}
         assert 200 == site.post(f"/api/{path}", body.get(path, {"share": 0.5}), Authorization=f"bearer {site.token}")[0]
 
-    assert ["scale", "restart", "inject", "pause", "resume", "rollout", "probability", "cancel"] == [
+    assert ["scale", "scale", "restart", "inject", "pause", "resume", "rollout", "probability", "cancel"] == [
         command.command for command in site.commands
     ]
     assert {"http 127.0.0.1"} == {command.by for command in site.commands}
@@ -97,7 +98,8 @@ def test_a_get_changes_nothing(site: ServerProcess) -> None:
         (b"[" * 12_000, "the body is nested too deeply"),
         (b'{"count": [[[[[[[[1]]]]]]]]}', "the body is nested too deeply"),
         (b'{"count": NaN}', "NaN is not a JSON number"),
-        (b'{"count": 1e999}', "scale.count"),
+        (b'{"count": 1e999}', "1e999 is too large a number"),
+        (b'{"count": 2.5}', "scale.count: 2.5 is not a whole number"),
         (b'{"count": ' + b"9" * 5000 + b"}", "the body is not JSON"),
         (b'{"count": "9"}', "scale.count"),
         (b'{"count": 0}', "scale.count"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +25,11 @@ from tests.fleet.staged import VALUES, StagedFleet, client_of, sensor_name, stag
 from worker.log import DEFAULT_FORMAT
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import SignalGenerator
-from worker.spec import AnomalySpec, Identity, StoreSpec
+from worker.spec import AnomalySpec, Identity, Settings, StoreSpec
 from worker.storage.database import Database
 from worker.storage.sinks import Epoch, Portion
 
+DENSE = (AnomalySpec("spike", 0.4, 1, "readings"),)
 LIVELY = (AnomalySpec("spike", 0.2, 3, "readings"), AnomalySpec("missing_data", 0.1, 4, "readings"))
 
 
@@ -165,17 +167,24 @@ def test_missing_readings_are_scheduled(staged: StagedFleet) -> None:
     )
 
 
+def write_readings(path: Path, settings: Settings, count: int) -> None:
+    """Write a sensor's first readings into a new database."""
+    path.unlink(missing_ok=True)
+    identity = Identity(sensor_name(0), timezone="Europe/Berlin")
+    generator = SignalGenerator(7, identity, settings, 0, 1_767_225_600_000_000)
+    database = Database(StoreSpec(path))
+    database.claim([identity], 1)
+    epoch = Epoch(7, 1, "start", identity, settings, generator.schedule)
+    database.deliver([Portion(identity, settings, generator.schedule, 0, generator.block(0, count), epoch)])
+    database.close()
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> tuple[Path, SignalGenerator]:
     """A database with 300 readings, many of them anomalous, and the generator without anomalies."""
     identity = Identity(sensor_name(0), timezone="Europe/Berlin")
     settings = replace(settings_for(load_config(None), load_catalogue(), identity), anomalies=LIVELY)
-    generator = SignalGenerator(7, identity, settings, 0, 1_767_225_600_000_000)
-    database = Database(StoreSpec(tmp_path / "one.db"))
-    database.claim([identity], 1)
-    epoch = Epoch(7, 1, "start", identity, settings, generator.schedule)
-    database.deliver([Portion(identity, settings, generator.schedule, 0, generator.block(0, 300), epoch)])
-    database.close()
+    write_readings(tmp_path / "one.db", settings, 300)
     return tmp_path / "one.db", SignalGenerator(7, identity, replace(settings, anomalies=()), 0, 1_767_225_600_000_000)
 
 
@@ -187,13 +196,59 @@ def test_a_stretch_beside_what_it_would_have_been(written: tuple[Path, SignalGen
     assert (200, 300) == (found.first_seq, found.next_seq)
     assert clean.block(200, 100).values.tolist() == found.healthy
     assert [time // 1000 for time in clean.schedule.times(200, 100)] == found.times_ms
-    gaps = [value is None for value in found.values[0]]
+    gaps = [value is None for value in found.lowest[0]]
     assert 0 < sum(gaps) < 50
-    differing = sum(value != healthy for value, healthy in zip(found.values[1], found.healthy[1], strict=True))
+    differing = sum(value != healthy for value, healthy in zip(found.lowest[1], found.healthy[1], strict=True))
     assert sum(gaps) <= differing < 100
     assert (290, 300) == (series.read_series(path, sensor_name(0), 100, 289).first_seq, found.next_seq)
     assert [] == series.read_series(path, sensor_name(0), 100, 299).times_ms
     assert [] == series.read_series(path, "nobody", 100, -1).times_ms
+
+
+def test_points_keep_the_lowest_and_the_highest(written: tuple[Path, SignalGenerator]) -> None:
+    """Several readings become one point, always the same ones, whatever was asked for before."""
+    path, clean = written
+    single = series.read_series(path, sensor_name(0), 256, -1)
+    found = series.read_series(path, sensor_name(0), 256, -1, 1, 32)
+
+    assert (1, 8, 44, 300) == (single.step, found.step, found.first_seq, found.next_seq)
+    starts = [44, *range(48, 300, 8)]  # points begin at multiples of their size
+    for channel in range(len(found.channels)):
+        for point, (start, end) in enumerate(itertools.pairwise([*starts, 300])):
+            values = [value for value in single.lowest[channel][start - 44 : end - 44] if value is not None]
+            expected = (min(values), max(values)) if values else (None, None)
+            assert expected == (found.lowest[channel][point], found.highest[channel][point])
+    assert clean.block(48, 8).values.mean(axis=1) == pytest.approx([column[1] for column in found.healthy])
+    assert [single.times_ms[start - 44] for start in starts] == found.times_ms
+    more = series.read_series(path, sensor_name(0), 256, 254, 1, 32)
+    assert (248, found.times_ms[-7:]) == (more.first_seq, more.times_ms)
+    assert [column[-7:] for column in found.highest] == more.highest
+    assert [1, 1, 2, 4, 4, 128] == [series.point_size(count, 100) for count in (0, 100, 101, 201, 400, 9999)]
+
+
+def test_every_episode_in_view_is_listed(staged: StagedFleet, client: FlaskClient) -> None:
+    """More than the newest ones, if the readings reach further back."""
+    path = f"/workers/{sensor_name(0)}/series"
+    settings = replace(settings_for(load_config(None), load_catalogue(), Identity(sensor_name(0))), anomalies=DENSE)
+    write_readings(staged.members[0].database, settings, 900)
+    everything = answered(client, f"{path}?seconds=3600&points=100")
+
+    assert 16 == everything["step"]
+    assert (
+        200 < len(everything["episodes"]) == answered(client, f"/workers/{sensor_name(0)}/episodes?limit=1000")["count"]
+    )
+    assert 60 == len(answered(client, f"{path}?seconds=3600&after=895")["episodes"])
+
+
+def test_a_range_that_cannot_be_searched_is_not_shown_as_missing(
+    written: tuple[Path, SignalGenerator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database of many sensors is searched from its end: what is older is left out, and the answer says from where."""
+    monkeypatch.setattr(series, "MAX_SCANNED_ROWS", 50)
+    found = series.read_series(written[0], sensor_name(0), 300, -1)
+
+    assert 240 <= found.first_seq <= 250
+    assert len(found.times_ms) == 300 - found.first_seq
 
 
 def test_the_tail_of_a_log(tmp_path: Path) -> None:

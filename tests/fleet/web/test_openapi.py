@@ -19,6 +19,7 @@ from flask import Flask
 from hypothesis import given
 from hypothesis.errors import Unsatisfiable
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from pydantic import ValidationError
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from schemathesis import GenerationMode
@@ -29,7 +30,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from fleet.runtime.commands import COMMAND_ADAPTER
 from fleet.web.app import create_app
+from fleet.web.views.control import parse_number
 from fleet.web.views.monitoring import openapi_document
 from tests.fleet.staged import StagedFleet, sensor_name
 from tests.fuzz.bounds import examples
@@ -163,6 +166,57 @@ def test_the_description_itself(app: Flask) -> None:
         operation = DESCRIPTION["paths"][path][method]
         assert set(operation["tags"]) <= tags
         assert operation["summary"]
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object in a part of the description."""
+    if isinstance(node, dict):
+        yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(inner)
+
+
+BODIES = [
+    (path, resolved(item["post"]["requestBody"]["content"]["application/json"]["schema"]))
+    for path, item in DESCRIPTION["paths"].items()
+    if "post" in item
+]
+
+
+def test_generated_clients_keep_the_types() -> None:
+    """What may be left out has one type, not one and null, which generators make an untyped value; only a null that means
+    something may be sent. A text with a comma is quoted, or YAML makes further keys of it."""
+    found = [key for path, body in BODIES for key, value in body["properties"].items() if "null" in json.dumps(value)]
+
+    assert ["probability"] == found
+    for node in nodes(DESCRIPTION):
+        assert node.get("default", "") is not None
+        assert [] == [key for key, value in node.items() if value is None]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "is_valid"),
+    [
+        ("/api/rollout", {"firmware": "2", "step": 0.1}, False),
+        ("/api/rollout", {"firmware": "2", "every": 3}, False),
+        ("/api/rollout", {"firmware": "2", "step": 0.1, "every": 3}, True),
+        ("/api/scale", {"count": 3.0}, True),
+        ("/api/scale", {"count": 2.5}, False),
+        ("/api/inject", {"type": "spike", "seconds": 30}, True),
+        ("/api/pause", {"share": 1}, True),
+    ],
+)
+def test_the_fleet_takes_what_the_description_allows(path: str, body: dict[str, Any], is_valid: bool) -> None:
+    """1.0 is a whole number, in the description and as a command."""
+    schema = dict(BODIES)[path]
+    text = json.dumps({**body, "command": path.removeprefix("/api/")})
+    try:
+        COMMAND_ADAPTER.validate_json(json.dumps(json.loads(text, parse_float=parse_number)))
+        accepted = True
+    except ValidationError:
+        accepted = False
+
+    assert (is_valid, is_valid) == (not complaints(body, schema), accepted)
 
 
 # Loops, not parameters: the check for left-over processes takes half a second per test.
