@@ -38,7 +38,7 @@ PACKAGES = (
     "cli",
 )
 A_FLEET_OF_ONE = "worker/__main__.py"
-TOPS = ["fleet/commands/console.py", "worker/supervision/child.py"]
+TOPS = ["fleet/commands/console.py", "fleet/delivery/collector.py", "worker/supervision/child.py"]
 VAGUE = {"base", "common", "helper", "helpers", "manager", "misc", "util", "utils"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 

@@ -69,9 +69,11 @@ class MetricsWriter:
         self._rows["retries"][self._indices] += 1
         self._rows["errors"][self._indices] += given_up
 
-    def count_recreation(self) -> None:
-        """Count a database that was lost and begun again."""
+    def count_recreation(self, *, incomplete: bool) -> None:
+        """Count a database that was lost and begun again; `incomplete` if it will not get all readings of the run."""
         self._rows["renewals"][self._indices] += 1
+        if incomplete:
+            self._rows["incomplete"][self._indices] = 1
 
     def count_portion(self, index: int, portion: Portion) -> None:
         """Count a portion of sensor number `index` that was committed."""

@@ -108,10 +108,14 @@ class Worker:
             while True:
                 backlog = self._persist(self._step)
                 if self._deadline is None and all(self._finished(sensor) for sensor in self._sensors):
+                    if not self._persist(self._check):
+                        continue
                     self._metrics.set_state("done")
                     return EXIT_COMMITTED
                 if self._deadline is not None and not backlog:
                     self._persist(self._finish)
+                    if not self._persist(self._check):
+                        continue
                     self._metrics.set_state("stopped")
                     return EXIT_COMMITTED
                 if self._deadline is not None and time.monotonic() >= self._deadline:
@@ -140,6 +144,12 @@ class Worker:
         """Commit the last transaction: it cuts the records of episodes that would continue."""
         self._claim()
         return self._deliver(self._now(), final=True)
+
+    def _check(self) -> bool:
+        """Return whether the sink has all that was delivered. If not, it was begun again, and so must the readings be."""
+        if self._claimed:
+            self._sink.check()
+        return self._claimed
 
     def _claim(self) -> None:
         if not self._claimed:
@@ -179,7 +189,8 @@ class Worker:
     def _note_unavailable(self, error: Unavailable) -> None:
         self._claimed = self._claimed and not error.outcome_unknown
         if error.recreated:
-            self._metrics.count_recreation()
+            age_us = self._now() - self._spec.run.start_us
+            self._metrics.count_recreation(incomplete=age_us > self._spec.run.longest_pause_us)
             self._log.error("%s", error)
 
     def _retry(self, action: Callable[[], bool]) -> bool:

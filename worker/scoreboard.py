@@ -71,6 +71,7 @@ ROW_DTYPE = np.dtype(
         ("anomaly", "<i8"),  # type of the last scheduled reading: index into ANOMALY_TYPES, -1 healthy
         ("values", "<f8", (MAX_CHANNELS,)),  # last values in the order of the channels, NaN where none
         ("renewals", "<i8"),  # times that its database was damaged, deleted or replaced, and a new one begun
+        ("incomplete", "<i8"),  # 1: after a renewal, readings are only in the database that was put aside
         ("reason", "S192"),  # why it is unready, restarting or failed, UTF-8
     ],
     align=True,

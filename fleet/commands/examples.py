@@ -9,9 +9,11 @@ import click
 EXAMPLES = {
     "collect": (
         "fleet collect --data demo --to sqlite:///central.db --once",
-        "fleet collect --to http://localhost:9000/readings",
+        "fleet collect --data demo --to http://127.0.0.1:8090 --interval 5s",
     ),
     "config check": ("fleet config check fleet.yaml",),
+    "config init": ("fleet config init chaos-test", "fleet config init fleet my-fleet.yaml"),
+    "config list": ("fleet config list",),
     "config schema": ("fleet config schema > fleet.schema.json",),
     "config show": ("fleet config show fleet.yaml --origins", "fleet config show --replicas 5"),
     "docs": ("fleet docs --llm",),
@@ -26,7 +28,7 @@ EXAMPLES = {
     "logs": ("fleet logs --data demo", "fleet logs -f SENSOR_000001"),
     "pause": ("fleet pause --share 10%", "fleet pause --all"),
     "ps": ("fleet ps", "fleet ps --json"),
-    "receive": ("fleet receive --port 9000 --database central.db",),
+    "receive": ("fleet receive --port 9000 --to central.db",),
     "restart": ("fleet restart SENSOR_000001",),
     "resume": ("fleet resume", "fleet resume --city Shanghai"),
     "rollout": (

@@ -10,9 +10,12 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 
+import click
+
 from fleet.datadir import token
 from fleet.datadir.events import EventLog
 from fleet.datadir.logs import LogRotation
+from fleet.monitoring.health import FleetState
 from fleet.monitoring.health_events import HealthEvents
 from fleet.runtime.command_handler import CommandHandler
 from fleet.runtime.control_server import ControlServer
@@ -20,7 +23,7 @@ from fleet.runtime.fault_injection import FaultInjection
 from fleet.runtime.maintenance import maintenance_config, start_maintenance
 from fleet.runtime.planner import target_rate
 from fleet.runtime.preparation import Listener, PreparedRun
-from fleet.runtime.progress import ProgressMonitor, progress_for
+from fleet.runtime.progress import ProgressMonitor, ignoring_closed_output, progress_for
 from fleet.runtime.reconciler import Reconciler
 from fleet.runtime.reload import Reloader
 from fleet.runtime.rollout import Rollouts
@@ -28,7 +31,7 @@ from fleet.runtime.simulation_clock import stated_start
 from fleet.runtime.summary import print_run_summary, success_rate, summarize
 from supervisor import Supervisor
 from worker.log import LogSpec, configure_logging
-from worker.storage.connection import checkpoint_wal
+from worker.storage.connection import finish_shared
 from worker.supervision.forkserver import ForkServer
 from worker.supervision.restart_policy import RestartPolicy
 from worker.supervision.slot import Event, Outcome
@@ -87,9 +90,6 @@ class Fleet:
         finally:
             self._control.close()
             self._progress.close()
-        plan = self._reconciler.plan
-        if plan.record.layout == "shared":
-            checkpoint_wal(plan.workers[0].store.path)
         return self._conclude(outcome)
 
     # Building
@@ -173,9 +173,31 @@ class Fleet:
         summary = summarize(self._prepared, plan, fleet, report, outcome, stopped=stopped)
         log.info("ended: %d readings written, %s", summary.stats.readings, success_rate(summary))
         print_run_summary(summary, fleet, self._prepared.directory)
+        problems = self._database_problems(fleet)
+        for problem in problems:
+            with ignoring_closed_output():
+                click.echo(f"error: {problem}", err=True)
         if outcome.killed_by_request:
             return 130
-        return 0 if outcome.clean else 1
+        return 0 if outcome.clean and not problems else 1
+
+    def _database_problems(self, fleet: FleetState) -> list[str]:
+        """Find readings that were committed in this run or before it and are no longer in the databases."""
+        plan = self._reconciler.plan
+        rows = fleet.rows
+        lacking = rows["incomplete"] > 0 if plan.run.start_us <= plan.record.start_us else rows["renewals"] > 0
+        problems = [
+            f"{name} was damaged, deleted or replaced, and begun again without its earlier readings: see `fleet logs`"
+            for name in sorted({fleet.members[row].database.name for row in lacking.nonzero()[0].tolist()})
+        ]
+        if plan.record.layout == "shared":
+            path = plan.workers[0].store.path
+            committed = dict(
+                zip((member.sensor_id for member in fleet.members), rows["next_seq"].tolist(), strict=True)
+            )
+            if damage := finish_shared(path, committed):
+                problems.append(f"{path.name}: {damage}; keep a copy, and see `fleet verify`")
+        return problems
 
 
 def log_to_file(spec: LogSpec) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import apsw
 
 from worker.spec import Synchronous
+from worker.storage.database_files import is_sqlite_file
 from worker.storage.schema import SCHEMA, SCHEMA_VERSION
+from worker.storage.wal_index import is_wal_truncated
 
 BUSY_TIMEOUT_MS = 500
 """The time that one attempt waits for a lock; the worker retries for longer, and its retries can be interrupted."""
@@ -47,6 +50,29 @@ def checkpoint_wal(path: Path) -> None:
         contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection,
     ):
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+
+
+def finish_shared(path: Path, committed: Mapping[str, int]) -> str:
+    """Checkpoint a database whose writers have ended, and describe what it lacks, "" if nothing.
+
+    `committed` is the next sequence number of each sensor as its writer reported it.
+    """
+    if not is_sqlite_file(path):
+        return "its first page was overwritten"
+    if is_wal_truncated(path):
+        return "its write-ahead log was cut short"
+    checkpoint_wal(path)
+    try:
+        with contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            stored = dict(connection.execute("SELECT sensor_id, next_seq FROM checkpoints"))
+            check_integrity(connection)
+    except (apsw.BusyError, apsw.LockedError):  # another program has it
+        return ""
+    except apsw.Error as error:
+        return describe_sqlite_error(error)
+    lacking = [sensor_id for sensor_id, next_seq in committed.items() if stored.get(sensor_id, 0) < next_seq]
+    return f"it lacks committed readings of {len(lacking)} sensors, first {lacking[0]}" if lacking else ""
 
 
 class Transaction:

@@ -2,7 +2,7 @@
 
 A killed process loses no committed reading. A power failure may take the last commits, each as a whole, if `synchronous`
 is NORMAL, and none if it is FULL. A damaged database is quarantined and a new one is begun; the same happens if the file
-is deleted or replaced while it is open.
+is deleted or replaced while it is open, and if the file or its log is cut or overwritten.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from worker.storage.database_files import (
     move_orphaned_wal,
     quarantine,
 )
+from worker.storage.live_files import LiveFiles
 from worker.storage.rotation import NO_RETRY, RotationLimit, finish_rotation, is_marked_rotated, mark_rotated
 from worker.storage.sinks import Portion, Position, Unavailable
 from worker.storage.transactions import claim_sensor, write_portion
@@ -45,6 +46,7 @@ class Database:
     def __init__(self, store: StoreSpec) -> None:
         self._store, self._path = store, store.path
         self._connection: apsw.Connection | None = None
+        self._files: LiveFiles | None = None
         self._opened_inode: Inode = None
         self._inodes: tuple[Inode, Inode] = (None, None)
         self._incarnation = 0
@@ -56,6 +58,7 @@ class Database:
         try:
             connection = self._connection or self._open()
             with Transaction(connection):
+                self._check_files()
                 positions = [claim_sensor(connection, sensor.sensor_id, incarnation) for sensor in sensors]
         except apsw.Error as error:
             raise self._translate_error(error) from error
@@ -67,12 +70,27 @@ class Database:
             raise Unavailable(f"{self._path.name} is not open", outcome_unknown=True)
         try:
             with Transaction(self._connection):
+                self._check_files()
                 for portion in portions:
                     write_portion(self._connection, portion, self._incarnation)
+            self._check_files()  # the log may have been cut while it was written
         except apsw.Error as error:
             raise self._translate_error(error) from error
         self._check_still_in_place()
         self._rotate()
+
+    def check(self) -> None:
+        if self._connection is None:
+            raise Unavailable(f"{self._path.name} is not open", outcome_unknown=True)
+        try:
+            with Transaction(self._connection):
+                self._check_files()
+            if not self._store.shared:
+                self._connection.release_memory()  # read the pages from the file
+                check_integrity(self._connection)
+        except apsw.Error as error:
+            raise self._translate_error(error) from error
+        self._check_still_in_place()
 
     def close(self) -> None:
         """Close the database; checkpoint and remove its write-ahead log unless others may use it.
@@ -88,6 +106,23 @@ class Database:
         if not tidy:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close(True)
+        self._close_files()
+
+    def _close_files(self) -> None:
+        if self._files is not None:
+            files, self._files = self._files, None
+            files.close()
+
+    def _check_files(self) -> None:
+        """Raise CorruptError if the files were cut or overwritten since the last look."""
+        if self._files is not None and (damage := self._files.damage()):
+            raise apsw.CorruptError(damage)
+
+    def _watch_files(self) -> None:
+        """Look at the files of the connection from now on."""
+        before, self._inodes = self._inodes, inodes(self._path)
+        if self._files is not None and self._inodes[1] is not None and self._inodes != before:
+            self._files.open_log()
 
     def _in_place(self) -> bool:
         try:
@@ -127,9 +162,11 @@ class Database:
             raise apsw.NotADBError("file is not a database")
         if check and is_wal_truncated(self._path):
             raise apsw.CorruptError("its write-ahead log was cut short")
-        connection = self._connect_to_live()
-        self._inodes = inodes(self._path)
-        return connection
+        self._connection = self._connect_to_live()
+        if self._path.name != IN_MEMORY_PATH:
+            self._files, self._inodes = LiveFiles(self._path), (None, None)
+            self._watch_files()
+        return self._connection
 
     def _connect_to_live(self) -> apsw.Connection:
         """Connect to the live database; finish an interrupted rotation first."""
@@ -171,7 +208,7 @@ class Database:
                 log.debug("%s: full, but open in another process: rotated later", self._path.stem)
                 self._limit.postpone()
                 configure_connection(connection, wal=self._store.wal, synchronous=self._store.synchronous)
-                self._inodes = inodes(self._path)
+                self._watch_files()
         except (apsw.Error, OSError) as error:
             log.warning("%s: not rotated yet: %s", self._path.stem, error)
             self._limit.postpone()

@@ -17,6 +17,8 @@ WAL_SUFFIX = "-wal"
 SIDE_FILE_SUFFIXES = (WAL_SUFFIX, "-shm", "-journal")
 """Suffixes of the files that SQLite keeps beside a database."""
 
+DATABASE_HEADER_BYTES = 100
+
 FOLDER_LOCK_TIMEOUT_SECONDS = 2.0
 """Seconds to wait for a folder's lock: its holder may be suspended, and the others must not hang."""
 
@@ -53,16 +55,21 @@ def side_file(path: Path, ending: str) -> Path:
 
 
 def is_sqlite_file(path: Path) -> bool:
-    """Return whether SQLite can open the file: it is empty or missing, or has the header of a database.
+    """Return whether SQLite can open the file: it is empty or missing, or has the header of a database."""
+    if not path.is_file():
+        return True
+    with path.open("rb") as file:
+        head = file.read(DATABASE_HEADER_BYTES)
+    return not head or is_database_header(head)
+
+
+def is_database_header(head: bytes) -> bool:
+    """Return whether a file with these first bytes is a database.
 
     The header is section 1.3 of https://www.sqlite.org/fileformat2.html: a magic string, and three constant bytes at
     offset 21.
     """
-    if not path.is_file():
-        return True
-    with path.open("rb") as file:
-        head = file.read(100)
-    return not head or (head.startswith(b"SQLite format 3\0") and head[21:24] == b"\x40\x20\x20")
+    return head.startswith(b"SQLite format 3\0") and head[21:24] == b"\x40\x20\x20"
 
 
 def ensure_database_file(path: Path) -> None:

@@ -88,5 +88,8 @@ class Sink(Protocol):
     def deliver(self, portions: Sequence[Portion]) -> None:
         """Commit all portions or none. Raises Fenced or Unavailable."""
 
+    def check(self) -> None:
+        """Check that the sink has what was delivered, before the worker ends. Raises Unavailable."""
+
     def close(self) -> None:
         """Release the sink. A closed sink can be claimed again."""

@@ -22,7 +22,7 @@ class RestartPolicy:
     """When to restart a worker and when to give up. All times are seconds.
 
     A worker may die `budget` times within `window_seconds`; after one more death it has failed until an operator
-    restarts it. Each restart waits for an exponential backoff. The whole fleet restarts at most `fleet_rate` workers per
+    restarts it. The first restart within the window follows at once, each later one after an exponential backoff. The whole fleet restarts at most `fleet_rate` workers per
     second, `fleet_burst` at once. A worker without a heartbeat for `hang_seconds` is killed, and so is one that has not
     drained within `drain_seconds`.
     """
@@ -107,14 +107,16 @@ def after_death(slot: Slot, code: int, now: float, policy: RestartPolicy, jitter
 
 
 def backoff(deaths: tuple[float, ...], now: float, policy: RestartPolicy, jitter: float) -> float | None:
-    """Return the seconds to wait before the next start after a death at `now`, or None to give up.
+    """Return the seconds to wait before the next start after a death at `now`, or None to give up. 0 for the first.
 
     `deaths` are the times of all deaths including this one, oldest first; `jitter` is in [0, 1).
     """
     recent = [death for death in deaths if now - death <= policy.window_seconds]
     if len(recent) > policy.budget:
         return None
-    longest = min(policy.backoff_max, policy.backoff_min * 2.0 ** (len(recent) - 1))
+    if len(recent) == 1:
+        return 0.0
+    longest = min(policy.backoff_max, policy.backoff_min * 2.0 ** (len(recent) - 2))
     return longest * (0.5 + 0.5 * jitter)
 
 

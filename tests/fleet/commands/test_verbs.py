@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from fleet.cli import OTHER_VERBS, cli
+from fleet.commands.examples import EXAMPLES
 from fleet.commands.options import Completion
 from fleet.commands.ps import describe_fleet, running_fleets
 from fleet.datadir.roster import Member, Roster
@@ -48,6 +50,16 @@ def test_the_help_of_each_command_has_an_example(words: tuple[str, ...]) -> None
     for line in examples:
         assert line.strip().startswith(f"fleet {' '.join(words)}")
         assert len(line) <= 80
+
+
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
+def test_an_example_is_a_valid_command_line(line: str) -> None:
+    command: click.Command = cli
+    words = shlex.split(line.partition(" > ")[0])[1:]
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+
+    command.make_context("fleet", words)
 
 
 @pytest.mark.parametrize("verb", list(OTHER_VERBS))

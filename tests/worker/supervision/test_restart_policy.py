@@ -33,16 +33,16 @@ def after(number: int, jitter: float) -> float | None:
 
 
 @pytest.mark.claim("000.error-handling.1")
-def test_the_wait_doubles_up_to_the_longest() -> None:
+def test_the_first_restart_is_at_once_and_the_wait_then_doubles_up_to_the_longest() -> None:
     """With most of the jitter; after one death more than the budget it is given up."""
     waits = [after(number, 1.0) for number in range(1, 8)]
 
-    assert [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, None] == waits
+    assert [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, None] == waits
 
 
 def test_jitter_spreads_over_the_upper_half() -> None:
     """So that workers that died together do not come back together."""
-    assert [1.0, 1.5] == [after(3, 0.0), after(3, 0.5)]
+    assert [1.0, 1.5] == [after(4, 0.0), after(4, 0.5)]
 
 
 def test_a_crash_every_so_often_still_counts() -> None:
@@ -56,7 +56,7 @@ def test_a_crash_every_so_often_still_counts() -> None:
 def test_deaths_are_forgotten_after_the_window() -> None:
     old = tuple(float(number) for number in range(50))
 
-    assert 0.25 == backoff((*old, 1_000.0), 1_000.0, POLICY, 0.0)
+    assert 0.0 == backoff((*old, 1_000.0), 1_000.0, POLICY, 0.0)
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.5, 10.0, 1_000.0])
@@ -83,8 +83,11 @@ def test_an_orderly_exit_has_the_ordered_consequence() -> None:
 
 
 def test_a_death_is_followed_by_a_restart_until_the_budget_is_used_up() -> None:
+    message = "killed by SIGKILL, restart in 0.0 s"
+    assert RestartDecision(0.0, "restarting", "killed by SIGKILL", message, died=True) == decision(-signal.SIGKILL)
     message = "killed by SIGKILL, restart in 1.0 s"
-    assert RestartDecision(1.0, "restarting", "killed by SIGKILL", message, died=True) == decision(-signal.SIGKILL)
+    again = RestartDecision(1.0, "restarting", "killed by SIGKILL", message, died=True)
+    assert again == decision(-signal.SIGKILL, deaths=(99.0,))
     reason = "died 3 times, last: killed by SIGKILL"
     failed = RestartDecision(None, "failed", reason, f"failed: {reason}", "failed", died=True)
 
