@@ -31,7 +31,7 @@ def top(sort: str, filter_text: str, data: Path) -> int:
     cursor, r resumes it, i injects an anomaly.
     """
     from fleet.commands.top.screen import Screen
-    from fleet.commands.top.table import ViewState
+    from fleet.commands.top.view import ViewState
     from fleet.monitoring.observation import FleetUnavailable
 
     directory = running_directory(data)

@@ -23,15 +23,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from fleet.commands.top.table import (
-    HELP_LINES,
-    KEY_HELP,
-    SensorTable,
-    ViewState,
-    build_table,
-    fleet_summary,
-    handle_key,
-)
+from fleet.commands.top.table import SensorTable, build_table, fleet_summary
+from fleet.commands.top.view import HELP_LINES, KEY_HELP, ViewState, handle_key
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
 from fleet.escaping import escape, escape_short
@@ -194,7 +187,10 @@ class Screen:
         """Print the whole table once, with all columns, as plain text."""
         table = self._table()
         width = table.width
-        lines = [*header_lines(self._observation, table, self._view), table.heading(width, self._view)]
+        lines = [
+            *header_lines(self._observation, table, self._view),
+            table.heading(width, self._view.sort, backwards=self._view.backwards, first=self._view.first_column),
+        ]
         lines += [table.line(number, width) for number in range(len(table))]
         with ignoring_closed_output():
             click.echo("\n".join(line.rstrip() for line in lines))
@@ -211,7 +207,9 @@ class Screen:
         width, height, table = self._console.size.width, self._height, self._table()
         view = self._view = self._view.following(table, height)
         lines = [Text(set_cell_size(line, width)) for line in header_lines(self._observation, table, view)]
-        lines.append(Text(table.heading(width, view), style="reverse"))
+        lines.append(
+            Text(table.heading(width, view.sort, backwards=view.backwards, first=view.first_column), style="reverse")
+        )
         if view.help_shown:
             lines += [Text(set_cell_size(line, width)) for line in HELP_LINES[:height]]
         else:
@@ -245,7 +243,7 @@ def header_lines(observation: Observation, table: SensorTable, view: ViewState) 
     states = display_states(observation)
     counts = ", ".join(f"{count:,} {state}" for state, count in count_by_state(states).items())
     cursor = f"{view.cursor + 1:,} of {len(table):,}" if len(table) else "none"
-    order = f"by {table.column_names[view.sort_number(table)]}{' backwards' if view.backwards else ''}"
+    order = f"by {table.column_names[table.column_number(view.sort)]}{' backwards' if view.backwards else ''}"
     filtered = f", filter {escape(view.filter_text)}" if view.filter_text else ""
     return fleet_summary(observation, count_healthy(states)), f"{cursor}, {order}{filtered}  {counts}"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fleet.commands.top.screen import Screen, parse_keys
-from fleet.commands.top.table import HELP_LINES, SensorTable, ViewState, build_table, handle_key
+from fleet.commands.top.table import SensorTable, build_table
+from fleet.commands.top.view import HELP_LINES, ViewState, handle_key
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
 from fleet.monitoring.observation import Observer
@@ -31,6 +32,10 @@ def observed_table(staged: StagedFleet, view: ViewState | None = None) -> Sensor
         view.filter_text,
         backwards=view.backwards,
     )
+
+
+def heading(table: SensorTable, width: int, view: ViewState) -> str:
+    return table.heading(width, view.sort, backwards=view.backwards, first=view.first_column)
 
 
 def after(view: ViewState, table: SensorTable, *names: str) -> ViewState:
@@ -94,7 +99,7 @@ def test_every_column_can_be_sorted_by(staged: StagedFleet, number: int) -> None
     assert ordered == sorted(known, reverse=not column.is_text) + [None] * (len(ordered) - len(known))
     assert known[::-1] == [backwards.values[number][position] for position in backwards.order][: len(known)]
     marks = ("▲", "▼") if column.is_text else ("▼", "▲")
-    headings = table.heading(table.width, view), backwards.heading(table.width, backwards_view)
+    headings = heading(table, table.width, view), heading(backwards, table.width, backwards_view)
     assert all(f"{column.name}{mark}" in line for mark, line in zip(marks, headings, strict=True))
     assert "sensor" == after(view, table, *["s"] * (16 - number)).sort
 
@@ -192,10 +197,10 @@ def test_readings_with_units(staged: StagedFleet) -> None:
     assert all(text in line for text in ("30.00 °C", "60.25 %", "101,325 Pa", "0.512 mm/s²", "24.03 V"))
     assert "–" in table.line(9, table.width)
     scrolled = after(view, table, *["right"] * 5)
-    assert table.heading(80, scrolled).split()[:2] == ["sensor", "pressure"]
+    assert heading(table, 80, scrolled).split()[:2] == ["sensor", "pressure"]
     assert table.line(0, 80, scrolled.first_column).startswith(f"{sensor_name(3):16} ")
     assert 1 == after(scrolled, table, *["left"] * 99).first_column
-    assert "location" in table.heading(80, after(view, table, *["right"] * 99))
+    assert "location" in heading(table, 80, after(view, table, *["right"] * 99))
     assert 1 == after(scrolled, table, *["s"] * 12).first_column  # the column to sort by is in view
 
 
@@ -227,7 +232,7 @@ def test_a_line_is_as_wide_as_the_terminal(staged: StagedFleet, width: int) -> N
 
     table = observed_table(staged)
     line = table.line(0, width)
-    assert width == cell_len(line) == cell_len(table.heading(width, ViewState()))
+    assert width == cell_len(line) == cell_len(heading(table, width, ViewState()))
     assert "\x1b" not in line
     assert ("重慶" in line) == (width >= table.width)
 

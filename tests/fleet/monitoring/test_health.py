@@ -13,7 +13,8 @@ import pytest
 
 from fleet.commands.status import build_report, status
 from fleet.commands.top.screen import header_lines
-from fleet.commands.top.table import ViewState, build_table
+from fleet.commands.top.table import build_table
+from fleet.commands.top.view import ViewState
 from fleet.datadir.directory import DataDirectory
 from fleet.monitoring.observation import Observer
 from fleet.runtime.commands import Answer
