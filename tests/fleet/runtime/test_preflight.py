@@ -23,7 +23,7 @@ def test_what_does_not_fit_is_refused(workers: int, sensors: int) -> None:
         preflight.check_memory(workers, sensors, free=2_000_000_000)
 
     assert "enough for 371 workers" in str(refused.value)
-    assert "sensors_per_worker" in str(refused.value)
+    assert "--sensors-per-worker" in str(refused.value)
 
 
 def test_a_container_has_what_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
