@@ -28,7 +28,7 @@ from fleet.identities.provisioning import (
     unknown_hardware_warnings,
 )
 from fleet.runtime.preflight import check_memory, raise_open_file_limit
-from fleet.runtime.sensor_specs import sensor_specs
+from fleet.runtime.sensor_specs import SettingsCache, sensor_specs
 from fleet.runtime.simulation_clock import iso_to_microseconds, start_clock
 from worker.clock import boot_id
 from worker.schedule import SECOND_US, Schedule
@@ -68,9 +68,11 @@ class Planner:
         identities: Path | None,
         interventions: Interventions = NO_INTERVENTIONS,
         catalogue: Catalogue | None = None,
+        settings_cache: SettingsCache | None = None,
     ) -> None:
         self.config, self._directory, self._identities_argument = config, directory, identities
         self.interventions = interventions
+        self._settings_cache = settings_cache or SettingsCache()
         self.catalogue = catalogue or load_catalogue(Path(config.catalogue) if config.catalogue else None)
         self.identities = identities or (
             Path(config.identities.path) if config.identities.path else directory.identities
@@ -82,7 +84,14 @@ class Planner:
 
     def with_interventions(self, interventions: Interventions) -> Planner:
         """Return the planner of the same fleet with other interventions."""
-        return Planner(self.config, self._directory, self._identities_argument, interventions, self.catalogue)
+        return Planner(
+            self.config,
+            self._directory,
+            self._identities_argument,
+            interventions,
+            self.catalogue,
+            self._settings_cache,
+        )
 
     def check_startable(self) -> None:
         """Raise UserError if a run could not be planned. Changes no file and takes no lock."""
@@ -187,7 +196,15 @@ class Planner:
         record = replace(record, sensors=placed, count=len(identities), rate=rate)
         rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
         worker_names = dict(placed)
-        specs = sensor_specs(self.config, self.catalogue, identities, rows, record.start_us, self.interventions)
+        specs = sensor_specs(
+            self.config,
+            self.catalogue,
+            identities,
+            rows,
+            record.start_us,
+            self.interventions,
+            self._settings_cache,
+        )
         sensors = [(worker_names[sensor.identity.sensor_id], sensor) for sensor in specs]
         sensors.sort(key=lambda pair: pair[1].row)
         workers = tuple(

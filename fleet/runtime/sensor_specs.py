@@ -25,35 +25,70 @@ def sensor_specs(
     rows: Mapping[str, int],
     start_us: int,
     interventions: Interventions,
+    settings_cache: SettingsCache,
 ) -> list[SensorSpec]:
     """Return the specs in the order of the identities. `rows` are those of the scoreboard, `start_us` is the simulated time
     at which the fleet began."""
-    probabilities = interventions.probabilities
-    settings = settings_with_probabilities(config, catalogue, identities, probabilities)
-    later = [
-        (
-            start_us + round(after_seconds * SECOND_US),
-            settings_with_probabilities(staged, catalogue, identities, probabilities),
-        )
-        for after_seconds, staged in scenario_stages(config)
-    ]
+    all_settings = settings_cache.settings(config, catalogue, identities, start_us, interventions.probabilities)
     injections = interventions.open_by_sensor()
     apply = cache(apply_injection)  # sensors of equal settings go on sharing them
     return [
         SensorSpec(
             identity,
-            settings[number],
+            settings,
             rows[identity.sensor_id],
-            stages_with_injections(
-                settings[number],
-                tuple(Stage(at_us, staged[number]) for at_us, staged in later),
-                injections.get(identity.sensor_id, ()),
-                apply,
-            ),
+            stages_with_injections(settings, stages, injections.get(identity.sensor_id, ()), apply),
             tuple(interventions.pauses.get(identity.sensor_id, ())),
         )
-        for number, identity in enumerate(identities)
+        for identity, (settings, stages) in zip(identities, all_settings, strict=True)
     ]
+
+
+SensorSettings = tuple[Settings, tuple[Stage, ...]]
+"""The settings of a sensor at the start of the fleet, and the stages of the scenario."""
+
+
+class SettingsCache:
+    """The settings of the sensors of the last plan. A command changes those of few sensors or none, and with a scenario
+    the computation takes 0.3 ms for each sensor and step."""
+
+    def __init__(self) -> None:
+        self._scope: tuple[Config, Catalogue, int] | None = None
+        self._known: dict[tuple[Identity, float | None], SensorSettings] = {}
+
+    def settings(
+        self,
+        config: Config,
+        catalogue: Catalogue,
+        identities: Sequence[Identity],
+        start_us: int,
+        probabilities: Mapping[str, float],
+    ) -> list[SensorSettings]:
+        """Return the settings in the order of the identities; compute those that are not known from the last call."""
+        scope, last = (config, catalogue, start_us), self._scope
+        if last is None or last[0] is not config or last[1] is not catalogue or last[2] != start_us:
+            self._scope, self._known = scope, {}
+        keys = [(identity, probabilities.get(identity.sensor_id)) for identity in identities]
+        unknown = [identity for identity, key in zip(identities, keys, strict=True) if key not in self._known]
+        computed = iter(compute_settings(config, catalogue, unknown, start_us, probabilities) if unknown else ())
+        self._known = {key: self._known.get(key) or next(computed) for key in keys}
+        return [self._known[key] for key in keys]
+
+
+def compute_settings(
+    config: Config,
+    catalogue: Catalogue,
+    identities: Sequence[Identity],
+    start_us: int,
+    probabilities: Mapping[str, float],
+) -> list[SensorSettings]:
+    settings = settings_with_probabilities(config, catalogue, identities, probabilities)
+    times, stages = [], []
+    for after_seconds, staged in scenario_stages(config):
+        times.append(start_us + round(after_seconds * SECOND_US))
+        stages.append(settings_with_probabilities(staged, catalogue, identities, probabilities))
+    by_sensor = zip(*stages, strict=True) if stages else ((),) * len(identities)
+    return [(first, tuple(map(Stage, times, later))) for first, later in zip(settings, by_sensor, strict=True)]
 
 
 def settings_with_probabilities(

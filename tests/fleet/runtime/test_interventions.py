@@ -17,8 +17,8 @@ from fleet.datadir.roster import Member
 from fleet.errors import UserError
 from fleet.runtime.commands import Pause as PauseCommand
 from fleet.runtime.selectors import select_sensors
+from fleet.runtime.sensor_specs import SettingsCache, sensor_specs, stages_with_injections
 from fleet.runtime.sensor_specs import apply_injection as under
-from fleet.runtime.sensor_specs import sensor_specs, stages_with_injections
 from tests.worker.samples import NOISE, SPIKE, settings
 from worker.spec import Identity, Pause, Stage
 
@@ -128,7 +128,7 @@ def test_a_probability_is_that_of_its_sensors(tmp_path: Path) -> None:
     config, catalogue = load_config(path, {}, {}), load_catalogue(None)
     who = [Identity(f"S_{number}") for number in (1, 2)]
     interventions = Interventions(pauses={"S_2": (Pause(5),)}, probabilities={"S_1": 0.5})
-    one, two = sensor_specs(config, catalogue, who, {"S_1": 0, "S_2": 1}, 0, interventions)
+    one, two = sensor_specs(config, catalogue, who, {"S_1": 0, "S_2": 1}, 0, interventions, SettingsCache())
 
     assert [0.5, 0.5] == [
         pytest.approx(sum(each.share for each in s.anomalies)) for s in (one.settings, one.stages[0].settings)
