@@ -16,6 +16,7 @@ import click
 import numpy as np
 
 from fleet.config.config import Config
+from fleet.datadir.checkpoint_export import check_export_name
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.interventions import read_interventions
 from fleet.datadir.logs import prepare_log
@@ -117,6 +118,9 @@ def prepare_run(
     started_at = datetime.now(UTC)
     watched = watched_identities(planner.identities, config.dynamic_reload)
     plan = planner.initial_plan()
+    if config.simulation.checkpoint.enabled:
+        databases = {member.database.name for member in plan.members}
+        check_export_name(Path(config.simulation.checkpoint.file).name, databases)
     watched.mark_known()
     start_ns = max(plan.run.origin_ns, elapsed_ns())
     raise_open_file_limit(len(plan.workers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from fleet.verify.row_checker import RowChecker, describe_difference
 from fleet.verify.row_scan import MIN_ROW_ID, RowScanner
 from worker.schedule import Schedule
 from worker.storage.database_files import Inode, inode
-from worker.storage.schema import IDENTITY_COLUMNS, identity_values
+from worker.storage.rotation import ROTATED_SUFFIX
+from worker.storage.schema import IDENTITY_COLUMNS, SCHEMA_VERSION, identity_values
 
 FLEET_TABLES = ("sensor_readings", "anomaly_episodes", "epochs", "checkpoints", "database_info")
 SELECT_TABLE_NAMES = (
@@ -50,6 +52,10 @@ TRANSIENT_ERRORS = (
 """The errors of an opening in the middle of a rotation, or of a worker's start. A lock has been waited for already."""
 
 
+LIVE_ROLES = ("live", "rotated", "backup")
+"""The roles of a database under its own name: also in the middle of a rotation, and as a restored backup."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuditScope:
     """The scope of a check: one sensor, or all if it is None. `seed` is the one of every epoch, None if it is unknown."""
@@ -60,10 +66,13 @@ class AuditScope:
 
 @dataclass(frozen=True, slots=True)
 class SensorPosition:
-    """The checkpoint of a sensor, and the schedule of its last epoch, None if that cannot be read."""
+    """The checkpoint of a sensor, and the schedule and (name, unit) of each channel of its last epoch, None and () if that
+    cannot be read. `run` is the number of the last run that has claimed it, 0 if that is unknown."""
 
     next_seq: int
     schedule: Schedule | None
+    channels: tuple[tuple[str, str], ...] = ()
+    run: int = 0
 
 
 class PreviousDatabase(NamedTuple):
@@ -163,6 +172,8 @@ class DatabaseAuditor:
     def run(self, on_progress: Callable[[float], None]) -> None:
         """Check readings and episodes, and set the positions of the sensors in the result."""
         self._scanner.read_other_tables()
+        if self._all:
+            self._check_database_info()
         self._result.previous_databases = previous_databases(self._connection)
         after: int | None = MIN_ROW_ID
         damaged_chunks = 0
@@ -180,7 +191,18 @@ class DatabaseAuditor:
             self._check_episodes()
         for sensor_id, next_seq in self._recorded.checkpoints.items():
             epoch = self._recorded.epoch_ranges[sensor_id][-1].epoch
-            self._result.sensors[sensor_id] = SensorPosition(next_seq, epoch.schedule if epoch else None)
+            self._result.sensors[sensor_id] = SensorPosition(
+                next_seq,
+                epoch.schedule if epoch else None,
+                tuple((channel.name, channel.unit) for channel in epoch.settings.channels) if epoch else (),
+                self._recorded.runs.get(sensor_id, 0),
+            )
+
+    def _check_database_info(self) -> None:
+        rows = self._connection.execute("SELECT role, generation, schema_version FROM database_info").fetchall()
+        details = (detail for row in rows for detail in info_errors(self._name, *row))
+        for detail in details if len(rows) == 1 else [f"it has {len(rows)} rows"]:
+            self._finding_log.add(Finding("record", None, self._name, None, None, f"database_info: {detail}"))
 
     # Readings
 
@@ -288,6 +310,21 @@ class DatabaseAuditor:
 
     def _note(self, sensor_id: str, kind: str, first: int | None, last: int | None, detail: str) -> None:
         self._finding_log.add(Finding(kind, sensor_id, self._name, first, last, detail))
+
+
+def info_errors(name: str, role: object, generation: object, version: object) -> Iterator[str]:
+    """Yield the errors of the row of `database_info` of the database with that name."""
+    rotated = ROTATED_SUFFIX.search(Path(name).stem) is not None
+    if role not in (("rotated",) if rotated else LIVE_ROLES):
+        yield f"its role is {role!r}, must be {'rotated' if rotated else 'live'}"
+    try:
+        valid = isinstance(generation, str) and str(uuid.UUID(generation)) == generation
+    except ValueError:
+        valid = False
+    if not valid:
+        yield f"its generation is {generation!r}, must be a UUID"
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+        yield f"its schema_version is {version!r}, must be {SCHEMA_VERSION}"
 
 
 def previous_databases(opened: apsw.Connection) -> dict[str, PreviousDatabase]:

@@ -6,7 +6,7 @@ counts their readings. Paths in the roster are not followed: a database is looke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from fleet.datadir.directory import SINGLE_WORKERS_FOLDER, DataDirectory
 from fleet.datadir.manifest import FleetManifest
 from fleet.datadir.roster import Member, Roster
 from fleet.errors import UserError
+from fleet.verify.audit import SensorPosition
 from fleet.verify.findings import Finding
 from worker.scoreboard import Scoreboard
 from worker.storage.database import IN_MEMORY_PATH
@@ -27,11 +28,13 @@ MAX_IDS_LISTED = 5
 @dataclass(frozen=True, slots=True)
 class RecordedSensor:
     """A sensor of `fleet.json`. `database` is the name of its file, None if that is not on record; `committed` is the
-    number of readings that the last run has committed at least, 0 if there are none or that is unknown."""
+    number of readings that the last run has committed at least, 0 if there are none or that is unknown. `channels` are
+    (name, unit) as the roster has them, () if it does not."""
 
     sensor_id: str
     database: str | None
     committed: int
+    channels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ def sensors_of(directory: DataDirectory, problems: list[Finding]) -> Iterator[Re
             detail = f"fleet.json has it in the place of {member.sensor_id}, which took part in the last run"
             problems.append(Finding("record", sensor_id, "fleet.json", None, None, detail))
         database = shared if manifest.layout == "shared" else f"{worker}.db"
-        yield RecordedSensor(sensor_id, database, committed[row] if row < len(committed) else 0)
+        channels = member.channels if member is not None and member.sensor_id == sensor_id else ()
+        yield RecordedSensor(sensor_id, database, committed[row] if row < len(committed) else 0, channels)
 
 
 def read_members(directory: DataDirectory) -> Sequence[Member]:
@@ -121,6 +125,29 @@ def sensors_not_named(manifest: FleetManifest, homes: Mapping[str, str], known: 
     for sensor_id, database in homes.items():
         if sensor_id not in named:
             yield Finding("record", sensor_id, database, None, None, "fleet.json does not name it")
+
+
+def check_positions(
+    before: SensorRecords, after: SensorRecords, positions: Mapping[str, SensorPosition], sensor: str | None
+) -> Iterator[Finding]:
+    """Yield the units and run numbers of databases that the records contradict, as these were `before` and `after` the
+    databases were read: a running fleet may have changed them."""
+    runs = after.manifest.runs if after.manifest else None
+    units = [{each.sensor_id: each.channels for each in records.sensors} for records in (before, after)]
+    for sensor_id, position in positions.items():
+        known = [channels for some in units if (channels := some.get(sensor_id))]
+        if sensor not in (None, sensor_id):
+            continue
+        if runs is not None and position.run > runs:
+            detail = f"run {position.run} has written to it, the last one of fleet.json is {runs}"
+            yield Finding("record", sensor_id, "fleet.json", None, None, detail)
+        if known and position.channels and position.channels not in known:
+            detail = f"the channels and units of its last epoch are {describe(position.channels)}, those of the roster "
+            yield Finding("record", sensor_id, "roster.json", None, None, detail + describe(known[-1]))
+
+
+def describe(channels: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} in {unit}" for name, unit in channels)
 
 
 def describe_unstarted(records: SensorRecords, homes: Mapping[str, str]) -> str | None:

@@ -12,18 +12,24 @@ import apsw
 from fleet.verify.expected import COMPUTE_ERRORS, END_OF_SEQS, EpochRange
 from fleet.verify.findings import NoteSensorFinding
 from worker.schedule import SECOND_US, format_time
+from worker.sensor import injection_reason
 from worker.spec import Settings
 from worker.storage.schema import epoch_from_row
 from worker.storage.sinks import Epoch
 
 MAX_RATE_HZ = 100_000
+MAX_RUN = 1 << 38
+INCARNATION_BITS = 24
+"""A run numbers the incarnations of its workers from `run << INCARNATION_BITS` on."""
+
+MAX_INCARNATION = (MAX_RUN + 1) << INCARNATION_BITS
 MIN_EPOCH_START_US, MAX_EPOCH_START_US = -62_135_596_800 * SECOND_US, 253_402_300_800 * SECOND_US
 """The years 1 to 9999."""
 
 UNKNOWN_RANGE = EpochRange(0, END_OF_SEQS, None)
 """The whole history of a sensor without a readable epoch."""
 
-SELECT_NEXT_SEQS = "SELECT sensor_id, next_seq FROM checkpoints WHERE ?1 IS NULL OR sensor_id = ?1"
+SELECT_CHECKPOINTS = "SELECT sensor_id, next_seq, incarnation FROM checkpoints WHERE ?1 IS NULL OR sensor_id = ?1"
 COUNT_EPOCHS = "SELECT count(*) FROM epochs WHERE ?1 IS NULL OR sensor_id = ?1"
 SELECT_EPOCH_ROWS = """
     SELECT sensor_id, first_seq, start_time, start_us, reason, run, seed, identity, settings FROM epochs
@@ -33,7 +39,8 @@ SELECT_EPOCH_ROWS = """
 
 @dataclass(slots=True)
 class RecordedState:
-    """The `checkpoints` and `epoch_ranges` by sensor, of one `sensor`, or of all sensors if it is None.
+    """The `checkpoints` and `epoch_ranges` by sensor, of one `sensor`, or of all sensors if it is None. `runs` has the
+    number of the last run that has claimed a sensor, 0 if its incarnation does not say.
 
     `seed` is the one that every epoch must have, None if it is unknown. A finding is reported once, even if it is
     detected in every snapshot.
@@ -44,14 +51,22 @@ class RecordedState:
     sensor: str | None
     checkpoints: dict[str, int] = field(default_factory=dict)
     epoch_ranges: dict[str, tuple[EpochRange, ...]] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
     _epochs: int = -1
     _reported: set[tuple[str, str, int | None, str]] = field(default_factory=set)
     _settings: dict[Settings, Settings] = field(default_factory=dict)
 
     def read(self, connection: apsw.Connection) -> bool:
         """Read both in the transaction of the connection. True if there are other epochs than before."""
-        self.checkpoints = {}
-        for sensor_id, next_seq in connection.execute(SELECT_NEXT_SEQS, (self.sensor,)):
+        self.checkpoints, self.runs = {}, {}
+        for key, next_seq, incarnation in connection.execute(SELECT_CHECKPOINTS, (self.sensor,)):
+            sensor_id = str(key)
+            if not isinstance(key, str):
+                self.report_once("checkpoint", sensor_id, None, f"its sensor_id is {key!r}")
+            if isinstance(incarnation, int) and 0 <= incarnation < MAX_INCARNATION:
+                self.runs[sensor_id] = incarnation >> INCARNATION_BITS
+            else:
+                self.report_once("checkpoint", sensor_id, None, f"its incarnation is {incarnation!r}")
             if isinstance(next_seq, int) and next_seq >= 0:
                 self.checkpoints[sensor_id] = next_seq
             else:
@@ -117,7 +132,12 @@ class RecordedState:
         epoch = epoch_from_row(first_seq, start_us, *row)
         settings = self._settings.setdefault(epoch.settings, epoch.settings)
         epoch = replace(epoch, settings=settings)  # equal settings are one object: most sensors have the same
-        for detail in epoch_errors(epoch, sensor_id, start_time, previous, self.seed):
+        last_run = self.runs.get(sensor_id) or None
+        for detail in (
+            *epoch_errors(epoch, sensor_id, start_time, previous, self.seed),
+            *run_errors(epoch, previous, last_run),
+            *reason_errors(epoch, previous),
+        ):
             self.report_once("epoch", sensor_id, first_seq, detail)
         return epoch
 
@@ -140,6 +160,40 @@ def epoch_errors(
     if previous and schedule.start_us < previous.schedule.time(schedule.first_seq):
         ended = format_time(previous.schedule.time(schedule.first_seq))
         yield f"it starts at {format_time(schedule.start_us)}, before the one before it ends at {ended}"
+
+
+def run_errors(epoch: Epoch, previous: Epoch | None, last_run: int | None) -> Iterable[str]:
+    """Yield the errors of the number of the run that has begun an epoch. `last_run` is the last one of the sensor."""
+    run: object = epoch.run  # of a row that is damaged, it may be anything
+    before: object = previous.run if previous else None
+    if not isinstance(run, int) or not 0 <= run <= MAX_RUN:
+        yield f"its run is {run!r}"
+    elif isinstance(before, int) and run < before:
+        yield f"its run is {run}, that of the epoch before it is {before}"
+    elif last_run is not None and epoch.run > last_run:
+        yield f"its run is {epoch.run}, the last one is {last_run}"
+
+
+def reason_errors(epoch: Epoch, previous: Epoch | None) -> Iterable[str]:
+    """Yield the error of a reason that the epoch and the one before it do not bear out (see `worker.sensor`)."""
+    if previous is None and epoch.schedule.first_seq:
+        return  # the one before it cannot be read
+    allowed = possible_reasons(epoch, previous)
+    if epoch.reason not in allowed:
+        yield f"its reason is {epoch.reason!r}, must be {' or '.join(allowed)}"
+
+
+def possible_reasons(epoch: Epoch, previous: Epoch | None) -> tuple[str, ...]:
+    if previous is None:
+        return ("start",)
+    same_identity = epoch.identity == previous.identity
+    if epoch.schedule.start_us > previous.schedule.time(epoch.schedule.first_seq):
+        return ("skip", "settings", "resume") if same_identity else ("skip", "settings")
+    if not same_identity:
+        return ("settings",)
+    if injection := injection_reason(previous.settings, epoch.settings):
+        return (injection,)
+    return ("resume", "settings") if epoch.settings == previous.settings else ("settings", "scenario")
 
 
 def sensor_of(row: tuple[Any, ...]) -> str:

@@ -21,6 +21,7 @@ from fleet.verify.findings import Finding, FindingLog, Verdict
 from fleet.verify.recorded_sensors import (
     SensorRecords,
     check_databases,
+    check_positions,
     describe_shorter,
     describe_unstarted,
     read_records,
@@ -79,6 +80,8 @@ def verify(
         )
     positions, homes = sensor_positions(results, finding_log)
     notes = check_records(data, records, homes, sensor, finding_log)
+    for finding in check_positions(records, read_records(data), positions, sensor):
+        finding_log.add(finding)
     notes += describe_shorter(records, {name: position.next_seq for name, position in positions.items()})
     if run:
         check_complete(run, positions, sensor, finding_log)

@@ -186,3 +186,16 @@ def test_a_database_that_was_copied_without_its_log(tmp_path: Path) -> None:
         "S_000001.db: ends at reading 31 of S_000001, the last run has committed 51: there may be more"
     )
     assert {"incomplete": 1} == finding_counts(verify(data, complete=True))
+
+
+def test_altered_units_and_runs(tmp_path: Path) -> None:
+    """The roster has the units of the last epoch, fleet.json the number of the last run."""
+    data = write_fleet(tmp_path, "own")
+    damage(data / "S_000001.db", "UPDATE epochs SET settings = replace(settings, '°C', '°F')")
+    damage(data / "S_000002.db", f"UPDATE checkpoints SET incarnation = {RUN + 1} << 24")
+
+    details = {finding.sensor_id: finding.detail for finding in verify(data).findings}
+
+    assert {"S_000001", "S_000002"} == set(details)
+    assert details["S_000001"].startswith("the channels and units of its last epoch are temperature in °F, ")
+    assert "run 2 has written to it, the last one of fleet.json is 1" == details["S_000002"]

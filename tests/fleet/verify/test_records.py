@@ -193,3 +193,53 @@ def test_damage_of_odd_kinds(path: Path, statement: str, kind: str) -> None:
     damage(path, statement)
 
     assert kind in verify(path.parent).counts
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ("epochs SET reason = 'x'", "its reason is 'x', must be start"),
+        ("epochs SET reason = 'resume'", "its reason is 'resume', must be start"),
+        ("epochs SET run = -1", "its run is -1"),
+        ("epochs SET run = 'x'", "its run is 'x'"),
+        ("epochs SET run = 9", "its run is 9, the last one is 3"),
+        ("checkpoints SET incarnation = 'x'", "its incarnation is 'x'"),
+        ("checkpoints SET incarnation = 1 << 63", "its incarnation is -9223372036854775808"),
+        ("database_info SET role = 'rotated '", "database_info: its role is 'rotated ', must be live"),
+        ("database_info SET generation = 'x'", "database_info: its generation is 'x', must be a UUID"),
+        ("database_info SET schema_version = 99", "database_info: its schema_version is 99, must be 1"),
+    ],
+)
+def test_a_record_on_which_no_reading_depends(path: Path, change: str, detail: str) -> None:
+    damage(path, "UPDATE checkpoints SET incarnation = (3 << 24) + 1")
+    assert verify(path.parent).ok
+
+    damage(path, f"UPDATE {change}")
+
+    (finding,) = verify(path.parent).findings
+    assert detail == finding.detail
+
+
+@pytest.mark.parametrize("reason", ["start", "scenario", "injection 7", "reset"])
+def test_a_reason_that_the_epochs_do_not_bear_out(path: Path, reason: str) -> None:
+    """Time was left out before the second epoch."""
+    write_database(path, 500, run_spec=later_run(2, 7_200))
+    damage(path, f"UPDATE epochs SET reason = '{reason}' WHERE first_seq > 0")
+
+    (finding,) = verify(path.parent).findings
+    assert f"its reason is {reason!r}, must be skip or settings or resume" == finding.detail
+
+
+def test_a_run_before_that_of_the_epoch_before(path: Path) -> None:
+    write_database(path, 500, run_spec=later_run(2, 7_200))
+    damage(path, "UPDATE epochs SET run = 0 WHERE first_seq > 0")
+
+    (finding,) = verify(path.parent).findings
+    assert "its run is 0, that of the epoch before it is 1" == finding.detail
+
+
+def test_a_checkpoint_of_bytes(path: Path) -> None:
+    """Among others of text: a finding, not a traceback."""
+    damage(path, "INSERT INTO checkpoints VALUES (X'ff00', 0, 1)")
+
+    assert "checkpoint" in verify(path.parent).counts
