@@ -32,7 +32,7 @@ def test_the_page_becomes_that_of_the_other_fleet(tmp_path: Path, window: Window
         page.click("#unlock")
         page.wait_for_selector('#lock[data-state="open"]')
         page.click("#grid", modifiers=["Control"], position={"x": 20, "y": 20})
-        window.until("document.querySelector('#meant').textContent === 'means 1 sensors'")
+        window.until("document.querySelector('#meant').textContent === 'means 1 sensor'")
     window.expected = ("ERR_", "Failed to load resource")
     config = tmp_path / "two.yaml"
     config.write_text("version: 2\nsensor: {type: temperature_vibration}\n")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from fleet.runtime.control_client import send_command
 from tests.browser.window import Window
 from tests.process.running_fleet import FleetProcess
 
@@ -135,6 +137,140 @@ def test_the_server_goes_and_comes_back(running: FleetProcess, window: Window) -
     window.until("document.querySelector('#link').textContent === 'live' && document.querySelector('#notice').hidden")
 
     window.until("document.querySelector('#verdict').textContent === 'healthy'")
+
+
+def test_injections_are_listed_each_with_its_own_cancel(running: FleetProcess, window: Window) -> None:
+    """The one that is clicked ends, not the newest. A probability that overrides the config is said."""
+    socket = running.data / "run" / "control.sock"
+    for id_ in ("older", "newer"):
+        send_command(socket, 10, command="inject", type="noise", seconds=300.0, id=id_, sensors=running.sensors[20:22])
+    send_command(socket, 10, command="probability", probability=0.2, sensors=running.sensors[20:22])
+    page = window.open(f"{running.url}/#token={(running.data / 'run' / 'token').read_text().strip()}")
+    page.wait_for_selector('[data-injection="newer"]')
+    window.until("document.querySelector('#overrides').textContent.startsWith('0.2 is set for 2 sensors')")
+    page.wait_for_selector('#lock[data-state="open"]')
+    page.click('[data-injection="older"] button')
+    page.wait_for_selector('[data-injection="older"]', state="detached")
+
+    assert page.locator('[data-injection="newer"]').count() == 1
+    send_command(socket, 10, command="probability", probability=None)
+    send_command(socket, 10, command="cancel", id="newer")
+    page.wait_for_selector("#overrides", state="hidden")
+    page.wait_for_selector('[data-injection="newer"]', state="detached")
+
+
+def test_the_address_has_what_is_shown(running: FleetProcess, window: Window) -> None:
+    """Filter, order, colour, channel and selection: a reload, or another window, shows the same."""
+    link = f"#token={(running.data / 'run' / 'token').read_text().strip()}"
+    page = window.open(f"{running.url}/{link}")
+    page.wait_for_selector('#lock[data-state="open"]')
+    window.until("document.querySelector('#rows').classList.contains('live')")
+    page.fill("#filter", running.sensors[3])
+    page.click('[data-sort="lag"]')
+    page.select_option("#measure", "channel:humidity")
+    page.select_option("#readings-of", "pressure")
+    page.click("#grid", modifiers=["Control"], position={"x": 20, "y": 20})
+    page.select_option("#scope", "share")
+    page.fill("#scope-value", "20%")
+    window.until("document.querySelector('#meant').textContent === 'means about 10 sensors'")
+    window.until("window.location.search.includes('which=20')")
+    address = page.url
+    window.renew()
+    page = window.open(address + link)
+
+    window.until("document.querySelector('#table-count').textContent === '1 of 50'")
+    window.until("document.querySelector('#meant').textContent === 'means about 10 sensors'")
+    assert running.sensors[3] == page.input_value("#filter")
+    assert "descending" == page.get_attribute('[role="columnheader"]:has([data-sort="lag"])', "aria-sort")
+    assert ("channel:humidity", "pressure") == (page.input_value("#measure"), page.input_value("#readings-of"))
+    page.wait_for_selector('#lock[data-state="open"]')
+    page.select_option("#scope", "picked")
+    window.until("document.querySelector('#meant').textContent === 'means 1 sensor'")
+
+
+def test_a_filter_that_matches_nothing_says_so(running: FleetProcess, window: Window) -> None:
+    page = window.open(f"{running.url}/?filter=nowhere-at-all")
+    page.wait_for_selector("text=None of 50 sensors matches “nowhere-at-all”.")
+    page.click("text=Show all")
+
+    window.until("document.querySelector('#table-count').textContent === '50'")
+    assert "?" not in page.url
+
+
+def test_readings_over_the_fleet_and_by_city(running: FleetProcess, window: Window) -> None:
+    """Percentiles of every channel; of one channel a row for each city, and together all sensors."""
+    page = window.open(running.url)
+    window.until("document.querySelector('#readings-rows tr td:nth-child(3)')?.textContent.match(/\\d/)")
+    first = page.locator("#readings-rows tr").first.inner_text().split()
+
+    assert ("temperature", "°C", "50") == tuple(first[:3])
+    numbers = [float(text) for text in first[3:8]]
+    assert numbers == sorted(numbers)
+    page.select_option("#readings-of", "temperature")
+    cities = {member.identity.location for member in running.roster.members}
+    counts = page.locator("#readings-rows tr td:nth-child(2)").all_inner_texts()
+    assert (len(cities), 50) == (len(counts), sum(map(int, counts)))
+
+
+def test_cities_have_names_on_the_map_that_choose_them(running: FleetProcess, window: Window) -> None:
+    page = window.open(running.url)
+    window.until("(document.querySelector('#world').dataset.places ?? '').length > 0")
+    cities = {member.identity.location for member in running.roster.members}
+
+    assert set((page.get_attribute("#world", "data-places") or "").split(";")) <= cities
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1181, 800)], ids=["laptop", "narrow"])
+def test_columns_beyond_the_edge_are_announced(running: FleetProcess, window: Window, size: tuple[int, int]) -> None:
+    """At 1440 pixels all are there; where some are not, a button says how many. A heading with its arrow is not cut."""
+    window.page.set_viewport_size({"width": size[0], "height": size[1]})
+    page = window.open(running.url)
+    window.until("document.querySelector('#rows').classList.contains('live')")
+    beyond = page.evaluate(
+        "(() => { const edge = document.querySelector('#table').getBoundingClientRect().right; return [...document"
+        ".querySelectorAll('#table .head > *')].filter((cell) => cell.getBoundingClientRect().right > edge + 1).length })()"
+    )
+
+    assert (beyond == 0) == (size[0] == 1440)
+    assert page.locator("#more-columns").is_visible() == (beyond > 0)
+    if beyond:
+        assert str(beyond) in page.inner_text("#more-columns")
+    for name in page.locator("[data-sort]").evaluate_all("nodes => nodes.map((node) => node.dataset.sort)"):
+        page.click(f'[data-sort="{name}"]')
+        cut = "name => { const button = document.querySelector(`[data-sort='${name}']`); return button.scrollWidth > button.clientWidth || button.scrollHeight > button.clientHeight; }"
+        assert not page.evaluate(cut, name), name
+
+
+CONTRAST = """
+(selector) => {
+  const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+  const luminance = (rgb) => rgb.slice(0, 3).map((part) => part / 255).map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)).reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+  const node = document.querySelector(selector);
+  let ground = node;
+  while (ground && /rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement;
+  const [one, other] = [luminance(parts(getComputedStyle(node).color)), luminance(parts(getComputedStyle(ground).backgroundColor))].sort((a, b) => b - a);
+  return (one + 0.05) / (other + 0.05);
+}
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_units_can_be_read(running: FleetProcess, window: Window, scheme: Literal["light", "dark"]) -> None:
+    """At a contrast of at least 4.5 to 1."""
+    window.page.emulate_media(color_scheme=scheme)
+    page = window.open(running.url)
+    window.until("document.querySelector('#readings-rows small') !== null")
+
+    for selector in ("#table .head small", ".tile .unit", ".tile .note", "#readings-rows small", ".title .note"):
+        assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+
+
+def test_ids_are_whole_or_not_shown(running: FleetProcess, window: Window) -> None:
+    """A card is as wide as the longest id; where there is no room for that, cells have no text."""
+    page = window.open(running.url)
+    for width, expected in ((1440, "true"), (390, "false")):
+        page.set_viewport_size({"width": width, "height": 900})
+        window.until("expected => document.querySelector('#grid').dataset.cards === expected", expected)
 
 
 def test_a_page_says_who_is_not_there(running: FleetProcess, window: Window) -> None:

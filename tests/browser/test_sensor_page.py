@@ -143,7 +143,7 @@ def test_pause_and_resume(running: FleetProcess, window: Window) -> None:
 
 def test_an_injection_into_all_is_taken_back(running: FleetProcess, window: Window) -> None:
     """On the page of one that no list of the first twenty names: its events tell of it, and the page asks before it ends
-    for all of them. After that there is nothing left to take back."""
+    for all of them. After that it is no longer listed."""
     page = window.open(f"{running.url}/sensors/{running.sensors[30]}")
     unlock(running, window)
     send_command(running.data / "run" / "control.sock", 10, command="inject", type="noise", seconds=300.0, id="for-all")
@@ -155,12 +155,10 @@ def test_an_injection_into_all_is_taken_back(running: FleetProcess, window: Wind
         dialog.accept()
 
     page.on("dialog", agree)
-    page.click('[data-action="cancel"]')
+    page.click('[data-injection="for-all"] button')
     window.until("document.querySelector('#outcome').textContent === 'noise in 50 sensors is taken back (for-all)'")
     assert ["Take back noise in all of its 50 sensors (for-all)?"] == asked
-    page.click('[data-action="cancel"]')
-
-    window.until("document.querySelector('#outcome').textContent === 'no injection is running or planned'")
+    window.until("document.querySelector('#injections').childElementCount === 0")
 
 
 def test_without_the_token_nothing_happens(running: FleetProcess, window: Window) -> None:
@@ -192,6 +190,22 @@ def refused(running: FleetProcess, headers: dict[str, str]) -> int:
         urllib.request.urlopen(asked, timeout=10)
     with answer.value:
         return answer.value.code
+
+
+def test_the_token_of_a_link(running: FleetProcess, window: Window) -> None:
+    """It unlocks the controls, goes to no server and is removed from the address, which keeps its other parts."""
+    asked: list[str] = []
+    window.page.on("request", lambda request: asked.append(request.url))
+    page = window.open(f"{running.url}/?sort=-lag#token={token(running)}")
+    page.wait_for_selector('#lock[data-state="open"]')
+
+    assert f"{running.url}/?sort=-lag" == page.url
+    assert [] == [url for url in asked if token(running) in url]
+    window.expected = ("403",)
+    page.goto("about:blank")
+    page.goto(f"{running.url}/#token=wrong")
+    window.until("document.querySelector('#lock-how').textContent.startsWith('That is not the token')")
+    assert "wrong" not in page.url
 
 
 def test_the_token_is_kept_for_this_tab_only(running: FleetProcess, window: Window) -> None:

@@ -116,7 +116,7 @@ def tiles(metrics: Document) -> tuple[Tile, ...]:
     rate, target = compact_number(metrics["readings_per_second"]), compact_number(metrics["readings_per_second_asked"])
     share = f"{metrics['anomaly_rate']:.2%} of readings"
     return (
-        Tile("healthy", "Workers healthy", f"{workers['healthy']:,}", f"of {workers['total']:,}", "all states"),
+        Tile("healthy", "Sensors healthy", f"{workers['healthy']:,}", f"of {workers['total']:,}", "all states"),
         Tile("pace", "Throughput", rate, "readings/s", f"of {target} asked for"),
         Tile("lag", "Lag", f"{metrics['lag_seconds']:.2f}", "s", "worst sensor"),
         Tile("anomalies", "Anomalies", "–", "readings/s", share),
@@ -135,7 +135,7 @@ def columns(channels: Sequence[tuple[str, str]]) -> tuple[TableColumn, ...]:
         *(TableColumn(f"channel:{name}", name.capitalize(), "number channel", unit) for name, unit in channels),
         TableColumn("anomaly", "Anomaly", "anomaly"),
         TableColumn("readings", "Readings", "number count"),
-        TableColumn("anomalies", "Anomalous", "number count"),
+        TableColumn("anomalies", "Anomalous", "number count wider"),
         TableColumn("lag", "Lag", "number lag", "s"),
         TableColumn("restarts", "Restarts", "number few"),
         TableColumn("errors", "Errors", "number few"),

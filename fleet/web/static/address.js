@@ -13,6 +13,7 @@ export class AddressState {
 
   /** Sets a value, which is left out if it is the `usual` one. No page is added to the history of the browser. */
   set(name, value, usual) {
+    if ((this.values.get(name) ?? usual) === value) return;
     if (value === usual) this.values.delete(name);
     else this.values.set(name, value);
     const query = this.values.toString();

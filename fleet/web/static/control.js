@@ -1,6 +1,7 @@
 // Commands to the fleet: each form or button with a data-action sends one and shows its outcome.
 
 import { fetchJson } from "./feed.js";
+import { Injections } from "./injections.js";
 import { formatInteger, formatTime, setClass, setText, withSpaces } from "./format.js";
 
 const number = (form, name) => {
@@ -39,6 +40,7 @@ export class Control {
   constructor(token, selection, sensor = null) {
     Object.assign(this, { token, selection, sensor });
     this.outcome = document.getElementById("outcome");
+    this.injections = new Injections(sensor, (injection) => this.act("cancel", injection));
     for (const node of document.querySelectorAll("[data-action]")) {
       const event = node.tagName === "FORM" ? "submit" : "click";
       node.addEventListener(event, (submitted) => {
@@ -51,26 +53,22 @@ export class Control {
   async act(action, form) {
     this.say("", "…");
     try {
-      this.say("good", OUTCOMES[action](await this.send(action, await this.body(action, form))));
+      this.say("good", OUTCOMES[action](await this.send(action, this.body(action, form))));
+      this.injections.update();
     } catch (error) {
       this.say("bad", error.message);
       if (error.status === 401 || error.status === 403) this.token.check(this.token.value);
     }
   }
 
-  async body(action, form) {
-    if (action === "cancel") return { id: await this.currentInjection() };
+  body(action, form) {
+    if (action === "cancel") return { id: this.confirmed(form) };
     if (action === "restart") return { sensor: this.sensor };
     return { ...BODIES[action]?.(form), ...(WITH_SELECTION.includes(action) ? this.selection() : {}) };
   }
 
-  /** The id of the newest injection that is not over; on the page of a sensor, of those into it. Asks for confirmation if
-   * the injection is into other sensors as well. */
-  async currentInjection() {
-    const { injections } = await fetchJson(`/api/injections${this.sensor ? `?sensor=${encodeURIComponent(this.sensor)}` : ""}`);
-    const injection = injections.find(({ state }) => ["planned", "running"].includes(state));
-    if (!injection) throw new RangeError("no injection is running or planned");
-    const { id, type, sensors: count } = injection;
+  /** The id of an injection. Asks for confirmation on the page of a sensor if it is into other sensors as well. */
+  confirmed({ id, type, sensors: count }) {
     if (this.sensor && count > 1 && !window.confirm(`Take back ${withSpaces(type)} in all of its ${sensors(count)} (${id})?`)) throw new RangeError("the injection goes on");
     return id;
   }

@@ -6,15 +6,23 @@ import { measure, scaled } from "./measures.js";
 import { withSpaces } from "./format.js";
 import { Surface } from "./surface.js";
 
-/** Columns and rows with few unused cells, whose cells have about the aspect ratio `shape`. */
-export function layout(count, width, height) {
+const CARD_FONT = '600 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+const CARD_GAP = 6;
+const CARD_PADDING = 8;
+const MIN_CARD_HEIGHT = 32;
+const MIN_SPARK_HEIGHT = 74; // a card with room for a sparkline below its two lines
+
+/** Columns and rows with few unused cells, whose cells have about the aspect ratio `shape` and at least a size; null if
+ * they cannot have that. */
+export function layout(count, width, height, [minWidth, minHeight] = [0, 0]) {
   const shape = count <= 150 ? 1.8 : 1.05;
-  let best = { columns: 1, rows: count, cost: Infinity };
+  let best = null;
   for (let columns = 1; columns <= count; columns += 1) {
     const rows = Math.ceil(count / columns);
+    if (width / columns < minWidth || height / rows < minHeight) continue;
     const aspect = width / columns / (height / rows);
     const cost = Math.max(Math.abs(Math.log(aspect / shape)) - 0.3, 0) + (8 * (columns * rows - count)) / count;
-    if (cost < best.cost) best = { columns, rows, cost };
+    if (!best || cost < best.cost) best = { columns, rows, cost };
   }
   return best;
 }
@@ -23,7 +31,7 @@ export class Grid {
   /** `onPoint(index)` is called with the sensor at the pointer or cursor, -1 for none; `open(index)` opens a page;
    * `pick(ids)` is called with all picked sensors. */
   constructor(canvas, fleet, { onPoint, open, pick }) {
-    Object.assign(this, { canvas, fleet, onPoint, open, pick, measure: "state", at: -1, scale: null, picked: new Set(), shape: layout(1, 1, 1) });
+    Object.assign(this, { canvas, fleet, onPoint, open, pick, measure: "state", at: -1, scale: null, picked: new Set(), shape: layout(1, 1, 1), trends: null });
     this.surface = new Surface(canvas, (...size) => this.draw(...size));
     canvas.addEventListener("pointermove", (event) => this.go(this.cell(event)));
     canvas.addEventListener("pointerleave", () => this.go(-1));
@@ -87,12 +95,14 @@ export class Grid {
   draw(context, width, height) {
     const { fleet } = this;
     if (!fleet.snapshot) return;
-    this.shape = layout(fleet.size, width, height);
+    const cards = layout(fleet.size, width, height, [this.idWidth(context) + 2 * CARD_PADDING + CARD_GAP, MIN_CARD_HEIGHT + CARD_GAP]);
+    this.shape = cards ?? layout(fleet.size, width, height);
     const { columns, rows } = this.shape;
     const [wide, high] = [width / columns, height / rows];
-    const gap = Math.min(wide, high) > 40 ? 6 : Math.min(wide, high) > 12 ? 3 : Math.min(wide, high) > 5 ? 1.5 : 0.5;
+    const gap = cards ? CARD_GAP : Math.min(wide, high) > 12 ? 3 : Math.min(wide, high) > 5 ? 1.5 : 0.5;
     const box = { wide: wide - gap, high: high - gap, round: Math.min((Math.min(wide, high) - gap) * 0.22, 8) };
-    const labelled = box.wide >= 74 && box.high >= 34;
+    const labelled = cards !== null;
+    this.canvas.dataset.cards = labelled;
     for (let index = 0; index < fleet.size; index += 1) {
       const x = (index % columns) * wide + gap / 2;
       const y = Math.floor(index / columns) * high + gap / 2;
@@ -102,6 +112,17 @@ export class Grid {
       if (this.picked.has(fleet.ids[index])) outline(context, x, y, box, colour("accent"));
       if (index === this.at) outline(context, x, y, box, colour("text"));
     }
+  }
+
+  /** The width of the longest id, measured again when the sensors are others. */
+  idWidth(context) {
+    if (this.measured !== this.fleet.ids) {
+      this.measured = this.fleet.ids;
+      context.font = CARD_FONT;
+      const longest = Math.max(...this.fleet.ids.map((id) => id.length));
+      this.widest = Math.max(...this.fleet.ids.filter((id) => id.length >= longest - 2).map((id) => context.measureText(id).width));
+    }
+    return this.widest;
   }
 
   spot(context, index, x, y, { wide, high, round }) {
@@ -135,21 +156,31 @@ export class Grid {
     const below = scale
       ? scale.values[index] === null ? "–" : measure(fleet, this.measure).show(scale.values[index])
       : fleet.state(index) === "healthy" && kind ? withSpaces(kind) : fleet.state(index);
-    const middle = y + high / 2;
+    const sparkline = this.trends?.size && high >= MIN_SPARK_HEIGHT;
+    const middle = sparkline ? y + 24 : y + high / 2;
     context.save();
     context.beginPath();
-    context.rect(x + 6, y, wide - 12, high);
+    context.rect(x + 2, y, wide - 4, high);
     context.clip();
     context.textAlign = "left";
     context.textBaseline = "middle";
     context.fillStyle = ink;
-    context.font = `600 ${wide > 110 ? 12 : 11}px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif`;
-    context.fillText(fleet.ids[index], x + 10, middle - 8);
+    context.font = CARD_FONT;
+    context.fillText(fleet.ids[index], x + CARD_PADDING, middle - 8);
     context.globalAlpha = 0.78;
     context.font = '11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
-    context.fillText(below, x + 10, middle + 8);
+    context.fillText(elided(context, below, wide - 2 * CARD_PADDING), x + CARD_PADDING, middle + 8);
+    if (sparkline) this.trends.draw(context, fleet.ids[index], { x: x + CARD_PADDING, y: middle + 20, wide: wide - 2 * CARD_PADDING, high: y + high - middle - 26 }, ink);
     context.restore();
   }
+}
+
+/** The text, cut to a width with an ellipsis. */
+function elided(context, text, width) {
+  if (context.measureText(text).width <= width) return text;
+  let end = text.length;
+  while (end > 1 && context.measureText(`${text.slice(0, end)}…`).width > width) end -= 1;
+  return `${text.slice(0, end)}…`;
 }
 
 function outline(context, x, y, { wide, high, round }, tone) {

@@ -5,13 +5,15 @@ import { Surface } from "./surface.js";
 
 const LATITUDE_STRETCH = 1.22; // length of a degree of latitude in degrees of longitude, about right at 35° north
 const MAX_SPREAD_PIXELS = 24; // radius in which the sensors of one city are laid out
+const LABEL_FONT = '600 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 const MAX_SCALE = 160; // pixels per degree
 const WORLD_BOUNDS = { west: -168, east: 180, south: -50, north: 68 };
 
 export class WorldMap {
-  /** `onPoint(index)` is called with the sensor at the pointer, -1 for none; `open(index)` opens its page. */
-  constructor(canvas, fleet, { onPoint, open }) {
-    Object.assign(this, { canvas, fleet, onPoint, open, lights: [], land: [], spots: [], view: null, at: -1, pointers: new Map(), moved: false, background: document.createElement("canvas"), backgroundKey: "" });
+  /** `onPoint(index)` is called with the sensor at the pointer, -1 for none; `open(index)` opens its page; `choose(place)` is
+   * called with the place whose name is clicked. */
+  constructor(canvas, fleet, { onPoint, open, choose }) {
+    Object.assign(this, { canvas, fleet, onPoint, open, choose, labels: [], lights: [], land: [], spots: [], view: null, at: -1, pointers: new Map(), moved: false, background: document.createElement("canvas"), backgroundKey: "" });
     this.surface = new Surface(canvas, (...size) => this.draw(...size));
     canvas.addEventListener("pointerdown", (event) => this.down(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
@@ -90,6 +92,7 @@ export class WorldMap {
     const before = this.pointers.get(event.pointerId);
     if (!before) {
       this.point(this.near(position));
+      this.canvas.classList.toggle("over", this.at >= 0 || this.labelAt(position) !== undefined);
       return;
     }
     if (Math.hypot(position[0] - before[0], position[1] - before[1]) < 4 && !this.moved) return;
@@ -104,8 +107,11 @@ export class WorldMap {
 
   up(event) {
     if (!this.pointers.delete(event.pointerId) || this.moved || event.type === "pointercancel") return;
-    const index = this.near(this.surface.position(event));
+    const position = this.surface.position(event);
+    const index = this.near(position);
+    const label = this.labelAt(position);
     if (index >= 0) this.open(index);
+    else if (label) this.choose(label.place);
   }
 
   wheel(event) {
@@ -173,7 +179,44 @@ export class WorldMap {
     }
     this.paintBackground(width, height);
     context.drawImage(this.background, 0, 0, width, height);
-    if (this.fleet.snapshot) this.paintSensors(context, width, height);
+    if (!this.fleet.snapshot) return;
+    this.paintSensors(context, width, height);
+    this.paintLabels(context, width, height);
+  }
+
+  labelAt([x, y]) {
+    return this.labels.find(({ box }) => x >= box.left && x <= box.right && y >= box.top && y <= box.bottom);
+  }
+
+  /** Paints the names of the places with the most sensors, as many as do not cover each other. */
+  paintLabels(context, width, height) {
+    const places = new Map();
+    this.spots.forEach((spot, index) => {
+      const place = this.fleet.identities.location[index];
+      if (!spot || !place || spot[0] < 0 || spot[1] < 0 || spot[0] > width || spot[1] > height) return;
+      const found = places.get(place) ?? { place, count: 0, x: 0, bottom: -Infinity };
+      places.set(place, { place, count: found.count + 1, x: found.x + spot[0], bottom: Math.max(found.bottom, spot[1]) });
+    });
+    context.font = LABEL_FONT;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    this.labels = [];
+    for (const { place, count, x, bottom } of [...places.values()].sort((one, other) => other.count - one.count)) {
+      const text = place.split(",")[0];
+      const half = context.measureText(text).width / 2;
+      const middle = Math.min(Math.max(x / count, half + 4), width - half - 4);
+      const top = bottom + 6 + 16 > height ? height - 18 : bottom + 6;
+      const box = { left: middle - half - 3, right: middle + half + 3, top, bottom: top + 16 };
+      if (this.labels.some(({ box: other }) => box.left < other.right && box.right > other.left && box.top < other.bottom && box.bottom > other.top)) continue;
+      this.labels.push({ place, box });
+      context.lineWidth = 3;
+      context.lineJoin = "round";
+      context.strokeStyle = colour("sky", 0.85);
+      context.strokeText(text, middle, top + 8);
+      context.fillStyle = colour("text");
+      context.fillText(text, middle, top + 8);
+    }
+    this.canvas.dataset.places = this.labels.map(({ place }) => place).join(";");
   }
 
   /** Draws land and lights once for each view, into a canvas of their own. */

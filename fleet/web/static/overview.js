@@ -1,5 +1,6 @@
 // The overview page: one snapshot a second, shown in every part of the page.
 
+import { AddressState } from "./address.js";
 import { Control } from "./control.js";
 import { Events } from "./events.js";
 import { Feed, showLink } from "./feed.js";
@@ -11,13 +12,17 @@ import { FleetHistory } from "./history.js";
 import { Legend } from "./legend.js";
 import { WorldMap } from "./map.js";
 import { SensorSelection } from "./selection.js";
+import { Readings } from "./readings.js";
 import { SensorTable } from "./table.js";
 import { Tiles } from "./tiles.js";
+import { Trends } from "./trends.js";
 import { Token } from "./token.js";
 
 const byId = (id) => document.getElementById(id);
+const token = new Token(); // first: it removes the token from the address
 const fleet = new Fleet();
 const history = new FleetHistory();
+let restored = false; // whether the selection of the address was restored
 let pointed = -1; // the sensor at the pointer in the grid
 
 const open = (index) => window.location.assign(`/sensors/${encodeURIComponent(fleet.ids[index])}`);
@@ -43,7 +48,8 @@ function showHint() {
   setText(byId("pointed"), pointed >= 0 && pointed < fleet.size ? describe(pointed) : hint);
 }
 
-const selection = new SensorSelection(fleet);
+const address = new AddressState();
+const selection = new SensorSelection(fleet, address);
 const grid = new Grid(byId("grid"), fleet, {
   open,
   pick: (picked) => selection.pick(picked),
@@ -52,18 +58,21 @@ const grid = new Grid(byId("grid"), fleet, {
     showHint();
   },
 });
+grid.trends = new Trends(fleet);
+const readings = new Readings(fleet, address);
 const legend = new Legend(byId("legend"));
-const map = new WorldMap(byId("world"), fleet, { open, onPoint: (index) => setText(byId("map-pointed"), index >= 0 && fleet.snapshot ? describe(index) : "") });
+const map = new WorldMap(byId("world"), fleet, { open, choose: (place) => selection.choose("city", place), onPoint: (index) => setText(byId("map-pointed"), index >= 0 && fleet.snapshot ? describe(index) : "") });
 const tiles = new Tiles();
 const throughput = new Throughput(byId("throughput"));
 const types = new Types(byId("types"));
-const table = new SensorTable(fleet, (listed) => {
+const table = new SensorTable(fleet, address, (listed) => {
   selection.listed = listed;
   selection.show();
 });
 
 function showGrid() {
   if (!fleet.snapshot) return;
+  grid.trends.add(grid.measure.startsWith("channel:") ? grid.measure.slice(8) : undefined);
   grid.show();
   legend.show(fleet, grid);
 }
@@ -79,6 +88,10 @@ async function update(snapshot) {
     return;
   }
   await fleet.update(snapshot);
+  if (fleet.snapshot && !restored) {
+    restored = true;
+    grid.picked = selection.restore();
+  }
   await history.update(snapshot.recent);
   if (!fleet.snapshot) return;
   setText(byId("clock"), `${formatTime(Date.parse(snapshot.timestamp))} UTC`);
@@ -91,20 +104,30 @@ async function update(snapshot) {
   throughput.show(history);
   types.show(history);
   map.show();
+  readings.show();
   table.show();
 }
 
-byId("measure").addEventListener("change", (event) => {
-  grid.measure = event.target.value;
+const measures = byId("measure");
+
+function colourBy(name) {
+  measures.value = name;
+  grid.measure = name;
   showGrid();
+}
+
+measures.addEventListener("change", () => {
+  address.set("colour", measures.value, "state");
+  colourBy(measures.value);
 });
+colourBy(address.get("colour", [...measures.options].map((option) => option.value), "state"));
 byId("zoom-in").addEventListener("click", () => map.zoom(1.7));
 byId("zoom-out").addEventListener("click", () => map.zoom(1 / 1.7));
 byId("zoom-all").addEventListener("click", () => map.fit());
 
 new Feed(() => "/api/snapshot", 1000, update, showLink);
 new Events();
-new Control(new Token(), () => selection.body());
+new Control(token, () => selection.body());
 
 // Suggestions for the firmware field: the versions in the fleet, once they are known.
 const waiting = setInterval(() => {

@@ -9,6 +9,7 @@ import { element, formatBytes, formatDuration, formatInteger, formatTime, setCla
 import { Series } from "./series.js";
 import { Token } from "./token.js";
 
+const token = new Token(); // first: it removes the token from the address
 const main = document.getElementById("main");
 const { sensor } = main.dataset;
 const path = `/workers/${encodeURIComponent(sensor)}`;
@@ -178,4 +179,4 @@ new Feed(() => `${path}/db_stats`, 4000, showDatabase);
 new Feed(() => `${path}/epochs`, 2000, showEpochs);
 new Feed(() => `${path}/log?lines=60`, 3000, showLog);
 new Events(sensor);
-new Control(new Token(), () => ({ sensors: [sensor] }), sensor);
+new Control(token, () => ({ sensors: [sensor] }), sensor);

@@ -24,7 +24,7 @@ export class Series {
     Object.assign(this, { numbers: [], times: [], next: -1, step: 1, lowest: {}, highest: {}, healthy: {}, channels: [], episodes: [] });
   }
 
-  /** Fetches new readings. There is one request at a time: a caller that asks meanwhile waits for its answer. */
+  /** Fetches new readings. There is one request at a time; calls during it wait for it. */
   update() {
     const { request } = this;
     this.running ??= this.fetch(request).finally(() => {

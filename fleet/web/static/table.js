@@ -8,33 +8,61 @@ const SPARE_ROWS = 6;
 
 export class SensorTable {
   /** `onChange(sensors)` is called with the indexes of the sensors in the table. */
-  constructor(fleet, onChange) {
-    Object.assign(this, { fleet, onChange, order: [], words: [], sort: "", down: false, pool: [] });
+  constructor(fleet, address, onChange) {
+    Object.assign(this, { fleet, address, onChange, order: [], words: [], sort: "", down: false, pool: [] });
     this.box = document.getElementById("rows");
     this.spread = document.getElementById("spread");
     this.head = document.querySelector("#table .head");
     this.count = document.getElementById("table-count");
     this.box.addEventListener("scroll", () => this.paint());
     new ResizeObserver(() => this.paint()).observe(this.box);
-    const filter = document.getElementById("filter");
-    filter.addEventListener("input", () => this.filter(filter.value));
-    for (const button of this.head.querySelectorAll("button")) button.addEventListener("click", () => this.sortBy(button));
+    this.input = document.getElementById("filter");
+    this.input.addEventListener("input", () => this.filter(this.input.value));
+    this.none = element("div", "none-found");
+    this.none.append(element("span"), Object.assign(element("button", "", "Show all"), { type: "button" }));
+    this.none.lastElementChild.addEventListener("click", () => this.filter(""));
+    this.none.hidden = true;
+    this.box.append(this.none);
+    this.buttons = [...this.head.querySelectorAll("button")];
+    for (const button of this.buttons) button.addEventListener("click", () => this.sortBy(button.dataset.sort));
+    this.watchColumns();
+    this.filter(address.get("filter", null, ""));
+    const sort = address.get("sort", this.buttons.flatMap((button) => [button.dataset.sort, `-${button.dataset.sort}`]), "");
+    if (sort) this.setOrder(sort.replace(/^-/, ""), sort.startsWith("-"));
+  }
+
+  /** Says how many columns lie beyond the right edge, and shows them at a click. */
+  watchColumns() {
+    const box = document.getElementById("table");
+    const more = document.getElementById("more-columns");
+    const count = () => {
+      const edge = box.getBoundingClientRect().right;
+      const beyond = [...this.head.children].filter((cell) => cell.getBoundingClientRect().right > edge + 1 && cell.offsetWidth).length;
+      more.hidden = !beyond;
+      box.classList.toggle("more", beyond > 0);
+      setText(more, `${beyond} more ${beyond === 1 ? "column" : "columns"} →`);
+    };
+    box.addEventListener("scroll", count);
+    new ResizeObserver(count).observe(box);
+    more.addEventListener("click", () => box.scrollBy({ left: box.clientWidth * 0.7 }));
   }
 
   filter(text) {
+    if (this.input.value !== text) this.input.value = text;
+    this.address.set("filter", text, "");
     this.words = text.toLowerCase().split(/\s+/).filter(Boolean);
     this.box.scrollTop = 0;
     this.show();
   }
 
-  sortBy(button) {
-    const name = button.dataset.sort;
-    this.down = this.sort === name ? !this.down : !["id", "place", "firmware", "state"].includes(name);
-    this.sort = name;
-    for (const cell of this.head.children) {
-      const chosen = cell.firstElementChild === button;
-      cell.setAttribute("aria-sort", chosen ? (this.down ? "descending" : "ascending") : "none");
-    }
+  sortBy(name) {
+    this.setOrder(name, this.sort === name ? !this.down : !["id", "place", "firmware", "state"].includes(name));
+    this.address.set("sort", `${this.down ? "-" : ""}${name}`, "");
+  }
+
+  setOrder(name, down) {
+    Object.assign(this, { sort: name, down });
+    for (const button of this.buttons) button.parentElement.setAttribute("aria-sort", button.dataset.sort === name ? (down ? "descending" : "ascending") : "none");
     this.show();
   }
 
@@ -45,6 +73,8 @@ export class SensorTable {
     this.order = fleet.ids.map((_, sensor) => sensor).filter((sensor) => this.matches(sensor));
     if (this.sort) this.sortOrder();
     setText(this.count, this.order.length === fleet.size ? formatInteger(fleet.size) : `${formatInteger(this.order.length)} of ${formatInteger(fleet.size)}`);
+    this.none.hidden = this.order.length > 0;
+    if (!this.order.length) setText(this.none.firstElementChild, `None of ${formatInteger(fleet.size)} sensors matches “${this.input.value.trim()}”.`);
     this.spread.style.height = `${this.order.length * ROW_HEIGHT}px`;
     document.getElementById("table").setAttribute("aria-rowcount", this.order.length + 1);
     this.paint();

@@ -13,7 +13,7 @@ export class Token {
     this.label = document.getElementById("lock-label");
     this.how = document.getElementById("lock-how");
     this.actions = document.getElementById("actions");
-    this.value = storedToken();
+    this.value = tokenOfLink() || storedToken();
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.form.dataset.state === "open") this.lock("");
@@ -70,6 +70,14 @@ export class Token {
 }
 
 const sentence = (text) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+
+/** The token of a link such as http://127.0.0.1:8080/#token=..., which is removed from the address at once. A browser sends
+ * this part of an address to no server. */
+function tokenOfLink() {
+  const token = new URLSearchParams(window.location.hash.slice(1)).get("token");
+  if (token !== null) window.history.replaceState(null, "", window.location.pathname + window.location.search);
+  return token ?? "";
+}
 
 function storedToken() {
   try {

@@ -89,7 +89,11 @@ def injections() -> Response:
         members = observe().index
     except FleetUnavailable:
         members = {}
-    return json_response({"injections": entries, **interventions.counts(members)})
+    shares = [share for sensor, share in interventions.probabilities.items() if sensor in members]
+    probability_range = [min(shares), max(shares)] if shares else None
+    return json_response(
+        {"injections": entries, **interventions.counts(members), "probability_range": probability_range}
+    )
 
 
 def injection_entry(injection: InjectionRecord, now_us: int) -> Document:

@@ -283,7 +283,7 @@ def test_page(staged: StagedFleet, client: FlaskClient) -> None:
     page = client.get("/").get_data(as_text=True)
 
     assert "text/html" == client.get("/").mimetype
-    for text in ("Workers healthy", "of 3 asked for", "101,325", "°C", sensor_name(0), "&lt;b&gt;gave up&lt;/b&gt;"):
+    for text in ("Sensors healthy", "of 3 asked for", "101,325", "°C", sensor_name(0), "&lt;b&gt;gave up&lt;/b&gt;"):
         assert text in page
     assert 1 == page.count('class="row in-anomaly"')
     assert not re.search(r"<style|style=|<script(?![^>]*src=)|\son\w+=|https?://", page)

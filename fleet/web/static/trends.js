@@ -1,0 +1,62 @@
+// The readings of the last minute of each sensor of a small fleet, for the sparklines of the health grid.
+
+import { fetchJson } from "./feed.js";
+import { formatValue } from "./format.js";
+
+const MAX_SENSORS = 24;
+const MAX_VALUES = 60;
+
+export class Trends {
+  constructor(fleet) {
+    Object.assign(this, { fleet, channel: "", values: new Map() });
+  }
+
+  get size() {
+    return this.values.size;
+  }
+
+  /** Adds the last reading of each sensor. `channel` is that of the sparklines; another one begins with what the databases
+   * have. */
+  add(channel = this.fleet.channels[0]?.name ?? "") {
+    const { fleet } = this;
+    if (fleet.size > MAX_SENSORS || !channel) {
+      this.values.clear();
+      return;
+    }
+    if (channel !== this.channel || fleet.ids.some((id) => !this.values.has(id))) this.begin(channel);
+    fleet.ids.forEach((id, index) => {
+      const values = this.values.get(id);
+      const value = fleet.value(channel, index);
+      if (value !== null) values.push(value);
+      values.splice(0, values.length - MAX_VALUES);
+    });
+  }
+
+  begin(channel) {
+    this.channel = channel;
+    this.values = new Map(this.fleet.ids.map((id) => [id, []]));
+    const { values } = this;
+    for (const id of this.fleet.ids) {
+      fetchJson(`/workers/${encodeURIComponent(id)}/series?seconds=${MAX_VALUES}&points=${MAX_VALUES}`)
+        .then(({ values: found }) => values.get(id).unshift(...(found[channel] ?? []).filter((value) => value !== null)))
+        .catch(() => {}); // a database that cannot be read yet: the line begins with what comes
+    }
+  }
+
+  /** Draws the line of a sensor into a box, and its last value above the box, at the right. */
+  draw(context, id, { x, y, wide, high }, tone) {
+    const values = this.values.get(id) ?? [];
+    if (!values.length) return;
+    const unit = this.fleet.channels.find(({ name }) => name === this.channel)?.unit ?? "";
+    context.textAlign = "right";
+    context.fillStyle = tone;
+    context.fillText(`${formatValue(values[values.length - 1])} ${unit}`, x + wide, y - 12);
+    const [low, high_] = values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+    context.beginPath();
+    values.forEach((value, index) => context.lineTo(x + (index / Math.max(values.length - 1, 1)) * wide, y + high - ((value - low) / (high_ - low || 1)) * high));
+    context.strokeStyle = tone;
+    context.lineWidth = 1.4;
+    context.lineJoin = "round";
+    context.stroke();
+  }
+}
