@@ -25,7 +25,8 @@ JOURNAL_SIZE_LIMIT_BYTES = 8 << 20
 that (a checkpoint every 1000 pages), and is not truncated."""
 
 SELECT_BEYOND_CHECKPOINT = """
-SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE sensor_readings.seq >= next_seq LIMIT 1
+SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE sensor_readings.seq >= next_seq AND next_seq >= 0
+LIMIT 1
 """
 """Rows of a later state, in pages that a truncated write-ahead log no longer covers."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from itertools import chain, repeat
 from typing import Any
@@ -16,6 +17,11 @@ from worker.spec import Identity, Settings
 from worker.storage.schema import CHANNEL_COLUMNS, epoch_from_row, epoch_values, identity_values, insert_readings_sql
 from worker.storage.sinks import Fenced, Portion, Position
 
+log = logging.getLogger("database")
+
+CHECKPOINT_LIMIT = 1 << 62
+"""A checkpoint from here on is damaged."""
+
 ROWS_PER_STATEMENT = 50
 INSERT_READINGS = {rows: insert_readings_sql(rows) for rows in (1, ROWS_PER_STATEMENT)}
 
@@ -28,6 +34,7 @@ SELECT_EPOCH = """
 SELECT first_seq, start_us, reason, run, seed, identity, settings FROM epochs
 WHERE sensor_id = ? AND first_seq <= ? ORDER BY first_seq DESC LIMIT 1
 """
+SELECT_LAST_SEQ = "SELECT max(seq) FROM sensor_readings WHERE sensor_id = ? AND typeof(seq) = 'integer'"
 UPDATE_CHECKPOINT = "UPDATE checkpoints SET next_seq = ? WHERE sensor_id = ? AND incarnation = ? AND next_seq = ?"
 
 
@@ -36,18 +43,37 @@ def claim_sensor(connection: apsw.Connection, sensor_id: str, incarnation: int) 
     row = connection.execute(
         "SELECT next_seq, incarnation FROM checkpoints WHERE sensor_id = ?", (sensor_id,)
     ).fetchone()
-    if row is None:
-        connection.execute("INSERT INTO checkpoints VALUES (?, 0, ?)", (sensor_id, incarnation))
-        return Position(0, None)
-    next_seq, owner = row
-    if owner > incarnation:
+    next_seq, owner = row or (None, None)
+    if isinstance(owner, int) and owner > incarnation:
         raise Fenced(f"{sensor_id} is owned by incarnation {owner}, this is {incarnation}")
-    connection.execute("UPDATE checkpoints SET incarnation = ? WHERE sensor_id = ?", (incarnation, sensor_id))
+    if not isinstance(next_seq, int) or not isinstance(owner, int) or not 0 <= next_seq < CHECKPOINT_LIMIT:
+        next_seq = repaired_checkpoint(connection, sensor_id, row)
+    connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (sensor_id, next_seq, incarnation))
     try:
         epoch = connection.execute(SELECT_EPOCH, (sensor_id, next_seq)).fetchone()
         return Position(next_seq, epoch_from_row(*epoch) if epoch else None)
     except (ValueError, TypeError, KeyError) as error:
         raise apsw.CorruptError(f"the record of {sensor_id}'s epochs is damaged") from error
+
+
+def repaired_checkpoint(connection: apsw.Connection, sensor_id: str, row: object) -> int:
+    """Return the sequence number after the last stored reading of a sensor without a valid checkpoint, 0 for a new sensor.
+
+    A sensor that has readings has an epoch. No reading before the epoch's first, or in a rotated database, is due.
+    """
+    first = connection.execute("SELECT max(first_seq) FROM epochs WHERE sensor_id = ?", (sensor_id,)).get
+    if row is None and first is None:
+        return 0
+    last = connection.execute(SELECT_LAST_SEQ, (sensor_id,)).get
+    known = [first, None if last is None else last + 1]
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'origins'").get:
+        known.append(connection.execute("SELECT first_seq FROM origins WHERE sensor_id = ?", (sensor_id,)).get)
+    next_seq = max((number for number in known if isinstance(number, int)), default=0)
+    state = "damaged" if row else "missing"
+    log.warning(
+        "%s: its checkpoint is %s: continuing at reading %d, after those that are stored", sensor_id, state, next_seq
+    )
+    return next_seq
 
 
 def write_portion(connection: apsw.Connection, portion: Portion, incarnation: int) -> None:

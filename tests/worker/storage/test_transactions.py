@@ -160,3 +160,28 @@ def test_a_collector_may_mark_rows_while_the_worker_writes(path: Path, writer: S
 
     assert expected_seqs(SETTINGS, 2_981) == stored_seqs(path)
     assert {1} <= {synced for (synced,) in select(path, "SELECT DISTINCT synced FROM sensor_readings")} <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM checkpoints",
+        "UPDATE checkpoints SET next_seq = 'many'",
+        "UPDATE checkpoints SET next_seq = -7",
+        "UPDATE checkpoints SET next_seq = 1 << 62",
+        "UPDATE checkpoints SET incarnation = 'none'",
+    ],
+)
+def test_a_checkpoint_that_is_missing_or_damaged(path: Path, caplog: pytest.LogCaptureFixture, damage: str) -> None:
+    """The readings that are stored count: the next follows them, nothing is doubled, and the log says so."""
+    writer = SensorWriter(path)
+    writer.deliver(80)
+    writer.sink.close()
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute(damage)
+    again = SensorWriter(path, incarnation=2)
+    again.deliver(120)
+    again.sink.close()
+
+    assert expected_seqs(SETTINGS, 121) == stored_seqs(path)
+    assert "continuing at reading" in caplog.text
