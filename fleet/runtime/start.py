@@ -38,8 +38,6 @@ def launch(
     possible.
     """
     _, warnings = load_with_warnings(config, os.environ, overrides, directory.databases)
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
     directory.check_startable()
     source = ConfigSource(config, dict(os.environ), overrides, values_of_last_run(directory))
     settings = source.load()
@@ -47,6 +45,8 @@ def launch(
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to
     prepared = prepare_run(settings, directory, source, identities, listener)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     if detach:
         from fleet.runtime import daemonize
 

@@ -81,8 +81,9 @@ def print_run_summary(summary: RunSummary, fleet: FleetState, directory: DataDir
             return
         databases = len({member.database for member in fleet.members})
         click.echo(f"the readings are in {data}, {databases:,} database{'s' if databases != 1 else ''}")
-        click.echo(f"`fleet verify --data {data}` checks them, `fleet collect --data {data} --to ...` delivers them,")
-        click.echo(f"`fleet up --data {data}` goes on")
+        click.echo(f"check them: fleet verify --data {data}")
+        click.echo(f"deliver them: fleet collect --data {data} --to TARGET")
+        click.echo(f"continue: fleet up --data {data}")
 
 
 def print_summary(summary: RunSummary) -> None:

@@ -184,8 +184,8 @@ def reason_errors(epoch: Epoch, previous: Epoch | None) -> Iterable[str]:
 
 
 def possible_reasons(epoch: Epoch, previous: Epoch | None) -> tuple[str, ...]:
-    if previous is None:
-        return ("start",)
+    if previous is None:  # the first reading of all may be due after time that was left out
+        return ("start", "skip")
     same_identity = epoch.identity == previous.identity
     if epoch.schedule.start_us > previous.schedule.time(epoch.schedule.first_seq):
         return ("skip", "settings", "resume") if same_identity else ("skip", "settings")

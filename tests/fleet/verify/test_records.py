@@ -198,8 +198,8 @@ def test_damage_of_odd_kinds(path: Path, statement: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("change", "detail"),
     [
-        ("epochs SET reason = 'x'", "its reason is 'x', must be start"),
-        ("epochs SET reason = 'resume'", "its reason is 'resume', must be start"),
+        ("epochs SET reason = 'x'", "its reason is 'x', must be start or skip"),
+        ("epochs SET reason = 'resume'", "its reason is 'resume', must be start or skip"),
         ("epochs SET run = -1", "its run is -1"),
         ("epochs SET run = 'x'", "its run is 'x'"),
         ("epochs SET run = 9", "its run is 9, the last one is 3"),

@@ -146,6 +146,7 @@ def test_a_request_that_is_never_answered(data: Path) -> None:
     assert lines[-1].startswith("0 of 2,000 readings delivered to ")
 
 
+@pytest.mark.timed
 def test_two_collectors_share_the_work(data: Path, tmp_path: Path) -> None:
     """Nothing is delivered twice, for each database has one of them at a time."""
     target = f"sqlite:///{tmp_path}/central.db"
