@@ -66,7 +66,9 @@ def test_what_is_kept_and_what_is_told(up: Up, config: Path, tmp_path: Path) -> 
     assert "SIGKILL" in told
     assert "backup" not in told
     lines = running.output.splitlines()
-    warnings = [line for line in lines if line.startswith("warning: ")]  # of a folder in a file's name, before the start
+    warnings = [
+        line for line in lines if line.startswith("warning: ")
+    ]  # of a folder in a file's name, before the start
     assert "sensors: 3" == lines[len(warnings)]
     assert "simulation.checkpoint.file" in "".join(warnings)
     assert backups_are_whole(data)
