@@ -1,5 +1,5 @@
 """How soon a fault is seen and how soon the sensor commits again: three sensors at 20 readings a second, packaged delays
-but for hang_seconds 2; median of three. The data is verified at the end."""
+but for hang_seconds 2, each death the first of its window; median of three. The data is verified at the end."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CONFIG = """
 version: 2
 replicas: {count: 3, prefix: S}
 simulation: {readings_per_second: 20}
-supervision: {hang_seconds: 2, restart_budget: 1000}
+supervision: {hang_seconds: 2, restart_window_seconds: 1}
 """
 VICTIM = "S_000002"
 TIMES = 3
 
 
 class Took(NamedTuple):
-    """Seconds from the fault until the scoreboard shows it, and until the sensor has settled what was due meanwhile."""
+    """Seconds from the fault until the scoreboard shows it, and until the sensor has committed again."""
 
     seen: float
     recovered: float
@@ -55,6 +55,7 @@ def main() -> None:
 def measured(running: FleetProcess, fault: Callable[[FleetProcess, Path], None]) -> Took:
     database = running.data / f"{VICTIM}.db"
     wait_for(lambda: running.state(VICTIM) == "healthy", "it is healthy")
+    time.sleep(1.1)  # the window of restarts
     before = running.row(VICTIM).copy()
     begun = time.monotonic()
     fault(running, database)
@@ -71,7 +72,7 @@ def noticed(running: FleetProcess, before: object) -> bool:
 
 def caught_up(running: FleetProcess, before: object) -> bool:
     row = running.row(VICTIM)
-    return bool(running.state(VICTIM) == "healthy" and row["next_seq"] > before["next_seq"] + 20)  # type: ignore[index]
+    return bool(running.state(VICTIM) == "healthy" and row["next_seq"] > before["next_seq"])  # type: ignore[index]
 
 
 def kill(running: FleetProcess, database: Path) -> None:
