@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 from tests.worker.samples import ANOMALIES, IDENTITY, run, settings  # noqa: E402
 from worker.sensor import Sensor  # noqa: E402
 from worker.spec import SensorSpec, StoreSpec  # noqa: E402
+from worker.storage.connection import checkpoint_wal  # noqa: E402
 from worker.storage.database import Database  # noqa: E402
 
 CREATE_INDEX = "CREATE UNIQUE INDEX sensor_readings_key ON sensor_readings (sensor_id, seq)"
@@ -65,6 +66,7 @@ def measured(disk: str | None, batch: int, count: int, total: int, *, index: boo
                 sensor.commit(portion)
         took = time.process_time() - begun
         sink.close()
+        checkpoint_wal(path)
         return took / total * 1e6, path.stat().st_size / total
 
 
