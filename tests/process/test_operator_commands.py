@@ -260,7 +260,7 @@ def test_a_healthy_fleet_leaves_its_start_changes_and_end(up: Up, lively: Path, 
     ):
         assert words in logged
     assert f"the readings are in {data}, 4 databases\n" in running.output
-    assert f"`fleet up --data {data}` goes on\n" in running.output
+    assert f"continue: fleet up --data {data}\n" in running.output
     assert "errors:" not in running.output
     ended = fleet("status", "--data", data)
     assert 1 == ended.returncode
