@@ -117,7 +117,7 @@ class Injection:
 class Settings:
     """The behaviour of a sensor during one epoch.
 
-    `rate` is readings per second, an exact decimal as text. While there is an `injection`, `anomalies` do not occur.
+    `rate` is readings per second, an exact decimal or a fraction such as 1/60, as text. While there is an `injection`, `anomalies` do not occur.
     """
 
     rate: str

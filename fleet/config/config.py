@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 from fleet.catalogue.catalogue import Catalogue, load_catalogue
 from fleet.config.anomalies import Anomalies
@@ -47,6 +48,7 @@ from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.resources import resource_path
 from fleet.validation.issues import ConfigIssue, KeyPath, model_issues, raise_issues
+from fleet.validation.rates import Rate
 from fleet.validation.scalars import AsWhole, Flag, Section, Text
 from fleet.validation.yaml_tree import Node, SourceMark, is_stream, parse_yaml, read_yaml
 
@@ -207,9 +209,16 @@ def to_yaml(config: Config, max_line_width: float = 120) -> str:
     return text
 
 
+class SchemaGenerator(GenerateJsonSchema):
+    """A generator of schemas that states default rates as numbers."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return float(dft) if isinstance(dft, Rate) else super().encode_default(dft)
+
+
 @cache
 def json_schema() -> dict[str, Any]:
-    return Config.model_json_schema()
+    return Config.model_json_schema(schema_generator=SchemaGenerator)
 
 
 class Dumper(yaml.SafeDumper):
@@ -221,7 +230,14 @@ def exact_number(dumper: yaml.SafeDumper, value: Decimal) -> yaml.ScalarNode:
     return dumper.represent_scalar(f"tag:yaml.org,2002:{'float' if '.' in text else 'int'}", text)
 
 
+def exact_rate(dumper: yaml.SafeDumper, value: Rate) -> yaml.ScalarNode:
+    """Represent a rate as a number, or as a text such as 1/min."""
+    text = str(value)
+    return exact_number(dumper, Decimal(text)) if "/" not in text else dumper.represent_str(text)
+
+
 Dumper.add_representer(Decimal, exact_number)
+Dumper.add_representer(Rate, exact_rate)
 Dumper.add_representer(tuple, Dumper.represent_list)
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fleet.catalogue.countries import country_code
 from fleet.validation.names import not_derived_name
+from fleet.validation.rates import Rate, ReadingsPerSecond
 from fleet.validation.scalars import (
     MAX_CONFIG_SECONDS,
-    AsExact,
     AsReal,
     AsSeconds,
     AsText,
@@ -139,13 +138,7 @@ class Checkpoint(Section):
 class Simulation(Section):
     """The rate, the start and the duration. `duration_seconds` is simulated time; None runs until stopped."""
 
-    readings_per_second: Annotated[
-        Decimal,
-        Field(ge=Decimal("0.000001"), le=100_000, max_digits=12, decimal_places=6),
-        WithJsonSchema({"type": "number", "minimum": 0.000001, "maximum": 100_000}),
-        PlainSerializer(float, when_used="json"),
-        AsExact,
-    ] = Decimal(1)
+    readings_per_second: ReadingsPerSecond = Rate(1)
     duration_seconds: Annotated[float, Field(ge=0.001, le=MAX_CONFIG_SECONDS), AsSeconds] | None = None
     start_delay_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsSeconds] = 0.0
     seed: Natural | None = None

@@ -90,7 +90,7 @@ def settings_for_key(config: Config, catalogue: Catalogue, key: SettingsKey) -> 
         WorkingHours(**surroundings.hours.model_dump()) if any(c.working_hours for c in channels) else WorkingHours()
     )
     return Settings(
-        rate=f"{config.simulation.readings_per_second.normalize():f}",
+        rate=config.simulation.readings_per_second.stored_text(),
         channels=channels,
         anomalies=tuple(anomaly_specs(config, effects, tuple(channel.name for channel in channels))),
         mode=config.anomalies.mode,

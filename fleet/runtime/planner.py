@@ -149,7 +149,7 @@ class Planner:
 
     def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
         """Return the same run with `count` sensors. New ones begin on the fleet's grid of timestamps."""
-        rate = Fraction(self.config.simulation.readings_per_second)
+        rate = self.config.simulation.readings_per_second.exact
         run = plan.run
         grid = Schedule(0, run.start_us, rate)
         now_us = run.start_us + (now_ns - run.origin_ns) // 1000

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import yaml
 
+from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import Config, SourcedValue, json_schema, load_config, to_yaml
+from fleet.config.settings import settings_for
 from fleet.errors import UserError
 from fleet.resources import resource_path
+from fleet.validation.rates import Rate
+from worker.schedule import Schedule
+from worker.spec import Identity
 
 DOCUMENTED = sorted((resource_path("fleet.yaml").parent / "source_documents").glob("*.yaml"))
 EXAMPLES = sorted(path for path in resource_path("fleet.yaml").parent.glob("*.yaml") if path.name != "catalogue.yaml")
@@ -53,7 +58,7 @@ def test_the_complete_config_of_version_2_is_understood() -> None:
     loaded = documented("000-complete-version-2")
     types = loaded.anomalies.types
 
-    assert loaded.simulation.readings_per_second == Decimal(1)
+    assert loaded.simulation.readings_per_second == Rate(Fraction(1))
     assert loaded.simulation.duration_seconds == 3600
     assert loaded.database.batch_interval == 10
     assert (loaded.database.backup.enabled, loaded.database.backup.interval) == (False, 3600)
@@ -126,8 +131,12 @@ def test_the_slow_parser_reads_the_same(path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_rate_is_exact(tmp_path: Path) -> None:
     """As written, without a detour over binary fractions."""
-    assert config(tmp_path, "simulation: {readings_per_second: 0.1}").simulation.readings_per_second == Decimal("0.1")
-    assert config(tmp_path, "simulation: {readings_per_second: 1e-6}").simulation.readings_per_second == Decimal("1e-6")
+    assert config(tmp_path, "simulation: {readings_per_second: 0.1}").simulation.readings_per_second == Rate(
+        Fraction("0.1")
+    )
+    assert config(tmp_path, "simulation: {readings_per_second: 1e-6}").simulation.readings_per_second == Rate(
+        Fraction("1e-6")
+    )
 
 
 def test_a_channel_takes_from_the_profile_what_it_does_not_say(tmp_path: Path) -> None:
@@ -220,7 +229,7 @@ def test_overrides_are_values_or_text_and_none_is_no_override(tmp_path: Path) ->
     }
     loaded = config(tmp_path, "replicas: {prefix: A}", overrides=overrides)
 
-    assert loaded.simulation.readings_per_second == Decimal("2.5")
+    assert loaded.simulation.readings_per_second == Rate(Fraction("2.5"))
     assert (loaded.replicas.count, loaded.replicas.prefix, loaded.simulation.seed) == (7, "A", 3)
     assert loaded.monitoring.enabled is False
     assert loaded.random_location.include_countries == ("DE", "US")
@@ -257,3 +266,41 @@ def test_a_plain_error_is_a_user_error(tmp_path: Path) -> None:
         config(tmp_path, "replicas: {count: 0}")
 
     assert f"{tmp_path}/fleet.yaml:1:19: replicas.count: 0 is not between 1 and 100000" == str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "exact", "shown"),
+    [
+        ("1/min", Fraction(1, 60), "1/min"),
+        ("7 / min", Fraction(7, 60), "7/min"),
+        ("1/h", Fraction(1, 3600), "1/h"),
+        ("5/d", Fraction(5, 86_400), "5/d"),
+        ("90/min", Fraction(3, 2), "1.5"),
+        ("2/s", Fraction(2), "2"),
+        ("0.25", Fraction(1, 4), "0.25"),
+    ],
+)
+def test_a_rate_per_minute_is_exact(text: str, exact: Fraction, shown: str, tmp_path: Path) -> None:
+    """Six decimals cannot say one reading a minute."""
+    loaded = config(tmp_path, f"simulation: {{readings_per_second: {text}}}")
+
+    assert (exact, exact) == (
+        loaded.simulation.readings_per_second.exact,
+        settings_for(loaded, load_catalogue(), Identity("A")).exact_rate,
+    )
+    assert shown == str(loaded.simulation.readings_per_second)
+    assert loaded == config(tmp_path, to_yaml(loaded))
+
+
+def test_a_rate_out_of_range_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"readings_per_second: 0/min is not between 0.000001 and 100000 a second"):
+        config(tmp_path, "simulation: {readings_per_second: 0/min}")
+    with pytest.raises(UserError, match=r"readings_per_second: 1.5/min is not a number"):
+        config(tmp_path, "simulation: {readings_per_second: 1.5/min}")
+
+
+def test_readings_a_minute_are_a_minute_apart(tmp_path: Path) -> None:
+    rate = config(tmp_path, "simulation: {readings_per_second: 1/min}").simulation.readings_per_second.exact
+
+    assert [0, 60_000_000, 120_000_000] == Schedule(0, 0, rate).times(0, 3).tolist()
+    assert 10**6 * 60_000_000 == Schedule(0, 0, rate).time(10**6)
