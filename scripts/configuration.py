@@ -1,6 +1,7 @@
 """Make the tables of docs/configuration.md from the models; `--check` only reports differences.
 
-The last column, the meaning of each key, is written in the page and kept. Everything else is made from the code.
+Everything is made from the code, the meaning of each key from `fleet/config/meanings.py`; only the remarks about other
+spellings are written in the page and kept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fleet.catalogue.catalogue import load_catalogue
 from fleet.commands.options import CONFIG_KEYS
 from fleet.config.config import Config, json_schema
 from fleet.config.dialects import KEY_ALIASES, KEYS_WITHOUT_EFFECT
+from fleet.config.meanings import MEANINGS
 from fleet.config.sources import ENVIRONMENT_VARIABLES
 from fleet.validation.issues import resolve_schema, schema_violation, subschema
 from worker.readings.anomalies import anomaly_class
@@ -76,7 +78,7 @@ def default(path: Keys) -> str:
     return f"`{here:g}`" if isinstance(here, float) else f"`{here}`"
 
 
-def section(schema: Mapping[str, Any], name: str, meanings: Mapping[str, str]) -> Iterator[str]:
+def section(schema: Mapping[str, Any], name: str) -> Iterator[str]:
     yield "| key | value | default | variable | flag | meaning |"
     yield "|---|---|---|---|---|---|"
     named = [(key, variable) for variable, all_keys in ENVIRONMENT_VARIABLES.items() for key in all_keys]
@@ -84,7 +86,7 @@ def section(schema: Mapping[str, Any], name: str, meanings: Mapping[str, str]) -
         key = ".".join(path)
         variables = ", ".join(f"`{variable}`" for known, variable in named if known == key)
         flag = f"`{FLAGS[key]}`" if key in FLAGS else ""
-        cells = (f"`{key}`", kind(schema, path), default(path), variables, flag, meanings.get(key, ""))
+        cells = (f"`{key}`", kind(schema, path), default(path), variables, flag, MEANINGS.get(key, ""))
         yield f"| {' | '.join(cells)} |"
 
 
@@ -133,7 +135,7 @@ def rendered(page: str) -> str:
             "channels": channels,
             "hardware": hardware,
         }
-        lines = made[name]() if name in made else section(schema, name, meanings)
+        lines = made[name]() if name in made else section(schema, name)
         return "\n".join((f"<!-- table: {name} -->", *lines, "<!-- end -->"))
 
     return TABLE.sub(table, page)
@@ -145,7 +147,8 @@ def missing(page: str) -> list[str]:
     known = dict(ROW.findall(page))
     every = [".".join(path) for name in schema["properties"] for path in keys(schema, (name,))]
     absent = [f"{key} is in no table" for key in (*every, *KEY_ALIASES) if key not in known]
-    return absent + [f"{key} has no meaning" for key in every if known.get(key) == ""]
+    unknown = [f"{key} is no key" for key in MEANINGS if key not in every and not key.startswith("scenario.")]
+    return absent + [f"{key} has no meaning" for key in every if not MEANINGS.get(key)] + unknown
 
 
 def main() -> int:
@@ -157,7 +160,7 @@ def main() -> int:
         print("\n".join(difflib.unified_diff(page.splitlines(), wanted.splitlines(), "is", "should be", lineterm="")))
     for lack in missing(wanted):
         print(
-            f"docs/configuration.md: {lack}: run {sys.argv[0]} and write its meaning into the last column",
+            f"docs/configuration.md: {lack}: write its meaning in fleet/config/meanings.py and run {sys.argv[0]}",
             file=sys.stderr,
         )
     return 1 if missing(wanted) or ("--check" in sys.argv and wanted != page) else 0

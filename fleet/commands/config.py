@@ -64,10 +64,10 @@ def show(file: Path | None, origins: bool, **flags: Any) -> int:
 
 @config.command()
 def schema() -> int:
-    """Print the JSON schema of a config."""
-    from fleet.config.config import json_schema
+    """Print the JSON schema of a config file, for an editor."""
+    from fleet.config.schema import file_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(json.dumps(file_schema(), indent=2, ensure_ascii=False))
     return 0
 
 

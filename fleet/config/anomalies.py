@@ -38,7 +38,9 @@ class AnomalyTypeSection(Section):
     def with_duration(cls, data: Any) -> Any:
         """Add the type's default duration if none is written, so that the printed config shows it."""
         data = {} if data is None else data
-        if not isinstance(data, Mapping) or data.get("duration_seconds") or data.get("duration_readings"):
+        if not isinstance(data, Mapping):
+            return data
+        if data.get("duration_seconds") is not None or data.get("duration_readings") is not None:
             return data
         duration, unit = cls.declaration.duration
         return {**data, f"duration_{unit}": int(duration) if unit == "readings" else duration}

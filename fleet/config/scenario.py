@@ -65,6 +65,9 @@ ChannelChange = partial_model(
 SimulationChange = partial_model(Simulation, "readings_per_second")
 
 
+MomentSeconds = BeforeValidator(coerce_duration)
+
+
 class Step(Section):
     """A change that applies from `at` on, counted from the simulated start of the fleet: seconds, or a text such as
     1h30m."""
@@ -72,7 +75,7 @@ class Step(Section):
     at: Annotated[
         float,
         Field(gt=0, le=MAX_DURATION_SECONDS),
-        BeforeValidator(coerce_duration),
+        MomentSeconds,
         WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_DURATION_SECONDS}),
     ]
     anomalies: AnomaliesChange | None = None  # type: ignore[valid-type]

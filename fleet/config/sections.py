@@ -107,6 +107,9 @@ def two_letter_code(value: object) -> object:
     return country_code(value) if isinstance(value, str) else value
 
 
+AsLower, AsUpper, AsCountry = BeforeValidator(lower), BeforeValidator(upper), BeforeValidator(two_letter_code)
+
+
 class Sensor(Section):
     """The identity of a single sensor, or the part that all sensors of a fleet share; values left out are generated."""
 
@@ -191,7 +194,7 @@ class Database(Section):
     retry_attempts: Annotated[int, Field(ge=1, le=1000), AsWhole] = 3
     retry_delay: Annotated[float, Field(ge=0, le=3600), AsSeconds] = 1.0
     wal_mode: Flag = True
-    synchronous: Annotated[Literal["normal", "full"], BeforeValidator(lower), AsText] = "normal"
+    synchronous: Annotated[Literal["normal", "full"], AsLower, AsText] = "normal"
     preserve_existing: Flag = True
     max_size_mb: Annotated[float, Field(ge=0.1, le=1e9), AsReal] | None = None
     error_limit: Count | None = None
@@ -202,7 +205,7 @@ class Logging(Section):
     """The log of a fleet; without `file` it is `run/fleet.log`. `format: json` and `json_lines` are the same. A log
     larger than `max_file_size_mb` is rotated; `backup_count` older ones are kept."""
 
-    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper), AsText] = "INFO"
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], AsUpper, AsText] = "INFO"
     file: Annotated[Text, AfterValidator(unreserved_file)] | None = None
     format: Annotated[Text, AfterValidator(log_format)] = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
     json_lines: Flag = False
@@ -214,7 +217,7 @@ class Logging(Section):
 Country = Annotated[
     str,
     Field(pattern=r"^[A-Z]{2}$", description="a country code of two letters"),
-    BeforeValidator(two_letter_code),
+    AsCountry,
     AsText,
 ]
 

@@ -90,4 +90,5 @@ DECIMAL_RATE = Annotated[
     AsExact,
     WrapValidator(as_rate),
 ]
-ReadingsPerSecond = Annotated[Rate, GetPydanticSchema(lambda _, handler: handler.generate_schema(DECIMAL_RATE))]
+AsRate = GetPydanticSchema(lambda _, handler: handler.generate_schema(DECIMAL_RATE))
+ReadingsPerSecond = Annotated[Rate, AsRate]

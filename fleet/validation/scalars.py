@@ -72,7 +72,7 @@ def as_real(value: object) -> object:
 def as_seconds(value: object) -> object:
     """Convert a number, or a text such as 10m or 1h30m."""
     number = as_real(value)
-    if isinstance(number, str):
+    if isinstance(number, str) and not NUMBER.match(number):  # a number in quotes is text
         with suppress(UserError):
             return parse_duration(number, "")
     return number
@@ -128,7 +128,8 @@ AsReal = BeforeValidator(as_real)
 AsSeconds = BeforeValidator(as_seconds)
 Positive = Annotated[float, Field(gt=0), AsReal]
 Seconds = Annotated[float, Field(gt=0), AsSeconds]
-Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(as_share)]
+AsShare = BeforeValidator(as_share)
+Share = Annotated[float, Field(ge=0, le=1), AsShare]
 AsExact = BeforeValidator(as_exact)
 Quantity = Annotated[float, Field(ge=-1e12, le=1e12), AsReal]
 StandardDeviation = Annotated[float, Field(ge=0, le=1e12), AsReal, AfterValidator(not_tiny)]
