@@ -43,7 +43,7 @@ def load_with_warnings(
     draft, catalogue = load_draft(path, environment, overrides)
     config = validate_config(draft, catalogue)
     found = [*draft.warnings, *effect_warnings(config, draft, data)]
-    if path is not None:  # a config asks for its shares, a fleet without one for none in particular
+    if path is not None and draft.get(("anomalies",)) is not None:  # others ask for no shares in particular
         found += episode_warnings(config, draft)
     warnings = in_file_order(found)
     return LoadedConfig(config, tuple(dict.fromkeys(" ".join(str(warning).split()) for warning in warnings)))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-
-import click
 
 from fleet.config.config import Config, SourcedValue, located_error
 from fleet.config.effects import load_with_warnings
@@ -45,8 +44,8 @@ def launch(
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to
     prepared = prepare_run(settings, directory, source, identities, listener)
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+    plan = replace(prepared.plan, warnings=(*warnings, *prepared.plan.warnings))
+    prepared = replace(prepared, plan=plan)
     if detach:
         from fleet.runtime import daemonize
 

@@ -39,7 +39,7 @@ class Rate:
         return float(self.exact)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rate) and self.exact == other.exact
+        return self.exact == (other.exact if isinstance(other, Rate) else other)
 
     def __hash__(self) -> int:
         return hash(self.exact)
