@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from errno import ECONNABORTED
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from fleet.delivery.receiver.faults import FaultConfig, RequestFault, RequestFaultGenerator
 from fleet.delivery.receiver.metrics import CONTENT_TYPE, ReceiverMetrics
-from fleet.delivery.receiver.request_bodies import RequestRejected, encoding, gunzip, read_body
+from fleet.delivery.receiver.request_bodies import RequestRejected, body_length, encoding, gunzip, read_body
 from fleet.delivery.receiver.store import CentralStore, StoreUnavailable
 from fleet.delivery.receiver.uploads import BodyTooLarge, MalformedBody, ParsedUpload, RejectedReading, parse_upload
 from fleet.delivery.targets.sqlite.central_database import CentralDatabase
+from fleet.web.connections import MAX_BODY_BYTES
 
 UPLOAD_PATHS = ("/api/readings/batch", "/api/readings", "/ingest")
 """The paths for batches, all equivalent. The first is that of the ancestor's collector, the last that of its documentation."""
@@ -53,8 +57,7 @@ class Receiver:
 
     def batch(self) -> Response:
         """Store the batches of a body. The response lists the readings that were rejected."""
-        if self._config.token is not None and not is_authorised(self._config.token):
-            raise RequestRejected(401, "Authorization: a bearer token is needed, the one that RECEIVE_TOKEN names here")
+        check_token(request.environ, self._config.token)
         body = read_body(request.environ, self._config.max_body_bytes)
         self._metrics.count_body(len(body))
         fault = self._faults.draw()
@@ -149,10 +152,50 @@ def create_app(central: CentralDatabase, config: ReceiverConfig, metrics: Receiv
     return app
 
 
-def is_authorised(token: str) -> bool:
-    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+def check_token(environ: Mapping[str, Any], token: str | None) -> None:
+    """Check that the sender of a WSGI request presents the token. Raises RequestRejected."""
+    scheme, _, sent = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     # WSGI decodes headers as Latin-1.
-    return scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode("latin-1"), token.encode())
+    known = scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode("latin-1"), (token or "").encode())
+    if token is not None and not known:
+        raise RequestRejected(401, "Authorization: a bearer token is needed, the one that RECEIVE_TOKEN names here")
+
+
+def body_bytes(head: bytes, config: ReceiverConfig) -> int:
+    """The bytes of a body that are to be received before the request with these headers is handled.
+
+    The body of a request that is refused by its headers is received only if it is short: then the connection can be kept.
+    """
+    environ = parse_head(head)
+    length = environ.get("CONTENT_LENGTH", "0")
+    refused = int(length) if re.fullmatch(r"[0-9]{1,9}", length) and int(length) <= MAX_BODY_BYTES else 0
+    if environ["REQUEST_METHOD"] != "POST" or environ["PATH_INFO"] not in UPLOAD_PATHS:
+        return refused
+    try:
+        check_token(environ, config.token)
+        return body_length(environ, config.max_body_bytes)
+    except RequestRejected:
+        return refused
+
+
+def parse_head(head: bytes) -> dict[str, str]:
+    """The names of WSGI for the parts of a request that decide on its body."""
+    line, *headers = head.decode("latin-1").split("\n")
+    method, _, target = line.strip().partition(" ")
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": unquote(urlsplit_path(target.partition(" ")[0]))}
+    for header in headers:
+        name, _, value = header.partition(":")
+        variable = name.strip().upper().replace("-", "_")
+        prefix = "" if variable in {"CONTENT_LENGTH", "CONTENT_TYPE"} else "HTTP_"
+        environ[prefix + variable] = value.strip()
+    return environ
+
+
+def urlsplit_path(target: str) -> str:
+    try:
+        return urlsplit(target).path
+    except ValueError:
+        return ""
 
 
 def answer(document: dict[str, Any], status: int = 200) -> Response:

@@ -25,8 +25,8 @@ class ByteReader(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
-    """Read the body of a WSGI request, of at most `limit` bytes. Raises RequestRejected."""
+def body_length(environ: Mapping[str, Any], limit: int) -> int:
+    """The length of the body of a WSGI request, by its headers. Raises RequestRejected if it is not to be read."""
     length = environ.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():
         raise RequestRejected(411, "Content-Length is missing")
@@ -37,8 +37,14 @@ def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
         raise RequestRejected(415, f"Content-Encoding: {encoding(environ)[:60]!a}: allowed is gzip")
     if int(length) > limit:
         raise RequestRejected(413, f"the body has {length} bytes: allowed are {limit}")
-    body = b"".join(body_chunks(environ["wsgi.input"], int(length)))
-    if len(body) < int(length):
+    return int(length)
+
+
+def read_body(environ: Mapping[str, Any], limit: int) -> bytes:
+    """Read the body of a WSGI request, of at most `limit` bytes. Raises RequestRejected."""
+    length = body_length(environ, limit)
+    body = b"".join(body_chunks(environ["wsgi.input"], length))
+    if len(body) < length:
         raise RequestRejected(400, f"the body ended after {len(body)} of {length} bytes")
     return body
 

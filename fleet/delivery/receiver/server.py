@@ -1,4 +1,4 @@
-"""The receiver as a process: its HTTP server, which limits how long a request may take, and its run until a signal."""
+"""The receiver as a process: its HTTP server, and its run until a signal."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ import signal
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cheroot.makefile import StreamReader, StreamWriter
-from cheroot.server import HTTPConnection, HTTPRequest
+from cheroot.server import HTTPRequest
 
-from fleet.delivery.receiver.app import ReceiverConfig, create_app
+from fleet.delivery.receiver.app import ReceiverConfig, body_bytes, create_app
+from fleet.delivery.receiver.connections import UploadConnection, UploadConnectionManager
 from fleet.delivery.receiver.metrics import ReceiverMetrics
-from fleet.delivery.receiver.request_bodies import CHUNK_BYTES
 from fleet.delivery.targets.sqlite.central_database import CentralDatabase
 from fleet.errors import UserError
 from fleet.runtime.http_port import BindError, bind_http
-from fleet.web.connections import TIMEOUT_SECONDS
 from fleet.web.server import JSONErrorRequest, ListenerServer, run_server
 from worker.supervision.signals import SignalSocket
 
@@ -54,7 +53,7 @@ def receive(address: ReceiverAddress, config: ReceiverConfig, say: Say, warn: Sa
         if config.token is None and not is_loopback(listener):
             warn(f"any client that can reach {url} may send readings: set RECEIVE_TOKEN to require a token")
         metrics, started_at = ReceiverMetrics(), time.monotonic()
-        server = UploadServer(listener, create_app(central, config, metrics), 2 * config.max_body_bytes)
+        server = UploadServer(listener, create_app(central, config, metrics), config)
         with SignalSocket(signal.SIGTERM, signal.SIGINT) as wakeup:
             say(
                 f"receiving on {url} into {address.central}"
@@ -86,6 +85,7 @@ def serve_until_signal(wakeup: SignalSocket, server: UploadServer) -> None:
 
 
 def stop_server(server: UploadServer) -> None:
+    server.drain(UPLOAD_DRAIN_SECONDS)
     ending = threading.Thread(target=server.stop, name="http-stop", daemon=True)
     ending.start()
     ending.join(2 * UPLOAD_DRAIN_SECONDS)
@@ -112,27 +112,14 @@ HEADER_SECONDS = 10.0
 MIN_BODY_BYTES_PER_SECOND = 128 * 1024
 """The minimum rate of a body; a slower sender is disconnected."""
 
-
-class DeadlineSocket(socket.SocketIO):
-    """Reads until a deadline. The timeout of a socket is per read, so a byte at a time would never reach it."""
-
-    deadline = 0.0
-
-    def readinto(self, buffer: Any) -> int | None:
-        if time.monotonic() > self.deadline:
-            raise TimeoutError("timed out")  # cheroot recognises this text
-        return super().readinto(buffer)
+MAX_HELD_BODIES = 8
+"""Bodies of the largest size whose bytes are held at a time, complete or not; beyond, the slowest sender is disconnected."""
 
 
 class UploadRequest(JSONErrorRequest):
-    """A request with a body of known length."""
+    """A request whose body has been received, unless its headers rule it out."""
 
     conn: UploadConnection
-    server: UploadServer
-
-    def parse_request(self) -> None:
-        self.conn.allow_seconds(HEADER_SECONDS)
-        super().parse_request()
 
     def read_request_headers(self) -> bool:
         if not HTTPRequest.read_request_headers(self):  # type: ignore[no-untyped-call]
@@ -144,61 +131,60 @@ class UploadRequest(JSONErrorRequest):
         if self.chunked_read:
             self.simple_response("411 Length Required", "Transfer-Encoding: give a Content-Length instead")
             return False
-        self.conn.allow_seconds(HEADER_SECONDS + int(length) / MIN_BODY_BYTES_PER_SECOND)
+        if int(length) > len(self.conn.rfile):
+            self.close_connection = True  # the rest of the body would be taken for the next request
         return True
-
-    def send_headers(self) -> None:
-        """Read the rest of the body first: a client that is still sending would not read the response."""
-        if self.rfile.remaining > self.server.max_unread_bytes:
-            self.close_connection = True
-        else:
-            while self.rfile.read(CHUNK_BYTES):
-                pass
-        super().send_headers()
-
-
-class UploadReader(StreamReader):
-    """A reader of a DeadlineSocket."""
-
-    def __init__(self, sock: socket.socket, mode: str, size: int) -> None:
-        self.deadline_socket = DeadlineSocket(sock, "rb")
-        super(StreamReader, self).__init__(self.deadline_socket, size)  # in place of a reader without a deadline
-        self.bytes_read = 0
-
-
-class UploadConnection(HTTPConnection):
-    """A connection with a deadline for reading."""
-
-    RequestHandlerClass = UploadRequest
-    rfile: UploadReader
-    has_sent_data = False
-
-    def __init__(self, server: UploadServer, sock: socket.socket, makefile: object = None) -> None:
-        super().__init__(server, sock, lambda *file: (UploadReader if file[1] == "rb" else StreamWriter)(*file))
-
-    def allow_seconds(self, seconds: float) -> None:
-        """Set the deadline for reading, `seconds` from now."""
-        self.rfile.deadline_socket.deadline = time.monotonic() + seconds
 
 
 class UploadServer(ListenerServer):
-    """An HTTP server for uploads. A rejected body of up to `max_unread_bytes` is read before the response is sent."""
+    """An HTTP server for uploads, which slow senders cannot block (`fleet.delivery.receiver.connections`)."""
 
-    ConnectionClass = UploadConnection
+    class ConnectionClass(UploadConnection):
+        RequestHandlerClass = UploadRequest
 
-    def __init__(self, listener: socket.socket, app: Any, max_unread_bytes: int) -> None:
+    def __init__(self, listener: socket.socket, app: Any, config: ReceiverConfig) -> None:
         super().__init__(listener, app)
-        self.max_unread_bytes = max_unread_bytes
-        self.max_request_body_size = 0  # the application checks it, after reading the body
+        self._config = config
+        self.max_request_body_size = 0  # the application checks it
         self.requests.max = UPLOAD_THREADS
         self.numthreads = UPLOAD_THREADS
-        self.timeout = TIMEOUT_SECONDS
+        self.timeout = HEADER_SECONDS
+        self.min_body_bytes_per_second = MIN_BODY_BYTES_PER_SECOND
+        self.max_held_bytes = MAX_HELD_BODIES * config.max_body_bytes
         self.shutdown_timeout = UPLOAD_DRAIN_SECONDS
+        self._live = weakref.WeakSet[UploadConnection]()
+        self.draining, self.drained = threading.Event(), threading.Event()
+
+    def prepare(self) -> None:
+        super().prepare()
+        default: Any = self._connections  # the stubs leave it out
+        default.close()
+        self._connections: Any = UploadConnectionManager(self)
+
+    def body_bytes(self, head: bytes) -> int:
+        """The bytes of the body that are received before the request is handled."""
+        return body_bytes(head, self._config)
+
+    def held_bytes(self) -> int:
+        """The bytes of all requests that are not handled yet."""
+        return sum(len(connection.rfile) for connection in list(self._live))
 
     def process_conn(self, conn: UploadConnection) -> None:
-        """Pass a connection to a thread only once it has data: an idle one would occupy the thread until its timeout."""
-        if conn.has_sent_data:
+        """Pass a connection to a thread once its request has arrived."""
+        self._live.add(conn)
+        if conn.lingers:
+            if conn.drop():
+                conn.close()
+            else:
+                self._connections.watch(conn, selectors.EVENT_READ)
+        elif conn.wfile.unsent:
+            self._connections.put(conn)
+        elif conn.receive():
             super().process_conn(conn)
         else:
-            conn.has_sent_data = True
-            self.put_conn(conn)
+            self._connections.watch(conn, selectors.EVENT_READ)
+
+    def drain(self, seconds: float) -> None:
+        """Accept no further connection, and wait until the requests that have begun have arrived."""
+        self.draining.set()
+        self.drained.wait(seconds)

@@ -9,6 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ from fleet.errors import UserError
 from tests.process.delivery.receiver_process import (
     DEADLINE,
     ROOT,
+    ReceiverProcess,
     body,
     reading,
     receiving,
@@ -246,3 +250,91 @@ def test_who_sends_too_slowly_is_let_go(tmp_path: Path, sent: bytes) -> None:
             assert b"408" in answer.split(b"\r\n")[0]
         finally:
             process.kill()
+
+
+def wait_for_health(receiver: ReceiverProcess, senders: Sequence[socket.socket]) -> float:
+    """The longest time that a health check takes while the senders send a byte now and then."""
+    longest = 0.0
+    for _ in range(3):
+        for sender in senders:
+            with suppress(OSError):
+                sender.send(b" ")
+        begun = time.monotonic()
+        assert 200 == receiver.get("/health")[0]
+        longest = max(longest, time.monotonic() - begun)
+        assert 200 == receiver.post(body(reading(0)), headers={"Authorization": "Bearer right"})[0]
+    return longest
+
+
+@pytest.mark.parametrize("kind", ["large", "small", "headers", "allowed"])
+def test_slow_senders_block_nobody(tmp_path: Path, kind: str) -> None:
+    """More of them than there are threads, with and without the token."""
+    beginning = {
+        "large": request(b"{", length=31_000_000),
+        "small": request(b"{", length=1000),
+        "headers": request(b"")[:-4],
+        "allowed": request(b"{", "Authorization: Bearer right", length=31_000_000),
+    }[kind]
+    with receiving(tmp_path / "central.db", token="right") as receiver, ExitStack() as stack:
+        senders = [stack.enter_context(receiver.raw()) for _ in range(40)]
+        for sender in senders:
+            sender.sendall(beginning)
+
+        assert wait_for_health(receiver, senders) < 5
+
+
+@pytest.mark.parametrize(
+    ("headers", "length", "status"), [((), 31_000_000, b"401"), (("Authorization: Bearer right",), 40_000_000, b"413")]
+)
+def test_a_refused_request_is_answered_before_its_body(
+    tmp_path: Path, headers: tuple[str, ...], length: int, status: bytes
+) -> None:
+    """The body is not read, and a client that sends it all the same sees the answer."""
+    with receiving(tmp_path / "central.db", token="right") as receiver:
+        with receiver.raw() as client:
+            client.sendall(request(b"{", *headers, length=length))
+            answer = client.makefile("rb").readline()
+        with receiver.raw() as client:
+            client.sendall(request(b"{" + b" " * 2_000_000, *headers, length=length))
+            late = client.makefile("rb").read()
+
+        assert (status, status) == (answer.split()[1], late.split()[1])
+        assert b"Connection: close" in late
+        assert receiver.process.poll() is None
+
+
+def test_a_sender_that_waits_for_100_is_told(tmp_path: Path) -> None:
+    content = json.dumps(body(reading(0))).encode()
+    with receiving(tmp_path / "central.db") as receiver, receiver.raw() as client:
+        client.sendall(request(b"", "Expect: 100-continue", "Connection: close", length=len(content)))
+        interim = client.recv(100)
+        client.sendall(content)
+        answer = client.makefile("rb").read()
+
+    assert b"HTTP/1.1 100 Continue\r\n\r\n" == interim
+    assert b'"accepted": 1' in answer
+
+
+def test_requests_that_come_together_are_answered_in_turn(tmp_path: Path) -> None:
+    """Also if a part of the second one comes later."""
+    first, second = (request(json.dumps(body(reading(number))).encode()) for number in (0, 1))
+    with receiving(tmp_path / "central.db") as receiver, receiver.raw() as client:
+        client.sendall(first + second[:-20])
+        time.sleep(0.3)
+        client.sendall(second[-20:] + b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answers = client.makefile("rb").read()
+
+        assert (3, 2) == (answers.count(b"HTTP/1.1 200 OK"), answers.count(b'"accepted": 1'))
+        assert 2 == len(receiver.stored())
+
+
+def test_large_bodies_are_gathered_quickly(tmp_path: Path) -> None:
+    """Ten megabytes, at once from four senders."""
+    content = json.dumps(body(*(reading(number, location="x" * 1_000_000) for number in range(10)))).encode()
+    with receiving(tmp_path / "central.db") as receiver:
+        begun = time.monotonic()
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: receiver.post(content)[1]["accepted"], range(4)))
+
+        assert [10] * 4 == answers
+        assert time.monotonic() - begun < 30
