@@ -6,6 +6,7 @@ To support tables in another target: a class with the methods of `UserTable`, wr
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -28,10 +29,21 @@ DEFAULT_TABLE = "sensor_readings"
 """The table that is read if the user names none."""
 
 CREATE_INDEX = """
-CREATE TABLE locations (sensor, timestamp, source, id, PRIMARY KEY (sensor, timestamp, source, id)) WITHOUT ROWID
+CREATE TABLE locations (sensor, time, source, id, PRIMARY KEY (sensor, time, source, id)) WITHOUT ROWID
 """
 INSERT_LOCATION = "INSERT OR IGNORE INTO locations VALUES (?, ?, ?, ?)"
-SELECT_LOCATIONS = "SELECT ?3, source, id FROM locations WHERE sensor = ?1 AND timestamp = ?2 ORDER BY source, id"
+SELECT_LOCATIONS = "SELECT ?3, source, id FROM locations WHERE sensor = ?1 AND time = ?2 ORDER BY source, id"
+SELECT_BETWEEN = "SELECT source, id FROM locations WHERE sensor = ? AND time BETWEEN ? AND ? ORDER BY source, id"
+
+RESOLUTIONS_US = (1_000_000, 1_000)
+MAX_RESOLUTION_US = RESOLUTIONS_US[0]
+"""The resolutions in which pipelines keep times: seconds and milliseconds."""
+
+EPOCH_UNITS = ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1), (1e20, 0.001))
+"""The unit in microseconds of a number of seconds, milliseconds, microseconds or nanoseconds since 1970, by its size."""
+
+MAX_EPOCH_NUMBER = EPOCH_UNITS[-1][0]
+NUMERIC_TIME = re.compile(r"\d{9,19}(\.\d{1,9})?", re.ASCII)
 
 RowLocation = tuple[int, int]
 """The number of a source and the id of a row in it."""
@@ -97,12 +109,12 @@ class MatchedReadings:
     def _matched(
         self, locations: LocationIndex, sources: Sequence[GeneratedDatabase], rows: Sequence[Row]
     ) -> Iterator[DeliveredChunk]:
-        keys: list[tuple[Any, Any]] = [(row[0], canonical_timestamp(row[1])) for row in rows]
+        keys: list[tuple[Any, Any]] = [(row[0], to_time(row[1])) for row in rows]
         begin = len(MATCH_COLUMNS) + self._has_received_at
         by_source: dict[int | None, list[tuple[Row, int]]] = {}
-        for row, (sensor, timestamp), location in zip(rows, keys, locations.find(keys), strict=True):
+        for row, location in zip(rows, locations.find(keys), strict=True):
             number, row_id = location or (None, None)
-            arranged: Row = (row_id, sensor, None, timestamp, *row[begin:])
+            arranged: Row = (row_id, row[0], None, row[1], *row[begin:])
             received = unix_microseconds(row[begin - 1]) if self._has_received_at else UNKNOWN_TIME_US
             by_source.setdefault(number, []).append((arranged, received))
         for number, some in by_source.items():
@@ -113,7 +125,7 @@ class MatchedReadings:
 
 
 class LocationIndex:
-    """An index of all readings by sensor and timestamp, in a temporary database on disk."""
+    """An index of all readings by sensor and time, in a temporary database on disk."""
 
     def __init__(self) -> None:
         self._index = apsw.Connection("")
@@ -121,22 +133,39 @@ class LocationIndex:
             self._index.execute(f"PRAGMA {pragma}").fetchall()
         self._index.execute(CREATE_INDEX)
         self._taken: Counter[tuple[object, object]] = Counter()
+        self._resolution_us = MAX_RESOLUTION_US
 
     def add(self, source: int, readings: Iterable[tuple[object, object, int]]) -> None:
-        rows = ((sensor, canonical_timestamp(timestamp), source, row_id) for timestamp, sensor, row_id in readings)
+        rows = ((sensor, to_time(timestamp), source, row_id) for timestamp, sensor, row_id in readings)
         with self._index:
             self._index.executemany(INSERT_LOCATION, rows)
 
     def find(self, keys: Sequence[tuple[Any, Any]]) -> list[RowLocation | None]:
-        """The location of a reading for each sensor and timestamp.
+        """The location of a reading for each sensor and time (as `to_time` returns it).
 
-        If several databases have one, as after a second start at the same simulated time, they are returned in turn.
+        If several databases have one, as after a second start at the same simulated time, they are returned in turn. A
+        time that no reading has may have been kept to the millisecond or the second, truncated or rounded: that is the
+        finest resolution of the times so far.
         """
-        keyed = ((sensor, timestamp, number) for number, (sensor, timestamp) in enumerate(keys))
+        keyed = ((sensor, time, number) for number, (sensor, time) in enumerate(keys))
         found: list[list[RowLocation]] = [[] for _ in keys]
         for number, source, row_id in self._index.executemany(SELECT_LOCATIONS, keyed):
             found[number].append((source, row_id))
+        self._resolution_us = min([self._resolution_us, *(resolution_us(time) for _, time in keys)])
+        if self._resolution_us > 1:
+            for number, (sensor, time) in enumerate(keys):
+                if not found[number] and isinstance(time, int):
+                    found[number] = self._find_coarse(sensor, time)
         return [self._next(key, locations) for key, locations in zip(keys, found, strict=True)]
+
+    def _find_coarse(self, sensor: object, time: int) -> list[RowLocation]:
+        """The readings whose time, truncated to the resolution, is `time`; or without one, rounded up to it."""
+        step = self._resolution_us
+        for first, last in ((time, time + step - 1), (time - step // 2, time - 1)):
+            rows: list[Any] = self._index.execute(SELECT_BETWEEN, (sensor, first, last)).fetchall()
+            if rows:
+                return rows
+        return []
 
     def _next(self, key: tuple[object, object], locations: list[RowLocation]) -> RowLocation | None:
         if len(locations) < 2:
@@ -148,19 +177,30 @@ class LocationIndex:
         self._index.close()
 
 
-def canonical_timestamp(timestamp: object) -> object:
-    """A time in the format of the fleet; any other value unchanged."""
+def resolution_us(time: object) -> int:
+    """The resolution in which a time may have been kept; MAX_RESOLUTION_US if it is none."""
+    if not isinstance(time, int):
+        return MAX_RESOLUTION_US
+    return next((step for step in RESOLUTIONS_US if time % step == 0), 1)
+
+
+def to_time(timestamp: object) -> object:
+    """A time in microseconds since 1970: a text or datetime, or a number of seconds, or of a fraction that its size shows.
+
+    Any other value unchanged.
+    """
     if isinstance(timestamp, str):
-        if len(timestamp) == 32 and timestamp.endswith("+00:00") and timestamp[10] == "T":
-            return timestamp
-        try:
-            timestamp = datetime.fromisoformat(timestamp)
-        except ValueError:
-            return timestamp
-    if not isinstance(timestamp, datetime):
+        if NUMERIC_TIME.fullmatch(timestamp):
+            timestamp = float(timestamp) if "." in timestamp else int(timestamp)
+        else:
+            us = unix_microseconds(timestamp)
+            return timestamp if us == UNKNOWN_TIME_US else us
+    if isinstance(timestamp, datetime):
+        return unix_microseconds(timestamp)
+    if isinstance(timestamp, bool) or not isinstance(timestamp, int | float) or not abs(timestamp) < MAX_EPOCH_NUMBER:
         return timestamp
-    moment = timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
-    return moment.isoformat(timespec="microseconds")
+    unit = next(unit for limit, unit in EPOCH_UNITS if abs(timestamp) < limit)
+    return round(timestamp * unit)
 
 
 def sqlite_value(value: Any) -> Any:
@@ -168,5 +208,5 @@ def sqlite_value(value: Any) -> Any:
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, datetime):
-        return canonical_timestamp(value)
+        return (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)).isoformat(timespec="microseconds")
     return value.isoformat() if isinstance(value, date) else value

@@ -15,6 +15,7 @@ from fleet.errors import UserError
 from tests.fleet.delivery import delivered
 from tests.fleet.delivery.delivered import NAME
 from tests.fleet.verify.damage import damage, later_run, make_identities, select, seq_of, write_database
+from tests.worker.samples import NEW_YEAR, run, settings
 
 CREATE = "CREATE TABLE measured (sensor_id TEXT, timestamp TEXT, voltage REAL, temperature REAL, model TEXT, note TEXT)"
 COPY = "INSERT INTO measured SELECT sensor_id, timestamp, voltage, temperature, model, 'x' FROM source.sensor_readings"
@@ -103,6 +104,52 @@ def test_times_written_in_other_ways(own: Path, expression: str) -> None:
     damage(own, f"UPDATE measured SET timestamp = {expression}")
 
     assert found(own, complete=True).ok
+
+
+MICROSECONDS = "(CAST(strftime('%s', timestamp) AS INTEGER) * 1000000 + CAST(substr(timestamp, 21, 6) AS INTEGER))"
+
+
+@pytest.fixture
+def fractional(tmp_path: Path) -> Path:
+    """Three readings a second, at odd microseconds, in a table whose column of times takes any value."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_database(folder / NAME, 300, settings(rate="3"), run(start_us=NEW_YEAR + 123_456))
+    return copied(folder, tmp_path / "own.db", CREATE.replace("timestamp TEXT", "timestamp"))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "substr(timestamp, 1, 23) || '+00:00'",
+        "strftime('%Y-%m-%d %H:%M:%f', timestamp)",
+        f"{MICROSECONDS} / 1e6",
+        f"{MICROSECONDS} / 1000",
+        f"({MICROSECONDS} + 500) / 1000",
+        f"{MICROSECONDS} / 1000.0",
+        MICROSECONDS,
+        f"{MICROSECONDS} * 1000",
+        f"printf('%.6f', {MICROSECONDS} / 1e6)",
+    ],
+)
+def test_times_kept_less_exactly_or_as_numbers(fractional: Path, expression: str) -> None:
+    """To the millisecond or the second, truncated or rounded; or as a number since 1970. What is wrong is still found."""
+    damage(fractional, f"UPDATE measured SET timestamp = {expression}")
+    verdict = found(fractional, complete=True)
+    assert ({}, 901) == (dict(verdict.counts), verdict.arrived)
+
+    damage(fractional, "DELETE FROM measured WHERE rowid = 302", "UPDATE measured SET voltage = 1 WHERE rowid = 600")
+    assert {"not delivered": 1, "delivered altered": 1} == found(fractional, complete=True).counts
+
+
+@pytest.mark.parametrize("expression", ["substr(timestamp, 1, 19) || 'Z'", f"{MICROSECONDS} / 1000000"])
+def test_several_readings_with_the_same_second(fractional: Path, expression: str) -> None:
+    """They are matched in their order."""
+    damage(fractional, f"UPDATE measured SET timestamp = {expression}")
+    assert found(fractional, complete=True).ok
+
+    damage(fractional, "DELETE FROM measured WHERE rowid > 898")
+    assert {"not delivered": 3} == found(fractional, complete=True).counts
 
 
 def test_when_they_were_received(data: Path) -> None:
