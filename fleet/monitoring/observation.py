@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.datadir.backups import BackupStatus, read_backup_status
+from fleet.datadir.manifest import MAX_START_US
 from fleet.datadir.reload_report import ReloadReport, read_report
 from fleet.datadir.roster import Member, Roster
 from fleet.errors import UserError
 from fleet.monitoring.health import FleetState
 from fleet.monitoring.history import History
-from worker.scoreboard import MAX_CHANNELS, ROW_DTYPE, Rows, Scoreboard
+from worker.readings.anomalies import ANOMALY_TYPES
+from worker.scoreboard import MAX_CHANNELS, ROW_DTYPE, STATES, Rows, Scoreboard
 
 MAX_CACHED_BODIES = 32
 """Answers kept for one observation; a client that asks for ever new pages of a list must not fill the memory."""
@@ -31,6 +33,14 @@ MAX_CACHED_BODIES = 32
 RATE_WINDOW_NS = 10_000_000_000
 MIN_RATE_WINDOW_NS = 3_000_000_000
 """Workers commit once a second: over less than a few commits a rate means little."""
+
+FIELD_LIMITS = {
+    "state": (0, len(STATES) - 1),
+    "anomaly": (-1, len(ANOMALY_TYPES) - 1),
+    "timestamp_us": (0, MAX_START_US),
+    "committed_at_us": (0, MAX_START_US),
+}
+"""The least and greatest valid value of fields of the scoreboard."""
 
 FileVersion = tuple[int, int, int]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -187,7 +197,7 @@ class Observer:
             raise FleetUnavailable(str(error)) from error
         except (OSError, ValueError) as error:
             raise FleetUnavailable(f"{self.run_directory} cannot be read: {type(error).__name__}: {error}") from error
-        all_rows = scoreboard.snapshot()
+        all_rows = limit_fields(scoreboard.snapshot())
         rate_meter.record(now_ns, all_rows["readings"])
         return Observation(
             roster=roster_state.roster,
@@ -230,6 +240,13 @@ class Observer:
             self._scoreboard = ((inode, size), scoreboard, RateMeter(started_ns, scoreboard.capacity))
         _, scoreboard, rate_meter = self._scoreboard
         return scoreboard, rate_meter
+
+
+def limit_fields(rows: Rows) -> Rows:
+    """Limit the fields that are looked up or shown as a time, in place: the scoreboard of an earlier run may be damaged."""
+    for name, (least, greatest) in FIELD_LIMITS.items():
+        np.clip(rows[name], least, greatest, out=rows[name])
+    return rows
 
 
 def file_version(path: Path) -> FileVersion:

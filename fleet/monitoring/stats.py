@@ -45,7 +45,7 @@ def fleet_stats(rows: Rows) -> FleetStats:
         sensors=len(rows),
         failed=int((rows["state"] == STATE_INDEX["failed"]).sum()),
         readings=int(rows["readings"].sum()),
-        scheduled=int(rows["readings"].sum() + rows["anomalies"][:, ANOMALY_TYPES.index("missing_data")].sum()),
+        scheduled=int(rows["readings"].sum()) + int(rows["anomalies"][:, ANOMALY_TYPES.index("missing_data")].sum()),
         anomalies={kind: int(count) for kind, count in zip(ANOMALY_TYPES, rows["anomalies"].sum(axis=0), strict=True)},
         errors=int(rows["errors"][one_each].sum()),
         retries=int(rows["retries"][one_each].sum()),

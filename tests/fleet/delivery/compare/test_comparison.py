@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fleet.delivery.compare.comparison import Comparison
+from fleet.delivery.compare.generated import GeneratedDatabase
 from tests.fleet.delivery.delivered import NAME, compare_central, deliver_sample, insert_copy, only_finding
 from tests.fleet.delivery.swept import sweep
 from tests.fleet.verify.damage import damage, make_identities, select, seq_of, write_database
@@ -238,3 +240,20 @@ def test_an_epoch(central: Path, statement: str, kind: str) -> None:
     damage(central, statement)
 
     assert 0 == only_finding(central, kind).first_seq
+
+
+def test_a_database_that_appears_while_others_are_compared(
+    central: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a rotation; it is found when the databases are looked for again."""
+    original = Comparison._count_missing
+
+    def with_another(self: Comparison, database: GeneratedDatabase) -> None:
+        if not (data / "another.db").exists():
+            write_database(data / "another.db", 20, sensors=make_identities(1))
+            self._generated.refresh()
+        original(self, database)
+
+    monkeypatch.setattr(Comparison, "_count_missing", with_another)
+
+    assert compare_central(central).ok
