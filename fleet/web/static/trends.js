@@ -8,7 +8,7 @@ const MAX_VALUES = 60;
 
 export class Trends {
   constructor(fleet) {
-    Object.assign(this, { fleet, channel: "", values: new Map() });
+    Object.assign(this, { fleet, channel: "", values: new Map(), written: new Map() });
   }
 
   get size() {
@@ -27,7 +27,9 @@ export class Trends {
     fleet.ids.forEach((id, index) => {
       const values = this.values.get(id);
       const value = fleet.value(channel, index);
-      if (value !== null) values.push(value);
+      const written = fleet.snapshot.readings[index];
+      if (value !== null && this.written.get(id) !== written) values.push(value); // a sensor that is paused adds nothing
+      this.written.set(id, written);
       values.splice(0, values.length - MAX_VALUES);
     });
   }
