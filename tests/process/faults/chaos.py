@@ -2,7 +2,7 @@
 
     python -m tests.process.faults.chaos --seconds 360 --each 20 --kills 100
 
-Three fleets run for so many seconds each (own, shared and packed databases) while faults befall them, and a fourth
+Three fleets run for the given time each (own, shared and packed databases) while faults befall them, and a fourth
 undisturbed. Then `fleet verify --complete` must find nothing, and their data must be the undisturbed one's, byte for
 byte. `--each 0` goes on with faults at random until the time is over: a soak.
 """
