@@ -192,7 +192,7 @@ class Planner:
         placed = assign_workers(
             record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
         )
-        rate = f"{self.config.simulation.readings_per_second.normalize():f}"
+        rate = str(self.config.simulation.readings_per_second)
         record = replace(record, sensors=placed, count=len(identities), rate=rate)
         rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
         worker_names = dict(placed)

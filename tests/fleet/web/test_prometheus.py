@@ -260,6 +260,7 @@ def test_a_scrape_does_not_wait_for_memory(staged: StagedFleet) -> None:
     wait_for(lambda: gauge.latest(observation) is not first, "a new measurement")
 
 
+@pytest.mark.timed
 def test_a_thousand_sensors(tmp_path: Path) -> None:
     """A scrape takes 3 ms for the fleet and 40 ms with each sensor; the limit allows for a busy machine. An answer is built
     once per tick."""
