@@ -35,7 +35,7 @@ from worker.readings.episodes import (
 from worker.readings.random_streams import FloatArray, RandomStreams, StreamPurpose
 from worker.readings.seasonality import daily_pattern, working_hours_level, yearly_pattern
 from worker.schedule import IntArray, Schedule
-from worker.spec import AnomalySpec, Identity, Injection, Settings
+from worker.spec import AnomalySpec, AttributeValue, Identity, Injection, Settings
 
 HEALTHY_INDEX = -1
 MISSING_DATA_INDEX = ANOMALY_TYPES.index(MissingData.name)
@@ -57,7 +57,8 @@ class Block(NamedTuple):
 
     `times` (microseconds since 1970, UTC) and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`,
     HEALTHY_INDEX for none) have shape (count,), `values` (channels, count). Missing readings are included, marked by
-    their kind. `episodes` are the ones that begin in the block.
+    their kind. `episodes` are the ones that begin in the block. `attributes` has, for each of the settings' attributes, a
+    list of `count` values.
     """
 
     first: int
@@ -65,6 +66,7 @@ class Block(NamedTuple):
     kinds: npt.NDArray[np.int8]
     values: FloatArray
     episodes: tuple[Episode, ...]
+    attributes: tuple[list[AttributeValue], ...] = ()
 
     @property
     def size(self) -> int:
@@ -80,7 +82,8 @@ class Block(NamedTuple):
         """Return the part `first` .. `end - 1`, which must lie in the block; its arrays are views."""
         cut = slice(first - self.first, end - self.first)
         episodes = tuple(episode for episode in self.episodes if first <= episode.first_seq < end)
-        return Block(first, self.times[cut], self.kinds[cut], self.values[:, cut], episodes)
+        attributes = tuple(values[cut] for values in self.attributes)
+        return Block(first, self.times[cut], self.kinds[cut], self.values[:, cut], episodes, attributes)
 
 
 class SignalGenerator:
