@@ -62,7 +62,8 @@ class Channel:
     `mean`, `std_dev`, `minimum`, `maximum` are in `unit`. The healthy signal is Gaussian plus the daily pattern,
     clipped to [minimum, maximum]; anomalies are clipped to the physical limits [lowest, highest] only.
     `decimals` is the number of decimal places that are written. `daily_amplitude` is in `unit`: positive peaks at
-    15:00 local time, negative has its trough there, 0 is flat. `working_hours` is in `unit` and added during working
+    `daily_peak` o'clock local time, negative has its trough there, 0 is flat. `daily_trough` is the hour of the opposite
+    extreme, None for twelve hours later. `working_hours` is in `unit` and added during working
     hours. `yearly_amplitude` is in `unit`, positive if July is the warm month; the bounds move along with it.
     `signals` are the parts of the movement that have a memory or follow something else; the part of the variance that they
     leave is white noise. `instrument` is applied after the bounds.
@@ -80,6 +81,8 @@ class Channel:
     daily_amplitude: float = 0.0
     working_hours: float = 0.0
     yearly_amplitude: float = 0.0
+    daily_peak: float = 15.0
+    daily_trough: float | None = None
     signals: tuple[SignalSpec, ...] = ()
     instrument: Instrument = IDEAL_INSTRUMENT
 

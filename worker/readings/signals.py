@@ -224,7 +224,12 @@ def dependence_order(channels: tuple[Channel, ...]) -> tuple[int, ...]:
     """Return the indices of the channels, each after those that it follows. ValueError if they follow each other in a circle."""
     indices = {channel.name: index for index, channel in enumerate(channels)}
     leaders = [
-        {indices[str(value)] for spec in channel.signals for name, value in spec.parameters if name == "channel" and value in indices}
+        {
+            indices[str(value)]
+            for spec in channel.signals
+            for name, value in spec.parameters
+            if name == "channel" and value in indices
+        }
         for channel in channels
     ]
     ordered: list[int] = []

@@ -7,14 +7,13 @@ except `synced`, which belongs to the collector.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from worker.schedule import Schedule, format_time
 from worker.spec import (
     CHANNEL_NAMES,
-    IDEAL_INSTRUMENT,
     SETTINGS_VERSION,
     AnomalySpec,
     AttributeRule,
@@ -215,6 +214,11 @@ def identity_from_json(stored: dict[str, Any]) -> Identity:
     return Identity(**{**stored, "attributes": attributes})
 
 
+CHANNEL_DEFAULTS = {field.name: field.default for field in fields(Channel)}
+ADDED_CHANNEL_FIELDS = ("daily_peak", "daily_trough", "signals", "instrument")
+"""Fields that version 1 did not have; they are left out where they have their default."""
+
+
 def settings_to_json(settings: Settings) -> dict[str, Any]:
     """Return settings as `settings_from_json` reads them. What version 1 did not have is left out where it is empty."""
     stored = asdict(settings)
@@ -225,10 +229,9 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
     if settings.version == 1:
         del stored["version"]
     for channel, values in zip(settings.channels, stored["channels"], strict=True):
-        if not channel.signals:
-            del values["signals"]
-        if channel.instrument == IDEAL_INSTRUMENT:
-            del values["instrument"]
+        for name in ADDED_CHANNEL_FIELDS:
+            if getattr(channel, name) == CHANNEL_DEFAULTS[name]:
+                del values[name]
     return stored
 
 
