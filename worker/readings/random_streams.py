@@ -19,7 +19,7 @@ from numpy.random import Generator, Philox  # imported before the fork: each wor
 FloatArray = npt.NDArray[np.float64]
 UintArray = npt.NDArray[np.uint64]
 
-NODES_PER_PAGE = 64
+NODES_PER_PAGE = 256
 """Nodes per page of a slow movement (`RandomStreams.nodes`)."""
 
 NORMALS_PER_PAGE = 256
