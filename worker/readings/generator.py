@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -127,14 +128,14 @@ class SignalGenerator:
     def block(self, first: int, count: int) -> Block:
         """Compute readings `first` .. `first + count - 1`. `first` must be in the epoch, `count` at least 1."""
         times = self.schedule.times(first, count)
-        self._healthy.prepare(times)
+        prepared = self._healthy.prepare(times)
         values = np.empty((len(self.settings.channels), count))
         kinds = np.full(count, HEALTHY_INDEX, dtype=np.int8)
         begun: list[Episode] = []
         attributes: tuple[list[AttributeValue], ...] = tuple([] for _ in self.settings.attributes)
         for begin in range(0, count, CHUNK_READINGS):
             cut = slice(begin, min(begin + CHUNK_READINGS, count))
-            healthy = self._healthy.readings(first + begin, begin, times[cut])
+            healthy = self._healthy.readings(prepared, first + begin, begin, times[cut])
             begun += self._add_anomalies(first + begin, healthy, kinds[cut])
             self._measure(healthy.values, times[cut], values[:, cut])
             if attributes:
@@ -153,8 +154,16 @@ class SignalGenerator:
             cut = slice(low - first, high - first)
             offset = np.arange(low - placed.first_seq, high - placed.first_seq, dtype=np.float64)
             length = placed.last_seq - placed.first_seq + 1
+            episode_first = max(placed.first_seq, self.schedule.first_seq)
             segment = EpisodeSegment(
-                healthy.base[:, cut], healthy.deviation[:, cut], healthy.values[:, cut], offset, length, self._rate
+                healthy.base[:, cut],
+                healthy.deviation[:, cut],
+                healthy.values[:, cut],
+                offset,
+                length,
+                self._rate,
+                partial(self._noise_of_its_own, low, high - low) if self.settings.version > 1 else None,
+                partial(self._healthy_reading, episode_first),
             )
             kind.apply(segment, channels, parameters, eligible)
             kinds[cut] = number
@@ -162,6 +171,15 @@ class SignalGenerator:
             if low == episode.first_seq:
                 begun.append(episode)
         return begun
+
+    def _noise_of_its_own(self, first: int, count: int, channel: int) -> FloatArray:
+        """Return standard normals for an anomaly of some readings of a channel, independent of its healthy noise."""
+        return self._streams.normals(f"{self.settings.channels[channel].name}/anomaly", first, count)
+
+    def _healthy_reading(self, seq: int) -> HealthyReadings:
+        """Return one healthy reading."""
+        times = self.schedule.times(seq, 1)
+        return self._healthy.readings(self._healthy.prepare(times), seq, 0, times)
 
     def _measure(self, values: FloatArray, times: IntArray, out: FloatArray) -> None:
         """Write values as the instrument shows them: within its physical limits, with its resolution and decimals."""

@@ -36,10 +36,10 @@ class HealthyReadings(NamedTuple):
 class HealthySignal(Protocol):
     """The healthy signal of one sensor in one epoch."""
 
-    def prepare(self, times: IntArray) -> None:
-        """Prepare for consecutive readings due at `times`, which are then asked for in portions."""
+    def prepare(self, times: IntArray) -> Interpolation | None:
+        """Compute the slow part of consecutive readings due at `times`, which are then asked for in portions."""
 
-    def readings(self, first_seq: int, offset: int, times: IntArray) -> HealthyReadings:
+    def readings(self, prepared: Interpolation | None, first_seq: int, offset: int, times: IntArray) -> HealthyReadings:
         """Compute the readings from `first_seq` on, due at `times`; `offset` is the number of the first among the prepared."""
 
 
@@ -52,9 +52,9 @@ class WhiteNoise:
         self._yearly = yearly_amplitudes(settings.channels)
 
     def prepare(self, times: IntArray) -> None:
-        """Do nothing: each reading stands alone."""
+        """Do nothing: there is no slow part."""
 
-    def readings(self, first_seq: int, offset: int, times: IntArray) -> HealthyReadings:
+    def readings(self, prepared: Interpolation | None, first_seq: int, offset: int, times: IntArray) -> HealthyReadings:
         base, deviation = self._base_and_noise(first_seq, times)
         values = np.minimum(np.maximum(base + deviation, self._bounds[0]), self._bounds[1])
         if self._yearly is not None:  # after clipping: the bounds move with the season
@@ -85,7 +85,6 @@ class ComposedSignal:
         self._streams, self._channels = streams, settings.channels
         place = place_of(seed, identity)
         self._movement = Movement(streams, place, identity, settings)
-        self._interpolation: Interpolation | None = None
         self._bounds = bounds(settings.channels)
         self._yearly = yearly_amplitudes(settings.channels)
         self._noise = [channel.std_dev * sqrt(noise_share(channel)) for channel in settings.channels]
@@ -106,12 +105,12 @@ class ComposedSignal:
                     effects = np.array([*(signal.number(event) for event in WEATHER_EVENTS), 0.0])
                     self._events.append((index, calendar, effects))
 
-    def prepare(self, times: IntArray) -> None:
-        self._interpolation = self._movement.at(times)
+    def prepare(self, times: IntArray) -> Interpolation:
+        return self._movement.at(times)
 
-    def readings(self, first_seq: int, offset: int, times: IntArray) -> HealthyReadings:
-        assert self._interpolation is not None
-        base, count = self._interpolation.values(offset, times), len(times)
+    def readings(self, prepared: Interpolation | None, first_seq: int, offset: int, times: IntArray) -> HealthyReadings:
+        assert prepared is not None
+        base, count = prepared.values(offset, times), len(times)
         deviation = np.empty_like(base)
         for index, (channel, noise) in enumerate(zip(self._channels, self._noise, strict=True)):
             if noise:
