@@ -17,9 +17,8 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from worker.readings.random_streams import FloatArray, RandomStreams, StreamPurpose
+from worker.readings.random_streams import NODES_PER_PAGE, FloatArray, RandomStreams, StreamPurpose
 from worker.readings.seasonality import (
     DAY_US,
     HOUR_US,
@@ -52,17 +51,16 @@ MIN_OCTAVE_US = 2 * KNOT_US
 WORKDAYS = 5
 WEEKEND_RAMP_US = 3 * HOUR_US
 
-Nodes = Callable[[int, int, int], FloatArray]
-"""Returns the normals of the nodes (octave, first, count)."""
+Nodes = Callable[[int, list[int]], FloatArray]
+"""Returns the normals of the nodes of some pages of an octave: (octave, pages)."""
 
 
 class Octave(NamedTuple):
-    """The nodes before a number of times, counted from `first`, and the weights of these and of the next nodes. `size` is the
-    number of nodes."""
+    """The nodes before and after a number of times: their `pages`, their positions in these, and their weights."""
 
-    first: int
-    size: int
-    left: npt.NDArray[np.int64]
+    pages: list[int]
+    left: IntArray
+    right: IntArray
     left_weight: FloatArray
     right_weight: FloatArray
 
@@ -83,9 +81,9 @@ class Octaves:
         """Return a movement of mean 0 and variance 1 at the times, from its nodes."""
         result = np.zeros(len(self._octaves[0].left))
         for number, (octave, amplitude) in enumerate(zip(self._octaves, self._amplitudes, strict=True)):
-            normals = nodes(number, octave.first, octave.size) * amplitude
+            normals = nodes(number, octave.pages) * amplitude
             result += normals[octave.left] * octave.left_weight
-            result += normals[octave.left + 1] * octave.right_weight
+            result += normals[octave.right] * octave.right_weight
         return result
 
     def _octave(self, period: int, times: IntArray) -> Octave:
@@ -94,8 +92,15 @@ class Octaves:
         right = position * position * (3.0 - 2.0 * position)
         left = 1.0 - right
         norm = np.sqrt(left * left + right * right)
-        first = int(node[0])
-        return Octave(first, int(node[-1]) - first + 2, node - first, left / norm, right / norm)
+        page, next_page = node // NODES_PER_PAGE, (node + 1) // NODES_PER_PAGE
+        pages = np.union1d(page, next_page)
+        return Octave(
+            pages.tolist(),
+            np.searchsorted(pages, page) * NODES_PER_PAGE + node % NODES_PER_PAGE,
+            np.searchsorted(pages, next_page) * NODES_PER_PAGE + (node + 1) % NODES_PER_PAGE,
+            left / norm,
+            right / norm,
+        )
 
 
 class Movement:
@@ -254,15 +259,15 @@ class KnotContext:
 
     def _sensor_nodes(self, stream: str) -> Nodes:
         purpose = self._streams.purpose(stream)
-        return lambda octave, first, count: self._streams.nodes(purpose, octave, first, count)
+        return lambda octave, pages: self._streams.nodes(purpose, octave, pages)
 
     def _place_nodes(self, quantity: str) -> Nodes:
         series = OCTAVES * WEATHER_SERIES.index(quantity)
 
-        def mixed(octave: int, first: int, count: int) -> FloatArray:
-            result = np.zeros(count)
+        def mixed(octave: int, pages: list[int]) -> FloatArray:
+            result = np.zeros(len(pages) * NODES_PER_PAGE)
             for key, weight in zip(self._place.keys, self._place.weights, strict=True):
-                result += weight * self._streams.nodes(StreamPurpose.WEATHER, series + octave, first, count, key)
+                result += weight * self._streams.nodes(StreamPurpose.WEATHER, series + octave, pages, key)
             return result
 
         return mixed

@@ -93,14 +93,11 @@ class RandomStreams:
             lambda page: self.generator(purpose, page + PAGES_BEFORE_THE_FIRST).random(NORMALS_PER_PAGE), first, count
         )
 
-    def nodes(self, purpose: int, series: int, first: int, count: int, key: UintArray | None = None) -> FloatArray:
-        """Return the standard normals number `first` .. `first + count - 1` of a series of nodes, shape (count,). `series`
-        distinguishes the series of one purpose."""
-        pages = range(first // NODES_PER_PAGE, (first + count - 1) // NODES_PER_PAGE + 1)
+    def nodes(self, purpose: int, series: int, pages: list[int], key: UintArray | None = None) -> FloatArray:
+        """Return the standard normals of some pages of a series of nodes, one page after the other. `series` distinguishes the
+        series of one purpose."""
         draws = [self.generator(purpose, page, series, key).standard_normal(NODES_PER_PAGE) for page in pages]
-        whole = draws[0] if len(draws) == 1 else np.concatenate(draws)
-        offset = first - pages.start * NODES_PER_PAGE
-        return whole[offset : offset + count]
+        return draws[0] if len(draws) == 1 else np.concatenate(draws)
 
     def _by_reading(self, draw: Callable[[int], FloatArray], first: int, count: int) -> FloatArray:
         begin, end = first + self.phase, first + self.phase + count

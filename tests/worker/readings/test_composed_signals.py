@@ -121,17 +121,17 @@ def test_without_parts_a_channel_is_white_noise_with_the_readings_of_version_1()
 
 @pytest.mark.parametrize("index", range(5), ids=[channel.name for channel in MOVING])
 def test_mean_and_deviation_are_as_configured_over_a_long_time(index: int) -> None:
-    """Over 40 sensors and two years, without what comes on top of the deviation."""
+    """Over 40 sensors and a year, without what comes on top of the deviation."""
     channel = MOVING[index]
     parts = tuple(signal for signal in channel.signals if signal.name not in ("weekly", "drift", "weather_events"))
     calm = tuple(
         replace(each, daily_amplitude=0.0, working_hours=0.0, signals=parts if each is channel else each.signals)
         for each in MOVING
     )
-    calm = tuple(replace(each, instrument=Instrument()) for each in calm)
+    calm = tuple(replace(each, instrument=Instrument()) for each in calm[min(1, index) * (index - 1) : index + 1])
     values = np.array(
         [
-            readings(calm, 730, rate="1/86400", identity=far_apart(number), seed=number).values[index]
+            readings(calm, 365, rate="1/86400", identity=far_apart(number), seed=number).values[-1]
             for number in range(40)
         ]
     )
