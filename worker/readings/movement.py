@@ -93,7 +93,7 @@ class Octaves:
         left = 1.0 - right
         norm = np.sqrt(left * left + right * right)
         page, next_page = node // NODES_PER_PAGE, (node + 1) // NODES_PER_PAGE
-        pages = np.union1d(page, next_page)
+        pages = np.union1d(distinct(page), distinct(next_page))
         return Octave(
             pages.tolist(),
             np.searchsorted(pages, page) * NODES_PER_PAGE + node % NODES_PER_PAGE,
@@ -101,6 +101,11 @@ class Octaves:
             left / norm,
             right / norm,
         )
+
+
+def distinct(increasing: IntArray) -> IntArray:
+    """Return the distinct numbers of an increasing array."""
+    return increasing[np.flatnonzero(np.diff(increasing, prepend=increasing[0] - 1))]
 
 
 class Movement:
