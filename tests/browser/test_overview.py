@@ -105,7 +105,7 @@ def test_nothing_moves_when_it_comes_alive(running: FleetProcess, window: Window
 @pytest.mark.parametrize("size", [(390, 844), (1920, 1080)], ids=["phone", "wide"])
 def test_no_page_is_wider_than_the_screen(running: FleetProcess, window: Window, size: tuple[int, int]) -> None:
     window.page.set_viewport_size({"width": size[0], "height": size[1]})
-    for path in ("/", f"/sensors/{running.sensors[0]}"):
+    for path in ("/", f"/sensors/{running.sensors[0]}", f"/compare?sensors={running.sensors[0]},{running.sensors[1]}"):
         page = window.open(running.url + path)
 
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
