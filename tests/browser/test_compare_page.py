@@ -101,7 +101,7 @@ def test_a_sensor_that_is_not_there_does_not_stop_the_others(running: FleetProce
     window.until(f"expected => {LINES}.every((lines) => lines === expected)", running.sensors[0])
 
     assert "no sensor NOBODY in this fleet" == page.text_content("#remark")
-    assert "Two to 6 sensors are compared" in page.inner_text("main")
+    assert "2 to 6 sensors are compared" in page.inner_text("main")
     page.goto(f"{running.url}/compare")
     page.wait_for_selector("#link.live")
     assert [] == compared(window)

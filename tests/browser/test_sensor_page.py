@@ -121,6 +121,8 @@ def test_an_axis_is_not_scaled_to_spikes(running: FleetProcess, window: Window) 
     ticks = "async ([low, high]) => (await import('/static/format.js')).ticks(low, high, 4).map(({ text }) => text)"
     assert ["0.20", "0.40", "0.60", "0.80"] == [f"{float(text):.2f}" for text in page.evaluate(ticks, [0.1, 0.95])]
     assert ["90,000", "100,000", "110,000"] == page.evaluate(ticks, [82_000, 118_000])
+    assert ["0.0", "0.5"] == page.evaluate(ticks, [-0.02, 0.95])
+    assert ["-0.5", "0.0", "0.5"] == page.evaluate(ticks, [-0.6, 0.95])
 
 
 def test_a_spike_is_injected_and_seen(running: FleetProcess, window: Window) -> None:

@@ -69,7 +69,7 @@ export function ticks(low, high, count) {
   const first = sizes.findIndex((size) => size >= rough);
   const step = sizes[fit(sizes[first]) < 2 ? first - 1 : first]; // an axis with one value does not say what its unit is
   const values = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) values.push(value);
+  for (let count = Math.ceil(low / step); count <= high / step + 1e-6; count += 1) values.push(count * step || 0); // not -0
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   return values.map((value) => ({ value, text: value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }) }));
 }

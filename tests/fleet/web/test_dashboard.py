@@ -298,7 +298,7 @@ def test_the_page_that_compares_sensors(tmp_path: Path) -> None:
     assert "no sensor &lt;b&gt; in this fleet; no sensor at Atlantis" in page
     ids, page = compared(client, "")
     assert [] == ids
-    assert "Two to 6 sensors are compared" in page
+    assert "2 to 6 sensors are compared" in page
 
 
 def test_sensors_of_different_channels_are_compared(tmp_path: Path) -> None:
