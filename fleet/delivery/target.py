@@ -67,8 +67,8 @@ class Target(Protocol):
         ...
 
     def cursor(self, source: str) -> int | None:
-        """The largest id of a source's readings that the target has recorded, 0 for an unknown source. None if the target
-        keeps no such record, so the collector must. Raises DeliveryFailed."""
+        """The largest `settles` of a source's batches that the target has recorded, 0 for an unknown source. None if the
+        target keeps no such record, so the collector must. Raises DeliveryFailed."""
         ...
 
     def close(self) -> None: ...

@@ -77,7 +77,7 @@ class CentralDatabase:
                     return SqliteDelivery(self._connection, batch, received_at, attached=False, checked=True).run()
 
     def cursor(self, source: str) -> int:
-        """The last row id that arrived from a source, 0 for an unknown source. Raises apsw.Error."""
+        """The row id up to which all readings of a source have arrived or were given up, 0 if unknown. Raises apsw.Error."""
         with self._lock:
             cursor = self._connection.execute("SELECT cursor FROM sources WHERE generation = ?", (source,)).get
         return cursor if isinstance(cursor, int) else 0
@@ -232,7 +232,8 @@ class SqliteDelivery:
             rejected |= conflicts
         upsert_rows(connection, UPSERT_EPISODE, EPISODE_COLUMNS, batch.episodes, source)
         upsert_rows(connection, UPSERT_EPOCH, EPOCH_COLUMNS, batch.epochs, source)
-        connection.execute("UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?", (batch.last_id, source))
+        if batch.settles is not None:
+            connection.execute("UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?", (batch.settles, source))
         return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected)
 
     def _source(self) -> int:
