@@ -15,6 +15,9 @@ Row = tuple[Value, ...]
 FOREIGN_KEY_PREFIX = "foreign-"
 """The prefix of the key of a database without a generation: one that another simulator wrote."""
 
+NAME_KEY_PREFIX = "path-"
+"""The prefix of the key of a source that is known only by the name in an upload: its sender knows no generations."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceDatabase:

@@ -229,6 +229,8 @@ class DatabaseSweep:
         batch = Batch(source, stored_rows(self._opened, source, alive), fresh.episodes, fresh.epochs, settles)
         context.stats.add(DatabaseStats(source.name, left=len(batch.ids)))
         receipt = context.delivery.deliver(batch, retrying_dead_letters=settled_id is None)
+        if receipt.note:
+            context.stats.add_note(source.name, receipt.note)
         if receipt.rejected:
             context.state.add_dead_letters(batch, receipt.rejected, context.now())
             self._dead |= receipt.rejected.keys()

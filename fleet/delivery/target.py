@@ -18,13 +18,14 @@ class Receipt:
 
     `accepted` are the ids that the target has stored, by this delivery or an earlier one; `duplicates` counts the latter.
     `rejected` has the reason for each id that the target will never accept. An id in neither is delivered again later;
-    `doubt` is the reason, if one is known.
+    `doubt` is the reason, if one is known. `note` is what the user should know.
     """
 
     accepted: frozenset[int]
     duplicates: int = 0
     rejected: Mapping[int, str] = field(default_factory=dict)
     doubt: str = ""
+    note: str = ""
 
 
 class DeliveryFailed(Exception):

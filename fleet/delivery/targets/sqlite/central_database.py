@@ -15,7 +15,7 @@ from pathlib import Path
 
 import apsw
 
-from fleet.delivery.batch import Batch, Row, StoredRows, TableRows, Value
+from fleet.delivery.batch import NAME_KEY_PREFIX, Batch, Row, StoredRows, TableRows, Value
 from fleet.delivery.columns import (
     CENTRAL_COLUMNS,
     CONTENT_COLUMNS,
@@ -169,6 +169,11 @@ SELECT_EXISTING = (
     f"SELECT batch, {','.join(CONTENT_COLUMNS)} FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
 )
 
+# From `path-` up to the next text of that length.
+SELECT_NAMED_SOURCES = f"""
+SELECT source, name FROM sources WHERE generation >= '{NAME_KEY_PREFIX}' AND generation < '{NAME_KEY_PREFIX[:-1]}.'
+"""
+SELECT_TIMESTAMP = "SELECT timestamp FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
 
 COPY_READINGS = f"""
 INSERT INTO sensor_readings (source, batch, source_id, {",".join(DELIVERED_COLUMNS)})
@@ -234,7 +239,22 @@ class SqliteDelivery:
         upsert_rows(connection, UPSERT_EPOCH, EPOCH_COLUMNS, batch.epochs, source)
         if batch.settles is not None:
             connection.execute("UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?", (batch.settles, source))
-        return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected)
+        return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected, note=self._stored_twice_note())
+
+    def _stored_twice_note(self) -> str:
+        """A note if the first reading of the batch is here from a sender that sends no generation; else an empty text."""
+        source = self._batch.source
+        if not self._batch.rows or source.key.startswith(NAME_KEY_PREFIX):
+            return ""
+        for number, name in self._connection.execute(SELECT_NAMED_SOURCES).fetchall():
+            first = dict(zip(source.columns, next(iter(self._batch.rows[:1])), strict=True))
+            key = (number, first["sensor_id"], first["id" if source.foreign else "seq"])
+            if self._connection.execute(SELECT_TIMESTAMP, key).get == first["timestamp"]:
+                return (
+                    f"its readings are stored a second time: another program has sent them without their generation, as {name!r}; "
+                    "collect into another place, or delete those in sensor_readings by that source"
+                )
+        return ""
 
     def _source(self) -> int:
         source, execute = self._batch.source, self._connection.execute
