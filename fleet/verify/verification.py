@@ -13,9 +13,10 @@ from pathlib import Path
 
 from fleet.datadir.directory import DataDirectory, database_folder
 from fleet.datadir.manifest import FleetManifest
-from fleet.datadir.readings import file_size
+from fleet.datadir.readings import file_size, path_exists
 from fleet.datadir.roster import Member, Roster
 from fleet.errors import UserError
+from fleet.escaping import repr_short
 from fleet.verify.audit import AuditResult, AuditScope, PreviousDatabase, SensorPosition, audit_database
 from fleet.verify.findings import Finding, FindingLog, Verdict
 from fleet.verify.recorded_sensors import (
@@ -151,6 +152,11 @@ def is_rotated(path: Path) -> bool:
     return ROTATED_SUFFIX.search(path.stem) is not None
 
 
+def is_rotated_name(name: str) -> bool:
+    """True if a name on record is that of a rotated database. Any other, such as a path, is not looked for."""
+    return Path(name).name == name and is_rotated(Path(name))
+
+
 def may_hold_sensor(path: Path, sensor: str, manifest: FleetManifest | None) -> bool:
     """True unless the name of a database shows that it does not have the sensor."""
     if manifest is None or manifest.layout == "shared":
@@ -220,10 +226,14 @@ def check_rotation_links(
     while waiting:
         path = waiting.pop()
         for sensor, previous in results[path].previous_databases.items():
-            before = path.with_name(previous.file)
             if sensor not in results[path].sensors:  # not the sensor to check
                 continue
-            if before not in results and before.exists():
+            if not is_rotated_name(previous.file):
+                detail = f"origins: {repr_short(previous.file)} is no name of a rotated database"
+                finding_log.add(Finding("record", sensor, path.name, None, None, detail))
+                continue
+            before = path.with_name(previous.file)
+            if before not in results and path_exists(before):
                 results[before] = audit(before)
                 waiting.append(before)
             if finding := link_finding(path, sensor, previous, results.get(before)):

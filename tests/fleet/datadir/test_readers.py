@@ -100,15 +100,18 @@ def test_another_user_reads_a_stopped_fleet(killed: bool, may_write: bool, data:
 
 @as_root
 @pytest.mark.process
-def test_a_log_that_cannot_be_read_is_told(data: Path) -> None:
-    """Without its index, in a folder where none can be created."""
+@pytest.mark.parametrize("may_write", [True, False])
+def test_a_log_that_cannot_be_read_is_told(may_write: bool, data: Path) -> None:
+    """Without its index, where none can be created, or only one that its owner could not write to."""
     keep_log(data / NAME)
     (data / f"{NAME}-shm").unlink()
-    hand_over(data, may_write=False)
+    hand_over(data, may_write=may_write)
+    before = {path.name for path in data.iterdir()}
 
     told = read_as_another_user(data)
 
     assert f"{data / NAME}: its log {NAME}-wal cannot be read here: copy both files to a folder" in told
+    assert before == {path.name for path in data.iterdir()}
 
 
 def test_a_writer_that_comes_meanwhile_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
