@@ -16,6 +16,7 @@ from pathlib import Path
 
 import apsw
 
+from fleet.datadir.ownership import foreign_link
 from fleet.delivery.batch import Batch, Value
 from fleet.delivery.columns import json_value
 from fleet.delivery.history import Watermark, Watermarks
@@ -68,6 +69,9 @@ class CollectorState:
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for path in (folder, folder / STATE_FILE, folder / DEAD_LETTER_FILE):
+                if link := foreign_link(path):
+                    raise UserError(f"--state: {path}: {link}: not followed")
             self._connection = apsw.Connection(str(folder / STATE_FILE))
             self._connection.set_busy_timeout(busy_timeout_ms)
             self._connection.pragma("journal_mode", "WAL")

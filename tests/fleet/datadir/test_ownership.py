@@ -21,6 +21,7 @@ from fleet.datadir.logs import LOG_SPEC_FILE, read_log_spec
 from fleet.datadir.ownership import foreign_link, secure_run_folder
 from fleet.datadir.readings import DatabaseUnreadable, record_count
 from fleet.datadir.roster import Roster
+from fleet.delivery.state import DEAD_LETTER_FILE, STATE_FILE, STATE_FOLDER, CollectorState
 from fleet.errors import UserError
 from fleet.runtime.control_client import NotListening, send_command
 from tests.fleet.staged import StagedFleet
@@ -193,6 +194,23 @@ def test_a_link_of_another_user_that_leads_out_is_not_followed(name: str, data: 
     path.symlink_to("inside")
     os.chown(path, OTHER_USER, OTHER_USER, follow_symlinks=False)
     assert "" == foreign_link(path)
+
+
+@as_root
+@pytest.mark.parametrize("name", ["", STATE_FILE, DEAD_LETTER_FILE])
+def test_a_collector_writes_through_no_link_of_another_user(name: str, data: Path, tmp_path: Path) -> None:
+    """Its records lie in the data directory, where that user may have made it."""
+    (tmp_path / "precious").mkdir()
+    folder = data / STATE_FOLDER
+    if name:
+        folder.mkdir()
+    (folder / name).symlink_to(tmp_path / "precious" / name)
+    os.chown(folder / name, OTHER_USER, OTHER_USER, follow_symlinks=False)
+
+    with pytest.raises(UserError, match=r"--state: .*a symbolic link of another user"):
+        CollectorState(folder, "sqlite:///x.db")
+
+    assert [] == list((tmp_path / "precious").iterdir())
 
 
 @pytest.mark.parametrize(
