@@ -269,6 +269,21 @@ def test_a_cursor_passes_over_nothing_that_others_have_marked(data: Path, tmp_pa
     assert 0 == sweep(data, tmp_path / "central.db", marking=False).totals().found
 
 
+def test_each_target_has_a_cursor_of_its_own(data: Path, tmp_path: Path) -> None:
+    """Swept in turn as the databases grow, also by one that marks: everything arrives everywhere."""
+    marked, one, other = (tmp_path / f"{name}.db" for name in ("marked", "one", "other"))
+    sweep(data, marked)
+    sweep(data, one, batch_size=100, marking=False)
+    write_database(data / "S_000000.db", 50, run_spec=later_run(2, 299), sensors=make_identities(1))
+    sweep(data, other, marking=False)
+    notes = sweep(data, marked).notes()
+    sweep(data, one, marking=False)
+
+    assert [readings(data)] * 3 == [central_readings(central) for central in (marked, one, other)]
+    assert {} == notes
+    assert {"S_000000.db", "S_000001.db", "below/S_000002.db"} == sweep(data, tmp_path / "late.db").notes().keys()
+
+
 def test_a_cursor_stays_before_a_part_that_was_not_delivered(data: Path) -> None:
     """A batch that is split settles nothing until all of it has arrived; dead letters are settled with their batch."""
     target = RecordingTarget(rejecting(17))
