@@ -90,6 +90,8 @@ def delivery_summary(delivery: DeliveryVerdict) -> Iterator[str]:
     yield f"compared with {delivery.target}"
     yield f"  {delivery.arrived:,} of {delivery.generated:,} readings arrived, {delivery.pending:,} pending"
     yield f"  {delivery.episodes:,} episodes and {delivery.epochs:,} epochs compared"
+    for note in delivery.notes:
+        yield f"  {note}"
     if delivery.strangers:
         yield f"  {delivery.strangers:,} readings of other databases ignored"
     if delivery.alarms:
@@ -113,10 +115,11 @@ def print_findings(counts: Mapping[str, int], findings: Sequence[Finding]) -> No
         if kind in counts:
             kept = [finding for finding in findings if finding.kind == kind]
             click.echo(f"{title}: {counts[kind]:,}")
-            for line in table_lines(kept[:MAX_FINDING_LINES]):
+            shown = kept[:MAX_FINDING_LINES]
+            for line in table_lines(shown):
                 click.echo(line)
-            if len(kept) > MAX_FINDING_LINES:
-                click.echo(f"  and {len(kept) - MAX_FINDING_LINES:,} more")
+            if more := counts[kind] - sum(finding.count for finding in shown):
+                click.echo(f"  and {more:,} more")
             click.echo()
 
 

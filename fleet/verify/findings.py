@@ -64,6 +64,13 @@ class Finding:
     last_seq: int | None
     detail: str
 
+    @property
+    def count(self) -> int:
+        """The number by which it counts in the verdict."""
+        if self.first_seq is None or self.last_seq is None:
+            return 1
+        return self.last_seq - self.first_seq + 1
+
     def followed_by(self, other: Finding) -> bool:
         """True if `other` is the same difference at the next reading."""
         return (

@@ -12,10 +12,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fleet.datadir.directory import DataDirectory, database_folder
+from fleet.datadir.interventions import read_interventions
 from fleet.datadir.manifest import FleetManifest
-from fleet.datadir.readings import file_size
+from fleet.datadir.readings import file_size, path_exists
 from fleet.datadir.roster import Member, Roster
 from fleet.errors import UserError
+from fleet.escaping import repr_short
 from fleet.verify.audit import AuditResult, AuditScope, PreviousDatabase, SensorPosition, audit_database
 from fleet.verify.findings import Finding, FindingLog, Verdict
 from fleet.verify.recorded_sensors import (
@@ -28,6 +30,7 @@ from fleet.verify.recorded_sensors import (
     sensors_not_named,
 )
 from worker.schedule import SECOND_US
+from worker.spec import Pause
 from worker.storage.database_files import inode
 from worker.storage.rotation import ROTATED_SUFFIX
 
@@ -42,10 +45,20 @@ UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The members of the last run, and the simulated time at which it ends, in microseconds since 1970."""
+    """The members of the last run, the simulated time at which it ends, in microseconds since 1970, and the pauses on
+    record."""
 
     members: tuple[Member, ...]
     end_us: int
+    pauses: Mapping[str, tuple[Pause, ...]]
+
+    def due_until_us(self, sensor: str) -> int:
+        """Return the time up to which readings of a sensor are due: the end, or the beginning of a pause that lasts till
+        then."""
+        lasting = (
+            each for each in self.pauses.get(sensor, ()) if each.until_us is None or each.until_us >= self.end_us
+        )
+        return min([self.end_us, *(each.from_us for each in lasting)])
 
 
 def verify(
@@ -85,6 +98,8 @@ def verify(
     notes += describe_shorter(records, {name: position.next_seq for name, position in positions.items()})
     if run:
         check_complete(run, positions, sensor, finding_log)
+        paused = sum(run.due_until_us(member.sensor_id) < run.end_us for member in run.members)
+        notes += [f"sensors that ended the last run paused, which owe nothing since: {paused:,}"] if paused else []
     verdict = build_verdict(data, sensor, results, finding_log, time.monotonic() - started_at)
     return replace(verdict, skipped=(*verdict.skipped, *notes))
 
@@ -149,6 +164,11 @@ def is_moved_aside(path: Path) -> bool:
 def is_rotated(path: Path) -> bool:
     """True if the database was rotated: another one continues where it ends."""
     return ROTATED_SUFFIX.search(path.stem) is not None
+
+
+def is_rotated_name(name: str) -> bool:
+    """True if a name on record is that of a rotated database. Any other, such as a path, is not looked for."""
+    return Path(name).name == name and is_rotated(Path(name))
 
 
 def may_hold_sensor(path: Path, sensor: str, manifest: FleetManifest | None) -> bool:
@@ -220,10 +240,14 @@ def check_rotation_links(
     while waiting:
         path = waiting.pop()
         for sensor, previous in results[path].previous_databases.items():
-            before = path.with_name(previous.file)
             if sensor not in results[path].sensors:  # not the sensor to check
                 continue
-            if before not in results and before.exists():
+            if not is_rotated_name(previous.file):
+                detail = f"origins: {repr_short(previous.file)} is no name of a rotated database"
+                finding_log.add(Finding("record", sensor, path.name, None, None, detail))
+                continue
+            before = path.with_name(previous.file)
+            if before not in results and path_exists(before):
                 results[before] = audit(before)
                 waiting.append(before)
             if finding := link_finding(path, sensor, previous, results.get(before)):
@@ -262,7 +286,8 @@ def read_last_run(data: Path) -> LastRun:
         )
     try:
         start_us = (datetime.fromisoformat(roster.start_time) - UNIX_EPOCH) // timedelta.resolution
-        return LastRun(roster.members, start_us + round(roster.duration * SECOND_US))
+        pauses = read_interventions(DataDirectory(data).interventions).pauses
+        return LastRun(roster.members, start_us + round(roster.duration * SECOND_US), pauses)
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"--complete: {path}: invalid start time or duration: {error}") from error
 
@@ -275,17 +300,17 @@ def check_complete(
     if not members:
         raise UserError(f"--complete: {sensor} took no part in the last run")
     for member in members:
-        first, last, detail = missing_range(run, positions.get(member.sensor_id))
+        first, last, detail = missing_range(run.due_until_us(member.sensor_id), positions.get(member.sensor_id))
         if detail:
             finding_log.add(Finding("incomplete", member.sensor_id, member.database.name, first, last, detail))
 
 
-def missing_range(run: LastRun, position: SensorPosition | None) -> tuple[int | None, int | None, str]:
+def missing_range(due_until_us: int, position: SensorPosition | None) -> tuple[int | None, int | None, str]:
     """Return the first and last reading that was due and is not committed, and a text, which is empty if there is none."""
     if position is None:
         return None, None, "no database has a checkpoint of it"
     committed, schedule = position.next_seq, position.schedule
     if schedule is None:
         return None, None, f"{committed:,} readings are committed; how many were due is unknown without an epoch"
-    due = schedule.end_seq(run.end_us)
+    due = schedule.end_seq(due_until_us)
     return committed, due - 1, f"{committed:,} of {due:,} readings are committed" if committed < due else ""
