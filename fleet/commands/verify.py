@@ -68,6 +68,8 @@ def print_verdict(verdict: Verdict) -> None:
     print_findings(verdict.counts, verdict.findings)
     for file in verdict.skipped:
         click.echo(f"skipped: {file}")
+    for line in verdict.paused:
+        click.echo(line)
     for name in verdict.quarantined:
         click.echo(f"not verified, moved aside by the fleet because it was damaged: {name}")
     counts = (
