@@ -238,8 +238,8 @@ def test_sensors_are_paused_and_resumed(config: Path, up: Up) -> None:
 
 def test_a_run_ends_while_all_are_paused(config: Path, up: Up) -> None:
     """Nobody waits for readings that are not due."""
-    running = up("-c", config, "--for", "6s").ready()
-    ask(running, "pause", "--all")
+    running = up("-c", config, "--for", "10s").ready()
+    tell(running, "pause")
 
     assert 0 == running.wait()
     assert {"done"} == {running.state(sensor) for sensor in running.sensors}
@@ -247,6 +247,6 @@ def test_a_run_ends_while_all_are_paused(config: Path, up: Up) -> None:
     assert (True, 4) == (proof["ok"], len(proof["paused"]))
     not_due = sum(int(re.findall("([0-9]+) readings not due", line)[0]) for line in proof["paused"])
     left_out = f"paused since {proof['paused'][0].split()[3][:-1]}, {not_due} readings not due"
-    assert 4 * 6 * 20 == not_due + sum(int(running.row(sensor)["next_seq"]) for sensor in running.sensors)
+    assert 4 * 10 * 20 == not_due + sum(int(running.row(sensor)["next_seq"]) for sensor in running.sensors)
     assert f"100.00% of the readings that were due; 4 {left_out}" in running.output
     assert f"4 sensors {left_out}" in fleet("status", "--data", running.data).stdout
