@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleet.commands.options import DATA_OPTION
+from fleet.commands.options import DATA_OPTION, Completion
 
 if TYPE_CHECKING:
     from fleet.delivery.compare.verdict import DeliveryVerdict, Latency
@@ -26,7 +26,7 @@ DURATION_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 @click.command()
 @DATA_OPTION
-@click.option("--sensor", metavar="ID", help="Only this sensor.")
+@click.option("--sensor", metavar="ID", shell_complete=Completion("sensor_id"), help="Only this sensor.")
 @click.option("--complete", is_flag=True, help="Every sensor of the last run must have all that was due in it.")
 @click.option("--against", metavar="TARGET", help="Compare with what arrived there, named as in `fleet collect --to`.")
 @click.option(
@@ -68,6 +68,8 @@ def print_verdict(verdict: Verdict) -> None:
     print_findings(verdict.counts, verdict.findings)
     for file in verdict.skipped:
         click.echo(f"skipped: {file}")
+    for line in verdict.paused:
+        click.echo(line)
     for name in verdict.quarantined:
         click.echo(f"not verified, moved aside by the fleet because it was damaged: {name}")
     counts = (

@@ -86,7 +86,8 @@ class Verdict:
 
     `counts` has the number of readings, episodes, epochs, sensors or databases with each kind of difference; `findings`
     has the first of each kind. `quarantined` are files that were not opened, `skipped` are files with the reason, and notes about
-    databases that are no differences.
+    databases that are no differences. `paused` are lines about sensors that have not all readings of the last run because
+    an operator has paused them.
     """
 
     sensors: int
@@ -98,6 +99,7 @@ class Verdict:
     quarantined: tuple[str, ...]
     skipped: tuple[str, ...]
     seconds: float
+    paused: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
