@@ -11,9 +11,11 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,22 +158,32 @@ class Reader:
         for port, free in self._ports.items():
             script = script.replace(port, free)
         with self._output.open("w+") as output:
-            ran = subprocess.run(
+            process = subprocess.Popen(
                 ["bash", "-euo", "pipefail", "-c", script],
                 cwd=self._folder,
                 env=self._environment,
-                input=text.encode(),
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                timeout=seconds,
-                check=False,
+                start_new_session=True,
             )
+            try:
+                process.communicate(text.encode(), timeout=seconds)
+            finally:
+                end_group(process)
             output.seek(0)
             printed = output.read()
         for port, free in self._ports.items():
             printed = printed.replace(free, port)
-        assert 0 == ran.returncode, f"{script}\n{printed}"
+        assert 0 == process.returncode, f"{script}\n{printed}"
         return printed
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """What a script that failed has left in the background, too. A detached fleet is in a session of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def free_port() -> str:
