@@ -162,7 +162,7 @@ class GeneratedReadings:
             return next((row for row in self._between(database, seq, seq) if row[SENSOR_INDEX] == sensor), None)
         if sensor not in database.sensors:
             return None
-        step = "SELECT id, seq FROM sensor_readings WHERE id BETWEEN ? AND ? AND sensor_id = ? ORDER BY id LIMIT 1"
+        step = "SELECT id, seq FROM sensor_readings WHERE id BETWEEN ? AND ? AND +sensor_id = ? ORDER BY id LIMIT 1"
         opened = self.connection(database)
         low, high = id_bounds(opened)
         while low <= high:
