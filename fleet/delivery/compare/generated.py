@@ -172,7 +172,7 @@ class GeneratedReadings:
         if sensor not in database.sensors:
             return None
         step = (
-            f"SELECT id, {column} FROM sensor_readings WHERE id BETWEEN ? AND ? AND sensor_id = ? ORDER BY id LIMIT 1"
+            f"SELECT id, {column} FROM sensor_readings WHERE id BETWEEN ? AND ? AND +sensor_id = ? ORDER BY id LIMIT 1"
         )
         opened = self.connection(database)
         low, high = id_bounds(opened)
