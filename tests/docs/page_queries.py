@@ -12,7 +12,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^    (?:SELECT|WITH) .*?;$", re.MULTILINE | re.DOTALL)
 QUOTED = re.compile(r'"(SELECT [^"]+)"')
 
-OTHER_SYSTEMS = ("read_parquet", " time >=")
+OTHER_SYSTEMS = ("read_parquet", " time >=", "ADD COLUMN time", "::timestamptz", "reading_time")
 """Parts of the queries for DuckDB and PostgreSQL."""
 
 CENTRAL = "r.source = "
