@@ -40,8 +40,11 @@ def next_ids(connection: apsw.Connection, after: int, until: int, limit: int, *,
 
 
 def marked_readings(connection: apsw.Connection) -> int:
-    """The number of readings that are marked as delivered."""
-    count = connection.execute("SELECT count(*) FROM sensor_readings WHERE synced IS 1").get
+    """The number of readings that are marked as delivered; 0 in a damaged database, which the sweep itself reports."""
+    try:
+        count = connection.execute("SELECT count(*) FROM sensor_readings WHERE synced IS 1").get
+    except apsw.CorruptError:
+        return 0
     return count if isinstance(count, int) else 0
 
 
