@@ -6,6 +6,7 @@ of a database. Nothing here reads a file, a clock or the environment.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -248,8 +249,8 @@ class SensorSpec:
 
     def settings_at(self, time_us: int) -> Settings:
         """Return the settings of a reading that is due at a simulated time."""
-        begun = [stage.settings for stage in self.stages if stage.at_us <= time_us]
-        return begun[-1] if begun else self.settings
+        begun = bisect_right(self.stages, time_us, key=lambda stage: stage.at_us)
+        return self.stages[begun - 1].settings if begun else self.settings
 
     @property
     def max_rate(self) -> Fraction:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from fleet.catalogue.catalogue import Catalogue, Effects, SensorType
+from fleet.catalogue.catalogue import Catalogue, Effects, SensorType, effective_share
 from fleet.catalogue.climate import Climate, climate_of, elevation_of
 from fleet.catalogue.entries import Surroundings, SurroundingsEffect
 from fleet.config.anomalies import AnomalyTypeSection
@@ -29,13 +29,17 @@ episodes grow as shares shrink, up to the limit of 64-bit integers."""
 
 
 class SettingsKey(NamedTuple):
-    """The part of an identity, except its climate, that its settings depend on: its type, hardware and surroundings."""
+    """The part of an identity that its settings depend on: its type, hardware, surroundings and climate. `climate` is None
+    if the config does not enable it or the coordinates are unknown, `probability` that of anomalies if the sensor has one
+    of its own."""
 
     sensor_type: str | None
     manufacturer: str | None
     model: str | None
     firmware: str | None
     surroundings: str | None
+    climate: Climate | None = None
+    probability: float | None = None
 
 
 def settings_for(config: Config, catalogue: Catalogue, identity: Identity) -> Settings:
@@ -46,29 +50,28 @@ def settings_for(config: Config, catalogue: Catalogue, identity: Identity) -> Se
 
 def fleet_settings(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[Settings]:
     """Return the settings of many sensors, in their order. Equal ones are computed once and shared."""
-    settings: dict[SettingsKey, Settings] = {}
-    in_climate: dict[tuple[SettingsKey, Climate | None], Settings] = {}
+    parts = SettingsParts(catalogue).use(config)
+    computed: dict[SettingsKey, Settings] = {}
     result = []
     for identity in identities:
-        key, climate = settings_key(config, catalogue, identity), climate_for(config, identity)
-        if key not in settings:
-            settings[key] = settings_for_key(config, catalogue, key)
-        if (key, climate) not in in_climate:
-            sensor_type = sensor_type_of_identity(config, catalogue, key.sensor_type)
-            in_climate[key, climate] = (
-                settings[key] if climate is None else settings_in_climate(settings[key], sensor_type, climate)
-            )
-        result.append(in_climate[key, climate])
+        key = settings_key(config, catalogue, identity)
+        if key not in computed:
+            computed[key] = parts.settings(key)
+        result.append(computed[key])
     return result
 
 
-def settings_key(config: Config, catalogue: Catalogue, identity: Identity) -> SettingsKey:
+def settings_key(
+    config: Config, catalogue: Catalogue, identity: Identity, probability: float | None = None
+) -> SettingsKey:
     return SettingsKey(
         identity.sensor_type,
         identity.manufacturer,
         identity.model,
         identity.firmware_version,
         catalogue.surroundings_of(config.surroundings, identity),
+        climate_for(config, identity),
+        probability,
     )
 
 
@@ -79,9 +82,84 @@ def climate_for(config: Config, identity: Identity) -> Climate | None:
     return climate_of(identity.latitude, elevation_of(identity.latitude, identity.longitude))
 
 
-def settings_for_key(config: Config, catalogue: Catalogue, key: SettingsKey) -> Settings:
+class SharedChannels(NamedTuple):
+    """The channels of a sensor, and the working hours that they follow."""
+
+    channels: tuple[Channel, ...]
+    hours: WorkingHours
+
+
+class ScaledAnomalies(NamedTuple):
+    """The enabled types of anomaly, each with a share of 0 and its part of all anomalies. `multiplier` is the factor on
+    their probability."""
+
+    specs: tuple[AnomalySpec, ...]
+    parts: tuple[Fraction, ...]
+    multiplier: Fraction
+
+
+class SettingsParts:
+    """The parts of the settings of many sensors, each computed once and shared, also by the steps of a scenario: a step
+    that changes the probability alone has the channels, and the weights of anomalies, of the step before. `use` sets the
+    config; the configs of a scenario are to be used in their order."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._signals: tuple[object, ...] = ()
+        self._types: object = None
+        self._channels: dict[SettingsKey, SharedChannels] = {}
+        self._scaled: dict[SettingsKey, ScaledAnomalies] = {}
+        self._anomalies: dict[tuple[int, float], tuple[AnomalySpec, ...]] = {}
+        self._settings: dict[tuple[str, int, int, str], Settings] = {}
+        self._distinct: dict[object, Any] = {}
+
+    def use(self, config: Config) -> SettingsParts:
+        self._config = config
+        self._rate = config.simulation.readings_per_second.stored_text()
+        signals, types = (config.normal_parameters, config.daily_pattern), config.anomalies.types
+        if signals != self._signals:
+            self._channels, self._scaled = {}, {}
+        elif types != self._types:
+            self._scaled = {}
+        self._signals, self._types = signals, types
+        return self
+
+    def settings(self, key: SettingsKey) -> Settings:
+        """Return the settings of the sensors with `key`."""
+        if key not in self._channels:
+            computed = compute_channels(self._config, self._catalogue, key)
+            self._channels[key] = self._distinct.setdefault(computed, computed)
+        shared = self._channels[key]
+        anomalies, mode = self._anomalies_of(key, shared.channels), self._config.anomalies.mode
+        known = (self._rate, id(shared), id(anomalies), mode)  # both live as long as this object
+        if known not in self._settings:
+            self._settings[known] = Settings(self._rate, shared.channels, anomalies, mode, shared.hours)
+        return self._settings[known]
+
+    def _anomalies_of(self, key: SettingsKey, channels: tuple[Channel, ...]) -> tuple[AnomalySpec, ...]:
+        anomalies = self._config.anomalies
+        probability = anomalies.probability if key.probability is None else key.probability
+        if probability == 0 or not (anomalies.enabled or key.probability is not None):
+            return ()
+        if key not in self._scaled:
+            effects = effects_of(self._config, self._catalogue, key)
+            computed = scaled_anomalies(self._config, effects, tuple(channel.name for channel in channels))
+            self._scaled[key] = self._distinct.setdefault(computed, computed)
+        scaled = self._scaled[key]
+        known = (id(scaled), probability)
+        if known not in self._anomalies:
+            self._anomalies[known] = tuple(with_shares(scaled, probability))
+        return self._anomalies[known]
+
+
+def effects_of(config: Config, catalogue: Catalogue, key: SettingsKey) -> Effects:
     sensor_type = sensor_type_of_identity(config, catalogue, key.sensor_type)
-    effects = sensor_type.effects(key.manufacturer, key.model, key.firmware)
+    return sensor_type.effects(key.manufacturer, key.model, key.firmware)
+
+
+def compute_channels(config: Config, catalogue: Catalogue, key: SettingsKey) -> SharedChannels:
+    sensor_type = sensor_type_of_identity(config, catalogue, key.sensor_type)
+    effects = effects_of(config, catalogue, key)
     surroundings = catalogue.surroundings.get(key.surroundings or "", Surroundings())
     channels = tuple(
         build_channel(name, values, effects, surroundings) for name, values in healthy_signals(config, sensor_type)
@@ -89,13 +167,11 @@ def settings_for_key(config: Config, catalogue: Catalogue, key: SettingsKey) -> 
     hours = (
         WorkingHours(**surroundings.hours.model_dump()) if any(c.working_hours for c in channels) else WorkingHours()
     )
-    return Settings(
-        rate=config.simulation.readings_per_second.stored_text(),
-        channels=channels,
-        anomalies=tuple(anomaly_specs(config, effects, tuple(channel.name for channel in channels))),
-        mode=config.anomalies.mode,
-        working_hours=hours,
-    )
+    if key.climate is not None:
+        channels = tuple(
+            channel_in_climate(each, sensor_type.channels[each.name].climate, key.climate) for each in channels
+        )
+    return SharedChannels(channels, hours)
 
 
 def sensor_type_of_identity(config: Config, catalogue: Catalogue, name: str | None) -> SensorType:
@@ -144,14 +220,6 @@ def scale_std_dev(std_dev: float, factor: Fraction) -> float:
     return float(exact) if exact >= MIN_STD_DEV else 0.0
 
 
-def settings_in_climate(settings: Settings, sensor_type: SensorType, climate: Climate) -> Settings:
-    """Return the same settings in a climate: the channels that follow it are shifted, with their bounds."""
-    channels = tuple(
-        channel_in_climate(each, sensor_type.channels[each.name].climate, climate) for each in settings.channels
-    )
-    return replace(settings, channels=channels)
-
-
 def channel_in_climate(channel: Channel, follows: str, climate: Climate) -> Channel:
     """Return a channel in a climate. `follows` is the quantity of the climate it measures: temperature, pressure or
     none."""
@@ -176,26 +244,35 @@ def decimals_for(std_dev: float) -> int:
     return min(MAX_DECIMALS, max(0, 2 - Decimal(repr(std_dev)).adjusted()))
 
 
-def anomaly_specs(config: Config, effects: Effects, channels: tuple[str, ...]) -> Iterator[AnomalySpec]:
-    """Yield the enabled types of anomaly, each with its exact share, rounded once."""
-    if not config.anomalies.enabled or config.anomalies.probability == 0:
-        return
+def scaled_anomalies(config: Config, effects: Effects, channels: tuple[str, ...]) -> ScaledAnomalies:
+    """Return the enabled types of anomaly of a sensor with `effects`."""
     types = config.anomalies.types.enabled()
-    share = effects.anomaly_share(config.anomalies.probability)
     weights = {name: effects.weight(name, section.weight) for name, section in types.items()}
     total = sum(weights.values(), Fraction(0))
+    specs = []
     for name, section in types.items():
-        type_share = float(share * weights[name] / total) if total else 0.0
-        if type_share >= MIN_ANOMALY_SHARE:
-            duration, unit = section.duration
-            yield AnomalySpec(
+        duration, unit = section.duration
+        specs.append(
+            AnomalySpec(
                 kind=name,
-                share=type_share,
+                share=0.0,
                 duration=duration,
                 unit=unit,
                 parameters=tuple(worker_parameters(section, effects).items()),
                 channel_odds=effects.channel_odds(channels) if section.declaration.channels == "one" else (),
             )
+        )
+    parts = tuple(weight / total if total else Fraction(0) for weight in weights.values())
+    return ScaledAnomalies(tuple(specs), parts, effects.multiplier)
+
+
+def with_shares(scaled: ScaledAnomalies, probability: float) -> Iterator[AnomalySpec]:
+    """Yield the types of anomaly at that probability, each with its exact share, rounded once."""
+    share = effective_share(probability, scaled.multiplier)
+    for spec, part in zip(scaled.specs, scaled.parts, strict=True):
+        type_share = float(share * part)
+        if type_share >= MIN_ANOMALY_SHARE:
+            yield replace(spec, share=type_share)
 
 
 def worker_parameters(section: AnomalyTypeSection, effects: Effects) -> Parameters:

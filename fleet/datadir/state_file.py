@@ -20,6 +20,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fleet import atomic_write
+from fleet.datadir.ownership import foreign_link
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.strict_json import locate, parse_json, raise_json_error, read_text_file, short_json
@@ -81,6 +82,8 @@ def load_state(
     Raises FileNotFoundError, or UserError with file, line, column, key, value and `advice`.
     """
     path.stat()
+    if reason := foreign_link(path):
+        raise UserError(f"{path}: {reason}: not followed")
     try:
         text = read_text_file(path, MAX_STATE_FILE_BYTES)
         document = parse_json(text, path)

@@ -39,6 +39,15 @@ def next_ids(connection: apsw.Connection, after: int, until: int, limit: int, *,
     return tuple(number for (number,) in connection.execute(query, (after, until, limit)))
 
 
+def marked_readings(connection: apsw.Connection) -> int:
+    """The number of readings that are marked as delivered; 0 in a damaged database, which the sweep itself reports."""
+    try:
+        count = connection.execute("SELECT count(*) FROM sensor_readings WHERE synced IS 1").get
+    except apsw.CorruptError:
+        return 0
+    return count if isinstance(count, int) else 0
+
+
 def existing_ids(connection: apsw.Connection, ids: Iterable[int]) -> tuple[int, ...]:
     """The ids that have a row, in the given order."""
     query = "SELECT 1 FROM sensor_readings WHERE id = ?"

@@ -187,6 +187,8 @@ class DatabaseAuditor:
                 if after is None:
                     self._finish_rows()
             on_progress(1.0 if after is None else after / size)
+        if damage := self._scanner.index_damage():
+            self._finding_log.add(Finding("unreadable", None, self._name, None, None, damage))
         if self._checkers or self._all:
             self._check_episodes()
         for sensor_id, next_seq in self._recorded.checkpoints.items():

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import apsw
 
 from fleet.verify.expected import Row
-from worker.storage.schema import IDENTITY_COLUMNS, READING_COLUMNS
+from worker.storage.schema import IDENTITY_COLUMNS, READING_COLUMNS, READINGS_KEY, has_readings_key
 
 MIN_ROW_ID = -(1 << 63)
 MAX_ROW_ID = (1 << 63) - 1
@@ -25,6 +25,7 @@ CREATE_IDENTITIES_TABLE = (
 )
 DELETE_IDENTITIES = "DELETE FROM temp.who"
 INSERT_IDENTITY = f"INSERT INTO temp.who VALUES ({','.join('?' * (len(IDENTITY_COLUMNS) + 1))})"
+COUNT_BY_KEY = f"SELECT count(*) FROM sensor_readings INDEXED BY {READINGS_KEY}"
 NEXT_ID = "SELECT id, seq FROM sensor_readings WHERE id > ? ORDER BY id LIMIT 1"
 LAST_ID = "SELECT max(id) FROM sensor_readings"
 SELECT_IDENTITY = (
@@ -42,10 +43,11 @@ def scan_sql(*, many: bool, only: bool, raw: bool) -> str:
     columns = ",".join(shape.format(f"r.{name}") for name in READING_COLUMNS)
     wanted = [f"who.{name}" if many else f"?{number + 3}" for number, name in enumerate(IDENTITY_COLUMNS)]
     same = " AND ".join(f"r.{name} IS {value}" for name, value in zip(IDENTITY_COLUMNS, wanted, strict=True))
+    # `+`: by id, as the index of (sensor_id, seq) would need a sort.
     join = "LEFT JOIN temp.who ON who.sensor_id = r.sensor_id" if many else ""
     return (
         f"SELECT r.id, {columns}, {same}{', who.number' if many else ''} FROM sensor_readings r {join}"
-        f" WHERE r.id > ?1 {'AND r.sensor_id = ?3' if only else ''} ORDER BY r.id LIMIT ?2"
+        f" WHERE r.id > ?1 {'AND +r.sensor_id = ?3' if only else ''} ORDER BY r.id LIMIT ?2"
     )
 
 
@@ -107,6 +109,16 @@ class RowScanner:
         """Read the tables that nothing else reads, so that damage to them is detected."""
         for statement in ("SELECT * FROM database_info", "SELECT * FROM sqlite_sequence"):
             self._connection.execute(statement).fetchall()
+
+    def index_damage(self) -> str | None:
+        """Read the index of the readings, from which queries are answered, and describe damage to it."""
+        if not has_readings_key(self._connection):
+            return None
+        try:
+            self._connection.execute(COUNT_BY_KEY).fetchall()
+        except apsw.CorruptError as error:
+            return f"the index {READINGS_KEY}: {error}"
+        return None
 
     def read_identity(self, row_id: int) -> Row:
         """Return the identity columns of a row."""

@@ -27,7 +27,7 @@ from pathlib import Path
 import apsw
 
 from worker.storage.database_files import fsync_directory, inode
-from worker.storage.schema import SCHEMA, SCHEMA_VERSION
+from worker.storage.schema import SCHEMA_VERSION, create_tables
 
 ROTATED_SUFFIX = re.compile(r"\.rotated-(\d{4,})$")
 """The end of the stem of a rotated database's name."""
@@ -140,7 +140,7 @@ def hard_link(path: Path, aside: Path) -> bool:
 
 def copy_carried_state(new: apsw.Connection, old: apsw.Connection, file: str) -> None:
     """Copy the state that a new database takes over from the one before, which is now `file`."""
-    new.execute(SCHEMA)
+    create_tables(new)
     new.execute(CREATE_ORIGINS)
     new.execute("INSERT INTO database_info VALUES ('live', ?, ?)", (str(uuid.uuid4()), SCHEMA_VERSION))
     copy_rows(new, old, "checkpoints", "SELECT * FROM checkpoints")

@@ -11,6 +11,8 @@ from dataclasses import asdict, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import apsw
+
 from worker.schedule import Schedule, format_time
 from worker.spec import (
     CHANNEL_NAMES,
@@ -101,6 +103,12 @@ CREATE TABLE IF NOT EXISTS database_info (
 );
 """
 
+READINGS_KEY = "sensor_readings_key"
+CREATE_READINGS_KEY = f"""
+-- A reading is stored once, and the readings of an episode are found quickly. Databases of version 0.1.0 have no such index.
+CREATE UNIQUE INDEX IF NOT EXISTS {READINGS_KEY} ON sensor_readings (sensor_id, seq);
+"""
+
 CHANNEL_COLUMNS = CHANNEL_NAMES
 
 COLUMN_TYPES: dict[type, ColumnType] = {float: "REAL", int: "INTEGER", str: "TEXT", type(None): "TEXT"}
@@ -146,6 +154,23 @@ def further_columns(identity: Identity, settings: Settings) -> tuple[FurtherColu
     attributes = [FurtherColumn(attribute.name, attribute.column_type) for attribute in settings.attributes]
     constants = [FurtherColumn(name, COLUMN_TYPES[type(value)]) for name, value in identity.attributes]
     return (*channels, *attributes, *constants)
+
+
+def create_tables(connection: apsw.Connection) -> None:
+    """Create the missing tables. The index of readings is created together with their table, and never for an older one,
+    which may be large or have a reading twice.
+    """
+    new = not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sensor_readings'").get
+    connection.execute(SCHEMA)
+    if new:
+        connection.execute(CREATE_READINGS_KEY)
+
+
+def has_readings_key(connection: apsw.Connection) -> bool:
+    """Return whether the index of readings exists."""
+    return bool(
+        connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?", (READINGS_KEY,)).get
+    )
 
 
 def insert_readings_sql(rows: int) -> str:

@@ -14,7 +14,14 @@ from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import MISSING_DATA_INDEX, Block, Episode
 from worker.schedule import Schedule, format_time, format_times
 from worker.spec import Identity, Settings
-from worker.storage.schema import CHANNEL_COLUMNS, epoch_from_row, epoch_values, identity_values, insert_readings_sql
+from worker.storage.schema import (
+    CHANNEL_COLUMNS,
+    epoch_from_row,
+    epoch_values,
+    has_readings_key,
+    identity_values,
+    insert_readings_sql,
+)
 from worker.storage.sinks import Fenced, Portion, Position
 
 log = logging.getLogger("database")
@@ -35,6 +42,7 @@ SELECT first_seq, start_us, reason, run, seed, identity, settings FROM epochs
 WHERE sensor_id = ? AND first_seq <= ? ORDER BY first_seq DESC LIMIT 1
 """
 SELECT_LAST_SEQ = "SELECT max(seq) FROM sensor_readings WHERE sensor_id = ? AND typeof(seq) = 'integer'"
+SELECT_STORED_SEQS = "SELECT seq FROM sensor_readings WHERE sensor_id = ? AND seq >= ? AND seq < ?"
 UPDATE_CHECKPOINT = "UPDATE checkpoints SET next_seq = ? WHERE sensor_id = ? AND incarnation = ? AND next_seq = ?"
 
 
@@ -47,7 +55,13 @@ def claim_sensor(connection: apsw.Connection, sensor_id: str, incarnation: int) 
     if isinstance(owner, int) and owner > incarnation:
         raise Fenced(f"{sensor_id} is owned by incarnation {owner}, this is {incarnation}")
     if not isinstance(next_seq, int) or not isinstance(owner, int) or not 0 <= next_seq < CHECKPOINT_LIMIT:
-        next_seq = repaired_checkpoint(connection, sensor_id, row)
+        next_seq = repaired_checkpoint(connection, sensor_id, "damaged" if row else "missing")
+    elif (
+        has_readings_key(connection)
+        and (last := last_stored_seq(connection, sensor_id)) is not None
+        and last >= next_seq
+    ):
+        next_seq = repaired_checkpoint(connection, sensor_id, "behind its readings")
     connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (sensor_id, next_seq, incarnation))
     try:
         epoch = connection.execute(SELECT_EPOCH, (sensor_id, next_seq)).fetchone()
@@ -56,20 +70,24 @@ def claim_sensor(connection: apsw.Connection, sensor_id: str, incarnation: int) 
         raise apsw.CorruptError(f"the record of {sensor_id}'s epochs is damaged") from error
 
 
-def repaired_checkpoint(connection: apsw.Connection, sensor_id: str, row: object) -> int:
+def last_stored_seq(connection: apsw.Connection, sensor_id: str) -> int | None:
+    last = connection.execute(SELECT_LAST_SEQ, (sensor_id,)).get
+    return last if isinstance(last, int) else None
+
+
+def repaired_checkpoint(connection: apsw.Connection, sensor_id: str, state: str) -> int:
     """Return the sequence number after the last stored reading of a sensor without a valid checkpoint, 0 for a new sensor.
 
     A sensor that has readings has an epoch. No reading before the epoch's first, or in a rotated database, is due.
     """
     first = connection.execute("SELECT max(first_seq) FROM epochs WHERE sensor_id = ?", (sensor_id,)).get
-    if row is None and first is None:
+    if state == "missing" and first is None:
         return 0
-    last = connection.execute(SELECT_LAST_SEQ, (sensor_id,)).get
+    last = last_stored_seq(connection, sensor_id)
     known = [first, None if last is None else last + 1]
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'origins'").get:
         known.append(connection.execute("SELECT first_seq FROM origins WHERE sensor_id = ?", (sensor_id,)).get)
     next_seq = max((number for number in known if isinstance(number, int)), default=0)
-    state = "damaged" if row else "missing"
     log.warning(
         "%s: its checkpoint is %s: continuing at reading %d, after those that are stored", sensor_id, state, next_seq
     )
@@ -97,9 +115,24 @@ def write_portion(connection: apsw.Connection, portion: Portion, incarnation: in
 
 
 def write_block(connection: apsw.Connection, identity: Identity, settings: Settings, block: Block) -> None:
-    """Insert the readings of a block, ROWS_PER_STATEMENT at a time."""
+    """Insert the readings of a block. Those that are stored already stay as they are."""
     constant = identity_values(identity)
     rows = list(reading_rows(settings, block))
+    try:
+        insert_rows(connection, constant, rows)
+    except apsw.ConstraintError:
+        bounds = (identity.sensor_id, block.first, block.end)
+        stored = {seq for (seq,) in connection.execute(SELECT_STORED_SEQS, bounds)}
+        log.warning(
+            "%s: some of the readings %d to %d are stored already", identity.sensor_id, block.first, block.end - 1
+        )
+        insert_rows(connection, constant, [row for row in rows if row[-1] not in stored])
+
+
+def insert_rows(
+    connection: apsw.Connection, constant: tuple[str | float | None, ...], rows: list[tuple[Any, ...]]
+) -> None:
+    """Insert readings, ROWS_PER_STATEMENT at a time."""
     whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
     for begin in range(0, whole, ROWS_PER_STATEMENT):
         values = chain.from_iterable(rows[begin : begin + ROWS_PER_STATEMENT])

@@ -160,17 +160,28 @@ class GeneratedReadings:
             return None
         if database.source.foreign:
             return next((row for row in self._between(database, seq, seq) if row[SENSOR_INDEX] == sensor), None)
+        return self._bisect(database, sensor, "seq", seq)
+
+    def search_time(self, database: GeneratedDatabase, sensor: object, timestamp: object) -> Row | None:
+        """The row of a reading by its sensor and timestamp: those of a sensor ascend with the ids."""
+        if not isinstance(timestamp, str) or not isinstance(sensor, str) or database.source.foreign:
+            return None
+        return self._bisect(database, sensor, "timestamp", timestamp)
+
+    def _bisect(self, database: GeneratedDatabase, sensor: str, column: str, value: Any) -> Row | None:
         if sensor not in database.sensors:
             return None
-        step = "SELECT id, seq FROM sensor_readings WHERE id BETWEEN ? AND ? AND sensor_id = ? ORDER BY id LIMIT 1"
+        step = (
+            f"SELECT id, {column} FROM sensor_readings WHERE id BETWEEN ? AND ? AND +sensor_id = ? ORDER BY id LIMIT 1"
+        )
         opened = self.connection(database)
         low, high = id_bounds(opened)
         while low <= high:
             middle = (low + high) // 2
-            found = opened.execute(step, (middle, high, sensor)).fetchone()
-            if found is None or found[1] > seq:
+            found: Any = opened.execute(step, (middle, high, sensor)).fetchone()
+            if found is None or found[1] > value:
                 high = middle - 1
-            elif found[1] == seq:
+            elif found[1] == value:
                 return next(iter(self._between(database, found[0], found[0])), None)
             else:
                 low = found[0] + 1

@@ -20,13 +20,19 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from fleet.delivery.batch import FOREIGN_KEY_PREFIX, NO_ROWS, Batch, Row, SourceDatabase, TableRows, Value
+from fleet.delivery.batch import (
+    FOREIGN_KEY_PREFIX,
+    NAME_KEY_PREFIX,
+    NO_ROWS,
+    Batch,
+    Row,
+    SourceDatabase,
+    TableRows,
+    Value,
+)
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.delivery.receiver.json_columns import MAX_REJECTED_READINGS, convert_history_value, convert_json_column
 from fleet.escaping import repr_short
-
-NAME_KEY_PREFIX = "path-"
-"""The prefix of the key of a source that is known only by the name in the upload."""
 
 MAX_JSON_OBJECTS = 500_000
 MAX_SOURCES_PER_BODY = 1_000

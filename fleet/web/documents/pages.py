@@ -18,6 +18,9 @@ from worker.spec import Identity
 SERVER_RENDERED_ROWS = 16
 """Rows of the table that are visible before any script runs."""
 
+MAX_COMPARED_SENSORS = 6
+"""Sensors on the page that compares them: as many as there are colours `--line-1` and so on in `tokens.css`."""
+
 # Labels and fields of an identity, in the order of the page.
 IDENTITY_FACTS = {
     "serial number": "serial_number",
@@ -87,6 +90,36 @@ def sensor_page(observation: Observation, number: int) -> str:
         kinds=ANOMALY_TYPES,
         sizes=SIZE_MEANINGS,
     )
+
+
+def compare_page(observation: Observation, wanted: Sequence[str], place: str) -> str:
+    """Return the page with the readings of several sensors over each other: those with the ids `wanted`, then those at
+    `place`, the first few if there are more. It says which ids the fleet does not have."""
+    members = observation.members
+    found = [number for number, member in enumerate(members) if place and is_at(member.identity.location, place)]
+    known = [observation.index[sensor_id] for sensor_id in wanted if sensor_id in observation.index]
+    numbers = list(dict.fromkeys([*known, *found]))
+    shown = [members[number] for number in numbers[:MAX_COMPARED_SENSORS]]
+    remarks = [
+        f"no sensor {sensor_id[:100]} in this fleet" for sensor_id in wanted if sensor_id not in observation.index
+    ]
+    if place and not found:
+        remarks.append(f"no sensor at {place[:100]}")
+    if len(numbers) > len(shown):
+        remarks.append(f"the first {len(shown)} of {len(numbers):,} sensors")
+    return render_template(
+        "compare.html",
+        members=shown,
+        remarks=remarks,
+        most=MAX_COMPARED_SENSORS,
+        channels=list(dict.fromkeys(channel for member in shown for channel in member.channels)),
+    )
+
+
+def is_at(location: str | None, place: str) -> bool:
+    """Whether a location such as `Denver, CO, USA` is `place`: the city, or the whole text."""
+    text = (location or "").casefold()
+    return place.casefold() in (text.partition(",")[0].strip(), text)
 
 
 def no_fleet_page(reason: str) -> str:

@@ -1,9 +1,9 @@
 """A central PostgreSQL database as a target: `postgresql://[USER@]HOST[:PORT]/DATABASE`.
 
 A delivery is one transaction. Its first statement locks the source's row, so deliveries of one source are serialised, and
-those of different sources have no key in common. Readings after the source's cursor are copied into the table. Others may
-be stored already: they are copied into a temporary table, from which the missing ones are inserted. (1000 readings take
-12 ms the first way and 20 ms the second.)
+those of different sources have no key in common. Readings after the source's cursor are copied into the table. Others, and
+those of which one is stored already, are copied into a temporary table, from which the missing ones are inserted. (1000
+readings take 12 ms the first way and 20 ms the second.)
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ INSERT_BATCH = """
 WITH before AS (
     SELECT cursor FROM sources WHERE generation = %(key)s
 ), origin AS (
-    INSERT INTO sources (generation, name, cursor) VALUES (%(key)s, %(name)s, %(last_id)s)
+    INSERT INTO sources (generation, name, cursor) VALUES (%(key)s, %(name)s, %(settles)s)
     ON CONFLICT (generation) DO UPDATE
     SET name = excluded.name, cursor = greatest(sources.cursor, excluded.cursor)
     RETURNING source
@@ -205,7 +205,7 @@ class PostgresDelivery:
         values = {
             "key": batch.source.key,
             "name": batch.source.name,
-            "last_id": batch.last_id,
+            "settles": batch.settles or 0,
             "received_at": self._received_at,
             "readings": len(batch.rows),
             "token": batch.token,

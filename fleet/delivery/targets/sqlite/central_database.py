@@ -15,7 +15,7 @@ from pathlib import Path
 
 import apsw
 
-from fleet.delivery.batch import Batch, Row, StoredRows, TableRows, Value
+from fleet.delivery.batch import NAME_KEY_PREFIX, Batch, Row, StoredRows, TableRows, Value
 from fleet.delivery.columns import (
     CENTRAL_COLUMNS,
     CONTENT_COLUMNS,
@@ -77,7 +77,7 @@ class CentralDatabase:
                     return SqliteDelivery(self._connection, batch, received_at, attached=False, checked=True).run()
 
     def cursor(self, source: str) -> int:
-        """The last row id that arrived from a source, 0 for an unknown source. Raises apsw.Error."""
+        """The row id up to which all readings of a source have arrived or were given up, 0 if unknown. Raises apsw.Error."""
         with self._lock:
             cursor = self._connection.execute("SELECT cursor FROM sources WHERE generation = ?", (source,)).get
         return cursor if isinstance(cursor, int) else 0
@@ -169,6 +169,11 @@ SELECT_EXISTING = (
     f"SELECT batch, {','.join(CONTENT_COLUMNS)} FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
 )
 
+# From `path-` up to the next text of that length.
+SELECT_NAMED_SOURCES = f"""
+SELECT source, name FROM sources WHERE generation >= '{NAME_KEY_PREFIX}' AND generation < '{NAME_KEY_PREFIX[:-1]}.'
+"""
+SELECT_TIMESTAMP = "SELECT timestamp FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
 
 COPY_READINGS = f"""
 INSERT INTO sensor_readings (source, batch, source_id, {",".join(DELIVERED_COLUMNS)})
@@ -232,8 +237,24 @@ class SqliteDelivery:
             rejected |= conflicts
         upsert_rows(connection, UPSERT_EPISODE, EPISODE_COLUMNS, batch.episodes, source)
         upsert_rows(connection, UPSERT_EPOCH, EPOCH_COLUMNS, batch.epochs, source)
-        connection.execute("UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?", (batch.last_id, source))
-        return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected)
+        if batch.settles is not None:
+            connection.execute("UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?", (batch.settles, source))
+        return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected, note=self._stored_twice_note())
+
+    def _stored_twice_note(self) -> str:
+        """A note if the first reading of the batch is here from a sender that sends no generation; else an empty text."""
+        source = self._batch.source
+        if not self._batch.rows or source.key.startswith(NAME_KEY_PREFIX):
+            return ""
+        for number, name in self._connection.execute(SELECT_NAMED_SOURCES).fetchall():
+            first = dict(zip(source.columns, next(iter(self._batch.rows[:1])), strict=True))
+            key = (number, first["sensor_id"], first["id" if source.foreign else "seq"])
+            if self._connection.execute(SELECT_TIMESTAMP, key).get == first["timestamp"]:
+                return (
+                    f"its readings are stored a second time: another program has sent them without their generation, as {name!r}; "
+                    "collect into another place, or delete those in sensor_readings by that source"
+                )
+        return ""
 
     def _source(self) -> int:
         source, execute = self._batch.source, self._connection.execute
