@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.worker.samples import ANOMALIES, IDENTITY, MISSING, SPIKE, TEMPERATURE
+from tests.worker.samples import (
+    ANOMALIES,
+    IDENTITY,
+    MISSING,
+    NEW_YEAR,
+    SECOND_US,
+    SPIKE,
+    TEMPERATURE,
+    run,
+    settings,
+    with_catch_up,
+)
 from worker.readings.generator import Block, SignalGenerator
-from worker.spec import AttributeRule, AttributeValue, Channel, Identity, ReadingAttribute, Settings
+from worker.sensor import Sensor
+from worker.spec import (
+    AttributeRule,
+    AttributeValue,
+    Channel,
+    Identity,
+    ReadingAttribute,
+    SensorSpec,
+    Settings,
+    StoreSpec,
+)
+from worker.storage.database import Database
 
 CO2 = Channel("co2", "ppm", 600.0, 50.0, 300.0, 5000.0, 0.0, 10000.0, 1)
 POWER = Channel("power", "kW", 900.0, 90.0, 0.0, 2000.0, 0.0, 4000.0, 1)
@@ -58,5 +82,37 @@ def attributes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SignalGenerator, "block", block)
 
 
-def named(identity: Identity, sensor_id: str) -> Identity:
-    return replace(identity, sensor_id=sensor_id)
+class Writer:
+    """Sensors of several kinds and the database that they share."""
+
+    def __init__(self, path: Path, *sensors: tuple[Identity, Settings], incarnation: int = 1, **store: Any) -> None:
+        self.run = with_catch_up(run())
+        self.sink = Database(StoreSpec(path, **store))
+        self.specs = [
+            SensorSpec(identity, sensor_settings, row) for row, (identity, sensor_settings) in enumerate(sensors)
+        ]
+        positions = self.sink.claim([spec.identity for spec in self.specs], incarnation)
+        self.sensors = [Sensor(spec, self.run, position) for spec, position in zip(self.specs, positions, strict=True)]
+
+    def deliver(self, seconds: float) -> None:
+        due = NEW_YEAR + round(seconds * SECOND_US)
+        portions = [
+            (sensor, portion) for sensor in self.sensors for portion in sensor.portions(due, 100_000, final=False)
+        ]
+        self.sink.deliver([portion for _, portion in portions])
+        for sensor, portion in portions:
+            sensor.commit(portion)
+
+    def change(self, number: int, sensor_settings: Settings, identity: Identity | None = None) -> None:
+        """Continue a sensor with other settings, as after a reload."""
+        spec = self.specs[number]
+        self.sensors[number].change(replace(spec, settings=sensor_settings, identity=identity or spec.identity))
+
+
+def write_kinds(path: Path, seconds: float = 500) -> None:
+    """Write a database of three kinds, the first with a reload to another kind in the middle."""
+    writer = Writer(path, (AIR_IDENTITY, AIR), (TURBINE_IDENTITY, TURBINE), (PLAIN_IDENTITY, settings(*ANOMALIES)))
+    writer.deliver(seconds / 2)
+    writer.change(0, TURBINE, replace(AIR_IDENTITY, attributes=(("park", "South"),)))
+    writer.deliver(seconds)
+    writer.sink.close()

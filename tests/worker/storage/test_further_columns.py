@@ -21,14 +21,13 @@ from tests.worker.further import (
     TURBINE,
     TURBINE_COLUMNS,
     TURBINE_IDENTITY,
+    Writer,
     attributes,
 )
-from tests.worker.samples import ANOMALIES, NEW_YEAR, SECOND_US, run, settings, with_catch_up
+from tests.worker.samples import ANOMALIES, NEW_YEAR, settings
 from tests.worker.stores import select
 from worker.readings.generator import MISSING_DATA_INDEX, SignalGenerator
-from worker.sensor import Sensor
-from worker.spec import Identity, SensorSpec, Settings, StoreSpec
-from worker.storage.database import Database
+from worker.spec import Identity, Settings
 from worker.storage.insertion import ROWS_PER_STATEMENT, Insertion, ReadingsTable
 from worker.storage.schema import SCHEMA
 from worker.storage.sinks import Unavailable
@@ -40,28 +39,6 @@ FIXED = 28
 """The columns of the original data set, and seq."""
 
 PLAIN = settings(*ANOMALIES)
-
-
-class Writer:
-    """Sensors of several kinds and the database that they share."""
-
-    def __init__(self, path: Path, *sensors: tuple[Identity, Settings], incarnation: int = 1, **store: Any) -> None:
-        self.run = with_catch_up(run())
-        self.sink = Database(StoreSpec(path, **store))
-        self.specs = [
-            SensorSpec(identity, sensor_settings, row) for row, (identity, sensor_settings) in enumerate(sensors)
-        ]
-        positions = self.sink.claim([spec.identity for spec in self.specs], incarnation)
-        self.sensors = [Sensor(spec, self.run, position) for spec, position in zip(self.specs, positions, strict=True)]
-
-    def deliver(self, seconds: float) -> None:
-        due = NEW_YEAR + round(seconds * SECOND_US)
-        portions = [
-            (sensor, portion) for sensor in self.sensors for portion in sensor.portions(due, 100_000, final=False)
-        ]
-        self.sink.deliver([portion for _, portion in portions])
-        for sensor, portion in portions:
-            sensor.commit(portion)
 
 
 def columns(path: Path) -> list[tuple[str, str]]:
