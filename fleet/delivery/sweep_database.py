@@ -26,7 +26,7 @@ from fleet.delivery.source_database import (
     stored_rows,
     sync_wal,
 )
-from fleet.delivery.sources import Skipped, identify_source, undeliverable_readings
+from fleet.delivery.sources import Skipped, identify_source, undeliverable_readings, with_current_columns
 from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
 from fleet.delivery.target import SourceFailed, Target
@@ -147,6 +147,8 @@ class DatabaseSweep:
     def run(self) -> bool:
         """Deliver up to MAX_BATCHES_PER_TURN batches; returns True if there may be more."""
         settled_id, (_, until) = self._settled_id(), id_bounds(self._opened)
+        # After the last id: a reading and the columns that its kind needs come in one transaction.
+        self._source = with_current_columns(self._opened, self._source)
         if self._context.retry_dead and self._source.key not in self._context.retried:
             self._retry_dead()
         for _ in range(MAX_BATCHES_PER_TURN):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import apsw
 
-from worker.spec import AttributeValue, ColumnType, Identity, Settings
+from worker.spec import AttributeValue, Identity, Settings
 from worker.storage.schema import (
     FurtherColumn,
     further_columns,
@@ -24,7 +24,7 @@ WIDE_FROM_COLUMNS = 12
 
 SELECT_COLUMNS = "SELECT name, upper(type), hidden FROM pragma_table_xinfo('sensor_readings')"
 
-SAME_NUMBERS: frozenset[ColumnType] = frozenset({"REAL", "INTEGER"})
+SAME_NUMBERS: frozenset[str] = frozenset({"REAL", "INTEGER"})
 """The types between which SQLite converts no number with loss."""
 
 

@@ -130,6 +130,34 @@ IDENTITY_COLUMNS = {
 # The columns that differ in every row, in the order in which rows are bound.
 READING_COLUMNS = ("timestamp", *CHANNEL_COLUMNS, "status_code", "anomaly_flag", "anomaly_type", "seq")
 
+RESERVED_COLUMN_NAMES = frozenset(
+    [
+        "id",
+        "synced",
+        "source",
+        "source_id",
+        "batch",
+        "extra",
+        "time",
+        "generation",
+        "key",
+        "received_at",
+        "date",
+        "hour",
+        "identity",
+        "rowid",
+        "oid",
+        "_rowid_",
+        "tableoid",
+        "ctid",
+        "xmin",
+        "xmax",
+        "cmin",
+        "cmax",
+    ]
+)
+"""Names that no further column may have: those of the other columns of a target, and of SQLite and PostgreSQL themselves."""
+
 
 class FurtherColumn(NamedTuple):
     """A column behind `seq`, which a kind of sensor has and the original data set did not."""
