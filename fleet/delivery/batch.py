@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import overload
 
+from worker.storage.schema import FurtherColumn
+
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 
@@ -24,13 +26,19 @@ class SourceDatabase:
     """A database to sweep. `name` is its path below the swept directory, as it is sent to the target.
 
     `key` identifies its content everywhere: the generation, or FOREIGN_KEY_PREFIX and a fingerprint. `columns` are the
-    columns of its `sensor_readings` in their order, `id` and `synced` included.
+    columns of its `sensor_readings` in their order, `id` and `synced` included. `further` are those of them behind `seq`
+    that belong to the kinds of its sensors.
     """
 
     path: Path
     name: str
     key: str
     columns: tuple[str, ...]
+    further: tuple[FurtherColumn, ...] = ()
+
+    @property
+    def further_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.further)
 
     @property
     def foreign(self) -> bool:

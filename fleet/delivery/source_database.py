@@ -16,6 +16,7 @@ import apsw
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.delivery.batch import Row, SourceDatabase, StoredRows, Value
 from worker.storage.database_files import WAL_SUFFIX, side_file
+from worker.storage.schema import quote_identifier
 
 MAX_ROWS_PER_MARKING = 1_000
 """Rows that are marked in one transaction."""
@@ -101,10 +102,6 @@ def decodable_row(connection: apsw.Connection, source: SourceDatabase, number: i
         except UnicodeDecodeError:
             values.append(connection.execute(query.format(f"CAST({name} AS BLOB)"), (number,)).get)
     return tuple(values)
-
-
-def quote_identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def sync_wal(path: Path) -> None:

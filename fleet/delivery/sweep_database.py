@@ -27,7 +27,7 @@ from fleet.delivery.source_database import (
     stored_rows,
     sync_wal,
 )
-from fleet.delivery.sources import Skipped, identify_source, undeliverable_readings
+from fleet.delivery.sources import Skipped, identify_source, undeliverable_readings, with_current_columns
 from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
 from fleet.delivery.target import SourceFailed, Target
@@ -151,6 +151,8 @@ class DatabaseSweep:
     def run(self) -> bool:
         """Deliver up to MAX_BATCHES_PER_TURN batches; returns True if there may be more."""
         settled_id, (_, until) = self._settled_id(), id_bounds(self._opened)
+        # After the last id: a reading and the columns that its kind needs come in one transaction.
+        self._source = with_current_columns(self._opened, self._source)
         if self._first_sweep:
             self._note_marks_of_others()
         if self._context.retry_dead and self._source.key not in self._context.retried:

@@ -8,7 +8,8 @@ from contextlib import closing
 import apsw
 import pytest
 
-from fleet.delivery.targets.sqlite.central_database import COPY_READINGS, open_central
+from fleet.delivery.columns import DELIVERED_COLUMNS
+from fleet.delivery.targets.sqlite.central_database import copy_readings_sql, open_central
 from tests.docs.page_queries import Query, queries
 from tests.fleet.verify.damage import make_identities, write_database
 from worker.storage.schema import READINGS_KEY
@@ -32,7 +33,7 @@ def central(connection: apsw.Connection, tmp_path_factory: pytest.TempPathFactor
     with closing(open_central(tmp_path_factory.mktemp("central") / "central.db")) as opened:
         opened.execute("ATTACH ? AS source", (connection.filename,))
         opened.execute("INSERT INTO sources (source, generation, name) VALUES (1, 'G', 'sensor_data.db')")
-        opened.execute(COPY_READINGS, (1, 1, 1, 1 << 60))
+        opened.execute(copy_readings_sql(DELIVERED_COLUMNS), (1, 1, 1, 1 << 60))
         opened.execute("INSERT INTO anomaly_episodes SELECT 1, * FROM source.anomaly_episodes")
         opened.execute("DETACH source")
         yield opened

@@ -19,6 +19,7 @@ from worker.spec import (
     SETTINGS_VERSION,
     AnomalySpec,
     AttributeRule,
+    AttributeValue,
     Channel,
     ColumnType,
     Identity,
@@ -111,7 +112,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS {READINGS_KEY} ON sensor_readings (sensor_id, 
 
 CHANNEL_COLUMNS = CHANNEL_NAMES
 
-COLUMN_TYPES: dict[type, ColumnType] = {float: "REAL", int: "INTEGER", str: "TEXT", type(None): "TEXT"}
+COLUMN_TYPES: dict[type, ColumnType] = {float: "REAL", int: "INTEGER", str: "TEXT"}
 
 # The columns that are constant for a sensor, each with the field of its Identity.
 IDENTITY_COLUMNS = {
@@ -136,6 +137,34 @@ IDENTITY_COLUMNS = {
 # The columns that differ in every row, in the order in which rows are bound.
 READING_COLUMNS = ("timestamp", *CHANNEL_COLUMNS, "status_code", "anomaly_flag", "anomaly_type", "seq")
 
+RESERVED_COLUMN_NAMES = frozenset(
+    [
+        "id",
+        "synced",
+        "source",
+        "source_id",
+        "batch",
+        "extra",
+        "time",
+        "generation",
+        "key",
+        "received_at",
+        "date",
+        "hour",
+        "identity",
+        "rowid",
+        "oid",
+        "_rowid_",
+        "tableoid",
+        "ctid",
+        "xmin",
+        "xmax",
+        "cmin",
+        "cmax",
+    ]
+)
+"""Names that no further column may have: those of the other columns of a target, and of SQLite and PostgreSQL themselves."""
+
 
 class FurtherColumn(NamedTuple):
     """A column behind `seq`, which a kind of sensor has and the original data set did not."""
@@ -144,16 +173,18 @@ class FurtherColumn(NamedTuple):
     column_type: ColumnType
 
 
-@lru_cache(maxsize=256)
 def further_columns(identity: Identity, settings: Settings) -> tuple[FurtherColumn, ...]:
     """Return the columns behind `seq` that a sensor has values for: its other channels, the attributes of its readings, its
     own attributes, in this order."""
+    return (*further_reading_columns(settings), *further_identity_columns(identity))
+
+
+def further_reading_columns(settings: Settings) -> tuple[FurtherColumn, ...]:
+    """Return the further columns that differ in every row: other channels, then the attributes of a reading."""
     channels = [
         FurtherColumn(channel.name, "REAL") for channel in settings.channels if channel.name not in CHANNEL_NAMES
     ]
-    attributes = [FurtherColumn(attribute.name, attribute.column_type) for attribute in settings.attributes]
-    constants = [FurtherColumn(name, COLUMN_TYPES[type(value)]) for name, value in identity.attributes]
-    return (*channels, *attributes, *constants)
+    return (*channels, *(FurtherColumn(attribute.name, attribute.column_type) for attribute in settings.attributes))
 
 
 def create_tables(connection: apsw.Connection) -> None:
@@ -173,20 +204,41 @@ def has_readings_key(connection: apsw.Connection) -> bool:
     )
 
 
-def insert_readings_sql(rows: int) -> str:
-    """Return an INSERT of that many readings of one sensor.
+def further_identity_columns(identity: Identity) -> tuple[FurtherColumn, ...]:
+    """Return the further columns that are constant for a sensor. An attribute without a value needs none."""
+    return tuple(
+        FurtherColumn(name, COLUMN_TYPES[type(value)]) for name, value in identity.attributes if value is not None
+    )
 
-    The identity is bound once as ?1 .. ?16, the columns of each row after it: binding the identity for every row would
-    be most of the work.
+
+def further_identity_values(identity: Identity) -> tuple[AttributeValue, ...]:
+    """Return the values of `further_identity_columns`."""
+    return tuple(value for _, value in identity.attributes if value is not None)
+
+
+def quote_identifier(name: str) -> str:
+    """Return the name of a column or table as SQL has it: it may be a keyword."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@lru_cache(maxsize=256)
+def insert_readings_sql(rows: int, varying: tuple[str, ...] = (), constant: tuple[str, ...] = ()) -> str:
+    """Return an INSERT of that many readings of one sensor, with further columns that differ in every row (`varying`) or
+    not (`constant`).
+
+    The identity and the constant columns are bound once as ?1 .. ?16 and on, the columns of each row after it: binding
+    the identity for every row would be most of the work.
     """
-    constant = len(IDENTITY_COLUMNS)
-    same = ",".join(f"?{number + 1}" for number in range(constant))
-    width = len(READING_COLUMNS)
+    reading_columns = (*READING_COLUMNS, *map(quote_identifier, varying))
+    constant_columns = (*IDENTITY_COLUMNS, *map(quote_identifier, constant))
+    begin = len(constant_columns)
+    same = ",".join(f"?{number + 1}" for number in range(begin))
+    width = len(reading_columns)
     values = (
-        "(" + ",".join(f"?{constant + row * width + number + 1}" for number in range(width)) + f",{same})"
+        "(" + ",".join(f"?{begin + row * width + number + 1}" for number in range(width)) + f",{same})"
         for row in range(rows)
     )
-    return f"INSERT INTO sensor_readings ({','.join((*READING_COLUMNS, *IDENTITY_COLUMNS))}) VALUES {','.join(values)}"
+    return f"INSERT INTO sensor_readings ({','.join((*reading_columns, *constant_columns))}) VALUES {','.join(values)}"
 
 
 def identity_values(identity: Identity) -> tuple[str | float | None, ...]:

@@ -13,14 +13,15 @@ import apsw
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import MISSING_DATA_INDEX, Block, Episode
 from worker.schedule import Schedule, format_time, format_times
-from worker.spec import Identity, Settings
+from worker.spec import Settings
+from worker.storage.insertion import Insertion, ReadingsTable
 from worker.storage.schema import (
     CHANNEL_COLUMNS,
+    READING_COLUMNS,
     epoch_from_row,
     epoch_values,
+    further_reading_columns,
     has_readings_key,
-    identity_values,
-    insert_readings_sql,
 )
 from worker.storage.sinks import Fenced, Portion, Position
 
@@ -28,9 +29,6 @@ log = logging.getLogger("database")
 
 CHECKPOINT_LIMIT = 1 << 62
 """A checkpoint from here on is damaged."""
-
-ROWS_PER_STATEMENT = 50
-INSERT_READINGS = {rows: insert_readings_sql(rows) for rows in (1, ROWS_PER_STATEMENT)}
 
 UPSERT_EPISODE = "INSERT OR REPLACE INTO anomaly_episodes VALUES (?,?,?,?,?,?,?,?)"
 TRUNCATE_EPISODE = """
@@ -42,6 +40,7 @@ SELECT first_seq, start_us, reason, run, seed, identity, settings FROM epochs
 WHERE sensor_id = ? AND first_seq <= ? ORDER BY first_seq DESC LIMIT 1
 """
 SELECT_LAST_SEQ = "SELECT max(seq) FROM sensor_readings WHERE sensor_id = ? AND typeof(seq) = 'integer'"
+SEQ_INDEX = READING_COLUMNS.index("seq")
 SELECT_STORED_SEQS = "SELECT seq FROM sensor_readings WHERE sensor_id = ? AND seq >= ? AND seq < ?"
 UPDATE_CHECKPOINT = "UPDATE checkpoints SET next_seq = ? WHERE sensor_id = ? AND incarnation = ? AND next_seq = ?"
 
@@ -94,9 +93,10 @@ def repaired_checkpoint(connection: apsw.Connection, sensor_id: str, state: str)
     return next_seq
 
 
-def write_portion(connection: apsw.Connection, portion: Portion, incarnation: int) -> None:
-    """Write one portion. Raises Fenced if the checkpoint is not at its start, or another incarnation owns the sensor."""
-    sensor_id = portion.identity.sensor_id
+def write_portion(table: ReadingsTable, portion: Portion, incarnation: int) -> None:
+    """Write one portion. Raises Fenced if the checkpoint is not at its start, or another incarnation owns the sensor, and
+    ColumnConflict."""
+    connection, sensor_id = table.connection, portion.identity.sensor_id
     if portion.epoch:
         if portion.previous:
             truncate_episode(connection, sensor_id, portion.next_seq, portion.previous)
@@ -106,7 +106,8 @@ def write_portion(connection: apsw.Connection, portion: Portion, incarnation: in
         rows = [episode_values(sensor_id, episode, portion.schedule) for episode in episodes]
         connection.executemany(UPSERT_EPISODE, rows)
     if portion.block:
-        write_block(connection, portion.identity, portion.settings, portion.block)
+        insertion = table.insertion(portion.identity, portion.settings)
+        write_block(connection, insertion, portion.settings, portion.block)
     if portion.truncate:
         truncate_episode(connection, sensor_id, portion.end, portion.schedule)
     connection.execute(UPDATE_CHECKPOINT, (portion.end, sensor_id, incarnation, portion.next_seq))
@@ -114,43 +115,43 @@ def write_portion(connection: apsw.Connection, portion: Portion, incarnation: in
         raise Fenced(f"the checkpoint of {sensor_id} was moved by another worker")
 
 
-def write_block(connection: apsw.Connection, identity: Identity, settings: Settings, block: Block) -> None:
+def write_block(connection: apsw.Connection, insertion: Insertion, settings: Settings, block: Block) -> None:
     """Insert the readings of a block. Those that are stored already stay as they are."""
-    constant = identity_values(identity)
     rows = list(reading_rows(settings, block))
     try:
-        insert_rows(connection, constant, rows)
+        insert_rows(connection, insertion, rows)
     except apsw.ConstraintError:
-        bounds = (identity.sensor_id, block.first, block.end)
-        stored = {seq for (seq,) in connection.execute(SELECT_STORED_SEQS, bounds)}
-        log.warning(
-            "%s: some of the readings %d to %d are stored already", identity.sensor_id, block.first, block.end - 1
-        )
-        insert_rows(connection, constant, [row for row in rows if row[-1] not in stored])
+        sensor_id = insertion.identity.sensor_id
+        stored = {seq for (seq,) in connection.execute(SELECT_STORED_SEQS, (sensor_id, block.first, block.end))}
+        log.warning("%s: some of the readings %d to %d are stored already", sensor_id, block.first, block.end - 1)
+        insert_rows(connection, insertion, [row for row in rows if row[SEQ_INDEX] not in stored])
 
 
-def insert_rows(
-    connection: apsw.Connection, constant: tuple[str | float | None, ...], rows: list[tuple[Any, ...]]
-) -> None:
-    """Insert readings, ROWS_PER_STATEMENT at a time."""
-    whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
-    for begin in range(0, whole, ROWS_PER_STATEMENT):
-        values = chain.from_iterable(rows[begin : begin + ROWS_PER_STATEMENT])
-        connection.execute(INSERT_READINGS[ROWS_PER_STATEMENT], (*constant, *values))
+def insert_rows(connection: apsw.Connection, insertion: Insertion, rows: list[tuple[Any, ...]]) -> None:
+    """Insert readings, `insertion.rows` at a time."""
+    constants, step = insertion.constants, insertion.rows
+    whole = len(rows) - len(rows) % step
+    for begin in range(0, whole, step):
+        values = chain.from_iterable(rows[begin : begin + step])
+        connection.execute(insertion.insert_rows, (*constants, *values))
     for row in rows[whole:]:
-        connection.execute(INSERT_READINGS[1], constant + row)
+        connection.execute(insertion.insert_row, constants + row)
 
 
 def reading_rows(settings: Settings, block: Block) -> Iterable[tuple[Any, ...]]:
-    """Return the rows of a block in the order of READING_COLUMNS, without missing readings."""
+    """Return the rows of a block in the order of READING_COLUMNS and the further columns, without missing readings."""
     kinds = block.kinds.tolist()
     columns: dict[str, Iterable[Any]] = dict.fromkeys(CHANNEL_COLUMNS, repeat(None))
     for channel, values in zip(settings.channels, block.values.tolist(), strict=True):
         columns[channel.name] = values
+    for attribute, attribute_values in zip(settings.attributes, block.attributes, strict=True):
+        columns[attribute.name] = attribute_values
     flags = [0 if kind < 0 else 1 for kind in kinds]
     types = [None if kind < 0 else ANOMALY_TYPES[kind] for kind in kinds]
     seqs = range(block.first, block.end)
-    rows = zip(format_times(block.times), *(columns[name] for name in CHANNEL_COLUMNS), flags, flags, types, seqs)  # noqa: B905
+    channels = (columns[name] for name in CHANNEL_COLUMNS)
+    further = (columns[column.name] for column in further_reading_columns(settings))
+    rows = zip(format_times(block.times), *channels, flags, flags, types, seqs, *further)  # noqa: B905
     if MISSING_DATA_INDEX in kinds:
         return [row for row, kind in zip(rows, kinds, strict=True) if kind != MISSING_DATA_INDEX]
     return rows

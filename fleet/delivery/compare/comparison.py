@@ -67,10 +67,11 @@ class Comparison:
         self._broken: set[str] = set()
         self._keyed: set[str | None] = set()
         self._keyless = KeylessMatcher(generated)
-        self._names = ("source_id", *KEY_COLUMNS, *delivered.columns)
+        columns = delivered.select_columns(generated.further_columns())
+        self._names = ("source_id", *KEY_COLUMNS, *columns)
         self._width = len(self._names)
         self._first = ID_INDEX if delivered.has_reading_keys else TIMESTAMP_INDEX + 1
-        generated.select_columns(delivered.columns)
+        generated.select_columns(columns)
 
     def run(self, on_progress: ProgressCallback = lambda _done, _total: None) -> DeliveryVerdict:
         """Compare. UserError if the target cannot be read; a database that cannot be read is a finding."""

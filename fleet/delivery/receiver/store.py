@@ -11,7 +11,7 @@ import apsw
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.receiver.uploads import RejectedReading
-from fleet.delivery.targets.sqlite.central_database import CentralDatabase
+from fleet.delivery.targets.sqlite.central_database import CentralDatabase, ColumnMismatch
 from worker.storage.connection import describe_sqlite_error
 from worker.storage.database_files import inode
 
@@ -54,8 +54,11 @@ class CentralStore:
 
         Raises StoreUnavailable; then nothing is stored.
         """
-        with self._open():
-            receipt = self.central.insert_batch(batch, datetime.now(UTC))
+        try:
+            with self._open():
+                receipt = self.central.insert_batch(batch, datetime.now(UTC))
+        except ColumnMismatch as error:
+            raise StoreUnavailable(str(error)) from error
         if not receipt.rejected:
             return receipt.duplicates, [], receipt.note
         keyed = zip(batch.ids, batch.keys(), strict=True)

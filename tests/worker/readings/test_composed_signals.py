@@ -10,7 +10,7 @@ import pytest
 from tests.worker.samples import HUMIDITY, IDENTITY, NEW_YEAR, PRESSURE, SECOND_US, TEMPERATURE, VIBRATION, VOLTAGE
 from worker.readings.generator import Block, SignalGenerator
 from worker.readings.random_streams import FloatArray
-from worker.readings.signals import SIGNAL_CLASSES, Follows, dependence_order, noise_share
+from worker.readings.signals import SIGNAL_CLASSES, Follows, Signal, dependence_order, noise_share
 from worker.spec import (
     SETTINGS_VERSION,
     AttributeRule,
@@ -146,7 +146,8 @@ def far_apart(number: int) -> Identity:
 
 def temperature_of(identity: Identity) -> FloatArray:
     calm = (replace(TEMPERATURE, signals=(replace_share(WEATHER, 0.9), replace_share(SLOW, 0.0996))),)
-    return readings(calm, 20_000, rate="1/1800", identity=identity).values[0]
+    values: FloatArray = readings(calm, 20_000, rate="1/1800", identity=identity).values[0]
+    return values
 
 
 def test_sensors_of_a_city_share_its_weather_and_those_far_away_have_another() -> None:
@@ -169,7 +170,8 @@ def test_weather_meets_at_the_date_line_and_at_the_poles() -> None:
 
     def at(latitude: float, longitude: float) -> FloatArray:
         place = replace(IDENTITY, latitude=latitude, longitude=longitude)
-        return readings(calm, 500, rate="1/3600", identity=place).values[0]
+        values: FloatArray = readings(calm, 500, rate="1/3600", identity=place).values[0]
+        return values
 
     assert np.allclose(at(10, 180), at(10, -180))
     assert np.allclose(at(10, 359.999999), at(10, -0.000001))
@@ -332,7 +334,7 @@ def test_noise_is_what_the_parts_leave() -> None:
 
 
 @pytest.mark.parametrize("declaration", SIGNAL_CLASSES, ids=lambda declaration: declaration.name)
-def test_parameters_are_known_and_required(declaration: type) -> None:
+def test_parameters_are_known_and_required(declaration: type[Signal]) -> None:
     required = {each.name for each in declaration.parameters if each.default is None}
     with pytest.raises(KeyError):
         declaration({"unheard_of": 1.0, **dict.fromkeys(required, 0.5)})

@@ -69,12 +69,13 @@ import sys, time
 from pathlib import Path
 from tests.worker.stores import SensorWriter
 from worker.storage.connection import Transaction
+from worker.storage.insertion import ReadingsTable
 from worker.storage.transactions import write_portion
 writer = SensorWriter(Path(sys.argv[1]), incarnation=2)
 transaction = Transaction(writer.sink._connection)
 transaction.__enter__()
 for portion in writer.due_portions(20_000):
-    write_portion(writer.sink._connection, portion, 2)
+    write_portion(ReadingsTable(writer.sink._connection), portion, 2)
 print("written", flush=True)
 sys.stdin.read()
 """
