@@ -10,6 +10,7 @@ from fleet.catalogue.catalogue import Catalogue
 from fleet.config.config import Config
 from fleet.config.scenario import scenario_stages
 from fleet.config.settings import fleet_settings
+from fleet.datadir.directory import FleetManifest
 from fleet.datadir.interventions import InjectionRecord, Interventions
 from worker.readings.anomalies import anomaly_class
 from worker.schedule import SECOND_US
@@ -22,14 +23,13 @@ def sensor_specs(
     config: Config,
     catalogue: Catalogue,
     identities: Sequence[Identity],
-    rows: Mapping[str, int],
-    start_us: int,
+    record: FleetManifest,
     interventions: Interventions,
     settings_cache: SettingsCache,
 ) -> list[SensorSpec]:
-    """Return the specs in the order of the identities. `rows` are those of the scoreboard, `start_us` is the simulated time
-    at which the fleet began."""
-    all_settings = settings_cache.settings(config, catalogue, identities, start_us, interventions.probabilities)
+    """Return the specs in the order of the identities. Their order in `record` is that of the scoreboard's rows."""
+    rows = {sensor: row for row, (sensor, _) in enumerate(record.sensors)}
+    all_settings = settings_cache.settings(config, catalogue, identities, record, interventions.probabilities)
     injections = interventions.open_by_sensor()
     apply = cache(apply_injection)  # sensors of equal settings go on sharing them
     return [
@@ -53,7 +53,7 @@ class SettingsCache:
     the computation takes 0.3 ms for each sensor and step."""
 
     def __init__(self) -> None:
-        self._scope: tuple[Config, Catalogue, int] | None = None
+        self._scope: tuple[Config, Catalogue, int, int] | None = None
         self._known: dict[tuple[Identity, float | None], SensorSettings] = {}
 
     def settings(
@@ -61,16 +61,19 @@ class SettingsCache:
         config: Config,
         catalogue: Catalogue,
         identities: Sequence[Identity],
-        start_us: int,
+        record: FleetManifest,
         probabilities: Mapping[str, float],
     ) -> list[SensorSettings]:
         """Return the settings in the order of the identities; compute those that are not known from the last call."""
-        scope, last = (config, catalogue, start_us), self._scope
-        if last is None or last[0] is not config or last[1] is not catalogue or last[2] != start_us:
+        start_us, version = record.start_us, record.settings_version
+        scope, last = (config, catalogue, start_us, version), self._scope
+        if last is None or last[0] is not config or last[1] is not catalogue or last[2:] != scope[2:]:
             self._scope, self._known = scope, {}
         keys = [(identity, probabilities.get(identity.sensor_id)) for identity in identities]
         unknown = [identity for identity, key in zip(identities, keys, strict=True) if key not in self._known]
-        computed = iter(compute_settings(config, catalogue, unknown, start_us, probabilities) if unknown else ())
+        computed = iter(
+            compute_settings(config, catalogue, unknown, start_us, probabilities, version) if unknown else ()
+        )
         self._known = {key: self._known.get(key) or next(computed) for key in keys}
         return [self._known[key] for key in keys]
 
@@ -81,28 +84,32 @@ def compute_settings(
     identities: Sequence[Identity],
     start_us: int,
     probabilities: Mapping[str, float],
+    version: int,
 ) -> list[SensorSettings]:
-    settings = settings_with_probabilities(config, catalogue, identities, probabilities)
+    settings = settings_with_probabilities(config, catalogue, identities, probabilities, version)
     times, stages = [], []
-    for after_seconds, staged in scenario_stages(config):
+    for after_seconds, staged in scenario_stages(config, catalogue.channel_names):
         times.append(start_us + round(after_seconds * SECOND_US))
-        stages.append(settings_with_probabilities(staged, catalogue, identities, probabilities))
+        stages.append(settings_with_probabilities(staged, catalogue, identities, probabilities, version))
     by_sensor = zip(*stages, strict=True) if stages else ((),) * len(identities)
     return [(first, tuple(map(Stage, times, later))) for first, later in zip(settings, by_sensor, strict=True)]
 
 
 def settings_with_probabilities(
-    config: Config, catalogue: Catalogue, identities: Sequence[Identity], probabilities: Mapping[str, float]
+    config: Config,
+    catalogue: Catalogue,
+    identities: Sequence[Identity],
+    probabilities: Mapping[str, float],
+    version: int,
 ) -> list[Settings]:
     """Return the settings from a config, with the probabilities that some sensors have of their own."""
-    all_settings = fleet_settings(config, catalogue, identities)
+    all_settings = fleet_settings(config, catalogue, identities, version)
     for probability in sorted(set(probabilities.values())):
         anomalies = config.anomalies.model_copy(update={"probability": probability, "enabled": True})
         numbers = [n for n, each in enumerate(identities) if probabilities.get(each.sensor_id) == probability]
         overridden = config.model_copy(update={"anomalies": anomalies})
-        for number, settings in zip(
-            numbers, fleet_settings(overridden, catalogue, [identities[n] for n in numbers]), strict=True
-        ):
+        theirs = fleet_settings(overridden, catalogue, [identities[n] for n in numbers], version)
+        for number, settings in zip(numbers, theirs, strict=True):
             all_settings[number] = settings
     return all_settings
 
