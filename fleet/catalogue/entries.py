@@ -36,7 +36,7 @@ from worker.readings.anomalies import ANOMALY_TYPES, Parameter, anomaly_class
 from worker.spec import ColumnType
 
 MAX_CHANNELS = 32
-"""The last values of so many channels fit into a row of the scoreboard (`worker.scoreboard`, which imports numpy)."""
+"""The number of last values that a row of the scoreboard has room for. (`worker.scoreboard` has it too, but imports numpy.)"""
 
 AUTO, NONE = "auto", "none"
 """What a config may say of surroundings besides their name."""

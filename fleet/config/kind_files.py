@@ -24,7 +24,7 @@ def resolve_kinds(draft: Draft, folder: Path) -> Iterator[ConfigIssue]:
     files.resolve_list()
     files.resolve_type()
     files.resolve_weights()
-    if files.paths:
+    if files.paths and isinstance(draft.get(("kinds",)), list | None):
         draft.set_value(("kinds",), files.paths)
     yield from files.issues
 
@@ -39,7 +39,6 @@ class KindFiles:
 
     def resolve_list(self) -> None:
         stated = self._draft.get(("kinds",))
-        stated = [stated] if isinstance(stated, str) else stated
         for number, name in enumerate(stated if isinstance(stated, list) else ()):
             is_path = isinstance(name, str) and name.isprintable()
             self.paths.append(self._resolve(("kinds", number), name) if is_path else name)

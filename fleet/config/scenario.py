@@ -151,7 +151,7 @@ def step_issues(
 
 
 def step_channel_issues(steps: tuple[Step, ...], channels: tuple[str, ...], draft: Draft) -> Iterator[ConfigIssue]:
-    """Yield an issue for each change of a channel that is none of `channels`, those of all sensors of the config."""
+    """Yield an issue for each change of a channel that is not one of `channels`, those of all sensors of the config."""
     for number, step in enumerate(steps):
         for name in step.changes().get("normal_parameters", {}):
             if name not in channels:

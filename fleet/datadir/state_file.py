@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache, partial
+from math import isfinite
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -222,10 +223,16 @@ def literal_decoder(*choices: object) -> Decoder:
 
 
 def union_decoder(*alternatives: Any) -> Decoder:
-    """Return a decoder for a union, which must be of None with one other type."""
-    (other,) = (each for each in alternatives if each is not NoneType)
-    decode = decoder_of(other)
+    """Return a decoder for a union of None with one other type, or of None with text and numbers."""
+    others = [each for each in alternatives if each is not NoneType]
+    decode = decoder_of(others[0]) if len(others) == 1 else decode_scalar
     return lambda value: None if value is None else decode(value)
+
+
+def decode_scalar(value: object) -> object:
+    if type(value) not in (str, int, float) or (isinstance(value, float) and not isfinite(value)):
+        raise InvalidValue(value, "is not a text or a number")
+    return value
 
 
 def tuple_decoder(*items: Any) -> Decoder:

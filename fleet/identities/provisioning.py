@@ -165,6 +165,17 @@ def kind_generator(config: Config, sensor_type: SensorType, seed: int) -> Identi
     )
 
 
+def check_known_kinds(catalogue: Catalogue, sensors: Iterable[StoredIdentity]) -> None:
+    """Raise UserError for a generated sensor whose kind is not in the catalogue: under another one it would have other
+    columns."""
+    for sensor in sensors:
+        if sensor.origin is not None and sensor.type is not None and not catalogue.has_sensor_type(sensor.type):
+            raise UserError(
+                f"{sensor.sensor_id}: was generated as a {short_json(sensor.type)} sensor, a kind that is not known; "
+                "name its file with --kind, or `kinds` in the config"
+            )
+
+
 def complete_attributes(config: Config, catalogue: Catalogue, sensor: StoredIdentity) -> AttributeValues:
     """Return the attributes of a sensor as its kind declares them. Those that its file does not have are drawn, from its id
     alone. Raises UserError for one that is not of the type of its column."""

@@ -22,6 +22,7 @@ from fleet.errors import UserError
 from fleet.identities.files import StoredIdentity
 from fleet.identities.provisioning import (
     check_identities,
+    check_known_kinds,
     complete_attributes,
     generated_seed,
     generator_for,
@@ -175,6 +176,12 @@ class Planner:
         """Return all firmware versions in the catalogue for that type of sensor."""
         return sensor_type_of_identity(self.config, self.catalogue, self.resolved_identity(sensor).sensor_type).firmware
 
+    def kind_of(self, sensor: StoredIdentity) -> tuple[str, str | None]:
+        """Return the kind of a sensor and its variant."""
+        identity = self.resolved_identity(sensor)
+        sensor_type = sensor_type_of_identity(self.config, self.catalogue, identity.sensor_type)
+        return sensor_type.name, sensor_type.variant_of(identity)
+
     @property
     def overridden_firmware(self) -> str | None:
         """The firmware version of all sensors, regardless of their files; None if it is not overridden."""
@@ -216,6 +223,7 @@ class Planner:
     def _provision(self, seed: int, count: int) -> FleetMembers:
         generator = generator_for(self.config, self.catalogue, seed)
         stored, warnings = provision(self.identities, generator, count, self.config.replicas.start_index)
+        check_known_kinds(self.catalogue, stored)
         identities = map(self.resolved_identity, stored)
         return FleetMembers(stored, [*warnings, *unknown_hardware_warnings(self.config, self.catalogue, identities)])
 
