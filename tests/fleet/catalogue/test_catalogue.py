@@ -65,7 +65,7 @@ def test_a_kind_has_aliases_and_others_are_an_error_that_lists_them() -> None:
 
     assert catalogue.sensor_type("environmental_monitoring").name == "environmental"
     with pytest.raises(
-        UserError, match="'sonar' is not a sensor type; there are air_quality, .*, environmental, pipeline"
+        UserError, match=r"'sonar' is not a sensor type; there are air_quality, .*, environmental, pipeline"
     ):
         catalogue.sensor_type("sonar")
 

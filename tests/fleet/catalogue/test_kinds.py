@@ -225,10 +225,10 @@ def test_attributes_are_drawn_once_and_kept() -> None:
     assert expected == dict(drawn)
     assert drawn == kind.attributes(lambda _: 0.99, Identity("A", attributes=drawn))
     with pytest.raises(
-        UserError, match="A: attributes.type: 'flow' is not a variant of pipeline sensors; did you mean"
+        UserError, match=r"A: attributes.type: 'flow' is not a variant of pipeline sensors; did you mean"
     ):
         kind.attributes(lambda _: 0.5, Identity("A", attributes=(("type", "flow"),)))
-    with pytest.raises(UserError, match="A: attributes.mile_post: 'far' is not a number"):
+    with pytest.raises(UserError, match=r"A: attributes.mile_post: 'far' is not a number"):
         kind.attributes(lambda _: 0.5, Identity("A", attributes=(("mile_post", "far"),)))
 
 

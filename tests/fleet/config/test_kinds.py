@@ -84,9 +84,9 @@ def test_flags_name_and_mix_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "pipeline" == config.sensor.type
     with pytest.raises(UserError, match="--kind: pipeline is there twice"):
         kind_overrides(["pipeline", "pipeline"])
-    with pytest.raises(UserError, match="--kind: replicas.kinds.pipelin.* did you mean 'pipeline'"):
+    with pytest.raises(UserError, match=r"--kind: replicas.kinds.pipelin.* did you mean 'pipeline'"):
         load(tmp_path, "", **kind_overrides(["pipelin"]))
-    with pytest.raises(UserError, match="--kind: .*many is not a number between 0 and 1000000"):
+    with pytest.raises(UserError, match=r"--kind: .*many is not a number between 0 and 1000000"):
         load(tmp_path, "", **kind_overrides(["pipeline=many"]))
 
 
@@ -138,7 +138,7 @@ def test_a_step_of_a_scenario_changes_any_channel(tmp_path: Path) -> None:
     assert {"co2": 900, "temperature": 20} == {name: each.mean for name, each in channels(later, air).items()}
     assert 5 == len(settings(later).channels)
     assert pytest.approx(0.2) == sum(spec.share for spec in settings(later, air).anomalies)
-    with pytest.raises(UserError, match="1:51: scenario.normal_parameters.co3|unknown channel"):
+    with pytest.raises(UserError, match="unknown channel; this config has temperature"):
         load(tmp_path, "scenario: [{at: 1h, normal_parameters: {co2: {mean: 9}}}]")
 
 

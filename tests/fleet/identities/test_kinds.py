@@ -86,7 +86,7 @@ def test_a_wrong_attribute_is_reported(value: object, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"id": "A", "timezone": "UTC", "attributes": value}))
 
-    with pytest.raises(UserError, match="a.json:1:.*attributes"):
+    with pytest.raises(UserError, match=r"a.json:1:.*attributes"):
         read_identity(path)
 
 
