@@ -87,7 +87,7 @@ def apply_reloadable(before: Config, after: Config) -> Config:
     result = before
     for name in RELOADABLE_KEYS:
         section, _, key = name.partition(".")
-        if section in TYPE_DEPENDENT_SECTIONS and before.sensor.type != after.sensor.type:
+        if section in TYPE_DEPENDENT_SECTIONS and before.sensor_types != after.sensor_types:
             continue
         value = getattr(after, section)
         if key:
