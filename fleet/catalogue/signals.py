@@ -49,7 +49,7 @@ def read_signals(value: object) -> object:
     specs = tuple(read_signal(name, parameters) for name, parameters in value.items())
     total = sum(signal_class(spec.name).variance_share(dict(spec.parameters)) for spec in specs)
     if total > 1 + 1e-9:
-        raise ValueError(f"add up to a share of {total:g} of the variance; at most 1 is allowed")
+        raise ValueError(f"with shares that add up to {total:g} of the variance; at most 1 is allowed")
     return specs
 
 

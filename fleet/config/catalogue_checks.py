@@ -74,10 +74,12 @@ def sensor_issues(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
     kinds = draft.get(("replicas", "kinds"))
     for name in kinds if isinstance(kinds, dict) else ():
         if not catalogue.has_sensor_type(name):
-            message = f"is not one of the types of sensor; {nearest_type(name, tuple(catalogue.types))}"
+            message = (
+                f"{format_value(name)} is not one of the types of sensor; {nearest_type(name, tuple(catalogue.types))}"
+            )
             yield draft.source_map.issue(("replicas", "kinds", name), message, at_key=True)
     if configured_sensor_type(draft, catalogue) is None and "type" in stated:
-        if ("sensor", "type") not in draft.completions:
+        if not isinstance(kinds, dict) or stated["type"] not in kinds:
             message = f"{format_value(stated['type'])} is not one of the types of sensor"
             nearest = nearest_type(stated["type"], tuple(catalogue.types))
             yield draft.source_map.issue(("sensor", "type"), f"{message}; {nearest}")

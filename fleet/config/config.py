@@ -95,7 +95,7 @@ class Config(Section):
     @property
     def sensor_types(self) -> tuple[str, ...]:
         """The names of the kinds of generated sensors."""
-        return (self.sensor.type,) if self.replicas.kinds is None else tuple(self.replicas.kinds)
+        return tuple(self.replicas.kinds or (self.sensor.type,))
 
 
 def config_catalogue(config: Config) -> Catalogue:

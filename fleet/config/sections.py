@@ -255,7 +255,7 @@ class Replicas(Section):
     sensors of one worker share its process and its database."""
 
     count: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
-    kinds: Annotated[Mapping[Text, Weight], Field(min_length=1)] | None = None
+    kinds: Mapping[Text, Weight] | None = None
     prefix: (
         Annotated[
             str,
@@ -271,7 +271,7 @@ class Replicas(Section):
 
     @model_validator(mode="after")
     def some_kind(self) -> Replicas:
-        if self.kinds is not None and not any(self.kinds.values()):
+        if self.kinds and not any(self.kinds.values()):
             raise FieldError("kinds", "all weights are 0")
         return self
 

@@ -132,7 +132,7 @@ def outdated_warnings(directory: Path, sensors: list[StoredIdentity], generator:
 def generator_for(config: Config, catalogue: Catalogue, seed: int) -> AnyGenerator:
     """Make the generator of a config. UserError if the filters leave no city."""
     kinds = config.replicas.kinds
-    if kinds is None:
+    if not kinds:
         return kind_generator(config, catalogue.sensor_type(config.sensor.type), seed)
     generators = tuple(kind_generator(config, catalogue.sensor_type(name), seed) for name in kinds)
     return generators[0] if len(generators) == 1 else MixedGenerator(seed, generators, tuple(kinds.values()))

@@ -28,6 +28,8 @@ A = Identity("A")
 
 
 def load(folder: Path, text: str, **overrides: object) -> Config:
+    (folder / "more").mkdir(exist_ok=True)
+    (folder / "more" / "air.yaml").write_text(AIR)
     (folder / "air.yaml").write_text(AIR)
     (folder / "fleet.yaml").write_text(text)
     return load_config(folder / "fleet.yaml", {}, overrides)
@@ -47,7 +49,7 @@ def channels(config: Config, identity: Identity = A) -> dict[str, Channel]:
         "sensor: {type: air.yaml}",
         "replicas: {kinds: {air.yaml: 1}}",
         "kinds: [air.yaml]\nsensor: {type: air}",
-        "kinds: [.]\nsensor: {type: air}",
+        "kinds: [more]\nsensor: {type: air}",
     ],
 )
 def test_a_kind_is_named_by_its_file(text: str, tmp_path: Path) -> None:
@@ -67,8 +69,8 @@ def test_a_file_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     """With its place, and the folders that were searched."""
     for text, place in (
         ("sensor: {type: sea.yaml}", "1:16: sensor.type: sea.yaml does not exist (looked for"),
-        ("replicas: {kinds: {sea.yaml: 1}}", "1:20: replicas.kinds.sea.yaml: sea.yaml does not exist"),
-        ("kinds: [sea.yaml]", "1:9: kinds: sea.yaml does not exist"),
+        ("replicas: {kinds: {sea.yaml: 1}}", "1:20: replicas.kinds.sea.yaml: 'sea.yaml' does not exist"),
+        ("kinds: [sea.yaml]", "1:9: kinds[0]: sea.yaml does not exist"),
     ):
         with pytest.raises(UserError) as raised:
             load(tmp_path, text)
@@ -84,7 +86,7 @@ def test_flags_name_and_mix_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "pipeline" == config.sensor.type
     with pytest.raises(UserError, match="--kind: pipeline is there twice"):
         kind_overrides(["pipeline", "pipeline"])
-    with pytest.raises(UserError, match=r"--kind: replicas.kinds.pipelin.* did you mean 'pipeline'"):
+    with pytest.raises(UserError, match=r"--kind: 'pipelin' is not one of .* did you mean 'pipeline'\?.*\)$"):
         load(tmp_path, "", **kind_overrides(["pipelin"]))
     with pytest.raises(UserError, match=r"--kind: .*many is not a number between 0 and 1000000"):
         load(tmp_path, "", **kind_overrides(["pipeline=many"]))
@@ -93,9 +95,12 @@ def test_flags_name_and_mix_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{pipelin: 1}", "1:20: replicas.kinds.pipelin: is not one of the types of sensor; did you mean 'pipeline'?"),
+        (
+            "{pipelin: 1}",
+            "1:20: replicas.kinds.pipelin: 'pipelin' is not one of the types of sensor; did you mean 'pipeline'?",
+        ),
         ("{pipeline: -1}", "1:30: replicas.kinds.pipeline: -1 is not between 0 and 1000000"),
-        ("{pipeline: 0}", "1:12: replicas.kinds: all weights are 0"),
+        ("{pipeline: 0}", "1:19: replicas.kinds: all weights are 0"),
         ("{air: 1, air.yaml: 2}", "1:28: replicas.kinds.air.yaml: air is there twice"),
         ("[pipeline]", "1:19: replicas.kinds: a list is not a section of keys and values"),
     ],
