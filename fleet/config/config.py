@@ -21,6 +21,7 @@ from fleet.catalogue.catalogue import Catalogue, kind_files, load_catalogue
 from fleet.config.catalogue_checks import (
     city_issues,
     complete_channels,
+    configured_sensor_types,
     file_issues,
     limit_issues,
     replica_issues,
@@ -128,9 +129,21 @@ def load_draft(
                 draft.complete((section, "enabled"), False, "default of version 1")
     catalogue = draft_catalogue(draft)
     if catalogue is not None:
+        if path is None:
+            leave_anomalies_to_kinds(draft, catalogue, str(source))
         draft.issues.extend(sensor_issues(draft, catalogue))
         draft.issues.extend(complete_channels(draft, catalogue))
     return draft, catalogue
+
+
+def leave_anomalies_to_kinds(draft: Draft, catalogue: Catalogue, origin: str) -> None:
+    """Remove what the packaged config (`origin`) says of anomalies where a kind of sensor says it: no user stated it."""
+    for sensor_type in configured_sensor_types(draft, catalogue) or ():
+        for path in leaf_paths(stated_values(sensor_type.entry.anomalies), ("anomalies",)):
+            node = draft.source_map.nodes.get(path)
+            if node is not None and node.mark.origin == origin:
+                remove_value(draft.values, path)
+                del draft.source_map.nodes[path]
 
 
 def draft_catalogue(draft: Draft) -> Catalogue | None:

@@ -130,6 +130,20 @@ def test_the_anomalies_of_a_kind_apply_where_the_config_states_none(tmp_path: Pa
     assert ["spike", "pattern", "missing_data", "noise"] == [spec.kind for spec in air.anomalies]
 
 
+def test_the_packaged_config_leaves_the_anomalies_to_the_kind() -> None:
+    """`fleet up --kind pipeline` has the 2 % of the pipeline, unless a user says otherwise."""
+    usual, pipeline, stated = (
+        load_config(None, {}, overrides)
+        for overrides in (
+            {},
+            kind_overrides(["pipeline"]),
+            {**kind_overrides(["pipeline"]), "anomalies.probability": 0.1},
+        )
+    )
+
+    assert [0.05, 0.02, 0.1] == [each.anomalies.probability for each in (usual, pipeline, stated)]
+
+
 def test_a_step_of_a_scenario_changes_any_channel(tmp_path: Path) -> None:
     """Of the kind that a sensor has; the anomalies of the kind stay."""
     config = load(
