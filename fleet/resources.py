@@ -1,4 +1,4 @@
-"""The files that are shipped with the program: default config, examples, catalogue, profiles, city table."""
+"""The files that are shipped with the program: default config, examples, catalogue, kinds of sensor, city table."""
 
 from __future__ import annotations
 

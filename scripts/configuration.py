@@ -31,6 +31,7 @@ FLAGS = {
     "monitoring.enabled": "--no-http",
     "simulation.duration_seconds": "--for",
     "identities.path": "--identities",
+    "replicas.kinds": "--kind",
 }
 FROM_PROFILE = "profile"
 
@@ -40,7 +41,8 @@ Keys = tuple[str, ...]
 def keys(schema: Mapping[str, Any], path: Keys) -> Iterator[Keys]:
     """Yield the path of every value below a section; `*` stands for the keys of a mapping."""
     here = subschema(schema, path)
-    inner = [*here.get("properties", {})] or (["*"] if isinstance(here.get("additionalProperties"), Mapping) else [])
+    others = resolve_schema(here.get("additionalProperties") or {}, schema)
+    inner = [*here.get("properties", {})] or (["*"] if others.get("type") == "object" else [])
     for name in inner:
         yield from keys(schema, (*path, name))
     if not inner:
@@ -105,7 +107,7 @@ def without_effect() -> Iterator[str]:
 
 
 def channels() -> Iterator[str]:
-    yield "| type | channel | unit | mean | std_dev | min | max |"
+    yield "| kind | channel | unit | mean | std_dev | min | max |"
     yield "|---|---|---|---|---|---|---|"
     for name, found in load_catalogue().types.items():
         for channel, profile in found.channels.items():
@@ -114,7 +116,7 @@ def channels() -> Iterator[str]:
 
 
 def hardware() -> Iterator[str]:
-    yield "| type | manufacturer | models |"
+    yield "| kind | manufacturer | models |"
     yield "|---|---|---|"
     for name, found in load_catalogue().types.items():
         for maker, models in found.models.items():

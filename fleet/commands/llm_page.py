@@ -176,7 +176,7 @@ def anomalies() -> Iterator[str]:
 def catalogue() -> Iterator[str]:
     yield from code("yaml", resource_path("catalogue.yaml").read_text(encoding="utf-8"))
     for kind in load_catalogue().types:
-        yield from ["", *code("yaml", resource_path(f"profiles/{kind}.yaml").read_text(encoding="utf-8"))]
+        yield from ["", *code("yaml", resource_path(f"kinds/{kind}.yaml").read_text(encoding="utf-8"))]
 
 
 def endpoints() -> Iterator[str]:

@@ -64,6 +64,8 @@ def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
     overrides: dict[str, object] = {
         key: SourcedValue(flags[name], flag) for name, (key, flag) in CONFIG_KEYS.items() if flags[name] is not None
     }
+    if flags["kind"]:
+        overrides |= kind_overrides(flags["kind"])
     if flags["shared_db"]:
         overrides["replicas.database"] = SourcedValue("shared", "--shared-db")
     if flags["no_http"]:
@@ -71,6 +73,24 @@ def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
     if flags["duration"] is not None:
         overrides["simulation.duration_seconds"] = SourcedValue(parse_duration(flags["duration"], "--for"), "--for")
     return overrides
+
+
+def kind_overrides(kinds: Sequence[str]) -> dict[str, object]:
+    """Return the config values that `--kind NAME` or `--kind NAME=WEIGHT`, once or several times, set."""
+    from fleet.config.config import SourcedValue
+
+    weights: dict[str, str] = {}
+    for kind in kinds:
+        name, _, weight = kind.partition("=")
+        if name in weights:
+            raise UserError(
+                f"--kind: {escape_short(name)} is there twice; give it a weight, such as {escape_short(name)}=2"
+            )
+        weights[name] = weight or "1"
+    return {
+        "sensor.type": SourcedValue(next(iter(weights)), "--kind"),
+        "replicas.kinds": SourcedValue(weights, "--kind"),
+    }
 
 
 def parameter_name(param: click.Parameter | None) -> str:
@@ -241,8 +261,17 @@ CONFIG_FILE_OPTION = click.option(
     help="YAML config, or the name of a packaged one (`fleet config list`). Default: $CONFIG_FILE, or a hundred sensors at one reading/s.",
 )
 
+KIND_OPTION = click.option(
+    "--kind",
+    multiple=True,
+    metavar="NAME[=WEIGHT]",
+    help="Kind of sensor, such as pipeline, or a file that describes one (air_quality.yaml). Several mix by weight. "
+    "Default: environmental.",
+)
+
 CONFIG_KEY_OPTIONS = (
     click.option("--replicas", metavar="N", help="How many sensors."),
+    KIND_OPTION,
     click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
     click.option(
         "--seed", metavar="S", help="The same seed gives the same bytes, with --start or --for. Default: a random one."

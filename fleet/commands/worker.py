@@ -161,14 +161,13 @@ def generate_identity(config: Path | None, target: str) -> int:
     """Print a complete generated identity in the nested format, or write it to a new file. UserError if it exists."""
     import secrets
 
-    from fleet.catalogue.catalogue import load_catalogue
+    from fleet.config.config import config_catalogue
     from fleet.identities.files import identity_document
     from fleet.identities.provisioning import generator_for
 
     settings = load_settings(config)
     seed = secrets.randbelow(1 << 32) if settings.simulation.seed is None else settings.simulation.seed
-    catalogue = load_catalogue(Path(settings.catalogue) if settings.catalogue else None)
-    generated = generator_for(settings, catalogue, seed).generate(settings.replicas.start_index)
+    generated = generator_for(settings, config_catalogue(settings), seed).generate(settings.replicas.start_index)
     sensor_id = settings.sensor.id or generated.identity.sensor_id
     location = settings.sensor.location or generated.identity.location
     identity = replace(generated.identity, sensor_id=sensor_id, location=location)

@@ -3,11 +3,12 @@ to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet.catalogue.catalogue import Catalogue, SensorType
+from fleet.catalogue.catalogue import Catalogue, SensorType, nearest_type
 from fleet.catalogue.cities import CityFilters, filter_cities, read_cities
 from fleet.catalogue.entries import AUTO, NONE
 from fleet.config.dialects import Draft
@@ -57,14 +58,37 @@ def configured_sensor_type(draft: Draft, catalogue: Catalogue) -> SensorType | N
     return catalogue.sensor_type(name) if isinstance(name, str) and catalogue.has_sensor_type(name) else None
 
 
+def configured_sensor_types(draft: Draft, catalogue: Catalogue) -> list[SensorType] | None:
+    """Return the sensor types of the generated sensors; None if one of them is not in the catalogue."""
+    kinds = draft.get(("replicas", "kinds"))
+    if not isinstance(kinds, dict) or not kinds:
+        single = configured_sensor_type(draft, catalogue)
+        return None if single is None else [single]
+    known = [catalogue.sensor_type(name) for name in kinds if catalogue.has_sensor_type(name)]
+    return known if len(known) == len(kinds) else None
+
+
 def sensor_issues(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
-    """Yield an issue for each value of the `sensor` section that is not in the catalogue."""
+    """Yield an issue for each value of the `sensor` section that is not in the catalogue, and for each unknown kind."""
     stated = {key: value for key in Sensor.model_fields if isinstance(value := draft.get(("sensor", key)), str)}
-    sensor_type = configured_sensor_type(draft, catalogue)
-    if sensor_type is None:
-        if "type" in stated:
-            yield unknown_value_issue(draft, "type", stated["type"], tuple(catalogue.types), "the types of sensor")
+    kinds = draft.get(("replicas", "kinds"))
+    for name in kinds if isinstance(kinds, dict) else ():
+        if not catalogue.has_sensor_type(name):
+            message = (
+                f"{format_value(name)} is not one of the types of sensor; {nearest_type(name, tuple(catalogue.types))}"
+            )
+            yield draft.source_map.issue(("replicas", "kinds", name), message, at_key=True)
+    if configured_sensor_type(draft, catalogue) is None and "type" in stated:
+        if not isinstance(kinds, dict) or stated["type"] not in kinds:
+            message = f"{format_value(stated['type'])} is not one of the types of sensor"
+            nearest = nearest_type(stated["type"], tuple(catalogue.types))
+            yield draft.source_map.issue(("sensor", "type"), f"{message}; {nearest}")
         return
+    for sensor_type in configured_sensor_types(draft, catalogue) or ():
+        yield from hardware_issues(draft, stated, sensor_type)
+
+
+def hardware_issues(draft: Draft, stated: Mapping[str, str], sensor_type: SensorType) -> Iterator[ConfigIssue]:
     maker = stated.get("manufacturer")
     if maker is not None and maker not in sensor_type.models:
         yield unknown_value_issue(
@@ -86,40 +110,63 @@ def unknown_value_issue(draft: Draft, key: str, value: str, valid: tuple[str, ..
 
 
 def complete_channels(draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:
-    """Complete each listed channel from the profile; yield an issue for a channel that the type does not have."""
-    sensor_type, listed = configured_sensor_type(draft, catalogue), draft.get(("normal_parameters",))
+    """Complete each listed channel from the profile, if all sensors have the same; yield an issue for a channel that no
+    sensor has."""
+    types, listed = configured_sensor_types(draft, catalogue), draft.get(("normal_parameters",))
     if not isinstance(listed, dict):
         return
-    if not listed or sensor_type is None:  # of an unknown type, whose profile cannot complete them
+    if not listed or types is None:  # of an unknown type, whose profile cannot complete them
         draft.set_value(("normal_parameters",), None)
         return
+    known = tuple(dict.fromkeys(name for each in types for name in each.channels))
     for name, channel in list(listed.items()):
-        profile = sensor_type.channels.get(name)
-        if profile is None:
-            message = f"unknown channel; {sensor_type.name} sensors have {', '.join(sensor_type.channels)}"
+        owners = [each for each in types if name in each.channels]
+        if not owners:
+            message = f"unknown channel; {type_names(types)} sensors have {', '.join(known)}"
+            close = difflib.get_close_matches(name, known, n=1)
+            message += f"; did you mean '{close[0]}'?" if close else ""
             yield draft.source_map.issue(("normal_parameters", name), message, at_key=True)
             del listed[name]
         elif channel is None or isinstance(channel, dict):
             stated = {key: value for key, value in (channel or {}).items() if value is not None}
             draft.set_value(("normal_parameters", name), stated)
-            for key in SIGNAL_KEYS:
-                if key not in stated:
-                    path = ("normal_parameters", name, key)
-                    draft.complete(path, getattr(profile, key), f"profile of {sensor_type.name} sensors")
+            if len(types) == 1:
+                complete_channel(draft, name, stated, owners[0])
+
+
+def complete_channel(draft: Draft, name: str, stated: Mapping[str, object], sensor_type: SensorType) -> None:
+    profiles = [channels[name] for _, channels in sensor_type.entry.channel_sets() if name in channels]
+    for key in SIGNAL_KEYS:
+        if key not in stated and all(each == profiles[0] for each in profiles):
+            path = ("normal_parameters", name, key)
+            draft.complete(path, getattr(profiles[0], key), f"profile of {sensor_type.name} sensors")
+
+
+def type_names(types: Sequence[SensorType]) -> str:
+    return " and ".join(each.name for each in types)
 
 
 def limit_issues(
     channels: Mapping[str, ChannelParameters], draft: Draft, sensor_type: SensorType
 ) -> Iterator[ConfigIssue]:
-    """Yield an issue for each bound of a healthy signal that is beyond the physical limits."""
+    """Yield an issue for each bound of a healthy signal that is beyond the physical limits, and for a mean that is not
+    within bounds that the kind has."""
     for name, channel in channels.items():
-        profile = sensor_type.channels[name]
-        lowest = profile.lowest if channel.lowest is None else channel.lowest
-        highest = profile.highest if channel.highest is None else channel.highest
-        for key, value in (("min", channel.min), ("max", channel.max)):
-            if not lowest <= value <= highest:
-                limits = f"the physical limits {lowest:g} and {highest:g} (lowest and highest, if in another unit)"
-                yield draft.source_map.issue(("normal_parameters", name, key), f"{value:g} is not within {limits}")
+        for profile in {
+            id(each[name]): each[name] for _, each in sensor_type.entry.channel_sets() if name in each
+        }.values():
+            lowest = profile.lowest if channel.lowest is None else channel.lowest
+            highest = profile.highest if channel.highest is None else channel.highest
+            low = profile.min if channel.min is None else channel.min
+            high = profile.max if channel.max is None else channel.max
+            mean = profile.mean if channel.mean is None else channel.mean
+            for key, value in (("min", low), ("max", high)):
+                if not lowest <= value <= highest:
+                    limits = f"the physical limits {lowest:g} and {highest:g} (lowest and highest, if in another unit)"
+                    yield draft.source_map.issue(("normal_parameters", name, key), f"{value:g} is not within {limits}")
+            if not low <= mean <= high and None in (channel.mean, channel.min, channel.max):
+                message = f"{mean:g} is not between min {low:g} and max {high:g} of {sensor_type.name} sensors"
+                yield draft.source_map.issue(("normal_parameters", name, "mean"), message)
 
 
 def surroundings_issues(name: str, draft: Draft, catalogue: Catalogue) -> Iterator[ConfigIssue]:

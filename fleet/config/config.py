@@ -16,11 +16,12 @@ import yaml
 from pydantic import Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from fleet.catalogue.catalogue import Catalogue, load_catalogue
-from fleet.config.anomalies import Anomalies
+from fleet.catalogue.anomalies import Anomalies
+from fleet.catalogue.catalogue import Catalogue, kind_files, load_catalogue
 from fleet.config.catalogue_checks import (
     city_issues,
     complete_channels,
+    configured_sensor_types,
     file_issues,
     limit_issues,
     replica_issues,
@@ -29,7 +30,16 @@ from fleet.config.catalogue_checks import (
     surroundings_issues,
 )
 from fleet.config.dialects import Draft, canonical_draft, key_aliases
-from fleet.config.scenario import Step, canonicalise_steps, step_issues
+from fleet.config.kind_files import resolve_kinds
+from fleet.config.scenario import (
+    Step,
+    anomaly_issues,
+    canonicalise_steps,
+    stated_values,
+    step_channel_issues,
+    step_issues,
+    with_anomalies_of,
+)
 from fleet.config.sections import (
     ChannelParameters,
     Database,
@@ -78,9 +88,20 @@ class Config(Section):
     replicas: Replicas = Replicas()
     identities: Identities = Identities()
     catalogue: Text | None = None
+    kinds: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     monitoring: Monitoring = Monitoring()
     dynamic_reload: DynamicReload = DynamicReload()
     supervision: Supervision = Supervision()
+
+    @property
+    def sensor_types(self) -> tuple[str, ...]:
+        """The names of the kinds of generated sensors."""
+        return tuple(self.replicas.kinds or (self.sensor.type,))
+
+
+def config_catalogue(config: Config) -> Catalogue:
+    """Load the catalogue of a config, with the kinds of sensor that it adds. UserError if a file is not valid."""
+    return load_catalogue(Path(config.catalogue) if config.catalogue else None, kind_files(config.kinds))
 
 
 def load_config(path: Path | None, environment: Mapping[str, str] = {}, overrides: Mapping[str, object] = {}) -> Config:
@@ -99,25 +120,42 @@ def load_draft(
     None if that cannot be read."""
     source = path or resource_path("fleet.yaml")
     draft = read_draft(source, environment, overrides)
-    draft.issues.extend(resolve_files(draft, Path.cwd() if is_stream(source) else source.resolve().parent))
+    folder = Path.cwd() if is_stream(source) else source.resolve().parent
+    draft.issues.extend(resolve_files(draft, folder))
+    draft.issues.extend(resolve_kinds(draft, folder))
     if str(draft.get(("version",))) == "1":
         for section in SINCE_VERSION_2:
             if draft.get((section,)) is None:
                 draft.complete((section, "enabled"), False, "default of version 1")
     catalogue = draft_catalogue(draft)
     if catalogue is not None:
+        if path is None:
+            leave_anomalies_to_kinds(draft, catalogue, str(source))
         draft.issues.extend(sensor_issues(draft, catalogue))
         draft.issues.extend(complete_channels(draft, catalogue))
     return draft, catalogue
 
 
+def leave_anomalies_to_kinds(draft: Draft, catalogue: Catalogue, origin: str) -> None:
+    """Remove what the packaged config (`origin`) says of anomalies where a kind of sensor says it: no user stated it."""
+    for sensor_type in configured_sensor_types(draft, catalogue) or ():
+        for path in leaf_paths(stated_values(sensor_type.entry.anomalies), ("anomalies",)):
+            node = draft.source_map.nodes.get(path)
+            if node is not None and node.mark.origin == origin:
+                remove_value(draft.values, path)
+                del draft.source_map.nodes[path]
+
+
 def draft_catalogue(draft: Draft) -> Catalogue | None:
-    """Return the catalogue that a draft refers to. None, and an issue, if its file cannot be read."""
-    extension = draft.get(("catalogue",))
+    """Return the catalogue that a draft refers to. None, and an issue, if one of its files cannot be read."""
+    extension, kinds = draft.get(("catalogue",)), draft.get(("kinds",))
+    files = kind_files(path for path in kinds or () if isinstance(path, str)) if isinstance(kinds, list) else ()
     try:
-        return load_catalogue(Path(extension) if isinstance(extension, str) else None)
+        return load_catalogue(Path(extension) if isinstance(extension, str) else None, files)
     except UserError as error:
-        if not any(issue.key == "catalogue" for issue in draft.issues):  # that it does not exist has been said
+        if not any(
+            "does not exist" in str(issue) or "is not a file" in str(issue) for issue in draft.issues
+        ):  # that it does not exist has been said
             draft.issues.append(ConfigIssue(SourceMark(""), "", str(error)))
         return None
 
@@ -147,7 +185,25 @@ def validate_config(draft: Draft, catalogue: Catalogue | None) -> Config:
     if catalogue is not None:
         issues += cross_check_issues(config, draft, catalogue, scenario=not issues)
     raise_issues(issues)
-    return config
+    return config if catalogue is None else with_anomalies_of_kind(config, draft, catalogue)
+
+
+def with_anomalies_of_kind(config: Config, draft: Draft, catalogue: Catalogue) -> Config:
+    """Return a config with the anomalies of its kind where it states none itself. With several kinds each keeps its own."""
+    sensor_type = catalogue.sensor_type(config.sensor.type)
+    of_kind = sensor_type.entry.anomalies
+    if len(config.sensor_types) > 1 or not of_kind.model_fields_set:
+        return config
+    anomalies = with_anomalies_of(config.anomalies, sensor_type)
+    for path in leaf_paths(stated_values(of_kind), ("anomalies",)):
+        if draft.get(path) is None:
+            draft.completions[path] = f"profile of {sensor_type.name} sensors"
+    return config.model_copy(update={"anomalies": anomalies})
+
+
+def leaf_paths(section: Mapping[str, Any], path: KeyPath) -> Iterator[KeyPath]:
+    for key, value in section.items():
+        yield from leaf_paths(value, (*path, key)) if isinstance(value, Mapping) else [(*path, key)]
 
 
 def valid_part(draft: Draft) -> tuple[Config, list[ConfigIssue]]:
@@ -189,12 +245,17 @@ def remove_value(values: dict[str, Any], path: KeyPath) -> None:
 
 def cross_check_issues(config: Config, draft: Draft, catalogue: Catalogue, *, scenario: bool) -> Iterator[ConfigIssue]:
     """Yield the issues of values that are valid by themselves; of the scenario only if all others are valid."""
-    if catalogue.has_sensor_type(config.sensor.type):
-        sensor_type = catalogue.sensor_type(config.sensor.type)
-        channels = config.normal_parameters or {}
+    known = [catalogue.sensor_type(name) for name in config.sensor_types if catalogue.has_sensor_type(name)]
+    channels = config.normal_parameters or {}
+    names = tuple(dict.fromkeys(name for each in known for name in each.channels if name in channels or not channels))
+    if scenario and known:
+        yield from step_channel_issues(config.scenario, names, draft)
+    for sensor_type in known:
         yield from limit_issues(channels, draft, sensor_type)
+        yield from anomaly_issues(config.anomalies, draft, sensor_type)
         if scenario:
-            yield from step_issues(config.anomalies, channels, config.scenario, draft, sensor_type)
+            anomalies = with_anomalies_of(config.anomalies, sensor_type)
+            yield from step_issues(anomalies, channels, config.scenario, draft, sensor_type)
     yield from surroundings_issues(config.surroundings, draft, catalogue)
     yield from replica_issues(config.sensor, config.replicas, draft)
     yield from file_issues(config, draft)
@@ -205,6 +266,8 @@ def cross_check_issues(config: Config, draft: Draft, catalogue: Catalogue, *, sc
 def to_yaml(config: Config, max_line_width: float = 120) -> str:
     """Format the config in its canonical shape; loading the result gives an equal config."""
     values = config.model_dump(exclude_none=True)
+    if len(config.sensor_types) > 1:  # each kind has anomalies of its own where the config states none
+        values["anomalies"] = stated_values(config.anomalies)
     text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=max_line_width)
     return text
 

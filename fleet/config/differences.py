@@ -19,6 +19,7 @@ RELOADABLE_KEYS = (
     "anomalies",
     "scenario",
     "catalogue",
+    "kinds",
     "sensor.location",
     "simulation.readings_per_second",
     "logging.level",
@@ -26,7 +27,9 @@ RELOADABLE_KEYS = (
 )
 """The keys, or whole sections, that a running fleet takes; all others need a restart."""
 
-TYPE_DEPENDENT_SECTIONS = frozenset({"normal_parameters", "surroundings", "anomalies", "scenario", "catalogue"})
+TYPE_DEPENDENT_SECTIONS = frozenset(
+    {"normal_parameters", "surroundings", "anomalies", "scenario", "catalogue", "kinds"}
+)
 """Those that were completed from and checked against each other and the profile of `sensor.type`: while that waits for
 a restart, so do they."""
 
@@ -84,7 +87,7 @@ def apply_reloadable(before: Config, after: Config) -> Config:
     result = before
     for name in RELOADABLE_KEYS:
         section, _, key = name.partition(".")
-        if section in TYPE_DEPENDENT_SECTIONS and before.sensor.type != after.sensor.type:
+        if section in TYPE_DEPENDENT_SECTIONS and before.sensor_types != after.sensor_types:
             continue
         value = getattr(after, section)
         if key:

@@ -5,15 +5,16 @@ A step states its changes by the keys of the config; any other key stays as the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
 from pydantic.fields import FieldInfo
 
+from fleet.catalogue.anomalies import Anomalies
 from fleet.catalogue.catalogue import SensorType
-from fleet.config.anomalies import Anomalies
+from fleet.catalogue.entries import ChannelProfile
 from fleet.config.dialects import Draft, canonical_draft
 from fleet.config.sections import ChannelParameters, Simulation
 from fleet.durations import MAX_DURATION_SECONDS, parse_duration
@@ -21,7 +22,6 @@ from fleet.errors import UserError
 from fleet.validation.issues import ConfigIssue, KeyPath, SourceMap, model_issues
 from fleet.validation.scalars import Flag, Section
 from worker.readings.anomalies import ANOMALY_CLASSES
-from worker.spec import CHANNEL_NAMES
 
 if TYPE_CHECKING:  # which holds the steps
     from fleet.config.config import Config
@@ -60,7 +60,7 @@ def optional_annotation(field: FieldInfo) -> Any:
 
 AnomaliesChange = partial_model(Anomalies)
 ChannelChange = partial_model(
-    ChannelParameters, "mean", "std_dev", "min", "max", "lowest", "highest", "daily_amplitude"
+    ChannelParameters, "mean", "std_dev", "min", "max", "lowest", "highest", "daily_amplitude", "correlation"
 )
 SimulationChange = partial_model(Simulation, "readings_per_second")
 
@@ -130,12 +130,11 @@ def step_issues(
     """Yield an issue for each change that contradicts the config or an earlier step. `channels` are the listed ones;
     if none are, all channels of the sensor type apply."""
     yield from step_order_issues(steps, draft.source_map)
-    healthy = {
-        name: profile.model_dump(include=set(ChannelParameters.model_fields))
-        for name, profile in sensor_type.channels.items()
-    }
+    healthy = {name: profile_values(profile) for name, profile in sensor_type.channels.items()}
     values = {
-        name: apply_change(healthy[name], channel.model_dump(exclude_none=True)) for name, channel in channels.items()
+        name: apply_change(healthy[name], channel.model_dump(exclude_none=True))
+        for name, channel in channels.items()
+        if name in healthy
     }
     values = values or healthy
     values_so_far = anomalies.model_dump(exclude_none=True)
@@ -145,14 +144,25 @@ def step_issues(
         values_so_far = apply_change(values_so_far, change.get("anomalies", {}))
         yield from validation_issues(Anomalies, values_so_far, draft.source_map, (*path, "anomalies"))
         for name, part in change.get("normal_parameters", {}).items():
-            channel_path = (*path, "normal_parameters", name)
-            if name not in values:
-                yield draft.source_map.issue(
-                    channel_path, f"unknown channel; this config has {', '.join(values)}", at_key=True
-                )
-            else:
+            if name in values:
                 values[name] = apply_change(values[name], part)
+                channel_path = (*path, "normal_parameters", name)
                 yield from validation_issues(ChannelParameters, values[name], draft.source_map, channel_path)
+
+
+def step_channel_issues(steps: tuple[Step, ...], channels: tuple[str, ...], draft: Draft) -> Iterator[ConfigIssue]:
+    """Yield an issue for each change of a channel that is not one of `channels`, those of all sensors of the config."""
+    for number, step in enumerate(steps):
+        for name in step.changes().get("normal_parameters", {}):
+            if name not in channels:
+                path = ("scenario", number, "normal_parameters", name)
+                message = f"unknown channel; this config has {', '.join(channels)}"
+                yield draft.source_map.issue(path, message, at_key=True)
+
+
+def profile_values(profile: ChannelProfile) -> dict[str, Any]:
+    """Return the values of a channel of a kind that a config can override."""
+    return profile.model_dump(include=set(ChannelParameters.model_fields))
 
 
 def validation_issues(
@@ -171,22 +181,21 @@ class ScheduledConfig(NamedTuple):
     config: Config
 
 
-def scenario_stages(config: Config) -> Iterator[ScheduledConfig]:
-    """Yield the stages of a valid config in order; each has the changes of all steps up to its own."""
+def scenario_stages(config: Config, channels: Iterable[str]) -> Iterator[ScheduledConfig]:
+    """Yield the stages of a valid config in order; each has the changes of all steps up to its own. `channels` are those of
+    all kinds of sensor."""
     for step in config.scenario:
-        config = apply_step(config, step)
+        config = apply_step(config, step, channels)
         yield ScheduledConfig(step.at, config)
 
 
-def apply_step(config: Config, step: Step) -> Config:
+def apply_step(config: Config, step: Step, channels: Iterable[str]) -> Config:
     changes = step.changes()
     update: dict[str, Any] = {}
     if "anomalies" in changes:
-        update["anomalies"] = Anomalies.model_validate(
-            apply_change(config.anomalies.model_dump(exclude_none=True), changes["anomalies"])
-        )
+        update["anomalies"] = changed_anomalies(config.anomalies, changes["anomalies"])
     if "normal_parameters" in changes:
-        update["normal_parameters"] = apply_channel_changes(config, changes["normal_parameters"])
+        update["normal_parameters"] = apply_channel_changes(config, changes["normal_parameters"], channels)
     if "simulation" in changes:
         update["simulation"] = config.simulation.model_copy(update=changes["simulation"])
     if "daily_pattern" in changes:
@@ -194,10 +203,35 @@ def apply_step(config: Config, step: Step) -> Config:
     return config.model_copy(update=update)
 
 
-def apply_channel_changes(config: Config, changes: dict[str, Any]) -> dict[str, ChannelParameters]:
+def stated_values(anomalies: Anomalies) -> dict[str, Any]:
+    """Return the values that are stated, without defaults, as those of a kind of sensor apply in their place."""
+    return anomalies.model_dump(exclude_none=True, exclude_unset=True)
+
+
+def changed_anomalies(anomalies: Anomalies, change: Mapping[str, Any]) -> Anomalies:
+    """Return a section with stated values overridden by those of `change`. Raises ValidationError."""
+    return Anomalies.model_validate(apply_change(stated_values(anomalies), change))
+
+
+def with_anomalies_of(anomalies: Anomalies, sensor_type: SensorType) -> Anomalies:
+    """Return a section with the values of a kind of sensor where it states none. Raises ValidationError if the two
+    contradict each other."""
+    of_kind = sensor_type.entry.anomalies
+    return changed_anomalies(of_kind, stated_values(anomalies)) if of_kind.model_fields_set else anomalies
+
+
+def anomaly_issues(anomalies: Anomalies, draft: Draft, sensor_type: SensorType) -> Iterator[ConfigIssue]:
+    """Yield an issue for each value that contradicts those of a kind of sensor."""
+    values = apply_change(stated_values(sensor_type.entry.anomalies), stated_values(anomalies))
+    yield from validation_issues(Anomalies, values, draft.source_map, ("anomalies",))
+
+
+def apply_channel_changes(
+    config: Config, changes: dict[str, Any], channels: Iterable[str]
+) -> dict[str, ChannelParameters]:
     """Return the listed channels with their changes. If the config lists none, values that a step does not set are
-    those of the profile of each sensor's own type."""
+    those of each sensor's own kind."""
     listed = config.normal_parameters
     if listed is None:
-        return {name: ChannelParameters.model_construct(None, **changes.get(name, {})) for name in CHANNEL_NAMES}
+        return {name: ChannelParameters.model_construct(None, **changes.get(name, {})) for name in channels}
     return {name: channel.model_copy(update=changes.get(name, {})) for name, channel in listed.items()}

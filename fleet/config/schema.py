@@ -138,6 +138,8 @@ def value_schema(schema: Mapping[str, Any], marks: set[int]) -> Schema:
         return {"type": "array", "items": value_schema(schema["items"], marks)}
     if kind == "boolean":
         return FLAG
+    if kind == "object":
+        return {"type": "object", "additionalProperties": nullable(value_schema(schema["additionalProperties"], marks))}
     if kind in ("number", "integer"):
         number = {"type": kind, **{key: schema[key] for key in BOUNDS if key in schema}}
         patterns = [pattern for mark, pattern in TEXT_FORMS if id(mark) in marks]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from fleet.catalogue.attributes import Weight
 from fleet.catalogue.countries import country_code
 from fleet.validation.names import not_derived_name
 from fleet.validation.rates import Rate, ReadingsPerSecond
@@ -31,6 +32,7 @@ from fleet.validation.scalars import (
     Text,
 )
 from worker.log import format_sample_line
+from worker.readings.signals import MAX_SECONDS
 
 RESERVED_FILE_NAMES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
 
@@ -153,24 +155,27 @@ class Simulation(Section):
 
 class ChannelParameters(Section):
     """The healthy signal of one channel, in `unit`, and the physical limits `lowest` and `highest` of its anomalies.
-    `daily_amplitude` is in standard deviations. Values left out come from the profile of the sensor's type."""
+    `daily_amplitude` is in standard deviations. `correlation` is the time over which its movement is similar, 0 for white
+    noise. Values left out come from the profile of the sensor's type."""
 
-    mean: Quantity
-    std_dev: StandardDeviation
-    min: Quantity
-    max: Quantity
+    mean: Quantity | None = None
+    std_dev: StandardDeviation | None = None
+    min: Quantity | None = None
+    max: Quantity | None = None
     lowest: Quantity | None = None
     highest: Quantity | None = None
     unit: Text | None = None
     decimals: Annotated[int, Field(ge=0, le=9), AsWhole] | None = None
     daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] | None = None
+    correlation: Annotated[float, Field(ge=0, le=MAX_SECONDS), AsSeconds] | None = None
 
     @model_validator(mode="after")
     def in_order(self) -> ChannelParameters:
-        if self.min > self.max:
-            raise FieldError("min", f"{self.min:g} is more than max {self.max:g}")
-        if not self.min <= self.mean <= self.max:
-            raise FieldError("mean", f"{self.mean:g} is not between min {self.min:g} and max {self.max:g}")
+        low, high = self.min, self.max
+        if low is not None and high is not None and low > high:
+            raise FieldError("min", f"{low:g} is more than max {high:g}")
+        if None not in (self.mean, low, high) and not low <= self.mean <= high:  # type: ignore[operator]
+            raise FieldError("mean", f"{self.mean:g} is not between min {low:g} and max {high:g}")
         return self
 
 
@@ -246,10 +251,11 @@ class RandomLocation(Section):
 
 
 class Replicas(Section):
-    """The number of sensors and their names: `PREFIX_000001`, or after their city if there is no prefix. The sensors
-    of one worker share its process and its database."""
+    """The number of sensors, their kinds and their names: `PREFIX_000001`, or after their city if there is no prefix. The
+    sensors of one worker share its process and its database."""
 
     count: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
+    kinds: Mapping[Text, Weight] | None = None
     prefix: (
         Annotated[
             str,
@@ -262,6 +268,12 @@ class Replicas(Section):
     start_index: Annotated[int, Field(ge=0, le=999_999_999), AsWhole] = 1
     sensors_per_worker: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1
     database: Annotated[Literal["own", "shared"], AsText] = "own"
+
+    @model_validator(mode="after")
+    def some_kind(self) -> Replicas:
+        if self.kinds and not any(self.kinds.values()):
+            raise FieldError("kinds", "all weights are 0")
+        return self
 
     @model_validator(mode="after")
     def one_layout(self) -> Replicas:

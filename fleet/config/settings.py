@@ -8,14 +8,28 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from fleet.catalogue.anomalies import Anomalies, AnomalyTypeSection
 from fleet.catalogue.catalogue import Catalogue, Effects, SensorType, effective_share
 from fleet.catalogue.climate import Climate, climate_of, elevation_of
-from fleet.catalogue.entries import Surroundings, SurroundingsEffect
-from fleet.config.anomalies import AnomalyTypeSection
+from fleet.catalogue.entries import ChannelProfile, Surroundings, SurroundingsEffect
+from fleet.catalogue.signals import InstrumentSection, followed_channel
 from fleet.config.config import Config
+from fleet.config.scenario import with_anomalies_of
 from fleet.config.sections import ChannelParameters
 from worker.readings.anomalies import Parameters
-from worker.spec import AnomalySpec, Channel, Identity, Settings, WorkingHours
+from worker.readings.signals import Follows, Slow, signal_class
+from worker.spec import (
+    IDEAL_INSTRUMENT,
+    SETTINGS_VERSION,
+    AnomalySpec,
+    Channel,
+    Identity,
+    Instrument,
+    ReadingAttribute,
+    Settings,
+    SignalSpec,
+    WorkingHours,
+)
 
 ChannelValues = Mapping[str, Any]
 
@@ -23,17 +37,22 @@ MAX_DECIMALS = 9
 MIN_STD_DEV = Fraction(1, 10**12)
 DEGREES_PER_KELVIN = {"°F": 1.8, "F": 1.8}
 """The size of a kelvin in degrees of a unit; of other units it is 1."""
+DEFAULT_CORRELATION = 6 * 3600.0
+MIN_CORRELATION = 1e-3
+"""Seconds."""
 MIN_ANOMALY_SHARE = 1e-12
 """A type with a smaller share (one reading in 300 years at 100 a second) is left out: the pages in which a worker lays out
 episodes grow as shares shrink, up to the limit of 64-bit integers."""
 
 
 class SettingsKey(NamedTuple):
-    """The part of an identity that its settings depend on: its type, hardware, surroundings and climate. `climate` is None
+    """The part of an identity that its settings depend on: its type, variant, hardware,
+    surroundings and climate. `climate` is None
     if the config does not enable it or the coordinates are unknown, `probability` that of anomalies if the sensor has one
     of its own."""
 
     sensor_type: str | None
+    variant: str | None
     manufacturer: str | None
     model: str | None
     firmware: str | None
@@ -42,15 +61,18 @@ class SettingsKey(NamedTuple):
     probability: float | None = None
 
 
-def settings_for(config: Config, catalogue: Catalogue, identity: Identity) -> Settings:
+def settings_for(config: Config, catalogue: Catalogue, identity: Identity, version: int = SETTINGS_VERSION) -> Settings:
     """Return the settings of one sensor. Hardware that is not in the catalogue has no effect."""
-    (settings,) = fleet_settings(config, catalogue, [identity])
+    (settings,) = fleet_settings(config, catalogue, [identity], version)
     return settings
 
 
-def fleet_settings(config: Config, catalogue: Catalogue, identities: Iterable[Identity]) -> list[Settings]:
-    """Return the settings of many sensors, in their order. Equal ones are computed once and shared."""
-    parts = SettingsParts(catalogue).use(config)
+def fleet_settings(
+    config: Config, catalogue: Catalogue, identities: Iterable[Identity], version: int = SETTINGS_VERSION
+) -> list[Settings]:
+    """Return the settings of many sensors, in their order, by the rules of a version. Equal ones are computed once and
+    shared."""
+    parts = SettingsParts(catalogue, version).use(config)
     computed: dict[SettingsKey, Settings] = {}
     result = []
     for identity in identities:
@@ -66,6 +88,7 @@ def settings_key(
 ) -> SettingsKey:
     return SettingsKey(
         identity.sensor_type,
+        sensor_type_of_identity(config, catalogue, identity.sensor_type).variant_of(identity),
         identity.manufacturer,
         identity.model,
         identity.firmware_version,
@@ -83,10 +106,11 @@ def climate_for(config: Config, identity: Identity) -> Climate | None:
 
 
 class SharedChannels(NamedTuple):
-    """The channels of a sensor, and the working hours that they follow."""
+    """The channels of a sensor, the working hours that they follow, and the attributes of its readings."""
 
     channels: tuple[Channel, ...]
     hours: WorkingHours
+    attributes: tuple[ReadingAttribute, ...]
 
 
 class ScaledAnomalies(NamedTuple):
@@ -103,11 +127,12 @@ class SettingsParts:
     that changes the probability alone has the channels, and the weights of anomalies, of the step before. `use` sets the
     config; the configs of a scenario are to be used in their order."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalogue: Catalogue, version: int = SETTINGS_VERSION) -> None:
+        self._catalogue, self._version = catalogue, version
         self._signals: tuple[object, ...] = ()
-        self._types: object = None
+        self._section: Anomalies | None = None
         self._channels: dict[SettingsKey, SharedChannels] = {}
+        self._sections: dict[str, Anomalies] = {}
         self._scaled: dict[SettingsKey, ScaledAnomalies] = {}
         self._anomalies: dict[tuple[int, float], tuple[AnomalySpec, ...]] = {}
         self._settings: dict[tuple[str, int, int, str], Settings] = {}
@@ -116,34 +141,52 @@ class SettingsParts:
     def use(self, config: Config) -> SettingsParts:
         self._config = config
         self._rate = config.simulation.readings_per_second.stored_text()
-        signals, types = (config.normal_parameters, config.daily_pattern), config.anomalies.types
+        signals, section = (config.normal_parameters, config.daily_pattern), config.anomalies
         if signals != self._signals:
             self._channels, self._scaled = {}, {}
-        elif types != self._types:
-            self._scaled = {}
-        self._signals, self._types = signals, types
+        if section != self._section:
+            self._sections = {}
+            if self._section is None or section.types != self._section.types:
+                self._scaled = {}
+        self._signals, self._section = signals, section
         return self
 
     def settings(self, key: SettingsKey) -> Settings:
         """Return the settings of the sensors with `key`."""
         if key not in self._channels:
-            computed = compute_channels(self._config, self._catalogue, key)
+            computed = compute_channels(self._config, self._catalogue, key, self._version)
             self._channels[key] = self._distinct.setdefault(computed, computed)
-        shared = self._channels[key]
-        anomalies, mode = self._anomalies_of(key, shared.channels), self._config.anomalies.mode
-        known = (self._rate, id(shared), id(anomalies), mode)  # both live as long as this object
+        shared, section = self._channels[key], self._section_of(key)
+        anomalies = self._anomalies_of(key, section, shared.channels)
+        known = (self._rate, id(shared), id(anomalies), section.mode)  # both live as long as this object
         if known not in self._settings:
-            self._settings[known] = Settings(self._rate, shared.channels, anomalies, mode, shared.hours)
+            self._settings[known] = Settings(
+                rate=self._rate,
+                channels=shared.channels,
+                anomalies=anomalies,
+                mode=section.mode,
+                working_hours=shared.hours,
+                attributes=shared.attributes,
+                version=self._version,
+            )
         return self._settings[known]
 
-    def _anomalies_of(self, key: SettingsKey, channels: tuple[Channel, ...]) -> tuple[AnomalySpec, ...]:
-        anomalies = self._config.anomalies
-        probability = anomalies.probability if key.probability is None else key.probability
-        if probability == 0 or not (anomalies.enabled or key.probability is not None):
+    def _section_of(self, key: SettingsKey) -> Anomalies:
+        """Return the anomalies of a kind of sensor: its own where the config states none."""
+        sensor_type = sensor_type_of_identity(self._config, self._catalogue, key.sensor_type)
+        if sensor_type.name not in self._sections:
+            self._sections[sensor_type.name] = with_anomalies_of(self._config.anomalies, sensor_type)
+        return self._sections[sensor_type.name]
+
+    def _anomalies_of(
+        self, key: SettingsKey, section: Anomalies, channels: tuple[Channel, ...]
+    ) -> tuple[AnomalySpec, ...]:
+        probability = section.probability if key.probability is None else key.probability
+        if probability == 0 or not (section.enabled or key.probability is not None):
             return ()
         if key not in self._scaled:
             effects = effects_of(self._config, self._catalogue, key)
-            computed = scaled_anomalies(self._config, effects, tuple(channel.name for channel in channels))
+            computed = scaled_anomalies(section, effects, tuple(channel.name for channel in channels))
             self._scaled[key] = self._distinct.setdefault(computed, computed)
         scaled = self._scaled[key]
         known = (id(scaled), probability)
@@ -157,21 +200,65 @@ def effects_of(config: Config, catalogue: Catalogue, key: SettingsKey) -> Effect
     return sensor_type.effects(key.manufacturer, key.model, key.firmware)
 
 
-def compute_channels(config: Config, catalogue: Catalogue, key: SettingsKey) -> SharedChannels:
+def compute_channels(config: Config, catalogue: Catalogue, key: SettingsKey, version: int) -> SharedChannels:
+    """Compute the channels of a sensor. By the rules of version 1 they are white noise, and nothing of what came later."""
     sensor_type = sensor_type_of_identity(config, catalogue, key.sensor_type)
     effects = effects_of(config, catalogue, key)
     surroundings = catalogue.surroundings.get(key.surroundings or "", Surroundings())
+    profiles = sensor_type.channels_of(key.variant)
     channels = tuple(
-        build_channel(name, values, effects, surroundings) for name, values in healthy_signals(config, sensor_type)
+        build_channel(name, values, effects, surroundings) for name, values in healthy_signals(config, profiles)
     )
+    names = tuple(channel.name for channel in channels)
     hours = (
         WorkingHours(**surroundings.hours.model_dump()) if any(c.working_hours for c in channels) else WorkingHours()
     )
     if key.climate is not None:
-        channels = tuple(
-            channel_in_climate(each, sensor_type.channels[each.name].climate, key.climate) for each in channels
-        )
-    return SharedChannels(channels, hours)
+        channels = tuple(channel_in_climate(each, profiles[each.name].climate, key.climate) for each in channels)
+    if version < SETTINGS_VERSION:
+        return SharedChannels(without_movement(channels), hours, ())
+    channels = tuple(without_absent(channel, names) for channel in channels)
+    return SharedChannels(channels, hours, tuple(reading_attributes(sensor_type, names)))
+
+
+def without_movement(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    return tuple(replace(channel, signals=(), instrument=IDEAL_INSTRUMENT) for channel in channels)
+
+
+def without_absent(channel: Channel, names: tuple[str, ...]) -> Channel:
+    """Return a channel that follows one that the sensor does not have with a slow movement of its own instead."""
+    followed = followed_channel(channel.signals)
+    if followed is None or followed in names:
+        return channel
+    signals = tuple(slow_like(spec) if spec.name == Follows.name else spec for spec in channel.signals)
+    return replace(channel, signals=merge_slow(signals))
+
+
+def slow_like(spec: SignalSpec) -> SignalSpec:
+    """Return a slow signal with the variance of another one."""
+    return slow_signal(signal_class(spec.name).variance_share(dict(spec.parameters)))
+
+
+def slow_signal(share: float, correlation: float = DEFAULT_CORRELATION) -> SignalSpec:
+    return SignalSpec(Slow.name, (("share", share), ("correlation", correlation)))
+
+
+def merge_slow(signals: tuple[SignalSpec, ...]) -> tuple[SignalSpec, ...]:
+    """Return signals of which at most one is slow: two of them are one with the variance of both."""
+    slow = [dict(spec.parameters) for spec in signals if spec.name == Slow.name]
+    if len(slow) < 2:
+        return signals
+    share = min(1.0, sum(float(each["share"]) for each in slow))
+    merged = slow_signal(share, float(slow[0]["correlation"]))
+    return (merged, *(spec for spec in signals if spec.name != Slow.name))
+
+
+def reading_attributes(sensor_type: SensorType, channels: tuple[str, ...]) -> Iterator[ReadingAttribute]:
+    """Yield the attributes of the readings, without rules about channels that the sensor does not have."""
+    for name, section in sensor_type.entry.reading_attributes.items():
+        attribute = section.attribute(name)
+        rules = tuple(rule for rule in attribute.rules if rule.channel is None or rule.channel in channels)
+        yield replace(attribute, rules=rules)
 
 
 def sensor_type_of_identity(config: Config, catalogue: Catalogue, name: str | None) -> SensorType:
@@ -179,17 +266,62 @@ def sensor_type_of_identity(config: Config, catalogue: Catalogue, name: str | No
     return catalogue.sensor_type(name if name is not None and catalogue.has_sensor_type(name) else config.sensor.type)
 
 
-def healthy_signals(config: Config, sensor_type: SensorType) -> Iterator[tuple[str, ChannelValues]]:
-    """Yield the channels that the config lists and the type has, or all channels of the type if the config lists none: the values of
-    the profile, overridden by those of the config."""
+def healthy_signals(config: Config, profiles: Mapping[str, ChannelProfile]) -> Iterator[tuple[str, ChannelValues]]:
+    """Yield the channels that the config lists and the sensor has, or all of its channels if the config lists none: the
+    values of the profile, overridden by those of the config."""
     listed: Mapping[str, ChannelParameters] = config.normal_parameters or {}
-    names = [name for name in sensor_type.channels if name in listed] or list(sensor_type.channels)
+    names = [name for name in profiles if name in listed] or list(profiles)
     for name in names:
-        values, stated = sensor_type.channels[name].model_dump(), listed.get(name)
+        profile, stated = profiles[name], listed.get(name)
+        values = profile.model_dump(exclude={"signals", "instrument"})
         fixed = stated is not None and stated.decimals is not None
+        correlation = None
         if stated is not None:
-            values |= stated.model_dump(exclude_none=True)
-        yield name, {**values, "fixed": fixed, "daily": config.daily_pattern}
+            values |= stated.model_dump(exclude_none=True, exclude={"correlation"})
+            correlation = stated.correlation
+        scale = values["std_dev"] / profile.std_dev if profile.std_dev else 1.0
+        movement = {
+            "signals": movement_signals(profile.signals, correlation, scale),
+            "instrument": IDEAL_INSTRUMENT
+            if correlation == 0 or scale == 0
+            else scale_instrument(profile.instrument, scale),
+        }
+        yield name, {**values, **movement, "fixed": fixed, "daily": config.daily_pattern}
+
+
+def movement_signals(
+    of_kind: tuple[SignalSpec, ...], correlation: float | None, scale: float
+) -> tuple[SignalSpec, ...]:
+    """Return the signals of a channel: those of its kind, or the ones that a correlation time stands for."""
+    if scale == 0:  # constant values
+        return ()
+    if correlation is None:
+        return tuple(scale_signal(spec, scale) for spec in of_kind)
+    return (slow_signal(1.0, max(correlation, MIN_CORRELATION)),) if correlation else ()
+
+
+def scale_signal(spec: SignalSpec, scale: float) -> SignalSpec:
+    """Return a signal of a channel whose standard deviation a config has changed by a factor: what is in the unit of the
+    channel changes with it, as the config may be in another unit."""
+    absolute = {each.name for each in signal_class(spec.name).parameters if each.unit == "channel's"}
+    if scale == 1 or not absolute:
+        return spec
+    return SignalSpec(
+        spec.name,
+        tuple((name, float(value) * scale if name in absolute else value) for name, value in spec.parameters),
+    )
+
+
+def scale_instrument(section: InstrumentSection, scale: float) -> Instrument:
+    instrument = section.instrument()
+    if scale == 1:
+        return instrument
+    return replace(
+        instrument,
+        offset=instrument.offset * scale,
+        resolution=instrument.resolution * scale,
+        warm_up=instrument.warm_up * scale,
+    )
 
 
 def build_channel(name: str, values: ChannelValues, effects: Effects, surroundings: Surroundings) -> Channel:
@@ -210,7 +342,10 @@ def build_channel(name: str, values: ChannelValues, effects: Effects, surroundin
         highest=values["highest"],
         decimals=decimals if values["fixed"] else max(decimals, decimals_for(std_dev)),
         daily_amplitude=values["daily_amplitude"] * local.daily_amplitude * configured if values["daily"] else 0.0,
-        working_hours=local.working_hours * configured if values["daily"] else 0.0,
+        working_hours=(values["working_hours"] + local.working_hours) * configured if values["daily"] else 0.0,
+        yearly_amplitude=values["yearly_amplitude"] * configured,
+        signals=values["signals"],
+        instrument=values["instrument"],
     )
 
 
@@ -244,9 +379,9 @@ def decimals_for(std_dev: float) -> int:
     return min(MAX_DECIMALS, max(0, 2 - Decimal(repr(std_dev)).adjusted()))
 
 
-def scaled_anomalies(config: Config, effects: Effects, channels: tuple[str, ...]) -> ScaledAnomalies:
+def scaled_anomalies(anomalies: Anomalies, effects: Effects, channels: tuple[str, ...]) -> ScaledAnomalies:
     """Return the enabled types of anomaly of a sensor with `effects`."""
-    types = config.anomalies.types.enabled()
+    types = anomalies.types.enabled()
     weights = {name: effects.weight(name, section.weight) for name, section in types.items()}
     total = sum(weights.values(), Fraction(0))
     specs = []

@@ -95,4 +95,6 @@ def make_node(value: object, origin: str) -> Node:
     mark = SourceMark(origin)
     if isinstance(value, list | tuple):
         return Node([make_node(item, origin) for item in value], mark, mark, "")
+    if isinstance(value, Mapping):
+        return Node({key: make_node(item, origin) for key, item in value.items()}, mark, mark, "")
     return Node(value if isinstance(value, int | float | Decimal) else PlainScalar(value), mark, mark, "")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from fleet.datadir.state_file import Bounds, InvalidValue, Pattern, load_state, save_state
-from worker.spec import Layout
+from worker.spec import SETTINGS_VERSION, Layout
 
 RESTORE_ADVICE = "; restore the file, or take another --data directory"
 MAX_START_US = 7_258_118_400_000_000
@@ -30,7 +30,8 @@ class FleetManifest:
     `start_us` is the simulated time of the first reading ever and `wall_us` the wall clock at that moment. While the
     machine that was booted as `boot_id` runs, `origin_ns` is the same moment on `worker.clock`. `sensors` are
     (sensor id, worker) in fleet order, including sensors that a smaller fleet leaves out at present. `count` sensors run
-    at present, at `rate` readings a second each; 0 and empty in manifests of version 0.1.0.
+    at present, at `rate` readings a second each; 0 and empty in manifests of version 0.1.0. `settings_version` is that of
+    the rules by which the fleet was begun, and goes on.
     """
 
     ignores_unknown_keys: ClassVar[bool] = True
@@ -45,6 +46,7 @@ class FleetManifest:
     boot_id: str = ""
     origin_ns: int = 0
     count: Annotated[int, Bounds(0, 100_000)] = 0
+    settings_version: Annotated[int, Bounds(1, SETTINGS_VERSION)] = 1
     rate: Annotated[str, Pattern(r"|[0-9]{1,6}(\.[0-9]{1,9})?", "a rate such as 10 or 0.2")] = ""
 
 

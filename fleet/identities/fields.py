@@ -19,6 +19,8 @@ from fleet.validation.names import DERIVED_NAME_PATTERN
 
 SENSOR_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z"
 
+MAX_ATTRIBUTES = 100
+
 JsonPath = tuple[str, ...]
 DEVICE_FIELDS = ("manufacturer", "model", "firmware_version", "serial_number", "manufacture_date")
 DEPLOYMENT_FIELDS = ("deployment_type", "installation_date", "height_meters", "orientation_degrees")
@@ -42,6 +44,7 @@ FIELD_PATHS: dict[JsonPath, str] = {
     **nested_paths("device_info", names=DEVICE_FIELDS),
     **nested_paths("deployment", names=DEPLOYMENT_FIELDS),
     **nested_paths("metadata", names=METADATA_FIELDS),
+    ("attributes",): "attributes",
     ("metadata", "minted", "seed"): "origin_seed",
     ("metadata", "minted", "index"): "origin_index",
     ("metadata", "minted", "settings"): "origin_settings",
@@ -110,6 +113,7 @@ class IdentityFields(BaseModel):
     orientation_degrees: Annotated[float, Field(ge=0, le=360)] | None = None
     instance_id: OneLineText | None = None
     sensor_type: OneLineText | None = None
+    attributes: Annotated[dict[str, OneLineText | int | float], Field(max_length=MAX_ATTRIBUTES)] = {}
     origin_seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
     origin_index: Annotated[int, Field(ge=0)] | None = None
     origin_settings: str = ""

@@ -132,6 +132,7 @@ def stored_identity(fields: IdentityFields, warnings: tuple[str, ...]) -> Stored
         identity=Identity(
             location=fields.location or ", ".join(parts) or None,
             sensor_type=fields.sensor_type or (sensor_type_label(fields.type) if fields.type else None),
+            attributes=tuple(fields.attributes.items()),
             **{name: getattr(fields, name) for name in IDENTITY_COLUMNS},
         ),
         type=fields.type,
@@ -177,6 +178,7 @@ def identity_document(sensor: StoredIdentity) -> dict[str, Any]:
             height_meters=who.height_meters,
             orientation_degrees=who.orientation_degrees,
         ),
+        attributes=without_empty(**dict(who.attributes)),
         metadata=without_empty(
             instance_id=who.instance_id,
             sensor_type=who.sensor_type,

@@ -7,8 +7,9 @@ no other. To add a manufacturer's style of serial numbers, or a way to deploy a 
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -16,6 +17,7 @@ from hashlib import blake2b
 from itertools import accumulate, count
 from typing import NamedTuple, TypeVar
 
+from fleet.catalogue.attributes import pick
 from fleet.catalogue.catalogue import SensorType
 from fleet.catalogue.cities import City
 from fleet.errors import UserError
@@ -57,12 +59,19 @@ class IdentityRandom:
         return options[self.random_integer(0, len(options) - 1, purpose)]
 
 
-def permute(number: int, seed: int, purpose: str) -> int:
-    """Return the image of `number` (modulo a million) under a permutation of 0..999,999.
+class SensorRandom(IdentityRandom):
+    """The random numbers of a sensor that was not generated, from its id alone."""
+
+    def __init__(self, sensor_id: str) -> None:
+        self._address = blake2b(f"{sensor_id}/".encode(), digest_size=8, person=b"fleet-sensor")
+
+
+def permute(number: int, seed: int, purpose: str, size: int = NUMBER_COUNT) -> int:
+    """Return the image of `number` (modulo `size`, at most a million) under a permutation of 0..size - 1.
 
     It is a Feistel network on 20 bits with four rounds, applied until the value is in the range.
     """
-    value = number % NUMBER_COUNT
+    value = number % size
     while True:
         left, right = divmod(value, 1024)
         for turn in range(4):
@@ -70,7 +79,7 @@ def permute(number: int, seed: int, purpose: str) -> int:
             mask = int.from_bytes(blake2b(address, digest_size=2, person=b"fleet-shuffle").digest(), "little") % 1024
             left, right = right, left ^ mask
         value = left * 1024 + right
-        if value < NUMBER_COUNT:
+        if value < size:
             return value
 
 
@@ -147,8 +156,10 @@ class IdentityGenerator:
             rng.random_fraction("distance"),
             rng.random_fraction("bearing"),
         )
+        attributes = self.sensor_type.attributes(rng.random_fraction, Identity(""))
+        variant = str(dict(attributes).get(self.sensor_type.entry.variant_attribute, ""))
         who = Identity(
-            sensor_id=self._free_id(number, city, rng, taken),
+            sensor_id=self._free_id(number, city, variant, rng, taken),
             firmware_version=self.firmware_version or rng.choose(self.sensor_type.firmware, "firmware"),
             model=rng.choose(self._makers[maker], "model"),
             manufacturer=maker,
@@ -164,6 +175,7 @@ class IdentityGenerator:
             orientation_degrees=float(rng.random_integer(0, 359, "orientation")),
             instance_id=f"i-0{rng.random_bits('instance'):016x}",
             sensor_type=sensor_type_label(self.sensor_type.name),
+            attributes=attributes,
         )
         origin = IdentityOrigin(self.seed, number, self.settings_fingerprint)
         if self.unknown_place is not None:
@@ -192,8 +204,23 @@ class IdentityGenerator:
             ),
             *(self.prefix, self.manufacturer, self.model, self.firmware_version),
             *(() if self.unknown_place is None else (self.unknown_place,)),
+            *self._further_rules(),
         )
         return blake2b(repr(rules).encode(), digest_size=6).hexdigest()
+
+    def _further_rules(self) -> Iterator[str]:
+        """Yield the rules that a kind may have besides those of version 0.1.0."""
+        entry = self.sensor_type.entry
+        if entry.id_pattern is not None:
+            yield entry.id_pattern
+        if entry.attributes:
+            yield repr(entry.attributes)
+        if entry.variants:
+            yield repr([(name, variant.weight, variant.attributes) for name, variant in entry.variants.items()])
+
+    def fingerprint_of(self, number: int) -> str:
+        """Return the fingerprint of the settings by which an identity is generated."""
+        return self.settings_fingerprint
 
     @cached_property
     def _people(self) -> list[int]:
@@ -218,21 +245,64 @@ class IdentityGenerator:
             raise UserError(f"no {self.sensor_type.name} sensor is a '{wanted}'; there are {there_are}")
         return makers
 
-    def _free_id(self, number: int, city: City, rng: IdentityRandom, taken: Container[str]) -> str:
+    def _free_id(self, number: int, city: City, variant: str, rng: IdentityRandom, taken: Container[str]) -> str:
         for attempt in count():
-            name = self._id(number, city, rng, attempt)
+            name = self._id(number, city, variant, rng, attempt)
             if name not in taken:
                 break
         return name
 
-    def _id(self, number: int, city: City, rng: IdentityRandom, attempt: int) -> str:
+    def _id(self, number: int, city: City, variant: str, rng: IdentityRandom, attempt: int) -> str:
         if self.prefix is not None:
             return f"{self.prefix}_{number + attempt:06d}"
+        code, pattern = city_code(self.unknown_place or city.name), self.sensor_type.entry.id_pattern
+        if pattern is None:
+            return f"{code}_{self._digits(number, 6, rng, attempt)}"
+        known = pattern.replace("{city}", code).replace("{variant}", variant_code(variant))
+        return DIGITS.sub(lambda found: self._digits(number, int(found[1]), rng, attempt), known)
+
+    def _digits(self, number: int, width: int, rng: IdentityRandom, attempt: int) -> str:
+        """Return `width` digits, or six if the numbers of that width do not suffice."""
         # A shuffle of the numbers, not a draw, so that ids differ without a look at those of all lower numbers.
-        digits = (
-            rng.random_integer(0, NUMBER_COUNT - 1, f"id {attempt}") if attempt else permute(number, self.seed, "id")
-        )
-        return f"{city_code(self.unknown_place or city.name)}_{digits:06d}"
+        if attempt:
+            return f"{rng.random_integer(0, NUMBER_COUNT - 1, f'id {attempt}'):06d}"
+        if number < 10**width:
+            return f"{permute(number, self.seed, 'id', 10**width):0{width}d}"
+        return f"{permute(number, self.seed, 'id'):06d}"
+
+
+DIGITS = re.compile(r"\{digits:([1-6])\}")
+
+
+def variant_code(variant: str) -> str:
+    """Return the first three characters of a variant that can be part of an id."""
+    return "".join(character for character in variant if character.isascii() and character.isalnum())[:3]
+
+
+@dataclass(frozen=True)
+class MixedGenerator:
+    """A generator of sensors of several kinds, each drawn with a probability proportional to its weight.
+
+    The kind of identity number 7 depends on the seed, the number and the weights alone.
+    """
+
+    seed: int
+    generators: tuple[IdentityGenerator, ...]
+    weights: tuple[float, ...]
+
+    def generate(self, number: int, taken: Container[str] = ()) -> StoredIdentity:
+        """Generate identity `number`, with an id that is not in `taken`."""
+        return self._generator_of(number).generate(number, taken)
+
+    def fingerprint_of(self, number: int) -> str:
+        """Return the fingerprint of the settings by which an identity is generated."""
+        return self._generator_of(number).settings_fingerprint
+
+    def _generator_of(self, number: int) -> IdentityGenerator:
+        return pick(self.generators, self.weights, IdentityRandom(self.seed, number).random_fraction("kind"))
+
+
+AnyGenerator = IdentityGenerator | MixedGenerator
 
 
 def draw_lifetime(rng: IdentityRandom) -> tuple[date, date]:

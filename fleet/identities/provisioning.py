@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
-from fleet.catalogue.catalogue import Catalogue, load_catalogue
+from fleet.catalogue.catalogue import AttributeValues, Catalogue, SensorType
 from fleet.catalogue.cities import cities_named, filter_cities, read_cities
 from fleet.config.catalogue_checks import city_filters
-from fleet.config.config import Config
+from fleet.config.config import Config, config_catalogue
 from fleet.config.settings import sensor_type_of_identity
 from fleet.errors import UserError
 from fleet.identities.files import StoredIdentity, identity_files, read_identities, read_identity, write_identity
-from fleet.identities.generator import IdentityGenerator
+from fleet.identities.generator import AnyGenerator, IdentityGenerator, MixedGenerator, SensorRandom
 from fleet.strict_json import short_json
 from worker.spec import Identity
 
 
 def provision(
-    directory: Path, generator: IdentityGenerator, count: int, start_index: int = 1
+    directory: Path, generator: AnyGenerator, count: int, start_index: int = 1
 ) -> tuple[list[StoredIdentity], list[str]]:
     """Return the `count` sensors of a fleet, in order, and warnings about them, one line each.
 
@@ -116,10 +117,11 @@ def surplus_warnings(directory: Path, surplus: list[StoredIdentity]) -> list[str
     return [f"{directory}: more identities than sensors, ignored: {names}{more}"]
 
 
-def outdated_warnings(directory: Path, sensors: list[StoredIdentity], generator: IdentityGenerator) -> list[str]:
+def outdated_warnings(directory: Path, sensors: list[StoredIdentity], generator: AnyGenerator) -> list[str]:
     """Warn of identities that were generated with other settings than those in force; they stay as they are."""
     aged = sum(
-        sensor.origin is not None and sensor.origin.settings != generator.settings_fingerprint for sensor in sensors
+        sensor.origin is not None and sensor.origin.settings != generator.fingerprint_of(sensor.origin.index)
+        for sensor in sensors
     )
     if not aged:
         return []
@@ -127,19 +129,33 @@ def outdated_warnings(directory: Path, sensors: list[StoredIdentity], generator:
     return [f"{directory}: {kept}; delete their files to generate them again"]
 
 
-def generator_for(config: Config, catalogue: Catalogue, seed: int) -> IdentityGenerator:
+def generator_for(config: Config, catalogue: Catalogue, seed: int) -> AnyGenerator:
     """Make the generator of a config. UserError if the filters leave no city."""
+    kinds = config.replicas.kinds
+    if not kinds:
+        return kind_generator(config, catalogue.sensor_type(config.sensor.type), seed)
+    generators = tuple(kind_generator(config, catalogue.sensor_type(name), seed) for name in kinds)
+    return generators[0] if len(generators) == 1 else MixedGenerator(seed, generators, tuple(kinds.values()))
+
+
+def kind_generator(config: Config, sensor_type: SensorType, seed: int) -> IdentityGenerator:
+    """Make the generator of the sensors of one kind."""
     where, who = config.random_location, config.sensor
     table = read_cities(Path(where.cities_file) if where.cities_file else None)
     # A location such as Denver sets coordinates and time zone, unless the place is to be drawn; one that names no city
     # leaves them out, rather than contradict them.
     place = None if where.enabled else who.location
     named = cities_named(table, place) if place is not None else ()
+    filters = city_filters(where)
+    if sensor_type.entry.countries and not (
+        filters.include_countries or filters.exclude_countries or where.cities_file
+    ):
+        filters = replace(filters, include_countries=sensor_type.entry.countries)
     return IdentityGenerator(
         seed=seed,
-        cities=named or filter_cities(table, city_filters(where)),
+        cities=named or filter_cities(table, filters),
         unknown_place=None if named else place,
-        sensor_type=catalogue.sensor_type(who.type),
+        sensor_type=sensor_type,
         gps_variation=where.gps_variation,
         prefix=config.replicas.prefix,
         manufacturer=who.manufacturer,
@@ -149,14 +165,34 @@ def generator_for(config: Config, catalogue: Catalogue, seed: int) -> IdentityGe
     )
 
 
+def check_known_kinds(catalogue: Catalogue, sensors: Iterable[StoredIdentity]) -> None:
+    """Raise UserError for a generated sensor whose kind is not in the catalogue: under another one it would have other
+    columns."""
+    for sensor in sensors:
+        if sensor.origin is not None and sensor.type is not None and not catalogue.has_sensor_type(sensor.type):
+            raise UserError(
+                f"{sensor.sensor_id}: was generated as a {short_json(sensor.type)} sensor, a kind that is not known; "
+                "name its file with --kind, or `kinds` in the config"
+            )
+
+
+def complete_attributes(config: Config, catalogue: Catalogue, sensor: StoredIdentity) -> AttributeValues:
+    """Return the attributes of a sensor as its kind declares them. Those that its file does not have are drawn, from its id
+    alone. Raises UserError for one that is not of the type of its column."""
+    identity = sensor.identity
+    sensor_type = sensor_type_of_identity(config, catalogue, identity.sensor_type or sensor.type)
+    return sensor_type.attributes(SensorRandom(identity.sensor_id).random_fraction, identity)
+
+
 def write_generated_identities(directory: Path, config: Config, count: int) -> tuple[int, list[str]]:
     """Write `count` identities into `directory`, keeping existing ones. Return the seed and warnings."""
     seed = config.simulation.seed
     if seed is None and directory.is_dir():
         seed = generated_seed(directory)
     seed = secrets.randbelow(1 << 32) if seed is None else seed
-    catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
-    _, warnings = provision(directory, generator_for(config, catalogue, seed), count, config.replicas.start_index)
+    _, warnings = provision(
+        directory, generator_for(config, config_catalogue(config), seed), count, config.replicas.start_index
+    )
     return seed, warnings
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from fleet.catalogue.catalogue import Catalogue, load_catalogue
-from fleet.config.config import Config
+from fleet.catalogue.catalogue import Catalogue
+from fleet.config.config import Config, config_catalogue
 from fleet.config.settings import sensor_type_of_identity
 from fleet.datadir.directory import DataDirectory, FleetManifest, LatestReading, check_is_sqlite
 from fleet.datadir.interventions import NO_INTERVENTIONS, Interventions
@@ -22,6 +22,8 @@ from fleet.errors import UserError
 from fleet.identities.files import StoredIdentity
 from fleet.identities.provisioning import (
     check_identities,
+    check_known_kinds,
+    complete_attributes,
     generated_seed,
     generator_for,
     provision,
@@ -32,7 +34,7 @@ from fleet.runtime.sensor_specs import SettingsCache, sensor_specs
 from fleet.runtime.simulation_clock import iso_to_microseconds, start_clock
 from worker.clock import boot_id
 from worker.schedule import SECOND_US, Schedule
-from worker.spec import Identity, Layout, RunSpec, SensorSpec, StoreSpec, WorkerSpec
+from worker.spec import SETTINGS_VERSION, Identity, Layout, RunSpec, SensorSpec, StoreSpec, WorkerSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Planner:
         self.config, self._directory, self._identities_argument = config, directory, identities
         self.interventions = interventions
         self._settings_cache = settings_cache or SettingsCache()
-        self.catalogue = catalogue or load_catalogue(Path(config.catalogue) if config.catalogue else None)
+        self.catalogue = catalogue or config_catalogue(config)
         self.identities = identities or (
             Path(config.identities.path) if config.identities.path else directory.identities
         )
@@ -129,6 +131,7 @@ class Planner:
             sensors=old.sensors if old else (),
             boot_id=boot_id(),
             origin_ns=clock.origin_ns - (clock.start_us - (old or clock).start_us) * 1000,
+            settings_version=old.settings_version if old else SETTINGS_VERSION,
         )
         duration = config.simulation.duration_seconds
         run = RunSpec(
@@ -173,6 +176,12 @@ class Planner:
         """Return all firmware versions in the catalogue for that type of sensor."""
         return sensor_type_of_identity(self.config, self.catalogue, self.resolved_identity(sensor).sensor_type).firmware
 
+    def kind_of(self, sensor: StoredIdentity) -> tuple[str, str | None]:
+        """Return the kind of a sensor and its variant."""
+        identity = self.resolved_identity(sensor)
+        sensor_type = sensor_type_of_identity(self.config, self.catalogue, identity.sensor_type)
+        return sensor_type.name, sensor_type.variant_of(identity)
+
     @property
     def overridden_firmware(self) -> str | None:
         """The firmware version of all sensors, regardless of their files; None if it is not overridden."""
@@ -194,17 +203,8 @@ class Planner:
         )
         rate = str(self.config.simulation.readings_per_second)
         record = replace(record, sensors=placed, count=len(identities), rate=rate)
-        rows = {sensor: row for row, (sensor, _) in enumerate(placed)}
         worker_names = dict(placed)
-        specs = sensor_specs(
-            self.config,
-            self.catalogue,
-            identities,
-            rows,
-            record.start_us,
-            self.interventions,
-            self._settings_cache,
-        )
+        specs = sensor_specs(self.config, self.catalogue, identities, record, self.interventions, self._settings_cache)
         sensors = [(worker_names[sensor.identity.sensor_id], sensor) for sensor in specs]
         sensors.sort(key=lambda pair: pair[1].row)
         workers = tuple(
@@ -223,14 +223,17 @@ class Planner:
     def _provision(self, seed: int, count: int) -> FleetMembers:
         generator = generator_for(self.config, self.catalogue, seed)
         stored, warnings = provision(self.identities, generator, count, self.config.replicas.start_index)
+        check_known_kinds(self.catalogue, stored)
         identities = map(self.resolved_identity, stored)
         return FleetMembers(stored, [*warnings, *unknown_hardware_warnings(self.config, self.catalogue, identities)])
 
     def resolved_identity(self, sensor: StoredIdentity) -> Identity:
-        """Return the identity with the overrides of the config, and with a type that determines its behaviour."""
+        """Return the identity with the overrides of the config, with a type that determines its behaviour, and with all
+        attributes of that type. Raises UserError for an attribute that is not of its column's type."""
         single, override, identity = self.config.sensor, self.config.identities.override, sensor.identity
         return replace(
             identity,
+            attributes=complete_attributes(self.config, self.catalogue, sensor),
             sensor_id=single.id or identity.sensor_id,
             location=single.location or identity.location,
             manufacturer=override.manufacturer or identity.manufacturer,

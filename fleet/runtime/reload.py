@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fleet.catalogue.catalogue import Catalogue, kind_files
 from fleet.config.config import Config, load_config, read_draft
 from fleet.config.differences import (
     apply_reloadable,
@@ -65,6 +66,13 @@ class ConfigSource:
 
     def __str__(self) -> str:
         return str(self.path or "the packaged fleet.yaml")
+
+
+def check_columns(before: Catalogue, after: Catalogue, source: Path | None) -> None:
+    """Raise UserError if the readings of a kind would have other columns, which running sensors do not take."""
+    for name, kind in before.types.items():
+        if name in after.types and set(kind.entry.columns()) != set(after.types[name].entry.columns()):
+            raise UserError(f"{source}: the columns of {name} sensors change, which needs a restart of the fleet")
 
 
 def is_watchable(path: Path) -> bool:
@@ -131,11 +139,12 @@ class Reloader:
         self._publish_report(replace(self.report, needs_restart=pending, problems=problems))
 
     def _config_files(self) -> list[Path]:
-        """Return the config file and the catalogue that it names."""
+        """Return the config file, and the catalogue and the kinds of sensor that it names."""
         config = self._reconciler.planner.config
         if self._watched_config is None or not config.dynamic_reload.watch_config:
             return []
-        return [self._watched_config, *([Path(config.catalogue)] if config.catalogue else [])]
+        catalogue = [Path(config.catalogue)] if config.catalogue else []
+        return [self._watched_config, *catalogue, *kind_files(config.kinds)]
 
     def _read_config(self) -> Planner:
         """Return a planner with the reloadable part of the files, or the present one if they cannot be read or are equal."""
@@ -149,6 +158,7 @@ class Reloader:
                     raise UserError(f"{file}: is no longer a regular file; the fleet goes on as it was")
             self._loaded = self._source.load()
             other = planner.with_config(apply_reloadable(planner.config, self._loaded))
+            check_columns(planner.catalogue, other.catalogue, path)
         except UserError as error:
             self._report_problem(CONFIG_KEY, str(error))
             return planner
@@ -165,12 +175,23 @@ class Reloader:
                 sensor = self._read_identity(path, known)
                 if sensor is not None:
                     planner.check(sensor)
+                    self._check_kind(path, planner, known[sensor.sensor_id], sensor)
             except UserError as error:
                 self._report_problem(path, str(error))
                 continue
             if sensor is not None and sensor != known[sensor.sensor_id]:
                 edited[sensor.sensor_id] = sensor
         return edited
+
+    @staticmethod
+    def _check_kind(path: Path, planner: Planner, before: StoredIdentity, after: StoredIdentity) -> None:
+        """Raise UserError for another kind or variant of a sensor, whose readings would have other columns."""
+        kind, other = planner.kind_of(before), planner.kind_of(after)
+        if kind != other:
+            raise UserError(
+                f"{path}: {after.sensor_id} is of the kind {' '.join(filter(None, kind))}, not "
+                f"{' '.join(filter(None, other))}: a sensor that runs keeps its kind; restart the fleet"
+            )
 
     def _member_ids(self) -> frozenset[str]:
         return frozenset(sensor.sensor_id for sensor in self._reconciler.plan.stored)

@@ -10,6 +10,7 @@ from fleet.catalogue.catalogue import Catalogue
 from fleet.config.config import Config
 from fleet.config.scenario import scenario_stages
 from fleet.config.settings import SettingsKey, SettingsParts, settings_key
+from fleet.datadir.directory import FleetManifest
 from fleet.datadir.interventions import InjectionRecord, Interventions
 from worker.readings.anomalies import anomaly_class
 from worker.schedule import SECOND_US
@@ -22,14 +23,13 @@ def sensor_specs(
     config: Config,
     catalogue: Catalogue,
     identities: Sequence[Identity],
-    rows: Mapping[str, int],
-    start_us: int,
+    record: FleetManifest,
     interventions: Interventions,
     settings_cache: SettingsCache,
 ) -> list[SensorSpec]:
-    """Return the specs in the order of the identities. `rows` are those of the scoreboard, `start_us` is the simulated time
-    at which the fleet began."""
-    all_settings = settings_cache.settings(config, catalogue, identities, start_us, interventions.probabilities)
+    """Return the specs in the order of the identities. Their order in `record` is that of the scoreboard's rows."""
+    rows = {sensor: row for row, (sensor, _) in enumerate(record.sensors)}
+    all_settings = settings_cache.settings(config, catalogue, identities, record, interventions.probabilities)
     injections = interventions.open_by_sensor()
     apply = cache(apply_injection)  # sensors of equal settings go on sharing them
     return [
@@ -53,7 +53,7 @@ class SettingsCache:
     the computation takes 0.3 ms for each sensor and step."""
 
     def __init__(self) -> None:
-        self._scope: tuple[Config, Catalogue, int] | None = None
+        self._scope: tuple[Config, Catalogue, int, int] | None = None
         self._known: dict[tuple[Identity, float | None], SensorSettings] = {}
 
     def settings(
@@ -61,16 +61,19 @@ class SettingsCache:
         config: Config,
         catalogue: Catalogue,
         identities: Sequence[Identity],
-        start_us: int,
+        record: FleetManifest,
         probabilities: Mapping[str, float],
     ) -> list[SensorSettings]:
         """Return the settings in the order of the identities; compute those that are not known from the last call."""
-        scope, last = (config, catalogue, start_us), self._scope
-        if last is None or last[0] is not config or last[1] is not catalogue or last[2] != start_us:
+        start_us, version = record.start_us, record.settings_version
+        scope, last = (config, catalogue, start_us, version), self._scope
+        if last is None or last[0] is not config or last[1] is not catalogue or last[2:] != scope[2:]:
             self._scope, self._known = scope, {}
         keys = [(identity, probabilities.get(identity.sensor_id)) for identity in identities]
         unknown = [identity for identity, key in zip(identities, keys, strict=True) if key not in self._known]
-        computed = iter(compute_settings(config, catalogue, unknown, start_us, probabilities) if unknown else ())
+        computed = iter(
+            compute_settings(config, catalogue, unknown, start_us, probabilities, version) if unknown else ()
+        )
         self._known = {key: self._known.get(key) or next(computed) for key in keys}
         return [self._known[key] for key in keys]
 
@@ -81,13 +84,14 @@ def compute_settings(
     identities: Sequence[Identity],
     start_us: int,
     probabilities: Mapping[str, float],
+    version: int,
 ) -> list[SensorSettings]:
     """Compute the settings of sensors and of each step of the scenario, once for all sensors whose settings are equal."""
     keys = [settings_key(config, catalogue, identity, probabilities.get(identity.sensor_id)) for identity in identities]
-    parts = SettingsParts(catalogue).use(config)
+    parts = SettingsParts(catalogue, version).use(config)
     first = {key: parts.settings(key) for key in keys}
     stages: dict[SettingsKey, list[Stage]] = {key: [] for key in first}
-    for after_seconds, staged in scenario_stages(config):
+    for after_seconds, staged in scenario_stages(config, catalogue.channel_names):
         at_us = start_us + round(after_seconds * SECOND_US)
         parts.use(staged)
         for key, of_key in stages.items():

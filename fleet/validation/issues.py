@@ -89,6 +89,12 @@ class SourceMap:
                 return self.nodes[path[:length]], path[length:]
         raise AssertionError("the root is always there")
 
+    def inner_path(self, path: KeyPath, key: str) -> KeyPath:
+        """Return the path of a dotted key below `path`; a number in it is that of an entry of a list, if there is one."""
+        for part in key.split("."):
+            path = (*path, int(part) if part.isdecimal() and (*path, int(part)) in self.nodes else part)
+        return path
+
     def raw_value(self, path: KeyPath, value: object) -> object:
         """Return the scalar at `path` as it was written, before any conversion; `value` if there is none."""
         node = self.nodes.get(path)
@@ -122,7 +128,7 @@ def model_issues(
         elif detail["type"] == "missing":
             yield source_map.issue(path, "is missing")
         elif isinstance(reason, FieldError):
-            yield source_map.issue((*path, *reason.key.split(".")), str(reason))
+            yield source_map.issue(source_map.inner_path(path, reason.key), str(reason))
         elif isinstance(reason, ValueError):
             yield source_map.issue(path, str(reason) if at_key else f"{value} {reason}", at_key=at_key)
         elif detail["type"] == "decimal_max_places":

@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 CODE = re.compile(r"^```.*?^```|^    .*?$", re.MULTILINE | re.DOTALL)
 NAMED_FILE = re.compile(r"`((?:worker|fleet|scripts|configs|deploy|benchmarks|tests)/[\w./-]+\.\w+|supervisor\.py)`")
 EXAMPLES = {
-    "configs/profiles/cold_room.yaml",
+    "air_quality.yaml",
     "fleet/commands/where.py",
     "fleet/delivery/targets/jsonl.py",
 }

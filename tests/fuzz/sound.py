@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from fleet.catalogue.catalogue import Catalogue, SensorType, load_catalogue
-from fleet.config.config import Config
+from fleet.catalogue.catalogue import Catalogue, SensorType
+from fleet.config.config import Config, config_catalogue
 from fleet.config.settings import settings_for
 from worker.readings.generator import SignalGenerator
 from worker.spec import Identity, Settings
@@ -19,7 +18,7 @@ CENTURY = 100 * 365 * 86_400
 
 def assert_gives_sound_readings(config: Config, identity: Identity | None = None) -> None:
     """The config gives sound readings, for hardware that nobody knows and for the most anomalous there is."""
-    catalogue = load_catalogue(Path(config.catalogue) if config.catalogue else None)
+    catalogue = config_catalogue(config)
     kind = catalogue.sensor_type(config.sensor.type)
     unknown = identity or Identity(sensor_id="BER_000001", timezone="Europe/Berlin")
     for who in (unknown, with_highest_multipliers(unknown, kind)):

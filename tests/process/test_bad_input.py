@@ -172,7 +172,7 @@ ENVIRONMENT = {
     ("MONITORING_HOST", "nonsense.invalid"): "nonsense.invalid is not an address of this machine",
     ("SENSOR_ID", "a/b"): "a/b is not a name: at most 64 letters",
     ("SENSOR_ID", "abc"): "abc is the id of one sensor, but replicas.count is 10",
-    ("SENSOR_TYPE", "sonar"): "sonar is not one of the types of sensor: environmental, ",
+    ("SENSOR_TYPE", "sonar"): "sonar is not one of the types of sensor; there are air_quality, ",
 }
 
 

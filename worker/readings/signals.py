@@ -38,14 +38,15 @@ class SignalParameter:
 
     `default` applies where the kind does not set it; None means that it must be set. A number lies between `minimum` and
     `maximum`. With `unit` "seconds" a duration such as 6h is accepted too; with "channel" the value is the name of
-    another channel of the kind. With `choices` the value is one of them.
+    another channel of the kind; with "channel's" the number is in the unit of the channel. With `choices` the value is
+    one of them.
     """
 
     name: str
     default: SignalValue | None
     minimum: float = 0.0
     maximum: float = MAX_AMOUNT
-    unit: Literal["", "seconds", "channel"] = ""
+    unit: Literal["", "seconds", "channel", "channel's"] = ""
     choices: tuple[str, ...] = ()
 
     @property
@@ -84,6 +85,11 @@ class Signal(ABC):
         """Return the part of the channel's variance that the signal has; 0 for a signal that comes on top of it."""
         default = next((each.default for each in cls.parameters if each.name == "share"), 0.0)
         return float(parameters.get("share", default or 0.0))
+
+    @classmethod
+    def contradiction(cls, parameters: SignalParameters) -> tuple[str, str] | None:  # noqa: ARG003
+        """Return the name of a parameter that contradicts another one, and the reason; None if none does."""
+        return None
 
     @property
     def share(self) -> float:
@@ -149,7 +155,7 @@ class Walk(Signal):
     reflected at its bounds, which keeps the largest step."""
 
     name = "walk"
-    parameters = (SignalParameter("step", None, 1e-9, MAX_AMOUNT), SignalParameter("share", 1.0, 0.0, 1.0))
+    parameters = (SignalParameter("step", None, 1e-9, MAX_AMOUNT, "channel's"), SignalParameter("share", 1.0, 0.0, 1.0))
 
 
 class Uniform(Signal):
@@ -171,7 +177,7 @@ class Drift(Signal):
     the unit of the channel."""
 
     name = "drift"
-    parameters = (SignalParameter("per_year", None, 0.0, MAX_AMOUNT),)
+    parameters = (SignalParameter("per_year", None, 0.0, MAX_AMOUNT, "channel's"),)
 
 
 class WeatherEvents(Signal):
@@ -181,11 +187,16 @@ class WeatherEvents(Signal):
 
     name = "weather_events"
     parameters = (
-        *(SignalParameter(event, 0.0, -MAX_AMOUNT, MAX_AMOUNT) for event in WEATHER_EVENTS),
+        *(SignalParameter(event, 0.0, -MAX_AMOUNT, MAX_AMOUNT, "channel's") for event in WEATHER_EVENTS),
         SignalParameter("interval", 3 * DAY_SECONDS, 10.0, MAX_SECONDS, "seconds"),
         SignalParameter("shortest", 2 * 3600.0, 1.0, MAX_SECONDS, "seconds"),
         SignalParameter("longest", 12 * 3600.0, 1.0, MAX_SECONDS, "seconds"),
     )
+
+    @classmethod
+    def contradiction(cls, parameters: SignalParameters) -> tuple[str, str] | None:
+        shortest, longest = float(parameters["shortest"]), float(parameters["longest"])
+        return ("shortest", f"{shortest:g} seconds are more than longest, {longest:g}") if shortest > longest else None
 
 
 SIGNAL_CLASSES: tuple[type[Signal], ...] = (

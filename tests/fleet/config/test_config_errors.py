@@ -78,14 +78,16 @@ WRONG = {
     ),
     "normal_parameters: {temprature: {mean: 1}}": (
         "1:21: normal_parameters.temprature: unknown channel; "
-        "environmental sensors have temperature, humidity, pressure, vibration, voltage"
+        "environmental sensors have temperature, humidity, pressure, vibration, voltage; did you mean 'temperature'?"
     ),
     "normal_parameters: {humidity: {max: 120}}": (
         "1:37: normal_parameters.humidity.max: 120 is not within the physical limits 0 and 100 "
         "(lowest and highest, if in another unit)"
     ),
     "sensor: {type: sonar}": (
-        "1:16: sensor.type: sonar is not one of the types of sensor: environmental, temperature_vibration"
+        "1:16: sensor.type: sonar is not one of the types of sensor; there are air_quality, bme280, "
+        "bme280_summer, bme280_winter, environmental, pipeline, temperature_vibration, wind_turbine (or the path of a file "
+        "that describes one, which ends in .yaml)"
     ),
     "sensor: {manufacturer: Acme}": (
         "1:24: sensor.manufacturer: Acme is not one of the manufacturers of environmental sensors: "

@@ -16,7 +16,7 @@ from fleet.resources import resource_path
 from fleet.runtime.planner import Planner
 from tests.worker.samples import IDENTITY
 from worker.schedule import SECOND_US
-from worker.spec import Identity, Settings
+from worker.spec import CHANNEL_NAMES, Identity, Settings
 
 WORSENING = """
 anomalies: {probability: 0.01}
@@ -35,7 +35,10 @@ def loaded(folder: Path, text: str) -> Config:
 
 
 def staged(config: Config, identity: Identity = IDENTITY) -> list[tuple[float, Settings]]:
-    return [(after, settings_for(stage, load_catalogue(), identity)) for after, stage in scenario_stages(config)]
+    return [
+        (after, settings_for(stage, load_catalogue(), identity))
+        for after, stage in scenario_stages(config, CHANNEL_NAMES)
+    ]
 
 
 def test_each_step_has_what_the_ones_before_it_changed(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_the_example_of_decay(tmp_path: Path) -> None:
     """1 % at first, 5 % after an hour, 10 % after two, 25 % after three; each sensor has the steps from the start."""
     config = load_config(resource_path("sensor-decay.yaml"))
     assert [(1, 0.05), (2, 0.10), (3, 0.25)] == [
-        (after / 3600, stage.anomalies.probability) for after, stage in scenario_stages(config)
+        (after / 3600, stage.anomalies.probability) for after, stage in scenario_stages(config, CHANNEL_NAMES)
     ]
     tmp_path.mkdir(exist_ok=True)
     plan = Planner(config, DataDirectory(tmp_path), None).initial_plan()

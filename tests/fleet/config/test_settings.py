@@ -15,12 +15,12 @@ from fleet.catalogue.catalogue import Catalogue, load_catalogue
 from fleet.config.config import Config, load_config
 from fleet.config.settings import decimals_for, fleet_settings, settings_for
 from worker.readings.anomalies import build_anomaly
-from worker.spec import AnomalySpec, Channel, Identity, Settings
+from worker.spec import IDEAL_INSTRUMENT, AnomalySpec, Channel, Identity, Instrument, Settings, SignalSpec
 
 CATALOGUE = load_catalogue()
 HARDWARE = [
     Identity("A", sensor_type=kind.name, manufacturer=maker, model=model, firmware_version=version)
-    for kind in CATALOGUE.types.values()
+    for kind in map(CATALOGUE.sensor_type, ("environmental", "temperature_vibration"))
     for maker, models in kind.models.items()
     for model, version in product(models, kind.firmware)
 ]
@@ -219,6 +219,11 @@ def test_channels_are_those_of_the_profile(tmp_path: Path) -> None:
         highest=2000.0,
         decimals=2,
         daily_amplitude=2.0,
+        signals=(
+            SignalSpec("weather", (("share", 0.8), ("quantity", "temperature"))),
+            SignalSpec("slow", (("share", 0.1995), ("correlation", 21600.0))),
+        ),
+        instrument=Instrument(offset=0.1, resolution=0.01, response=20.0),
     )
     assert channels(actual)["humidity"].daily_amplitude == -10.0
     assert channels(actual)["pressure"].daily_amplitude == 0.0
@@ -239,7 +244,9 @@ def test_a_config_changes_what_it_lists(tmp_path: Path) -> None:
     )
 
     assert list(actual) == ["temperature", "voltage"]
-    assert actual["temperature"] == Channel("temperature", "°F", 70, 2, 40, 90, -459, 900, 0, 6)
+    assert replace(actual["temperature"], signals=(), instrument=IDEAL_INSTRUMENT) == Channel(
+        "temperature", "°F", 70, 2, 40, 90, -459, 900, 0, 6
+    )
     assert actual["voltage"].decimals == 6
 
 

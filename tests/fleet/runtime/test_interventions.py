@@ -11,6 +11,7 @@ import pytest
 
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import load_config
+from fleet.datadir.directory import FleetManifest
 from fleet.datadir.events import MAX_EVENTS, EventLog, read_events
 from fleet.datadir.interventions import MAX_FINISHED_INJECTIONS, InjectionRecord, Interventions, read_interventions
 from fleet.datadir.roster import Member
@@ -128,7 +129,8 @@ def test_a_probability_is_that_of_its_sensors(tmp_path: Path) -> None:
     config, catalogue = load_config(path, {}, {}), load_catalogue(None)
     who = [Identity(f"S_{number}") for number in (1, 2)]
     interventions = Interventions(pauses={"S_2": (Pause(5),)}, probabilities={"S_1": 0.5})
-    one, two = sensor_specs(config, catalogue, who, {"S_1": 0, "S_2": 1}, 0, interventions, SettingsCache())
+    record = FleetManifest(1, "own", 1, 0, 0, 1, (("S_1", "S_1"), ("S_2", "S_2")))
+    one, two = sensor_specs(config, catalogue, who, record, interventions, SettingsCache())
 
     assert [0.5, 0.5] == [
         pytest.approx(sum(each.share for each in s.anomalies)) for s in (one.settings, one.stages[0].settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fleet.runtime.planner import Plan, Planner, assign_workers, target_rate
 from fleet.runtime.simulation_clock import iso_to_microseconds
 from worker.clock import elapsed_ns
 from worker.schedule import SECOND_US
+from worker.spec import SETTINGS_VERSION
 
 START = "2026-01-01T00:00:00Z"
 NEW_YEAR = 1_767_225_600 * SECOND_US
@@ -182,3 +184,18 @@ def test_scaling_down_and_up_again(tmp_path: Path) -> None:
 def test_times_without_an_offset_are_utc(moment: str) -> None:
     """Microseconds since 1970, exactly."""
     assert NEW_YEAR == iso_to_microseconds(moment)
+
+
+def test_a_directory_goes_on_by_the_rules_that_it_was_begun_with(tmp_path: Path) -> None:
+    """One of version 0.1.0, whose manifest states none, has white noise for ever; a new one the present rules."""
+    new = planned(tmp_path / "data", replicas__count=2)
+    manifest = tmp_path / "data" / "fleet.json"
+    values = json.loads(manifest.read_text())
+    assert SETTINGS_VERSION == values.pop("settings_version")
+    manifest.write_text(json.dumps(values))
+    old = planner(tmp_path / "data", replicas__count=2).initial_plan()
+
+    assert {SETTINGS_VERSION} == {each.settings.version for worker in new.workers for each in worker.sensors}
+    assert {1} == {each.settings.version for worker in old.workers for each in worker.sensors}
+    assert 1 == old.record.settings_version
+    assert not any(each.signals for worker in old.workers for one in worker.sensors for each in one.settings.channels)

@@ -243,3 +243,32 @@ def test_identities_and_catalogue_are_taken_together(tmp_path: Path) -> None:
 
     assert f"reloaded: {ONE}: firmware_version: '1.4' -> '77'" == steered.check_files()[-1]
     assert [] == steered.problems
+
+
+AIR = "channels: {co2: {unit: ppm, mean: 600, std_dev: 100, min: 380, max: 5000}}\n"
+
+
+def test_a_changed_kind_is_applied_unless_its_columns_change(tmp_path: Path) -> None:
+    """The file is watched as the config is; other columns need a restart."""
+    kind = tmp_path / "air.yaml"
+    kind.write_text(AIR)
+    steered = started(tmp_path, f"replicas: {{count: 1, prefix: S}}\nsensor: {{type: {kind}}}\n")
+
+    kind.write_text(AIR.replace("600", "700"))
+    assert ["reloaded: catalogue.air.channels.co2.mean: 600.0 -> 700.0"] == steered.check_files()
+    kind.write_text(AIR.replace("co2:", "co:"))
+    (problem,) = steered.check_files()
+    assert problem.endswith("fleet.yaml: the columns of air sensors change, which needs a restart of the fleet")
+    kind.write_text(AIR.replace("600", "800"))
+    assert ["reloaded: catalogue.air.channels.co2.mean: 700.0 -> 800.0"] == steered.check_files()
+
+
+def test_a_sensor_that_runs_keeps_its_kind(tmp_path: Path) -> None:
+    steered = started(tmp_path)
+    path = steered.identity(ONE)
+    document = json.loads(path.read_text())
+    document["type"] = document["metadata"]["sensor_type"] = "wind_turbine"
+    path.write_text(json.dumps(document))
+
+    (problem,) = steered.check_files()
+    assert "S_000001 is of the kind environmental, not wind_turbine: a sensor that runs keeps its kind" in problem

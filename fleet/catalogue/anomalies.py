@@ -33,22 +33,19 @@ class AnomalyTypeSection(Section):
     duration_seconds: Annotated[float, Field(gt=0, le=MAX_CONFIG_SECONDS), AsSeconds] | None = None
     duration_readings: Count | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def with_duration(cls, data: Any) -> Any:
-        """Add the type's default duration if none is written, so that the printed config shows it."""
-        data = {} if data is None else data
-        if not isinstance(data, Mapping):
-            return data
-        if data.get("duration_seconds") is not None or data.get("duration_readings") is not None:
-            return data
-        duration, unit = cls.declaration.duration
-        return {**data, f"duration_{unit}": int(duration) if unit == "readings" else duration}
-
     @model_validator(mode="after")
     def one_duration(self) -> AnomalyTypeSection:
         if self.duration_seconds is not None and self.duration_readings is not None:
             raise FieldError("duration_readings", "contradicts duration_seconds; an episode has one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def with_duration(self) -> AnomalyTypeSection:
+        """Add the type's default duration if none is written, so that the printed config shows it. It does not count as
+        set, as a kind of sensor may have another one."""
+        if self.duration_seconds is None and self.duration_readings is None:
+            duration, unit = self.declaration.duration
+            self.__dict__[f"duration_{unit}"] = int(duration) if unit == "readings" else duration
         return self
 
     @model_validator(mode="after")
