@@ -21,7 +21,8 @@ from fleet.validation.scalars import (
     StandardDeviation,
     Text,
 )
-from worker.readings.anomalies import ANOMALY_TYPES, Parameter, anomaly_class
+from worker.readings.anomalies import ANOMALY_TYPES, anomaly_class
+from worker.readings.anomaly_type import Parameter
 from worker.spec import CHANNEL_NAMES
 
 AUTO, NONE = "auto", "none"

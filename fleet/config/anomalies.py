@@ -18,20 +18,27 @@ from fleet.validation.scalars import (
     Section,
     Share,
 )
-from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES, AnomalyType, DurationUnit, Parameter, Parameters
+from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
+from worker.readings.anomaly_type import AnomalyType, DurationUnit, Parameter, Parameters
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000), AsReal]
 
 
 class AnomalyTypeSection(Section):
-    """The section of one type. `weight` is relative to the other types that are enabled."""
+    """The section of one type. `weight` is relative to the other types that are enabled. A type that is off by default is
+    enabled by `enabled: true`, or by stating its weight."""
 
     declaration: ClassVar[type[AnomalyType]]
 
-    enabled: Flag = True
+    enabled: Flag
     weight: Weight
     duration_seconds: Annotated[float, Field(gt=0, le=MAX_CONFIG_SECONDS), AsSeconds] | None = None
     duration_readings: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def enabled_by_weight(cls, data: Any) -> Any:
+        return with_enabled(cls.declaration, data) if isinstance(data, Mapping) else data
 
     @model_validator(mode="before")
     @classmethod
@@ -70,6 +77,13 @@ class AnomalyTypeSection(Section):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
+def with_enabled(declaration: type[AnomalyType], stated: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a config states of a type, with `enabled` if it follows: from the weight of a type that is off by default."""
+    if declaration.enabled_by_default or stated.get("weight") is None or stated.get("enabled") is not None:
+        return stated
+    return {**stated, "enabled": True}
+
+
 def type_section(declaration: type[AnomalyType]) -> type[AnomalyTypeSection]:
     """Make the model of the section of one type."""
     fields: dict[str, Any] = {each.name: (parameter_annotation(each), None) for each in declaration.parameters}
@@ -77,6 +91,7 @@ def type_section(declaration: type[AnomalyType]) -> type[AnomalyTypeSection]:
         declaration.__name__,
         __base__=AnomalyTypeSection,
         __doc__=declaration.__doc__,
+        enabled=(Flag, declaration.enabled_by_default),
         weight=(Weight, declaration.weight),
         **fields,
     )

@@ -14,7 +14,7 @@ from fleet.catalogue.entries import Surroundings, SurroundingsEffect
 from fleet.config.anomalies import AnomalyTypeSection
 from fleet.config.config import Config
 from fleet.config.sections import ChannelParameters
-from worker.readings.anomalies import Parameters
+from worker.readings.anomaly_type import Parameters
 from worker.spec import AnomalySpec, Channel, Identity, Settings, WorkingHours
 
 ChannelValues = Mapping[str, Any]

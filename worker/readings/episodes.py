@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from worker.readings.anomalies import Draws, sum_in_order
+from worker.readings.anomaly_type import Draws, sum_in_order
 from worker.readings.random_streams import RandomStreams, StreamPurpose
 from worker.schedule import IntArray
 

@@ -14,17 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from worker.readings.anomalies import (
-    ANOMALY_TYPES,
-    AnomalyType,
-    Draws,
-    EligibleChannels,
-    EpisodeSegment,
-    MissingData,
-    Parameters,
-    build_anomaly,
-    eligible_channels,
-)
+from worker.readings.anomalies import ANOMALY_TYPES, MissingData, build_anomaly, eligible_channels
+from worker.readings.anomaly_type import AnomalyType, Draws, EligibleChannels, EpisodeSegment, Parameters
 from worker.readings.attributes import AttributeColumns
 from worker.readings.episodes import (
     MAX_EPISODE_READINGS,
@@ -136,8 +127,9 @@ class SignalGenerator:
         for begin in range(0, count, CHUNK_READINGS):
             cut = slice(begin, min(begin + CHUNK_READINGS, count))
             healthy = self._healthy.readings(prepared, first + begin, begin, times[cut])
+            self._add_warm_up(healthy.values, times[cut])
             begun += self._add_anomalies(first + begin, healthy, kinds[cut])
-            self._measure(healthy.values, times[cut], values[:, cut])
+            self._measure(healthy.values, values[:, cut])
             if attributes:
                 columns = self._attributes.values(first + begin, kinds[cut] >= 0, values[:, cut], healthy.events)
                 for column, more in zip(attributes, columns, strict=True):
@@ -179,15 +171,20 @@ class SignalGenerator:
     def _healthy_reading(self, seq: int) -> HealthyReadings:
         """Return one healthy reading."""
         times = self.schedule.times(seq, 1)
-        return self._healthy.readings(self._healthy.prepare(times), seq, 0, times)
+        healthy = self._healthy.readings(self._healthy.prepare(times), seq, 0, times)
+        self._add_warm_up(healthy.values, times)
+        return healthy
 
-    def _measure(self, values: FloatArray, times: IntArray, out: FloatArray) -> None:
-        """Write values as the instrument shows them: within its physical limits, with its resolution and decimals."""
+    def _add_warm_up(self, values: FloatArray, times: IntArray) -> None:
+        """Add the errors of instruments that have been switched on with the first reading of all."""
         for index, instrument in self._warm_ups:
             warm_us = instrument.warm_up_seconds * SECOND_US
             if times[0] < self.schedule.start_us + warm_us:
                 left = np.maximum(1.0 - (times - self.schedule.start_us) / warm_us, 0.0)
                 values[index] += instrument.warm_up * left * left
+
+    def _measure(self, values: FloatArray, out: FloatArray) -> None:
+        """Write values as the instrument shows them: within its physical limits, with its resolution and decimals."""
         np.maximum(values, self._physical[0], out=values)
         np.minimum(values, self._physical[1], out=values)
         for index, step in self._steps:
