@@ -22,6 +22,7 @@ from worker.readings.anomaly_type import (
     Parameters,
     excess_over_one,
     fraction_of_percent,
+    noise_deviation,
     proportional,
     unscaled,
     visible_unit,
@@ -31,6 +32,10 @@ from worker.spec import AnomalySpec, Channel
 
 LEAST_VISIBLE = 2.0
 """A value nearer to 0 than this many standard deviations is scaled as if it were that far: a multiple of nearly 0 shows nothing."""
+
+
+NOISE_REFERENCE = 20.0
+"""Deviations of a channel's own noise of which `noise_factor` is a part at least: a factor of 0.1 is twice its own noise."""
 
 
 class Spike(AnomalyType):
@@ -166,8 +171,9 @@ class MissingData(AnomalyType):
 
 
 class Noise(AnomalyType):
-    """Gaussian noise of `noise_factor` times the mean, at least half a standard deviation, is added to all channels; the factor
-    of vibration is multiplied by `vibration_gain`."""
+    """Gaussian noise is added to all channels. Its deviation is `noise_factor` times the mean, or times 20 deviations of the
+    channel's own noise if that is more, and at least half a standard deviation; the factor of vibration is multiplied by
+    `vibration_gain`."""
 
     name = "noise"
     weight = 0.2
@@ -194,9 +200,8 @@ class Noise(AnomalyType):
             if channel.name == "vibration":
                 factor *= parameters.get("vibration_gain", 1.0)
             if segment.noise is not None:
-                segment.values[index] += segment.noise(index) * max(
-                    factor * abs(channel.mean), visible_unit(channel) / 2
-                )
+                reference = max(abs(channel.mean), NOISE_REFERENCE * noise_deviation(channel))
+                segment.values[index] += segment.noise(index) * max(factor * reference, visible_unit(channel) / 2)
             elif channel.std_dev:  # version 1 amplifies the deviation as if noise had been added
                 ratio = max(factor * abs(channel.mean) / channel.std_dev, 0.5)
                 gain = sqrt(1 + ratio * ratio)

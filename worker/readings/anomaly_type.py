@@ -13,8 +13,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+from worker.readings.signals import Uniform, noise_share
 from worker.spec import Channel
 
 if TYPE_CHECKING:
@@ -110,6 +112,13 @@ def visible_unit(channel: Channel) -> float:
     range; at least one step of its instrument."""
     spread = channel.std_dev or (channel.maximum - channel.minimum) / 50
     return max(spread, channel.instrument.resolution, 1 / 10.0**channel.decimals)
+
+
+def noise_deviation(channel: Channel) -> float:
+    """The standard deviation of the noise of a healthy channel, without its movement."""
+    uniform = (dict(each.parameters) for each in channel.signals if each.name == Uniform.name)
+    share = noise_share(channel) + sum_in_order(Uniform.variance_share(parameters) for parameters in uniform)
+    return channel.std_dev * sqrt(share)
 
 
 def unscaled(value: float, severity: float) -> float:  # noqa: ARG001 - one signature for all

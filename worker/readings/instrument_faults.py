@@ -19,12 +19,11 @@ from worker.readings.anomaly_type import (
     Parameters,
     excess_over_one,
     fraction_of_percent,
+    noise_deviation,
     proportional,
-    sum_in_order,
     unscaled,
     visible_unit,
 )
-from worker.readings.signals import Uniform, noise_share
 from worker.spec import Channel
 
 NO_LIMIT = 1e12
@@ -148,8 +147,7 @@ class VarianceChange(ChannelFault):
 
     def change(self, segment: EpisodeSegment, index: int, channel: Channel, parameters: Parameters) -> None:
         factor = parameters["factor"]
-        noise = channel.std_dev * sqrt(noise_share(channel) + uniform_share(channel))
-        added = max(noise * sqrt(factor * factor - 1), visible_unit(channel) / 3)
+        added = max(noise_deviation(channel) * sqrt(factor * factor - 1), visible_unit(channel) / 3)
         segment.values[index] += segment.normals(index, channel.std_dev) * added
 
 
@@ -281,12 +279,6 @@ class Uncompensated(ChannelFault):
 
     def change(self, segment: EpisodeSegment, index: int, channel: Channel, parameters: Parameters) -> None:
         segment.values[index] *= 1.0 + parameters["error"]
-
-
-def uniform_share(channel: Channel) -> float:
-    """Return the share of a channel's variance that is noise drawn uniformly."""
-    parts = (dict(each.parameters) for each in channel.signals if each.name == Uniform.name)
-    return sum_in_order(Uniform.variance_share(parameters) for parameters in parts)
 
 
 def normal_quantile(part: float) -> float:

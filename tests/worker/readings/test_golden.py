@@ -122,7 +122,7 @@ CASES = {
     ),
     "version 2, all kinds": Case(
         replace(settings(*SHORT, channels=DAILY), version=2),
-        "42576c6032bf6cac917d6b4663827bd0a95ccc2054198d917f4b024ec81cb045",
+        "7ee09601eb3f1d4e12129d2b621b80bb9a8a7f0fca92217fb12c0b98dd7844f9",
     ),
     "version 2, faults of instruments": Case(
         replace(settings(*FAULTS), version=2),
