@@ -166,7 +166,7 @@ def draw(name: str, picture: Picture, path: Path) -> None:
         draw_channel(axes, channel, healthy, block, name, settings, step)
         if picture.maximum:
             (maximum,) = (each.maximum for each in settings.channels if each.name == channel)
-            axes.axhline(maximum, color="#5a6878", linestyle="--", linewidth=1, label="max of the channel")
+            axes.axhline(maximum, color="#5a6878", linestyle="--", linewidth=1, label="max")
     if name == "missing_data":
         middle = (picture.before + picture.readings / 2) * step
         grid[0, 0].text(middle, grid[0, 0].get_ylim()[0], "no rows\n", ha="center", va="bottom", color=COLOURS[name])

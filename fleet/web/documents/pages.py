@@ -10,7 +10,7 @@ from flask import render_template
 from fleet.monitoring import sensors
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
-from fleet.monitoring.stats import compact_number, format_value
+from fleet.monitoring.stats import compact_number, format_value, types_to_show
 from fleet.web.documents import status
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.spec import Identity
@@ -67,6 +67,7 @@ def overview_page(observation: Observation) -> str:
         health=status.healthz(observation),
         tiles=tiles(metrics),
         kinds=ANOMALY_TYPES,
+        legend=types_in_legend(observation),
         sizes=SIZE_MEANINGS,
         channels=observation.channels.units,
         columns=columns(observation.channels.units),
@@ -85,8 +86,14 @@ def sensor_page(observation: Observation, number: int) -> str:
         long_fact=LONG_FACT_CHARS,
         channels=member.channels,
         kinds=ANOMALY_TYPES,
+        legend=types_in_legend(observation),
         sizes=SIZE_MEANINGS,
     )
+
+
+def types_in_legend(observation: Observation) -> list[str]:
+    counts = observation.all_rows["anomalies"].sum(axis=0).tolist()
+    return [*types_to_show(dict(zip(ANOMALY_TYPES, counts, strict=True)))]
 
 
 def no_fleet_page(reason: str) -> str:
