@@ -123,11 +123,13 @@ AnomalyTypes = create_model("AnomalyTypes", __base__=AllTypes, __doc__=AllTypes.
 
 class Anomalies(Section):
     """Anomalies of all sensors. `probability` is the share of scheduled readings that are anomalous, before the
-    multipliers of the catalogue; in mode `onset` the probability that an anomaly begins at a reading."""
+    multipliers of the catalogue; in mode `onset` the probability that an anomaly begins at a reading. With overlap `channels`
+    a sensor may have anomalies of different channels at the same time."""
 
     enabled: Flag = True
     probability: Share = 0.05
     mode: Annotated[Literal["share", "onset"], AsText] = "share"
+    overlap: Annotated[Literal["none", "channels"], AsText] = "none"
     types: AnomalyTypes = AnomalyTypes()
 
     @model_validator(mode="after")

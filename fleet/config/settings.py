@@ -94,6 +94,7 @@ def settings_for_key(config: Config, catalogue: Catalogue, key: SettingsKey) -> 
         channels=channels,
         anomalies=tuple(anomaly_specs(config, effects, tuple(channel.name for channel in channels))),
         mode=config.anomalies.mode,
+        overlap=config.anomalies.overlap,
         working_hours=hours,
     )
 

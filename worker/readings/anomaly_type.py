@@ -49,14 +49,16 @@ class EligibleChannels(NamedTuple):
         """The indices that a type has chosen, or the index it is confined to."""
         return chosen if self.only is None else (self.only,)
 
+    def odds_where(self, suits: Callable[[Channel], bool]) -> tuple[float, ...]:
+        """The odds of the channels that suit, 0 for others; all odds if none suits."""
+        suitable = tuple(odds * suits(each) for odds, each in zip(self.odds, self.channels, strict=True))
+        return suitable if any(suitable) else self.odds
+
     def pick(self, draw: float, suits: Callable[[Channel], bool] | None = None) -> int:
         """The index of one channel, drawn by the odds; among those that suit, if there are any."""
         if self.only is not None:
             return self.only
-        chosen = self.odds
-        if suits is not None:
-            suitable = tuple(odds * suits(each) for odds, each in zip(self.odds, self.channels, strict=True))
-            chosen = suitable if any(suitable) else chosen
+        chosen = self.odds if suits is None else self.odds_where(suits)
         position = draw * sum_in_order(chosen)
         for index, odds in enumerate(chosen):
             position -= odds
@@ -206,6 +208,11 @@ class AnomalyType(ABC):
         self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
     ) -> None:
         """Change `segment.values` in place."""
+
+    @staticmethod
+    def suits(channel: Channel) -> bool:  # noqa: ARG004 - one signature for all
+        """Return whether the type can be seen in a channel."""
+        return True
 
     @classmethod
     def default_parameters(cls) -> Parameters:

@@ -43,11 +43,6 @@ class ChannelFault(AnomalyType):
     enabled_by_default = False
     channels = "one"
 
-    @staticmethod
-    def suits(channel: Channel) -> bool:  # noqa: ARG004 - one signature for all
-        """Whether the fault can be seen in a channel."""
-        return True
-
     @abstractmethod
     def recorded(self, draws: Draws, channel: Channel) -> Parameters:
         """The parameters of an episode in a channel."""
