@@ -28,6 +28,10 @@ DurationUnit = Literal["seconds", "readings"]
 Scaling = Callable[[float, float], float]
 
 
+MAX_EPISODE_READINGS = 100_000
+"""The greatest length of an episode that is no injection. It bounds the size of a page of episodes."""
+
+
 class Draws(NamedTuple):
     """Four independent uniforms in [0, 1) that belong to one episode."""
 

@@ -21,9 +21,6 @@ from worker.readings.anomaly_type import Draws, sum_in_order
 from worker.readings.random_streams import StreamPurpose
 from worker.schedule import IntArray
 
-MAX_EPISODE_READINGS = 100_000
-"""The greatest length of an episode, which bounds the size of a page."""
-
 EPISODES_PER_STREAM = 16
 """Consecutive episodes of a page whose draws come from one stream."""
 

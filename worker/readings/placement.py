@@ -14,9 +14,15 @@ from typing import NamedTuple
 from numpy.random import Generator
 
 from worker.readings.anomalies import ANOMALY_TYPES, MissingData, build_anomaly, eligible_channels
-from worker.readings.anomaly_type import AnomalyType, Draws, EligibleChannels, Parameters, sum_in_order
-from worker.readings.episodes import (
+from worker.readings.anomaly_type import (
     MAX_EPISODE_READINGS,
+    AnomalyType,
+    Draws,
+    EligibleChannels,
+    Parameters,
+    sum_in_order,
+)
+from worker.readings.episodes import (
     EpisodeLayout,
     NaturalEpisodes,
     OnsetLayout,
