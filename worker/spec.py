@@ -195,7 +195,7 @@ class Settings:
     """The behaviour of a sensor during one epoch.
 
     `rate` is readings per second, an exact decimal or a fraction such as 1/60, as text. While there is an `injection`,
-    `anomalies` do not occur. `attributes` are the further columns of its readings. `version` chooses the rules of computation.
+    `anomalies` do not occur. With `overlap` "channels" two of them may affect different channels at a time. `attributes` are the further columns of its readings. `version` chooses the rules of computation.
     """
 
     rate: str
@@ -206,6 +206,7 @@ class Settings:
     injection: Injection | None = None
     attributes: tuple[ReadingAttribute, ...] = ()
     version: int = 1
+    overlap: Literal["none", "channels"] = "none"
 
     @property
     def exact_rate(self) -> Fraction:

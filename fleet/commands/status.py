@@ -132,10 +132,10 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
 
 def print_status(report: dict[str, Any]) -> None:
     """Print the report of `build_report` as text."""
-    from fleet.monitoring.stats import format_error_classes
+    from fleet.monitoring.stats import format_error_classes, types_to_show
 
     states = ", ".join(f"{count} {state}" for state, count in report["states"].items())
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in report["anomalies"].items())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in types_to_show(report["anomalies"]).items())
     lines = [
         f"{report['sensors']} sensors: {states}" + (" (draining)" if report["draining"] else ""),
         f"pid {report['pid']}, since {report['started_at'][:19]}, seed {report['seed']}, {report['layout']} databases",

@@ -16,7 +16,7 @@ from fleet.catalogue.signals import InstrumentSection, followed_channel
 from fleet.config.config import Config
 from fleet.config.scenario import with_anomalies_of
 from fleet.config.sections import ChannelParameters
-from worker.readings.anomalies import Parameters
+from worker.readings.anomaly_type import Parameters
 from worker.readings.signals import Follows, Slow, signal_class
 from worker.spec import (
     IDEAL_INSTRUMENT,
@@ -135,7 +135,7 @@ class SettingsParts:
         self._sections: dict[str, Anomalies] = {}
         self._scaled: dict[SettingsKey, ScaledAnomalies] = {}
         self._anomalies: dict[tuple[int, float], tuple[AnomalySpec, ...]] = {}
-        self._settings: dict[tuple[str, int, int, str], Settings] = {}
+        self._settings: dict[tuple[str, int, int, str, str], Settings] = {}
         self._distinct: dict[object, Any] = {}
 
     def use(self, config: Config) -> SettingsParts:
@@ -158,13 +158,20 @@ class SettingsParts:
             self._channels[key] = self._distinct.setdefault(computed, computed)
         shared, section = self._channels[key], self._section_of(key)
         anomalies = self._anomalies_of(key, section, shared.channels)
-        known = (self._rate, id(shared), id(anomalies), section.mode)  # both live as long as this object
+        known = (
+            self._rate,
+            id(shared),
+            id(anomalies),
+            section.mode,
+            section.overlap,
+        )  # both live as long as this object
         if known not in self._settings:
             self._settings[known] = Settings(
                 rate=self._rate,
                 channels=shared.channels,
                 anomalies=anomalies,
                 mode=section.mode,
+                overlap=section.overlap,
                 working_hours=shared.hours,
                 attributes=shared.attributes,
                 version=self._version,

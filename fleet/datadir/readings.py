@@ -18,6 +18,7 @@ from pathlib import Path
 import apsw
 
 from fleet.datadir.ownership import foreign_link
+from worker.readings.anomaly_type import MAX_EPISODE_READINGS
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 WAL_FORMAT_VERSIONS = b"\2\2"
@@ -40,11 +41,12 @@ SELECT_LATEST_TIMESTAMP = f"""
 
 SELECT_EPISODES = "SELECT * FROM anomaly_episodes WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT ?2"
 
-# Episodes do not overlap, so the one that reaches past a number is the last that begins by then.
-SELECT_EPISODES_FROM = """
+# An episode that reaches past a number is the last that begins by then, or overlaps it; those that overlap are not longer than
+# MAX_EPISODE_READINGS. Without the lower bound all episodes of the sensor would be searched.
+SELECT_EPISODES_FROM = f"""
     SELECT * FROM anomaly_episodes
-    WHERE sensor_id = ?1 AND first_seq >= coalesce(
-        (SELECT max(first_seq) FROM anomaly_episodes WHERE sensor_id = ?1 AND first_seq <= ?3), 0)
+    WHERE sensor_id = ?1 AND last_seq >= ?3 AND first_seq >= min(?3 - {MAX_EPISODE_READINGS}, coalesce(
+        (SELECT max(first_seq) FROM anomaly_episodes WHERE sensor_id = ?1 AND first_seq <= ?3), 0))
     ORDER BY first_seq DESC LIMIT ?2
 """
 

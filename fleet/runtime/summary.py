@@ -13,7 +13,7 @@ from fleet.datadir.directory import DataDirectory
 from fleet.datadir.reload_report import ReloadReport
 from fleet.monitoring.health import FleetState, count_healthy, display_states, unhealthy_sensors
 from fleet.monitoring.paused import PausedSensor, paused_sensors, total_paused
-from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats
+from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats, types_to_show
 from fleet.runtime.planner import Plan
 from fleet.runtime.preparation import PreparedRun
 from fleet.runtime.progress import ignoring_closed_output
@@ -95,7 +95,7 @@ def print_summary(summary: RunSummary) -> None:
         ("sensors", f"{stats.sensors:,}"),
         ("scheduled readings", f"{stats.scheduled:,}" + (f" of {due:,}" if due is not None else "")),
         ("rows written", f"{stats.readings:,}"),
-        *((f"  {type_}", f"{count:,}") for type_, count in stats.anomalies.items()),
+        *((f"  {type_}", f"{count:,}") for type_, count in types_to_show(stats.anomalies).items()),
         ("restarts", f"{stats.restarts:,}"),
         ("success rate", success_rate(summary)),
         *((("errors", f"{stats.errors:,}"),) if stats.errors or any(summary.errors.values()) else ()),

@@ -6,7 +6,6 @@ uses no clock and no I/O. Live readings, backfill and verification share this co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -14,30 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from worker.readings.anomalies import (
-    ANOMALY_TYPES,
-    AnomalyType,
-    Draws,
-    EligibleChannels,
-    EpisodeSegment,
-    MissingData,
-    Parameters,
-    build_anomaly,
-    eligible_channels,
-)
+from worker.readings.anomalies import ANOMALY_TYPES, MissingData
+from worker.readings.anomaly_type import EpisodeSegment, Parameters
 from worker.readings.attributes import AttributeColumns
-from worker.readings.episodes import (
-    MAX_EPISODE_READINGS,
-    EpisodeLayout,
-    NaturalEpisodes,
-    OnsetLayout,
-    PlacedEpisode,
-    ShareLayout,
-)
 from worker.readings.healthy import HealthyReadings, column_vector, healthy_signal
-from worker.readings.random_streams import FloatArray, RandomStreams, StreamPurpose
+from worker.readings.placement import AnomalyPlacement, PlacedAnomaly
+from worker.readings.random_streams import FloatArray, RandomStreams
 from worker.schedule import SECOND_US, IntArray, Schedule
-from worker.spec import AnomalySpec, AttributeValue, Identity, Injection, Settings
+from worker.spec import AttributeValue, Identity, Settings
 
 HEALTHY_INDEX = -1
 MISSING_DATA_INDEX = ANOMALY_TYPES.index(MissingData.name)
@@ -100,13 +83,7 @@ class SignalGenerator:
         self.schedule = Schedule(first_seq, start_us, settings.exact_rate)
         self._streams = RandomStreams(seed, identity.sensor_id)
         self._rate = float(settings.exact_rate)
-        specs = tuple(spec for spec in settings.anomalies if spec.share > 0)
-        self._kinds = tuple(
-            (ANOMALY_TYPES.index(spec.kind), build_anomaly(spec), eligible_channels(spec, settings.channels))
-            for spec in specs
-        )
-        self._episodes = self._lay_out(specs) if specs else None
-        self._injected = self._inject(settings.injection) if settings.injection else None
+        self._anomalies = AnomalyPlacement(self._streams, self.schedule, settings)
         self._healthy = healthy_signal(seed, self._streams, identity, settings)
         self._attributes = AttributeColumns(self._streams, settings.channels, settings.attributes)
         self._physical = (
@@ -136,8 +113,9 @@ class SignalGenerator:
         for begin in range(0, count, CHUNK_READINGS):
             cut = slice(begin, min(begin + CHUNK_READINGS, count))
             healthy = self._healthy.readings(prepared, first + begin, begin, times[cut])
+            self._add_warm_up(healthy.values, times[cut])
             begun += self._add_anomalies(first + begin, healthy, kinds[cut])
-            self._measure(healthy.values, times[cut], values[:, cut])
+            self._measure(healthy.values, values[:, cut])
             if attributes:
                 columns = self._attributes.values(first + begin, kinds[cut] >= 0, values[:, cut], healthy.events)
                 for column, more in zip(attributes, columns, strict=True):
@@ -148,8 +126,7 @@ class SignalGenerator:
         """Change healthy values, and their kinds, by the episodes. Returns the episodes that begin."""
         begun: list[Episode] = []
         count = len(kinds)
-        for placed, kind, number, eligible in self._placed(first, first + count):
-            channels, parameters = kind.draw(placed.draws, eligible)
+        for placed in self._anomalies.between(first, first + count):
             low, high = max(placed.first_seq, first), min(placed.last_seq + 1, first + count)
             cut = slice(low - first, high - first)
             offset = np.arange(low - placed.first_seq, high - placed.first_seq, dtype=np.float64)
@@ -165,11 +142,13 @@ class SignalGenerator:
                 partial(self._noise_of_its_own, low, high - low) if self.settings.version > 1 else None,
                 partial(self._healthy_reading, episode_first),
             )
-            kind.apply(segment, channels, parameters, eligible)
-            kinds[cut] = number
-            episode = self._record(placed, kind.name, channels, parameters)
-            if low == episode.first_seq:
-                begun.append(episode)
+            placed.kind.apply(segment, placed.channels, placed.parameters, placed.eligible)
+            if self._anomalies.overlapping and placed.number != MISSING_DATA_INDEX:
+                kinds[cut][kinds[cut] == HEALTHY_INDEX] = placed.number  # a reading has the type that began first
+            else:
+                kinds[cut] = placed.number
+            if low == episode_first:
+                begun.append(self._record(placed))
         return begun
 
     def _noise_of_its_own(self, first: int, count: int, channel: int) -> FloatArray:
@@ -179,15 +158,20 @@ class SignalGenerator:
     def _healthy_reading(self, seq: int) -> HealthyReadings:
         """Return one healthy reading."""
         times = self.schedule.times(seq, 1)
-        return self._healthy.readings(self._healthy.prepare(times), seq, 0, times)
+        healthy = self._healthy.readings(self._healthy.prepare(times), seq, 0, times)
+        self._add_warm_up(healthy.values, times)
+        return healthy
 
-    def _measure(self, values: FloatArray, times: IntArray, out: FloatArray) -> None:
-        """Write values as the instrument shows them: within its physical limits, with its resolution and decimals."""
+    def _add_warm_up(self, values: FloatArray, times: IntArray) -> None:
+        """Add the errors of instruments that have been switched on with the first reading of all."""
         for index, instrument in self._warm_ups:
             warm_us = instrument.warm_up_seconds * SECOND_US
             if times[0] < self.schedule.start_us + warm_us:
                 left = np.maximum(1.0 - (times - self.schedule.start_us) / warm_us, 0.0)
                 values[index] += instrument.warm_up * left * left
+
+    def _measure(self, values: FloatArray, out: FloatArray) -> None:
+        """Write values as the instrument shows them: within its physical limits, with its resolution and decimals."""
         np.maximum(values, self._physical[0], out=values)
         np.minimum(values, self._physical[1], out=values)
         for index, step in self._steps:
@@ -198,52 +182,9 @@ class SignalGenerator:
 
     def episodes(self, first: int, end: int) -> list[Episode]:
         """Return the episodes that have a reading in `first` .. `end - 1`."""
-        result = []
-        for placed, kind, _, eligible in self._placed(first, end):
-            channels, parameters = kind.draw(placed.draws, eligible)
-            result.append(self._record(placed, kind.name, channels, parameters))
-        return result
+        return [self._record(placed) for placed in self._anomalies.between(first, end)]
 
-    def _record(self, placed: PlacedEpisode, kind: str, channels: tuple[int, ...], parameters: Parameters) -> Episode:
-        names = tuple(self.settings.channels[index].name for index in channels)
-        return Episode(kind, names, max(placed.first_seq, self.schedule.first_seq), placed.last_seq, parameters)
-
-    def _placed(self, first: int, end: int) -> Iterator[tuple[PlacedEpisode, AnomalyType, int, EligibleChannels]]:
-        if self._injected:
-            placed = self._injected[0]
-            if placed.first_seq < end and first <= placed.last_seq:
-                yield self._injected
-        elif self._episodes:
-            for placed in self._episodes.between(first, end):
-                number, kind, eligible = self._kinds[placed.kind]
-                # The first reading of an epoch is never missing, so that the start of a sensor is visible.
-                if not (number == MISSING_DATA_INDEX and placed.first_seq <= self.schedule.first_seq):
-                    yield placed, kind, number, eligible
-
-    def _inject(self, injection: Injection) -> tuple[PlacedEpisode, AnomalyType, int, EligibleChannels]:
-        """Return the episode of an injection. One that began before the epoch continues with the same draws."""
-        first = self.schedule.seq_after(injection.from_us - 1)
-        last = self.schedule.seq_after(injection.until_us - 1) - 1
-        draws = Draws(*self._streams.generator(StreamPurpose.INJECTION, injection.from_us).random(4).tolist())
-        if injection.sized:
-            draws = draws._replace(size=1.0, sign=0.0)
-        eligible = eligible_channels(injection.anomaly, self.settings.channels)
-        if injection.channel is not None:
-            names = [channel.name for channel in self.settings.channels]
-            eligible = eligible._replace(only=names.index(injection.channel))
-        kind = ANOMALY_TYPES.index(injection.anomaly.kind)
-        return PlacedEpisode(kind, first, last, draws), build_anomaly(injection.anomaly), kind, eligible
-
-    def _lay_out(self, specs: tuple[AnomalySpec, ...]) -> NaturalEpisodes:
-        lengths = tuple(episode_readings(spec, self._rate) for spec in specs)
-        shares = tuple(spec.share for spec in specs)
-        layout: EpisodeLayout = (
-            ShareLayout(shares, lengths) if self.settings.mode == "share" else OnsetLayout(shares, lengths)
-        )
-        return NaturalEpisodes(self._streams, self.schedule.first_seq, layout, lengths)
-
-
-def episode_readings(spec: AnomalySpec, rate: float) -> int:
-    """Return the number of readings of an episode of a kind."""
-    length = spec.duration * rate if spec.unit == "seconds" else spec.duration
-    return max(1, min(round(length), MAX_EPISODE_READINGS))
+    def _record(self, placed: PlacedAnomaly) -> Episode:
+        names = tuple(self.settings.channels[index].name for index in placed.channels)
+        first = max(placed.first_seq, self.schedule.first_seq)
+        return Episode(placed.kind.name, names, first, placed.last_seq, placed.parameters)

@@ -305,6 +305,8 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
         del stored["attributes"]
     if settings.version == 1:
         del stored["version"]
+    if settings.overlap == "none":
+        del stored["overlap"]
     for channel, values in zip(settings.channels, stored["channels"], strict=True):
         for name in ADDED_CHANNEL_FIELDS:
             if getattr(channel, name) == CHANNEL_DEFAULTS[name]:
@@ -322,7 +324,17 @@ def settings_from_json(stored: dict[str, Any]) -> Settings:
     version = stored.get("version", 1)
     if version not in (1, SETTINGS_VERSION):
         raise ValueError(f"settings of version {version!r} are not known to this version of the program")
-    return Settings(stored["rate"], channels, anomalies, stored["mode"], hours, injection, attributes, version)
+    return Settings(
+        stored["rate"],
+        channels,
+        anomalies,
+        stored["mode"],
+        hours,
+        injection,
+        attributes,
+        version,
+        stored.get("overlap", "none"),
+    )
 
 
 def channel_from_json(stored: dict[str, Any]) -> Channel:

@@ -10,7 +10,7 @@ from flask import render_template
 from fleet.monitoring import sensors
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
-from fleet.monitoring.stats import compact_number, format_value
+from fleet.monitoring.stats import compact_number, format_value, types_to_show
 from fleet.web.documents import status
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.spec import Identity
@@ -70,6 +70,7 @@ def overview_page(observation: Observation) -> str:
         health=status.healthz(observation),
         tiles=tiles(metrics),
         kinds=ANOMALY_TYPES,
+        legend=types_in_legend(observation),
         sizes=SIZE_MEANINGS,
         channels=observation.channels.units,
         columns=columns(observation.channels.units),
@@ -88,6 +89,7 @@ def sensor_page(observation: Observation, number: int) -> str:
         long_fact=LONG_FACT_CHARS,
         channels=member.channels,
         kinds=ANOMALY_TYPES,
+        legend=types_in_legend(observation),
         sizes=SIZE_MEANINGS,
     )
 
@@ -120,6 +122,11 @@ def is_at(location: str | None, place: str) -> bool:
     """Whether a location such as `Denver, CO, USA` is `place`: the city, or the whole text."""
     text = (location or "").casefold()
     return place.casefold() in (text.partition(",")[0].strip(), text)
+
+
+def types_in_legend(observation: Observation) -> list[str]:
+    counts = observation.all_rows["anomalies"].sum(axis=0).tolist()
+    return [*types_to_show(dict(zip(ANOMALY_TYPES, counts, strict=True)))]
 
 
 def no_fleet_page(reason: str) -> str:
