@@ -42,7 +42,8 @@ class Instrument:
     `offset` (in the channel's unit) and `gain` (a fraction of the value) are the largest errors of one unit, drawn
     uniformly. `resolution` is the step between two values that it can tell apart, in the channel's unit, 0 for none beyond
     the decimals. `response` is the delay in seconds with which it follows what it measures. `warm_up` is the error right
-    after power-up, in the channel's unit; it falls to 0 within `warm_up_seconds`.
+    after power-up, in the channel's unit; it falls to 0 within `warm_up_seconds`. It shows no value outside [`lowest`,
+    `highest`], None for the physical limits of the channel.
     """
 
     offset: float = 0.0
@@ -51,6 +52,8 @@ class Instrument:
     response: float = 0.0
     warm_up: float = 0.0
     warm_up_seconds: float = 0.0
+    lowest: float | None = None
+    highest: float | None = None
 
 
 IDEAL_INSTRUMENT = Instrument()

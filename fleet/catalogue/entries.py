@@ -73,6 +73,7 @@ CountryCode = Annotated[str, AsText, AfterValidator(two_letter_code)]
 AnomalyTypeName = Annotated[str, AsText, AfterValidator(known_anomaly_type)]
 
 
+HourOfDay = Annotated[float, Field(ge=0, lt=24), AsReal]
 Amplitude = Annotated[float, Field(ge=-100, le=100), AsReal]
 
 
@@ -89,6 +90,8 @@ class ChannelProfile(Section):
     highest: Quantity = 1e12
     decimals: Annotated[int, Field(ge=0, le=9), AsWhole] = 2
     daily_amplitude: Amplitude = 0.0
+    daily_peak: HourOfDay = 15.0
+    daily_trough: HourOfDay | None = None
     working_hours: Amplitude = 0.0
     yearly_amplitude: Amplitude = 0.0
     climate: Annotated[Literal["none", "temperature", "pressure"], AsText] = "none"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from fleet.validation.issues import format_value, schema_violation
-from fleet.validation.scalars import AsReal, AsSeconds, FieldError, Section, as_real, as_seconds
+from fleet.validation.scalars import AsReal, AsSeconds, FieldError, Quantity, Section, as_real, as_seconds
 from worker.readings.signals import MAX_SECONDS, SIGNAL_NAMES, Signal, SignalParameter, signal_class
 from worker.spec import Instrument, SignalSpec
 
@@ -21,7 +21,8 @@ Time = Annotated[float, Field(ge=0, le=MAX_SECONDS), AsSeconds]
 
 class InstrumentSection(Section):
     """The errors of the measuring instrument: the largest `offset` and `warm_up` error and the `resolution` in the unit of
-    the channel, the largest error of the `gain` as a fraction, times as durations."""
+    the channel, the largest error of the `gain` as a fraction, times as durations; the `lowest` and the `highest` value that it
+    shows."""
 
     offset: Error = 0.0
     gain: Annotated[float, Field(ge=0, le=1), AsReal] = 0.0
@@ -29,6 +30,8 @@ class InstrumentSection(Section):
     response: Time = 0.0
     warm_up: Annotated[float, Field(ge=-MAX_ERROR, le=MAX_ERROR), AsReal] = 0.0
     warm_up_seconds: Time = 0.0
+    lowest: Quantity | None = None
+    highest: Quantity | None = None
 
     def instrument(self) -> Instrument:
         return Instrument(**self.model_dump())

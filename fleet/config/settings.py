@@ -229,7 +229,8 @@ def compute_channels(config: Config, catalogue: Catalogue, key: SettingsKey, ver
 
 
 def without_movement(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
-    return tuple(replace(channel, signals=(), instrument=IDEAL_INSTRUMENT) for channel in channels)
+    plain: dict[str, Any] = {"signals": (), "instrument": IDEAL_INSTRUMENT, "daily_peak": 15.0, "daily_trough": None}
+    return tuple(replace(channel, **plain) for channel in channels)
 
 
 def without_absent(channel: Channel, names: tuple[str, ...]) -> Channel:
@@ -349,6 +350,8 @@ def build_channel(name: str, values: ChannelValues, effects: Effects, surroundin
         highest=values["highest"],
         decimals=decimals if values["fixed"] else max(decimals, decimals_for(std_dev)),
         daily_amplitude=values["daily_amplitude"] * local.daily_amplitude * configured if values["daily"] else 0.0,
+        daily_peak=values["daily_peak"],
+        daily_trough=values["daily_trough"],
         working_hours=(values["working_hours"] + local.working_hours) * configured if values["daily"] else 0.0,
         yearly_amplitude=values["yearly_amplitude"] * configured,
         signals=values["signals"],

@@ -20,7 +20,7 @@ from worker.readings.healthy import HealthyReadings, column_vector, healthy_sign
 from worker.readings.placement import AnomalyPlacement, PlacedAnomaly
 from worker.readings.random_streams import FloatArray, RandomStreams
 from worker.schedule import SECOND_US, IntArray, Schedule
-from worker.spec import AttributeValue, Identity, Settings
+from worker.spec import AttributeValue, Channel, Identity, Settings
 
 HEALTHY_INDEX = -1
 MISSING_DATA_INDEX = ANOMALY_TYPES.index(MissingData.name)
@@ -87,8 +87,8 @@ class SignalGenerator:
         self._healthy = healthy_signal(seed, self._streams, identity, settings)
         self._attributes = AttributeColumns(self._streams, settings.channels, settings.attributes)
         self._physical = (
-            column_vector([c.lowest for c in settings.channels]),
-            column_vector([c.highest for c in settings.channels]),
+            column_vector([limits(channel)[0] for channel in settings.channels]),
+            column_vector([limits(channel)[1] for channel in settings.channels]),
         )
         self._scales = column_vector([10.0**c.decimals for c in settings.channels])
         self._warm_ups = [
@@ -188,3 +188,12 @@ class SignalGenerator:
         names = tuple(self.settings.channels[index].name for index in placed.channels)
         first = max(placed.first_seq, self.schedule.first_seq)
         return Episode(placed.kind.name, names, first, placed.last_seq, placed.parameters)
+
+
+def limits(channel: Channel) -> tuple[float, float]:
+    """Return the lowest and the highest value that a channel can show: by its physics and its instrument."""
+    low, high = channel.instrument.lowest, channel.instrument.highest
+    return (
+        channel.lowest if low is None else max(low, channel.lowest),
+        channel.highest if high is None else min(high, channel.highest),
+    )
