@@ -32,7 +32,7 @@ from fleet.validation.scalars import (
     Text,
 )
 from worker.log import format_sample_line
-from worker.readings.signals import MAX_SECONDS
+from worker.readings.signals import MAX_SECONDS, MIN_CORRELATION_SECONDS
 
 RESERVED_FILE_NAMES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
 
@@ -176,6 +176,8 @@ class ChannelParameters(Section):
             raise FieldError("min", f"{low:g} is more than max {high:g}")
         if None not in (self.mean, low, high) and not low <= self.mean <= high:  # type: ignore[operator]
             raise FieldError("mean", f"{self.mean:g} is not between min {low:g} and max {high:g}")
+        if self.correlation and self.correlation < MIN_CORRELATION_SECONDS:
+            raise FieldError("correlation", f"{self.correlation:g} is neither 0 nor at least 120 seconds")
         return self
 
 

@@ -106,7 +106,10 @@ class StagedFleet:
             row["state"] = STATE_INDEX[state]
             writer.reason(reason)
             for field, value in fields.items():
-                row[field] = value
+                if field == "anomalies":  # those of the first types
+                    row[field][: len(value)] = value
+                else:
+                    row[field] = value
 
     def write(self, number: int, readings: int, kind: str | None = None) -> None:
         """Commit that many readings of a sensor to its database and to the scoreboard, the last one anomalous."""

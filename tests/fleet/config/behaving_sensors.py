@@ -16,10 +16,11 @@ CATALOGUE = load_catalogue()
 
 
 def sensor_settings(folder: Path, identity: Identity, text: str = "", catalogue: Path | None = None) -> Settings:
-    """Return the settings of the sensor under a config of that text."""
+    """Return the settings of the sensor under a config of that text, with white noise only: slow movements would hide the
+    effects in a few thousand readings."""
     path = folder / "fleet.yaml"
     path.write_text(text)
-    return settings_for(load_config(path), load_catalogue(catalogue) if catalogue else CATALOGUE, identity)
+    return settings_for(load_config(path), load_catalogue(catalogue) if catalogue else CATALOGUE, identity, version=1)
 
 
 def channels(settings: Settings) -> dict[str, Channel]:

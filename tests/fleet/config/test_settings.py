@@ -220,10 +220,10 @@ def test_channels_are_those_of_the_profile(tmp_path: Path) -> None:
         decimals=2,
         daily_amplitude=2.0,
         signals=(
-            SignalSpec("weather", (("share", 0.8), ("quantity", "temperature"))),
+            SignalSpec("weather", (("share", 0.8), ("quantity", "temperature"), ("correlation", 345600.0))),
             SignalSpec("slow", (("share", 0.1995), ("correlation", 21600.0))),
         ),
-        instrument=Instrument(offset=0.1, resolution=0.01, response=20.0),
+        instrument=Instrument(offset=0.1, resolution=0.01, response=20.0, lowest=-40.0, highest=125.0),
     )
     assert channels(actual)["humidity"].daily_amplitude == -10.0
     assert channels(actual)["pressure"].daily_amplitude == 0.0
