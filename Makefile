@@ -9,8 +9,11 @@ PROCESS_JOBS ?= 6
 # Faults need their share of a processor: more jobs than this are slower than the deadlines.
 THOROUGH_JOBS ?= 4
 # uv installs in seconds; pip, which comes with every venv, does the same where there is no uv.
-PIP_INSTALL = $(if $(shell command -v uv),uv pip install -q --python $(VENV)/bin/python,\
+PIP_INSTALL = $(if $(shell command -v uv),uv pip install -q --compile-bytecode --python $(VENV)/bin/python,\
 	$(VENV)/bin/python -m pip --disable-pip-version-check --no-input -qq install)
+
+# Bytecode is kept: without it every process of a fleet compiles all that it imports, twice the work of a start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # `make up REPLICAS=20` becomes `fleet up --replicas 20`. Only what stands on the command line counts: a PORT or
 # DATA that happens to be in the environment is none of make's business (fleet reads its own variables itself).

@@ -294,10 +294,12 @@ class Supervisor:
             del self.slots[slot.spec.name]
 
     def _give_up(self, slot: Slot) -> None:
-        """End a slot that waits for its start. After a death, due readings may be left unwritten."""
-        if slot.deaths:
+        """End a slot that waits for its start. After a death, or if no process could be started, due readings are left
+        unwritten."""
+        if slot.deaths or slot.spawn_error:
             self._outcome.pending.append(slot.spec.name)
-            self.record_event(slot.spec.name, "not restarted: due readings are left to the next run")
+            how = "restarted" if slot.deaths else "started"
+            self.record_event(slot.spec.name, f"not {how}: due readings are left to the next run")
         self._end(slot, "stopped")
 
     def _check_deadlines(self, now: float) -> None:

@@ -233,10 +233,11 @@ class Sensor:
         """Return the sequence numbers at which the next stage and the next pause begin, None if there is none."""
         schedule = self.schedule
         now = schedule.time(self.next_seq)
-        later = [stage for stage in self.spec.stages if stage.at_us > now and stage.settings != self.generator.settings]
+        current = self.generator.settings
+        later = next((each for each in self.spec.stages if each.at_us > now and each.settings != current), None)
         pause = self.spec.pause_after(now)
         return (
-            schedule.due(later[0].at_us - 1) if later else None,
+            schedule.due(later.at_us - 1) if later else None,
             schedule.due(pause.from_us - 1) if pause else None,
         )
 

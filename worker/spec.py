@@ -6,6 +6,7 @@ of a database. Nothing here reads a file, a clock or the environment.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -62,7 +63,8 @@ class Channel:
     `mean`, `std_dev`, `minimum`, `maximum` are in `unit`. The healthy signal is Gaussian plus the daily pattern,
     clipped to [minimum, maximum]; anomalies are clipped to the physical limits [lowest, highest] only.
     `decimals` is the number of decimal places that are written. `daily_amplitude` is in `unit`: positive peaks at
-    15:00 local time, negative has its trough there, 0 is flat. `working_hours` is in `unit` and added during working
+    `daily_peak` o'clock local time, negative has its trough there, 0 is flat. `daily_trough` is the hour of the opposite
+    extreme, None for twelve hours later. `working_hours` is in `unit` and added during working
     hours. `yearly_amplitude` is in `unit`, positive if July is the warm month; the bounds move along with it.
     `signals` are the parts of the movement that have a memory or follow something else; the part of the variance that they
     leave is white noise. `instrument` is applied after the bounds.
@@ -80,6 +82,8 @@ class Channel:
     daily_amplitude: float = 0.0
     working_hours: float = 0.0
     yearly_amplitude: float = 0.0
+    daily_peak: float = 15.0
+    daily_trough: float | None = None
     signals: tuple[SignalSpec, ...] = ()
     instrument: Instrument = IDEAL_INSTRUMENT
 
@@ -191,7 +195,7 @@ class Settings:
     """The behaviour of a sensor during one epoch.
 
     `rate` is readings per second, an exact decimal or a fraction such as 1/60, as text. While there is an `injection`,
-    `anomalies` do not occur. `attributes` are the further columns of its readings. `version` chooses the rules of computation.
+    `anomalies` do not occur. With `overlap` "channels" two of them may affect different channels at a time. `attributes` are the further columns of its readings. `version` chooses the rules of computation.
     """
 
     rate: str
@@ -202,6 +206,7 @@ class Settings:
     injection: Injection | None = None
     attributes: tuple[ReadingAttribute, ...] = ()
     version: int = 1
+    overlap: Literal["none", "channels"] = "none"
 
     @property
     def exact_rate(self) -> Fraction:
@@ -245,8 +250,8 @@ class SensorSpec:
 
     def settings_at(self, time_us: int) -> Settings:
         """Return the settings of a reading that is due at a simulated time."""
-        begun = [stage.settings for stage in self.stages if stage.at_us <= time_us]
-        return begun[-1] if begun else self.settings
+        begun = bisect_right(self.stages, time_us, key=lambda stage: stage.at_us)
+        return self.stages[begun - 1].settings if begun else self.settings
 
     @property
     def max_rate(self) -> Fraction:

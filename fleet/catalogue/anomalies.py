@@ -18,20 +18,27 @@ from fleet.validation.scalars import (
     Section,
     Share,
 )
-from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES, AnomalyType, DurationUnit, Parameter, Parameters
+from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
+from worker.readings.anomaly_type import AnomalyType, DurationUnit, Parameter, Parameters
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000), AsReal]
 
 
 class AnomalyTypeSection(Section):
-    """The section of one type. `weight` is relative to the other types that are enabled."""
+    """The section of one type. `weight` is relative to the other types that are enabled. A type that is off by default is
+    enabled by `enabled: true`, or by stating its weight."""
 
     declaration: ClassVar[type[AnomalyType]]
 
-    enabled: Flag = True
+    enabled: Flag
     weight: Weight
     duration_seconds: Annotated[float, Field(gt=0, le=MAX_CONFIG_SECONDS), AsSeconds] | None = None
     duration_readings: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def enabled_by_weight(cls, data: Any) -> Any:
+        return with_enabled(cls.declaration, data) if isinstance(data, Mapping) else data
 
     @model_validator(mode="after")
     def one_duration(self) -> AnomalyTypeSection:
@@ -67,6 +74,13 @@ class AnomalyTypeSection(Section):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
+def with_enabled(declaration: type[AnomalyType], stated: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a config states of a type, with `enabled` if it follows: from the weight of a type that is off by default."""
+    if declaration.enabled_by_default or stated.get("weight") is None or stated.get("enabled") is not None:
+        return stated
+    return {**stated, "enabled": True}
+
+
 def type_section(declaration: type[AnomalyType]) -> type[AnomalyTypeSection]:
     """Make the model of the section of one type."""
     fields: dict[str, Any] = {each.name: (parameter_annotation(each), None) for each in declaration.parameters}
@@ -74,6 +88,7 @@ def type_section(declaration: type[AnomalyType]) -> type[AnomalyTypeSection]:
         declaration.__name__,
         __base__=AnomalyTypeSection,
         __doc__=declaration.__doc__,
+        enabled=(Flag, declaration.enabled_by_default),
         weight=(Weight, declaration.weight),
         **fields,
     )
@@ -105,11 +120,13 @@ AnomalyTypes = create_model("AnomalyTypes", __base__=AllTypes, __doc__=AllTypes.
 
 class Anomalies(Section):
     """Anomalies of all sensors. `probability` is the share of scheduled readings that are anomalous, before the
-    multipliers of the catalogue; in mode `onset` the probability that an anomaly begins at a reading."""
+    multipliers of the catalogue; in mode `onset` the probability that an anomaly begins at a reading. With overlap `channels`
+    a sensor may have anomalies of different channels at the same time."""
 
     enabled: Flag = True
     probability: Share = 0.05
     mode: Annotated[Literal["share", "onset"], AsText] = "share"
+    overlap: Annotated[Literal["none", "channels"], AsText] = "none"
     types: AnomalyTypes = AnomalyTypes()
 
     @model_validator(mode="after")

@@ -50,12 +50,16 @@ class Effects:
 
     parts: tuple[Effect, ...]
 
-    def anomaly_share(self, probability: float) -> Fraction:
-        """Return the effective share of anomalous readings: exactly probability x multipliers, at most 0.9."""
-        share = Fraction(Decimal(repr(probability)))
+    @property
+    def multiplier(self) -> Fraction:
+        """The factor on the probability of anomalies."""
+        multiplier = Fraction(1)
         for part in self.parts:
-            share *= Fraction(part.multiplier)
-        return min(share, MAX_ANOMALY_SHARE)
+            multiplier *= Fraction(part.multiplier)
+        return multiplier
+
+    def anomaly_share(self, probability: float) -> Fraction:
+        return effective_share(probability, self.multiplier)
 
     def weight(self, anomaly_type: str, weight: float) -> Fraction:
         """Return the adjusted weight of a type of anomaly, before the weights are normalised."""
@@ -96,6 +100,11 @@ class Effects:
         others, left = len(channels) - len(shares), 1 - sum(shares.values())
         unit = left / others if others and left > 0 else Fraction(1)
         return tuple((name, float(min(share / unit, MAX_CHANNEL_ODDS))) for name, share in shares.items())
+
+
+def effective_share(probability: float, multiplier: Fraction) -> Fraction:
+    """Return the effective share of anomalous readings: exactly probability x multiplier, at most 0.9."""
+    return min(Fraction(Decimal(repr(probability))) * multiplier, MAX_ANOMALY_SHARE)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ from fleet.validation.scalars import (
     StandardDeviation,
     Text,
 )
-from worker.readings.anomalies import ANOMALY_TYPES, Parameter, anomaly_class
+from worker.readings.anomalies import ANOMALY_TYPES, anomaly_class
+from worker.readings.anomaly_type import Parameter
 from worker.spec import ColumnType
 
 MAX_CHANNELS = 32

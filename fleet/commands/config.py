@@ -87,7 +87,11 @@ def description(path: Path) -> str:
 
 
 @config.command()
-@click.argument("name", default="fleet")
+@click.argument(
+    "name",
+    default="fleet",
+    shell_complete=lambda _context, _parameter, begun: [name for name in packaged_configs() if name.startswith(begun)],
+)
 @click.argument("file", required=False, type=PathParam())
 def init(name: str, file: Path | None) -> int:
     """Copy the packaged config NAME to FILE, to be edited.

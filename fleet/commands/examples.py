@@ -8,8 +8,8 @@ import click
 
 EXAMPLES = {
     "collect": (
-        "fleet collect --data demo --to sqlite:///central.db --once",
-        "fleet collect --data demo --to http://127.0.0.1:8090 --interval 5s",
+        "fleet collect --data data/demo --to sqlite:///data/central.db --once",
+        "fleet collect --data data/demo --to http://127.0.0.1:8090 --interval 5s",
     ),
     "config check": ("fleet config check fleet.yaml",),
     "config init": ("fleet config init chaos-test", "fleet config init fleet my-fleet.yaml"),
@@ -17,7 +17,7 @@ EXAMPLES = {
     "config schema": ("fleet config schema > fleet.schema.json",),
     "config show": ("fleet config show fleet.yaml --origins", "fleet config show --replicas 5"),
     "docs": ("fleet docs --llm",),
-    "down": ("fleet down --data demo",),
+    "down": ("fleet down --data data/demo",),
     "identities mint": ("fleet identities mint 20 --out sensors --seed 42",),
     "inject": (
         "fleet inject spike --share 10% --for 30s",
@@ -25,25 +25,28 @@ EXAMPLES = {
         "fleet inject missing_data --all --id outage",
         "fleet inject --cancel outage",
     ),
-    "logs": ("fleet logs --data demo", "fleet logs -f SENSOR_000001"),
+    "logs": ("fleet logs --data data/demo", "fleet logs -f SENSOR_000001"),
     "pause": ("fleet pause --share 10%", "fleet pause --all"),
     "ps": ("fleet ps", "fleet ps --json"),
-    "receive": ("fleet receive --port 9000 --to central.db",),
+    "receive": ("fleet receive --port 9000 --to data/central.db",),
     "restart": ("fleet restart SENSOR_000001",),
     "resume": ("fleet resume", "fleet resume --city Shanghai"),
     "rollout": (
         "fleet rollout --firmware 3.0.0-beta --share 20%",
         "fleet rollout --firmware 2.1 --share 100% --step 10% --every 5m",
     ),
-    "scale": ("fleet scale 30 --data demo",),
-    "status": ("fleet status --data demo", "fleet status --json"),
-    "top": ("fleet top --data demo",),
+    "scale": ("fleet scale 30 --data data/demo",),
+    "status": ("fleet status --data data/demo", "fleet status --json"),
+    "top": ("fleet top --data data/demo",),
     "up": (
-        "fleet up --replicas 20 --rate 5 --data demo",
-        "fleet up --replicas 20 --seed 42 --for 1m --data demo",
+        "fleet up --replicas 20 --rate 5 --data data/demo",
+        "fleet up --replicas 20 --seed 42 --for 1m --data data/demo",
         "fleet up -c fleet.yaml --detach",
     ),
-    "verify": ("fleet verify --complete --data demo", "fleet verify --data demo --against sqlite:///central.db"),
+    "verify": (
+        "fleet verify --complete --data data/demo",
+        "fleet verify --data data/demo --against sqlite:///data/central.db",
+    ),
 }
 """Command lines by the name of their command, without `fleet`."""
 

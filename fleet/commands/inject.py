@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fleet.commands.options import DATA_OPTION, DurationParam, NumberParam
+from fleet.commands.options import DATA_OPTION, DurationParam, NumberParam, complete_channel
 from fleet.commands.running_fleet import ask_fleet
 from fleet.commands.selection import describe_selection, selection_arguments, selection_options
 from fleet.errors import UserError
@@ -28,7 +28,7 @@ from worker.readings.anomalies import ANOMALY_TYPES
     shell_complete=lambda _context, _parameter, begun: [name for name in ANOMALY_TYPES if name.startswith(begun)],
 )
 @selection_options
-@click.option("--channel", metavar="C", help="Only this channel.")
+@click.option("--channel", metavar="C", shell_complete=complete_channel, help="Only this channel.")
 @click.option("--size", type=NumberParam(), metavar="X", help="How large; see docs/http.md. Default: that of the type.")
 @click.option("--for", "seconds", type=DurationParam(), metavar="TIME", help="How long, such as 5m. Default: 30s.")
 @click.option("--at", metavar="TIME", help="When, in simulated time, such as 2026-01-01T12:00:00Z. Default: now.")

@@ -27,7 +27,7 @@ from fleet.identities.fields import FIELD_PATHS
 from fleet.resources import resource_path
 from fleet.web.app import create_app
 from worker.readings.anomalies import ANOMALY_CLASSES
-from worker.storage.schema import SCHEMA
+from worker.storage.schema import CREATE_READINGS_KEY, SCHEMA
 
 Schema = Mapping[str, Any]
 
@@ -165,7 +165,7 @@ def identities() -> Iterator[str]:
 
 
 def database() -> list[str]:
-    return code("sql", SCHEMA)
+    return code("sql", SCHEMA + CREATE_READINGS_KEY.lstrip())
 
 
 def anomalies() -> Iterator[str]:

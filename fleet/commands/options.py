@@ -11,14 +11,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from fleet.durations import parse_duration
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.resources import packaged_configs
+
+if TYPE_CHECKING:
+    from fleet.datadir.roster import Member
 
 MAX_SENSORS = 100_000
 
@@ -121,6 +125,9 @@ class PathParam(click.ParamType[Path]):
                 raise UserError(f"{parameter_name(param)}: {escape_short(str(value))} is too long a name") from None
         return Path(value)
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
 
 class ConfigParam(PathParam):
     """The path of a config, or the name of a packaged one, such as chaos-test. A file of that name takes precedence."""
@@ -138,6 +145,11 @@ class ConfigParam(PathParam):
                 f"{parameter_name(param)}: {escape_short(path.name)} is no file, nor one of the packaged configs: {names}"
             )
         return packaged[path.name]
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a packaged config; where none begins like that, a file."""
+        names = [CompletionItem(name) for name in packaged_configs() if name.startswith(incomplete)]
+        return names or super().shell_complete(ctx, param, incomplete)
 
 
 class IntegerParam(click.ParamType[int]):
@@ -207,23 +219,37 @@ DATA_OPTION = click.option(
 
 
 class Completion:
-    """Completes a value in a shell from the fleet of `--data`: the values of one field of its sensors' identities, a
+    """Completes a value in a shell from the fleet of `--data`: the values of `fields` of its sensors' identities, a
     location up to its first comma."""
 
-    def __init__(self, field: str) -> None:
-        self._field = field
+    def __init__(self, *fields: str) -> None:
+        self._fields = fields
 
     def __call__(self, context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-        from fleet.datadir.directory import DataDirectory
-        from fleet.datadir.roster import Roster
-
-        data = context.params.get("data") or DATA_OPTION_DEFAULT
-        try:
-            members = Roster.read(DataDirectory(data).roster).members
-        except (OSError, UserError):
-            return []
-        values = {(getattr(member.identity, self._field) or "").split(",")[0] for member in members}
+        identities = [member.identity for member in members_of(context)]
+        values = {(getattr(each, field) or "").split(",")[0] for each in identities for field in self._fields}
         return sorted(value for value in values if value and value.startswith(incomplete))
+
+
+def members_of(context: click.Context) -> Sequence[Member]:
+    """Return the sensors of the fleet of `--data`, none if that cannot be read."""
+    from fleet.datadir.directory import DataDirectory
+    from fleet.datadir.roster import Roster
+
+    data = context.params.get("data") or DATA_OPTION_DEFAULT
+    try:
+        return Roster.read(DataDirectory(data).roster).members
+    except (OSError, UserError):
+        return ()
+
+
+def channel_names(context: click.Context) -> list[str]:
+    """Return the channels of the fleet of `--data`."""
+    return list(dict.fromkeys(name for member in members_of(context) for name, _ in member.channels))
+
+
+def complete_channel(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in channel_names(context) if name.startswith(incomplete)]
 
 
 CONFIG_FILE_OPTION = click.option(

@@ -17,6 +17,7 @@ from fleet.errors import UserError
 
 if TYPE_CHECKING:
     from fleet.datadir.directory import DataDirectory
+    from fleet.datadir.roster import Roster
     from fleet.runtime.commands import Answer
 
 MAX_LISTED = 20
@@ -47,12 +48,15 @@ def status(data: Path, as_json: bool) -> int:
 
 def print_last_run(directory: DataDirectory) -> None:
     """Print what the last fleet on the directory wrote, and how to go on with it; nothing if none has run there."""
+    from fleet.datadir.interventions import read_interventions
     from fleet.datadir.roster import Roster
+    from fleet.monitoring.paused import paused_sensors, total_paused
     from fleet.monitoring.stats import fleet_stats
     from worker.scoreboard import Scoreboard
 
     try:
         roster = Roster.read(directory.roster)
+        start_us, end_us = simulated_span(roster)
         rows = Scoreboard(directory.scoreboard, writable=False).rows[[member.row for member in roster.members]]
     except (OSError, ValueError, IndexError, UserError):  # no fleet has run here, or its files are damaged
         return
@@ -63,17 +67,37 @@ def print_last_run(directory: DataDirectory) -> None:
         f"the last fleet here had {stats.sensors:,} sensors, since {roster.started_at[:19]}, seed {roster.seed}, and wrote "
         f"{stats.readings:,} readings to {databases:,} database{plural}"
     )
+    if paused := paused_sensors(
+        roster.members, rows, read_interventions(directory.interventions).pauses, start_us, end_us
+    ):
+        total = total_paused(paused)
+        click.echo(f"{total.sensors:,} sensor{'s' if total.sensors != 1 else ''} {total}")
     click.echo(f"`fleet up --data {data}` goes on, `fleet verify --data {data}` checks the readings")
+
+
+def simulated_span(roster: Roster) -> tuple[int, int | None]:
+    """Return the simulated times at which the run starts and ends, None for a run without an end. ValueError if the roster
+    is damaged."""
+    from fleet.runtime.simulation_clock import iso_to_microseconds
+    from worker.schedule import SECOND_US
+
+    start_us = iso_to_microseconds(roster.start_time)
+    return start_us, None if roster.duration is None else start_us + round(roster.duration * SECOND_US)
 
 
 def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     """Return what `fleet status --json` prints."""
+    from fleet.datadir.interventions import read_interventions
     from fleet.datadir.state_file import state_document
     from fleet.monitoring.health import count_by_state, count_healthy, display_states, unhealthy_sensors
     from fleet.monitoring.observation import FleetUnavailable, Observer
+    from fleet.monitoring.paused import paused_sensors, total_paused
     from fleet.monitoring.stats import error_classes, fleet_stats
     from fleet.runtime.planner import target_rate
+    from fleet.runtime.simulation_clock import iso_to_microseconds
+    from worker.clock import elapsed_ns
 
+    interventions = read_interventions(directory.interventions)
     try:
         observation = Observer(directory.run).observe()
     except FleetUnavailable as error:
@@ -81,6 +105,8 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     roster, stats, states = observation.roster, fleet_stats(observation.rows), display_states(observation)
     sums = asdict(stats)
     del sums["failed"]  # it is in "states"
+    start_us, now_us = iso_to_microseconds(roster.start_time), interventions.now_us(elapsed_ns())
+    paused = paused_sensors(roster.members, observation.rows, interventions.pauses, start_us, now_us)
     return {
         "pid": answer["pid"],
         "draining": answer["draining"],
@@ -99,16 +125,17 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "reload": answer["reload"],
         "rollout": answer["rollout"],
         "interventions": answer["interventions"],
+        "paused": total_paused(paused)._asdict() if paused else None,
         "events": answer["events"],
     }
 
 
 def print_status(report: dict[str, Any]) -> None:
     """Print the report of `build_report` as text."""
-    from fleet.monitoring.stats import format_error_classes
+    from fleet.monitoring.stats import format_error_classes, types_to_show
 
     states = ", ".join(f"{count} {state}" for state, count in report["states"].items())
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in report["anomalies"].items())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in types_to_show(report["anomalies"]).items())
     lines = [
         f"{report['sensors']} sensors: {states}" + (" (draining)" if report["draining"] else ""),
         f"pid {report['pid']}, since {report['started_at'][:19]}, seed {report['seed']}, {report['layout']} databases",
@@ -135,7 +162,7 @@ def print_status(report: dict[str, Any]) -> None:
     lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:MAX_LISTED])
     if report["rollout"]:
         lines.append(describe_rollout(report["rollout"]))
-    lines.extend(describe_interventions(report["interventions"]))
+    lines.extend(describe_interventions(report["interventions"], report.get("paused")))
     lines.extend(f"not reloaded: {problem}" for problem in report["reload"]["problems"][:MAX_LISTED])
     lines.extend(f"needs a restart: {difference}" for difference in report["reload"]["needs_restart"][:MAX_LISTED])
     if report["events"]:
@@ -147,11 +174,14 @@ def print_status(report: dict[str, Any]) -> None:
     click.echo("\n".join(lines))
 
 
-def describe_interventions(interventions: dict[str, Any]) -> list[str]:
+def describe_interventions(interventions: dict[str, Any], paused: dict[str, Any] | None) -> list[str]:
     """Return a line for each injection, and one each for paused sensors and for changed anomaly probabilities."""
+    from fleet.monitoring.paused import PausedTotal
+
     lines: list[str] = list(interventions["injections"])
     if count := interventions["paused"]:
-        lines.append(f"{count} sensor{'s are' if count != 1 else ' is'} paused")
+        phrase = PausedTotal(**paused) if paused else "paused"
+        lines.append(f"{count} sensor{'s are' if count != 1 else ' is'} {phrase}")
     if count := interventions["probabilities"]:
         lines.append(f"{count} sensor{'s have' if count != 1 else ' has'} an anomaly probability of its own")
     return lines

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleet.commands.options import DATA_OPTION
+from fleet.commands.options import DATA_OPTION, Completion
 
 if TYPE_CHECKING:
     from fleet.delivery.compare.verdict import DeliveryVerdict, Latency
@@ -26,7 +26,7 @@ DURATION_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 @click.command()
 @DATA_OPTION
-@click.option("--sensor", metavar="ID", help="Only this sensor.")
+@click.option("--sensor", metavar="ID", shell_complete=Completion("sensor_id"), help="Only this sensor.")
 @click.option("--complete", is_flag=True, help="Every sensor of the last run must have all that was due in it.")
 @click.option("--against", metavar="TARGET", help="Compare with what arrived there, named as in `fleet collect --to`.")
 @click.option(
@@ -68,6 +68,8 @@ def print_verdict(verdict: Verdict) -> None:
     print_findings(verdict.counts, verdict.findings)
     for file in verdict.skipped:
         click.echo(f"skipped: {file}")
+    for line in verdict.paused:
+        click.echo(line)
     for name in verdict.quarantined:
         click.echo(f"not verified, moved aside by the fleet because it was damaged: {name}")
     counts = (
@@ -90,6 +92,8 @@ def delivery_summary(delivery: DeliveryVerdict) -> Iterator[str]:
     yield f"compared with {delivery.target}"
     yield f"  {delivery.arrived:,} of {delivery.generated:,} readings arrived, {delivery.pending:,} pending"
     yield f"  {delivery.episodes:,} episodes and {delivery.epochs:,} epochs compared"
+    for note in delivery.notes:
+        yield f"  {note}"
     if delivery.strangers:
         yield f"  {delivery.strangers:,} readings of other databases ignored"
     if delivery.alarms:
@@ -113,10 +117,11 @@ def print_findings(counts: Mapping[str, int], findings: Sequence[Finding]) -> No
         if kind in counts:
             kept = [finding for finding in findings if finding.kind == kind]
             click.echo(f"{title}: {counts[kind]:,}")
-            for line in table_lines(kept[:MAX_FINDING_LINES]):
+            shown = kept[:MAX_FINDING_LINES]
+            for line in table_lines(shown):
                 click.echo(line)
-            if len(kept) > MAX_FINDING_LINES:
-                click.echo(f"  and {len(kept) - MAX_FINDING_LINES:,} more")
+            if more := counts[kind] - sum(finding.count for finding in shown):
+                click.echo(f"  and {more:,} more")
             click.echo()
 
 

@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from worker.readings.anomalies import ANOMALY_CLASSES
+
+OF_EVERY_ANOMALY = {
+    f"anomalies.types.{each.name}.{key}": meaning
+    for each in ANOMALY_CLASSES
+    for key, meaning in (
+        (
+            "enabled",
+            "False: no anomalies of this type."
+            if each.enabled_by_default
+            else "True: anomalies of this type occur. So they do if the weight is stated.",
+        ),
+        ("weight", "Its share of the anomalous readings, relative to the other types."),
+        ("duration_seconds", "How long an episode lasts; or:"),
+        ("duration_readings", "How many readings an episode lasts."),
+    )
+}
+
 MEANINGS: Mapping[str, str] = {
     "version": "1 is the older format, see above.",
     "sensor.id": "Of a single sensor; those of a fleet are generated, or named by `replicas.prefix`.",
@@ -38,34 +56,23 @@ MEANINGS: Mapping[str, str] = {
     "anomalies.enabled": "False: no anomalies at all.",
     "anomalies.probability": "The share of scheduled readings that are anomalous, before the multipliers of the hardware.",
     "anomalies.mode": "`onset`: the probability is that of an anomaly beginning at a reading.",
-    "anomalies.types.spike.enabled": "False: no anomalies of this type.",
-    "anomalies.types.spike.weight": "Its share of the anomalous readings, relative to the other types.",
-    "anomalies.types.spike.duration_seconds": "How long an episode lasts; or:",
-    "anomalies.types.spike.duration_readings": "How many readings an episode lasts.",
+    "anomalies.overlap": "`channels`: anomalies of different channels may happen at the same time, see [anomalies.md](anomalies.md#two-at-a-time).",
+    **OF_EVERY_ANOMALY,
     "anomalies.types.spike.multiplier_min": "The smallest factor by which a value is multiplied or divided.",
     "anomalies.types.spike.multiplier_max": "The largest factor.",
-    "anomalies.types.trend.enabled": "False: no anomalies of this type.",
-    "anomalies.types.trend.weight": "Its share of the anomalous readings, relative to the other types.",
-    "anomalies.types.trend.duration_seconds": "How long an episode lasts; or:",
-    "anomalies.types.trend.duration_readings": "How many readings an episode lasts.",
     "anomalies.types.trend.max_change_percent": "The largest drift at the end, in percent of the value; at least half of it is used.",
-    "anomalies.types.pattern.enabled": "False: no anomalies of this type.",
-    "anomalies.types.pattern.weight": "Its share of the anomalous readings, relative to the other types.",
-    "anomalies.types.pattern.duration_seconds": "How long an episode lasts; or:",
-    "anomalies.types.pattern.duration_readings": "How many readings an episode lasts.",
     "anomalies.types.pattern.frequency": "Frequency of the sine wave in hertz.",
     "anomalies.types.pattern.amplitude": "Amplitude in standard deviations; or:",
     "anomalies.types.pattern.amplitude_percent": "Amplitude in percent of the mean.",
-    "anomalies.types.missing_data.enabled": "False: no anomalies of this type.",
-    "anomalies.types.missing_data.weight": "Its share of the anomalous readings, relative to the other types.",
-    "anomalies.types.missing_data.duration_seconds": "How long an episode lasts; or:",
-    "anomalies.types.missing_data.duration_readings": "How many readings an episode lasts.",
-    "anomalies.types.noise.enabled": "False: no anomalies of this type.",
-    "anomalies.types.noise.weight": "Its share of the anomalous readings, relative to the other types.",
-    "anomalies.types.noise.duration_seconds": "How long an episode lasts; or:",
-    "anomalies.types.noise.duration_readings": "How many readings an episode lasts.",
     "anomalies.types.noise.noise_factor": "The standard deviation of the noise as a fraction of the channel's mean.",
     "anomalies.types.noise.vibration_gain": "Factor on the noise of vibration.",
+    "anomalies.types.drift.size": "The error at the last reading, in standard deviations.",
+    "anomalies.types.level_shift.size": "The error, in standard deviations.",
+    "anomalies.types.variance_change.factor": "The factor on the standard deviation of the noise around the movement.",
+    "anomalies.types.clipping.depth": "The distance of the level from the value at the first reading, in standard deviations.",
+    "anomalies.types.dropout.probability": "The part of the readings that fall to `lowest`, or to 0.",
+    "anomalies.types.out_of_range.excess_percent": "The most by which a value is beyond `min` or `max`, in percent of the range between them.",
+    "anomalies.types.uncompensated.error_percent": "The largest error, in percent of the value; at least half of it is used.",
     "scenario": "Steps that change settings at a time of the fleet, such as `{at: 1h, anomalies: {probability: 0.05}}`. Settings that a step leaves out stay as they are.",
     "database.path": "The name of the shared database (`replicas.database: shared`), which ends in `.db`. Its folder has no effect.",
     "database.batch_size": "Readings in a transaction, at most.",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, create_model
 from pydantic.fields import FieldInfo
 
-from fleet.catalogue.anomalies import Anomalies
+from fleet.catalogue.anomalies import Anomalies, with_enabled
 from fleet.catalogue.catalogue import SensorType
 from fleet.catalogue.entries import ChannelProfile
 from fleet.config.dialects import Draft, canonical_draft
@@ -21,7 +21,7 @@ from fleet.durations import MAX_DURATION_SECONDS, parse_duration
 from fleet.errors import UserError
 from fleet.validation.issues import ConfigIssue, KeyPath, SourceMap, model_issues
 from fleet.validation.scalars import Flag, Section
-from worker.readings.anomalies import ANOMALY_CLASSES
+from worker.readings.anomalies import ANOMALY_CLASSES, anomaly_class
 
 if TYPE_CHECKING:  # which holds the steps
     from fleet.config.config import Config
@@ -85,7 +85,10 @@ class Step(Section):
 
     def changes(self) -> dict[str, Any]:
         """Return the changes as plain values."""
-        return self.model_dump(exclude_none=True, exclude={"at"})
+        changes = self.model_dump(exclude_none=True, exclude={"at"})
+        types = changes.get("anomalies", {}).get("types", {})
+        types.update({name: with_enabled(anomaly_class(name), stated) for name, stated in types.items()})
+        return changes
 
 
 def canonicalise_steps(draft: Draft) -> None:

@@ -333,7 +333,7 @@ class Identities(Section):
     override: Override = Override()
 
 
-RESERVED_PATHS = ("api", "grid", "livez", "metrics", "openapi.json", "sensors", "static", "workers")
+RESERVED_PATHS = ("api", "compare", "grid", "livez", "metrics", "openapi.json", "sensors", "static", "workers")
 """The first parts of the paths that are not for renaming."""
 
 

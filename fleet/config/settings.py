@@ -9,14 +9,14 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from fleet.catalogue.anomalies import Anomalies, AnomalyTypeSection
-from fleet.catalogue.catalogue import Catalogue, Effects, SensorType
+from fleet.catalogue.catalogue import Catalogue, Effects, SensorType, effective_share
 from fleet.catalogue.climate import Climate, climate_of, elevation_of
 from fleet.catalogue.entries import ChannelProfile, Surroundings, SurroundingsEffect
 from fleet.catalogue.signals import InstrumentSection, followed_channel
 from fleet.config.config import Config
 from fleet.config.scenario import with_anomalies_of
 from fleet.config.sections import ChannelParameters
-from worker.readings.anomalies import Parameters
+from worker.readings.anomaly_type import Parameters
 from worker.readings.signals import Follows, Slow, signal_class
 from worker.spec import (
     IDEAL_INSTRUMENT,
@@ -46,8 +46,10 @@ episodes grow as shares shrink, up to the limit of 64-bit integers."""
 
 
 class SettingsKey(NamedTuple):
-    """The part of an identity, except its climate, that its settings depend on: its type, variant, hardware and
-    surroundings."""
+    """The part of an identity that its settings depend on: its type, variant, hardware,
+    surroundings and climate. `climate` is None
+    if the config does not enable it or the coordinates are unknown, `probability` that of anomalies if the sensor has one
+    of its own."""
 
     sensor_type: str | None
     variant: str | None
@@ -55,6 +57,8 @@ class SettingsKey(NamedTuple):
     model: str | None
     firmware: str | None
     surroundings: str | None
+    climate: Climate | None = None
+    probability: float | None = None
 
 
 def settings_for(config: Config, catalogue: Catalogue, identity: Identity, version: int = SETTINGS_VERSION) -> Settings:
@@ -68,25 +72,20 @@ def fleet_settings(
 ) -> list[Settings]:
     """Return the settings of many sensors, in their order, by the rules of a version. Equal ones are computed once and
     shared."""
-    settings: dict[SettingsKey, Settings] = {}
-    in_climate: dict[tuple[SettingsKey, Climate | None], Settings] = {}
+    parts = SettingsParts(catalogue, version).use(config)
+    computed: dict[SettingsKey, Settings] = {}
     result = []
     for identity in identities:
-        key, climate = settings_key(config, catalogue, identity), climate_for(config, identity)
-        if key not in settings:
-            settings[key] = settings_of_version(settings_for_key(config, catalogue, key), version)
-        if (key, climate) not in in_climate:
-            sensor_type = sensor_type_of_identity(config, catalogue, key.sensor_type)
-            in_climate[key, climate] = (
-                settings[key]
-                if climate is None
-                else settings_in_climate(settings[key], sensor_type.channels_of(key.variant), climate)
-            )
-        result.append(in_climate[key, climate])
+        key = settings_key(config, catalogue, identity)
+        if key not in computed:
+            computed[key] = parts.settings(key)
+        result.append(computed[key])
     return result
 
 
-def settings_key(config: Config, catalogue: Catalogue, identity: Identity) -> SettingsKey:
+def settings_key(
+    config: Config, catalogue: Catalogue, identity: Identity, probability: float | None = None
+) -> SettingsKey:
     return SettingsKey(
         identity.sensor_type,
         sensor_type_of_identity(config, catalogue, identity.sensor_type).variant_of(identity),
@@ -94,6 +93,8 @@ def settings_key(config: Config, catalogue: Catalogue, identity: Identity) -> Se
         identity.model,
         identity.firmware_version,
         catalogue.surroundings_of(config.surroundings, identity),
+        climate_for(config, identity),
+        probability,
     )
 
 
@@ -104,12 +105,114 @@ def climate_for(config: Config, identity: Identity) -> Climate | None:
     return climate_of(identity.latitude, elevation_of(identity.latitude, identity.longitude))
 
 
-def settings_for_key(config: Config, catalogue: Catalogue, key: SettingsKey) -> Settings:
+class SharedChannels(NamedTuple):
+    """The channels of a sensor, the working hours that they follow, and the attributes of its readings."""
+
+    channels: tuple[Channel, ...]
+    hours: WorkingHours
+    attributes: tuple[ReadingAttribute, ...]
+
+
+class ScaledAnomalies(NamedTuple):
+    """The enabled types of anomaly, each with a share of 0 and its part of all anomalies. `multiplier` is the factor on
+    their probability."""
+
+    specs: tuple[AnomalySpec, ...]
+    parts: tuple[Fraction, ...]
+    multiplier: Fraction
+
+
+class SettingsParts:
+    """The parts of the settings of many sensors, each computed once and shared, also by the steps of a scenario: a step
+    that changes the probability alone has the channels, and the weights of anomalies, of the step before. `use` sets the
+    config; the configs of a scenario are to be used in their order."""
+
+    def __init__(self, catalogue: Catalogue, version: int = SETTINGS_VERSION) -> None:
+        self._catalogue, self._version = catalogue, version
+        self._signals: tuple[object, ...] = ()
+        self._section: Anomalies | None = None
+        self._channels: dict[SettingsKey, SharedChannels] = {}
+        self._sections: dict[str, Anomalies] = {}
+        self._scaled: dict[SettingsKey, ScaledAnomalies] = {}
+        self._anomalies: dict[tuple[int, float], tuple[AnomalySpec, ...]] = {}
+        self._settings: dict[tuple[str, int, int, str, str], Settings] = {}
+        self._distinct: dict[object, Any] = {}
+
+    def use(self, config: Config) -> SettingsParts:
+        self._config = config
+        self._rate = config.simulation.readings_per_second.stored_text()
+        signals, section = (config.normal_parameters, config.daily_pattern), config.anomalies
+        if signals != self._signals:
+            self._channels, self._scaled = {}, {}
+        if section != self._section:
+            self._sections = {}
+            if self._section is None or section.types != self._section.types:
+                self._scaled = {}
+        self._signals, self._section = signals, section
+        return self
+
+    def settings(self, key: SettingsKey) -> Settings:
+        """Return the settings of the sensors with `key`."""
+        if key not in self._channels:
+            computed = compute_channels(self._config, self._catalogue, key, self._version)
+            self._channels[key] = self._distinct.setdefault(computed, computed)
+        shared, section = self._channels[key], self._section_of(key)
+        anomalies = self._anomalies_of(key, section, shared.channels)
+        known = (
+            self._rate,
+            id(shared),
+            id(anomalies),
+            section.mode,
+            section.overlap,
+        )  # both live as long as this object
+        if known not in self._settings:
+            self._settings[known] = Settings(
+                rate=self._rate,
+                channels=shared.channels,
+                anomalies=anomalies,
+                mode=section.mode,
+                overlap=section.overlap,
+                working_hours=shared.hours,
+                attributes=shared.attributes,
+                version=self._version,
+            )
+        return self._settings[known]
+
+    def _section_of(self, key: SettingsKey) -> Anomalies:
+        """Return the anomalies of a kind of sensor: its own where the config states none."""
+        sensor_type = sensor_type_of_identity(self._config, self._catalogue, key.sensor_type)
+        if sensor_type.name not in self._sections:
+            self._sections[sensor_type.name] = with_anomalies_of(self._config.anomalies, sensor_type)
+        return self._sections[sensor_type.name]
+
+    def _anomalies_of(
+        self, key: SettingsKey, section: Anomalies, channels: tuple[Channel, ...]
+    ) -> tuple[AnomalySpec, ...]:
+        probability = section.probability if key.probability is None else key.probability
+        if probability == 0 or not (section.enabled or key.probability is not None):
+            return ()
+        if key not in self._scaled:
+            effects = effects_of(self._config, self._catalogue, key)
+            computed = scaled_anomalies(section, effects, tuple(channel.name for channel in channels))
+            self._scaled[key] = self._distinct.setdefault(computed, computed)
+        scaled = self._scaled[key]
+        known = (id(scaled), probability)
+        if known not in self._anomalies:
+            self._anomalies[known] = tuple(with_shares(scaled, probability))
+        return self._anomalies[known]
+
+
+def effects_of(config: Config, catalogue: Catalogue, key: SettingsKey) -> Effects:
     sensor_type = sensor_type_of_identity(config, catalogue, key.sensor_type)
-    effects = sensor_type.effects(key.manufacturer, key.model, key.firmware)
+    return sensor_type.effects(key.manufacturer, key.model, key.firmware)
+
+
+def compute_channels(config: Config, catalogue: Catalogue, key: SettingsKey, version: int) -> SharedChannels:
+    """Compute the channels of a sensor. By the rules of version 1 they are white noise, and nothing of what came later."""
+    sensor_type = sensor_type_of_identity(config, catalogue, key.sensor_type)
+    effects = effects_of(config, catalogue, key)
     surroundings = catalogue.surroundings.get(key.surroundings or "", Surroundings())
     profiles = sensor_type.channels_of(key.variant)
-    anomalies = with_anomalies_of(config.anomalies, sensor_type)
     channels = tuple(
         build_channel(name, values, effects, surroundings) for name, values in healthy_signals(config, profiles)
     )
@@ -117,23 +220,16 @@ def settings_for_key(config: Config, catalogue: Catalogue, key: SettingsKey) -> 
     hours = (
         WorkingHours(**surroundings.hours.model_dump()) if any(c.working_hours for c in channels) else WorkingHours()
     )
-    return Settings(
-        rate=config.simulation.readings_per_second.stored_text(),
-        channels=tuple(without_absent(channel, names) for channel in channels),
-        anomalies=tuple(anomaly_specs(anomalies, effects, names)),
-        mode=anomalies.mode,
-        working_hours=hours,
-        attributes=tuple(reading_attributes(sensor_type, names)),
-        version=SETTINGS_VERSION,
-    )
+    if key.climate is not None:
+        channels = tuple(channel_in_climate(each, profiles[each.name].climate, key.climate) for each in channels)
+    if version < SETTINGS_VERSION:
+        return SharedChannels(without_movement(channels), hours, ())
+    channels = tuple(without_absent(channel, names) for channel in channels)
+    return SharedChannels(channels, hours, tuple(reading_attributes(sensor_type, names)))
 
 
-def settings_of_version(settings: Settings, version: int) -> Settings:
-    """Return settings by the rules of a version: 1 has white noise only, and nothing of what came later."""
-    if version >= SETTINGS_VERSION:
-        return settings
-    channels = tuple(replace(each, signals=(), instrument=IDEAL_INSTRUMENT) for each in settings.channels)
-    return replace(settings, channels=channels, attributes=(), version=version)
+def without_movement(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    return tuple(replace(channel, signals=(), instrument=IDEAL_INSTRUMENT) for channel in channels)
 
 
 def without_absent(channel: Channel, names: tuple[str, ...]) -> Channel:
@@ -266,12 +362,6 @@ def scale_std_dev(std_dev: float, factor: Fraction) -> float:
     return float(exact) if exact >= MIN_STD_DEV else 0.0
 
 
-def settings_in_climate(settings: Settings, profiles: Mapping[str, ChannelProfile], climate: Climate) -> Settings:
-    """Return the same settings in a climate: the channels that follow it are shifted, with their bounds."""
-    channels = tuple(channel_in_climate(each, profiles[each.name].climate, climate) for each in settings.channels)
-    return replace(settings, channels=channels)
-
-
 def channel_in_climate(channel: Channel, follows: str, climate: Climate) -> Channel:
     """Return a channel in a climate. `follows` is the quantity of the climate it measures: temperature, pressure or
     none."""
@@ -296,26 +386,35 @@ def decimals_for(std_dev: float) -> int:
     return min(MAX_DECIMALS, max(0, 2 - Decimal(repr(std_dev)).adjusted()))
 
 
-def anomaly_specs(anomalies: Anomalies, effects: Effects, channels: tuple[str, ...]) -> Iterator[AnomalySpec]:
-    """Yield the enabled types of anomaly, each with its exact share, rounded once."""
-    if not anomalies.enabled or anomalies.probability == 0:
-        return
+def scaled_anomalies(anomalies: Anomalies, effects: Effects, channels: tuple[str, ...]) -> ScaledAnomalies:
+    """Return the enabled types of anomaly of a sensor with `effects`."""
     types = anomalies.types.enabled()
-    share = effects.anomaly_share(anomalies.probability)
     weights = {name: effects.weight(name, section.weight) for name, section in types.items()}
     total = sum(weights.values(), Fraction(0))
+    specs = []
     for name, section in types.items():
-        type_share = float(share * weights[name] / total) if total else 0.0
-        if type_share >= MIN_ANOMALY_SHARE:
-            duration, unit = section.duration
-            yield AnomalySpec(
+        duration, unit = section.duration
+        specs.append(
+            AnomalySpec(
                 kind=name,
-                share=type_share,
+                share=0.0,
                 duration=duration,
                 unit=unit,
                 parameters=tuple(worker_parameters(section, effects).items()),
                 channel_odds=effects.channel_odds(channels) if section.declaration.channels == "one" else (),
             )
+        )
+    parts = tuple(weight / total if total else Fraction(0) for weight in weights.values())
+    return ScaledAnomalies(tuple(specs), parts, effects.multiplier)
+
+
+def with_shares(scaled: ScaledAnomalies, probability: float) -> Iterator[AnomalySpec]:
+    """Yield the types of anomaly at that probability, each with its exact share, rounded once."""
+    share = effective_share(probability, scaled.multiplier)
+    for spec, part in zip(scaled.specs, scaled.parts, strict=True):
+        type_share = float(share * part)
+        if type_share >= MIN_ANOMALY_SHARE:
+            yield replace(spec, share=type_share)
 
 
 def worker_parameters(section: AnomalyTypeSection, effects: Effects) -> Parameters:

@@ -6,21 +6,23 @@ from typing import Any
 
 import apsw
 
-from worker.storage.schema import SCHEMA, SCHEMA_VERSION
+from worker.storage.schema import SCHEMA_VERSION, create_tables
 
 SELECT_TABLES = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+SELECT_INDEXES = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY rowid"
 SELECT_COLUMNS = 'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?)'
 
 
 def database_schema() -> dict[str, Any]:
-    """Return each table with its columns in order and the statement that creates it."""
+    """Return each table with its columns in order, and the statements that create the tables and the indexes."""
     connection = apsw.Connection(":memory:")
     try:
-        connection.execute(SCHEMA)
+        create_tables(connection)
         tables = connection.execute(SELECT_TABLES).fetchall()
         return {
             "version": SCHEMA_VERSION,
             "tables": {str(name): table(connection, str(name), str(sql)) for name, sql in tables},
+            "indexes": {str(name): {"sql": str(sql)} for name, sql in connection.execute(SELECT_INDEXES)},
         }
     finally:
         connection.close()

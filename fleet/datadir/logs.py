@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fleet import atomic_write
 from fleet.datadir.directory import DataDirectory, local_log
+from fleet.datadir.ownership import foreign_link
 from fleet.errors import UserError
 from worker.log import JSON_FORMAT, LogSpec
 
@@ -85,12 +86,21 @@ def read_log_spec(directory: DataDirectory) -> LogSpec:
     on record. Raises UserError."""
     path = directory.run / LOG_SPEC_FILE
     try:
+        refuse_foreign_link(path)
         spec = LogSpec.from_json(path.read_text())
-        return replace(spec, path=local_log(directory.path, spec.path))
+        spec = replace(spec, path=local_log(directory.path, spec.path))
+        refuse_foreign_link(spec.path)
+        return spec
     except (FileNotFoundError, NotADirectoryError):
+        refuse_foreign_link(directory.log)
         return LogSpec(directory.log)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def refuse_foreign_link(path: Path) -> None:
+    if reason := foreign_link(path):
+        raise UserError(f"{path}: {reason}: not followed")
 
 
 # Lines

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from fleet.errors import UserError
@@ -36,6 +37,44 @@ def trusted_owners(folder: Path) -> set[int]:
     give them to another."""
     with tempfile.TemporaryFile(dir=folder) as probe:
         return {ROOT, os.geteuid(), os.fstat(probe.fileno()).st_uid}
+
+
+def check_trusted(path: Path) -> None:
+    """Raise UserError unless a file in `run/`, and what it leads to if it is a symbolic link, belongs to this user or root.
+
+    For root it may belong to the owner of the data directory, too, but no link of another user may lead out of it. Raises
+    OSError.
+    """
+    if reason := foreign_link(path):
+        raise UserError(f"{path}: {reason}: not followed")
+    trusted = {ROOT, os.geteuid()}
+    owners = {path.lstat().st_uid, path.stat().st_uid}
+    if os.geteuid() == ROOT:
+        trusted.add(path.parent.stat().st_uid if path.is_dir() else path.parent.parent.stat().st_uid)
+    if not owners <= trusted:
+        with suppress(OSError):  # where nothing can be written, no file can be this user's under another name
+            trusted |= trusted_owners(path if path.is_dir() else path.parent)
+    if others := owners - trusted:
+        raise UserError(
+            f"{path}: belongs to another user (uid {min(others)}, this is uid {os.geteuid()}): nothing is sent to it; "
+            "run this as the user of the fleet"
+        )
+
+
+def foreign_link(path: Path) -> str:
+    """Return the reason not to follow a path, which is a symbolic link of another user that leads out of its folder; an
+    empty text for any other path."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISLNK(status.st_mode) or status.st_uid in (ROOT, os.geteuid()):
+            return ""
+        target = path.resolve()
+        inside = target.is_relative_to(path.parent.resolve())
+    except (OSError, ValueError, RuntimeError):  # opening it reports the reason
+        return ""
+    if inside:
+        return ""
+    return f"is a symbolic link of another user (uid {status.st_uid}) that leads out of its folder, to {target}"
 
 
 def check_owner(path: Path, status: os.stat_result, trusted: set[int]) -> None:

@@ -17,6 +17,9 @@ from pathlib import Path
 
 import apsw
 
+from fleet.datadir.ownership import foreign_link
+from worker.readings.anomaly_type import MAX_EPISODE_READINGS
+
 SQLITE_MAGIC = b"SQLite format 3\0"
 WAL_FORMAT_VERSIONS = b"\2\2"
 """The bytes at offset 18 of a database in write-ahead mode (section 1.3.3 of https://www.sqlite.org/fileformat2.html)."""
@@ -38,11 +41,12 @@ SELECT_LATEST_TIMESTAMP = f"""
 
 SELECT_EPISODES = "SELECT * FROM anomaly_episodes WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT ?2"
 
-# Episodes do not overlap, so the one that reaches past a number is the last that begins by then.
-SELECT_EPISODES_FROM = """
+# An episode that reaches past a number is the last that begins by then, or overlaps it; those that overlap are not longer than
+# MAX_EPISODE_READINGS. Without the lower bound all episodes of the sensor would be searched.
+SELECT_EPISODES_FROM = f"""
     SELECT * FROM anomaly_episodes
-    WHERE sensor_id = ?1 AND first_seq >= coalesce(
-        (SELECT max(first_seq) FROM anomaly_episodes WHERE sensor_id = ?1 AND first_seq <= ?3), 0)
+    WHERE sensor_id = ?1 AND last_seq >= ?3 AND first_seq >= min(?3 - {MAX_EPISODE_READINGS}, coalesce(
+        (SELECT max(first_seq) FROM anomaly_episodes WHERE sensor_id = ?1 AND first_seq <= ?3), 0))
     ORDER BY first_seq DESC LIMIT ?2
 """
 
@@ -104,11 +108,13 @@ def read_only_connection(path: Path, *, held: bool = False) -> Iterator[apsw.Con
     """
     if not path_exists(path):
         raise DatabaseUnreadable(path, "there is no such database yet")
+    if reason := foreign_link(path):
+        raise DatabaseUnreadable(path, f"{reason}: not followed")
     single = None if held and creates_files_of_owner(path) else single_file_version(path)
     if single is None and not may_read_log(path):
         raise DatabaseUnreadable(
             path,
-            f"its log {path.name}-wal cannot be read here: copy both files to a folder that you may write to, "
+            f"its log {path.name}-wal cannot be read here: copy both files to a folder of your own, "
             "or start its fleet once, which merges them",
         )
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
@@ -168,10 +174,13 @@ def creates_files_of_owner(path: Path) -> bool:
 
 
 def may_read_log(path: Path) -> bool:
-    """Return whether SQLite can read the log of a database: it needs the index beside it, or creates one."""
+    """Return whether SQLite can read the log of a database: it needs the index beside it, or creates one.
+
+    One of another user would stay, and its owner could not write to it.
+    """
     if not database_sizes(path).wal:
         return True
-    return path_exists(path.with_name(path.name + "-shm")) or os.access(path.parent, os.W_OK, effective_ids=True)
+    return path_exists(path.with_name(path.name + "-shm")) or creates_files_of_owner(path)
 
 
 def latest_readings(path: Path, limit: int, sensor_id: str | None = None) -> list[JsonRow]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import apsw
 
+from fleet.datadir.ownership import foreign_link
 from fleet.datadir.readings import DatabaseUnreadable, path_exists
 from worker.storage.database_files import Inode, folder_lock, inode
 
@@ -55,6 +56,8 @@ def shared_connection(path: Path) -> Iterator[SharedConnection]:
     """
     if not path_exists(path):
         raise DatabaseUnreadable(path, "there is no such database yet")
+    if reason := foreign_link(path):
+        raise DatabaseUnreadable(path, f"{reason}: not followed")
     try:
         opened = open_shared(path)
         try:

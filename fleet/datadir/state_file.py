@@ -13,14 +13,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache, partial
-from math import isfinite
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fleet import atomic_write
+from fleet.datadir.ownership import foreign_link
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.strict_json import locate, parse_json, raise_json_error, read_text_file, short_json
@@ -82,6 +83,8 @@ def load_state(
     Raises FileNotFoundError, or UserError with file, line, column, key, value and `advice`.
     """
     path.stat()
+    if reason := foreign_link(path):
+        raise UserError(f"{path}: {reason}: not followed")
     try:
         text = read_text_file(path, MAX_STATE_FILE_BYTES)
         document = parse_json(text, path)
@@ -223,16 +226,21 @@ def literal_decoder(*choices: object) -> Decoder:
 
 
 def union_decoder(*alternatives: Any) -> Decoder:
-    """Return a decoder for a union of None with one other type, or of None with text and numbers."""
-    others = [each for each in alternatives if each is not NoneType]
-    decode = decoder_of(others[0]) if len(others) == 1 else decode_scalar
-    return lambda value: None if value is None else decode(value)
+    """Return a decoder for a union of None with one other type, or of types of which at most one takes a value."""
+    decoders = [decoder_of(each) for each in alternatives if each is not NoneType]
+    if len(decoders) == 1:
+        (decode_other,) = decoders
+        return lambda value: None if value is None else decode_other(value)
 
-
-def decode_scalar(value: object) -> object:
-    if type(value) not in (str, int, float) or (isinstance(value, float) and not isfinite(value)):
+    def decode(value: object) -> object:
+        if value is None and NoneType in alternatives:
+            return None
+        for decode_one in decoders:
+            with suppress(InvalidValue):
+                return decode_one(value)
         raise InvalidValue(value, "is not a text or a number")
-    return value
+
+    return decode
 
 
 def tuple_decoder(*items: Any) -> Decoder:

@@ -51,6 +51,15 @@ def read_token(path: Path) -> bytes:
     return token
 
 
+def dashboard_link(url: str, path: Path) -> str:
+    """Return the address of a dashboard with the token in its fragment, which unlocks the controls; without it if there is
+    no usable token. It is a secret: show it on a terminal, and write it to no file."""
+    try:
+        return f"{url}#token={read_token(path).decode('ascii')}"
+    except (TokenUnavailable, UnicodeDecodeError):
+        return url
+
+
 def tokens_equal(candidate: bytes, token: bytes) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(candidate, token)

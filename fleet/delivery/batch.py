@@ -9,11 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import overload
 
+from worker.storage.schema import FurtherColumn
+
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 
 FOREIGN_KEY_PREFIX = "foreign-"
 """The prefix of the key of a database without a generation: one that another simulator wrote."""
+
+NAME_KEY_PREFIX = "path-"
+"""The prefix of the key of a source that is known only by the name in an upload: its sender knows no generations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +26,19 @@ class SourceDatabase:
     """A database to sweep. `name` is its path below the swept directory, as it is sent to the target.
 
     `key` identifies its content everywhere: the generation, or FOREIGN_KEY_PREFIX and a fingerprint. `columns` are the
-    columns of its `sensor_readings` in their order, `id` and `synced` included.
+    columns of its `sensor_readings` in their order, `id` and `synced` included. `further` are those of them behind `seq`
+    that belong to the kinds of its sensors.
     """
 
     path: Path
     name: str
     key: str
     columns: tuple[str, ...]
+    further: tuple[FurtherColumn, ...] = ()
+
+    @property
+    def further_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.further)
 
     @property
     def foreign(self) -> bool:
@@ -94,12 +105,16 @@ class Batch:
 
     `episodes` and `epochs` are new or have changed: a later one replaces an earlier one with the same (source, sensor,
     first_seq). A batch may have no rows: missing readings leave only an episode.
+
+    `settles` is the id up to which all readings of the source are settled once this batch is stored, which becomes the
+    cursor of a target that keeps one; None if that is unknown, as where others may have marked readings as delivered.
     """
 
     source: SourceDatabase
     rows: Sequence[Row]
     episodes: TableRows = NO_ROWS
     epochs: TableRows = NO_ROWS
+    settles: int | None = None
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
@@ -120,10 +135,6 @@ class Batch:
             yield f"{self.source.key}/{row[sensor]!s}/{number}"
 
     @property
-    def last_id(self) -> int:
-        return self.ids[-1] if self.ids else 0
-
-    @property
     def token(self) -> str:
         """A digest of the batch, 32 hexadecimal digits: equal for the same readings, episodes and epochs of a database."""
         parts = (self.source.key, self.ids, self.episodes.rows, self.epochs.rows)
@@ -139,7 +150,8 @@ class Batch:
         ]
 
     def part(self, first: int, end: int) -> Batch:
-        """The readings at the indexes from `first` to before `end`; episodes and epochs go with the first part."""
+        """The readings at the indexes from `first` to before `end`; episodes and epochs go with the first part.
+        A part settles nothing: parts may arrive in another order."""
         history = (self.episodes, self.epochs) if first == 0 else (NO_ROWS, NO_ROWS)
         return Batch(self.source, self.rows[first:end], *history)
 

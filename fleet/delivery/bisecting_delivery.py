@@ -158,4 +158,5 @@ def halves(batch: Batch) -> list[Batch]:
 
 def merge_receipts(one: Receipt, other: Receipt) -> Receipt:
     rejected = {**one.rejected, **other.rejected}
-    return Receipt(one.accepted | other.accepted, one.duplicates + other.duplicates, rejected, one.doubt or other.doubt)
+    doubt, note = one.doubt or other.doubt, one.note or other.note
+    return Receipt(one.accepted | other.accepted, one.duplicates + other.duplicates, rejected, doubt, note)

@@ -19,7 +19,7 @@ from typing import Any
 
 from fleet.delivery.batch import Batch, Row, SourceDatabase, Value
 from fleet.escaping import repr_short
-from worker.storage.schema import CHANNEL_COLUMNS, IDENTITY_COLUMNS, READING_COLUMNS
+from worker.storage.schema import CHANNEL_COLUMNS, IDENTITY_COLUMNS, READING_COLUMNS, RESERVED_COLUMN_NAMES
 
 DELIVERED_COLUMNS = (*READING_COLUMNS, *IDENTITY_COLUMNS)
 """The columns of a reading that are delivered. `synced` is not: it is the source's own mark."""
@@ -28,14 +28,13 @@ REAL_COLUMNS = (*CHANNEL_COLUMNS, "latitude", "longitude", "height_meters", "ori
 INTEGER_COLUMNS = ("status_code", "anomaly_flag", "seq")
 TEXT_COLUMNS = tuple(column for column in DELIVERED_COLUMNS if column not in (*REAL_COLUMNS, *INTEGER_COLUMNS))
 
-CONTENT_COLUMNS = (*DELIVERED_COLUMNS, "extra")
-"""The content of a reading, without where it lies in its source. `extra` has the source's other columns as JSON."""
-
-CENTRAL_COLUMNS = (*DELIVERED_COLUMNS, "source_id", "extra")
-"""The columns of a central table whose values differ from row to row of a batch."""
-
 SOURCE_ONLY_COLUMNS = {"id": "source_id", "synced": None}
 """Columns of a source that are no content of a reading, with their name in a central table (None: not stored)."""
+
+ORIGINAL_COLUMNS = frozenset((*DELIVERED_COLUMNS, *SOURCE_ONLY_COLUMNS))
+"""The columns that every database of a fleet has."""
+
+FURTHER_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 
 REQUIRED_COLUMNS = ("timestamp", "sensor_id")
 
@@ -43,6 +42,9 @@ NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})([eE][+-]?\d{1,2})?
 """A number as text, as it may stand in a column without a type."""
 
 NONE_TYPE = type(None)
+
+EXAMPLE_COLUMNS = {"REAL": CHANNEL_COLUMNS[0], "INTEGER": "seq", "TEXT": "sensor_id"}
+"""A column of each type that a further column can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def convert_value(value: Value, column_type: ColumnType, missing: tuple[Value, .
 class TypedReadings:
     """The readings of a batch by column, converted.
 
-    `columns` has one value per reading for each of CENTRAL_COLUMNS: a float, int or str, as the column's type is, or
+    `columns` has one value per reading for each of the `central_columns` of the source: a float, int or str, as the column's type is, or
     None. `rejected` has the readings that could not be converted and are not in `columns`, by id, with the reason.
     """
 
@@ -103,12 +105,31 @@ class TypedReadings:
         return len(self.columns["source_id"])
 
 
+def content_columns(source: SourceDatabase) -> tuple[str, ...]:
+    """The columns with the content of a source's readings, without where they lie in it. `extra` has the columns as JSON
+    that are neither those of every fleet nor those of its kinds of sensor."""
+    return (*DELIVERED_COLUMNS, *source.further_names, "extra")
+
+
+def central_columns(source: SourceDatabase) -> tuple[str, ...]:
+    """The columns of a central table whose values differ from row to row of a batch of the source."""
+    return (*DELIVERED_COLUMNS, *source.further_names, "source_id", "extra")
+
+
+def is_further_name(name: str) -> bool:
+    """Check that a column of a target can have the name."""
+    return (
+        FURTHER_NAME.fullmatch(name) is not None and name not in ORIGINAL_COLUMNS and name not in RESERVED_COLUMN_NAMES
+    )
+
+
 def typed_readings(batch: Batch, *, nul: bool) -> TypedReadings:
     """Convert the readings of a batch. `nul` is False for a store that cannot keep the character NUL in a text."""
     types = TYPES if nul else TYPES_WITHOUT_NUL
+    types = types | {name: types[EXAMPLE_COLUMNS[column_type]] for name, column_type in batch.source.further}
     columns = values_by_column(batch)
     reasons: dict[int, str] = {}
-    for name in CENTRAL_COLUMNS:
+    for name in central_columns(batch.source):
         missing = (None,) if name in REQUIRED_COLUMNS or name == "seq" else ()
         columns[name], errors = convert_column(columns[name], types[name], missing=missing)
         for index, error in errors.items():
@@ -125,7 +146,8 @@ def values_by_column(batch: Batch) -> dict[str, Sequence[Value]]:
     source_values = dict(zip(names, zip(*batch.rows, strict=True), strict=True)) if batch.rows else {}
     extra = [(name, names.index(name)) for name in extra_columns(batch.source)]
     absent = (None,) * len(batch.rows)
-    columns: dict[str, Sequence[Value]] = {name: source_values.get(name, absent) for name in DELIVERED_COLUMNS}
+    named = (*DELIVERED_COLUMNS, *batch.source.further_names)
+    columns: dict[str, Sequence[Value]] = {name: source_values.get(name, absent) for name in named}
     columns["seq"], columns["source_id"] = batch.key_numbers, batch.ids
     columns["extra"] = [extra_json(row, extra) for row in batch.rows] if extra else absent
     return columns
@@ -134,7 +156,7 @@ def values_by_column(batch: Batch) -> dict[str, Sequence[Value]]:
 def extra_columns(source: SourceDatabase) -> list[str]:
     """The columns of a source that a central table has no column for."""
     # Where the row id stands for seq, a column named seq is something else.
-    known = {name for name in DELIVERED_COLUMNS if name != "seq" or not source.foreign}
+    known = {name for name in DELIVERED_COLUMNS if name != "seq" or not source.foreign}.union(source.further_names)
     return [name for name in source.columns if name not in known and name not in SOURCE_ONLY_COLUMNS]
 
 

@@ -22,13 +22,14 @@ PROGRESS_INTERVAL_SECONDS = 10.0
 class ProgressReporter:
     """Shows the stats on stderr: on a terminal as a bar of the databases that are done, elsewhere as occasional lines.
 
-    An error is shown once when it begins and once when it ends.
+    An error is shown once when it begins and once when it ends, a note once.
     """
 
     def __init__(self, stats: CollectorStats) -> None:
         self._stats = stats
         self._bar: Bar | None = None
         self._reported_errors: dict[str, str] = {}
+        self._reported_notes: set[str] = set()
         self._started_at = self._last_line_at = time.monotonic()
         self._delivered = 0
 
@@ -52,11 +53,13 @@ class ProgressReporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._report_errors()
+        self._report_notes()
         if self._bar:
             self._bar.stop()
 
     def show(self) -> None:
         self._report_errors()
+        self._report_notes()
         now, delivered = time.monotonic(), self._stats.totals().delivered
         if self._bar:
             stats, (task,) = self._stats, self._bar.task_ids
@@ -78,6 +81,12 @@ class ProgressReporter:
         for subject in self._reported_errors.keys() - failing.keys():
             click.echo(f"fleet collect: {subject}: well again", err=True)
         self._reported_errors = failing
+
+    def _report_notes(self) -> None:
+        new = {name: note for name, note in self._stats.notes().items() if name not in self._reported_notes}
+        for note, names in group_by_error(new).items():
+            click.echo(f"fleet collect: {shorten_names(names)}: {note}", err=True)
+        self._reported_notes |= new.keys()
 
     def _subject(self, database: DatabaseStats) -> str:
         """The name of what fails: a failing target is reported once, not for each database."""

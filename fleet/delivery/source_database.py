@@ -16,6 +16,7 @@ import apsw
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.delivery.batch import Row, SourceDatabase, StoredRows, Value
 from worker.storage.database_files import WAL_SUFFIX, side_file
+from worker.storage.schema import quote_identifier
 
 MAX_ROWS_PER_MARKING = 1_000
 """Rows that are marked in one transaction."""
@@ -37,6 +38,15 @@ def next_ids(connection: apsw.Connection, after: int, until: int, limit: int, *,
     # DISTINCT costs nothing where the id is the primary key.
     query = f"SELECT DISTINCT id FROM sensor_readings WHERE id > ? AND id <= ? {condition} ORDER BY id LIMIT ?"
     return tuple(number for (number,) in connection.execute(query, (after, until, limit)))
+
+
+def marked_readings(connection: apsw.Connection) -> int:
+    """The number of readings that are marked as delivered; 0 in a damaged database, which the sweep itself reports."""
+    try:
+        count = connection.execute("SELECT count(*) FROM sensor_readings WHERE synced IS 1").get
+    except apsw.CorruptError:
+        return 0
+    return count if isinstance(count, int) else 0
 
 
 def existing_ids(connection: apsw.Connection, ids: Iterable[int]) -> tuple[int, ...]:
@@ -92,10 +102,6 @@ def decodable_row(connection: apsw.Connection, source: SourceDatabase, number: i
         except UnicodeDecodeError:
             values.append(connection.execute(query.format(f"CAST({name} AS BLOB)"), (number,)).get)
     return tuple(values)
-
-
-def quote_identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def sync_wal(path: Path) -> None:

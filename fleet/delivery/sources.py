@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import apsw
 
 from fleet.delivery.batch import FOREIGN_KEY_PREFIX, Row, SourceDatabase
-from fleet.delivery.source_database import quote_identifier
+from fleet.delivery.columns import ORIGINAL_COLUMNS, is_further_name
 from fleet.escaping import escape
 from fleet.verify.row_scan import MIN_ROW_ID, RAW_COLUMN_SQL, decode_row
+from worker.spec import ColumnType
 from worker.storage.database_files import Inode, inode
+from worker.storage.schema import FurtherColumn, further_reading_columns, quote_identifier, settings_from_json
 
 REQUIRED_COLUMNS = ("id", "timestamp", "sensor_id")
 
@@ -26,6 +31,14 @@ SKIPPED_ROLES = {
 HAS_NON_INTEGER_ID = """
 SELECT (SELECT typeof(min(id)) FROM sensor_readings) NOT IN ('integer', 'null')
     OR (SELECT typeof(max(id)) FROM sensor_readings) NOT IN ('integer', 'null')
+"""
+SELECT_SETTINGS = "SELECT DISTINCT settings FROM epochs"
+
+JSON_COLUMN_TYPES: dict[object, ColumnType] = {"text": "TEXT", "integer": "INTEGER", "real": "REAL"}
+SELECT_ATTRIBUTES = f"""
+SELECT DISTINCT json_extract(one.value, '$[0]'), json_type(one.value, '$[1]')
+FROM epochs, json_each(CASE WHEN json_valid(identity) THEN identity ELSE '{{}}' END, '$.attributes') AS one
+WHERE json_type(one.value, '$[1]') IN ({",".join(f"'{kind}'" for kind in JSON_COLUMN_TYPES)})
 """
 SELECT_FIRST_ROW = "SELECT {} FROM sensor_readings ORDER BY id LIMIT 1"
 SELECT_ID_IS_ROWID = """
@@ -93,9 +106,44 @@ def identify_source(connection: apsw.Connection, path: Path, name: str) -> Sourc
                 return Skipped(SKIPPED_ROLES[role])
             generation = recorded
     if "seq" in columns and isinstance(generation, str):
-        return SourceDatabase(path, name, generation, columns)
+        return SourceDatabase(path, name, generation, columns, further_columns_of(connection, columns))
     key = fingerprint(connection, columns)
     return SourceDatabase(path, name, key, columns) if key else Skipped("has no readings yet", reportable=False)
+
+
+def with_current_columns(connection: apsw.Connection, source: SourceDatabase) -> SourceDatabase:
+    """The source with the columns that its table has by now: a sensor that becomes another kind adds some."""
+    columns = table_columns(connection, "sensor_readings")
+    if columns == source.columns:
+        return source
+    further = () if source.foreign else further_columns_of(connection, columns)
+    return replace(source, columns=columns, further=further)
+
+
+def further_columns_of(connection: apsw.Connection, columns: tuple[str, ...]) -> tuple[FurtherColumn, ...]:
+    """The columns behind `seq` that the epochs of a fleet's database tell of. Those of somebody else are not among them."""
+    others = [name for name in columns if name not in ORIGINAL_COLUMNS]
+    if not others or not {"settings", "identity"} <= set(table_columns(connection, "epochs")):
+        return ()
+    known: dict[str, ColumnType] = {}
+    told = [
+        *chain.from_iterable(map(columns_of_settings, connection.execute(SELECT_SETTINGS).fetchall())),
+        *(FurtherColumn(str(name), JSON_COLUMN_TYPES[kind]) for name, kind in connection.execute(SELECT_ATTRIBUTES)),
+    ]
+    for name, column_type in told:
+        before = known.setdefault(name, column_type)
+        if {before, column_type} == {"REAL", "INTEGER"}:
+            known[name] = "REAL"
+    return tuple(FurtherColumn(name, known[name]) for name in others if name in known and is_further_name(name))
+
+
+@lru_cache(maxsize=256)
+def columns_of_settings(row: tuple[object]) -> tuple[FurtherColumn, ...]:
+    """The further columns of the settings in a row of `epochs`; none if they are damaged."""
+    try:
+        return further_reading_columns(settings_from_json(json.loads(str(row[0]))))
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        return ()
 
 
 def table_columns(connection: apsw.Connection, table: str) -> tuple[str, ...]:

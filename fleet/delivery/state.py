@@ -16,6 +16,7 @@ from pathlib import Path
 
 import apsw
 
+from fleet.datadir.ownership import foreign_link
 from fleet.delivery.batch import Batch, Value
 from fleet.delivery.columns import json_value
 from fleet.delivery.history import Watermark, Watermarks
@@ -45,6 +46,14 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     target TEXT NOT NULL, source TEXT NOT NULL, id INTEGER NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL,
     PRIMARY KEY (target, source, id)
 ) WITHOUT ROWID;
+-- The sources of which a sweep has delivered something.
+CREATE TABLE IF NOT EXISTS sweeps (target TEXT NOT NULL, source TEXT NOT NULL, PRIMARY KEY (target, source)) WITHOUT ROWID;
+"""
+
+# A state of version 0.1.0 has no table of sweeps, but the history of each source.
+SELECT_SWEPT = """
+SELECT EXISTS (SELECT 1 FROM sweeps WHERE target = ?1 AND source = ?2)
+    OR EXISTS (SELECT 1 FROM histories WHERE target = ?1 AND source = ?2)
 """
 
 
@@ -60,6 +69,9 @@ class CollectorState:
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for path in (folder, folder / STATE_FILE, folder / DEAD_LETTER_FILE):
+                if link := foreign_link(path):
+                    raise UserError(f"--state: {path}: {link}: not followed")
             self._connection = apsw.Connection(str(folder / STATE_FILE))
             self._connection.set_busy_timeout(busy_timeout_ms)
             self._connection.pragma("journal_mode", "WAL")
@@ -90,6 +102,15 @@ class CollectorState:
                 "INSERT INTO places VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET last_id = max(last_id, ?3)",
                 (self._target, source, last_id),
             )
+
+    def is_swept(self, source: str) -> bool:
+        """Return whether a sweep of a source to the target is on record."""
+        with self._records() as records:
+            return bool(records.execute(SELECT_SWEPT, (self._target, source)).get)
+
+    def add_sweep(self, source: str) -> None:
+        with self._records() as records:
+            records.execute("INSERT OR IGNORE INTO sweeps VALUES (?, ?)", (self._target, source))
 
     def watermarks(self, source: str) -> Watermarks:
         query = "SELECT kind, sensor_id, first_seq, digest FROM histories WHERE target = ? AND source = ?"

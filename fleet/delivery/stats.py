@@ -15,7 +15,7 @@ class DatabaseStats:
     `delivered` counts readings that the target has acknowledged, `duplicates` those among them that it already had,
     `dead` those that it rejected, `left` those of the last batch that it neither acknowledged nor rejected. `skipped` is
     the reason why the database is not swept, `error` the current error, `blame` who causes it, `database` or `target`.
-    `last_us` is the time of the last delivery in microseconds since 1970, 0 for never.
+    `note` is what a user should know although it is no error. `last_us` is the time of the last delivery in microseconds since 1970, 0 for never.
     """
 
     name: str
@@ -28,6 +28,7 @@ class DatabaseStats:
     skipped: str | None = None
     error: str | None = None
     blame: str = "database"
+    note: str | None = None
     last_us: int = 0
 
     @property
@@ -83,6 +84,12 @@ class CollectorStats:
             if error:
                 self.errors[kind] += 1
 
+    def add_note(self, name: str, note: str) -> None:
+        """Set the note of a database; the first one stays."""
+        with self._lock:
+            database = self._of(name)
+            self.databases[name] = replace(database, note=database.note or note)
+
     def forget_vanished(self, names: set[str]) -> None:
         """Clear the errors of databases that no longer exist; their numbers stay."""
         with self._lock:
@@ -92,6 +99,11 @@ class CollectorStats:
     def totals(self) -> DatabaseStats:
         with self._lock:
             return reduce(merge_stats, self.databases.values(), DatabaseStats("in all"))
+
+    def notes(self) -> dict[str, str]:
+        """The notes by the name of their database."""
+        with self._lock:
+            return {name: database.note for name, database in self.databases.items() if database.note}
 
     def failing(self) -> list[DatabaseStats]:
         """The databases with an error."""

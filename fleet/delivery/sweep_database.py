@@ -22,11 +22,12 @@ from fleet.delivery.source_database import (
     existing_ids,
     id_bounds,
     mark_synced,
+    marked_readings,
     next_ids,
     stored_rows,
     sync_wal,
 )
-from fleet.delivery.sources import Skipped, identify_source, undeliverable_readings
+from fleet.delivery.sources import Skipped, identify_source, undeliverable_readings, with_current_columns
 from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
 from fleet.delivery.target import SourceFailed, Target
@@ -143,10 +144,17 @@ class DatabaseSweep:
         self._watermarks: Watermarks = context.state.watermarks(source.key)
         self._dead = context.state.dead_letter_ids(source.key)
         self._history_complete = False
+        self._first_sweep = (
+            context.marking and source.key not in context.settled_ids and not context.state.is_swept(source.key)
+        )
 
     def run(self) -> bool:
         """Deliver up to MAX_BATCHES_PER_TURN batches; returns True if there may be more."""
         settled_id, (_, until) = self._settled_id(), id_bounds(self._opened)
+        # After the last id: a reading and the columns that its kind needs come in one transaction.
+        self._source = with_current_columns(self._opened, self._source)
+        if self._first_sweep:
+            self._note_marks_of_others()
         if self._context.retry_dead and self._source.key not in self._context.retried:
             self._retry_dead()
         for _ in range(MAX_BATCHES_PER_TURN):
@@ -166,6 +174,15 @@ class DatabaseSweep:
                 self._advance(settled_id, ids[-1])
                 settled_id = ids[-1]
         return True
+
+    def _note_marks_of_others(self) -> None:
+        """Note the readings that were marked before any sweep to this target: another collector may have them."""
+        if count := marked_readings(self._opened):
+            self._context.stats.add_note(
+                self._source.name,
+                f"{count:,} of its readings were marked as delivered before the first sweep to {self._context.target.name}: "
+                "they are not delivered to it (--cursor delivers all, whatever is marked)",
+            )
 
     def _retry_dead(self) -> None:
         ids = existing_ids(self._opened, sorted(self._dead))
@@ -209,9 +226,13 @@ class DatabaseSweep:
         """Deliver the readings with these ids. `settled_id` is the id below them up to which all are settled, None for retries."""
         context, source = self._context, self._source
         alive = tuple(number for number in ids if number not in self._dead) if self._dead else ids
-        batch = Batch(source, stored_rows(self._opened, source, alive), fresh.episodes, fresh.epochs)
+        # Where readings are marked, others may have marked some that never arrive here.
+        settles = None if context.marking or settled_id is None or not ids else ids[-1]
+        batch = Batch(source, stored_rows(self._opened, source, alive), fresh.episodes, fresh.epochs, settles)
         context.stats.add(DatabaseStats(source.name, left=len(batch.ids)))
         receipt = context.delivery.deliver(batch, retrying_dead_letters=settled_id is None)
+        if receipt.note:
+            context.stats.add_note(source.name, receipt.note)
         if receipt.rejected:
             context.state.add_dead_letters(batch, receipt.rejected, context.now())
             self._dead |= receipt.rejected.keys()
@@ -231,6 +252,9 @@ class DatabaseSweep:
             last_us=round(context.now().timestamp() * 1e6) if receipt.accepted else 0,
         )
         context.stats.add(database)
+        if self._first_sweep and receipt.accepted:
+            context.state.add_sweep(source.key)
+            self._first_sweep = False
         if fresh.watermarks and context.delivery.history_accepted:
             context.state.set_watermarks(source.key, fresh.watermarks)
             self._watermarks |= fresh.watermarks

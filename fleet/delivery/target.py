@@ -18,13 +18,14 @@ class Receipt:
 
     `accepted` are the ids that the target has stored, by this delivery or an earlier one; `duplicates` counts the latter.
     `rejected` has the reason for each id that the target will never accept. An id in neither is delivered again later;
-    `doubt` is the reason, if one is known.
+    `doubt` is the reason, if one is known. `note` is what the user should know.
     """
 
     accepted: frozenset[int]
     duplicates: int = 0
     rejected: Mapping[int, str] = field(default_factory=dict)
     doubt: str = ""
+    note: str = ""
 
 
 class DeliveryFailed(Exception):
@@ -67,8 +68,8 @@ class Target(Protocol):
         ...
 
     def cursor(self, source: str) -> int | None:
-        """The largest id of a source's readings that the target has recorded, 0 for an unknown source. None if the target
-        keeps no such record, so the collector must. Raises DeliveryFailed."""
+        """The largest `settles` of a source's batches that the target has recorded, 0 for an unknown source. None if the
+        target keeps no such record, so the collector must. Raises DeliveryFailed."""
         ...
 
     def close(self) -> None: ...

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fleet.monitoring.observation import Observation
@@ -52,7 +53,8 @@ class MemoryGauge:
             return self.read(observation)
         if self._clock() - last[0] > MAX_AGE_NS and not (self._measuring and self._measuring.is_alive()):
             self._measuring = threading.Thread(target=self.read, args=(observation,), name="memory", daemon=True)
-            self._measuring.start()
+            with suppress(RuntimeError):  # no thread can be started: the old measurement serves on
+                self._measuring.start()
         return last[1]
 
 

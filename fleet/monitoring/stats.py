@@ -13,7 +13,7 @@ import numpy as np
 
 from fleet.datadir.backups import BackupStatus
 from fleet.datadir.reload_report import ReloadReport
-from worker.readings.anomalies import ANOMALY_TYPES
+from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.scoreboard import STATE_INDEX, Rows
 
 
@@ -34,6 +34,12 @@ class FleetStats:
     commits: int
     lag: float
     commit_ms: float
+
+
+def types_to_show(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of the types of anomaly that are worth a line: those that occur by default, and others that have
+    occurred."""
+    return {each.name: counts[each.name] for each in ANOMALY_CLASSES if each.enabled_by_default or counts[each.name]}
 
 
 def fleet_stats(rows: Rows) -> FleetStats:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fleet.datadir.ownership import check_trusted
 from fleet.errors import UserError
 from fleet.escaping import escape
 
@@ -51,13 +52,15 @@ def socket_address(path: Path) -> Iterator[str]:
 def send_command(path: Path, timeout: float, /, **command: Any) -> dict[str, Any]:
     """Send a command to the fleet behind the socket at `path` and return its answer.
 
-    Raises UserError if no fleet answers within `timeout` seconds, NotListening if none listens there, CommandRefused if
-    it refuses.
+    Raises UserError if no fleet answers within `timeout` seconds, or if the socket or its folder belongs to another user,
+    NotListening if none listens there, CommandRefused if it refuses.
     """
     directory = path.parent.parent
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         try:
+            for owned in (path.parent, path):
+                check_trusted(owned)
             with socket_address(path) as address:
                 connection.connect(address)
             connection.sendall(json.dumps(command).encode() + b"\n")

@@ -10,6 +10,7 @@ import click
 
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.roster import Roster
+from fleet.datadir.token import dashboard_link
 from fleet.errors import UserError
 from fleet.monitoring.health import count_by_state
 from worker.scoreboard import Scoreboard
@@ -36,7 +37,8 @@ def detach(directory: DataDirectory) -> None:
         return
     wait_for_start(directory, pid)
     roster = Roster.read(directory.roster)
-    where = f", dashboard: {roster.url}" if roster.url else ""
+    link = dashboard_link(roster.url, directory.token) if roster.url and sys.stdout.isatty() else roster.url
+    where = f", dashboard: {link}" if link else ""
     click.echo(f"{len(roster.members)} sensors run in the background (pid {pid}){where}")
     click.echo(f"`fleet status --data {directory.path}` and `fleet down --data {directory.path}` say more and stop it")
     sys.stdout.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -151,7 +152,13 @@ class Fleet:
                 "the readings also depend on the time: for the same bytes from this seed, add --start TIME or --for TIME"
             )
         if self._prepared.listener:
-            say(f"dashboard: {self._prepared.listener.url}")
+            self._announce_dashboard(self._prepared.listener.url)
+
+    def _announce_dashboard(self, url: str) -> None:
+        """Show the address, on a terminal as a link that unlocks the controls; the log never has the token."""
+        log.info("dashboard: %s", url)
+        link = token.dashboard_link(url, self._prepared.directory.token) if sys.stdout.isatty() else url
+        self._progress.event(f"dashboard: {link}")
 
     # Running
 

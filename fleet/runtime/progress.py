@@ -87,7 +87,8 @@ class TerminalProgress(LineProgress):
     def event(self, text: str) -> None:
         if self._bar:
             with ignoring_closed_output():
-                self._bar.console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, markup=False)
+                line = f"{time.strftime('%H:%M:%S')} {text}"
+                self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)  # a link stays whole
         else:
             super().event(text)
 

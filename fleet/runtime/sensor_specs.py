@@ -9,7 +9,7 @@ from functools import cache
 from fleet.catalogue.catalogue import Catalogue
 from fleet.config.config import Config
 from fleet.config.scenario import scenario_stages
-from fleet.config.settings import fleet_settings
+from fleet.config.settings import SettingsKey, SettingsParts, settings_key
 from fleet.datadir.directory import FleetManifest
 from fleet.datadir.interventions import InjectionRecord, Interventions
 from worker.readings.anomalies import anomaly_class
@@ -86,32 +86,18 @@ def compute_settings(
     probabilities: Mapping[str, float],
     version: int,
 ) -> list[SensorSettings]:
-    settings = settings_with_probabilities(config, catalogue, identities, probabilities, version)
-    times, stages = [], []
+    """Compute the settings of sensors and of each step of the scenario, once for all sensors whose settings are equal."""
+    keys = [settings_key(config, catalogue, identity, probabilities.get(identity.sensor_id)) for identity in identities]
+    parts = SettingsParts(catalogue, version).use(config)
+    first = {key: parts.settings(key) for key in keys}
+    stages: dict[SettingsKey, list[Stage]] = {key: [] for key in first}
     for after_seconds, staged in scenario_stages(config, catalogue.channel_names):
-        times.append(start_us + round(after_seconds * SECOND_US))
-        stages.append(settings_with_probabilities(staged, catalogue, identities, probabilities, version))
-    by_sensor = zip(*stages, strict=True) if stages else ((),) * len(identities)
-    return [(first, tuple(map(Stage, times, later))) for first, later in zip(settings, by_sensor, strict=True)]
-
-
-def settings_with_probabilities(
-    config: Config,
-    catalogue: Catalogue,
-    identities: Sequence[Identity],
-    probabilities: Mapping[str, float],
-    version: int,
-) -> list[Settings]:
-    """Return the settings from a config, with the probabilities that some sensors have of their own."""
-    all_settings = fleet_settings(config, catalogue, identities, version)
-    for probability in sorted(set(probabilities.values())):
-        anomalies = config.anomalies.model_copy(update={"probability": probability, "enabled": True})
-        numbers = [n for n, each in enumerate(identities) if probabilities.get(each.sensor_id) == probability]
-        overridden = config.model_copy(update={"anomalies": anomalies})
-        theirs = fleet_settings(overridden, catalogue, [identities[n] for n in numbers], version)
-        for number, settings in zip(numbers, theirs, strict=True):
-            all_settings[number] = settings
-    return all_settings
+        at_us = start_us + round(after_seconds * SECOND_US)
+        parts.use(staged)
+        for key, of_key in stages.items():
+            of_key.append(Stage(at_us, parts.settings(key)))
+    shared = {key: (settings, tuple(stages[key])) for key, settings in first.items()}
+    return [shared[key] for key in keys]
 
 
 def stages_with_injections(

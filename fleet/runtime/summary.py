@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -12,7 +12,8 @@ from fleet.datadir.backups import read_backup_status
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.reload_report import ReloadReport
 from fleet.monitoring.health import FleetState, count_healthy, display_states, unhealthy_sensors
-from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats
+from fleet.monitoring.paused import PausedSensor, paused_sensors, total_paused
+from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats, types_to_show
 from fleet.runtime.planner import Plan
 from fleet.runtime.preparation import PreparedRun
 from fleet.runtime.progress import ignoring_closed_output
@@ -30,12 +31,12 @@ MAX_UNHEALTHY_LISTED = 10
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """The result of a run. `due` is the number of scheduled readings that it should have, None if its end was open or it
-    was stopped before its end; `healthy` counts the sensors that wrote all that was due, `paused` those among them that
-    ended paused; `errors` are counted by class."""
+    was stopped before its end; `healthy` counts the sensors that wrote all that was due, `paused` are those
+    that ended paused; `errors` are counted by class."""
 
     stats: FleetStats
     healthy: int
-    paused: int
+    paused: Sequence[PausedSensor]
     due: int | None
     seconds: float
     errors: Mapping[str, int]
@@ -56,7 +57,9 @@ def summarize(
     incomplete = {*outcome.failed, *outcome.pending, *outcome.killed}
     # A worker that was killed while it drained counts as stopped, but has left readings unwritten.
     states[[member.worker in incomplete for member in fleet.members]] = STATE_INDEX["unready"]
-    paused = int((states == STATE_INDEX["paused"]).sum())
+    end_us = plan.run.start_us + (elapsed_ns() - plan.run.origin_ns) // 1000 if stopped else plan.run.end_us
+    pauses = {sensor.identity.sensor_id: sensor.pauses for worker in plan.workers for sensor in worker.sensors}
+    paused = paused_sensors(fleet.members, fleet.rows, pauses, plan.run.start_us, end_us)
     return RunSummary(stats, count_healthy(states), paused, due, max(0.0, seconds), errors)
 
 
@@ -92,7 +95,7 @@ def print_summary(summary: RunSummary) -> None:
         ("sensors", f"{stats.sensors:,}"),
         ("scheduled readings", f"{stats.scheduled:,}" + (f" of {due:,}" if due is not None else "")),
         ("rows written", f"{stats.readings:,}"),
-        *((f"  {type_}", f"{count:,}") for type_, count in stats.anomalies.items()),
+        *((f"  {type_}", f"{count:,}") for type_, count in types_to_show(stats.anomalies).items()),
         ("restarts", f"{stats.restarts:,}"),
         ("success rate", success_rate(summary)),
         *((("errors", f"{stats.errors:,}"),) if stats.errors or any(summary.errors.values()) else ()),
@@ -121,7 +124,7 @@ def success_rate(summary: RunSummary) -> str:
     behind = stats.sensors - summary.healthy
     if behind:
         return f"not known: {behind:,} sensor{'s' if behind != 1 else ''} ended with readings due"
-    paused = f"; {summary.paused:,} paused, which wrote none since" if summary.paused else ""
+    paused = f"; {len(summary.paused):,} {total_paused(summary.paused)}" if summary.paused else ""
     return f"100.00% of the readings that were due{paused}"
 
 

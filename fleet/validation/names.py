@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-DERIVED_NAME_PATTERN = r"\.(rotated|backup|quarantined)-[^.]*$"
-"""The end of the name of a rotated database, a backup or a damaged database, without `.db`."""
+DERIVED_NAME_PATTERN = r"\.(rotated|backup|quarantined|before)-[^.]*$"
+"""The end of the name of a rotated database, a backup, a damaged one or one moved aside, without `.db`."""
 
 
 def not_derived_name(value: str) -> str:

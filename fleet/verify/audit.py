@@ -16,7 +16,7 @@ import apsw
 from fleet.datadir.backups import is_backup
 from fleet.datadir.readings import DatabaseChanged, DatabaseUnreadable, read_only_connection
 from fleet.verify.episode_check import ExpectedSpan, compare_episodes, unknown_sensors
-from fleet.verify.expected import EPISODE_SEARCH_READINGS, EpochRange, ExpectedSensorData, Row
+from fleet.verify.expected import EPISODE_SEARCH_READINGS, EpochRange, ExpectedSensorData, Row, further_column_names
 from fleet.verify.findings import Finding, FindingLog
 from fleet.verify.recorded_state import RecordedState
 from fleet.verify.row_checker import RowChecker, describe_difference
@@ -168,6 +168,8 @@ class DatabaseAuditor:
         self._scanner = RowScanner(opened, only=scope.sensor is not None)
         self._all = scope.sensor is None
         self._checkers: dict[str, RowChecker] = {}
+        self._further: tuple[str, ...] = ()
+        self._missing_columns: set[str] = set()
 
     def run(self, on_progress: Callable[[float], None]) -> None:
         """Check readings and episodes, and set the positions of the sensors in the result."""
@@ -187,6 +189,8 @@ class DatabaseAuditor:
                 if after is None:
                     self._finish_rows()
             on_progress(1.0 if after is None else after / size)
+        if damage := self._scanner.index_damage():
+            self._finding_log.add(Finding("unreadable", None, self._name, None, None, damage))
         if self._checkers or self._all:
             self._check_episodes()
         for sensor_id, next_seq in self._recorded.checkpoints.items():
@@ -218,6 +222,27 @@ class DatabaseAuditor:
                 )
             elif changed:
                 checker.expected = self._expected_data(sensor_id, recorded.epoch_ranges[sensor_id])
+        if changed:
+            self._find_further_columns()
+
+    def _find_further_columns(self) -> None:
+        """Find the columns behind `seq` that the epochs tell of; those of somebody else are left alone."""
+        known: dict[str, None] = {}
+        needed: dict[str, str] = {}
+        for sensor_id, epoch_ranges in self._recorded.epoch_ranges.items():
+            first, end = self._first_seq(sensor_id), self._recorded.checkpoints[sensor_id]
+            for epoch_range in epoch_ranges:
+                names = further_column_names(epoch_range)
+                known |= dict.fromkeys(names)
+                if max(first, epoch_range.first) < min(end, epoch_range.end):
+                    needed |= dict.fromkeys(names, sensor_id)
+        present = self._scanner.column_names()
+        self._further = tuple(name for name in known if name in present)
+        self._scanner.set_further_columns(self._further)
+        for name, sensor_id in needed.items():
+            if name not in present and name not in self._missing_columns:
+                self._missing_columns.add(name)
+                self._note(sensor_id, "record", None, None, f"sensor_readings has no column {name}, as its epochs say")
 
     def _first_seq(self, sensor_id: str) -> int:
         """Return the first reading of a sensor that this database must have."""
@@ -260,7 +285,9 @@ class DatabaseAuditor:
     def _check_sensor_rows(
         self, sensor_id: str, checker: RowChecker, rows: list[Row], identity: Row, constants: tuple[int, ...]
     ) -> None:
-        checker.check(rows, self._recorded.checkpoints[sensor_id], identity, constants, self._describe_identity)
+        checker.check(
+            rows, self._recorded.checkpoints[sensor_id], identity, self._further, constants, self._describe_identity
+        )
 
     def _describe_identity(self, row_id: int, identity: Row) -> str:
         """Return the differences between the identity of a row and another one."""

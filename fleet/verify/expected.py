@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import compress, repeat
@@ -19,7 +19,7 @@ import numpy as np
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, SignalGenerator
 from worker.schedule import Schedule, format_times
-from worker.storage.schema import CHANNEL_COLUMNS
+from worker.storage.schema import CHANNEL_COLUMNS, further_columns
 from worker.storage.sinks import Epoch
 
 Row = tuple[Any, ...]
@@ -160,20 +160,36 @@ class ExpectedSensorData:
             return None
 
 
-def expected_rows(epoch: Epoch, block: Block, ids: Sequence[int], *constants: int) -> list[Row]:
-    """Return the rows of a block of readings: the given ids, READING_COLUMNS, and the constants."""
+def expected_rows(
+    epoch: Epoch, block: Block, ids: Sequence[int], further: Sequence[str], constants: Sequence[int] = ()
+) -> list[Row]:
+    """Return the rows of a block of readings: the given ids, READING_COLUMNS, the `further` columns, the constants."""
     kinds, values, seqs = block.kinds, block.values, np.arange(block.first, block.end)
-    times = timestamps(epoch.schedule, block)
+    times, attributes = timestamps(epoch.schedule, block), block.attributes
     missing = kinds == MISSING_DATA_INDEX
     if missing.any():
         present = ~missing
         kinds, values, seqs = kinds[present], values[:, present], seqs[present]
-        times = list(compress(times, present.tolist()))
-    measured = dict(zip((channel.name for channel in epoch.settings.channels), values.tolist(), strict=True))
-    channels = (measured.get(name, repeat(None)) for name in CHANNEL_COLUMNS)
+        chosen = present.tolist()
+        times = list(compress(times, chosen))
+        attributes = tuple(list(compress(column, chosen)) for column in attributes)
+    columns: dict[str, Iterable[Any]] = {name: repeat(value) for name, value in epoch.identity.attributes}
+    columns |= zip((attribute.name for attribute in epoch.settings.attributes), attributes, strict=True)
+    columns |= zip((channel.name for channel in epoch.settings.channels), values.tolist(), strict=True)
+    measured = (columns.get(name, repeat(None)) for name in CHANNEL_COLUMNS)
+    others = (columns.get(name, repeat(None)) for name in further)  # NULL in the columns of another kind
     flags, types = (kinds != HEALTHY_INDEX).astype(np.int8).tolist(), TYPE_BY_KIND[kinds].tolist()
     constant_columns = (repeat(constant) for constant in constants)
-    return list(zip(ids, times, *channels, flags, flags, types, seqs.tolist(), *constant_columns))  # noqa: B905
+    return list(zip(ids, times, *measured, flags, flags, types, seqs.tolist(), *others, *constant_columns))  # noqa: B905
+
+
+def further_column_names(epoch_range: EpochRange) -> tuple[str, ...]:
+    """Return the names of the columns behind `seq` that the readings of an epoch have values in; none if it is unknown."""
+    epoch = epoch_range.epoch
+    try:
+        return tuple(column.name for column in further_columns(epoch.identity, epoch.settings)) if epoch else ()
+    except COMPUTE_ERRORS:
+        return ()
 
 
 def timestamps(schedule: Schedule, block: Block) -> list[str]:

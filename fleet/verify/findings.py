@@ -64,6 +64,13 @@ class Finding:
     last_seq: int | None
     detail: str
 
+    @property
+    def count(self) -> int:
+        """The number by which it counts in the verdict."""
+        if self.first_seq is None or self.last_seq is None:
+            return 1
+        return self.last_seq - self.first_seq + 1
+
     def followed_by(self, other: Finding) -> bool:
         """True if `other` is the same difference at the next reading."""
         return (
@@ -79,7 +86,8 @@ class Verdict:
 
     `counts` has the number of readings, episodes, epochs, sensors or databases with each kind of difference; `findings`
     has the first of each kind. `quarantined` are files that were not opened, `skipped` are files with the reason, and notes about
-    databases that are no differences.
+    databases that are no differences. `paused` are lines about sensors that have not all readings of the last run because
+    an operator has paused them.
     """
 
     sensors: int
@@ -91,6 +99,7 @@ class Verdict:
     quarantined: tuple[str, ...]
     skipped: tuple[str, ...]
     seconds: float
+    paused: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

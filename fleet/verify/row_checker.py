@@ -14,8 +14,8 @@ from fleet.verify.findings import NoteFinding
 from worker.storage.schema import READING_COLUMNS, identity_values
 
 ROW_SEQ_INDEX = 1 + READING_COLUMNS.index("seq")
-IDENTITY_MATCHES_INDEX = ROW_SEQ_INDEX + 1
-"""The positions in a row of its sequence number, and of the flag (0 or 1) that its identity is the given one."""
+"""The position in a row of its sequence number. The further columns follow, then the flag (0 or 1) that its identity is the
+given one."""
 
 MISPLACED_BLOCK_READINGS = 256
 """Readings that are computed at once for a row that is out of order."""
@@ -27,7 +27,6 @@ MAX_VALUE_CHARS = 100
 """Characters of a value in the detail of a finding."""
 
 LABEL_COLUMNS = {"status_code", "anomaly_flag", "anomaly_type"}
-CHECKED_COLUMNS = READING_COLUMNS[:-1]
 
 DescribeIdentity = Callable[[int, Row], str]
 
@@ -52,27 +51,32 @@ class RowChecker:
         self.expected, self._note = expected, note
         self._end = begin
         self._identity: Row = ()
+        self._further: tuple[str, ...] = ()
         self._describe_identity: DescribeIdentity = lambda _row_id, _identity: ""
         self.next_seq = self.rows_end = begin
         self._holes: list[SeqRange] = []
         self._early: set[int] = set()
-        self._cache: dict[int, CachedRows] = {MISPLACED_BLOCK_READINGS: NO_CACHED_ROWS, WINDOW_READINGS: NO_CACHED_ROWS}
+        self._cache: dict[int, CachedRows] = {}
 
     def check(
         self,
         rows: list[Row],
         end: int,
         identity: Row,
+        further: tuple[str, ...],
         constants: tuple[int, ...],
         describe_identity: DescribeIdentity,
     ) -> None:
         """Compare the next rows.
 
-        `end` is the sensor's checkpoint. `identity` is the one that IDENTITY_MATCHES_INDEX refers to, and `constants` are
-        the values that every row must have from that position on. `describe_identity` describes how the identity of a
+        `end` is the sensor's checkpoint. `further` are the columns of each row after READING_COLUMNS. `identity` is the one
+        that the flag after them refers to, and `constants` are the values that every row must have from the flag on. `describe_identity` describes how the identity of a
         row, given by its id, differs from another identity.
         """
         self._end, self._identity, self._describe_identity = end, identity, describe_identity
+        if further != self._further:
+            self._further = further
+            self._cache.clear()
         position = 0
         while position < len(rows):
             size = self._take_window(rows, position, constants)
@@ -81,6 +85,11 @@ class RowChecker:
                 for number in range(position, position + size):
                     self._check_row(rows, number)
             position += size
+
+    @property
+    def _identity_index(self) -> int:
+        """The position in a row of the flag that its identity is the given one."""
+        return ROW_SEQ_INDEX + 1 + len(self._further)
 
     def finish(self, end: int) -> None:
         """Note the readings up to the checkpoint `end` that have no row, after the last row."""
@@ -105,7 +114,8 @@ class RowChecker:
         window_rows = rows[position : position + size]
         if len(window_rows) != size:
             return None
-        if window_rows != expected_rows(window.epoch, window.block, [row[0] for row in window_rows], *constants):
+        ids = [row[0] for row in window_rows]
+        if window_rows != expected_rows(window.epoch, window.block, ids, self._further, constants):
             return None
         self.next_seq = window.end
         return size
@@ -180,13 +190,13 @@ class RowChecker:
 
     def _expected(self, seq: int, size: int) -> Row | None:
         """Return the expected row of a reading, () if it has none, None if it is unknown. Computes and caches `size` rows."""
-        cached = self._cache[size]
+        cached = self._cache.get(size, NO_CACHED_ROWS)
         if seq not in cached.seqs:
             begin = seq if size == WINDOW_READINGS else max(self.expected.epoch_range(seq).first, seq - seq % size)
             window = self.expected.window(begin, min(self._end, begin + size))
             if window.epoch is None or window.block is None:
                 return None
-            rows = expected_rows(window.epoch, window.block, range(window.block.size))
+            rows = expected_rows(window.epoch, window.block, range(window.block.size), self._further)
             cached = self._cache[size] = CachedRows(
                 range(window.first, window.end), {row[ROW_SEQ_INDEX]: row for row in rows}
             )
@@ -197,15 +207,18 @@ class RowChecker:
         if expected == ():
             self._note("stray", seq, seq, f"row {row[0]} is of a reading that is missing")
         elif expected is not None:
-            if row[1:ROW_SEQ_INDEX] != expected[1:ROW_SEQ_INDEX]:
+            if row[1 : self._identity_index] != expected[1:]:
                 self._note_differences(row, expected, seq)
             self._check_identity(row, seq)
 
     def _note_differences(self, row: Row, expected: Row, seq: int) -> None:
         by_kind: dict[str, list[str]] = {}
-        for name, value, must in zip(CHECKED_COLUMNS, row[1:ROW_SEQ_INDEX], expected[1:ROW_SEQ_INDEX], strict=True):
+        epoch = self.expected.epoch_range(seq).epoch
+        own = {name for name, _ in epoch.identity.attributes} if epoch else set()
+        names = (*READING_COLUMNS, *self._further)
+        for name, value, must in zip(names, row[1 : self._identity_index], expected[1:], strict=True):
             if value != must:
-                kind = "label" if name in LABEL_COLUMNS else "altered"
+                kind = "label" if name in LABEL_COLUMNS else "identity" if name in own else "altered"
                 by_kind.setdefault(kind, []).append(describe_difference(name, value, must))
         for kind, differences in by_kind.items():
             self._note(kind, seq, seq, "; ".join(differences))
@@ -215,7 +228,7 @@ class RowChecker:
         if epoch is None:
             return
         identity = identity_values(epoch.identity)
-        if identity == self._identity and row[IDENTITY_MATCHES_INDEX] == 1:
+        if identity == self._identity and row[self._identity_index] == 1:
             return
         differences = self._describe_identity(row[0], identity)
         if differences:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 import apsw
 
 from fleet.verify.expected import Row
-from worker.storage.schema import IDENTITY_COLUMNS, READING_COLUMNS
+from worker.storage.schema import IDENTITY_COLUMNS, READING_COLUMNS, READINGS_KEY, has_readings_key, quote_identifier
 
 MIN_ROW_ID = -(1 << 63)
 MAX_ROW_ID = (1 << 63) - 1
@@ -25,35 +26,34 @@ CREATE_IDENTITIES_TABLE = (
 )
 DELETE_IDENTITIES = "DELETE FROM temp.who"
 INSERT_IDENTITY = f"INSERT INTO temp.who VALUES ({','.join('?' * (len(IDENTITY_COLUMNS) + 1))})"
+COUNT_BY_KEY = f"SELECT count(*) FROM sensor_readings INDEXED BY {READINGS_KEY}"
 NEXT_ID = "SELECT id, seq FROM sensor_readings WHERE id > ? ORDER BY id LIMIT 1"
+SELECT_COLUMN_NAMES = "SELECT name FROM pragma_table_xinfo('sensor_readings')"
 LAST_ID = "SELECT max(id) FROM sensor_readings"
 SELECT_IDENTITY = (
     f"SELECT {','.join(RAW_COLUMN_SQL.format(name) for name in IDENTITY_COLUMNS)} FROM sensor_readings WHERE id = ?"
 )
 
 
-def scan_sql(*, many: bool, only: bool, raw: bool) -> str:
-    """Return the query of at most ?2 rows after the id ?1: id, READING_COLUMNS, and 1 if the identity matches.
+@lru_cache(maxsize=64)
+def scan_sql(*, many: bool, only: bool, raw: bool, further: tuple[str, ...] = ()) -> str:
+    """Return the query of at most ?2 rows after the id ?1: id, READING_COLUMNS, `further` columns, and 1 if the identity
+    matches.
 
     With `many` sensors the number of the row's sensor follows. Otherwise the identity of the one sensor is bound from ?3
     on, and `only` leaves out the rows of others. `raw` fetches text as bytes.
     """
     shape = RAW_COLUMN_SQL if raw else "{0}"
-    columns = ",".join(shape.format(f"r.{name}") for name in READING_COLUMNS)
+    names = (*READING_COLUMNS, *map(quote_identifier, further))
+    columns = ",".join(shape.format(f"r.{name}") for name in names)
     wanted = [f"who.{name}" if many else f"?{number + 3}" for number, name in enumerate(IDENTITY_COLUMNS)]
     same = " AND ".join(f"r.{name} IS {value}" for name, value in zip(IDENTITY_COLUMNS, wanted, strict=True))
+    # `+`: by id, as the index of (sensor_id, seq) would need a sort.
     join = "LEFT JOIN temp.who ON who.sensor_id = r.sensor_id" if many else ""
     return (
         f"SELECT r.id, {columns}, {same}{', who.number' if many else ''} FROM sensor_readings r {join}"
-        f" WHERE r.id > ?1 {'AND r.sensor_id = ?3' if only else ''} ORDER BY r.id LIMIT ?2"
+        f" WHERE r.id > ?1 {'AND +r.sensor_id = ?3' if only else ''} ORDER BY r.id LIMIT ?2"
     )
-
-
-SCAN_SQL = {
-    (many, only, raw): scan_sql(many=many, only=only, raw=raw)
-    for many, only in ((False, False), (False, True), (True, False))
-    for raw in (False, True)
-}
 
 
 class RowChunk(NamedTuple):
@@ -70,6 +70,7 @@ class RowScanner:
     def __init__(self, connection: apsw.Connection, *, only: bool) -> None:
         self._connection, self._only = connection, only
         self._identities: Sequence[Row] | None = None
+        self._further: tuple[str, ...] = ()
         connection.pragma("temp_store", 2)  # in memory
 
     def last_id(self) -> int:
@@ -87,6 +88,14 @@ class RowScanner:
             self._connection.execute(DELETE_IDENTITIES)
             numbered = [(*identity, number) for number, identity in enumerate(identities)]
             self._connection.executemany(INSERT_IDENTITY, numbered)
+
+    def column_names(self) -> frozenset[str]:
+        """Return the names of the columns of the table."""
+        return frozenset(str(name) for (name,) in self._connection.execute(SELECT_COLUMN_NAMES))
+
+    def set_further_columns(self, further: tuple[str, ...]) -> None:
+        """Set the columns of the table that follow READING_COLUMNS in each row from now on."""
+        self._further = further
 
     def read_chunk(self, after: int, limit: int) -> RowChunk:
         """Read at most `limit` rows after the id `after`."""
@@ -108,6 +117,16 @@ class RowScanner:
         for statement in ("SELECT * FROM database_info", "SELECT * FROM sqlite_sequence"):
             self._connection.execute(statement).fetchall()
 
+    def index_damage(self) -> str | None:
+        """Read the index of the readings, from which queries are answered, and describe damage to it."""
+        if not has_readings_key(self._connection):
+            return None
+        try:
+            self._connection.execute(COUNT_BY_KEY).fetchall()
+        except apsw.CorruptError as error:
+            return f"the index {READINGS_KEY}: {error}"
+        return None
+
     def read_identity(self, row_id: int) -> Row:
         """Return the identity columns of a row."""
         row = self._connection.execute(SELECT_IDENTITY, (row_id,)).fetchone()
@@ -117,7 +136,7 @@ class RowScanner:
         assert self._identities is not None
         many = len(self._identities) != 1
         bindings = (after, limit) if many else (after, limit, *self._identities[0])
-        return self._connection.execute(SCAN_SQL[many, self._only, raw], bindings)
+        return self._connection.execute(scan_sql(many=many, only=self._only, raw=raw, further=self._further), bindings)
 
     def _fetch(self, after: int, limit: int) -> list[Row]:
         try:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import gc
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 
 from fleet.datadir.directory import DataDirectory, database_folder
+from fleet.datadir.interventions import read_interventions
 from fleet.datadir.manifest import FleetManifest
-from fleet.datadir.readings import file_size
+from fleet.datadir.readings import file_size, path_exists
 from fleet.datadir.roster import Member, Roster
 from fleet.errors import UserError
+from fleet.escaping import repr_short
+from fleet.monitoring.paused import PausedSensor, open_pause, readings_in_pauses, total_paused
 from fleet.verify.audit import AuditResult, AuditScope, PreviousDatabase, SensorPosition, audit_database
 from fleet.verify.findings import Finding, FindingLog, Verdict
 from fleet.verify.recorded_sensors import (
@@ -27,12 +31,15 @@ from fleet.verify.recorded_sensors import (
     read_records,
     sensors_not_named,
 )
-from worker.schedule import SECOND_US
+from worker.schedule import SECOND_US, Schedule
+from worker.spec import Pause
 from worker.storage.database_files import inode
 from worker.storage.rotation import ROTATED_SUFFIX
 
 MOVED_ASIDE_SUFFIX = re.compile(r"\.before-\d+$")
 QUARANTINED_SUFFIX = re.compile(r"\.quarantined-\d+$")
+
+MAX_PAUSED_LISTED = 20
 
 ProgressCallback = Callable[[int, int], None]
 """Takes the bytes of databases that are done, and the bytes of all."""
@@ -42,10 +49,13 @@ UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The members of the last run, and the simulated time at which it ends, in microseconds since 1970."""
+    """The members of the last run, and the simulated times of its start and end, in microseconds since 1970. `pauses` are
+    those on record, by sensor."""
 
     members: tuple[Member, ...]
+    start_us: int
     end_us: int
+    pauses: Mapping[str, tuple[Pause, ...]]
 
 
 def verify(
@@ -58,8 +68,8 @@ def verify(
     """Check the databases of a data directory, also while a fleet writes to them. With `sensor`, check only that one.
     Nothing outside the directory is looked at, except the database of a single worker, which is two levels above its own.
 
-    `complete` also requires that every member of the last run has committed all readings that were due. UserError if
-    there is nothing to check, or if the last run has no end.
+    `complete` also requires that every member of the last run has committed all readings that were due; in a pause none
+    are. UserError if there is nothing to check, or if the last run has no end.
     """
     started_at = time.monotonic()
     if not data.is_dir():
@@ -83,10 +93,9 @@ def verify(
     for finding in check_positions(records, read_records(data), positions, sensor):
         finding_log.add(finding)
     notes += describe_shorter(records, {name: position.next_seq for name, position in positions.items()})
-    if run:
-        check_complete(run, positions, sensor, finding_log)
+    paused = check_complete(run, positions, sensor, finding_log) if run else []
     verdict = build_verdict(data, sensor, results, finding_log, time.monotonic() - started_at)
-    return replace(verdict, skipped=(*verdict.skipped, *notes))
+    return replace(verdict, skipped=(*verdict.skipped, *notes), paused=describe_each(paused))
 
 
 def check_records(
@@ -149,6 +158,11 @@ def is_moved_aside(path: Path) -> bool:
 def is_rotated(path: Path) -> bool:
     """True if the database was rotated: another one continues where it ends."""
     return ROTATED_SUFFIX.search(path.stem) is not None
+
+
+def is_rotated_name(name: str) -> bool:
+    """True if a name on record is that of a rotated database. Any other, such as a path, is not looked for."""
+    return Path(name).name == name and is_rotated(Path(name))
 
 
 def may_hold_sensor(path: Path, sensor: str, manifest: FleetManifest | None) -> bool:
@@ -220,10 +234,14 @@ def check_rotation_links(
     while waiting:
         path = waiting.pop()
         for sensor, previous in results[path].previous_databases.items():
-            before = path.with_name(previous.file)
             if sensor not in results[path].sensors:  # not the sensor to check
                 continue
-            if before not in results and before.exists():
+            if not is_rotated_name(previous.file):
+                detail = f"origins: {repr_short(previous.file)} is no name of a rotated database"
+                finding_log.add(Finding("record", sensor, path.name, None, None, detail))
+                continue
+            before = path.with_name(previous.file)
+            if before not in results and path_exists(before):
                 results[before] = audit(before)
                 waiting.append(before)
             if finding := link_finding(path, sensor, previous, results.get(before)):
@@ -262,30 +280,60 @@ def read_last_run(data: Path) -> LastRun:
         )
     try:
         start_us = (datetime.fromisoformat(roster.start_time) - UNIX_EPOCH) // timedelta.resolution
-        return LastRun(roster.members, start_us + round(roster.duration * SECOND_US))
+        end_us = start_us + round(roster.duration * SECOND_US)
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"--complete: {path}: invalid start time or duration: {error}") from error
+    return LastRun(roster.members, start_us, end_us, read_interventions(DataDirectory(data).interventions).pauses)
 
 
 def check_complete(
     run: LastRun, positions: Mapping[str, SensorPosition], sensor: str | None, finding_log: FindingLog
-) -> None:
-    """Note every member, or only `sensor`, that has not committed all readings that were due."""
+) -> list[PausedSensor]:
+    """Note every member, or only `sensor`, that has not committed all readings that were due. Returns those that are
+    paused."""
     members = [member for member in run.members if sensor in (None, member.sensor_id)]
     if not members:
         raise UserError(f"--complete: {sensor} took no part in the last run")
+    paused = []
     for member in members:
-        first, last, detail = missing_range(run, positions.get(member.sensor_id))
+        position, pauses = positions.get(member.sensor_id), run.pauses.get(member.sensor_id, ())
+        pause = open_pause(pauses)
+        if pause is not None:
+            schedule = schedule_of(run, member, position)
+            begin = max(schedule.seq_after(max(pause.from_us, run.start_us) - 1), position.next_seq if position else 0)
+            not_due = max(0, schedule.end_seq(run.end_us) - begin)
+            paused.append(PausedSensor(member.sensor_id, pause.from_us, not_due))
+            if not (position and position.next_seq) and pause.from_us <= run.start_us:
+                continue
+        first, last, detail = missing_range(run, position, pauses)
         if detail:
             finding_log.add(Finding("incomplete", member.sensor_id, member.database.name, first, last, detail))
+    return paused
 
 
-def missing_range(run: LastRun, position: SensorPosition | None) -> tuple[int | None, int | None, str]:
+def schedule_of(run: LastRun, member: Member, position: SensorPosition | None) -> Schedule:
+    """Return the schedule of the sensor's last epoch, or that of a sensor which begins with the run."""
+    schedule = position.schedule if position is not None else None
+    return schedule or Schedule(0, run.start_us, Fraction(str(member.rate)))
+
+
+def missing_range(
+    run: LastRun, position: SensorPosition | None, pauses: Sequence[Pause]
+) -> tuple[int | None, int | None, str]:
     """Return the first and last reading that was due and is not committed, and a text, which is empty if there is none."""
     if position is None:
         return None, None, "no database has a checkpoint of it"
     committed, schedule = position.next_seq, position.schedule
     if schedule is None:
         return None, None, f"{committed:,} readings are committed; how many were due is unknown without an epoch"
-    due = schedule.end_seq(run.end_us)
+    end = schedule.end_seq(run.end_us)
+    due = end - readings_in_pauses(pauses, schedule, committed, end)
     return committed, due - 1, f"{committed:,} of {due:,} readings are committed" if committed < due else ""
+
+
+def describe_each(paused: Sequence[PausedSensor]) -> tuple[str, ...]:
+    """Return a line for each paused sensor, and one about those that are too many to be listed."""
+    lines = [f"{sensor.sensor_id}: {total_paused([sensor])}" for sensor in paused[:MAX_PAUSED_LISTED]]
+    if more := paused[MAX_PAUSED_LISTED:]:
+        lines.append(f"{len(more):,} more sensors: {total_paused(more)}")
+    return tuple(lines)

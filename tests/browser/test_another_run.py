@@ -25,9 +25,11 @@ def fleet(folder: Path, *arguments: object) -> Iterator[FleetProcess]:
 
 
 def test_the_page_becomes_that_of_the_other_fleet(tmp_path: Path, window: Window) -> None:
-    """It has the seed and columns of the other fleet, no sensor is picked, and the controls are locked again."""
+    """It has the seed and columns of the other fleet, no sensor is picked, and the controls are locked again. Three sensors
+    have room for sparklines."""
     with fleet(tmp_path / "one", "--seed", 11) as first:
         page, port = window.open(first.url), first.url.rpartition(":")[2]
+        window.until("document.querySelector('#grid').dataset.sparklines === 'true'")
         page.fill("#token", (first.data / "run" / "token").read_text().strip())
         page.click("#unlock")
         page.wait_for_selector('#lock[data-state="open"]')

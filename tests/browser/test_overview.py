@@ -105,7 +105,7 @@ def test_nothing_moves_when_it_comes_alive(running: FleetProcess, window: Window
 @pytest.mark.parametrize("size", [(390, 844), (1920, 1080)], ids=["phone", "wide"])
 def test_no_page_is_wider_than_the_screen(running: FleetProcess, window: Window, size: tuple[int, int]) -> None:
     window.page.set_viewport_size({"width": size[0], "height": size[1]})
-    for path in ("/", f"/sensors/{running.sensors[0]}"):
+    for path in ("/", f"/sensors/{running.sensors[0]}", f"/compare?sensors={running.sensors[0]},{running.sensors[1]}"):
         page = window.open(running.url + path)
 
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
@@ -148,6 +148,7 @@ def test_injections_are_listed_each_with_its_own_cancel(running: FleetProcess, w
     page = window.open(f"{running.url}/#token={(running.data / 'run' / 'token').read_text().strip()}")
     page.wait_for_selector('[data-injection="newer"]')
     window.until("document.querySelector('#overrides').textContent.startsWith('0.2 is set for 2 sensors')")
+    assert "set: 0.2" == page.get_attribute("#probability", "placeholder")
     page.wait_for_selector('#lock[data-state="open"]')
     page.click('[data-injection="older"] button')
     page.wait_for_selector('[data-injection="older"]', state="detached")
@@ -156,6 +157,7 @@ def test_injections_are_listed_each_with_its_own_cancel(running: FleetProcess, w
     send_command(socket, 10, command="probability", probability=None)
     send_command(socket, 10, command="cancel", id="newer")
     page.wait_for_selector("#overrides", state="hidden")
+    assert "by config" == page.get_attribute("#probability", "placeholder")
     page.wait_for_selector('[data-injection="newer"]', state="detached")
 
 
@@ -212,12 +214,32 @@ def test_readings_over_the_fleet_and_by_city(running: FleetProcess, window: Wind
     assert (len(cities), 50) == (len(counts), sum(map(int, counts)))
 
 
+# The first position at which the map has something to click that is no sensor: the name of a city.
+FIND_NAME = """
+(() => {
+  const canvas = document.querySelector('#world');
+  const box = canvas.getBoundingClientRect();
+  for (let y = 4; y < box.height; y += 6) for (let x = 4; x < box.width; x += 6) {
+    const at = { clientX: box.left + x, clientY: box.top + y };
+    canvas.dispatchEvent(new PointerEvent('pointermove', at));
+    if (canvas.classList.contains('over') && !document.querySelector('#map-pointed').textContent) return [at.clientX, at.clientY];
+  }
+})()
+"""
+
+
 def test_cities_have_names_on_the_map_that_choose_them(running: FleetProcess, window: Window) -> None:
     page = window.open(running.url)
     window.until("(document.querySelector('#world').dataset.places ?? '').length > 0")
     cities = {member.identity.location for member in running.roster.members}
 
     assert set((page.get_attribute("#world", "data-places") or "").split(";")) <= cities
+    page.locator("#world").scroll_into_view_if_needed()
+    at = page.evaluate(FIND_NAME)
+    page.mouse.click(*at)
+    window.until("document.querySelector('#scope').value === 'city'")
+    assert page.input_value("#scope-value") in cities
+    window.until("/means [1-9]/.test(document.querySelector('#meant').textContent)")
 
 
 @pytest.mark.parametrize("size", [(1440, 900), (1181, 800)], ids=["laptop", "narrow"])

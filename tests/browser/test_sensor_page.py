@@ -106,6 +106,25 @@ def test_the_range_is_said_and_kept_in_the_address(running: FleetProcess, window
     assert "?" not in page.url
 
 
+def test_an_axis_is_not_scaled_to_spikes(running: FleetProcess, window: Window) -> None:
+    """It covers the usual values, or with the switch all of them; all as well if they are not far apart."""
+    page = window.open(f"{running.url}/sensors/{running.sensors[4]}")
+    axis = "async ([values, all]) => (await import('/static/channelchart.js')).axisRange(values, values, [], all)"
+    values = [20 + number % 5 for number in range(200)]
+    spiked = [*values, 900, None]
+
+    assert [pytest.approx(19.6), pytest.approx(24.4)] == page.evaluate(axis, [spiked, False])
+    low, high = page.evaluate(axis, [spiked, True])
+    assert (low < 20, high > 900) == (True, True)
+    low, high = page.evaluate(axis, [[*values, 26], False])
+    assert high > 26
+    ticks = "async ([low, high]) => (await import('/static/format.js')).ticks(low, high, 4).map(({ text }) => text)"
+    assert ["0.20", "0.40", "0.60", "0.80"] == [f"{float(text):.2f}" for text in page.evaluate(ticks, [0.1, 0.95])]
+    assert ["90,000", "100,000", "110,000"] == page.evaluate(ticks, [82_000, 118_000])
+    assert ["0.0", "0.5"] == page.evaluate(ticks, [-0.02, 0.95])
+    assert ["-0.5", "0.0", "0.5"] == page.evaluate(ticks, [-0.6, 0.95])
+
+
 def test_a_spike_is_injected_and_seen(running: FleetProcess, window: Window) -> None:
     """On the page as a shaded episode, under events, and in the database with its label."""
     sensor = running.sensors[11]

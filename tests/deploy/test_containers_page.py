@@ -1,8 +1,7 @@
-"""The page on containers: every command line on it is one, and what runs without an engine is run."""
+"""The page on containers: every command line on it is one. What runs without an engine is run in tests/docs."""
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -11,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.test_deployment import ROOT, assert_command, compose_verdict
-from tests.process.evidence import read_records
-from tests.process.single_worker import worker
 
 PAGE = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
 WITH_VALUE = {"-v", "-e", "-p", "--user"}
@@ -48,22 +45,6 @@ def test_yaml_on_the_page_is_compose(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(block)
 
     assert "" == compose_verdict(tmp_path / "compose.yaml")
-
-
-def test_the_worker_commands_work(tmp_path: Path) -> None:
-    """An identity is made, and the sensor that it describes runs, here for a second."""
-    commands = [shlex.split(line)[3:] for line in lines() if line.startswith("python -m worker")]
-    (tmp_path / "configs").mkdir()
-    config = (ROOT / "configs" / "basic.yaml").read_text().replace("duration_seconds: 3600", "duration_seconds: 1")
-    (tmp_path / "configs" / "basic.yaml").write_text(config)
-
-    for arguments in commands:
-        output, error, code = worker(*arguments, cwd=tmp_path)
-        assert code == "0", output + error
-
-    assert 2 == len(commands)
-    made = json.loads((tmp_path / "node_identity.json").read_text())["sensor_id"]
-    assert [made] == list(read_records(tmp_path / "data"))
 
 
 @pytest.mark.parametrize("line", [line for line in lines() if line.startswith("scripts/build.py")])

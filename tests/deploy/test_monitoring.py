@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -76,12 +77,13 @@ def test_rates_need_no_scrape_more_often_than_ours() -> None:
     dashboard = json.loads(DASHBOARD.read_text())
     (variable,) = [entry for entry in dashboard["templating"]["list"] if entry["name"] == "scrape"]
     targets = [target for panel in dashboard["panels"] for target in panel.get("targets", [])]
-    rates = [target for target in targets if "$__rate_interval" in target["expr"]]
+    rates = [target for target in targets if "[" in target["expr"]]
     config = yaml.safe_load((DEPLOYED / "prometheus.yml").read_text())
     slowest = max(int(job.get("scrape_interval", "15s").removesuffix("s")) for job in config["scrape_configs"])
 
     assert (60, "1m") == (slowest, variable["current"]["value"])
     assert len(rates) > 10
+    assert {"$__rate_interval"} == {span for target in rates for span in re.findall(r"\[(.*?)\]", target["expr"])}
     assert {"$scrape"} == {target.get("interval") for target in rates}
 
 

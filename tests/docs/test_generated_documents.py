@@ -76,6 +76,8 @@ def test_the_schema_is_that_of_a_database() -> None:
     connection = apsw.Connection(":memory:")
     for table in schema["tables"].values():
         connection.execute(table["sql"])
+    for index in schema["indexes"].values():
+        connection.execute(index["sql"])
     made = [name for _, name, *_ in connection.execute("PRAGMA table_info(sensor_readings)")]
     connection.close()
 

@@ -20,7 +20,7 @@ from fleet.web.app import create_app
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.scoreboard import STATE_INDEX, Scoreboard
 from worker.spec import Identity, Layout
-from worker.storage.schema import READING_COLUMNS, SCHEMA, identity_values, insert_readings_sql
+from worker.storage.schema import READING_COLUMNS, create_tables, identity_values, insert_readings_sql
 
 CHANNELS = (("temperature", "°C"), ("humidity", "%"), ("pressure", "Pa"), ("vibration", "mm/s²"), ("voltage", "V"))
 VALUES = (22.5, 60.25, 101325.0, 0.512, 24.03)
@@ -113,7 +113,7 @@ class StagedFleet:
         member = self.members[number]
         connection = apsw.Connection(str(member.database))
         connection.pragma("journal_mode", "wal")
-        connection.execute(SCHEMA)
+        create_tables(connection)
         assert READING_COLUMNS[0] == "timestamp"
         with connection:
             for seq in range(readings):

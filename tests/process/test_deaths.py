@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import statistics
 import time
 from pathlib import Path
 
@@ -41,6 +43,35 @@ def test_a_killed_worker_is_replaced(shape: str, up: Up, lively: Path, tmp_path:
     found = assert_complete(tmp_path / "data", 3, 80)
     assert [(0, "start")] == found[victim].epochs
     assert "restarts: 2" in running.output
+
+
+@pytest.mark.timed
+def test_a_first_death_costs_less_than_half_a_second(up: Up, tmp_path: Path) -> None:
+    """Each sensor dies once: the median of the times until it has committed again. A second death waits for a backoff."""
+    config = tmp_path / "fleet.yaml"
+    config.write_text("replicas: {count: 5, prefix: S}\nsimulation: {readings_per_second: 20}\n")
+    running = up("-c", config).ready()
+    seconds = [seconds_until_it_commits_again(running, sensor) for sensor in running.sensors]
+
+    assert statistics.median(seconds) < 0.5
+    assert "restart in 0.0 s" in running.output
+    seconds_until_it_commits_again(running, running.sensors[0])
+    ((first, second),) = [
+        re.findall(rf"{running.sensors[0]}: killed by SIGKILL, restart in ([0-9.]+) s", running.output)
+    ]
+    assert 0.0 == float(first) < float(second)
+
+
+def seconds_until_it_commits_again(running: FleetProcess, sensor: str) -> float:
+    wait_for(lambda: running.state(sensor) == "healthy", "it is healthy")
+    old, before = running.worker(sensor), int(running.row(sensor)["next_seq"])
+    old.kill()
+    begun = time.monotonic()
+    wait_for(
+        lambda: running.row(sensor)["pid"] not in (0, old.pid) and running.row(sensor)["next_seq"] > before,
+        "it commits again",
+    )
+    return time.monotonic() - begun
 
 
 def test_a_killed_supervisor_takes_everyone_along(up: Up, lively: Path, tmp_path: Path) -> None:

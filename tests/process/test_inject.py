@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def test_sensors_are_paused_and_resumed(config: Path, up: Up) -> None:
     one, two, *others = running.sensors
     assert f"paused: 2 sensors: {one}, {two}\n" == ask(running, "pause", "--sensor", one, "--sensor", two)
     wait_for(lambda: {running.state(one), running.state(two)} == {"paused"}, "they are paused")
-    assert "2 sensors are paused\n" in ask(running, "status")
+    assert "2 sensors are paused since 20" in ask(running, "status")
     assert 200 == running.get("/healthz")[0]
     assert {"healthy": 2, "paused": 2} == running.get("/statusz")[1]["runtime"]["by_state"]
     stood = [int(running.row(sensor)["next_seq"]) for sensor in (one, two)]
@@ -237,8 +238,15 @@ def test_sensors_are_paused_and_resumed(config: Path, up: Up) -> None:
 
 def test_a_run_ends_while_all_are_paused(config: Path, up: Up) -> None:
     """Nobody waits for readings that are not due."""
-    running = up("-c", config, "--for", "6s").ready()
-    ask(running, "pause", "--all")
+    running = up("-c", config, "--for", "10s").ready()
+    tell(running, "pause")
 
     assert 0 == running.wait()
     assert {"done"} == {running.state(sensor) for sensor in running.sensors}
+    proof = json.loads(fleet("verify", "--data", running.data, "--complete", "--json").stdout)
+    assert (True, 4) == (proof["ok"], len(proof["paused"]))
+    not_due = sum(int(re.findall("([0-9]+) readings not due", line)[0]) for line in proof["paused"])
+    left_out = f"paused since {proof['paused'][0].split()[3][:-1]}, {not_due} readings not due"
+    assert 4 * 10 * 20 == not_due + sum(int(running.row(sensor)["next_seq"]) for sensor in running.sensors)
+    assert f"100.00% of the readings that were due; 4 {left_out}" in running.output
+    assert f"4 sensors {left_out}" in fleet("status", "--data", running.data).stdout

@@ -108,7 +108,12 @@ def test_a_calm_terminal(terminal: Terminal, tmp_path: Path) -> None:
 
     assert 0 == terminal.wait()
     text = "\n".join(terminal.lines)
-    assert [] == [line for line in terminal.lines if len(line) > 80 and str(tmp_path) not in line]  # a path stays whole
+    long = [line for line in terminal.lines if len(line) > 80 and str(tmp_path) not in line]  # a path stays whole
+    token = (tmp_path / "data" / "run" / "token").read_text().strip()
+    (link,) = [line for line in terminal.lines if "dashboard: " in line]
+    assert re.fullmatch(rf"[0-9:]{{8}} dashboard: http://127\.0\.0\.1:[0-9]+/#token={re.escape(token)}", link)
+    assert [link] == long
+    assert all(token not in path.read_text() for path in (tmp_path / "data" / "run").glob("*.log"))
     assert "starting" in CONTROL.sub(b"", terminal.seen).decode()
     assert "━" not in text.split("all workers have committed")[1]
     assert "3/3 healthy" in text

@@ -1,206 +1,41 @@
-"""The types of anomaly: one class each, which declares all that the program knows of the type.
+"""The types of anomaly that occur by default, and the list of all types.
 
-To add a type, write one class and put it into `ANOMALY_CLASSES`. The section of the config with its JSON schema, the effects that
-a catalogue may give, the size of an injection, the help texts and the OpenAPI document are made from the declaration. Only its
-colour (`fleet/web/static/tokens.css`) and its documentation are elsewhere.
-
-`draw` turns four addressed uniforms into an episode's channels and parameters, which are recorded; `apply` changes the values by
-those recorded parameters alone. The results are then clipped to the channel's physical limits and rounded to its decimals.
-numpy is not imported here, because checking a config takes less time than that import.
+To add a type, write one class (`worker.readings.anomaly_type` has its declaration) and put it at the end of `ANOMALY_CLASSES`.
+Only its colour (`fleet/web/static/tokens.css`) and its documentation are elsewhere. Types that are off by default are in
+`worker.readings.instrument_faults`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
-from math import sqrt
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from math import copysign, sqrt
+from typing import ClassVar
 
+from worker.readings.anomaly_type import (
+    AnomalyType,
+    Draws,
+    EligibleChannels,
+    EpisodeSegment,
+    InjectionSize,
+    Parameter,
+    Parameters,
+    excess_over_one,
+    fraction_of_percent,
+    noise_deviation,
+    proportional,
+    unscaled,
+    visible_unit,
+)
+from worker.readings.instrument_faults import INSTRUMENT_FAULTS
 from worker.spec import AnomalySpec, Channel
 
-if TYPE_CHECKING:
-    from worker.readings.random_streams import FloatArray
-
-Parameters = dict[str, float]
-DurationUnit = Literal["seconds", "readings"]
-Scaling = Callable[[float, float], float]
+LEAST_VISIBLE = 2.0
+"""A value nearer to 0 than this many standard deviations is scaled as if it were that far: a multiple of nearly 0 shows nothing."""
 
 
-class Draws(NamedTuple):
-    """Four independent uniforms in [0, 1) that belong to one episode."""
-
-    channel: float
-    size: float
-    sign: float
-    phase: float
-
-
-class EligibleChannels(NamedTuple):
-    """The channels that a type may change, and the odds with which a one-channel type picks among them. If `only` is not
-    None, it is the index of the one channel that any type is confined to."""
-
-    channels: tuple[Channel, ...]
-    odds: tuple[float, ...]
-    only: int | None = None
-
-    def restrict(self, chosen: tuple[int, ...]) -> tuple[int, ...]:
-        """The indices that a type has chosen, or the index it is confined to."""
-        return chosen if self.only is None else (self.only,)
-
-    def pick(self, draw: float) -> int:
-        """The index of one channel, drawn by the odds."""
-        if self.only is not None:
-            return self.only
-        position = draw * sum_in_order(self.odds)
-        for index, odds in enumerate(self.odds):
-            position -= odds
-            if position < 0:
-                return index
-        return len(self.odds) - 1
-
-
-def sum_in_order(numbers: Iterable[float]) -> float:
-    """The sum from left to right. Not `sum`: since Python 3.12 it compensates, and the last bit would depend on
-    the version."""
-    result = 0.0
-    for number in numbers:
-        result += number
-    return result
-
-
-class EpisodeSegment(NamedTuple):
-    """The part of an episode that lies in a block. The arrays have shape (channels, readings).
-
-    `base` is the healthy mean (with the daily pattern), `deviation` the healthy noise around it, `values` the
-    healthy values, to be changed in place; `offset` counts readings from the episode's first, `length` is the
-    episode's, `rate` readings per second.
-    """
-
-    base: FloatArray
-    deviation: FloatArray
-    values: FloatArray
-    offset: FloatArray
-    length: int
-    rate: float
-
-
-def unscaled(value: float, severity: float) -> float:  # noqa: ARG001 - one signature for all
-    return value
-
-
-def proportional(value: float, severity: float) -> float:
-    return value * severity
-
-
-def fraction_of_percent(value: float, severity: float) -> float:
-    return value / 100 * severity
-
-
-def excess_over_one(value: float, severity: float) -> float:
-    """1 + (value - 1) x severity, written so that a severity of 1 changes no bit."""
-    return value * severity + (1 - severity)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A number that a config or the catalogue may set for a type, under `name`.
-
-    `default` applies where neither sets it; it is None for an alternative to a parameter that has one. A value lies between
-    `minimum` and `maximum`; with `positive` the minimum itself is excluded. The worker receives, and epochs record,
-    `scale(value, severity)` under the name `stored`.
-    """
-
-    name: str
-    stored: str
-    default: float | None
-    minimum: float
-    maximum: float
-    scale: Scaling
-    positive: bool = False
-
-    def allows(self, value: float) -> bool:
-        return self.minimum <= value <= self.maximum and not (self.positive and value == self.minimum)
-
-
-@dataclass(frozen=True, slots=True)
-class InjectionSize:
-    """The `size` of an injection: the stored parameters that it sets, its bounds (0 is never allowed), and its meaning in a
-    few words."""
-
-    stored: tuple[str, ...]
-    minimum: float
-    maximum: float
-    meaning: str
-
-    def allows(self, size: float) -> bool:
-        return self.minimum <= size <= self.maximum and size != 0
-
-
-class AnomalyType(ABC):
-    """The declaration and the effect of one type; an instance has the stored parameters of one sensor in `values`.
-
-    The docstring of a subclass describes the type in the JSON schema and in the generated documentation. `weight` is relative
-    to the other types. `channels` says how many an episode changes: one of the sensor's, several, or none because whole
-    readings are affected. Of the parameters named in `alternatives` at most one applies.
-    """
-
-    name: ClassVar[str]
-    weight: ClassVar[float]
-    duration: ClassVar[tuple[float, DurationUnit]]
-    channels: ClassVar[Literal["one", "several", "none"]]
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
-    alternatives: ClassVar[frozenset[str]] = frozenset()
-    size: ClassVar[InjectionSize | None] = None
-
-    def __init__(self, stored: Mapping[str, float]) -> None:
-        """KeyError for a parameter that the type does not have. A missing one has its default."""
-        unknown = stored.keys() - {parameter.stored for parameter in self.parameters}
-        if unknown:
-            raise KeyError(*unknown)
-        self.values: Parameters = {**self.stored_parameters(self.default_parameters()), **stored}
-
-    @abstractmethod
-    def draw(self, draws: Draws, eligible: EligibleChannels) -> tuple[tuple[int, ...], Parameters]:
-        """The indices of the channels that the episode affects, and its parameters."""
-
-    @abstractmethod
-    def apply(
-        self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
-    ) -> None:
-        """Change `segment.values` in place."""
-
-    @classmethod
-    def default_parameters(cls) -> Parameters:
-        """The defaults by their names in a config."""
-        return {each.name: each.default for each in cls.parameters if each.default is not None}
-
-    @classmethod
-    def merge_parameters(cls, *sources: Mapping[str, float]) -> Parameters:
-        """The parameters of several sources, by their names in a config: a later source overrides an earlier one, and an
-        alternative replaces the other."""
-        merged: Parameters = {}
-        for source in sources:
-            replaced = cls.alternatives if cls.alternatives & source.keys() else frozenset[str]()
-            merged = {name: value for name, value in merged.items() if name not in replaced} | dict(source)
-        return merged
-
-    @classmethod
-    def stored_parameters(cls, values: Mapping[str, float], severity: float = 1.0) -> Parameters:
-        """The worker's parameters for `values`, which have their names in a config."""
-        return {each.stored: each.scale(values[each.name], severity) for each in cls.parameters if each.name in values}
-
-    @classmethod
-    def sized_parameters(cls, size: float) -> Parameters:
-        """The worker's parameters that an injection of that size sets."""
-        return dict.fromkeys(cls.size.stored, size) if cls.size is not None else {}
-
-    @classmethod
-    def contradiction(cls, stated: Mapping[str, float]) -> tuple[str, str] | None:
-        """The name of a stated parameter that does not go with the others, and the reason; None if all do."""
-        one, *others = [each.name for each in cls.parameters if each.name in cls.alternatives & stated.keys()] or [""]
-        return (others[0], f"contradicts {one}; a {cls.name} has one of the two") if others else None
+NOISE_REFERENCE = 20.0
+"""Deviations of a channel's own noise of which `noise_factor` is a part at least: a factor of 0.1 is twice its own noise."""
 
 
 class Spike(AnomalyType):
@@ -235,7 +70,13 @@ class Spike(AnomalyType):
     def apply(
         self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
     ) -> None:
-        segment.values[channels[0]] *= parameters["factor"]
+        values, factor = segment.values[channels[0]], parameters["factor"]
+        least = LEAST_VISIBLE * visible_unit(eligible.channels[channels[0]])
+        if segment.noise is None or float(abs(values).min()) >= least:
+            values *= factor
+            return
+        for number, value in enumerate(values.tolist()):
+            values[number] = value * factor if abs(value) >= least else value + copysign(least, value) * (factor - 1)
 
 
 class Trend(AnomalyType):
@@ -256,6 +97,12 @@ class Trend(AnomalyType):
         self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
     ) -> None:
         progress = (segment.offset + 1) / segment.length
+        if segment.noise is not None:
+            least = LEAST_VISIBLE * visible_unit(eligible.channels[channels[0]])
+            first = segment.first_value(channels[0])
+            if abs(first) < least:
+                segment.values[channels[0]] += copysign(least, first) * parameters["change"] * progress
+                return
         segment.values[channels[0]] *= 1 + parameters["change"] * progress
 
 
@@ -301,6 +148,8 @@ class Pattern(AnomalyType):
                 amplitude = parameters["amplitude"] * channel.std_dev
             else:
                 amplitude = parameters["amplitude_percent"] / 100 * abs(channel.mean)
+                if segment.noise is not None:
+                    amplitude = max(amplitude, visible_unit(channel))
             segment.values[index] += direction * amplitude * wave
 
 
@@ -322,10 +171,9 @@ class MissingData(AnomalyType):
 
 
 class Noise(AnomalyType):
-    """The deviation of all channels is amplified as if Gaussian noise of `noise_factor` times the mean, at least half a
-    standard deviation, had been added; the factor of vibration is multiplied by `vibration_gain`."""
-
-    # The deviation is amplified rather than new noise drawn, so that a reading stays a function of its address.
+    """Gaussian noise is added to all channels. Its deviation is `noise_factor` times the mean, or times 20 deviations of the
+    channel's own noise if that is more, and at least half a standard deviation; the factor of vibration is multiplied by
+    `vibration_gain`."""
 
     name = "noise"
     weight = 0.2
@@ -348,17 +196,20 @@ class Noise(AnomalyType):
     ) -> None:
         for index in channels:
             channel = eligible.channels[index]
-            if channel.std_dev == 0:
-                continue
             factor = parameters["noise_factor"]
             if channel.name == "vibration":
                 factor *= parameters.get("vibration_gain", 1.0)
-            ratio = max(factor * abs(channel.mean) / channel.std_dev, 0.5)
-            gain = sqrt(1 + ratio * ratio)
-            segment.values[index] = segment.base[index] + segment.deviation[index] * gain
+            if segment.noise is not None:
+                reference = max(abs(channel.mean), NOISE_REFERENCE * noise_deviation(channel))
+                segment.values[index] += segment.noise(index) * max(factor * reference, visible_unit(channel) / 2)
+            elif channel.std_dev:  # version 1 amplifies the deviation as if noise had been added
+                ratio = max(factor * abs(channel.mean) / channel.std_dev, 0.5)
+                gain = sqrt(1 + ratio * ratio)
+                segment.values[index] = segment.base[index] + segment.deviation[index] * gain
 
 
-ANOMALY_CLASSES: tuple[type[AnomalyType], ...] = (Spike, Trend, Pattern, MissingData, Noise)
+ANOMALY_CLASSES: tuple[type[AnomalyType], ...] = (Spike, Trend, Pattern, MissingData, Noise, *INSTRUMENT_FAULTS)
+"""All types. Databases and records have their names, counters their places: a new type goes to the end."""
 ANOMALY_TYPES = tuple(each.name for each in ANOMALY_CLASSES)
 
 

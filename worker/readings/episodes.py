@@ -15,13 +15,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
-from worker.readings.anomalies import Draws, sum_in_order
-from worker.readings.random_streams import RandomStreams, StreamPurpose
+from worker.readings.anomaly_type import Draws, sum_in_order
+from worker.readings.random_streams import StreamPurpose
 from worker.schedule import IntArray
-
-MAX_EPISODE_READINGS = 100_000
-"""The greatest length of an episode, which bounds the size of a page."""
 
 EPISODES_PER_STREAM = 16
 """Consecutive episodes of a page whose draws come from one stream."""
@@ -43,12 +41,19 @@ class PlacedEpisode(NamedTuple):
     draws: Draws
 
 
+class Streams(Protocol):
+    """The random streams of a sensor, or of one of its layers."""
+
+    def generator(self, purpose: int, page: int, epoch: int = 0) -> Generator:
+        """Return the stream at (purpose, epoch, page), valid until the next call."""
+
+
 class EpisodeLayout(Protocol):
     """A rule that places episodes. `size` is the length of a page in readings."""
 
     size: int
 
-    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage:
+    def lay_out(self, streams: Streams, epoch: int, page: int) -> EpisodePage:
         """Place the episodes of a page. `epoch` is the first sequence number of the epoch."""
 
 
@@ -71,7 +76,7 @@ class ShareLayout:
         needed = max(16 * longest, 4 * longest / self._share, others / shares[self._densest], 1024)
         self.size = ceil(needed)
 
-    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage:
+    def lay_out(self, streams: Streams, epoch: int, page: int) -> EpisodePage:
         starts = streams.generator(StreamPurpose.LAYOUT, 1 << 62, epoch).random(len(self._shares)).tolist()
         before, after = (self._cumulative_counts(page + step, starts) for step in (0, 1))
         counts = [max(0, after[kind] - before[kind]) for kind in range(len(before))]
@@ -108,7 +113,7 @@ class OnsetLayout:
         self._probabilities, self._lengths = probabilities, lengths
         self.size = max(16 * max(lengths), 1024)
 
-    def lay_out(self, streams: RandomStreams, epoch: int, page: int) -> EpisodePage:
+    def lay_out(self, streams: Streams, epoch: int, page: int) -> EpisodePage:
         draws = streams.generator(StreamPurpose.EPISODES, page, epoch).random(self.size)
         bounds = np.cumsum(self._probabilities)
         candidates = np.flatnonzero(draws < bounds[-1])
@@ -127,9 +132,7 @@ class OnsetLayout:
 class NaturalEpisodes:
     """The episodes of one sensor in one epoch, other than injections. `lengths` are readings per kind of `layout`."""
 
-    def __init__(
-        self, streams: RandomStreams, epoch_first_seq: int, layout: EpisodeLayout, lengths: tuple[int, ...]
-    ) -> None:
+    def __init__(self, streams: Streams, epoch_first_seq: int, layout: EpisodeLayout, lengths: tuple[int, ...]) -> None:
         self._streams, self._epoch, self._layout, self._lengths = streams, epoch_first_seq, layout, lengths
         self._phase = int(streams.generator(StreamPurpose.LAYOUT, 0, epoch_first_seq).random() * layout.size)
         self._pages: OrderedDict[int, EpisodePage] = OrderedDict()

@@ -11,7 +11,7 @@ import apsw
 
 from worker.spec import Synchronous
 from worker.storage.database_files import is_sqlite_file
-from worker.storage.schema import SCHEMA, SCHEMA_VERSION
+from worker.storage.schema import SCHEMA_VERSION, create_tables
 from worker.storage.wal_index import is_wal_truncated
 
 BUSY_TIMEOUT_MS = 500
@@ -128,7 +128,7 @@ def configure_connection(connection: apsw.Connection, *, wal: bool, synchronous:
         connection.pragma("journal_mode", mode)
     if connection.pragma("user_version") != SCHEMA_VERSION:
         with Transaction(connection):
-            connection.execute(SCHEMA)
+            create_tables(connection)
             if not connection.execute("SELECT 1 FROM database_info").fetchone():
                 values = ("live", str(uuid.uuid4()), SCHEMA_VERSION)
                 connection.execute("INSERT INTO database_info VALUES (?,?,?)", values)

@@ -26,6 +26,7 @@ from worker.storage.database_files import (
     move_orphaned_wal,
     quarantine,
 )
+from worker.storage.insertion import ColumnConflict, ReadingsTable
 from worker.storage.live_files import LiveFiles
 from worker.storage.rotation import NO_RETRY, RotationLimit, finish_rotation, is_marked_rotated, mark_rotated
 from worker.storage.sinks import Portion, Position, Unavailable
@@ -46,6 +47,7 @@ class Database:
     def __init__(self, store: StoreSpec) -> None:
         self._store, self._path = store, store.path
         self._connection: apsw.Connection | None = None
+        self._table: ReadingsTable | None = None
         self._files: LiveFiles | None = None
         self._opened_inode: Inode = None
         self._inodes: tuple[Inode, Inode] = (None, None)
@@ -68,12 +70,17 @@ class Database:
     def deliver(self, portions: Sequence[Portion]) -> None:
         if self._connection is None:
             raise Unavailable(f"{self._path.name} is not open", outcome_unknown=True)
+        # Without a table until the commit: a rollback takes the columns away that it knows.
+        table, self._table = self._table or ReadingsTable(self._connection), None
         try:
             with Transaction(self._connection):
                 self._check_files()
                 for portion in portions:
-                    write_portion(self._connection, portion, self._incarnation)
+                    write_portion(table, portion, self._incarnation)
+            self._table = table
             self._check_files()  # the log may have been cut while it was written
+        except ColumnConflict as error:
+            raise Unavailable(f"{self._path.name}: {error}", outcome_unknown=False) from error
         except apsw.Error as error:
             raise self._translate_error(error) from error
         self._check_still_in_place()
@@ -102,7 +109,7 @@ class Database:
     def _disconnect(self, *, tidy: bool = False) -> None:
         if self._connection is None:
             return
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._table = self._connection, None, None
         if not tidy:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close(True)

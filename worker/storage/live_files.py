@@ -70,6 +70,9 @@ class LiveFiles:
             frames.append(before)
         if all(holds(log, frame) for frame in frames):
             return ""
+        if read_last_frame(index) != self._last:
+            # Without the lock: another process has begun the log again meanwhile, the index first. The next look decides.
+            return ""
         return "its write-ahead log was cut or overwritten"
 
 

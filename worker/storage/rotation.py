@@ -27,7 +27,8 @@ from pathlib import Path
 import apsw
 
 from worker.storage.database_files import fsync_directory, inode
-from worker.storage.schema import SCHEMA, SCHEMA_VERSION
+from worker.storage.insertion import add_column_sql
+from worker.storage.schema import COLUMN_TYPES, SCHEMA_VERSION, create_tables
 
 ROTATED_SUFFIX = re.compile(r"\.rotated-(\d{4,})$")
 """The end of the stem of a rotated database's name."""
@@ -47,6 +48,8 @@ MIN_ROWS_TO_ROTATE = 200
 
 # Two subqueries: SQLite answers min or max from an end of the table, but not both at once.
 SELECT_ROW_COUNT = "SELECT (SELECT max(id) FROM sensor_readings) - (SELECT min(id) FROM sensor_readings) + 1"
+
+SELECT_COLUMNS = "SELECT name, upper(type) FROM pragma_table_info('sensor_readings')"
 
 CREATE_ORIGINS = """
 CREATE TABLE origins (
@@ -140,8 +143,12 @@ def hard_link(path: Path, aside: Path) -> bool:
 
 def copy_carried_state(new: apsw.Connection, old: apsw.Connection, file: str) -> None:
     """Copy the state that a new database takes over from the one before, which is now `file`."""
-    new.execute(SCHEMA)
+    create_tables(new)
     new.execute(CREATE_ORIGINS)
+    present = {name for name, _ in new.execute(SELECT_COLUMNS)}
+    for name, declared in old.execute(SELECT_COLUMNS).fetchall():
+        if name not in present and declared in COLUMN_TYPES.values():
+            new.execute(add_column_sql(str(name), str(declared)))
     new.execute("INSERT INTO database_info VALUES ('live', ?, ?)", (str(uuid.uuid4()), SCHEMA_VERSION))
     copy_rows(new, old, "checkpoints", "SELECT * FROM checkpoints")
     copy_rows(new, old, "epochs", "SELECT * FROM epochs")

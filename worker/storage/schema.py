@@ -7,17 +7,19 @@ except `synced`, which belongs to the collector.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+import apsw
 
 from worker.schedule import Schedule, format_time
 from worker.spec import (
     CHANNEL_NAMES,
-    IDEAL_INSTRUMENT,
     SETTINGS_VERSION,
     AnomalySpec,
     AttributeRule,
+    AttributeValue,
     Channel,
     ColumnType,
     Identity,
@@ -102,9 +104,15 @@ CREATE TABLE IF NOT EXISTS database_info (
 );
 """
 
+READINGS_KEY = "sensor_readings_key"
+CREATE_READINGS_KEY = f"""
+-- A reading is stored once, and the readings of an episode are found quickly. Databases of version 0.1.0 have no such index.
+CREATE UNIQUE INDEX IF NOT EXISTS {READINGS_KEY} ON sensor_readings (sensor_id, seq);
+"""
+
 CHANNEL_COLUMNS = CHANNEL_NAMES
 
-COLUMN_TYPES: dict[type, ColumnType] = {float: "REAL", int: "INTEGER", str: "TEXT", type(None): "TEXT"}
+COLUMN_TYPES: dict[type, ColumnType] = {float: "REAL", int: "INTEGER", str: "TEXT"}
 
 # The columns that are constant for a sensor, each with the field of its Identity.
 IDENTITY_COLUMNS = {
@@ -129,6 +137,34 @@ IDENTITY_COLUMNS = {
 # The columns that differ in every row, in the order in which rows are bound.
 READING_COLUMNS = ("timestamp", *CHANNEL_COLUMNS, "status_code", "anomaly_flag", "anomaly_type", "seq")
 
+RESERVED_COLUMN_NAMES = frozenset(
+    [
+        "id",
+        "synced",
+        "source",
+        "source_id",
+        "batch",
+        "extra",
+        "time",
+        "generation",
+        "key",
+        "received_at",
+        "date",
+        "hour",
+        "identity",
+        "rowid",
+        "oid",
+        "_rowid_",
+        "tableoid",
+        "ctid",
+        "xmin",
+        "xmax",
+        "cmin",
+        "cmax",
+    ]
+)
+"""Names that no further column may have: those of the other columns of a target, and of SQLite and PostgreSQL themselves."""
+
 
 class FurtherColumn(NamedTuple):
     """A column behind `seq`, which a kind of sensor has and the original data set did not."""
@@ -137,32 +173,72 @@ class FurtherColumn(NamedTuple):
     column_type: ColumnType
 
 
-@lru_cache(maxsize=256)
 def further_columns(identity: Identity, settings: Settings) -> tuple[FurtherColumn, ...]:
     """Return the columns behind `seq` that a sensor has values for: its other channels, the attributes of its readings, its
     own attributes, in this order."""
+    return (*further_reading_columns(settings), *further_identity_columns(identity))
+
+
+def further_reading_columns(settings: Settings) -> tuple[FurtherColumn, ...]:
+    """Return the further columns that differ in every row: other channels, then the attributes of a reading."""
     channels = [
         FurtherColumn(channel.name, "REAL") for channel in settings.channels if channel.name not in CHANNEL_NAMES
     ]
-    attributes = [FurtherColumn(attribute.name, attribute.column_type) for attribute in settings.attributes]
-    constants = [FurtherColumn(name, COLUMN_TYPES[type(value)]) for name, value in identity.attributes]
-    return (*channels, *attributes, *constants)
+    return (*channels, *(FurtherColumn(attribute.name, attribute.column_type) for attribute in settings.attributes))
 
 
-def insert_readings_sql(rows: int) -> str:
-    """Return an INSERT of that many readings of one sensor.
-
-    The identity is bound once as ?1 .. ?16, the columns of each row after it: binding the identity for every row would
-    be most of the work.
+def create_tables(connection: apsw.Connection) -> None:
+    """Create the missing tables. The index of readings is created together with their table, and never for an older one,
+    which may be large or have a reading twice.
     """
-    constant = len(IDENTITY_COLUMNS)
-    same = ",".join(f"?{number + 1}" for number in range(constant))
-    width = len(READING_COLUMNS)
+    new = not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sensor_readings'").get
+    connection.execute(SCHEMA)
+    if new:
+        connection.execute(CREATE_READINGS_KEY)
+
+
+def has_readings_key(connection: apsw.Connection) -> bool:
+    """Return whether the index of readings exists."""
+    return bool(
+        connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?", (READINGS_KEY,)).get
+    )
+
+
+def further_identity_columns(identity: Identity) -> tuple[FurtherColumn, ...]:
+    """Return the further columns that are constant for a sensor. An attribute without a value needs none."""
+    return tuple(
+        FurtherColumn(name, COLUMN_TYPES[type(value)]) for name, value in identity.attributes if value is not None
+    )
+
+
+def further_identity_values(identity: Identity) -> tuple[AttributeValue, ...]:
+    """Return the values of `further_identity_columns`."""
+    return tuple(value for _, value in identity.attributes if value is not None)
+
+
+def quote_identifier(name: str) -> str:
+    """Return the name of a column or table as SQL has it: it may be a keyword."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@lru_cache(maxsize=256)
+def insert_readings_sql(rows: int, varying: tuple[str, ...] = (), constant: tuple[str, ...] = ()) -> str:
+    """Return an INSERT of that many readings of one sensor, with further columns that differ in every row (`varying`) or
+    not (`constant`).
+
+    The identity and the constant columns are bound once as ?1 .. ?16 and on, the columns of each row after it: binding
+    the identity for every row would be most of the work.
+    """
+    reading_columns = (*READING_COLUMNS, *map(quote_identifier, varying))
+    constant_columns = (*IDENTITY_COLUMNS, *map(quote_identifier, constant))
+    begin = len(constant_columns)
+    same = ",".join(f"?{number + 1}" for number in range(begin))
+    width = len(reading_columns)
     values = (
-        "(" + ",".join(f"?{constant + row * width + number + 1}" for number in range(width)) + f",{same})"
+        "(" + ",".join(f"?{begin + row * width + number + 1}" for number in range(width)) + f",{same})"
         for row in range(rows)
     )
-    return f"INSERT INTO sensor_readings ({','.join((*READING_COLUMNS, *IDENTITY_COLUMNS))}) VALUES {','.join(values)}"
+    return f"INSERT INTO sensor_readings ({','.join((*reading_columns, *constant_columns))}) VALUES {','.join(values)}"
 
 
 def identity_values(identity: Identity) -> tuple[str | float | None, ...]:
@@ -215,6 +291,11 @@ def identity_from_json(stored: dict[str, Any]) -> Identity:
     return Identity(**{**stored, "attributes": attributes})
 
 
+CHANNEL_DEFAULTS = {field.name: field.default for field in fields(Channel)}
+ADDED_CHANNEL_FIELDS = ("daily_peak", "daily_trough", "signals", "instrument")
+"""Fields that version 1 did not have; they are left out where they have their default."""
+
+
 def settings_to_json(settings: Settings) -> dict[str, Any]:
     """Return settings as `settings_from_json` reads them. What version 1 did not have is left out where it is empty."""
     stored = asdict(settings)
@@ -224,11 +305,12 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
         del stored["attributes"]
     if settings.version == 1:
         del stored["version"]
+    if settings.overlap == "none":
+        del stored["overlap"]
     for channel, values in zip(settings.channels, stored["channels"], strict=True):
-        if not channel.signals:
-            del values["signals"]
-        if channel.instrument == IDEAL_INSTRUMENT:
-            del values["instrument"]
+        for name in ADDED_CHANNEL_FIELDS:
+            if getattr(channel, name) == CHANNEL_DEFAULTS[name]:
+                del values[name]
     return stored
 
 
@@ -242,7 +324,17 @@ def settings_from_json(stored: dict[str, Any]) -> Settings:
     version = stored.get("version", 1)
     if version not in (1, SETTINGS_VERSION):
         raise ValueError(f"settings of version {version!r} are not known to this version of the program")
-    return Settings(stored["rate"], channels, anomalies, stored["mode"], hours, injection, attributes, version)
+    return Settings(
+        stored["rate"],
+        channels,
+        anomalies,
+        stored["mode"],
+        hours,
+        injection,
+        attributes,
+        version,
+        stored.get("overlap", "none"),
+    )
 
 
 def channel_from_json(stored: dict[str, Any]) -> Channel:

@@ -13,17 +13,22 @@ import apsw
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import MISSING_DATA_INDEX, Block, Episode
 from worker.schedule import Schedule, format_time, format_times
-from worker.spec import Identity, Settings
-from worker.storage.schema import CHANNEL_COLUMNS, epoch_from_row, epoch_values, identity_values, insert_readings_sql
+from worker.spec import Settings
+from worker.storage.insertion import Insertion, ReadingsTable
+from worker.storage.schema import (
+    CHANNEL_COLUMNS,
+    READING_COLUMNS,
+    epoch_from_row,
+    epoch_values,
+    further_reading_columns,
+    has_readings_key,
+)
 from worker.storage.sinks import Fenced, Portion, Position
 
 log = logging.getLogger("database")
 
 CHECKPOINT_LIMIT = 1 << 62
 """A checkpoint from here on is damaged."""
-
-ROWS_PER_STATEMENT = 50
-INSERT_READINGS = {rows: insert_readings_sql(rows) for rows in (1, ROWS_PER_STATEMENT)}
 
 UPSERT_EPISODE = "INSERT OR REPLACE INTO anomaly_episodes VALUES (?,?,?,?,?,?,?,?)"
 TRUNCATE_EPISODE = """
@@ -35,6 +40,8 @@ SELECT first_seq, start_us, reason, run, seed, identity, settings FROM epochs
 WHERE sensor_id = ? AND first_seq <= ? ORDER BY first_seq DESC LIMIT 1
 """
 SELECT_LAST_SEQ = "SELECT max(seq) FROM sensor_readings WHERE sensor_id = ? AND typeof(seq) = 'integer'"
+SEQ_INDEX = READING_COLUMNS.index("seq")
+SELECT_STORED_SEQS = "SELECT seq FROM sensor_readings WHERE sensor_id = ? AND seq >= ? AND seq < ?"
 UPDATE_CHECKPOINT = "UPDATE checkpoints SET next_seq = ? WHERE sensor_id = ? AND incarnation = ? AND next_seq = ?"
 
 
@@ -47,7 +54,13 @@ def claim_sensor(connection: apsw.Connection, sensor_id: str, incarnation: int) 
     if isinstance(owner, int) and owner > incarnation:
         raise Fenced(f"{sensor_id} is owned by incarnation {owner}, this is {incarnation}")
     if not isinstance(next_seq, int) or not isinstance(owner, int) or not 0 <= next_seq < CHECKPOINT_LIMIT:
-        next_seq = repaired_checkpoint(connection, sensor_id, row)
+        next_seq = repaired_checkpoint(connection, sensor_id, "damaged" if row else "missing")
+    elif (
+        has_readings_key(connection)
+        and (last := last_stored_seq(connection, sensor_id)) is not None
+        and last >= next_seq
+    ):
+        next_seq = repaired_checkpoint(connection, sensor_id, "behind its readings")
     connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (sensor_id, next_seq, incarnation))
     try:
         epoch = connection.execute(SELECT_EPOCH, (sensor_id, next_seq)).fetchone()
@@ -56,29 +69,34 @@ def claim_sensor(connection: apsw.Connection, sensor_id: str, incarnation: int) 
         raise apsw.CorruptError(f"the record of {sensor_id}'s epochs is damaged") from error
 
 
-def repaired_checkpoint(connection: apsw.Connection, sensor_id: str, row: object) -> int:
+def last_stored_seq(connection: apsw.Connection, sensor_id: str) -> int | None:
+    last = connection.execute(SELECT_LAST_SEQ, (sensor_id,)).get
+    return last if isinstance(last, int) else None
+
+
+def repaired_checkpoint(connection: apsw.Connection, sensor_id: str, state: str) -> int:
     """Return the sequence number after the last stored reading of a sensor without a valid checkpoint, 0 for a new sensor.
 
     A sensor that has readings has an epoch. No reading before the epoch's first, or in a rotated database, is due.
     """
     first = connection.execute("SELECT max(first_seq) FROM epochs WHERE sensor_id = ?", (sensor_id,)).get
-    if row is None and first is None:
+    if state == "missing" and first is None:
         return 0
-    last = connection.execute(SELECT_LAST_SEQ, (sensor_id,)).get
+    last = last_stored_seq(connection, sensor_id)
     known = [first, None if last is None else last + 1]
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'origins'").get:
         known.append(connection.execute("SELECT first_seq FROM origins WHERE sensor_id = ?", (sensor_id,)).get)
     next_seq = max((number for number in known if isinstance(number, int)), default=0)
-    state = "damaged" if row else "missing"
     log.warning(
         "%s: its checkpoint is %s: continuing at reading %d, after those that are stored", sensor_id, state, next_seq
     )
     return next_seq
 
 
-def write_portion(connection: apsw.Connection, portion: Portion, incarnation: int) -> None:
-    """Write one portion. Raises Fenced if the checkpoint is not at its start, or another incarnation owns the sensor."""
-    sensor_id = portion.identity.sensor_id
+def write_portion(table: ReadingsTable, portion: Portion, incarnation: int) -> None:
+    """Write one portion. Raises Fenced if the checkpoint is not at its start, or another incarnation owns the sensor, and
+    ColumnConflict."""
+    connection, sensor_id = table.connection, portion.identity.sensor_id
     if portion.epoch:
         if portion.previous:
             truncate_episode(connection, sensor_id, portion.next_seq, portion.previous)
@@ -88,7 +106,8 @@ def write_portion(connection: apsw.Connection, portion: Portion, incarnation: in
         rows = [episode_values(sensor_id, episode, portion.schedule) for episode in episodes]
         connection.executemany(UPSERT_EPISODE, rows)
     if portion.block:
-        write_block(connection, portion.identity, portion.settings, portion.block)
+        insertion = table.insertion(portion.identity, portion.settings)
+        write_block(connection, insertion, portion.settings, portion.block)
     if portion.truncate:
         truncate_episode(connection, sensor_id, portion.end, portion.schedule)
     connection.execute(UPDATE_CHECKPOINT, (portion.end, sensor_id, incarnation, portion.next_seq))
@@ -96,28 +115,43 @@ def write_portion(connection: apsw.Connection, portion: Portion, incarnation: in
         raise Fenced(f"the checkpoint of {sensor_id} was moved by another worker")
 
 
-def write_block(connection: apsw.Connection, identity: Identity, settings: Settings, block: Block) -> None:
-    """Insert the readings of a block, ROWS_PER_STATEMENT at a time."""
-    constant = identity_values(identity)
+def write_block(connection: apsw.Connection, insertion: Insertion, settings: Settings, block: Block) -> None:
+    """Insert the readings of a block. Those that are stored already stay as they are."""
     rows = list(reading_rows(settings, block))
-    whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
-    for begin in range(0, whole, ROWS_PER_STATEMENT):
-        values = chain.from_iterable(rows[begin : begin + ROWS_PER_STATEMENT])
-        connection.execute(INSERT_READINGS[ROWS_PER_STATEMENT], (*constant, *values))
+    try:
+        insert_rows(connection, insertion, rows)
+    except apsw.ConstraintError:
+        sensor_id = insertion.identity.sensor_id
+        stored = {seq for (seq,) in connection.execute(SELECT_STORED_SEQS, (sensor_id, block.first, block.end))}
+        log.warning("%s: some of the readings %d to %d are stored already", sensor_id, block.first, block.end - 1)
+        insert_rows(connection, insertion, [row for row in rows if row[SEQ_INDEX] not in stored])
+
+
+def insert_rows(connection: apsw.Connection, insertion: Insertion, rows: list[tuple[Any, ...]]) -> None:
+    """Insert readings, `insertion.rows` at a time."""
+    constants, step = insertion.constants, insertion.rows
+    whole = len(rows) - len(rows) % step
+    for begin in range(0, whole, step):
+        values = chain.from_iterable(rows[begin : begin + step])
+        connection.execute(insertion.insert_rows, (*constants, *values))
     for row in rows[whole:]:
-        connection.execute(INSERT_READINGS[1], constant + row)
+        connection.execute(insertion.insert_row, constants + row)
 
 
 def reading_rows(settings: Settings, block: Block) -> Iterable[tuple[Any, ...]]:
-    """Return the rows of a block in the order of READING_COLUMNS, without missing readings."""
+    """Return the rows of a block in the order of READING_COLUMNS and the further columns, without missing readings."""
     kinds = block.kinds.tolist()
     columns: dict[str, Iterable[Any]] = dict.fromkeys(CHANNEL_COLUMNS, repeat(None))
     for channel, values in zip(settings.channels, block.values.tolist(), strict=True):
         columns[channel.name] = values
+    for attribute, attribute_values in zip(settings.attributes, block.attributes, strict=True):
+        columns[attribute.name] = attribute_values
     flags = [0 if kind < 0 else 1 for kind in kinds]
     types = [None if kind < 0 else ANOMALY_TYPES[kind] for kind in kinds]
     seqs = range(block.first, block.end)
-    rows = zip(format_times(block.times), *(columns[name] for name in CHANNEL_COLUMNS), flags, flags, types, seqs)  # noqa: B905
+    channels = (columns[name] for name in CHANNEL_COLUMNS)
+    further = (columns[column.name] for column in further_reading_columns(settings))
+    rows = zip(format_times(block.times), *channels, flags, flags, types, seqs, *further)  # noqa: B905
     if MISSING_DATA_INDEX in kinds:
         return [row for row, kind in zip(rows, kinds, strict=True) if kind != MISSING_DATA_INDEX]
     return rows

@@ -21,8 +21,8 @@ EXIT_BUG = 70
 EXIT_UNKNOWN = 71
 """Placeholder for the exit code of a child whose exit could not be observed."""
 
-EXIT_OUT_OF_MEMORY = 72
-"""Exit code of a child that was refused memory; a new process may succeed."""
+EXIT_OUT_OF_MEMORY, EXIT_OUT_OF_PROCESSES = 72, 73
+"""Exit codes of a child that was refused memory, or a process or thread; a new one may succeed."""
 
 PARENT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 """Signals that the parent waits for and its children ignore."""
@@ -33,6 +33,7 @@ EXIT_CODE_TEXTS = {
     4: "exited with unwritten readings",  # EXIT_PENDING of worker.process
     EXIT_BUG: "exited because of a bug (see the log)",
     EXIT_OUT_OF_MEMORY: "exited, out of memory",
+    EXIT_OUT_OF_PROCESSES: "exited, no process or thread could be started (`ulimit -u`)",
     EXIT_UNKNOWN: "exited, cause unknown",
 }
 
@@ -167,9 +168,17 @@ def run_logged(name: str, body: ProcessMain, lifeline: socket.socket) -> int:
     except MemoryError as error:
         logging.getLogger(name).error("out of memory: %s", error)
         return EXIT_OUT_OF_MEMORY
-    except Exception:  # the top of a process: a bug is logged with its traceback and ends it
+    except Exception as error:  # the top of a process: a bug is logged with its traceback and ends it
+        if is_process_limit(error):
+            logging.getLogger(name).error("no process or thread can be started: %s", error)
+            return EXIT_OUT_OF_PROCESSES
         logging.getLogger(name).exception("bug")
         return EXIT_BUG
+
+
+def is_process_limit(error: Exception) -> bool:
+    """Return whether the system has refused a process or a thread, as it does at the limit of `ulimit -u`."""
+    return isinstance(error, BlockingIOError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
 
 
 def drop_inherited_state(*keep: int) -> None:

@@ -24,7 +24,7 @@ class Service:
     """One service process.
 
     `keep` are the open descriptors that it needs, `due` is when it may start, `stopped_checks` counts the checks since
-    it was suspended by a signal.
+    it was suspended by a signal, `start_error` is the reason why it could not be started the last time.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Service:
     due: float = 0.0
     deaths: tuple[float, ...] = ()
     stopped_checks: int = 0
+    start_error: str = ""
 
 
 class Services:
@@ -53,9 +54,13 @@ class Services:
             if service.child is None and service.due <= now:
                 try:
                     service.child = fork_child(service.name, service.body, service.keep)
+                    service.start_error = ""
                 except OSError as error:
                     service.due = now + SPAWN_RETRY_SECONDS
-                    self._record_event(service.name, f"cannot be started: {error.strerror}")
+                    reason = f"cannot be started: {error.strerror}"
+                    if reason != service.start_error:  # it is tried every second, perhaps for hours
+                        self._record_event(service.name, reason)
+                    service.start_error = reason
 
     def reap(self, now: float) -> None:
         """Schedule the restart of services that have exited."""

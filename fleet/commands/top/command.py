@@ -7,9 +7,17 @@ from pathlib import Path
 
 import click
 
-from fleet.commands.options import DATA_OPTION
+from fleet.commands.options import DATA_OPTION, Completion, channel_names
 from fleet.commands.running_fleet import running_directory
 from fleet.errors import UserError
+
+
+def column_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a column: those of every fleet, and the channels of the fleet of `--data`."""
+    from fleet.commands.top.table import COLUMNS_AFTER_CHANNELS, COLUMNS_BEFORE_CHANNELS
+
+    fixed = [column.name for column in (*COLUMNS_BEFORE_CHANNELS, *COLUMNS_AFTER_CHANNELS)]
+    return [name for name in (*fixed, *channel_names(context)) if name.startswith(incomplete)]
 
 
 @click.command()
@@ -17,10 +25,16 @@ from fleet.errors import UserError
     "--sort",
     metavar="COLUMN",
     default="sensor",
+    shell_complete=column_names,
     help="The column to sort by first, such as state, temperature or `lag s`.",
 )
 @click.option(
-    "--filter", "filter_text", metavar="TEXT", default="", help="Only sensors with this text in one of their columns."
+    "--filter",
+    "filter_text",
+    metavar="TEXT",
+    default="",
+    shell_complete=Completion("sensor_id", "location", "firmware_version"),
+    help="Only sensors with this text in one of their columns.",
 )
 @DATA_OPTION
 def top(sort: str, filter_text: str, data: Path) -> int:

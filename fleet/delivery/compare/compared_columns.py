@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from fleet.delivery.batch import SourceDatabase
 from fleet.delivery.columns import DELIVERED_COLUMNS, TEXT_COLUMNS
-from fleet.delivery.source_database import quote_identifier
-from worker.storage.schema import IDENTITY_COLUMNS
+from worker.storage.schema import IDENTITY_COLUMNS, quote_identifier
 
 IDENTITY_TEXTS = tuple(name for name in TEXT_COLUMNS if name in IDENTITY_COLUMNS and name != "sensor_id")
 IDENTITY_COLUMN = "identity"
@@ -27,7 +26,7 @@ COMPARABLE_COLUMNS = (
     IDENTITY_COLUMN,
     EXTRA_COLUMN,
 )
-"""The columns that follow KEY_COLUMNS in a target that stores readings completely."""
+"""The columns that follow KEY_COLUMNS in a target that stores readings completely, after those of the kinds of sensor."""
 
 
 def identity_sql(column: Callable[[str], str], character: str = "char") -> str:
@@ -64,4 +63,6 @@ def column_sql(source: SourceDatabase, name: str) -> str:
         return identity_sql(lambda own: quote_identifier(own) if own in source.columns else "NULL")
     if name == "seq" and source.foreign:
         return "id"
-    return quote_identifier(name) if name in source.columns and name != EXTRA_COLUMN else "NULL"
+    # A column of another kind's name that is not the source's own is in EXTRA_COLUMN.
+    own = name in source.further_names or (name in DELIVERED_COLUMNS and name in source.columns)
+    return quote_identifier(name) if own else "NULL"

@@ -16,7 +16,7 @@ from typing import Any
 import apsw
 
 from fleet.datadir.readings import DatabaseUnreadable
-from fleet.delivery.batch import Row
+from fleet.delivery.batch import NAME_KEY_PREFIX, Row
 from fleet.delivery.compare.compared_columns import (
     ID_INDEX,
     KEY_COLUMNS,
@@ -28,6 +28,7 @@ from fleet.delivery.compare.compared_columns import (
 from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings
 from fleet.delivery.compare.generated import GeneratedDatabase, GeneratedReadings
 from fleet.delivery.compare.history_comparison import compare_histories
+from fleet.delivery.compare.keyless import KeylessMatcher, reading_key
 from fleet.delivery.compare.source_progress import GapMerger, SourceProgress
 from fleet.delivery.compare.verdict import DeliveryVerdict, LatencyHistogram
 from fleet.verify.findings import Finding, FindingLog
@@ -64,10 +65,13 @@ class Comparison:
         self._progress_by_source: dict[str, SourceProgress] = {}
         self._unknown: set[str] = set()
         self._broken: set[str] = set()
-        self._names = ("source_id", *KEY_COLUMNS, *delivered.columns)
+        self._keyed: set[str | None] = set()
+        self._keyless = KeylessMatcher(generated)
+        columns = delivered.select_columns(generated.further_columns())
+        self._names = ("source_id", *KEY_COLUMNS, *columns)
         self._width = len(self._names)
         self._first = ID_INDEX if delivered.has_reading_keys else TIMESTAMP_INDEX + 1
-        generated.select_columns(delivered.columns)
+        generated.select_columns(columns)
 
     def run(self, on_progress: ProgressCallback = lambda _done, _total: None) -> DeliveryVerdict:
         """Compare. UserError if the target cannot be read; a database that cannot be read is a finding."""
@@ -101,16 +105,24 @@ class Comparison:
             counts=dict(self._finding_log.counts),
             findings=self._finding_log.findings,
             seconds=seconds,
+            notes=tuple(self._keyless.notes(self._keyed)),
         )
 
     # Delivered rows
 
     def _compare_chunk(self, chunk: DeliveredChunk) -> None:
         database = self._database(chunk.source)
-        if database is None:
-            self._check_unknown_source(chunk)
-        else:
+        if database is not None:
+            self._keyed.add(chunk.source)
             self._run_guarded(database, partial(self._match_chunk, database, chunk))
+        elif chunk.source is not None and chunk.source.startswith(NAME_KEY_PREFIX):
+            for part in self._keyless.assign(chunk):
+                if found := self._database(part.source):
+                    self._run_guarded(found, partial(self._match_chunk, found, part))
+                else:
+                    self._check_unknown_source(part)
+        else:
+            self._check_unknown_source(chunk)
 
     def _match_chunk(self, database: GeneratedDatabase, chunk: DeliveredChunk) -> None:
         if chunk.known_equal:
@@ -218,6 +230,8 @@ class Comparison:
                         self._note_missing(database, *gap)
         for gap in missing.flush():
             self._note_missing(database, *gap)
+        if database.source.key in self._keyless.databases - self._keyed:
+            return  # its sender knows readings only
         episodes, epochs = compare_histories(
             self._generated, database, self._delivered, None if self._complete else first_pending, self._finding_log
         )
@@ -254,8 +268,3 @@ class Comparison:
             self._broken.add(source.key)
             reason = str(error).removeprefix(f"{source.path}: ")
             self._finding_log.add(Finding("unreadable", None, source.name, None, None, reason))
-
-
-def reading_key(row: Row) -> Row:
-    """The key of a reading within its source: sensor and seq."""
-    return row[SENSOR_INDEX : SEQ_INDEX + 1]

@@ -36,7 +36,7 @@ class DeliveredChunk:
     """Readings that arrived from one source, in their order of arrival.
 
     `source` is the key of the source, None if it is unknown, and `name` its name. A row has its id in the source,
-    KEY_COLUMNS and the columns of the DeliveredReadings; the latter are absent if the rows are `known_equal` to those of
+    KEY_COLUMNS and the columns that were selected; the latter are absent if the rows are `known_equal` to those of
     the source. `received_us` has the time of arrival of each row in microseconds since 1970, and is empty if unknown.
     """
 
@@ -55,9 +55,10 @@ class DeliveredReadings(Protocol):
         """The name in messages, without credentials."""
         ...
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns to compare, which follow KEY_COLUMNS: readings' columns, IDENTITY_COLUMN, EXTRA_COLUMN."""
+    def select_columns(self, further: tuple[str, ...]) -> tuple[str, ...]:
+        """Select the columns to compare, which follow KEY_COLUMNS in the rows from now on, and return them: readings'
+        columns, IDENTITY_COLUMN, EXTRA_COLUMN. `further` are the columns of the kinds of sensor of the generated readings; a
+        target that should have one but does not has NULL there."""
         ...
 
     @property

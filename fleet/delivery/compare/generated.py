@@ -17,8 +17,9 @@ from fleet.delivery.batch import Row, SourceDatabase
 from fleet.delivery.columns import converted_or_same, extra_columns, extra_json
 from fleet.delivery.compare.compared_columns import EXTRA_COLUMN, ID_INDEX, KEY_COLUMNS, SENSOR_INDEX, column_sql
 from fleet.delivery.compare.id_set import IdSet, consecutive
-from fleet.delivery.source_database import id_bounds, quote_identifier
+from fleet.delivery.source_database import id_bounds
 from fleet.delivery.sources import Skipped, database_name, find_databases, identify_source
+from worker.storage.schema import quote_identifier
 
 MAX_OPEN_DATABASES = 100
 """Databases that are kept open; each needs three file descriptors."""
@@ -71,6 +72,10 @@ class GeneratedReadings:
         self.unreadable: dict[str, str] = {}
         self.refresh(new=False)
 
+    def further_columns(self) -> tuple[str, ...]:
+        """The columns that the kinds of sensor in the databases have beyond those of every fleet."""
+        return tuple(dict.fromkeys(name for one in self.databases.values() for name in one.source.further_names))
+
     def select_columns(self, columns: Sequence[str]) -> None:
         """Select the columns that follow the id and KEY_COLUMNS in all rows from now on."""
         self._columns = (*KEY_COLUMNS, *columns)
@@ -97,7 +102,8 @@ class GeneratedReadings:
         return self._excluded is not None and self._excluded.exists() and path.samefile(self._excluded)
 
     def _open_new(self, path: Path, name: str, *, new: bool) -> None:
-        with read_only_connection(path) as opened:
+        # In one transaction: a sensor that becomes another kind adds columns.
+        with read_only_connection(path) as opened, opened:
             opened.set_busy_timeout(BUSY_TIMEOUT_MS)
             source = identify_source(opened, path, name)
             if isinstance(source, SourceDatabase):
@@ -160,17 +166,28 @@ class GeneratedReadings:
             return None
         if database.source.foreign:
             return next((row for row in self._between(database, seq, seq) if row[SENSOR_INDEX] == sensor), None)
+        return self._bisect(database, sensor, "seq", seq)
+
+    def search_time(self, database: GeneratedDatabase, sensor: object, timestamp: object) -> Row | None:
+        """The row of a reading by its sensor and timestamp: those of a sensor ascend with the ids."""
+        if not isinstance(timestamp, str) or not isinstance(sensor, str) or database.source.foreign:
+            return None
+        return self._bisect(database, sensor, "timestamp", timestamp)
+
+    def _bisect(self, database: GeneratedDatabase, sensor: str, column: str, value: Any) -> Row | None:
         if sensor not in database.sensors:
             return None
-        step = "SELECT id, seq FROM sensor_readings WHERE id BETWEEN ? AND ? AND sensor_id = ? ORDER BY id LIMIT 1"
+        step = (
+            f"SELECT id, {column} FROM sensor_readings WHERE id BETWEEN ? AND ? AND +sensor_id = ? ORDER BY id LIMIT 1"
+        )
         opened = self.connection(database)
         low, high = id_bounds(opened)
         while low <= high:
             middle = (low + high) // 2
-            found = opened.execute(step, (middle, high, sensor)).fetchone()
-            if found is None or found[1] > seq:
+            found: Any = opened.execute(step, (middle, high, sensor)).fetchone()
+            if found is None or found[1] > value:
                 high = middle - 1
-            elif found[1] == seq:
+            elif found[1] == value:
                 return next(iter(self._between(database, found[0], found[0])), None)
             else:
                 low = found[0] + 1

@@ -19,7 +19,8 @@ from fleet.verify.row_checker import describe_difference
 NOUN_BY_TABLE = {"anomaly_episodes": "episode", "epochs": "epoch"}
 END_OF_SEQS = 1 << 63
 
-SELECT_LAST_SEQ = "SELECT seq FROM sensor_readings WHERE sensor_id = ? AND id <= ? ORDER BY id DESC LIMIT 1"
+# `+`: by id, as the index of (sensor_id, seq) would need a sort.
+SELECT_LAST_SEQ = "SELECT seq FROM sensor_readings WHERE +sensor_id = ? AND id <= ? ORDER BY id DESC LIMIT 1"
 
 TRUNCATION_COLUMNS = {"last_seq", "end_time"}
 """The columns that change when an episode is cut short."""

@@ -85,11 +85,17 @@ class MatchedReadings:
                 table.close()
                 raise UserError(f"--against: {table.name} has no column {name}, by which its rows could be matched")
         self.name, self.ordered = table.name, table.ordered
-        self.columns = tuple(name for name in DELIVERED_COLUMNS if name in table.columns and name not in MATCH_COLUMNS)
+        self._columns: tuple[str, ...] = ()
         self._has_received_at = RECEIVED_COLUMN in table.columns
 
+    def select_columns(self, further: tuple[str, ...]) -> tuple[str, ...]:
+        """Those that the user's table has."""
+        names = (*further, *DELIVERED_COLUMNS)
+        self._columns = tuple(name for name in names if name in self._table.columns and name not in MATCH_COLUMNS)
+        return self._columns
+
     def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
-        names = (*MATCH_COLUMNS, *([RECEIVED_COLUMN] if self._has_received_at else []), *self.columns)
+        names = (*MATCH_COLUMNS, *([RECEIVED_COLUMN] if self._has_received_at else []), *self._columns)
         with closing(LocationIndex()) as locations:
             sources = generated.current()
             for number, database in enumerate(sources):

@@ -19,7 +19,7 @@ class DeliveryVerdict:
 
     `generated` counts the readings of the databases. Each of them has arrived, is pending (not marked as delivered), or
     is missing. `strangers` counts readings of other sources and other sensors, which are not judged. `alarms` counts the
-    conflicts that the target has recorded. `counts` and `findings` are as in a Verdict.
+    conflicts that the target has recorded. `notes` say how readings were matched that have no key. `counts` and `findings` are as in a Verdict.
     """
 
     target: str
@@ -34,6 +34,7 @@ class DeliveryVerdict:
     counts: Mapping[str, int]
     findings: tuple[Finding, ...]
     seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -81,9 +81,10 @@ class Receiver:
                 raise RequestRejected(413, str(error)) from None
 
     def _store_batches(self, upload: ParsedUpload) -> dict[str, Any]:
-        duplicates, conflicts = 0, list[RejectedReading]()
+        duplicates, conflicts, note = 0, list[RejectedReading](), ""
         for batch in upload.batches:
-            repeated, rejected = self._store.store(batch)
+            repeated, rejected, said = self._store.store(batch)
+            note = note or said
             duplicates += repeated
             conflicts += rejected
         accepted = sum(len(batch.rows) for batch in upload.batches) - len(conflicts)
@@ -95,6 +96,7 @@ class Receiver:
             "accepted": accepted,
             "duplicates": duplicates,
             "rejected": [rejection_document(one) for one in rejected],
+            **({"note": note} if note else {}),
         }
 
     def _acknowledgement(self, document: dict[str, Any], fault: RequestFault) -> Response:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fleet.delivery.batch import Value
@@ -26,6 +26,7 @@ from fleet.delivery.columns import (
 )
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.escaping import repr_short
+from worker.spec import ColumnType as FurtherType
 
 MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 """The integers that SQLite can store."""
@@ -36,13 +37,17 @@ MISSING_VALUES = (None, "")
 MAX_REJECTED_READINGS = 10_000
 
 
-def convert_json_column(name: str, values: Sequence[Any], *, known: bool) -> tuple[Sequence[Value], dict[int, str]]:
+def convert_json_column(
+    name: str, values: Sequence[Any], further: Mapping[str, FurtherType], *, known: bool
+) -> tuple[Sequence[Value], dict[int, str]]:
     """Convert the values of a column; returns them, and the errors by index. Stops after MAX_REJECTED_READINGS errors.
 
-    A column that is not `known` may hold anything. Of the required columns only timestamp and sensor_id are checked here:
+    `further` has the types of columns that the sender declares. A column that is not `known` may hold anything. Of the required columns only timestamp and sensor_id are checked here:
     of id and seq, one may stand for the other.
     """
-    column_type = JSON_TYPES.get(name, SCALAR) if known else SCALAR
+    column_type = TYPE_BY_DECLARATION[further[name]] if name in further else JSON_TYPES.get(name, SCALAR)
+    if not known:
+        column_type = SCALAR
     missing = MISSING_VALUES if name in REQUIRED_COLUMNS else ()
     result, errors = convert_column(values, column_type, missing=missing, max_errors=MAX_REJECTED_READINGS)
     return result, {index: f"{name}: {error}" for index, error in errors.items()}
@@ -104,6 +109,8 @@ REAL = ColumnType(are_reals, to_real)
 INT64 = ColumnType(are_int64, to_int64)
 TEXT = ColumnType(are_texts, to_text)
 SCALAR = ColumnType(are_scalars, to_scalar)
+
+TYPE_BY_DECLARATION: dict[FurtherType, ColumnType] = {"REAL": REAL, "INTEGER": INT64, "TEXT": TEXT}
 
 JSON_TYPES = {
     **dict.fromkeys(REAL_COLUMNS, REAL),

@@ -11,7 +11,7 @@ import apsw
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.receiver.uploads import RejectedReading
-from fleet.delivery.targets.sqlite.central_database import CentralDatabase
+from fleet.delivery.targets.sqlite.central_database import CentralDatabase, ColumnMismatch
 from worker.storage.connection import describe_sqlite_error
 from worker.storage.database_files import inode
 
@@ -49,22 +49,25 @@ class CentralStore:
         finally:
             self._lock.release()
 
-    def store(self, batch: Batch) -> tuple[int, list[RejectedReading]]:
-        """Store a batch; returns the number of duplicates, and the readings that conflict with stored ones.
+    def store(self, batch: Batch) -> tuple[int, list[RejectedReading], str]:
+        """Store a batch; returns the number of duplicates, the readings that conflict with stored ones, and a note.
 
         Raises StoreUnavailable; then nothing is stored.
         """
-        with self._open():
-            receipt = self.central.insert_batch(batch, datetime.now(UTC))
+        try:
+            with self._open():
+                receipt = self.central.insert_batch(batch, datetime.now(UTC))
+        except ColumnMismatch as error:
+            raise StoreUnavailable(str(error)) from error
         if not receipt.rejected:
-            return receipt.duplicates, []
+            return receipt.duplicates, [], receipt.note
         keyed = zip(batch.ids, batch.keys(), strict=True)
         rejected = [
             RejectedReading(key, row_id, receipt.rejected[row_id])
             for row_id, key in keyed
             if row_id in receipt.rejected
         ]
-        return receipt.duplicates, rejected
+        return receipt.duplicates, rejected, receipt.note
 
     def probe(self) -> None:
         """Check that the database can be written, by a write without effect. Raises StoreUnavailable."""

@@ -20,13 +20,22 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from fleet.delivery.batch import FOREIGN_KEY_PREFIX, NO_ROWS, Batch, Row, SourceDatabase, TableRows, Value
+from fleet.delivery.batch import (
+    FOREIGN_KEY_PREFIX,
+    NAME_KEY_PREFIX,
+    NO_ROWS,
+    Batch,
+    Row,
+    SourceDatabase,
+    TableRows,
+    Value,
+)
+from fleet.delivery.columns import is_further_name
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.delivery.receiver.json_columns import MAX_REJECTED_READINGS, convert_history_value, convert_json_column
 from fleet.escaping import repr_short
-
-NAME_KEY_PREFIX = "path-"
-"""The prefix of the key of a source that is known only by the name in the upload."""
+from worker.spec import ColumnType
+from worker.storage.schema import COLUMN_TYPES, FurtherColumn
 
 MAX_JSON_OBJECTS = 500_000
 MAX_SOURCES_PER_BODY = 1_000
@@ -70,6 +79,7 @@ class UploadParser:
 
     sender: Sender
     size: int
+    further: tuple[FurtherColumn, ...] = ()
     readings: defaultdict[str, list[JsonObject]] = field(default_factory=lambda: defaultdict(list))
     episodes: RowsByKey = field(default_factory=lambda: defaultdict(list))
     epochs: RowsByKey = field(default_factory=lambda: defaultdict(list))
@@ -121,13 +131,14 @@ class UploadParser:
         columns: tuple[str, ...] = MINIMAL_COLUMNS
         groups: list[list[Row]] = []
         if sent := self.readings.get(key):
-            readings = UploadedReadings(key, to_columns(sent, self.size), len(sent))
+            readings = UploadedReadings(key, to_columns(sent, self.size), len(sent), dict(self.further))
             rows = readings.rows(self.rejected)
             columns, groups = tuple(readings.columns), split_repeated_ids(rows, readings.id_index)
         episodes, epochs = table(EPISODE_COLUMNS, self.episodes.get(key)), table(EPOCH_COLUMNS, self.epochs.get(key))
         if not groups and (episodes.rows or epochs.rows):
             groups = [[]]
-        source = SourceDatabase(Path(self.sender.name), self.sender.name, key, columns)
+        further = () if key.startswith(FOREIGN_KEY_PREFIX) else self.further
+        source = SourceDatabase(Path(self.sender.name), self.sender.name, key, columns, further)
         for group in groups:
             yield Batch(source, tuple(group), episodes, epochs)
             episodes = epochs = NO_ROWS
@@ -141,7 +152,7 @@ def parse_upload(body: bytes) -> ParsedUpload:
     document = parse_json(body)
     if type(document) is not dict:
         raise MalformedBody("the body is no JSON object")
-    parser = UploadParser(parse_sender(document), len(body))
+    parser = UploadParser(parse_sender(document), len(body), parse_columns(document))
     parser.add_readings(get_list(document, "readings", required=True))
     parser.add_history("episode", EPISODE_COLUMNS, get_list(document, "episodes"), parser.episodes)
     parser.add_history("epoch", EPOCH_COLUMNS, get_list(document, "epochs"), parser.epochs)
@@ -177,6 +188,22 @@ def parse_sender(document: Mapping[str, Any]) -> Sender:
     return Sender(name or "", generation or f"{NAME_KEY_PREFIX}{digest}")
 
 
+def parse_columns(document: Mapping[str, Any]) -> tuple[FurtherColumn, ...]:
+    """The columns that the kinds of the sender's sensors have beyond those of every fleet."""
+    declared = document.get("columns")
+    if declared is None:
+        return ()
+    if type(declared) is not dict or len(declared) > MAX_FURTHER_COLUMNS_PER_BODY:
+        raise MalformedBody(f"columns: is no object of at most {MAX_FURTHER_COLUMNS_PER_BODY} names and types")
+    for name, column_type in declared.items():
+        if not is_further_name(name):
+            raise MalformedBody(f"columns: {repr_short(name)} cannot be the name of a column")
+        if column_type not in COLUMN_TYPES.values():
+            allowed = ", ".join(COLUMN_TYPES.values())
+            raise MalformedBody(f"columns: {name}: {repr_short(column_type)} is none of {allowed}")
+    return tuple(FurtherColumn(name, column_type) for name, column_type in declared.items())
+
+
 def get_list(document: Mapping[str, Any], name: str, *, required: bool = False) -> list[Any]:
     items = document.get(name)
     if items is None and not required:
@@ -201,6 +228,7 @@ def table(columns: tuple[str, ...], rows: list[Row] | None) -> TableRows:
 
 
 MAX_COLUMNS_PER_BODY = 500
+MAX_FURTHER_COLUMNS_PER_BODY = 100
 MAX_READINGS_PER_ID = 100
 
 NON_COLUMN_FIELDS = {"generation", "key"}
@@ -229,6 +257,7 @@ class UploadedReadings:
     source: str
     columns: dict[str, Sequence[Value]]
     count: int
+    further: Mapping[str, ColumnType]
 
     @property
     def foreign(self) -> bool:
@@ -250,7 +279,9 @@ class UploadedReadings:
         reasons: dict[int, str] = {}
         for name, values in self.columns.items():
             # Where the id is the key, a column named seq is something else.
-            self.columns[name], wrong = convert_json_column(name, values, known=name != "seq" or not self.foreign)
+            further = {} if self.foreign else self.further
+            known = name != "seq" or not self.foreign
+            self.columns[name], wrong = convert_json_column(name, values, further, known=known)
             for index, reason in wrong.items():
                 reasons.setdefault(index, reason)
             check_rejected_count(len(reasons), next(iter(reasons.values()), ""))

@@ -21,7 +21,8 @@ TIME_COLUMN = {"sqlite": "", "postgres": ",\n    time TIMESTAMPTZ"}
 TIME_INDEX = {"sqlite": "", "postgres": "CREATE INDEX IF NOT EXISTS reading_time ON sensor_readings (sensor_id, time);"}
 
 STATEMENTS = """
--- The databases that readings came from. cursor: the last row id that has arrived.
+-- The databases that readings came from. cursor: with --cursor, the row id up to which all readings have arrived or were
+-- given up.
 CREATE TABLE IF NOT EXISTS sources (
     source {serial},
     generation TEXT NOT NULL UNIQUE,

@@ -10,13 +10,16 @@ from flask import render_template
 from fleet.monitoring import sensors
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
-from fleet.monitoring.stats import compact_number, format_value
+from fleet.monitoring.stats import compact_number, format_value, types_to_show
 from fleet.web.documents import status
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.spec import Identity
 
 SERVER_RENDERED_ROWS = 16
 """Rows of the table that are visible before any script runs."""
+
+MAX_COMPARED_SENSORS = 6
+"""Sensors on the page that compares them: as many as there are colours `--line-1` and so on in `tokens.css`."""
 
 # Labels and fields of an identity, in the order of the page.
 IDENTITY_FACTS = {
@@ -67,6 +70,7 @@ def overview_page(observation: Observation) -> str:
         health=status.healthz(observation),
         tiles=tiles(metrics),
         kinds=ANOMALY_TYPES,
+        legend=types_in_legend(observation),
         sizes=SIZE_MEANINGS,
         channels=observation.channels.units,
         columns=columns(observation.channels.units),
@@ -85,8 +89,44 @@ def sensor_page(observation: Observation, number: int) -> str:
         long_fact=LONG_FACT_CHARS,
         channels=member.channels,
         kinds=ANOMALY_TYPES,
+        legend=types_in_legend(observation),
         sizes=SIZE_MEANINGS,
     )
+
+
+def compare_page(observation: Observation, wanted: Sequence[str], place: str) -> str:
+    """Return the page with the readings of several sensors over each other: those with the ids `wanted`, then those at
+    `place`, the first few if there are more. It says which ids the fleet does not have."""
+    members = observation.members
+    found = [number for number, member in enumerate(members) if place and is_at(member.identity.location, place)]
+    known = [observation.index[sensor_id] for sensor_id in wanted if sensor_id in observation.index]
+    numbers = list(dict.fromkeys([*known, *found]))
+    shown = [members[number] for number in numbers[:MAX_COMPARED_SENSORS]]
+    remarks = [
+        f"no sensor {sensor_id[:100]} in this fleet" for sensor_id in wanted if sensor_id not in observation.index
+    ]
+    if place and not found:
+        remarks.append(f"no sensor at {place[:100]}")
+    if len(numbers) > len(shown):
+        remarks.append(f"the first {len(shown)} of {len(numbers):,} sensors")
+    return render_template(
+        "compare.html",
+        members=shown,
+        remarks=remarks,
+        most=MAX_COMPARED_SENSORS,
+        channels=list(dict.fromkeys(channel for member in shown for channel in member.channels)),
+    )
+
+
+def is_at(location: str | None, place: str) -> bool:
+    """Whether a location such as `Denver, CO, USA` is `place`: the city, or the whole text."""
+    text = (location or "").casefold()
+    return place.casefold() in (text.partition(",")[0].strip(), text)
+
+
+def types_in_legend(observation: Observation) -> list[str]:
+    counts = observation.all_rows["anomalies"].sum(axis=0).tolist()
+    return [*types_to_show(dict(zip(ANOMALY_TYPES, counts, strict=True)))]
 
 
 def no_fleet_page(reason: str) -> str:

@@ -33,7 +33,7 @@ from fleet.web.prometheus.exposition import (
     labelled,
     sensor_metric,
 )
-from worker.readings.anomalies import ANOMALY_TYPES
+from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US
 
 IDENTITY_LABELS = ("manufacturer", "model", "firmware_version", "location")
@@ -214,10 +214,13 @@ def identity_lines(scrape: Scrape) -> list[str]:
 
 
 def anomalous_reading_lines(scrape: Scrape) -> list[str]:
+    """A type that is off by default has no series until it occurs in a sensor."""
+    by_default = [each.enabled_by_default for each in ANOMALY_CLASSES]
     return [
         f'fleet_sensor_anomalous_readings_total{label},type="{kind}"}} {count}\n'
         for label, counts in zip(scrape.sensor_labels, scrape.observation.rows["anomalies"].tolist(), strict=True)
-        for kind, count in zip(ANOMALY_TYPES, counts, strict=True)
+        for kind, shown, count in zip(ANOMALY_TYPES, by_default, counts, strict=True)
+        if shown or count
     ]
 
 

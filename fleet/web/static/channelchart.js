@@ -56,20 +56,9 @@ export class ChannelChart {
     this.surface.request();
   }
 
-  /** The range of the axis with a margin: that of all values, or, if some lie far outside, of the usual ones and of the
-   * signal without anomalies. */
   range() {
     const { lowest, highest, healthy } = this.series;
-    const known = (values) => (values ?? []).filter((value) => value !== null);
-    const [low, high, clean] = [known(lowest[this.name]), known(highest[this.name]), known(healthy[this.name])];
-    const whole = ends([...low, ...high, ...clean]);
-    if (whole[0] > whole[1]) return [0, 1];
-    low.sort((one, other) => one - other);
-    high.sort((one, other) => one - other);
-    const usual = ends([...clean, ...(low.length ? [low[Math.floor((low.length - 1) * USUAL[0])], high[Math.ceil((high.length - 1) * USUAL[1])]] : [])]);
-    const [from, to] = this.all || whole[1] - whole[0] <= (usual[1] - usual[0]) * MAX_STRETCH ? whole : usual;
-    const margin = (to - from || Math.abs(to) * 0.01 || 1) * 0.1;
-    return [from - margin, to + margin];
+    return axisRange(lowest[this.name], highest[this.name], healthy[this.name], this.all);
   }
 
   draw(context, width, height) {
@@ -82,17 +71,22 @@ export class ChannelChart {
     context.beginPath();
     context.rect(box.left, 0, box.right - box.left, box.bottom + 1);
     context.clip();
+    this.paint(context, box);
+    context.restore();
+    if (this.at !== null) this.tooltip(context, box, width);
+  }
+
+  paint(context, box) {
+    const { series } = this;
     this.shade(context, box);
     context.beginPath();
     context.rect(box.left, box.top, box.right - box.left, box.bottom + 1 - box.top);
     context.clip();
     const healthy = series.healthy[this.name] ?? [];
-    this.path(context, healthy, healthy, colour("faint", 0.9), 1);
-    this.path(context, series.lowest[this.name] ?? [], series.highest[this.name] ?? [], colour(this.tone), series.step > 1 ? 1.1 : 1.6);
+    this.path(context, series, healthy, healthy, colour("faint", 0.9), 1);
+    this.path(context, series, series.lowest[this.name] ?? [], series.highest[this.name] ?? [], colour(this.tone), series.step > 1 ? 1.1 : 1.6);
     this.dots(context);
-    this.marks(context, box);
-    context.restore();
-    if (this.at !== null) this.tooltip(context, box, width);
+    this.marks(context, box, series, colour("text"));
   }
 
   shade(context, box) {
@@ -109,7 +103,8 @@ export class ChannelChart {
       context.fillRect(left, box.top - 3, wide, 2.5);
       const label = withSpaces(episode.type);
       const long = context.measureText(label).width;
-      const from = Math.min(Math.max(middle - long / 2, box.left), box.right - long);
+      const seen = (Math.max(left, box.left) + Math.min(left + wide, box.right)) / 2; // the middle of the part in view
+      const from = Math.min(Math.max(seen - long / 2, box.left), box.right - long);
       if (from < free) continue;
       context.textAlign = "left";
       context.textBaseline = "alphabetic";
@@ -119,8 +114,7 @@ export class ChannelChart {
   }
 
   /** A line through the points, at each from its lowest to its highest value. */
-  path(context, lowest, highest, tone, thick) {
-    const { times, interval } = this.series;
+  path(context, { times, interval }, lowest, highest, tone, thick) {
     context.beginPath();
     let before = null;
     lowest.forEach((low, index) => {
@@ -159,10 +153,9 @@ export class ChannelChart {
   }
 
   /** Marks at the edge where values lie beyond the axis. */
-  marks(context, box) {
+  marks(context, box, { times, lowest, highest }, tone) {
     const [low, high] = this.axes.range;
-    const { times, lowest, highest } = this.series;
-    context.fillStyle = colour("text");
+    context.fillStyle = tone;
     for (const [values, isBeyond, edge, way] of [[highest, (value) => value > high, box.top, 1], [lowest, (value) => value < low, box.bottom, -1]]) {
       let free = box.left;
       (values[this.name] ?? []).forEach((value, index) => {
@@ -194,3 +187,18 @@ export class ChannelChart {
 }
 
 const ends = (values) => values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+
+/** The range of an axis with a margin: that of all values, or, if some lie far outside and not `all` are wanted, of the usual
+ * ones and of the signal without anomalies. Each list may have nulls. */
+export function axisRange(lowest, highest, healthy, all) {
+  const known = (values) => (values ?? []).filter((value) => value !== null);
+  const [low, high, clean] = [known(lowest), known(highest), known(healthy)];
+  const whole = ends([...low, ...high, ...clean]);
+  if (whole[0] > whole[1]) return [0, 1];
+  low.sort((one, other) => one - other);
+  high.sort((one, other) => one - other);
+  const usual = ends([...clean, ...(low.length ? [low[Math.floor((low.length - 1) * USUAL[0])], high[Math.ceil((high.length - 1) * USUAL[1])]] : [])]);
+  const [from, to] = all || whole[1] - whole[0] <= (usual[1] - usual[0]) * MAX_STRETCH ? whole : usual;
+  const margin = (to - from || Math.abs(to) * 0.01 || 1) * 0.1;
+  return [from - margin, to + margin];
+}

@@ -2,7 +2,7 @@
 
 import { fetchJson } from "./feed.js";
 import { Injections } from "./injections.js";
-import { formatInteger, formatTime, setClass, setText, withSpaces } from "./format.js";
+import { formatInteger, formatMoment, setClass, setText, withSpaces } from "./format.js";
 
 const number = (form, name) => {
   const text = form.elements[name].value.trim().replace(/%$/, "");
@@ -25,7 +25,7 @@ const WITH_SELECTION = ["inject", "pause", "resume", "probability"];
 const sensors = (count) => (count === 1 ? "1 sensor" : `${formatInteger(count)} sensors`);
 
 const OUTCOMES = {
-  inject: ({ type, sensors: count, until, id }) => `${withSpaces(type)} in ${sensors(count)} until ${formatTime(Date.parse(until))} (${id})`,
+  inject: ({ type, sensors: count, until, id }) => `${withSpaces(type)} in ${sensors(count)} until ${formatMoment(Date.parse(until))} (${id})`,
   cancel: ({ id, type, sensors: count, new: fresh }) => `${withSpaces(type)} in ${sensors(count)} ${fresh ? "is taken back" : "was over already"} (${id})`,
   pause: ({ changed }) => `${sensors(changed)} paused`,
   resume: ({ changed }) => `${sensors(changed)} resumed`,

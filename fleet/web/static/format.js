@@ -31,6 +31,9 @@ export function formatBytes(number) {
 
 export const formatTime = (milliseconds) => new Date(milliseconds).toISOString().slice(11, 19);
 
+/** A time with its date, unless it is within a day of now. */
+export const formatMoment = (milliseconds) => (Math.abs(milliseconds - Date.now()) < 86_400_000 ? "" : `${new Date(milliseconds).toISOString().slice(0, 10)} `) + formatTime(milliseconds);
+
 /** A number of seconds as "5 min" or "1 min 40 s". */
 export function formatDuration(seconds) {
   const [minutes, rest] = [Math.floor(seconds / 60), seconds % 60];
@@ -61,9 +64,12 @@ export function element(tag, name, text) {
 export function ticks(low, high, count) {
   const rough = (high - low) / Math.max(count, 1) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
+  const sizes = [0.5, 1, 2, 5, 10].map((factor) => factor * power);
+  const fit = (size) => Math.floor(high / size) - Math.ceil(low / size) + 1;
+  const first = sizes.findIndex((size) => size >= rough);
+  const step = sizes[fit(sizes[first]) < 2 ? first - 1 : first]; // an axis with one value does not say what its unit is
   const values = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) values.push(value);
+  for (let count = Math.ceil(low / step); count <= high / step + 1e-6; count += 1) values.push(count * step || 0); // not -0
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   return values.map((value) => ({ value, text: value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }) }));
 }

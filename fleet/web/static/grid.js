@@ -102,6 +102,7 @@ export class Grid {
     const gap = cards ? CARD_GAP : Math.min(wide, high) > 12 ? 3 : Math.min(wide, high) > 5 ? 1.5 : 0.5;
     const box = { wide: wide - gap, high: high - gap, round: Math.min((Math.min(wide, high) - gap) * 0.22, 8) };
     const labelled = cards !== null;
+    this.canvas.dataset.sparklines = Boolean(labelled && this.trends?.size && box.high >= MIN_SPARK_HEIGHT);
     this.canvas.dataset.cards = labelled;
     for (let index = 0; index < fleet.size; index += 1) {
       const x = (index % columns) * wide + gap / 2;

@@ -1,12 +1,12 @@
 // The injections that run or are planned, each with a button that takes it back, and the probabilities that are set.
 
-import { element, formatInteger, formatTime, setText, withSpaces } from "./format.js";
+import { element, formatInteger, formatMoment, setText, withSpaces } from "./format.js";
 import { Feed, fetchJson } from "./feed.js";
 
 export class Injections {
   /** Shows those into one sensor, or all. `cancel(injection)` takes one back. */
   constructor(sensor, cancel) {
-    Object.assign(this, { cancel, key: "", list: document.getElementById("injections"), overrides: document.getElementById("overrides") });
+    Object.assign(this, { cancel, key: "", list: document.getElementById("injections"), overrides: document.getElementById("overrides"), probability: document.getElementById("probability") });
     this.path = `/api/injections${sensor ? `?sensor=${encodeURIComponent(sensor)}` : ""}`;
     this.feed = new Feed(() => this.path, 2000, (answer) => this.show(answer));
   }
@@ -25,8 +25,9 @@ export class Injections {
     }
     if (!this.overrides) return;
     this.overrides.hidden = !range;
+    const shares = range && (range[0] === range[1] ? `${range[0]}` : `${range[0]} to ${range[1]}`);
+    this.probability.placeholder = range ? `set: ${shares}` : "by config";
     if (!range) return;
-    const shares = range[0] === range[1] ? `${range[0]}` : `${range[0]} to ${range[1]}`;
     setText(this.overrides, `${shares} is set for ${probabilities === 1 ? "1 sensor" : `${formatInteger(probabilities)} sensors`}, whatever the config says. Set an empty field to remove it.`);
   }
 
@@ -39,7 +40,7 @@ export class Injections {
     button.setAttribute("aria-label", `Take back ${withSpaces(type)} (${id})`);
     button.addEventListener("click", () => this.cancel(injection));
     const where = sensors === 1 ? ids[0] : `${formatInteger(sensors)} sensors`;
-    const when = `${state === "planned" ? `from ${formatTime(Date.parse(from))} ` : ""}until ${formatTime(Date.parse(until))}`;
+    const when = `${state === "planned" ? `from ${formatMoment(Date.parse(from))} ` : ""}until ${formatMoment(Date.parse(until))}`;
     const about = element("div", "about");
     about.append(pill, ` ${where}${channel ? `, ${channel}` : ""}, ${when} (${id})`);
     node.append(about, button);

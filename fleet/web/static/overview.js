@@ -52,7 +52,10 @@ const address = new AddressState();
 const selection = new SensorSelection(fleet, address);
 const grid = new Grid(byId("grid"), fleet, {
   open,
-  pick: (picked) => selection.pick(picked),
+  pick: (picked) => {
+    selection.pick(picked);
+    table.paint();
+  },
   onPoint: (index) => {
     pointed = index;
     showHint();
@@ -65,9 +68,13 @@ const map = new WorldMap(byId("world"), fleet, { open, choose: (place) => select
 const tiles = new Tiles();
 const throughput = new Throughput(byId("throughput"));
 const types = new Types(byId("types"));
-const table = new SensorTable(fleet, address, (listed) => {
-  selection.listed = listed;
-  selection.show();
+const table = new SensorTable(fleet, address, {
+  onChange: (listed) => {
+    selection.listed = listed;
+    selection.show();
+  },
+  pick: (index) => grid.choose(index, true),
+  picked: () => selection.picked,
 });
 
 function showGrid() {

@@ -1,5 +1,6 @@
 // The present readings of the fleet: of every channel over all sensors, or of one channel by city.
 
+import { comparePlaceLink } from "./comparelink.js";
 import { element, formatInteger, formatValue, setText } from "./format.js";
 
 const SHARES = [0, 0.05, 0.5, 0.95, 1];
@@ -32,7 +33,7 @@ export class Readings {
       const { unit } = fleet.channels.find(({ name }) => name === channel) ?? { unit: "" };
       fleet.ids.forEach((_, index) => {
         const place = fleet.identities.location[index] ?? "no place";
-        if (!names.has(place)) names.set(place, { label: place, unit, values: [] });
+        if (!names.has(place)) names.set(place, { label: place, unit, href: fleet.identities.location[index] && comparePlaceLink(place), values: [] });
         names.get(place).values.push(fleet.value(channel, index));
       });
     }
@@ -46,18 +47,19 @@ export class Readings {
     const key = JSON.stringify(groups.map(({ label }) => label));
     if (key !== this.key) {
       this.key = key;
-      this.rows.replaceChildren(...groups.map(({ label, unit }) => this.row(label, unit)));
+      this.rows.replaceChildren(...groups.map(({ label, unit, href }) => this.row(label, unit, href)));
     }
     const known = groups.flatMap(({ figures }) => figures ?? []);
     const shared = this.select.value ? [Math.min(...known), Math.max(...known)] : null;
     groups.forEach(({ values, figures }, index) => this.fill(this.rows.children[index], values.length, figures, shared));
   }
 
-  row(label, unit) {
+  row(label, unit, href) {
     const row = element("tr");
-    const head = element("th", "", label);
+    const head = element("th");
     head.scope = "row";
-    head.append(" ", element("small", "", unit));
+    const name = href ? Object.assign(element("a", "", label), { href, title: `Compare the sensors of ${label}` }) : label;
+    head.append(name, " ", element("small", "", unit));
     const bar = element("td", "spread-cell");
     bar.append(element("div", "range"));
     bar.firstElementChild.append(element("i", "all"), element("i", "most"), element("i", "middle"));

@@ -52,9 +52,11 @@ export class SensorSelection {
 
   pick(picked) {
     this.picked = picked;
-    if (picked.size && this.kind.value === "all") this.kind.value = "picked";
-    if (!picked.size && this.kind.value === "picked") this.kind.value = "all";
-    this.change();
+    const kind = this.kind.value;
+    if (picked.size && kind === "all") this.kind.value = "picked";
+    if (!picked.size && kind === "picked") this.kind.value = "all";
+    if (this.kind.value === kind) this.show();
+    else this.change();
   }
 
   /** The selection in the form of the API: `sensors`, `city`, `manufacturer`, `firmware` or `share`; empty for all. */

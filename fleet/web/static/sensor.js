@@ -5,7 +5,8 @@ import { ChannelChart } from "./channelchart.js";
 import { Control } from "./control.js";
 import { Events } from "./events.js";
 import { Feed, showLink } from "./feed.js";
-import { element, formatBytes, formatDuration, formatInteger, formatTime, setClass, setText, withSpaces } from "./format.js";
+import { element, formatBytes, formatInteger, formatTime, setClass, setText, withSpaces } from "./format.js";
+import { Ranges } from "./ranges.js";
 import { Series } from "./series.js";
 import { Token } from "./token.js";
 
@@ -13,15 +14,13 @@ const token = new Token(); // first: it removes the token from the address
 const main = document.getElementById("main");
 const { sensor } = main.dataset;
 const path = `/workers/${encodeURIComponent(sensor)}`;
-const buttons = [...main.querySelectorAll("[data-seconds]")];
-const allValues = document.getElementById("all-values");
-const address = new AddressState();
-const periods = buttons.map((button) => button.dataset.seconds);
-const series = new Series(sensor, Number(address.get("seconds", periods, "300")));
+const ranges = new Ranges(new AddressState(), { onPeriod: setPeriod, onScale: setScale });
+const series = new Series(sensor, ranges.seconds);
 
 const figures = [...main.querySelectorAll("figure.channel")];
 const charts = figures.map((figure, index) => new ChannelChart(figure, series, { tone: `channel-${(index % 5) + 1}`, withTimes: index === figures.length - 1, point }));
 let latest = {}; // the values of the last reading
+setScale(ranges.all);
 
 function point(time) {
   for (const chart of charts) {
@@ -30,50 +29,24 @@ function point(time) {
   }
 }
 
-function showPeriod() {
-  for (const button of buttons) button.setAttribute("aria-pressed", String(Number(button.dataset.seconds) === series.seconds));
-}
-
-function showScale() {
-  const all = address.get("scale", ["all"], "") === "all";
-  allValues.setAttribute("aria-pressed", String(all));
+function setScale(all) {
   for (const chart of charts) {
     chart.all = all;
     chart.surface.request();
   }
 }
 
-/** The range that is shown, which may be less than what was chosen. */
-function showRange() {
-  if (!series.times.length) return;
-  const [from, to] = series.span;
-  const shown = Math.round((to - Math.max(from, series.times[0])) / 1000);
-  const points = series.step > 1 ? `, ${formatInteger(series.step)} readings to a point, from the lowest to the highest` : "";
-  const whole = shown >= series.seconds * 0.98 ? "" : ` of ${formatDuration(series.seconds)}`;
-  setText(document.getElementById("range"), `${formatTime(from)} to ${formatTime(to)} UTC: ${formatDuration(shown)}${whole}${points}`);
+function setPeriod(seconds) {
+  series.setPeriod(seconds);
+  show().catch(() => {}); // the next update says what is wrong
 }
 
 async function show() {
   await series.update();
   charts.forEach((chart) => chart.show(latest[chart.name] ?? null));
-  showRange();
+  ranges.say(series);
   showEpisodes();
 }
-
-for (const button of buttons) {
-  button.addEventListener("click", () => {
-    address.set("seconds", button.dataset.seconds, "300");
-    series.setPeriod(Number(button.dataset.seconds));
-    showPeriod();
-    show().catch(() => {}); // the next update says what is wrong
-  });
-}
-allValues.addEventListener("click", () => {
-  address.set("scale", allValues.getAttribute("aria-pressed") === "true" ? "" : "all", "");
-  showScale();
-});
-showPeriod();
-showScale();
 
 function tableRow(...cells) {
   const row = element("tr");

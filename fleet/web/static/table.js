@@ -1,15 +1,19 @@
 // The table of all sensors: filtered, sorted, with elements only for the rows in view.
 
 import { element, formatInteger, formatValue, setClass, setText, withSpaces } from "./format.js";
+import { compareLink, comparePlaceLink, MAX_COMPARED } from "./comparelink.js";
 import { measure } from "./measures.js";
 
 const ROW_HEIGHT = 32;
 const SPARE_ROWS = 6;
 
 export class SensorTable {
-  /** `onChange(sensors)` is called with the indexes of the sensors in the table. */
-  constructor(fleet, address, onChange) {
-    Object.assign(this, { fleet, address, onChange, order: [], words: [], sort: "", down: false, pool: [] });
+  /** `onChange(sensors)` is called with the indexes of the sensors in the table, `pick(index)` if the box of one is ticked or
+   * cleared; `picked()` returns the ids of those that are ticked. */
+  constructor(fleet, address, { onChange, pick, picked }) {
+    Object.assign(this, { fleet, address, onChange, pick, picked, order: [], words: [], sort: "", down: false, pool: [] });
+    this.compare = document.getElementById("compare");
+    this.compare.addEventListener("click", () => window.location.assign(compareLink(this.toCompare())));
     this.box = document.getElementById("rows");
     this.spread = document.getElementById("spread");
     this.head = document.querySelector("#table .head");
@@ -81,6 +85,18 @@ export class SensorTable {
     this.onChange(this.order);
   }
 
+  /** The ids of the sensors that are compared: those that are ticked, or all that a filter leaves. */
+  toCompare() {
+    const picked = [...this.picked()];
+    return picked.length ? picked : this.order.map((sensor) => this.fleet.ids[sensor]);
+  }
+
+  showCompare() {
+    const count = this.toCompare().length;
+    this.compare.disabled = count < 2 || count > MAX_COMPARED;
+    setText(this.compare, this.compare.disabled ? "Compare" : `Compare ${count}`);
+  }
+
   /** Replaces the rows that the server rendered; the box keeps its height whatever the filter is. */
   start() {
     this.spread.replaceChildren();
@@ -118,6 +134,7 @@ export class SensorTable {
 
   paint() {
     if (!this.box.classList.contains("live")) return;
+    this.showCompare();
     const first = Math.max(Math.floor(this.box.scrollTop / ROW_HEIGHT) - SPARE_ROWS, 0);
     const last = Math.min(Math.ceil((this.box.scrollTop + this.box.clientHeight) / ROW_HEIGHT) + SPARE_ROWS, this.order.length);
     const size = Math.ceil(this.box.clientHeight / ROW_HEIGHT) + 2 * SPARE_ROWS + 1;
@@ -142,8 +159,11 @@ export class SensorTable {
       cell.setAttribute("role", "cell");
       row.append(cell);
     }
-    row.children[0].append(document.createElement("a"));
-    row.children[1].append(document.createElement("span"));
+    const box = Object.assign(element("input"), { type: "checkbox" });
+    box.addEventListener("change", () => this.pick(this.fleet.indexById.get(box.value)));
+    row.children[0].append(box, element("a"));
+    row.children[1].append(element("span"));
+    row.children[2].append(element("a"));
     return row;
   }
 
@@ -156,13 +176,19 @@ export class SensorTable {
     setClass(row, kind ? "row in-anomaly" : "row");
     row.setAttribute("aria-rowindex", index + 2);
     row.style.transform = `translateY(${index * ROW_HEIGHT}px)`;
-    const link = row.children[0].firstElementChild;
-    link.href = `/sensors/${encodeURIComponent(fleet.ids[sensor])}`;
-    setText(link, fleet.ids[sensor]);
+    const id = fleet.ids[sensor];
+    const [box, link] = row.children[0].children;
+    if (box.value !== id) {
+      box.value = id;
+      box.setAttribute("aria-label", `Pick ${id}`);
+      link.href = `/sensors/${encodeURIComponent(id)}`;
+      setText(link, id);
+      this.fillPlace(row.children[2].firstElementChild, identities.location[sensor]);
+    }
+    box.checked = this.picked().has(id);
     setClass(row.children[1].firstElementChild, `pill ${state}`);
     setText(row.children[1].firstElementChild, state);
     const texts = [
-      identities.location[sensor] ?? "–",
       identities.firmware_version[sensor] ?? "–",
       ...fleet.channels.map(({ name }) => formatValue(fleet.value(name, sensor))),
       withSpaces(kind ?? ""),
@@ -172,6 +198,11 @@ export class SensorTable {
       formatInteger(snapshot.restarts[sensor]),
       formatInteger(snapshot.errors[sensor]),
     ];
-    texts.forEach((text, cell) => row.children[cell + 2] && setText(row.children[cell + 2], text));
+    texts.forEach((text, cell) => row.children[cell + 3] && setText(row.children[cell + 3], text));
+  }
+  fillPlace(link, place) {
+    setText(link, place ?? "–");
+    if (place) Object.assign(link, { href: comparePlaceLink(place), title: `Compare the sensors of ${place}` });
+    else for (const name of ["href", "title"]) link.removeAttribute(name);
   }
 }

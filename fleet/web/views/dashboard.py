@@ -6,7 +6,7 @@ To add a document: a function in `fleet.web.documents.snapshot` (scoreboard) or 
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from fleet.errors import UserError
 from fleet.monitoring.observation import FleetUnavailable
@@ -25,6 +25,7 @@ MAX_SERIES_SECONDS = 3600
 MIN_SERIES_POINTS, MAX_SERIES_POINTS = 10, 5000
 MAX_SEQ = 1_000_000_000
 MAX_LOG_LINES = 200
+MAX_WANTED_SENSORS = 100
 
 blueprint = Blueprint("dashboard", __name__)
 
@@ -51,6 +52,17 @@ def sensor(sensor_id: str) -> Response:
     if sensor_id not in observation.index:
         return page_response(pages.no_sensor_page(sensor_id), 404)
     return page_response(pages.sensor_page(observation, observation.index[sensor_id]))
+
+
+@blueprint.get("/compare")
+def compare() -> Response:
+    """The page with the readings of several sensors over each other; ?sensors= (ids, separated by commas), ?place=."""
+    try:
+        observation = observe()
+    except FleetUnavailable as error:
+        return page_response(pages.no_fleet_page(str(error)), 503)
+    wanted = [sensor_id for sensor_id in request.args.get("sensors", "").split(",") if sensor_id][:MAX_WANTED_SENSORS]
+    return page_response(pages.compare_page(observation, wanted, request.args.get("place", "")))
 
 
 @blueprint.get("/api/snapshot")

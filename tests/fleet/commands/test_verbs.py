@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from fleet.cli import OTHER_VERBS, cli
@@ -101,3 +102,26 @@ def test_a_fleet_that_runs_is_listed(tmp_path: Path) -> None:
 
     assert (os.getpid(), 2, "http://x/") == (found["pid"], found["sensors"], found["url"])
     json.dumps(found)
+
+
+def completions(data: Path, *words: str, begun: str) -> list[str]:
+    """Return what Tab offers for the word that has begun, after those before it."""
+    words = (*words[:1], "--data", str(data), *words[1:]) if words[0] != "config" else words
+    return [
+        item.value for item in ShellComplete(cli, {}, "fleet", "_FLEET_COMPLETE").get_completions(list(words), begun)
+    ]
+
+
+def test_arguments_of_top_and_config_are_completed(tmp_path: Path) -> None:
+    write_roster(tmp_path)
+
+    assert ["DEN_1"] == completions(tmp_path, "top", "--filter", begun="DE")
+    assert ["BER_2", "Berlin"] == completions(tmp_path, "top", "--filter", begun="B")
+    assert ["state"] == completions(tmp_path, "top", "--sort", begun="st")
+    assert "sensor" in completions(tmp_path / "none", "top", "--sort", begun="")
+    assert ["DEN_1"] == completions(tmp_path, "verify", "--sensor", begun="D")
+    for words in (("init",), ("check",), ("show",)):
+        assert ["chaos-test"] == completions(tmp_path, "config", *words, begun="chaos")
+    assert ["chaos-test"] == completions(tmp_path, "up", "-c", begun="chaos")
+    (file,) = ShellComplete(cli, {}, "fleet", "_FLEET_COMPLETE").get_completions(["config", "check"], "./my")
+    assert ("./my", "file") == (file.value, file.type)

@@ -304,3 +304,35 @@ def test_readings_a_minute_are_a_minute_apart(tmp_path: Path) -> None:
 
     assert [0, 60_000_000, 120_000_000] == Schedule(0, 0, rate).times(0, 3).tolist()
     assert 10**6 * 60_000_000 == Schedule(0, 0, rate).time(10**6)
+
+
+@pytest.mark.parametrize(
+    ("stated", "enabled"),
+    [
+        ("", False),
+        ("drift:", False),
+        ("drift: {}", False),
+        ("drift: {duration_seconds: 60}", False),
+        ("drift: {enabled: true}", True),
+        ("drift: {weight: 0.3}", True),
+        ("drift: {weight: 0.3, enabled: false}", False),
+        ("drift: {weight: 0.3, enabled: true}", True),
+    ],
+)
+def test_a_fault_is_off_until_a_config_enables_it(stated: str, enabled: bool, tmp_path: Path) -> None:
+    """By `enabled`, or by its weight. The types that the source documents have are on by default."""
+    loaded = config(tmp_path, f"anomalies:\n  types:\n    {stated}\n")
+    expected = ["spike", "trend", "pattern", "missing_data", "noise", *(["drift"] if enabled else [])]
+
+    assert expected == list(loaded.anomalies.types.enabled())
+    assert loaded == config(tmp_path, to_yaml(loaded))
+
+
+def test_anomalies_may_overlap(tmp_path: Path) -> None:
+    who = Identity("X", sensor_type="environmental")
+    found = {
+        text: settings_for(config(tmp_path, text), load_catalogue(), who).overlap
+        for text in ("", "anomalies: {overlap: channels}")
+    }
+
+    assert ["none", "channels"] == [*found.values()]

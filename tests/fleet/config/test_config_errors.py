@@ -109,7 +109,7 @@ WRONG = {
         "1:46: monitoring.endpoints.status: /x is the path of health"
     ),
     "monitoring: {endpoints: {health: /workers/x}}": (
-        "1:34: monitoring.endpoints.health: /workers/x is taken by what is below /api, /grid, /livez, /metrics, /openapi.json, /sensors, /static, /workers"
+        "1:34: monitoring.endpoints.health: /workers/x is taken by what is below /api, /compare, /grid, /livez, /metrics, /openapi.json, /sensors, /static, /workers"
     ),
     "monitoring: {endpoints: {health: /a/../b}}": (
         "1:34: monitoring.endpoints.health: /a/../b is not a path such as /healthz"

@@ -188,7 +188,8 @@ def test_a_model_prefers_a_type(model: str, kind: str, factor: float, tmp_path: 
 @pytest.mark.parametrize("kind", ANOMALY_TYPES)
 def test_a_severe_maker_lacks_no_type(kind: str, tmp_path: Path) -> None:
     """DataSense has every type of anomaly, a fifth less of each."""
-    plain, severe = (found(sensor_settings(tmp_path, identity), kind) for identity in (PLAIN, SEVERE))
+    config = f"anomalies: {{types: {{{kind}: {{enabled: true}}}}}}"
+    plain, severe = (found(sensor_settings(tmp_path, identity, config), kind) for identity in (PLAIN, SEVERE))
 
     assert 0.8 * plain.share == pytest.approx(severe.share, rel=1e-15)
 

@@ -123,3 +123,12 @@ def test_the_example_of_decay(tmp_path: Path) -> None:
         ]
         assert [1, 2, 3] == begun
         assert 25 * shares[0] == pytest.approx(shares[1])
+
+
+def test_a_step_enables_a_type_that_is_off_by_default(tmp_path: Path) -> None:
+    """By its weight, as a config does; a type that the config has switched off stays so."""
+    types = "{drift: {weight: 0.5}, spike: {weight: 0.5}}"
+    text = f"anomalies: {{types: {{spike: {{enabled: false}}}}}}\nscenario: [{{at: 1h, anomalies: {{types: {types}}}}}]"
+    ((_, later),) = staged(loaded(tmp_path, text))
+
+    assert ["trend", "pattern", "missing_data", "noise", "drift"] == [spec.kind for spec in later.anomalies]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +18,12 @@ import pytest
 from fleet.datadir import token
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.logs import LOG_SPEC_FILE, read_log_spec
-from fleet.datadir.ownership import secure_run_folder
+from fleet.datadir.ownership import foreign_link, secure_run_folder
+from fleet.datadir.readings import DatabaseUnreadable, record_count
 from fleet.datadir.roster import Roster
+from fleet.delivery.state import DEAD_LETTER_FILE, STATE_FILE, STATE_FOLDER, CollectorState
 from fleet.errors import UserError
+from fleet.runtime.control_client import NotListening, send_command
 from tests.fleet.staged import StagedFleet
 from worker.log import LogSpec
 
@@ -127,6 +132,85 @@ def test_root_reads_the_folder_of_a_user(reachable: Path) -> None:
     )
 
     assert (0, "fleet.log True True\n") == (done.returncode, done.stdout), done.stderr
+
+
+@as_root
+@pytest.mark.parametrize("foreign", ["run", "run/control.sock"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_no_command_is_sent_to_the_socket_of_another_user(foreign: str, linked: bool, data: Path) -> None:
+    """Nor through a link of theirs; root's own fleet may be behind it."""
+    true = data.with_name("true")
+    (true / "run").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(true / "run" / "control.sock"))
+        listening.listen()
+        path = data / foreign
+        if linked:
+            if foreign == "run":
+                path.rmdir()
+            path.symlink_to(true / foreign)
+        else:
+            (true / "run" / "control.sock").rename(data / "run" / "control.sock")
+        os.chown(path, OTHER_USER, OTHER_USER, follow_symlinks=False)
+
+        with pytest.raises(UserError, match=f"{path}: .*another user") as refused:
+            send_command(data / "run" / "control.sock", 5, command="down")
+
+    assert ("\n" in str(refused.value), "uid 65534" in str(refused.value)) == (False, True)
+
+
+@as_root
+def test_root_controls_the_fleet_of_a_user(data: Path) -> None:
+    """In that user's data directory, through that user's socket."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(data / "run" / "control.sock"))
+        for path in (data, data / "run", data / "run" / "control.sock"):
+            os.chown(path, OTHER_USER, OTHER_USER)
+
+        with pytest.raises(NotListening):
+            send_command(data / "run" / "control.sock", 5, command="down")
+
+
+@as_root
+@pytest.mark.parametrize("name", ["x.db", "fleet.json", "run/roster.json", "run/fleet.log", f"run/{LOG_SPEC_FILE}"])
+def test_a_link_of_another_user_that_leads_out_is_not_followed(name: str, data: Path, tmp_path: Path) -> None:
+    """A database, a state file, a log. One of this user's is followed, and one that stays inside."""
+    (tmp_path / "precious").write_text("x")
+    path = data / name
+    path.symlink_to(tmp_path / "precious")
+    reader: Callable[[Path], object] = {
+        "x.db": record_count,
+        "fleet.json": lambda _: DataDirectory(data).read_manifest(),
+        "run/roster.json": Roster.read,
+    }.get(name, lambda _: read_log_spec(DataDirectory(data)))
+    with suppress(UserError, DatabaseUnreadable):
+        reader(path)
+    os.chown(path, OTHER_USER, OTHER_USER, follow_symlinks=False)
+
+    with pytest.raises((UserError, DatabaseUnreadable), match=r"a symbolic link of another user .* not followed"):
+        reader(path)
+    path.unlink()
+    (path.with_name("inside")).write_text("x")
+    path.symlink_to("inside")
+    os.chown(path, OTHER_USER, OTHER_USER, follow_symlinks=False)
+    assert "" == foreign_link(path)
+
+
+@as_root
+@pytest.mark.parametrize("name", ["", STATE_FILE, DEAD_LETTER_FILE])
+def test_a_collector_writes_through_no_link_of_another_user(name: str, data: Path, tmp_path: Path) -> None:
+    """Its records lie in the data directory, where that user may have made it."""
+    (tmp_path / "precious").mkdir()
+    folder = data / STATE_FOLDER
+    if name:
+        folder.mkdir()
+    (folder / name).symlink_to(tmp_path / "precious" / name)
+    os.chown(folder / name, OTHER_USER, OTHER_USER, follow_symlinks=False)
+
+    with pytest.raises(UserError, match=r"--state: .*a symbolic link of another user"):
+        CollectorState(folder, "sqlite:///x.db")
+
+    assert [] == list((tmp_path / "precious").iterdir())
 
 
 @pytest.mark.parametrize(

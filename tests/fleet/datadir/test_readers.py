@@ -98,17 +98,60 @@ def test_another_user_reads_a_stopped_fleet(killed: bool, may_write: bool, data:
     assert before == {(path.name, path.stat().st_uid) for path in data.iterdir()}
 
 
+COLLECT_AS_READER = """
+import os, shutil, sys, tempfile
+from pathlib import Path
+from fleet.commands.collect import CollectOptions, collect_readings
+data, state = Path(sys.argv[1]), Path(sys.argv[2])
+def collect(data, cursor):
+    return collect_readings(CollectOptions(
+        data, f"sqlite:///{state}/{cursor}.db", 100, 1, interval=None, max_runtime=None, state=state, cursor=cursor,
+        retry_dead=False, gzip=False, health_port=None, as_json=True))
+with tempfile.TemporaryDirectory() as folder:  # loads all modules while their files can be read
+    collect(Path(shutil.copytree(data, Path(folder, "data"))), True)
+shutil.rmtree(state)
+state.mkdir()
+os.chown(state, 65534, 65534)
+os.setegid(65534)
+os.seteuid(65534)
+print([collect(data, cursor) for cursor in (True, False)])
+"""
+
+
 @as_root
 @pytest.mark.process
-def test_a_log_that_cannot_be_read_is_told(data: Path) -> None:
-    """Without its index, in a folder where none can be created."""
+def test_a_collector_of_another_user_leaves_no_log(data: Path) -> None:
+    """By cursor, and with marks: the owner's next run opens its database."""
+    hand_over(data, may_write=True)
+    state = data.parent / "state"
+    state.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECT_AS_READER, str(data), str(state)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert "[0, 0]" == done.stdout.splitlines()[-1]
+    assert [NAME] == sorted(path.name for path in data.glob("*.db*"))
+
+
+@as_root
+@pytest.mark.process
+@pytest.mark.parametrize("may_write", [True, False])
+def test_a_log_that_cannot_be_read_is_told(may_write: bool, data: Path) -> None:
+    """Without its index, where none can be created, or only one that its owner could not write to."""
     keep_log(data / NAME)
     (data / f"{NAME}-shm").unlink()
-    hand_over(data, may_write=False)
+    hand_over(data, may_write=may_write)
+    before = {path.name for path in data.iterdir()}
 
     told = read_as_another_user(data)
 
     assert f"{data / NAME}: its log {NAME}-wal cannot be read here: copy both files to a folder" in told
+    assert before == {path.name for path in data.iterdir()}
 
 
 def test_a_writer_that_comes_meanwhile_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def reading(number: int, sensor: str = "KIN_1") -> Row:
 
 def batch(first: int, end: int, of: SourceDatabase | None = None, **along: TableRows) -> Batch:
     """The readings with the ids from `first` up to `end`."""
-    return Batch(of or source(), tuple(reading(number) for number in range(first, end)), **along)
+    return Batch(of or source(), tuple(reading(number) for number in range(first, end)), **along, settles=end - 1)
 
 
 def foreign_batch(first: int, end: int, key: str = "foreign-1") -> Batch:

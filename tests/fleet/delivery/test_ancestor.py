@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.delivery.compare.against import ComparisonOptions, compare
 from tests.fleet.delivery import foreign_databases
 from tests.fleet.delivery.collecting import collect
 from tests.fleet.verify.damage import select
@@ -64,6 +65,8 @@ def test_their_collector_on_our_databases(up: Up, lively: Path, tmp_path: Path) 
     assert sorted(ours, key=repr) == sorted(theirs, key=repr)
     for path in running.data.glob("*.db"):
         assert [(0,)] == select(path, "SELECT count(*) FROM sensor_readings WHERE synced = 0")
+    verdict = compare(running.data, ComparisonOptions(f"sqlite:///{tmp_path / 'central.db'}", complete=True))
+    assert (True, len(ours)) == (verdict.ok, verdict.arrived)
 
 
 def test_our_collector_on_their_databases(tmp_path: Path) -> None:

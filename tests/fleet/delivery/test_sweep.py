@@ -251,6 +251,50 @@ def test_with_a_cursor_the_target_knows_where_it_was(data: Path, tmp_path: Path)
     assert readings(data) == central_readings(tmp_path / "central.db")
 
 
+def test_a_cursor_passes_over_nothing_that_others_have_marked(data: Path, tmp_path: Path) -> None:
+    """Another collector has marked a part, a sweep that marks has delivered the rest; a sweep by cursor delivers all."""
+    for path in data.rglob("*.db"):
+        damage(path, "UPDATE sensor_readings SET synced = 1 WHERE id <= 200")
+
+    marking = sweep(data, tmp_path / "central.db", batch_size=50)
+    again = sweep(data, tmp_path / "central.db")
+    by_cursor = sweep(data, tmp_path / "central.db", batch_size=50, marking=False)
+
+    assert readings(data) == central_readings(tmp_path / "central.db")
+    assert {path.relative_to(data).as_posix() for path in data.rglob("*.db")} == marking.notes().keys()
+    assert {True} == {
+        note.startswith("200 of its readings were marked as delivered") for note in marking.notes().values()
+    }
+    assert ({}, {}) == (again.notes(), by_cursor.notes())
+    assert 0 == sweep(data, tmp_path / "central.db", marking=False).totals().found
+
+
+def test_each_target_has_a_cursor_of_its_own(data: Path, tmp_path: Path) -> None:
+    """Swept in turn as the databases grow, also by one that marks: everything arrives everywhere."""
+    marked, one, other = (tmp_path / f"{name}.db" for name in ("marked", "one", "other"))
+    sweep(data, marked)
+    sweep(data, one, batch_size=100, marking=False)
+    write_database(data / "S_000000.db", 50, run_spec=later_run(2, 299), sensors=make_identities(1))
+    sweep(data, other, marking=False)
+    notes = sweep(data, marked).notes()
+    sweep(data, one, marking=False)
+
+    assert [readings(data)] * 3 == [central_readings(central) for central in (marked, one, other)]
+    assert {} == notes
+    assert {"S_000000.db", "S_000001.db", "below/S_000002.db"} == sweep(data, tmp_path / "late.db").notes().keys()
+
+
+def test_a_cursor_stays_before_a_part_that_was_not_delivered(data: Path) -> None:
+    """A batch that is split settles nothing until all of it has arrived; dead letters are settled with their batch."""
+    target = RecordingTarget(rejecting(17))
+
+    sweep_into(target, data, batch_size=100, marking=False)
+
+    assert {None, *(batch.ids[-1] for batch in target.batches if len(batch.ids) > 50)} == {
+        batch.settles for batch in target.batches
+    }
+
+
 def test_a_database_without_the_column_synced_wants_a_cursor(tmp_path: Path) -> None:
     schema = "CREATE TABLE sensor_readings (id INTEGER PRIMARY KEY, timestamp TEXT, sensor_id TEXT, temperature REAL)"
     foreign_databases.write(tmp_path / "new.db", schema, 5)

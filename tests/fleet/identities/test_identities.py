@@ -111,6 +111,7 @@ def test_the_address_is_made_of_what_is_there(tmp_path: Path) -> None:
             '{"id": "A.rotated-0001"}',
             'a.json:1:8: id: "A.rotated-0001" must not end in .rotated-0001, like the name of',
         ),
+        ('{"id": "A.before-2"}', 'a.json:1:8: id: "A.before-2" must not end in .before-2, like the name of'),
         ('{"id": "a/b"}', 'a.json:1:8: id: "a/b" must be 1 to 64 letters, digits, '),
         ('{"id": "../b"}', 'a.json:1:8: id: "../b" must be 1 to 64 letters, digits, '),
         ('{"id": "a\\n"}', 'a.json:1:8: id: "a\\n" must be 1 to 64 letters, digits, '),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.config import settings
 from fleet.config.config import Config, SourcedValue, load_config
+from fleet.config.scenario import scenario_stages
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.interventions import Interventions
 from fleet.errors import UserError
@@ -71,6 +75,35 @@ def test_a_command_computes_only_the_settings_that_it_changes(tmp_path: Path) ->
         after = {sensor.identity.sensor_id: sensor.stages for worker in changed.workers for sensor in worker.sensors}
         assert all(1 == len(stages) for stages in after.values())
         assert set(others) == {sensor for sensor, stages in before.items() if after[sensor] is stages}
+
+
+def test_steps_are_computed_once_for_all_sensors_and_steps_that_share_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps that change the probability have the channels and the types of anomaly of the step before, and each step has
+    the settings that its config has alone."""
+    calls: Counter[str] = Counter()
+    for name in ("build_channel", "scaled_anomalies"):
+        compute = getattr(settings, name)
+        monkeypatch.setattr(settings, name, lambda *a, name=name, f=compute: (calls.update([name]), f(*a))[1])
+    counts = []
+    for steps in (0, 50):
+        calls.clear()
+        text = [f"  - {{at: {10 + n}, anomalies: {{probability: {n / 100 + 0.01}}}}}" for n in range(steps)]
+        scenario = tmp_path / f"{steps}.yaml"
+        scenario.write_text("\n".join(["replicas: {count: 9, prefix: S}", "simulation: {seed: 7}", "scenario:", *text]))
+        loaded = load_config(scenario, {})
+        (tmp_path / str(steps) / "run").mkdir(parents=True)
+        plan = Planner(loaded, DataDirectory(tmp_path / str(steps)), None).initial_plan()
+        counts.append(dict(calls))
+
+    assert counts[0] == counts[1]
+    catalogue = load_catalogue()
+    for worker in plan.workers:
+        (sensor,) = worker.sensors
+        alone = [settings.settings_for(staged.config, catalogue, sensor.identity) for staged in scenario_stages(loaded)]
+        assert alone == [stage.settings for stage in sensor.stages]
+    assert 50 * 9 > len({id(stage.settings) for worker in plan.workers for stage in worker.sensors[0].stages})
 
 
 def test_places_are_kept() -> None:

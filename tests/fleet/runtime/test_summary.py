@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fleet.monitoring.paused import PausedSensor
 from fleet.monitoring.stats import fleet_stats
 from fleet.runtime.progress import summary_line
 from fleet.runtime.summary import RunSummary, print_summary, success_rate
+from tests.worker.samples import NEW_YEAR
 from worker.scoreboard import ROW_DTYPE
 
 
@@ -19,7 +21,7 @@ def summary() -> RunSummary:
     rows = np.zeros(3, ROW_DTYPE)
     rows["incarnation"], rows["readings"] = (1, 2, 3), 50
     return RunSummary(
-        fleet_stats(rows), healthy=2, paused=0, due=150, seconds=10.0, errors={"database": 2, "backup": 0}
+        fleet_stats(rows), healthy=2, paused=(), due=150, seconds=10.0, errors={"database": 2, "backup": 0}
     )
 
 
@@ -30,8 +32,11 @@ def test_the_success_rate(summary: RunSummary, capsys: pytest.CaptureFixture[str
     assert "nothing was due" == success_rate(replace(summary, due=0))
     assert "not known: 1 sensor ended with readings due" == success_rate(replace(summary, due=None))
     assert "100.00% of the readings that were due" == success_rate(replace(summary, due=None, healthy=3))
-    paused = replace(summary, due=None, healthy=3, paused=1)
-    assert "100.00% of the readings that were due; 1 paused, which wrote none since" == success_rate(paused)
+    paused = replace(
+        summary, due=None, healthy=3, paused=[PausedSensor("S_1", NEW_YEAR, 12), PausedSensor("S_2", NEW_YEAR + 1, 10)]
+    )
+    since = "2 paused since 2026-01-01T00:00:00.000000+00:00, 22 readings not due"
+    assert f"100.00% of the readings that were due; {since}" == success_rate(paused)
     print_summary(summary)
 
     printed = capsys.readouterr().out.splitlines()

@@ -30,6 +30,7 @@ from tests.worker.samples import (
 from worker.sensor import Sensor
 from worker.spec import Identity, RunSpec, SensorSpec, Settings, StoreSpec
 from worker.storage.database import Database
+from worker.storage.schema import READINGS_KEY
 
 CHANNELS = (replace(TEMPERATURE, daily_amplitude=4.0), HUMIDITY, PRESSURE, VIBRATION, VOLTAGE)
 SETTINGS = settings(*ANOMALIES, channels=CHANNELS)
@@ -99,7 +100,9 @@ def later_run(number: int, seconds: float, **changes: Any) -> RunSpec:
 
 
 def damage(path: Path, *statements: str, **values: Any) -> None:
+    """Execute statements on a database, as in one of version 0.1.0: without the index that refuses a second row."""
     with closing(apsw.Connection(str(path))) as connection:
+        connection.execute(f"DROP INDEX IF EXISTS {READINGS_KEY}")
         for statement in statements:
             connection.execute(statement, values or None)
 

@@ -13,7 +13,8 @@ from fleet.datadir.readings import DatabaseUnreadable
 from fleet.verify import audit
 from fleet.verify.findings import Finding
 from fleet.verify.verification import verify
-from tests.fleet.verify.damage import SETTINGS, make_identities, write_database, write_sample_database
+from tests.fleet.verify.damage import SETTINGS, make_identities, select, write_database, write_sample_database
+from worker.storage.schema import READINGS_KEY
 
 pytestmark = pytest.mark.claim("000.error-handling.4")
 
@@ -69,6 +70,20 @@ def test_a_page_of_garbage(path: Path, filling: bytes, page: int) -> None:
     if {"unreadable", "hole"} == set(verdict.counts) and verdict.readings:
         assert verdict.readings + verdict.counts["hole"] == readings
         assert verdict.counts["hole"] < 100
+
+
+def test_a_page_of_the_index(path: Path) -> None:
+    """Queries are answered from it, so damage to it is a finding; the readings are checked all the same."""
+    readings = verify(path.parent).readings
+    leaves = "SELECT pageno FROM dbstat WHERE name = :name AND pagetype = 'leaf' LIMIT 1"
+    ((page,),) = select(path, leaves, name=READINGS_KEY)
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
+
+    verdict = verify(path.parent)
+    assert ({"unreadable": 1}, readings) == (verdict.counts, verdict.readings)
+    assert f"the index {READINGS_KEY}: " in verdict.findings[0].detail
 
 
 def test_a_database_that_is_replaced_while_it_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

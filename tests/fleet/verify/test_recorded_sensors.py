@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from fleet.datadir.directory import DataDirectory
+from fleet.datadir.interventions import Interventions
 from fleet.datadir.manifest import FleetManifest
 from fleet.verify.verification import verify
 from tests.fleet.staged import StagedFleet
 from tests.fleet.verify.damage import damage, finding_counts, make_identities, write_database
 from tests.worker.samples import NEW_YEAR, run
-from worker.spec import Layout
+from worker.schedule import SECOND_US
+from worker.spec import Layout, Pause
 
 RUN = 1
 SECONDS = 50
@@ -199,3 +201,27 @@ def test_altered_units_and_runs(tmp_path: Path) -> None:
     assert {"S_000001", "S_000002"} == set(details)
     assert details["S_000001"].startswith("the channels and units of its last epoch are temperature in °F, ")
     assert "run 2 has written to it, the last one of fleet.json is 1" == details["S_000002"]
+
+
+def pause(data: Path, from_s: int, until_s: int | None) -> None:
+    until_us = None if until_s is None else NEW_YEAR + until_s * SECOND_US
+    pauses = {"S_000001": (Pause(NEW_YEAR + from_s * SECOND_US, until_us),)}
+    Interventions(pauses=pauses).write(DataDirectory(data).interventions)
+
+
+def test_a_paused_sensor_owes_nothing(tmp_path: Path) -> None:
+    """From its pause on, if that lasts to the end of the run; what was due before is due."""
+    data = tmp_path / "data"
+    write_fleet(data, "own")
+    (data / "S_000001.db").unlink()
+    write_database(data / "S_000001.db", 19, sensors=make_identities(2)[1:], run_spec=run(RUN))
+
+    assert {"incomplete": 1} == finding_counts(verify(data, complete=True))
+    pause(data, 20, None)
+    verdict = verify(data, complete=True)
+    assert (True, 1) == (verdict.ok, len(verdict.paused))
+    pause(data, 20, 51)
+    assert verify(data, complete=True).ok
+    for from_s, until_s in ((20, 40), (23, None)):
+        pause(data, from_s, until_s)
+        assert {"incomplete": 1} == finding_counts(verify(data, complete=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,44 @@ def test_the_page_of_a_sensor(client: FlaskClient) -> None:
     assert all(text in page for text in (sensor_name(1), "Berlin", "mm/s²", "Europe/Berlin", "SensorTech"))
     assert (404, "text/html") == (client.get("/sensors/nobody").status_code, client.get("/sensors/nobody").mimetype)
     assert "&lt;b&gt;" in client.get("/sensors/<b>").get_data(as_text=True)
+
+
+def compared(client: FlaskClient, query: str) -> tuple[list[str], str]:
+    """Return the ids that the page compares, and its whole text."""
+    response = client.get(f"/compare{query}")
+    assert (200, "text/html") == (response.status_code, response.mimetype)
+    page = response.get_data(as_text=True)
+    return re.findall(r'<li data-sensor="(\w+)"', page), page
+
+
+def test_the_page_that_compares_sensors(tmp_path: Path) -> None:
+    """It has those with the ids, then those at the place, in this order and at most six, and says what is left out. There
+    is one chart for each channel that one of them has."""
+    staged = StagedFleet(tmp_path / "data", sensors=8)
+    client = client_of(staged)
+    names = [sensor_name(number) for number in range(8)]
+    ids, page = compared(client, f"?sensors={names[5]},{names[2]},{names[5]}")
+
+    assert [names[5], names[2]] == ids
+    assert [name for name, _ in staged.members[0].channels] == re.findall(r'data-channel="(\w+)"', page)
+    ids, page = compared(client, f"?sensors={names[7]}&place=BERLIN")
+    assert [names[7], *names[:5]] == ids
+    assert "the first 6 of 8 sensors" in page
+    ids, page = compared(client, f"?sensors=%3Cb%3E,{names[1]}&place=Atlantis")
+    assert [names[1]] == ids
+    assert "no sensor &lt;b&gt; in this fleet; no sensor at Atlantis" in page
+    ids, page = compared(client, "")
+    assert [] == ids
+    assert "2 to 6 sensors are compared" in page
+
+
+def test_sensors_of_different_channels_are_compared(tmp_path: Path) -> None:
+    """A channel of the same name in another unit has a chart of its own."""
+    staged = StagedFleet(tmp_path / "data", sensors=2)
+    others = (("temperature", "K"), ("flow", "l/s"))
+    staged.members = (staged.members[0], replace(staged.members[1], channels=others))
+    staged.write_roster()
+    _, page = compared(client_of(staged), f"?sensors={sensor_name(0)},{sensor_name(1)}")
+    found = re.findall(r'data-channel="(\w+)">\s*<figcaption><b>\w+</b><span class="unit">([^<]*)<', page)
+
+    assert [*staged.members[0].channels, *others] == found

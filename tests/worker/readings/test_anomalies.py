@@ -15,7 +15,8 @@ from tests.worker.samples import (
     VOLTAGE,
     settings,
 )
-from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES, AnomalyType, build_anomaly
+from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES, build_anomaly
+from worker.readings.anomaly_type import AnomalyType
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, Episode, SignalGenerator
 from worker.readings.seasonality import sine
 from worker.spec import AnomalySpec, Channel, Settings

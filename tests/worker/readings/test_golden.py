@@ -51,6 +51,23 @@ LONG = (
 )
 SHORT = (SPIKE, TREND, PATTERN, MISSING, NOISE)
 
+FAULTS = tuple(
+    AnomalySpec(kind, 0.03, length, "readings")
+    for kind, length in (
+        ("stuck_value", 20),
+        ("stuck_at_limit", 10),
+        ("drift", 30),
+        ("level_shift", 20),
+        ("variance_change", 20),
+        ("clipping", 40),
+        ("dropout", 15),
+        ("decoupling", 30),
+        ("out_of_range", 1),
+        ("power_up", 3),
+        ("uncompensated", 5),
+    )
+)
+
 
 class Case(NamedTuple):
     settings: Settings
@@ -102,6 +119,14 @@ CASES = {
     ),
     "100000/s": Case(
         settings(*SHORT, rate="100000"), "aff5a3027eaf998ddc4494c8e0f96be4d7bcd71e3864d9b22b9044de72fac1e7"
+    ),
+    "version 2, all kinds": Case(
+        replace(settings(*SHORT, channels=DAILY), version=2),
+        "7ee09601eb3f1d4e12129d2b621b80bb9a8a7f0fca92217fb12c0b98dd7844f9",
+    ),
+    "version 2, faults of instruments": Case(
+        replace(settings(*FAULTS), version=2),
+        "5fbe2ff8963437e3ccc1b62056f955a1006a163b8cd658d9397be4611acf02a8",
     ),
     "at the bounds": Case(
         settings(*SHORT, channels=RARE_EDGE), "a594c35be6a25515fd322d1bda0b36f15e379c5e7e7d949458166bd132603f50"

@@ -21,7 +21,7 @@ from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import load_config
 from fleet.config.settings import fleet_settings
 from tests.worker.samples import NEW_YEAR
-from worker.readings.anomalies import ANOMALY_TYPES
+from worker.readings.anomalies import ANOMALY_CLASSES
 from worker.readings.generator import SignalGenerator
 from worker.readings.random_streams import FloatArray
 from worker.spec import Identity, Settings
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.thorough
 
 MILLION = 1_000_000
 PROBABILITY = 0.05
+DEFAULT_TYPES = tuple(each.name for each in ANOMALY_CLASSES if each.enabled_by_default)
 
 DURATIONS = {
     "up to 20 readings": """
@@ -97,8 +98,8 @@ def identity(hardware: Hardware, number: int) -> Identity:
 
 
 def covered(seed: int, who: Identity, settings: Settings, readings: int) -> FloatArray:
-    """The share of the readings that each kind covers, in the order of ANOMALY_TYPES."""
-    counts = dict.fromkeys(ANOMALY_TYPES, 0)
+    """The share of the readings that each kind covers, in the order of DEFAULT_TYPES."""
+    counts = dict.fromkeys(DEFAULT_TYPES, 0)
     for episode in SignalGenerator(seed, who, settings, 0, NEW_YEAR).episodes(0, readings):
         counts[episode.kind] += min(episode.last_seq, readings - 1) - episode.first_seq + 1
     return np.array(list(counts.values())) / readings
@@ -152,13 +153,13 @@ def test_the_anomalous_share_is_probability_times_multipliers(folder: Path, dura
     assert ratios.std(ddof=1) < 0.02 / 3
 
 
-@pytest.mark.parametrize("kind", ANOMALY_TYPES)
+@pytest.mark.parametrize("kind", DEFAULT_TYPES)
 @pytest.mark.parametrize("durations", DURATIONS)
 @pytest.mark.claim("001.configuration-options.12")
 def test_each_type_has_its_share(folder: Path, durations: str, kind: str) -> None:
     """Within 5 % of its weight. Over all 42 sensors of the catalogue, because a million readings of the quietest
     hold five patterns of 600 readings, one more or less of which is 20 %."""
-    found = catalogue_shares(folder, durations)[:, ANOMALY_TYPES.index(kind)]
+    found = catalogue_shares(folder, durations)[:, DEFAULT_TYPES.index(kind)]
 
     judge(found / (expected() * WEIGHTS[durations][kind]), 0.05)
 
@@ -178,7 +179,7 @@ def test_the_shares_hold_in_the_first_readings(folder: Path, durations: str, sen
     asked = PROBABILITY * quietest.multiplier
 
     judge(shares.sum(axis=1) / asked, 0.2)
-    for name, found in zip(ANOMALY_TYPES, shares.T, strict=True):
+    for name, found in zip(DEFAULT_TYPES, shares.T, strict=True):
         judge(found / (asked * WEIGHTS[durations][name]), 0.2)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.worker.samples import IDENTITY, NEW_YEAR, SECOND_US, TREND, run, settings, with_catch_up
@@ -13,6 +15,7 @@ from tests.worker.stores import SETTINGS, SensorWriter, expected_seqs, select, s
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import MISSING_DATA_INDEX, SignalGenerator
 from worker.schedule import format_times
+from worker.storage.schema import READINGS_KEY
 
 pytestmark = pytest.mark.claim("000.integration-points.2", "000.testing.3", "002.introduction-features.5")
 
@@ -179,3 +182,26 @@ def test_a_new_epoch_cuts_the_episode_that_was_running(path: Path) -> None:
     assert [("start", 0), ("resume", middle)] == select(path, "SELECT reason, first_seq FROM epochs ORDER BY first_seq")
     times = [moment for (moment,) in select(path, "SELECT timestamp FROM sensor_readings ORDER BY seq")]
     assert sorted(set(times)) == times
+
+
+def test_a_reading_is_stored_once(path: Path, writer: SensorWriter) -> None:
+    """Its key is a unique index, so another program cannot write it a second time either."""
+    writer.deliver(10)
+    columns = ",".join(name for name in COLUMNS if name != "id")
+    with closing(apsw.Connection(str(path))) as other, pytest.raises(apsw.ConstraintError):
+        other.execute(f"INSERT INTO sensor_readings ({columns}) SELECT {columns} FROM sensor_readings")
+
+
+def test_an_older_database_gets_no_index(path: Path, writer: SensorWriter) -> None:
+    """Its table may be large, or have a reading twice; it is written to as before."""
+    writer.deliver(10)
+    writer.sink.close()
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute(f"DROP INDEX {READINGS_KEY}")
+        other.execute("PRAGMA user_version = 0")  # so that the tables are created if they are missing
+    again = SensorWriter(path, incarnation=2)
+    again.deliver(20)
+    again.sink.close()
+
+    assert expected_seqs(SETTINGS, 21) == stored_seqs(path)
+    assert [] == select(path, "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")

@@ -12,6 +12,8 @@ import apsw
 import pytest
 
 from tests.worker.stores import SETTINGS, SensorWriter, expected_seqs, select, stored_seqs
+from worker.storage import live_files
+from worker.storage.live_files import LastFrame, holds
 from worker.storage.sinks import Portion, Unavailable
 
 Damage = Callable[[Path], object]
@@ -105,6 +107,29 @@ def test_a_cut_through_the_last_frame_is_seen(path: Path, writer: SensorWriter) 
 
     with pytest.raises(Unavailable, match="log was cut"):
         writer.deliver(21)
+
+
+@pytest.mark.parametrize("mode", ["RESTART", "TRUNCATE"])
+def test_a_log_that_is_begun_again_during_the_look(path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """By another writer of a shared database, between the looks at the index and at the log: it is no damage."""
+    writer = SensorWriter(path, shared=True)
+    writer.deliver(20)
+    with closing(apsw.Connection(str(path))) as other:
+
+        def holds_later(log: int, frame: LastFrame) -> bool:
+            assert writer.sink._connection is not None
+            if not writer.sink._connection.in_transaction:
+                other.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+                other.execute("UPDATE sensor_readings SET synced = 1 WHERE id = 1")
+            return holds(log, frame)
+
+        monkeypatch.setattr(live_files, "holds", holds_later)
+        writer.deliver(40)
+        writer.deliver(60)
+    writer.sink.close()
+
+    assert expected_seqs(SETTINGS, 61) == stored_seqs(path)
+    assert not list(path.parent.glob("*quarantined*"))
 
 
 def test_what_other_programs_may_do_is_no_damage(path: Path, writer: SensorWriter) -> None:

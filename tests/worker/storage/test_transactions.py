@@ -69,12 +69,13 @@ import sys, time
 from pathlib import Path
 from tests.worker.stores import SensorWriter
 from worker.storage.connection import Transaction
+from worker.storage.insertion import ReadingsTable
 from worker.storage.transactions import write_portion
 writer = SensorWriter(Path(sys.argv[1]), incarnation=2)
 transaction = Transaction(writer.sink._connection)
 transaction.__enter__()
 for portion in writer.due_portions(20_000):
-    write_portion(writer.sink._connection, portion, 2)
+    write_portion(ReadingsTable(writer.sink._connection), portion, 2)
 print("written", flush=True)
 sys.stdin.read()
 """
@@ -185,3 +186,35 @@ def test_a_checkpoint_that_is_missing_or_damaged(path: Path, caplog: pytest.LogC
 
     assert expected_seqs(SETTINGS, 121) == stored_seqs(path)
     assert "continuing at reading" in caplog.text
+
+
+def test_a_checkpoint_that_is_moved_back(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In a shared database, which its writers do not check as a whole: the readings that are stored count."""
+    writer = SensorWriter(path, shared=True)
+    writer.deliver(80)
+    writer.sink.close()
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("UPDATE checkpoints SET next_seq = 5")
+    again = SensorWriter(path, incarnation=2, shared=True)
+    again.deliver(120)
+    again.sink.close()
+
+    assert expected_seqs(SETTINGS, 121) == stored_seqs(path)
+    assert "its checkpoint is behind its readings: continuing at reading 81" in caplog.text
+
+
+def test_a_reading_that_another_program_has_stored(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It stays, and those around it are written."""
+    writer = SensorWriter(path)
+    writer.deliver(80)
+    columns = "timestamp, sensor_id, synced"
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute(
+            f"INSERT INTO sensor_readings ({columns}, seq) SELECT {columns}, 200 FROM sensor_readings LIMIT 1"
+        )
+    writer.deliver(300)
+    writer.sink.close()
+
+    assert expected_seqs(SETTINGS, 301) == sorted({*stored_seqs(path)})
+    assert len(stored_seqs(path)) == len(set(stored_seqs(path)))
+    assert "to 300 are stored already" in caplog.text

@@ -12,7 +12,15 @@ import pytest
 
 from tests.process.running_fleet import ENVIRONMENT
 from tests.worker.samples import wait_for
-from worker.supervision.child import EXIT_BUG, EXIT_OUT_OF_MEMORY, EXIT_UNKNOWN, Child, fork_child
+from worker.supervision.child import (
+    EXIT_BUG,
+    EXIT_OUT_OF_MEMORY,
+    EXIT_OUT_OF_PROCESSES,
+    EXIT_UNKNOWN,
+    Child,
+    fork_child,
+    run_logged,
+)
 
 # Tests that run in parallel have a thread that talks to the other test processes; the children here do not use it.
 pytestmark = [
@@ -126,3 +134,16 @@ def test_forks_that_are_refused_leave_no_descriptor_behind() -> None:
     ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
 
     assert (0, "") == (ended.returncode, ended.stderr)
+
+
+def no_thread(_: socket.socket) -> int:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_child_that_is_refused_a_thread_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:
+    """A line in the log, and a reason."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert EXIT_OUT_OF_PROCESSES == run_logged("http", no_thread, theirs)
+    assert "no process or thread can be started: can't start new thread" in caplog.text
+    assert "Traceback" not in caplog.text

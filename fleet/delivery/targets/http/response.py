@@ -108,7 +108,10 @@ def parse_acknowledgement(response: HttpResponse, batch: Batch, redact: Redact =
     if not isinstance(accepted, list) and has_unidentified_rejection(accepted, rejected, batch):
         raise BatchRejected(f"answered {response.status}, but refuses readings that it does not name by key or id")
     count = duplicates if is_positive_int(duplicates) else 0
-    return Receipt(frozenset(safe) - refused.keys(), count, refused)
+    note = document.get("note")
+    return Receipt(
+        frozenset(safe) - refused.keys(), count, refused, note=one_line(redact(note)) if isinstance(note, str) else ""
+    )
 
 
 def contradiction(document: Any, sent: int, redact: Redact) -> str:

@@ -115,6 +115,8 @@ def build_payload(batch: Batch) -> Payload:
     if rejected:
         batch = without_readings(batch, rejected)
     body: dict[str, object] = {"readings": batch.documents(), "source_db": batch.source.name}
+    if batch.source.further:
+        body["columns"] = dict(batch.source.further)
     for name, table in (("episodes", batch.episodes), ("epochs", batch.epochs)):
         if table.rows:
             body[name] = history_documents(name, table, batch)

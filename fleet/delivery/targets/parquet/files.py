@@ -22,12 +22,13 @@ from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 from fleet.delivery.batch import Row, SourceDatabase, TableRows, Value
-from fleet.delivery.columns import CONTENT_COLUMNS, DELIVERED_COLUMNS, INTEGER_COLUMNS, REAL_COLUMNS, TypedReadings
+from fleet.delivery.columns import DELIVERED_COLUMNS, INTEGER_COLUMNS, REAL_COLUMNS, TypedReadings
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.delivery.target import SourceFailed
 from fleet.delivery.targets.retry import RetryableFailure
 from fleet.errors import UserError
 from worker.storage.database_files import fsync_directory
+from worker.storage.schema import FurtherColumn
 
 NO_TIME_PARTITION = "date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__"
 """The folder for readings with an invalid timestamp."""
@@ -152,6 +153,17 @@ READINGS_SCHEMA = arrow_schema(
 )
 """`timestamp` is the text as in the source, `time` the same as an Arrow timestamp, NULL if it is invalid."""
 
+FURTHER_TYPES = {"REAL": pa.float64(), "INTEGER": pa.int64(), "TEXT": pa.string()}
+
+
+def readings_schema(further: Iterable[FurtherColumn]) -> Any:
+    """The schema of a file with readings of kinds of sensor that have further columns."""
+    schema = READINGS_SCHEMA
+    for name, column_type in further:
+        schema = schema.append(pa.field(name, FURTHER_TYPES[column_type]))
+    return schema
+
+
 EPISODES_SCHEMA, EPOCHS_SCHEMA = (
     arrow_schema((*EPISODE_COLUMNS, *DELIVERY_COLUMNS)),
     arrow_schema((*EPOCH_COLUMNS, *DELIVERY_COLUMNS)),
@@ -159,13 +171,13 @@ EPISODES_SCHEMA, EPOCHS_SCHEMA = (
 
 
 def readings_table(
-    readings: TypedReadings, chosen: Sequence[bool], times: Sequence[object], arrival: tuple[str, str]
+    readings: TypedReadings, schema: Any, chosen: Sequence[bool], times: Sequence[object], arrival: tuple[str, str]
 ) -> Any:
-    """The chosen readings as a table. `arrival` are the values of DELIVERY_COLUMNS."""
+    """The chosen readings as a table with a schema. `arrival` are the values of DELIVERY_COLUMNS."""
     values_by_name: dict[str, Iterable[object]] = {**readings.columns, "time": times}
     columns = {name: list(compress(values, chosen)) for name, values in values_by_name.items()}
     columns |= {name: [value] * sum(chosen) for name, value in zip(DELIVERY_COLUMNS, arrival, strict=True)}
-    return pa.table(columns, schema=READINGS_SCHEMA)
+    return pa.table(columns, schema=schema)
 
 
 def write_parquet(table: Any, file: IO[bytes]) -> None:
@@ -183,14 +195,15 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
         raise SourceFailed(f"{path} is damaged: {error}; move it out of the folder") from error
 
 
-def readings_by_id(path: Path, wanted: set[int]) -> dict[int, Row]:
-    """The values of CONTENT_COLUMNS of the wanted readings in a file, by id."""
-    table = read_parquet(path, ["source_id", *CONTENT_COLUMNS])
+def readings_by_id(path: Path, wanted: set[int], names: Sequence[str]) -> dict[int, Row]:
+    """The values of the named columns of the wanted readings in a file, by id; None in columns that the file lacks."""
+    table = read_parquet(path, ["source_id", *names])
     ids = table.column("source_id").to_pylist()
     chosen = [row_id in wanted for row_id in ids]
     if not any(chosen):
         return {}
-    columns = [table.column(name).to_pylist() for name in CONTENT_COLUMNS]
+    absent = [None] * len(ids)
+    columns = [table.column(name).to_pylist() if name in table.column_names else absent for name in names]
     return dict(zip(compress(ids, chosen), compress(zip(*columns, strict=True), chosen), strict=True))
 
 

@@ -34,7 +34,12 @@ import pyarrow as pa  # isort: skip
 from pyarrow import compute, parquet  # isort: skip
 
 FOLDER_BY_TABLE = {"anomaly_episodes": "_episodes", "epochs": "_epochs"}
-PARQUET_COLUMNS = [name for name in ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS) if name != IDENTITY_COLUMN]
+PARQUET_COLUMNS = [
+    *(name for name in ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS) if name != IDENTITY_COLUMN),
+    *IDENTITY_TEXTS,
+    "generation",
+    "received_at",
+]
 
 Histories = dict[str, list[Row]]
 """Rows by sensor."""
@@ -43,7 +48,6 @@ Histories = dict[str, list[Row]]
 class ParquetReadings:
     """The readings in the files that existed when this was made. Files never change."""
 
-    columns = COMPARABLE_COLUMNS
     has_reading_keys = True
     ordered = False
 
@@ -56,14 +60,18 @@ class ParquetReadings:
         # The files of a source follow each other, whatever their folder.
         self._files = sorted(folder.glob("date=*/hour=*/[!._]*.parquet"), key=lambda path: (path.name, path))
         self._histories: tuple[Path, Histories] | None = None
+        self._further: tuple[str, ...] = ()
+
+    def select_columns(self, further: tuple[str, ...]) -> tuple[str, ...]:
+        self._further = further
+        return (*further, *COMPARABLE_COLUMNS)
 
     def read_chunks(self, _: GeneratedReadings) -> Iterator[DeliveredChunk]:
         for path in self._files:
             try:
                 with parquet.ParquetFile(path) as file:
-                    for batch in file.iter_batches(
-                        CHUNK_ROWS, columns=[*PARQUET_COLUMNS, *IDENTITY_TEXTS, "generation", "received_at"]
-                    ):
+                    present = [name for name in self._further if name in file.schema_arrow.names]
+                    for batch in file.iter_batches(CHUNK_ROWS, columns=[*PARQUET_COLUMNS, *present]):
                         yield from self._read_file_chunks(path, batch)
             except (OSError, pa.ArrowException, KeyError) as error:
                 raise unreadable_error(path, error) from error
@@ -90,8 +98,10 @@ class ParquetReadings:
         identities = compute.binary_join_element_wise(
             *texts, SEPARATOR, null_handling="replace", null_replacement=NULL_MARK
         ).to_pylist()
-        names = ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS, "generation", "received_at")
-        columns = [identities if name == IDENTITY_COLUMN else batch.column(name).to_pylist() for name in names]
+        names = ("source_id", *KEY_COLUMNS, *self._further, *COMPARABLE_COLUMNS, "generation", "received_at")
+        values = {name: batch.column(name).to_pylist() for name in batch.schema.names if name in names}
+        absent = [None] * batch.num_rows
+        columns = [identities if name == IDENTITY_COLUMN else values.get(name, absent) for name in names]
         for key, some in groupby(zip(*columns, strict=True), itemgetter(-2)):
             rows = list(some)
             times = {text: unix_microseconds(text) for text in {row[-1] for row in rows}}

@@ -19,7 +19,7 @@ from typing import Self
 from urllib.parse import quote
 
 from fleet.delivery.batch import Batch, Row, SourceDatabase, TableRows
-from fleet.delivery.columns import CONTENT_COLUMNS, TypedReadings, parse_timestamp, typed_readings
+from fleet.delivery.columns import TypedReadings, content_columns, parse_timestamp, typed_readings
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.target import BatchRejected, DeliveryFailed, Receipt, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.parquet import files
@@ -143,10 +143,11 @@ class ParquetDelivery:
         ranges = self.known[partition] if partition in self.known else files.id_ranges(folder, key)
         ids = readings.columns["source_id"]
         wanted = [int(row_id) for row_id, wanted in zip(ids, chosen, strict=True) if wanted]  # type: ignore[arg-type]
+        names = content_columns(self.source)
         stored: dict[int, Row] = {}
         for span in files.overlapping_ranges(ranges, wanted):
             try:
-                stored |= files.readings_by_id(folder / files.file_name(key, span), set(wanted))
+                stored |= files.readings_by_id(folder / files.file_name(key, span), set(wanted), names)
             except FileNotFoundError:  # the user has moved it away
                 continue
         if stored:
@@ -156,24 +157,26 @@ class ParquetDelivery:
         self.files_after[partition] = ranges
         if new:
             span = IdRange(new[0], new[-1])
-            table = files.readings_table(readings, chosen, times, self._arrival)
+            schema = files.readings_schema(self.source.further)
+            table = files.readings_table(readings, schema, chosen, times, self._arrival)
             files.write_atomically(folder / files.file_name(key, span), lambda file: files.write_parquet(table, file))
             ranges.append(span)
 
     def _compare(self, readings: TypedReadings, stored: dict[int, Row]) -> None:
         """Count the readings that are stored already, and note those with other content as conflicts."""
-        columns = (readings.columns[name] for name in ("source_id", *CONTENT_COLUMNS))
+        names = content_columns(self.source)
+        columns = (readings.columns[name] for name in ("source_id", *names))
         notes = []
         for row_id, *values in zip(*columns, strict=True):
             if row_id not in stored:
                 continue
-            pairs = zip(CONTENT_COLUMNS, values, stored[row_id], strict=True)
+            pairs = zip(names, values, stored[row_id], strict=True)
             differing = [name for name, value, old in pairs if value != old]
             if not differing:
                 self.duplicates += 1
                 continue
             self.conflicts[row_id] = f"it is here already with another {', '.join(differing)}"
-            reading = dict(zip(CONTENT_COLUMNS, values, strict=True))
+            reading = dict(zip(names, values, strict=True))
             notes.append({"generation": self.source.key, "source_id": row_id, "columns": differing, "reading": reading})
         if notes:
             self._note(notes)

@@ -5,7 +5,7 @@ Everything is read in one read-only transaction that sees one state. It delays V
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -23,10 +23,10 @@ from fleet.delivery.compare.delivered import (
 )
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
-from fleet.delivery.source_database import quote_identifier
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE
 from fleet.delivery.targets.postgres.session import CONNECT_SECONDS, Session, check_url, url_without_user
 from fleet.errors import UserError
+from worker.storage.schema import quote_identifier
 
 import psycopg  # isort: skip
 
@@ -64,24 +64,32 @@ def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> D
 class CentralPostgresReadings:
     """The tables of a collector."""
 
-    columns = COMPARABLE_COLUMNS
     has_reading_keys = ordered = True
 
     def __init__(self, session: Session, name: str, sensor: str | None) -> None:
         self.name, self._session, self._sensor = name, session, sensor
         self._received: dict[object, int] = {}
+        self._further: tuple[str, ...] = ()
+
+    def select_columns(self, further: tuple[str, ...]) -> tuple[str, ...]:
+        self._further = further
+        return (*further, *COMPARABLE_COLUMNS)
+
+    def _column_sql(self, name: str, present: Container[str]) -> str:
+        if name == IDENTITY_COLUMN:
+            return identity_sql(str, "chr")
+        return quote_identifier(name) if name not in self._further or name in present else "NULL"
 
     def read_chunks(self, _: GeneratedReadings) -> Iterator[DeliveredChunk]:
         with translate_errors(self.name):
             rows = self._session.execute("SELECT source, generation, name FROM sources").fetchall()
             sources = {source: (key, name) for source, key, name in rows}
             order = "source, id" if len(sources) > MAX_INTERLEAVED_SOURCES else "id"
-            names = [
-                identity_sql(str, "chr") if name == IDENTITY_COLUMN else name
-                for name in ("source_id", *KEY_COLUMNS, *COMPARABLE_COLUMNS)
-            ]
+            present = {row[0] for row in self._session.execute(SELECT_COLUMN_NAMES, ("sensor_readings",))}
+            names = ("source_id", *KEY_COLUMNS, *self._further, *COMPARABLE_COLUMNS)
+            columns = ",".join(self._column_sql(name, present) for name in names)
             query = (
-                f"SELECT {','.join(names)}, id, source, batch FROM sensor_readings "
+                f"SELECT {columns}, id, source, batch FROM sensor_readings "
                 f"WHERE %(sensor)s::text IS NULL OR sensor_id = %(sensor)s ORDER BY {order}"
             )
             for chunk in stream(self._session, query, self._sensor):

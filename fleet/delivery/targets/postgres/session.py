@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from fleet.delivery.columns import CENTRAL_COLUMNS, INTEGER_COLUMNS, REAL_COLUMNS
+from fleet.delivery.columns import DELIVERED_COLUMNS, INTEGER_COLUMNS, REAL_COLUMNS
 from fleet.delivery.target import BatchRejected, DeliveryFailed, TargetMisconfigured
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, central_schema
 from fleet.delivery.targets.retry import RetryableFailure
 from fleet.errors import UserError
+from worker.spec import ColumnType
+from worker.storage.schema import FurtherColumn, quote_identifier
 
 try:
     import psycopg
@@ -29,7 +33,7 @@ SECRETS = ("password", "sslpassword", "oauth_client_secret")
 TIME_COLUMN = "time"
 """The column that tables made by earlier versions lack. They are filled without it."""
 
-INSERTED_COLUMNS = ("source", "batch", *CENTRAL_COLUMNS, TIME_COLUMN)
+INSERTED_COLUMNS = ("source", "batch", *DELIVERED_COLUMNS, "source_id", "extra", TIME_COLUMN)
 
 POSTGRES_TYPES = {
     **dict.fromkeys(INSERTED_COLUMNS, "text"),
@@ -39,8 +43,13 @@ POSTGRES_TYPES = {
 }
 """The types of the columns of `sensor_readings`."""
 
+FURTHER_TYPES: dict[ColumnType, str] = {"REAL": "double precision", "INTEGER": "bigint", "TEXT": "text"}
+"""The types of the columns that the kinds of sensors have beyond those of every fleet."""
+
 SAME_IN_BINARY = {"text": {"text", "character varying"}}
 """The types of a column into which the values of another type can be copied in binary."""
+
+ADD_COLUMN = "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}"
 
 SELECT_COLUMN_TYPES = """
 SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute
@@ -70,11 +79,13 @@ DATA_SQLSTATES = ("22", "23", "54")
 class Session(psycopg.Connection[TupleRow]):
     """A connection in which a step that takes longer than `step_timeout` seconds is an OperationalError.
 
-    `inserted_columns` are the columns of `sensor_readings` that are filled.
+    `column_types` are the types of the columns of `sensor_readings`; `inserted_columns` are those that every reading fills.
     """
 
     step_timeout = 60.0
     inserted_columns = INSERTED_COLUMNS
+
+    column_types: Mapping[str, str] = MappingProxyType({})
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
@@ -162,17 +173,52 @@ def check_column_types(session: Session) -> tuple[str, ...]:
 
     A binary COPY does not compare types: a float would be stored in a BIGINT as its bits.
     """
-    types: dict[str, str] = dict(session.execute(SELECT_COLUMN_TYPES.encode()).fetchall())
+    types = session.column_types = dict(session.execute(SELECT_COLUMN_TYPES.encode()).fetchall())
     present = tuple(name for name in INSERTED_COLUMNS if name in types or name != TIME_COLUMN)
     for name in present:
-        wanted, found = POSTGRES_TYPES[name], types.get(name)
-        if found not in SAME_IN_BINARY.get(wanted, {wanted}):
-            what = f"has the type {found}" if found else "is missing"
-            raise TargetMisconfigured(
-                f"database {session.info.dbname}: sensor_readings.{name} {what}: wanted is {wanted}; change the column "
-                "with ALTER TABLE, or give another schema (?options=-csearch_path%3DNAME)"
-            )
+        check_column_type(session, name, POSTGRES_TYPES[name], SAME_IN_BINARY.get(POSTGRES_TYPES[name], set()))
     return present
+
+
+def check_column_type(session: Session, name: str, wanted: str, others: set[str]) -> None:
+    """Check the type of a column. TargetMisconfigured if it is neither the wanted one nor one of `others`."""
+    found = session.column_types.get(name)
+    if found not in {wanted, *others}:
+        what = f"has the type {found}" if found else "is missing"
+        raise TargetMisconfigured(
+            f"database {session.info.dbname}: sensor_readings.{name} {what}: wanted is {wanted}; change the column "
+            "with ALTER TABLE, or give another schema (?options=-csearch_path%3DNAME)"
+        )
+
+
+def add_columns(session: Session, further: Sequence[FurtherColumn]) -> None:
+    """Add the columns that the kinds of a source's sensors need, in a transaction of its own, as it locks the table.
+
+    TargetMisconfigured if a column of that name has another type. Raises psycopg.Error.
+    """
+    if any(column.name not in session.column_types for column in further):
+        session.column_types = dict(session.execute(SELECT_COLUMN_TYPES.encode()).fetchall())
+        missing = [column for column in further if column.name not in session.column_types]
+        for name, column_type in missing:
+            session.execute(
+                ADD_COLUMN.format("sensor_readings", quote_identifier(name), FURTHER_TYPES[column_type]).encode()
+            )
+        if missing:
+            session.column_types = dict(session.execute(SELECT_COLUMN_TYPES.encode()).fetchall())
+        session.commit()
+    for name, column_type in further:
+        others = (
+            {"double precision"} if column_type == "INTEGER" else SAME_IN_BINARY.get(FURTHER_TYPES[column_type], set())
+        )
+        check_column_type(session, name, FURTHER_TYPES[column_type], others)
+
+
+def add_incoming_columns(session: Session, further: Sequence[FurtherColumn]) -> None:
+    """Add the same columns to the temporary table. A rollback takes them away, and IF NOT EXISTS restores them."""
+    for name, _ in further:
+        session.execute(
+            ADD_COLUMN.format("pg_temp.incoming", quote_identifier(name), session.column_types[name]).encode()
+        )
 
 
 def create_central_tables(session: Session) -> None:

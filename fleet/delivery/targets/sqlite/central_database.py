@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import apsw
 
-from fleet.delivery.batch import Batch, Row, StoredRows, TableRows, Value
+from fleet.delivery.batch import NAME_KEY_PREFIX, Batch, Row, SourceDatabase, StoredRows, TableRows, Value
 from fleet.delivery.columns import (
-    CENTRAL_COLUMNS,
-    CONTENT_COLUMNS,
     DELIVERED_COLUMNS,
+    ORIGINAL_COLUMNS,
     SOURCE_ONLY_COLUMNS,
+    central_columns,
+    content_columns,
     json_value,
     typed_readings,
 )
@@ -31,6 +33,8 @@ from fleet.delivery.targets.central_schema import CENTRAL_ROLE, CENTRAL_SCHEMA_V
 from fleet.errors import UserError
 from worker.storage.connection import Transaction
 from worker.storage.database_files import folder_lock
+from worker.storage.insertion import SAME_NUMBERS, add_column_sql
+from worker.storage.schema import quote_identifier
 
 CENTRAL_BUSY_TIMEOUT_MS = 5_000
 
@@ -50,6 +54,16 @@ class RowCounts:
     conflicts: int
 
 
+MAX_FURTHER_COLUMNS = 500
+"""The columns beyond those of every fleet; SQLite has at most 2000 in a table."""
+
+SELECT_COLUMN_TYPES = "SELECT name, upper(type) FROM pragma_table_xinfo('sensor_readings')"
+
+
+class ColumnMismatch(Exception):
+    """The central table cannot have a column that readings need. `str(error)` is one line."""
+
+
 class CentralDatabase:
     """The central database at a path, created if absent. Thread-safe; several processes may have it open."""
 
@@ -57,6 +71,7 @@ class CentralDatabase:
         """UserError if the path holds something else or cannot be created."""
         self.path = path
         self._lock = threading.Lock()
+        self._columns: dict[str, str] = {}
         try:
             self._connection = open_central(path)
         except apsw.Error as error:
@@ -65,9 +80,10 @@ class CentralDatabase:
     def insert_batch(self, batch: Batch, received_at: datetime) -> Receipt:
         """Insert a batch; when this returns, it is on disk. After an apsw.Error nothing of it is stored.
 
-        DatabaseUnreadable if the rows of the batch cannot be read.
+        DatabaseUnreadable if the rows of the batch cannot be read, ColumnMismatch.
         """
         with self._lock:
+            self._add_columns(batch.source)
             try:
                 with attach_source(self._connection, batch) as attached, Transaction(self._connection):
                     return SqliteDelivery(self._connection, batch, received_at, attached=attached).run()
@@ -76,8 +92,28 @@ class CentralDatabase:
                 with Transaction(self._connection):
                     return SqliteDelivery(self._connection, batch, received_at, attached=False, checked=True).run()
 
+    def _add_columns(self, source: SourceDatabase) -> None:
+        """Add the columns that the kinds of a source's sensors need, in a transaction of their own."""
+        if all(self._columns.get(column.name) == column.column_type for column in source.further):
+            return
+        with Transaction(self._connection):
+            columns: Any = self._connection.execute(SELECT_COLUMN_TYPES).fetchall()
+            present: dict[str, str] = dict(columns)
+            for name, column_type in source.further:
+                if name not in present:
+                    if len(present) >= len(ORIGINAL_COLUMNS) + MAX_FURTHER_COLUMNS:
+                        raise ColumnMismatch(f"{self.path}: sensor_readings has no room for the column {name}")
+                    self._connection.execute(add_column_sql(name, column_type))
+                    present[name] = column_type
+                elif present[name] != column_type and not {present[name], column_type} <= SAME_NUMBERS:
+                    raise ColumnMismatch(
+                        f"{self.path}: sensor_readings.{name} has {type_noun(present[name])}, and {source.name} has "
+                        f"{column_type} there: collect it into another database"
+                    )
+        self._columns |= dict(source.further)
+
     def cursor(self, source: str) -> int:
-        """The last row id that arrived from a source, 0 for an unknown source. Raises apsw.Error."""
+        """The row id up to which all readings of a source have arrived or were given up, 0 if unknown. Raises apsw.Error."""
         with self._lock:
             cursor = self._connection.execute("SELECT cursor FROM sources WHERE generation = ?", (source,)).get
         return cursor if isinstance(cursor, int) else 0
@@ -165,16 +201,32 @@ def detach(connection: apsw.Connection) -> None:
 
 ROWS_PER_STATEMENT = 50
 
-SELECT_EXISTING = (
-    f"SELECT batch, {','.join(CONTENT_COLUMNS)} FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
-)
+
+def column_list(names: Iterable[str]) -> str:
+    return ",".join(map(quote_identifier, names))
 
 
-COPY_READINGS = f"""
-INSERT INTO sensor_readings (source, batch, source_id, {",".join(DELIVERED_COLUMNS)})
-SELECT ?, ?, id, {",".join(DELIVERED_COLUMNS)} FROM source.sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id
-ON CONFLICT DO NOTHING
+# From `path-` up to the next text of that length.
+SELECT_NAMED_SOURCES = f"""
+SELECT source, name FROM sources WHERE generation >= '{NAME_KEY_PREFIX}' AND generation < '{NAME_KEY_PREFIX[:-1]}.'
 """
+SELECT_TIMESTAMP = "SELECT timestamp FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
+
+
+@lru_cache(maxsize=64)
+def select_existing_sql(names: tuple[str, ...]) -> str:
+    """A SELECT of the batch and the named columns of a reading."""
+    return f"SELECT batch, {column_list(names)} FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
+
+
+@lru_cache(maxsize=64)
+def copy_readings_sql(names: tuple[str, ...]) -> str:
+    """An INSERT of the named columns of the readings between two ids in the attached database."""
+    return (
+        f"INSERT INTO sensor_readings (source, batch, source_id, {column_list(names)}) "
+        f"SELECT ?, ?, id, {column_list(names)} FROM source.sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id "
+        "ON CONFLICT DO NOTHING"
+    )
 
 
 @lru_cache(maxsize=64)
@@ -189,7 +241,7 @@ def insert_statement(names: tuple[str | None, ...], rows: int) -> str:
     for row in range(rows):
         parameters = (f"?{first + row * len(names) + index}" for index, name in enumerate(names) if name is not None)
         values.append(f"(?1,?2,{','.join(parameters)})")
-    return f"INSERT INTO sensor_readings (source,batch,{','.join(columns)}) VALUES {','.join(values)} ON CONFLICT DO NOTHING"
+    return f"INSERT INTO sensor_readings (source,batch,{column_list(columns)}) VALUES {','.join(values)} ON CONFLICT DO NOTHING"
 
 
 def upsert_statement(table: str, columns: tuple[str, ...]) -> str:
@@ -232,8 +284,24 @@ class SqliteDelivery:
             rejected |= conflicts
         upsert_rows(connection, UPSERT_EPISODE, EPISODE_COLUMNS, batch.episodes, source)
         upsert_rows(connection, UPSERT_EPOCH, EPOCH_COLUMNS, batch.epochs, source)
-        connection.execute("UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?", (batch.last_id, source))
-        return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected)
+        if batch.settles is not None:
+            connection.execute("UPDATE sources SET cursor = max(cursor, ?) WHERE source = ?", (batch.settles, source))
+        return Receipt(frozenset(batch.ids) - rejected.keys(), duplicates, rejected, note=self._stored_twice_note())
+
+    def _stored_twice_note(self) -> str:
+        """A note if the first reading of the batch is here from a sender that sends no generation; else an empty text."""
+        source = self._batch.source
+        if not self._batch.rows or source.key.startswith(NAME_KEY_PREFIX):
+            return ""
+        for number, name in self._connection.execute(SELECT_NAMED_SOURCES).fetchall():
+            first = dict(zip(source.columns, next(iter(self._batch.rows[:1])), strict=True))
+            key = (number, first["sensor_id"], first["id" if source.foreign else "seq"])
+            if self._connection.execute(SELECT_TIMESTAMP, key).get == first["timestamp"]:
+                return (
+                    f"its readings are stored a second time: another program has sent them without their generation, as {name!r}; "
+                    "collect into another place, or delete those in sensor_readings by that source"
+                )
+        return ""
 
     def _source(self) -> int:
         source, execute = self._batch.source, self._connection.execute
@@ -244,8 +312,9 @@ class SqliteDelivery:
         return number
 
     def _copy(self, source_and_batch: tuple[int, int]) -> dict[int, str]:
+        statement = copy_readings_sql((*DELIVERED_COLUMNS, *self._batch.source.further_names))
         for first, last in consecutive_ranges(self._batch.ids, len(self._batch.ids)):
-            self._connection.execute(COPY_READINGS, (*source_and_batch, first, last))
+            self._connection.execute(statement, (*source_and_batch, first, last))
         return {}
 
     def _insert(self, source_and_batch: tuple[int, int]) -> dict[int, str]:
@@ -265,14 +334,16 @@ class SqliteDelivery:
         names, rows, unfit = insertable_rows(self._batch, checked=self._checked)
         duplicates, rejected = 0, dict[int, str]()
         source, number = source_and_batch
+        contents = content_columns(self._batch.source)
+        select_existing = select_existing_sql(contents)
         for row_id, row in zip((row_id for row_id in self._batch.ids if row_id not in unfit), rows, strict=True):
-            arrived = dict.fromkeys(CENTRAL_COLUMNS) | {
+            arrived = dict.fromkeys(central_columns(self._batch.source)) | {
                 name: value for name, value in zip(names, row, strict=True) if name
             }
             key = (source, arrived["sensor_id"], arrived["seq"])
-            batch, *values = self._connection.execute(SELECT_EXISTING, key).fetchall()[0]
-            stored = dict(zip(CONTENT_COLUMNS, values, strict=True))
-            differing = [name for name in CONTENT_COLUMNS if stored[name] != arrived[name]]
+            batch, *values = self._connection.execute(select_existing, key).fetchall()[0]
+            stored = dict(zip(contents, values, strict=True))
+            differing = [name for name in contents if stored[name] != arrived[name]]
             duplicates += not differing and batch != number
             if differing:
                 rejected[row_id] = f"it is here already with another {', '.join(differing)}"
@@ -290,12 +361,9 @@ def copyable(batch: Batch) -> bool:
 
 
 def has_own_columns(batch: Batch) -> bool:
-    """Check that the source has exactly the columns of a fleet's database."""
-    columns = set(batch.source.columns)
-    return (
-        not batch.source.foreign
-        and set(DELIVERED_COLUMNS) <= columns <= set(DELIVERED_COLUMNS) | SOURCE_ONLY_COLUMNS.keys()
-    )
+    """Check that the source has exactly the columns of a fleet's database of its kinds."""
+    columns, wanted = set(batch.source.columns), {*DELIVERED_COLUMNS, *batch.source.further_names}
+    return not batch.source.foreign and wanted <= columns <= wanted | SOURCE_ONLY_COLUMNS.keys()
 
 
 def insertable_rows(batch: Batch, *, checked: bool) -> tuple[tuple[str | None, ...], Sequence[Row], dict[int, str]]:
@@ -303,12 +371,12 @@ def insertable_rows(batch: Batch, *, checked: bool) -> tuple[tuple[str | None, .
     for the others, by id."""
     if has_own_columns(batch) and not checked:
         return tuple(SOURCE_ONLY_COLUMNS.get(name, name) for name in batch.source.columns), batch.rows, {}
-    readings = typed_readings(batch, nul=True)
-    return (
-        CENTRAL_COLUMNS,
-        list(zip(*(readings.columns[name] for name in CENTRAL_COLUMNS), strict=True)),
-        readings.rejected,
-    )
+    readings, names = typed_readings(batch, nul=True), central_columns(batch.source)
+    return names, list(zip(*(readings.columns[name] for name in names), strict=True)), readings.rejected
+
+
+def type_noun(declared: str) -> str:
+    return f"the type {declared}" if declared else "no type"
 
 
 def upsert_rows(

@@ -7,6 +7,7 @@ fast as fetching the rows from both. Only rows that differ are fetched.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -34,14 +35,13 @@ from fleet.delivery.compare.delivered import (
 from fleet.delivery.compare.generated import BUSY_TIMEOUT_MS, GeneratedReadings
 from fleet.delivery.compare.id_set import consecutive
 from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
-from fleet.delivery.source_database import quote_identifier
 from fleet.delivery.sources import table_columns
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE
 from fleet.errors import UserError
 from fleet.verify.row_scan import MIN_ROW_ID, RAW_COLUMN_SQL, decode_row
+from worker.storage.schema import quote_identifier
 
 LOOKUP_COLUMNS = ("source_id", *KEY_COLUMNS)
-ALL_COLUMNS = (*LOOKUP_COLUMNS, *COMPARABLE_COLUMNS)
 
 MIN_ROWS_PER_RUN = 50
 """The mean number of consecutive rows from which the check in SQLite is faster."""
@@ -49,10 +49,16 @@ MIN_ROWS_PER_RUN = 50
 CACHE_KIB = 500
 """The cache for the target in each connection to a source; the target is read sequentially."""
 
-COUNT_EQUAL_ROWS = f"""
+
+@lru_cache(maxsize=64)
+def count_equal_rows_sql(own: tuple[str, ...], of_others: tuple[str, ...]) -> str:
+    """A SELECT that counts the rows which equal those of their source, and have NULL in the columns of other kinds."""
+    names = (*DELIVERED_COLUMNS, *map(quote_identifier, own))
+    conditions = [f"come.{name} IS here.{name}" for name in names]
+    conditions += [f"come.{name} IS NULL" for name in map(quote_identifier, of_others)]
+    return f"""
 SELECT count(*) FROM central.sensor_readings AS come JOIN main.sensor_readings AS here ON here.id = come.source_id
-WHERE come.id BETWEEN ? AND ? AND come.source = ? AND come.extra IS NULL
-    AND {" AND ".join(f"come.{name} IS here.{name}" for name in DELIVERED_COLUMNS)}
+WHERE come.id BETWEEN ? AND ? AND come.source = ? AND come.extra IS NULL AND {" AND ".join(conditions)}
 """
 
 
@@ -78,7 +84,6 @@ def database_role(path: Path) -> str | None:
 class CentralSqliteReadings:
     """The tables of a collector, as they were when this was made."""
 
-    columns = COMPARABLE_COLUMNS
     has_reading_keys = ordered = True
 
     def __init__(self, path: Path, sensor: str | None) -> None:
@@ -87,12 +92,22 @@ class CentralSqliteReadings:
         self._path, self._sensor = path, sensor
         self._context = read_only_connection(path, held=True)
         self._received: dict[object, int] = {}
+        self._further: tuple[str, ...] = ()
         try:
             self._opened = self._context.__enter__()
             self._opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self._present = table_columns(self._opened, "sensor_readings")
             self._last = self._opened.execute("SELECT max(id) FROM sensor_readings").get or 0
         except (DatabaseUnreadable, apsw.Error) as error:
             raise unreadable_error(path, error) from error
+
+    def select_columns(self, further: tuple[str, ...]) -> tuple[str, ...]:
+        self._further = further
+        return (*further, *COMPARABLE_COLUMNS)
+
+    @property
+    def _all_columns(self) -> tuple[str, ...]:
+        return (*LOOKUP_COLUMNS, *self._further, *COMPARABLE_COLUMNS)
 
     def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
         try:
@@ -102,7 +117,7 @@ class CentralSqliteReadings:
                 for source, some in group_by_source(rows):
                     key, name = sources.get(source, (None, f"source {source}"))
                     times = self._times(some)
-                    known_equal = not many and rows_are_equal(generated, key, self._path, source, some)
+                    known_equal = not many and self._rows_are_equal(generated, key, source, some)
                     whole = some if many or known_equal else self._whole(source, some)
                     yield DeliveredChunk(key, name, whole, times, known_equal)
         except apsw.Error as error:
@@ -136,15 +151,15 @@ class CentralSqliteReadings:
         """The same rows with all columns."""
         first, last = rows[0][CENTRAL_ID_INDEX], rows[-1][CENTRAL_ID_INDEX]
         condition = "source IS ?4 AND id > ?2 AND id <= ?3 AND id BETWEEN ?5 AND ?6"
-        return list(chain.from_iterable(self._chunks(ALL_COLUMNS, condition, "id", source, first, last)))
+        return list(chain.from_iterable(self._chunks(self._all_columns, condition, "id", source, first, last)))
 
     def _by_source(self, sources: Iterable[int]) -> Iterator[list[Any]]:
         """Rows source by source; those without an entry among the sources come last."""
         for source in sources:
             # Found by the index of keys, which begins with the source, then sorted.
-            yield from self._chunks(ALL_COLUMNS, "source = ?4 AND id > ?2 AND id <= ?3", "+id", source)
+            yield from self._chunks(self._all_columns, "source = ?4 AND id > ?2 AND id <= ?3", "+id", source)
         yield from self._chunks(
-            ALL_COLUMNS, "source NOT IN (SELECT source FROM sources) AND id > ?2 AND id <= ?3", "id"
+            self._all_columns, "source NOT IN (SELECT source FROM sources) AND id > ?2 AND id <= ?3", "id"
         )
 
     def _chunks(
@@ -156,13 +171,49 @@ class CentralSqliteReadings:
             parameters = (self._sensor, after, self._last, *bindings)
             try:
                 rows = None
-                for rows in chunked(self._execute(select_rows_sql(names, condition, order, shape), parameters)):
+                for rows in chunked(self._execute(self._select_sql(names, condition, order, shape), parameters)):
                     after = rows[-1][CENTRAL_ID_INDEX]
                     yield rows if shape is column_sql_as_is else [decode_row(row) for row in rows]
                 if rows is None or not limited:
                     return
             except UnicodeDecodeError:
                 shape = RAW_COLUMN_SQL.format
+
+    def _select_sql(self, names: Sequence[str], condition: str, order: str, shape: Callable[[str], str]) -> str:
+        """A SELECT of rows as in a DeliveredChunk, followed by their id, source and batch in this database."""
+        columns = ",".join(shape(self._column_sql(name)) for name in names)
+        return (
+            f"SELECT {columns},id,source,batch FROM sensor_readings "
+            f"WHERE (?1 IS NULL OR sensor_id = ?1) AND {condition} ORDER BY {order}"
+        )
+
+    def _column_sql(self, name: str) -> str:
+        if name == IDENTITY_COLUMN:
+            return identity_sql(quote_identifier)
+        return quote_identifier(name) if name not in self._further or name in self._present else "NULL"
+
+    def _rows_are_equal(self, generated: GeneratedReadings, key: str | None, source: int, rows: Sequence[Any]) -> bool:
+        """Check in SQLite that the rows equal those of their source. False also if that is not possible or would be slow."""
+        database = None if key is None else generated.databases.get(key)
+        runs = list(consecutive_runs([row[CENTRAL_ID_INDEX] for row in rows]))
+        if database is None or len(rows) < MIN_ROWS_PER_RUN * len(runs):
+            return False
+        columns, own = database.source.columns, database.source.further_names
+        if database.source.foreign or extra_columns(database.source) or not set(DELIVERED_COLUMNS) <= set(columns):
+            return False
+        if not set(own) <= set(self._present):
+            return False
+        of_others = tuple(name for name in self._further if name not in own and name in self._present)
+        statement = count_equal_rows_sql(own, of_others)
+        try:
+            opened = generated.connection(database)
+            if "central" not in opened.db_names():
+                opened.execute("ATTACH ? AS central", (f"{self._path.absolute().as_uri()}?mode=ro",))
+                opened.execute(f"PRAGMA central.cache_size = -{CACHE_KIB}")
+            counts = (opened.execute(statement, (first, last, source)).get for first, last in runs)
+            return sum(count for count in counts if isinstance(count, int)) == len(rows)
+        except (DatabaseUnreadable, apsw.Error):  # fetching the rows reports the reason
+            return False
 
     def _times(self, rows: Sequence[Any]) -> Sequence[int]:
         """The time of arrival of each row; empty if one is unknown."""
@@ -172,26 +223,6 @@ class CentralSqliteReadings:
             self._received[batch] = unix_microseconds(received_at)
         times = list(map(self._received.__getitem__, batches))
         return () if UNKNOWN_TIME_US in times else times
-
-
-def rows_are_equal(generated: GeneratedReadings, key: str | None, path: Path, source: int, rows: Sequence[Any]) -> bool:
-    """Check in SQLite that the rows equal those of their source. False also if that is not possible or would be slow."""
-    database = None if key is None else generated.databases.get(key)
-    runs = list(consecutive_runs([row[CENTRAL_ID_INDEX] for row in rows]))
-    if database is None or len(rows) < MIN_ROWS_PER_RUN * len(runs):
-        return False
-    columns = database.source.columns
-    if database.source.foreign or extra_columns(database.source) or not set(DELIVERED_COLUMNS) <= set(columns):
-        return False
-    try:
-        opened = generated.connection(database)
-        if "central" not in opened.db_names():
-            opened.execute("ATTACH ? AS central", (f"{path.absolute().as_uri()}?mode=ro",))
-            opened.execute(f"PRAGMA central.cache_size = -{CACHE_KIB}")
-        counts = (opened.execute(COUNT_EQUAL_ROWS, (first, last, source)).get for first, last in runs)
-        return sum(count for count in counts if isinstance(count, int)) == len(rows)
-    except (DatabaseUnreadable, apsw.Error):  # fetching the rows reports the reason
-        return False
 
 
 def consecutive_runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -210,15 +241,6 @@ def consecutive_runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 def column_sql_as_is(column: str) -> str:
     return column
-
-
-def select_rows_sql(names: Sequence[str], condition: str, order: str, shape: Callable[[str], str]) -> str:
-    """A SELECT of rows as in a DeliveredChunk, followed by their id, source and batch in this database."""
-    columns = (shape(identity_sql(quote_identifier) if name == IDENTITY_COLUMN else name) for name in names)
-    return (
-        f"SELECT {','.join(columns)},id,source,batch FROM sensor_readings "
-        f"WHERE (?1 IS NULL OR sensor_id = ?1) AND {condition} ORDER BY {order}"
-    )
 
 
 class SqliteUserTable:

@@ -12,9 +12,9 @@ import apsw
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.compare.delivered import DeliveredReadings
-from fleet.delivery.target import Receipt, TargetUnavailable
+from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.registry import TargetOptions
-from fleet.delivery.targets.sqlite.central_database import CentralDatabase
+from fleet.delivery.targets.sqlite.central_database import CentralDatabase, ColumnMismatch
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from worker.storage.connection import describe_sqlite_error
@@ -41,8 +41,11 @@ class SqliteTarget:
         return open_sqlite_readings(required_path(url, "--against"), table, sensor)
 
     def deliver(self, batch: Batch) -> Receipt:
-        with self._translate_errors():
-            return self._database.insert_batch(batch, self._now())
+        try:
+            with self._translate_errors():
+                return self._database.insert_batch(batch, self._now())
+        except ColumnMismatch as error:
+            raise TargetMisconfigured(str(error)) from error
 
     def cursor(self, source: str) -> int:
         with self._translate_errors():

@@ -1,0 +1,206 @@
+"""The anomalies of one sensor in one epoch: which episode affects which readings and channels.
+
+An injection excludes all others. Without one, episodes come from layouts of `worker.readings.episodes`. Usually a sensor has one
+layout, and episodes do not overlap. With `overlap` "channels" each channel has a layout of its own for the types that affect one
+channel, and a further layout has the types that affect several or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from numpy.random import Generator
+
+from worker.readings.anomalies import ANOMALY_TYPES, MissingData, build_anomaly, eligible_channels
+from worker.readings.anomaly_type import (
+    MAX_EPISODE_READINGS,
+    AnomalyType,
+    Draws,
+    EligibleChannels,
+    Parameters,
+    sum_in_order,
+)
+from worker.readings.episodes import (
+    EpisodeLayout,
+    NaturalEpisodes,
+    OnsetLayout,
+    PlacedEpisode,
+    ShareLayout,
+)
+from worker.readings.random_streams import RandomStreams, StreamPurpose
+from worker.schedule import Schedule
+from worker.spec import AnomalySpec, Injection, Settings
+
+LAYER_SHIFT = 40
+"""The bits by which the purposes of streams differ between layers. Purposes of channels are larger than those."""
+
+
+class LayerStreams:
+    """The streams of one layer of a sensor, independent of those of its other layers."""
+
+    def __init__(self, streams: RandomStreams, layer: int) -> None:
+        self._streams, self._offset = streams, layer << LAYER_SHIFT
+
+    def generator(self, purpose: int, page: int, epoch: int = 0) -> Generator:
+        return self._streams.generator(purpose + self._offset, page, epoch)
+
+
+class PlacedAnomaly(NamedTuple):
+    """An episode with its type: an index into ANOMALY_TYPES and an object. The sequence numbers are inclusive; `first_seq` may be
+    before the epoch."""
+
+    number: int
+    kind: AnomalyType
+    eligible: EligibleChannels
+    first_seq: int
+    last_seq: int
+    channels: tuple[int, ...]
+    parameters: Parameters
+
+
+class Candidate(NamedTuple):
+    """A type as a layout places it. `eligible` may confine it to one channel."""
+
+    number: int
+    kind: AnomalyType
+    eligible: EligibleChannels
+
+    def placed(self, episode: PlacedEpisode) -> PlacedAnomaly:
+        channels, parameters = self.kind.draw(episode.draws, self.eligible)
+        return PlacedAnomaly(*self, episode.first_seq, episode.last_seq, channels, parameters)
+
+
+class AnomalyLayer:
+    """One layout of a sensor, and its types."""
+
+    def __init__(
+        self,
+        streams: RandomStreams,
+        schedule: Schedule,
+        settings: Settings,
+        specs: tuple[AnomalySpec, ...],
+        channel: int | None = None,
+    ) -> None:
+        rate = float(settings.exact_rate)
+        lengths = tuple(episode_readings(spec, rate) for spec in specs)
+        shares = tuple(spec.share for spec in specs)
+        layout: EpisodeLayout = (
+            ShareLayout(shares, lengths) if settings.mode == "share" else OnsetLayout(shares, lengths)
+        )
+        layer = 0 if channel is None else channel + 1
+        self._episodes = NaturalEpisodes(LayerStreams(streams, layer), schedule.first_seq, layout, lengths)
+        self._candidates = [candidate(spec, settings, channel) for spec in specs]
+        self._first = schedule.first_seq
+
+    def between(self, first: int, end: int) -> Iterator[PlacedAnomaly]:
+        for episode in self._episodes.between(first, end):
+            chosen = self._candidates[episode.kind]
+            # The first reading of an epoch is never missing, so that the start of a sensor is visible.
+            if not (isinstance(chosen.kind, MissingData) and episode.first_seq <= self._first):
+                yield chosen.placed(episode)
+
+
+class AnomalyPlacement:
+    """The anomalies of one sensor in one epoch."""
+
+    def __init__(self, streams: RandomStreams, schedule: Schedule, settings: Settings) -> None:
+        self._first = schedule.first_seq
+        self._injected = placed_injection(streams, schedule, settings) if settings.injection else None
+        self._layers: list[AnomalyLayer] = []
+        specs = tuple(spec for spec in settings.anomalies if spec.share > 0)
+        if settings.injection or not specs:
+            return
+        if settings.overlap == "none":
+            self._layers.append(AnomalyLayer(streams, schedule, settings, specs))
+            return
+        for channel in (None, *range(len(settings.channels))):
+            chosen = specs_of_layer(specs, settings, channel)
+            if chosen:
+                self._layers.append(AnomalyLayer(streams, schedule, settings, chosen, channel))
+
+    @property
+    def overlapping(self) -> bool:
+        return len(self._layers) > 1
+
+    def between(self, first: int, end: int) -> list[PlacedAnomaly]:
+        """Return the anomalies that have a reading in `first` .. `end - 1`, in the order of their first readings."""
+        if self._injected:
+            touched = self._injected.first_seq < end and first <= self._injected.last_seq
+            return [self._injected] if touched else []
+        if not self.overlapping:
+            return [placed for layer in self._layers for placed in layer.between(first, end)]
+        found = [
+            kept
+            for number, layer in enumerate(self._layers)
+            for placed in layer.between(first, end)
+            if (kept := self._without_conflicts(number, placed)) is not None
+        ]
+        return sorted(found, key=lambda placed: max(placed.first_seq, self._first))
+
+    def _without_conflicts(self, number: int, placed: PlacedAnomaly) -> PlacedAnomaly | None:
+        """Return an anomaly of the layer of that number as it takes place beside the others. None if another begins with the same
+        reading, because a record is known by its sensor and its first reading, or if no channel is left for it."""
+        begin = max(placed.first_seq, self._first)
+        for layer in self._layers[:number]:
+            if any(max(other.first_seq, self._first) == begin for other in layer.between(begin, begin + 1)):
+                return None
+        if len(placed.channels) < 2:
+            return placed
+        others = (
+            other.channels
+            for layer in self._layers
+            for other in layer.between(begin, placed.last_seq + 1)
+            if layer is not self._layers[number]
+        )
+        taken = {channel for channels in others for channel in channels}
+        left = tuple(channel for channel in placed.channels if channel not in taken)
+        return placed._replace(channels=left) if left else None
+
+
+def specs_of_layer(specs: tuple[AnomalySpec, ...], settings: Settings, channel: int | None) -> tuple[AnomalySpec, ...]:
+    """Return the types of the layer of a channel with their shares there; those that affect several channels or none if
+    `channel` is None."""
+    chosen = []
+    for spec in specs:
+        kind = build_anomaly(spec)
+        if channel is None:
+            if kind.channels != "one":
+                chosen.append(spec)
+        elif kind.channels == "one":
+            odds = eligible_channels(spec, settings.channels).odds_where(kind.suits)
+            share = spec.share * odds[channel] / sum_in_order(odds) if any(odds) else 0.0
+            if share > 0:
+                chosen.append(replace(spec, share=share))
+    return tuple(chosen)
+
+
+def candidate(spec: AnomalySpec, settings: Settings, channel: int | None) -> Candidate:
+    eligible = eligible_channels(spec, settings.channels)._replace(only=channel)
+    return Candidate(ANOMALY_TYPES.index(spec.kind), build_anomaly(spec), eligible)
+
+
+def placed_injection(streams: RandomStreams, schedule: Schedule, settings: Settings) -> PlacedAnomaly:
+    """Return the episode of an injection. One that began before the epoch continues with the same draws."""
+    injection = settings.injection
+    assert injection is not None
+    first = schedule.seq_after(injection.from_us - 1)
+    last = schedule.seq_after(injection.until_us - 1) - 1
+    draws = Draws(*streams.generator(StreamPurpose.INJECTION, injection.from_us).random(4).tolist())
+    if injection.sized:
+        draws = draws._replace(size=1.0, sign=0.0)
+    chosen = candidate(injection.anomaly, settings, injected_channel(injection, settings))
+    return chosen.placed(PlacedEpisode(0, first, last, draws))
+
+
+def injected_channel(injection: Injection, settings: Settings) -> int | None:
+    if injection.channel is None:
+        return None
+    return [channel.name for channel in settings.channels].index(injection.channel)
+
+
+def episode_readings(spec: AnomalySpec, rate: float) -> int:
+    """Return the number of readings of an episode of a kind."""
+    length = spec.duration * rate if spec.unit == "seconds" else spec.duration
+    return max(1, min(round(length), MAX_EPISODE_READINGS))
