@@ -32,7 +32,7 @@ from fleet.validation.scalars import (
     Text,
 )
 from worker.log import format_sample_line
-from worker.readings.signals import MAX_SECONDS
+from worker.readings.signals import MAX_SECONDS, MIN_CORRELATION_SECONDS
 
 RESERVED_FILE_NAMES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
 
@@ -153,6 +153,13 @@ class Simulation(Section):
     checkpoint: Checkpoint = Checkpoint()
 
 
+def slow_or_white(value: float) -> float:
+    """Accept 0, white noise, and the correlation times that a slow signal can have."""
+    if 0 < value < MIN_CORRELATION_SECONDS:
+        raise ValueError(f"is neither 0 nor at least {MIN_CORRELATION_SECONDS:g} seconds")
+    return value
+
+
 class ChannelParameters(Section):
     """The healthy signal of one channel, in `unit`, and the physical limits `lowest` and `highest` of its anomalies.
     `daily_amplitude` is in standard deviations. `correlation` is the time over which its movement is similar, 0 for white
@@ -167,7 +174,7 @@ class ChannelParameters(Section):
     unit: Text | None = None
     decimals: Annotated[int, Field(ge=0, le=9), AsWhole] | None = None
     daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] | None = None
-    correlation: Annotated[float, Field(ge=0, le=MAX_SECONDS), AsSeconds] | None = None
+    correlation: Annotated[float, Field(ge=0, le=MAX_SECONDS), AsSeconds, AfterValidator(slow_or_white)] | None = None
 
     @model_validator(mode="after")
     def in_order(self) -> ChannelParameters:

@@ -38,8 +38,6 @@ MIN_STD_DEV = Fraction(1, 10**12)
 DEGREES_PER_KELVIN = {"°F": 1.8, "F": 1.8}
 """The size of a kelvin in degrees of a unit; of other units it is 1."""
 DEFAULT_CORRELATION = 6 * 3600.0
-MIN_CORRELATION = 1e-3
-"""Seconds."""
 MIN_ANOMALY_SHARE = 1e-12
 """A type with a smaller share (one reading in 300 years at 100 a second) is left out: the pages in which a worker lays out
 episodes grow as shares shrink, up to the limit of 64-bit integers."""
@@ -304,7 +302,7 @@ def movement_signals(
         return ()
     if correlation is None:
         return tuple(scale_signal(spec, scale) for spec in of_kind)
-    return (slow_signal(1.0, max(correlation, MIN_CORRELATION)),) if correlation else ()
+    return (slow_signal(1.0, correlation),) if correlation else ()
 
 
 def scale_signal(spec: SignalSpec, scale: float) -> SignalSpec:

@@ -62,7 +62,7 @@ WRONG = {
     SIGNALS % "slow: {correlation: 6h}": "1:85: channels.co2.signals.slow.share: is missing",
     SIGNALS % "slow: {share: 1.5}": "1:99: channels.co2.signals.slow.share: 1.5 is not between 0 and 1",
     SIGNALS
-    % "slow: {share: 0.5, correlation: soon}": "correlation: soon is not a number between 0.001 and 315360000 seconds",
+    % "slow: {share: 0.5, correlation: soon}": "correlation: soon is not a number between 120 and 315360000 seconds",
     SIGNALS % "weather: {share: 0.5, quantity: wind}": "quantity: wind is not one of temperature, humidity, pressure",
     SIGNALS % "slow: {share: 0.7}, weather: {share: 0.4, quantity: humidity}": (
         "1:84: channels.co2.signals: a section with shares that add up to 1.1 of the variance; at most 1 is allowed"
