@@ -101,7 +101,10 @@ def test_steps_are_computed_once_for_all_sensors_and_steps_that_share_them(
     catalogue = load_catalogue()
     for worker in plan.workers:
         (sensor,) = worker.sensors
-        alone = [settings.settings_for(staged.config, catalogue, sensor.identity) for staged in scenario_stages(loaded)]
+        alone = [
+            settings.settings_for(staged.config, catalogue, sensor.identity)
+            for staged in scenario_stages(loaded, catalogue.channel_names)
+        ]
         assert alone == [stage.settings for stage in sensor.stages]
     assert 50 * 9 > len({id(stage.settings) for worker in plan.workers for stage in worker.sensors[0].stages})
 
