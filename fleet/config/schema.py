@@ -52,7 +52,7 @@ MORE_PATTERNS: Mapping[Keys, str] = {
 FLAG: Schema = {
     "anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^([yY][eE][sS]|[nN][oO]|[oO][nN]|[oO][fF][fF])$"}]
 }
-BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+BOUNDS = ("not", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 def file_schema() -> Schema:

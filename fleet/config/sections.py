@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -153,6 +153,17 @@ class Simulation(Section):
     checkpoint: Checkpoint = Checkpoint()
 
 
+def slow_or_white(value: float) -> float:
+    """Accept 0, white noise, and the correlation times that a slow signal can have."""
+    if 0 < value < MIN_CORRELATION_SECONDS:
+        raise ValueError(f"is neither 0 nor at least {MIN_CORRELATION_SECONDS:g} seconds")
+    return value
+
+
+BETWEEN: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": MIN_CORRELATION_SECONDS}
+CORRELATION = Field(ge=0, le=MAX_SECONDS, json_schema_extra={"not": BETWEEN})
+
+
 class ChannelParameters(Section):
     """The healthy signal of one channel, in `unit`, and the physical limits `lowest` and `highest` of its anomalies.
     `daily_amplitude` is in standard deviations. `correlation` is the time over which its movement is similar, 0 for white
@@ -167,7 +178,7 @@ class ChannelParameters(Section):
     unit: Text | None = None
     decimals: Annotated[int, Field(ge=0, le=9), AsWhole] | None = None
     daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] | None = None
-    correlation: Annotated[float, Field(ge=0, le=MAX_SECONDS), AsSeconds] | None = None
+    correlation: Annotated[float, CORRELATION, AsSeconds, AfterValidator(slow_or_white)] | None = None
 
     @model_validator(mode="after")
     def in_order(self) -> ChannelParameters:
@@ -176,8 +187,6 @@ class ChannelParameters(Section):
             raise FieldError("min", f"{low:g} is more than max {high:g}")
         if None not in (self.mean, low, high) and not low <= self.mean <= high:  # type: ignore[operator]
             raise FieldError("mean", f"{self.mean:g} is not between min {low:g} and max {high:g}")
-        if self.correlation and self.correlation < MIN_CORRELATION_SECONDS:
-            raise FieldError("correlation", f"{self.correlation:g} is neither 0 nor at least 120 seconds")
         return self
 
 

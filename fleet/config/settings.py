@@ -23,6 +23,7 @@ from worker.spec import (
     AnomalySpec,
     Channel,
     Identity,
+    Instrument,
     ReadingAttribute,
     Settings,
     WorkingHours,
@@ -253,9 +254,16 @@ def healthy_signals(config: Config, profiles: Mapping[str, ChannelProfile]) -> I
             "signals": movement_signals(profile.signals, correlation, scale),
             "instrument": IDEAL_INSTRUMENT
             if correlation == 0 or scale == 0
-            else scale_instrument(profile.instrument, scale),
+            else limited_instrument(scale_instrument(profile.instrument, scale), profile, stated),
         }
         yield name, {**values, **movement, "fixed": fixed, "daily": config.daily_pattern}
+
+
+def limited_instrument(instrument: Instrument, profile: ChannelProfile, stated: ChannelParameters | None) -> Instrument:
+    """Return an instrument without the limits of what it shows if a config states limits, or is in another unit."""
+    if stated is None or (stated.lowest is None and stated.highest is None and stated.unit in (None, profile.unit)):
+        return instrument
+    return replace(instrument, lowest=None, highest=None)
 
 
 def build_channel(name: str, values: ChannelValues, effects: Effects, surroundings: Surroundings) -> Channel:

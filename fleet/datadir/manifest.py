@@ -31,7 +31,8 @@ class FleetManifest:
     machine that was booted as `boot_id` runs, `origin_ns` is the same moment on `worker.clock`. `sensors` are
     (sensor id, worker) in fleet order, including sensors that a smaller fleet leaves out at present. `count` sensors run
     at present, at `rate` readings a second each; 0 and empty in manifests of version 0.1.0. `settings_version` is that of
-    the rules by which the fleet was begun, and goes on.
+    the rules by which the fleet was begun, and goes on. `kinds` are the kinds of sensor that its config mixes, with their
+    weights, `kind_files` the files and folders that describe kinds.
     """
 
     ignores_unknown_keys: ClassVar[bool] = True
@@ -46,6 +47,8 @@ class FleetManifest:
     boot_id: str = ""
     origin_ns: int = 0
     count: Annotated[int, Bounds(0, 100_000)] = 0
+    kinds: tuple[tuple[str, Annotated[float, Bounds(0, 1_000_000)]], ...] = ()
+    kind_files: tuple[str, ...] = ()
     settings_version: Annotated[int, Bounds(1, SETTINGS_VERSION)] = 1
     rate: Annotated[str, Pattern(r"|[0-9]{1,6}(\.[0-9]{1,9})?", "a rate such as 10 or 0.2")] = ""
 

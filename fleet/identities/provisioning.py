@@ -172,7 +172,7 @@ def check_known_kinds(catalogue: Catalogue, sensors: Iterable[StoredIdentity]) -
         if sensor.origin is not None and sensor.type is not None and not catalogue.has_sensor_type(sensor.type):
             raise UserError(
                 f"{sensor.sensor_id}: was generated as a {short_json(sensor.type)} sensor, a kind that is not known; "
-                "name its file with --kind, or `kinds` in the config"
+                "name its file with --kind, or by `kinds` in the config"
             )
 
 

@@ -202,7 +202,14 @@ class Planner:
             record.sensors, [sensor.sensor_id for sensor in identities], self._layout, record.sensors_per_worker
         )
         rate = str(self.config.simulation.readings_per_second)
-        record = replace(record, sensors=placed, count=len(identities), rate=rate)
+        record = replace(
+            record,
+            sensors=placed,
+            count=len(identities),
+            rate=rate,
+            kinds=tuple((self.config.replicas.kinds or {}).items()),
+            kind_files=self.config.kinds,
+        )
         worker_names = dict(placed)
         specs = sensor_specs(self.config, self.catalogue, identities, record, self.interventions, self._settings_cache)
         sensors = [(worker_names[sensor.identity.sensor_id], sensor) for sensor in specs]

@@ -62,6 +62,8 @@ class ConfigSource:
         stated |= {key for key, value in self.overrides.items() if value is not None}
         if stated & LAYOUT_KEYS:
             stated |= LAYOUT_KEYS
+        if (draft and draft.get(("sensor", "type")) is not None) or self.environment.get("SENSOR_TYPE"):
+            stated.add("replicas.kinds")
         return {key: value for key, value in self.continued.items() if key not in stated}
 
     def __str__(self) -> str:

@@ -54,7 +54,8 @@ def launch(
 
 
 def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
-    """Return the config values with which the last run on a directory ended, by dotted key: count, rate and layout.
+    """Return the config values with which the last run on a directory ended, by dotted key: count, rate, layout and kinds of
+    sensor.
 
     Raises UserError if the manifest is damaged.
     """
@@ -70,6 +71,8 @@ def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
         values["replicas.database"] = manifest.layout
     if manifest.layout == "packed":
         values["replicas.sensors_per_worker"] = manifest.sensors_per_worker
+    values["replicas.kinds"] = {name: repr(weight) for name, weight in manifest.kinds} or None
+    values["kinds"] = [file for file in manifest.kind_files if Path(file).exists()] or None
     origin = str(directory.path / "fleet.json")
     return {key: SourcedValue(value, origin) for key, value in values.items() if value is not None}
 

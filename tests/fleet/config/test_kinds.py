@@ -12,6 +12,8 @@ from fleet.config.config import Config, config_catalogue, load_config, to_yaml
 from fleet.config.scenario import scenario_stages
 from fleet.config.settings import settings_for
 from fleet.errors import UserError
+from tests.worker.samples import NEW_YEAR
+from worker.readings.generator import HEALTHY_INDEX, SignalGenerator
 from worker.spec import IDEAL_INSTRUMENT, SETTINGS_VERSION, Channel, Identity, Instrument, Settings, SignalSpec
 
 AIR = """
@@ -144,6 +146,20 @@ def test_the_packaged_config_leaves_the_anomalies_to_the_kind() -> None:
     assert [0.05, 0.02, 0.1] == [each.anomalies.probability for each in (usual, pipeline, stated)]
 
 
+def test_the_anomalies_of_a_pipeline_leave_the_range(tmp_path: Path) -> None:
+    """2 % of readings, and no others; the attributes follow."""
+    flow = Identity("A", sensor_type="pipeline", attributes=(("type", "flow_rate"),))
+    block = SignalGenerator(7, flow, settings(load(tmp_path, "sensor: {type: pipeline}"), flow), 0, NEW_YEAR).block(
+        0, 10_000
+    )
+    outside = (block.values[0] < 0) | (block.values[0] > 50_000)
+
+    assert list(outside) == list(block.kinds != HEALTHY_INDEX)
+    assert 150 < outside.sum() < 250
+    assert block.values[0].max() <= 60_000
+    assert [bool(each) for each in outside] == [value != "normal" for value in block.attributes[0]]
+
+
 def test_a_step_of_a_scenario_changes_any_channel(tmp_path: Path) -> None:
     """Of the kind that a sensor has; the anomalies of the kind stay."""
     config = load(
@@ -184,6 +200,8 @@ def test_the_correlation_replaces_the_signals(tmp_path: Path) -> None:
         for value in ("correlation: 0", "correlation: 90m", "std_dev: 0")
     )
 
+    with pytest.raises(UserError, match="correlation: 10s is neither 0 nor at least 120 seconds"):
+        load(tmp_path, text.format("correlation: 10s"))
     assert ((), IDEAL_INSTRUMENT) == (white.signals, white.instrument)
     assert (SignalSpec("slow", (("share", 1.0), ("correlation", 5400.0))),) == slow.signals
     assert ((), IDEAL_INSTRUMENT) == (constant.signals, constant.instrument)

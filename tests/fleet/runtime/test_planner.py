@@ -16,7 +16,9 @@ from fleet.datadir.directory import DataDirectory
 from fleet.datadir.interventions import Interventions
 from fleet.errors import UserError
 from fleet.runtime.planner import Plan, Planner, assign_workers, target_rate
+from fleet.runtime.reload import ConfigSource
 from fleet.runtime.simulation_clock import iso_to_microseconds
+from fleet.runtime.start import values_of_last_run
 from worker.clock import elapsed_ns
 from worker.schedule import SECOND_US
 from worker.spec import SETTINGS_VERSION
@@ -200,3 +202,21 @@ def test_a_directory_goes_on_by_the_rules_that_it_was_begun_with(tmp_path: Path)
     assert {1} == {each.settings.version for worker in old.workers for each in worker.sensors}
     assert 1 == old.record.settings_version
     assert not any(each.signals for worker in old.workers for one in worker.sensors for each in one.settings.channels)
+
+
+def test_a_later_start_finds_the_kinds(tmp_path: Path) -> None:
+    """A mixture, and the files of its kinds, unless the later start names kinds of its own."""
+    file, data = tmp_path / "air.yaml", tmp_path / "data"
+    file.write_text("channels: {co2: {unit: ppm, mean: 600, std_dev: 100, min: 380, max: 5000}}")
+    planned(data, replicas__count=2, replicas__kinds={"pipeline": 1, str(file): 2})
+    last = values_of_last_run(DataDirectory(data))
+
+    again = ConfigSource(None, {}, {}, last).load()
+    other = ConfigSource(None, {}, {"replicas.kinds": {"bme280": 1}}, last).load()
+    typed = ConfigSource(None, {"SENSOR_TYPE": "bme280"}, {}, last).load()
+
+    assert ({"pipeline": 1, "air": 2}, (str(file),)) == (again.replicas.kinds, again.kinds)
+    assert ({"bme280": 1}, (str(file),)) == (other.replicas.kinds, other.kinds)
+    assert ("bme280",) == typed.sensor_types
+    file.unlink()
+    assert "kinds" not in values_of_last_run(DataDirectory(data))
