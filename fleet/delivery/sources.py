@@ -123,7 +123,7 @@ def with_current_columns(connection: apsw.Connection, source: SourceDatabase) ->
 
 
 def further_columns_of(connection: apsw.Connection, columns: tuple[str, ...]) -> tuple[FurtherColumn, ...]:
-    """The columns behind `seq` that the epochs of a fleet's database tell of. Those of somebody else are not among them."""
+    """The columns behind `seq` that the epochs of a fleet's database tell of. Those of another program are not among them."""
     others = [name for name in columns if name not in ORIGINAL_COLUMNS]
     if not others or not {"settings", "identity"} <= set(table_columns(connection, "epochs")):
         return ()

@@ -224,7 +224,7 @@ class DatabaseAuditor:
             self._find_further_columns()
 
     def _find_further_columns(self) -> None:
-        """Find the columns behind `seq` that the epochs tell of; those of somebody else are left alone."""
+        """Find the columns behind `seq` that the epochs tell of; those of another program are left alone."""
         known: dict[str, None] = {}
         needed: dict[str, str] = {}
         for sensor_id, epoch_ranges in self._recorded.epoch_ranges.items():

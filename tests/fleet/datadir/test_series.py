@@ -43,7 +43,9 @@ def test_a_series_has_every_channel(path: Path) -> None:
     clean = SignalGenerator(42, AIR_IDENTITY, type(AIR)(AIR.rate, AIR.channels), 0, NEW_YEAR)
     assert clean.block(100, 100).values.tolist() == found.healthy
     decimated = read_series(path, AIR_IDENTITY.sensor_id, 100, -1, 2, 10)
-    assert [max(v for v in row[4:20] if v is not None) for row in found.highest] == [r[1] for r in decimated.highest]
+    assert [max(v for v in row[12:28] if v is not None) for row in found.highest] == [
+        row[1] for row in decimated.highest
+    ]
 
 
 def test_a_series_over_a_change_of_kind(tmp_path: Path) -> None:
