@@ -6,7 +6,7 @@ The recorded values are read from rows. All else is computed from the epochs, wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from fleet.datadir.readings import MAX_SCANNED_ROWS, DatabaseUnreadable, read_on
 from worker.readings.generator import SignalGenerator
 from worker.readings.random_streams import FloatArray
 from worker.schedule import SECOND_US, IntArray
-from worker.storage.schema import CHANNEL_COLUMNS, epoch_from_row
+from worker.storage.schema import epoch_from_row, quote_identifier
 from worker.storage.sinks import Epoch
 
 MAX_SERIES_READINGS = 5000
@@ -33,14 +33,13 @@ SELECT_EPOCHS = f"""
     WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT {MAX_SERIES_EPOCHS}
 """
 
-COLUMN_RANGES = ", ".join(f"min({name}), max({name})" for name in CHANNEL_COLUMNS)
-
 # One row for `step` readings, whose numbers begin at a multiple of `step`: the same readings always share a row.
-SELECT_VALUES = f"""
-    SELECT seq / ?5, min(seq), {COLUMN_RANGES} FROM sensor_readings
+SELECT_VALUES = """
+    SELECT seq / ?5, min(seq){ranges} FROM sensor_readings
     WHERE id > (SELECT max(id) FROM sensor_readings) - ?2 AND sensor_id = ?1 AND seq >= ?3 AND seq < ?4
     GROUP BY seq / ?5
 """
+SELECT_COLUMN_NAMES = "SELECT name FROM pragma_table_info('sensor_readings')"
 
 SELECT_ID_SPAN = "SELECT (SELECT max(id) FROM sensor_readings) - (SELECT min(id) FROM sensor_readings)"
 
@@ -53,7 +52,7 @@ class Series:
     """The scheduled readings `first_seq` to `next_seq - 1` of a sensor, `step` of them to a point; points begin at
     multiples of `step`. `times_ms`, of the first reading of each point, are since 1970. The other lists have a list for each
     of `channels`: the lowest and the highest value of each point, None where no row has one, and the mean of what the
-    values would be without anomalies."""
+    values would be without anomalies, None where the epoch has no such channel."""
 
     first_seq: int
     next_seq: int
@@ -62,7 +61,7 @@ class Series:
     channels: tuple[tuple[str, str], ...]
     lowest: list[list[float | None]]
     highest: list[list[float | None]]
-    healthy: list[list[float]]
+    healthy: list[list[float | None]]
 
 
 def read_series(
@@ -88,11 +87,19 @@ def read_series(
             return Series(next_seq, next_seq, step, [], (), [], [], [])
         first = parts[0][1]
         scan = min(MAX_SCANNED_ROWS, (next_seq - first) * max(neighbours, 1) * 2 + 1000)
-        ranges: list[Any] = opened.execute(SELECT_VALUES, (sensor_id, scan, first, next_seq, step)).fetchall()
+        columns = {name for (name,) in opened.execute(SELECT_COLUMN_NAMES)}
+        statement = select_values_sql([channel.name for channel in parts[-1][0].settings.channels], columns)
+        ranges: list[Any] = opened.execute(statement, (sensor_id, scan, first, next_seq, step)).fetchall()
         span = opened.execute(SELECT_ID_SPAN).get
     if ranges and isinstance(span, int) and span >= scan:
         parts = parts_from(parts, ranges[0][1])
     return join_parts(parts, step, {row[0]: row[2:] for row in ranges})
+
+
+def select_values_sql(channels: Sequence[str], columns: Collection[object]) -> str:
+    """Return the query of the lowest and the highest value of each channel; NULL for one that has no column."""
+    names = [quote_identifier(name) if name in columns else "NULL" for name in channels]
+    return SELECT_VALUES.format(ranges="".join(f", min({name}), max({name})" for name in names))
 
 
 def point_size(count: int, points: int | None) -> int:
@@ -144,13 +151,15 @@ def values_without_anomalies(epoch: Epoch, first: int, count: int) -> FloatArray
 
 def join_parts(parts: Sequence[tuple[Epoch, int, int]], step: int, ranges: dict[int, tuple[Any, ...]]) -> Series:
     """Concatenate the parts; the channels are those of the last one. `ranges` has the lowest and highest value of each
-    column by the number of the point."""
+    channel by the number of the point."""
     channels = tuple((channel.name, channel.unit) for channel in parts[-1][0].settings.channels)
     first, end = parts[0][1], parts[-1][2]
     times = np.concatenate([epoch.schedule.times(start, stop - start) for epoch, start, stop in parts])
     clean = np.concatenate(
         [
-            first_rows(values_without_anomalies(epoch, start, stop - start), len(channels))
+            rows_of_channels(
+                values_without_anomalies(epoch, start, stop - start), epoch, [name for name, _ in channels]
+            )
             for epoch, start, stop in parts
         ],
         axis=1,
@@ -158,22 +167,32 @@ def join_parts(parts: Sequence[tuple[Epoch, int, int]], step: int, ranges: dict[
     starts = point_starts(first, end, step)
     counts = np.diff(np.append(starts, end - first))
     numbers = ((starts + first) // step).tolist()
-    columns = [CHANNEL_COLUMNS.index(name) if name in CHANNEL_COLUMNS else None for name, _ in channels]
     return Series(
         first_seq=first,
         next_seq=end,
         step=step,
         times_ms=(times[starts] // 1000).tolist(),
         channels=channels,
-        lowest=[[finite_value(ranges, number, column, 0) for number in numbers] for column in columns],
-        highest=[[finite_value(ranges, number, column, 1) for number in numbers] for column in columns],
-        healthy=(np.add.reduceat(clean, starts, axis=1) / counts).tolist() if step > 1 else clean.tolist(),
+        lowest=[[finite_value(ranges, number, index, 0) for number in numbers] for index in range(len(channels))],
+        highest=[[finite_value(ranges, number, index, 1) for number in numbers] for index in range(len(channels))],
+        healthy=without_nan((np.add.reduceat(clean, starts, axis=1) / counts) if step > 1 else clean),
     )
 
 
-def first_rows(values: FloatArray, count: int) -> FloatArray:
-    """Return the first `count` rows, as NaN-free zeros where an older epoch has fewer channels."""
-    return values[:count] if len(values) >= count else np.pad(values, ((0, count - len(values)), (0, 0)))
+def rows_of_channels(values: FloatArray, epoch: Epoch, names: Sequence[str]) -> FloatArray:
+    """Return the rows of the named channels, NaN for a channel that the epoch does not have."""
+    own = [channel.name for channel in epoch.settings.channels]
+    if own == names:
+        return values
+    absent = np.full(values.shape[1], np.nan)
+    return np.array([values[own.index(name)] if name in own else absent for name in names]).reshape(len(names), -1)
+
+
+def without_nan(values: FloatArray) -> list[list[float | None]]:
+    """Return the rows as lists, None instead of NaN."""
+    if not np.isnan(values).any():
+        return list(values.tolist())
+    return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]
 
 
 def point_starts(first: int, end: int, step: int) -> IntArray:
@@ -182,6 +201,6 @@ def point_starts(first: int, end: int, step: int) -> IntArray:
     return np.concatenate([np.zeros(1, dtype=np.int64), boundaries])
 
 
-def finite_value(ranges: dict[int, tuple[Any, ...]], number: int, column: int | None, end: int) -> float | None:
-    value = ranges[number][2 * column + end] if column is not None and number in ranges else None
+def finite_value(ranges: dict[int, tuple[Any, ...]], number: int, index: int, end: int) -> float | None:
+    value = ranges[number][2 * index + end] if number in ranges else None
     return value if isinstance(value, int | float) and math.isfinite(value) else None

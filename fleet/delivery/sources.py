@@ -32,13 +32,15 @@ HAS_NON_INTEGER_ID = """
 SELECT (SELECT typeof(min(id)) FROM sensor_readings) NOT IN ('integer', 'null')
     OR (SELECT typeof(max(id)) FROM sensor_readings) NOT IN ('integer', 'null')
 """
-SELECT_SETTINGS = "SELECT DISTINCT settings FROM epochs"
+# As bytes: a damaged text may not be UTF-8.
+SELECT_SETTINGS = "SELECT DISTINCT CAST(settings AS BLOB) FROM epochs"
 
 JSON_COLUMN_TYPES: dict[object, ColumnType] = {"text": "TEXT", "integer": "INTEGER", "real": "REAL"}
-SELECT_ATTRIBUTES = f"""
-SELECT DISTINCT json_extract(one.value, '$[0]'), json_type(one.value, '$[1]')
-FROM epochs, json_each(CASE WHEN json_valid(identity) THEN identity ELSE '{{}}' END, '$.attributes') AS one
-WHERE json_type(one.value, '$[1]') IN ({",".join(f"'{kind}'" for kind in JSON_COLUMN_TYPES)})
+SELECT_ATTRIBUTES = """
+SELECT DISTINCT json_extract(pair, '$[0]') AS name, json_type(pair, '$[1]') FROM (
+    SELECT CASE one.type WHEN 'array' THEN one.value ELSE '[]' END AS pair
+    FROM epochs, json_each(CASE WHEN json_valid(identity) THEN identity ELSE '{}' END, '$.attributes') AS one
+) WHERE typeof(name) = 'text' AND name NOT GLOB '*[^a-z0-9_]*'
 """
 SELECT_FIRST_ROW = "SELECT {} FROM sensor_readings ORDER BY id LIMIT 1"
 SELECT_ID_IS_ROWID = """
@@ -121,14 +123,18 @@ def with_current_columns(connection: apsw.Connection, source: SourceDatabase) ->
 
 
 def further_columns_of(connection: apsw.Connection, columns: tuple[str, ...]) -> tuple[FurtherColumn, ...]:
-    """The columns behind `seq` that the epochs of a fleet's database name. Foreign columns are not among them."""
+    """The columns behind `seq` that the epochs of a fleet's database tell of. Those of another program are not among them."""
     others = [name for name in columns if name not in ORIGINAL_COLUMNS]
     if not others or not {"settings", "identity"} <= set(table_columns(connection, "epochs")):
         return ()
     known: dict[str, ColumnType] = {}
     told = [
         *chain.from_iterable(map(columns_of_settings, connection.execute(SELECT_SETTINGS).fetchall())),
-        *(FurtherColumn(str(name), JSON_COLUMN_TYPES[kind]) for name, kind in connection.execute(SELECT_ATTRIBUTES)),
+        *(
+            FurtherColumn(str(name), JSON_COLUMN_TYPES[kind])
+            for name, kind in connection.execute(SELECT_ATTRIBUTES)
+            if kind in JSON_COLUMN_TYPES
+        ),
     ]
     for name, column_type in told:
         before = known.setdefault(name, column_type)
@@ -138,10 +144,10 @@ def further_columns_of(connection: apsw.Connection, columns: tuple[str, ...]) ->
 
 
 @lru_cache(maxsize=256)
-def columns_of_settings(row: tuple[object]) -> tuple[FurtherColumn, ...]:
+def columns_of_settings(row: tuple[bytes | None]) -> tuple[FurtherColumn, ...]:
     """The further columns of the settings in a row of `epochs`; none if they are damaged."""
     try:
-        return further_reading_columns(settings_from_json(json.loads(str(row[0]))))
+        return further_reading_columns(settings_from_json(json.loads(row[0] or b"")))
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return ()
 

@@ -20,7 +20,7 @@ from worker.storage.schema import (
 
 ROWS_PER_STATEMENT, ROWS_PER_WIDE_STATEMENT = 50, 25
 WIDE_FROM_COLUMNS = 12
-"""With this many further columns or more, a statement has fewer rows: apsw caches no statement of more than 16 kB."""
+"""From this many further columns on a statement has fewer rows: apsw caches no statement of more than 16 kB."""
 
 SELECT_COLUMNS = "SELECT name, upper(type), hidden FROM pragma_table_xinfo('sensor_readings')"
 
@@ -29,7 +29,7 @@ SAME_NUMBERS: frozenset[str] = frozenset({"REAL", "INTEGER"})
 
 
 class ColumnConflict(Exception):
-    """The table has a foreign column where a further one must be. `str(error)` is one line."""
+    """The table has a column of another program where a further one must be. `str(error)` is one line."""
 
 
 class Insertion(NamedTuple):

@@ -1,7 +1,7 @@
 """The tables of a sensor database, and the JSON texts in them.
 
-`sensor_readings` has the 27 columns of the original data set in their order, then `seq`. Its rows are never updated,
-except `synced`, which belongs to the collector.
+`sensor_readings` has the 27 columns of the original data set in their order, then `seq`, then the further columns of the
+kinds of sensors in it. Its rows are never updated, except `synced`, which belongs to the collector.
 """
 
 from __future__ import annotations

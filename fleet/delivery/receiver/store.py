@@ -58,7 +58,9 @@ class CentralStore:
             with self._open():
                 receipt = self.central.insert_batch(batch, datetime.now(UTC))
         except ColumnMismatch as error:
-            raise StoreUnavailable(str(error)) from error
+            # The sender need not know the path.
+            reason = str(error).removeprefix(f"{self.central.path}: ")
+            raise StoreUnavailable(f"the central database: {reason}") from error
         if not receipt.rejected:
             return receipt.duplicates, [], receipt.note
         keyed = zip(batch.ids, batch.keys(), strict=True)

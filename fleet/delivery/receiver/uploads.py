@@ -228,7 +228,7 @@ def table(columns: tuple[str, ...], rows: list[Row] | None) -> TableRows:
 
 
 MAX_COLUMNS_PER_BODY = 500
-MAX_FURTHER_COLUMNS_PER_BODY = 100
+MAX_FURTHER_COLUMNS_PER_BODY = 400
 MAX_READINGS_PER_ID = 100
 
 NON_COLUMN_FIELDS = {"generation", "key"}

@@ -57,7 +57,7 @@ export class Series {
     const times = [...this.times.slice(0, kept), ...fresh.times_ms];
     const oldest = times[times.length - 1] - this.seconds * 1000;
     const expired = Math.max(times.findIndex((time) => time > oldest), 0);
-    const join = (before, after) => [...(before ?? []).slice(0, kept), ...after].slice(expired);
+    const join = (before, after) => [...(before ?? Array(kept).fill(null)).slice(0, kept), ...after].slice(expired);
     for (const { name } of fresh.channels) {
       this.lowest[name] = join(this.lowest[name], fresh.values[name]);
       this.highest[name] = join(this.highest[name], (fresh.highest ?? fresh.values)[name]);

@@ -217,3 +217,46 @@ def test_a_small_body_cannot_take_much_memory(content: bytes, reason: str) -> No
     """Nor many transactions: such a body is rejected before any of it is taken."""
     with pytest.raises(BodyTooLarge, match=reason):
         parse_upload(content)
+
+
+def test_columns_that_the_sender_declares() -> None:
+    """They are columns of the source, and their values are checked; what is not declared may be anything."""
+    columns = {"co2": "REAL", "floor": "INTEGER", "status": "TEXT"}
+    good = reading(0, co2=412, floor=4.0, status="OK", other=[1])
+    bad = [reading(1, co2="much"), reading(2, floor=4.5), reading(3, status=5)]
+    upload = unpacked(body(good, *bad, columns=columns))
+    (batch,) = upload.batches
+
+    assert tuple(columns.items()) == batch.source.further
+    assert (412.0, 4, "OK", "[1]") == tuple(documents(batch)[0][name] for name in (*columns, "other"))
+    assert ["co2: 'much' is no real number", "floor: 4.5 is no whole number of 64 bits", "status: 5 is no text"] == [
+        one.reason for one in upload.rejected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["co2"], "columns: is no object of at most 400 names and types"),
+        ({f"c{number}": "REAL" for number in range(401)}, "columns: is no object of at most 400 names and types"),
+        ({"CO2": "REAL"}, "columns: 'CO2' cannot be the name of a column"),
+        ({"batch": "TEXT"}, "columns: 'batch' cannot be the name of a column"),
+        ({"temperature": "TEXT"}, "columns: 'temperature' cannot be the name of a column"),
+        ({'x" TEXT); --': "TEXT"}, "cannot be the name of a column"),
+        ({"co2": "NUMERIC"}, "columns: co2: 'NUMERIC' is none of REAL, INTEGER, TEXT"),
+        ({"co2": ["REAL"]}, "columns: co2: ['REAL'] is none of REAL, INTEGER, TEXT"),
+    ],
+)
+def test_declared_columns_that_cannot_be(columns: Any, message: str) -> None:
+    with pytest.raises(MalformedBody) as raised:
+        unpacked(body(reading(0), columns=columns))
+
+    assert message in str(raised.value)
+
+
+def test_a_source_of_another_simulator_declares_no_columns() -> None:
+    """Whatever the body says: its columns are in `extra`."""
+    batch = only(body(reading(0, generation="foreign-1", co2="much"), columns={"co2": "REAL"}))
+
+    assert () == batch.source.further
+    assert "much" == documents(batch)[0]["co2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from fleet.delivery.batch import Batch, Value
 from fleet.delivery.targets.http.target import build_payload
 from tests.fleet.delivery.scripted_server import SOURCE, reading
+from worker.storage.schema import FurtherColumn
 
 VALUES: st.SearchStrategy[Value] = st.one_of(
     st.none(),
@@ -42,3 +44,14 @@ def test_the_body_says_what_the_documents_say(values: list[Value], large: list[f
     assert repr(said) == repr([{name: one[name] for name in names} for one in document["readings"]])
     assert [number for number, value in enumerate(values) if not sayable(value)] == list(payload.rejected)
     assert [one["id"] for one in said] == list(payload.batch.ids)
+
+
+def test_the_columns_of_the_kinds_of_sensor_are_declared() -> None:
+    """With their types, so that a server need not guess; without such columns nothing is said."""
+    columns = (FurtherColumn("co2", "REAL"), FurtherColumn("status", "TEXT"))
+    source = replace(SOURCE, columns=(*SOURCE.columns, "co2", "status"), further=columns)
+    document = json.loads(build_payload(Batch(source, ((*reading(0), 412.5, "OK"),))).body)
+
+    assert {"co2": "REAL", "status": "TEXT"} == document["columns"]
+    assert (412.5, "OK") == (document["readings"][0]["co2"], document["readings"][0]["status"])
+    assert "columns" not in json.loads(build_payload(Batch(SOURCE, (reading(0),))).body)
