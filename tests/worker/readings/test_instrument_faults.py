@@ -19,7 +19,8 @@ from tests.worker.samples import (
     VIBRATION,
     VOLTAGE,
 )
-from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES, AnomalyType
+from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
+from worker.readings.anomaly_type import AnomalyType
 from worker.readings.generator import Block, Episode, SignalGenerator
 from worker.readings.random_streams import FloatArray
 from worker.spec import AnomalySpec, Channel, Injection, Instrument, Settings, SignalSpec
