@@ -72,7 +72,7 @@ class Spike(AnomalyType):
     ) -> None:
         values, factor = segment.values[channels[0]], parameters["factor"]
         least = LEAST_VISIBLE * visible_unit(eligible.channels[channels[0]])
-        if segment.noise is None or float(abs(values).min()) >= least:
+        if segment.noise is None or min(map(abs, values.tolist())) >= least:
             values *= factor
             return
         for number, value in enumerate(values.tolist()):

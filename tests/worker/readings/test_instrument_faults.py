@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
+import apsw
 import numpy as np
 import pytest
 
+from fleet.datadir.readings import episodes_from
 from tests.worker.samples import (
     HUMIDITY,
     IDENTITY,
@@ -24,6 +28,7 @@ from worker.readings.anomaly_type import AnomalyType
 from worker.readings.generator import Block, Episode, SignalGenerator
 from worker.readings.random_streams import FloatArray
 from worker.spec import AnomalySpec, Channel, Injection, Instrument, Settings, SignalSpec
+from worker.storage.schema import SCHEMA, settings_from_json, settings_to_json
 
 FIRST, LENGTH, COUNT = 100, 60, 260
 
@@ -377,3 +382,25 @@ def test_overlapping_types_have_their_shares() -> None:
     for spec in overlapping().anomalies:
         assert spec.share == pytest.approx(covered[spec.kind] / 200_000, rel=0.06)
     assert [0.02] * 5 == pytest.approx([length / 200_000 for length in drifting.values()], rel=0.1)
+
+
+def test_what_an_epoch_records_of_overlap() -> None:
+    """Nothing where there is none, as before there was such a setting."""
+    alone = replace(overlapping(), overlap="none")
+
+    assert "overlap" not in settings_to_json(alone)
+    for settings in (overlapping(), alone):
+        assert settings == settings_from_json(json.loads(json.dumps(settings_to_json(settings))))
+
+
+def test_episodes_that_overlap_a_range_are_found(tmp_path: Path) -> None:
+    """All that reach past its first reading, not only the last that begins before it."""
+    path = tmp_path / "one.db"
+    connection = apsw.Connection(str(path))
+    connection.execute(SCHEMA)
+    for first, last in ((0, 3), (10, 90), (20, 30), (40, 70), (60, 61), (80, 85)):
+        row = ("X", "drift", "voltage", first, last, "", "", "{}")
+        connection.execute("INSERT INTO anomaly_episodes VALUES (?,?,?,?,?,?,?,?)", row)
+    connection.close()
+
+    assert [80, 60, 40, 10] == [row["first_seq"] for row in episodes_from(path, "X", 50, 100)]
