@@ -5,11 +5,11 @@ To add a message: one function here that makes it, one case in `Worker._handle_m
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from worker.spec import Identity, Pause, Settings, Stage, WorkerSpec
-from worker.storage.schema import settings_from_json, settings_to_json
+from worker.spec import Pause, Settings, Stage, WorkerSpec
+from worker.storage.schema import identity_from_json, identity_to_json, settings_from_json, settings_to_json
 
 Message = dict[str, Any]
 """A message as JSON has it; `type` says which one it is."""
@@ -29,7 +29,7 @@ def change_message(spec: WorkerSpec) -> Message:
 
     sensors = [
         {
-            "identity": asdict(sensor.identity),
+            "identity": identity_to_json(sensor.identity),
             "settings": number(sensor.settings),
             "stages": [(stage.at_us, number(stage.settings)) for stage in sensor.stages],
             "pauses": [(pause.from_us, pause.until_us) for pause in sensor.pauses],
@@ -46,7 +46,7 @@ def apply_change(spec: WorkerSpec, message: Message) -> WorkerSpec:
     sensors = tuple(
         replace(
             sensor,
-            identity=Identity(**change["identity"]),
+            identity=identity_from_json(change["identity"]),
             settings=settings[change["settings"]],
             stages=tuple(Stage(at_us, settings[number]) for at_us, number in change["stages"]),
             pauses=tuple(Pause(from_us, until_us) for from_us, until_us in change["pauses"]),

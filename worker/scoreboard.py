@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from worker.readings.anomalies import ANOMALY_TYPES
 
-MAX_CHANNELS = 8
+MAX_CHANNELS = 32
+"""The most channels that a sensor can have."""
 
 STATES = (
     "absent",  # no sensor has the row

@@ -16,7 +16,43 @@ Resume = Literal["catch_up", "skip"]
 Synchronous = Literal["normal", "full"]
 
 CHANNEL_NAMES = ("temperature", "humidity", "pressure", "vibration", "voltage")
-"""The channels that the readings table has columns for, in the order of its columns."""
+"""The channels that every readings table has columns for, in the order of its columns. Others have columns behind `seq`."""
+
+SETTINGS_VERSION = 2
+"""The version of the rules by which new settings are computed. Version 1 (0.1.0) has white noise only; its epochs are
+computed by its rules for ever."""
+
+AttributeValue = str | float | int | None
+ColumnType = Literal["REAL", "INTEGER", "TEXT"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSpec:
+    """One part of the healthy signal of a channel: the name of a class in `worker.readings.signals`, and its parameters."""
+
+    name: str
+    parameters: tuple[tuple[str, float | str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """The errors of a measuring instrument. Each sensor draws its own within these limits.
+
+    `offset` (in the channel's unit) and `gain` (a fraction of the value) are the largest errors of one unit, drawn
+    uniformly. `resolution` is the step between two values that it can tell apart, in the channel's unit, 0 for none beyond
+    the decimals. `response` is the delay in seconds with which it follows what it measures. `warm_up` is the error right
+    after power-up, in the channel's unit; it falls to 0 within `warm_up_seconds`.
+    """
+
+    offset: float = 0.0
+    gain: float = 0.0
+    resolution: float = 0.0
+    response: float = 0.0
+    warm_up: float = 0.0
+    warm_up_seconds: float = 0.0
+
+
+IDEAL_INSTRUMENT = Instrument()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +62,11 @@ class Channel:
     `mean`, `std_dev`, `minimum`, `maximum` are in `unit`. The healthy signal is Gaussian plus the daily pattern,
     clipped to [minimum, maximum]; anomalies are clipped to the physical limits [lowest, highest] only.
     `decimals` is the number of decimal places that are written. `daily_amplitude` is in `unit`: positive peaks at
-    15:00 local time, negative has its trough there, 0 is flat. `working_hours` is in `unit` and added during working
+    `daily_peak` o'clock local time, negative has its trough there, 0 is flat. `daily_trough` is the hour of the opposite
+    extreme, None for twelve hours later. `working_hours` is in `unit` and added during working
     hours. `yearly_amplitude` is in `unit`, positive if July is the warm month; the bounds move along with it.
+    `signals` are the parts of the movement that have a memory or follow something else; the part of the variance that they
+    leave is white noise. `instrument` is applied after the bounds.
     """
 
     name: str
@@ -42,6 +81,41 @@ class Channel:
     daily_amplitude: float = 0.0
     working_hours: float = 0.0
     yearly_amplitude: float = 0.0
+    daily_peak: float = 15.0
+    daily_trough: float | None = None
+    signals: tuple[SignalSpec, ...] = ()
+    instrument: Instrument = IDEAL_INSTRUMENT
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRule:
+    """One rule for an attribute of a reading. The first rule that applies gives the value.
+
+    A rule applies if all that it states holds: the reading is anomalous (`anomalous` true) or not (false); the weather event
+    at the place is `weather` ("none" for no event); the value of `channel` is at least `at_least` and below `below`. The
+    value is one of `values`, drawn with `weights`, or, if `values` is empty, a number drawn uniformly from [low, high) and
+    rounded to `decimals`.
+    """
+
+    anomalous: bool | None = None
+    weather: str | None = None
+    channel: str | None = None
+    at_least: float | None = None
+    below: float | None = None
+    values: tuple[AttributeValue, ...] = ()
+    weights: tuple[float, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    decimals: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingAttribute:
+    """A column of a reading that follows from its values: status, quality, alert level. No rule that applies gives NULL."""
+
+    name: str
+    column_type: ColumnType
+    rules: tuple[AttributeRule, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +150,7 @@ class Identity:
     """The identity columns of `sensor_readings`, in the order of the table; `timezone` is `original_timezone` there.
 
     Dates are ISO `YYYY-MM-DD`. Angles are degrees, `height_meters` is metres above ground. None becomes NULL.
+    `attributes` are further constant columns, which the kind of the sensor declares.
     """
 
     sensor_id: str
@@ -94,6 +169,7 @@ class Identity:
     orientation_degrees: float | None = None
     instance_id: str | None = None
     sensor_type: str | None = None
+    attributes: tuple[tuple[str, AttributeValue], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +193,8 @@ class Injection:
 class Settings:
     """The behaviour of a sensor during one epoch.
 
-    `rate` is readings per second, an exact decimal or a fraction such as 1/60, as text. While there is an `injection`, `anomalies` do not occur.
+    `rate` is readings per second, an exact decimal or a fraction such as 1/60, as text. While there is an `injection`,
+    `anomalies` do not occur. `attributes` are the further columns of its readings. `version` chooses the rules of computation.
     """
 
     rate: str
@@ -126,6 +203,8 @@ class Settings:
     mode: Literal["share", "onset"] = "share"
     working_hours: WorkingHours = WorkingHours()
     injection: Injection | None = None
+    attributes: tuple[ReadingAttribute, ...] = ()
+    version: int = 1
 
     @property
     def exact_rate(self) -> Fraction:

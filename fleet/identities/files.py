@@ -22,7 +22,9 @@ from fleet.strict_json import parse_json, raise_json_error, read_text_file, shor
 from worker.spec import Identity
 
 SENSOR_TYPE_LABELS = {"environmental": "environmental_monitoring"}
-IDENTITY_COLUMNS = tuple(name for name in Identity.__dataclass_fields__ if name not in ("location", "sensor_type"))
+IDENTITY_COLUMNS = tuple(
+    name for name in Identity.__dataclass_fields__ if name not in ("location", "sensor_type", "attributes")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from worker.spec import AnomalySpec, Channel
 
 if TYPE_CHECKING:
+    from worker.readings.healthy import HealthyReadings
     from worker.readings.random_streams import FloatArray
 
 Parameters = dict[str, float]
@@ -75,7 +76,9 @@ class EpisodeSegment(NamedTuple):
 
     `base` is the healthy mean (with the daily pattern), `deviation` the healthy noise around it, `values` the
     healthy values, to be changed in place; `offset` counts readings from the episode's first, `length` is the
-    episode's, `rate` readings per second.
+    episode's, `rate` readings per second. `noise` returns standard normals for the readings of a channel by its index, which
+    are independent of the healthy noise; it is None by the rules of version 1. `at_start` computes the healthy reading with
+    which the episode begins, wherever the segment lies.
     """
 
     base: FloatArray
@@ -84,6 +87,8 @@ class EpisodeSegment(NamedTuple):
     offset: FloatArray
     length: int
     rate: float
+    noise: Callable[[int], FloatArray] | None
+    at_start: Callable[[], HealthyReadings]
 
 
 def unscaled(value: float, severity: float) -> float:  # noqa: ARG001 - one signature for all

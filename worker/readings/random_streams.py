@@ -7,6 +7,7 @@ depend on its seed and its id alone: not on other sensors, the process, or earli
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Any
@@ -16,9 +17,16 @@ import numpy.typing as npt
 from numpy.random import Generator, Philox  # imported before the fork: each worker would import 3 MB of its own
 
 FloatArray = npt.NDArray[np.float64]
+UintArray = npt.NDArray[np.uint64]
+
+NODES_PER_PAGE = 256
+"""Nodes per page of a slow movement (`RandomStreams.nodes`)."""
 
 NORMALS_PER_PAGE = 256
 """Readings per page of normals. A page takes 10 us to draw, so a worker that needs ten readings wastes little."""
+
+PAGES_BEFORE_THE_FIRST = 1 << 32
+"""Pages of uniforms before that of the first reading: a random walk begins with steps from before it."""
 
 
 class StreamPurpose(IntEnum):
@@ -31,6 +39,8 @@ class StreamPurpose(IntEnum):
     EPISODES = 2
     DRAWS = 3
     INJECTION = 4
+    WEATHER = 5
+    WEATHER_EVENTS = 6
 
 
 class RandomStreams:
@@ -39,12 +49,12 @@ class RandomStreams:
     def __init__(self, seed: int, sensor_id: str) -> None:
         digest = sensor_digest(seed, sensor_id)
         self._counter = np.zeros(4, dtype=np.uint64)
-        key = np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
+        self._key = philox_key(digest)
         self._philox = Philox(0)  # any key: it is replaced before each use
         self._generator = Generator(self._philox)
         self._state: Any = {
             "bit_generator": "Philox",
-            "state": {"counter": self._counter, "key": key},
+            "state": {"counter": self._counter, "key": self._key},
             "buffer": np.zeros(4, dtype=np.uint64),
             "buffer_pos": 4,  # empty
             "has_uint32": 0,
@@ -53,13 +63,15 @@ class RandomStreams:
         self.phase = page_phase(seed, sensor_id)
         self._channels: dict[str, int] = {}
 
-    def generator(self, purpose: int, page: int, epoch: int = 0) -> Generator:
-        """Return the stream at (purpose, epoch, page), valid until the next call.
+    def generator(self, purpose: int, page: int, epoch: int = 0, key: UintArray | None = None) -> Generator:
+        """Return the stream at (purpose, epoch, page), valid until the next call. `key` is that of another subject than the
+        sensor, such as its place.
 
         A stream has 2**64 numbers, so streams never overlap. One generator is moved to the address: a new one would cost
         20 us, most of it for entropy that is not used.
         """
         self._counter[1:] = page, epoch, purpose
+        self._state["state"]["key"] = self._key if key is None else key
         self._philox.state = self._state
         return self._generator
 
@@ -68,15 +80,38 @@ class RandomStreams:
 
         Pages begin at a phase that differs between sensors, so that a fleet does not draw all its pages at once.
         """
-        purpose = self._purpose(channel)
+        purpose = self.purpose(channel)
+        return self._by_reading(
+            lambda page: self.generator(purpose, page).standard_normal(NORMALS_PER_PAGE), first, count
+        )
+
+    def uniforms(self, stream: str, first: int, count: int) -> FloatArray:
+        """Return the uniforms in [0, 1) number `first` .. `first + count - 1` of a stream, shape (count,). `first` is at least
+        -2**40."""
+        purpose = self.purpose(stream)
+        return self._by_reading(
+            lambda page: self.generator(purpose, page + PAGES_BEFORE_THE_FIRST).random(NORMALS_PER_PAGE), first, count
+        )
+
+    def nodes(self, purpose: int, series: int, first: int, count: int, key: UintArray | None = None) -> FloatArray:
+        """Return the standard normals number `first` .. `first + count - 1` of a series of nodes, shape (count,). `series`
+        distinguishes the series of one purpose."""
+        pages = range(first // NODES_PER_PAGE, (first + count - 1) // NODES_PER_PAGE + 1)
+        draws = [self.generator(purpose, page, series, key).standard_normal(NODES_PER_PAGE) for page in pages]
+        whole = draws[0] if len(draws) == 1 else np.concatenate(draws)
+        offset = first - pages.start * NODES_PER_PAGE
+        return whole[offset : offset + count]
+
+    def _by_reading(self, draw: Callable[[int], FloatArray], first: int, count: int) -> FloatArray:
         begin, end = first + self.phase, first + self.phase + count
         pages = range(begin // NORMALS_PER_PAGE, -(-end // NORMALS_PER_PAGE))
-        draws = [self.generator(purpose, page).standard_normal(NORMALS_PER_PAGE) for page in pages]
+        draws = [draw(page) for page in pages]
         whole = draws[0] if len(draws) == 1 else np.concatenate(draws)
         offset = begin - pages.start * NORMALS_PER_PAGE
         return whole[offset : offset + count]
 
-    def _purpose(self, channel: str) -> int:
+    def purpose(self, channel: str) -> int:
+        """Return the purpose of the stream of that name: of a channel, or `channel/part`."""
         if channel not in self._channels:
             digest = blake2b(channel.encode(), digest_size=7, person=b"fleet-channel").digest()
             self._channels[channel] = (1 << 56) | int.from_bytes(digest, "little")
@@ -86,6 +121,11 @@ class RandomStreams:
 def sensor_digest(seed: int, sensor_id: str) -> bytes:
     """Return the 24 bytes of a sensor: 16 for its key, 2 for its phase, 6 unused."""
     return blake2b(f"{seed}/{sensor_id}".encode(), digest_size=24, person=b"fleet-sensor").digest()
+
+
+def philox_key(digest: bytes) -> UintArray:
+    """Return the key of a generator from the first 16 bytes of a digest."""
+    return np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64)
 
 
 def page_phase(seed: int, sensor_id: str) -> int:

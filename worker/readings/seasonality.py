@@ -30,6 +30,8 @@ WEEKDAY_OF_1970_01_01 = 3
 OFFSET_BIN_US = 900 * SECOND_US
 """UTC offsets change only at multiples of a quarter of an hour (except Liberia's in 1972)."""
 
+BINS_PER_DAY = DAY_US // OFFSET_BIN_US
+
 # Taylor coefficients of sin(2 pi x) around 0; the error on [0, 1/4] is below 1e-9.
 _TERMS = [
     (-1) ** k * (2 * pi) ** (2 * k + 1) / f for k, f in enumerate((1, 6, 120, 5040, 362880, 39916800, 6227020800))
@@ -73,12 +75,34 @@ def working_hours_level(times: IntArray, timezone: str, hours: WorkingHours) -> 
 
 
 def utc_offsets(times: IntArray, timezone: str) -> IntArray:
-    """Return local time minus UTC at each time, in microseconds."""
-    bins = times // OFFSET_BIN_US
-    if bins[0] == bins[-1]:
-        return np.full(len(times), _utc_offset(timezone, int(bins[0])), dtype=np.int64)
-    distinct, inverse = np.unique(bins, return_inverse=True)
-    return np.array([_utc_offset(timezone, int(b)) for b in distinct], dtype=np.int64)[inverse]
+    """Return local time minus UTC at each increasing time, in microseconds."""
+    first, last = int(times[0]) // OFFSET_BIN_US, int(times[-1]) // OFFSET_BIN_US
+    if first == last:
+        return np.full(len(times), _utc_offset(timezone, first), dtype=np.int64)
+    changes, offsets = utc_offset_changes(timezone, first, last)
+    if not changes:
+        return np.full(len(times), offsets[0], dtype=np.int64)
+    return np.array(offsets, dtype=np.int64)[np.searchsorted(np.array(changes) * OFFSET_BIN_US, times, side="right")]
+
+
+@lru_cache(maxsize=64)
+def utc_offset_changes(timezone: str, first: int, last: int) -> tuple[list[int], list[int]]:
+    """Return the bins from `first` to `last` at which the UTC offset changes, and the offsets before, between and after.
+
+    Only days at whose ends the offset differs are searched: no zone changes it and back within a day.
+    """
+    changes: list[int] = []
+    offsets = [_utc_offset(timezone, first)]
+    while first < last:
+        until = min(first + BINS_PER_DAY, last)
+        if _utc_offset(timezone, until) != offsets[-1]:
+            for quarter in range(first + 1, until + 1):
+                offset = _utc_offset(timezone, quarter)
+                if offset != offsets[-1]:
+                    changes.append(quarter)
+                    offsets.append(offset)
+        first = until
+    return changes, offsets
 
 
 @lru_cache(maxsize=4096)

@@ -7,12 +7,26 @@ except `synced`, which belongs to the collector.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.schedule import Schedule, format_time
-from worker.spec import CHANNEL_NAMES, AnomalySpec, Channel, Identity, Injection, Settings, WorkingHours
+from worker.spec import (
+    CHANNEL_NAMES,
+    SETTINGS_VERSION,
+    AnomalySpec,
+    AttributeRule,
+    Channel,
+    ColumnType,
+    Identity,
+    Injection,
+    Instrument,
+    ReadingAttribute,
+    Settings,
+    SignalSpec,
+    WorkingHours,
+)
 from worker.storage.sinks import Epoch
 
 SCHEMA_VERSION = 1
@@ -89,6 +103,8 @@ CREATE TABLE IF NOT EXISTS database_info (
 
 CHANNEL_COLUMNS = CHANNEL_NAMES
 
+COLUMN_TYPES: dict[type, ColumnType] = {float: "REAL", int: "INTEGER", str: "TEXT", type(None): "TEXT"}
+
 # The columns that are constant for a sensor, each with the field of its Identity.
 IDENTITY_COLUMNS = {
     "sensor_id": "sensor_id",
@@ -111,6 +127,25 @@ IDENTITY_COLUMNS = {
 
 # The columns that differ in every row, in the order in which rows are bound.
 READING_COLUMNS = ("timestamp", *CHANNEL_COLUMNS, "status_code", "anomaly_flag", "anomaly_type", "seq")
+
+
+class FurtherColumn(NamedTuple):
+    """A column behind `seq`, which a kind of sensor has and the original data set did not."""
+
+    name: str
+    column_type: ColumnType
+
+
+@lru_cache(maxsize=256)
+def further_columns(identity: Identity, settings: Settings) -> tuple[FurtherColumn, ...]:
+    """Return the columns behind `seq` that a sensor has values for: its other channels, the attributes of its readings, its
+    own attributes, in this order."""
+    channels = [
+        FurtherColumn(channel.name, "REAL") for channel in settings.channels if channel.name not in CHANNEL_NAMES
+    ]
+    attributes = [FurtherColumn(attribute.name, attribute.column_type) for attribute in settings.attributes]
+    constants = [FurtherColumn(name, COLUMN_TYPES[type(value)]) for name, value in identity.attributes]
+    return (*channels, *attributes, *constants)
 
 
 def insert_readings_sql(rows: int) -> str:
@@ -145,7 +180,7 @@ def epoch_values(epoch: Epoch) -> tuple[Any, ...]:
         epoch.reason,
         epoch.run,
         str(epoch.seed),
-        json.dumps(asdict(epoch.identity), separators=(",", ":"), ensure_ascii=False),
+        json.dumps(identity_to_json(epoch.identity), separators=(",", ":"), ensure_ascii=False),
         settings_text(epoch.settings),
     )
 
@@ -162,24 +197,71 @@ def epoch_from_row(
     """Return the epoch of a row of `epochs`. Raises ValueError, TypeError or KeyError for a damaged row."""
     parsed = settings_from_json(json.loads(settings))
     schedule = Schedule(first_seq, start_us, parsed.exact_rate)
-    return Epoch(int(seed), run, reason, Identity(**json.loads(identity)), parsed, schedule)
+    return Epoch(int(seed), run, reason, identity_from_json(json.loads(identity)), parsed, schedule)
+
+
+def identity_to_json(identity: Identity) -> dict[str, Any]:
+    """Return an identity as `identity_from_json` reads it. The key `attributes` is left out if there are none."""
+    stored = asdict(identity)
+    if not identity.attributes:
+        del stored["attributes"]
+    return stored
+
+
+def identity_from_json(stored: dict[str, Any]) -> Identity:
+    """Return the identity that `identity_to_json` made. Raises ValueError, TypeError or KeyError."""
+    attributes = tuple((name, value) for name, value in stored.get("attributes", ()))
+    return Identity(**{**stored, "attributes": attributes})
+
+
+CHANNEL_DEFAULTS = {field.name: field.default for field in fields(Channel)}
+ADDED_CHANNEL_FIELDS = ("daily_peak", "daily_trough", "signals", "instrument")
+"""Fields that version 1 did not have; they are left out where they have their default."""
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
-    """Return settings as `settings_from_json` reads them. The key `injection` is left out if there is none."""
+    """Return settings as `settings_from_json` reads them. What version 1 did not have is left out where it is empty."""
     stored = asdict(settings)
     if settings.injection is None:
         del stored["injection"]
+    if not settings.attributes:
+        del stored["attributes"]
+    if settings.version == 1:
+        del stored["version"]
+    for channel, values in zip(settings.channels, stored["channels"], strict=True):
+        for name in ADDED_CHANNEL_FIELDS:
+            if getattr(channel, name) == CHANNEL_DEFAULTS[name]:
+                del values[name]
     return stored
 
 
 def settings_from_json(stored: dict[str, Any]) -> Settings:
     """Return the settings that `settings_to_json` made. Raises ValueError, TypeError or KeyError."""
     anomalies = tuple(anomaly_from_json(spec) for spec in stored["anomalies"])
-    channels = tuple(Channel(**channel) for channel in stored["channels"])
+    channels = tuple(channel_from_json(channel) for channel in stored["channels"])
     hours = WorkingHours(**stored.get("working_hours", {}))  # missing in epochs of older versions
     injection = injection_from_json(stored["injection"]) if stored.get("injection") is not None else None
-    return Settings(stored["rate"], channels, anomalies, stored["mode"], hours, injection)
+    attributes = tuple(attribute_from_json(attribute) for attribute in stored.get("attributes", ()))
+    version = stored.get("version", 1)
+    if version not in (1, SETTINGS_VERSION):
+        raise ValueError(f"settings of version {version!r} are not known to this version of the program")
+    return Settings(stored["rate"], channels, anomalies, stored["mode"], hours, injection, attributes, version)
+
+
+def channel_from_json(stored: dict[str, Any]) -> Channel:
+    signals = tuple(
+        SignalSpec(signal["name"], tuple((name, value) for name, value in signal["parameters"]))
+        for signal in stored.get("signals", ())
+    )
+    return Channel(**{**stored, "signals": signals, "instrument": Instrument(**stored.get("instrument", {}))})
+
+
+def attribute_from_json(stored: dict[str, Any]) -> ReadingAttribute:
+    rules = tuple(
+        AttributeRule(**{**rule, "values": tuple(rule["values"]), "weights": tuple(rule["weights"])})
+        for rule in stored["rules"]
+    )
+    return ReadingAttribute(stored["name"], stored["column_type"], rules)
 
 
 def injection_from_json(stored: dict[str, Any]) -> Injection:
