@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -222,10 +223,21 @@ def literal_decoder(*choices: object) -> Decoder:
 
 
 def union_decoder(*alternatives: Any) -> Decoder:
-    """Return a decoder for a union, which must be of None with one other type."""
-    (other,) = (each for each in alternatives if each is not NoneType)
-    decode = decoder_of(other)
-    return lambda value: None if value is None else decode(value)
+    """Return a decoder for a union of None with one other type, or of types of which at most one takes a value."""
+    decoders = [decoder_of(each) for each in alternatives if each is not NoneType]
+    if len(decoders) == 1:
+        (decode_other,) = decoders
+        return lambda value: None if value is None else decode_other(value)
+
+    def decode(value: object) -> object:
+        if value is None and NoneType in alternatives:
+            return None
+        for decode_one in decoders:
+            with suppress(InvalidValue):
+                return decode_one(value)
+        raise InvalidValue(value, "is not a text or a number")
+
+    return decode
 
 
 def tuple_decoder(*items: Any) -> Decoder:

@@ -32,6 +32,7 @@ class Outer:
     items: tuple[Inner, ...]
     by_name: Mapping[str, tuple[int, ...]]
     note: str | None = None
+    values: tuple[str | float | int | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def test_a_document_becomes_its_dataclass(tmp_path: Path) -> None:
     expected = Outer("x", 3, 1, "a", (("p", 0.5), ("q", None)), (Inner(True, Path("x/y")),), {"k": (1, 2)})
 
     assert expected == load(tmp_path, DOCUMENT)
+    assert ("a", 4, 4.5, None) == load(tmp_path, DOCUMENT | {"values": ["a", 4, 4.5, None]}).values
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,7 @@ def test_a_document_becomes_its_dataclass(tmp_path: Path) -> None:
         ({"by_name": {"k": [None]}}, "by_name.k[0]: null is not a whole number"),
         ({"by_name": []}, "by_name: [] is not a JSON object"),
         ({"note": 5}, "note: 5 is not a text"),
+        ({"values": ["a", True]}, "values[1]: true is not a text or a number"),
     ],
 )
 def test_a_wrong_value_is_refused(change: dict[str, object], message: str, tmp_path: Path) -> None:
