@@ -48,7 +48,7 @@ export class ChannelChart {
     const shown = this.series.on(this.name);
     canvas.dataset.episodes = shown.map(({ type }) => type).join(" ");
     canvas.dataset.points = this.series.times.length;
-    canvas.setAttribute("aria-label", `${this.name}: ${text} ${this.unit}; ${shown.length} anomalies in view`);
+    canvas.setAttribute("aria-label", `${withSpaces(this.name)}: ${text} ${this.unit}; ${shown.length} anomalies in view`);
     const episode = this.series.current(this.name);
     this.struck.hidden = !episode;
     setText(this.struck, episode ? withSpaces(episode.type) : "");
