@@ -212,7 +212,9 @@ class Screen:
 
     def _table(self) -> SensorTable:
         view = self._view
-        kind = view.kind if view.kind in fleet_kinds(self._observation) else ""  # its last sensor may have left
+        kind = view.kind
+        if kind and kind not in fleet_kinds(self._observation):
+            kind = ""  # its last sensor has left
         return build_table(self._observation, view.sort, view.filter_text, backwards=view.backwards, kind=kind)
 
     def _render(self) -> Text:

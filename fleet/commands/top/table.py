@@ -120,16 +120,20 @@ def fleet_kinds(observation: Observation) -> tuple[str, ...]:
 def positions_of_kind(observation: Observation, kind: str) -> list[int]:
     """Return the positions of the sensors of a kind, of all if it is empty."""
     members = observation.members
-    return [number for number in range(len(members)) if not kind or members[number].identity.sensor_type == kind]
+    if not kind:
+        return list(range(len(members)))
+    return [number for number, member in enumerate(members) if member.identity.sensor_type == kind]
 
 
-def table_columns(observation: Observation, positions: Sequence[int]) -> tuple[TableColumn, ...]:
-    """Return the columns for the channels of the sensors at `positions`. A fleet of several kinds has a column for them."""
+def table_columns(
+    observation: Observation, positions: Sequence[int], kinds: Sequence[str] = ()
+) -> tuple[TableColumn, ...]:
+    """Return the columns for the channels of the sensors at `positions`. If the fleet has several `kinds` they have one."""
     index = observation.channels
     keys = {key for number in set(index.set_numbers[list(positions)].tolist()) for key in index.sets[number]}
     channels = [channel_table_column(channel) for channel in index.channels if channel.key in keys]
-    kind = [KIND_COLUMN] if len(fleet_kinds(observation)) > 1 else []
-    return (*COLUMNS_BEFORE_CHANNELS, *kind, *channels, *COLUMNS_AFTER_CHANNELS)
+    kind_column = [KIND_COLUMN] if len(kinds) > 1 else []
+    return (*COLUMNS_BEFORE_CHANNELS, *kind_column, *channels, *COLUMNS_AFTER_CHANNELS)
 
 
 # Table
@@ -198,7 +202,8 @@ def build_table(
     """Return the sensors of `kind` (all if empty) that have `filter_text` in any text column, ignoring case, sorted by the
     column `sort`. The columns are those of the kind."""
     positions = positions_of_kind(observation, kind)
-    columns = table_columns(observation, positions)
+    kinds = fleet_kinds(observation)
+    columns = table_columns(observation, positions, kinds)
     values = tuple(column.values(observation) for column in columns)
     texts = [each for column, each in zip(columns, values, strict=True) if column.is_text]
     filter_text = filter_text.casefold()
@@ -207,7 +212,7 @@ def build_table(
         for position in positions
         if not filter_text or any(filter_text in each[position].casefold() for each in texts)
     ]
-    table = SensorTable(columns, values, tuple(matching), fleet_kinds(observation))
+    table = SensorTable(columns, values, tuple(matching), kinds)
     number = table.column_number(sort)
     keys = values[number]
     known = [position for position in matching if keys[position] is not None]

@@ -101,7 +101,8 @@ function showEpochs({ epochs }) {
 /** The readings as they are in the database: the channels of the sensor, and the attributes of a reading, which are the
  * columns behind `seq` that neither a channel nor an attribute of the sensor has. */
 function showReadings({ samples }) {
-  if (!channels) return;
+  lastSamples = samples;
+  if (!channels) return; // they are shown once the channels are known
   const names = channels.map(({ name }) => name);
   const known = new Set([...names, ...Object.keys(attributes)]);
   const all = Object.keys(samples[0] ?? {});
@@ -145,6 +146,7 @@ function showDatabase(stats) {
 
 let identity = "";
 let channels = null;
+let lastSamples = null;
 let attributes = {};
 
 async function update(entry) {
@@ -154,8 +156,10 @@ async function update(entry) {
     return;
   }
   identity = now;
-  channels = entry.channels;
+  const isFirst = !channels;
+  ({ channels } = entry);
   ({ attributes } = entry.identity);
+  if (isFirst && lastSamples) showReadings({ samples: lastSamples });
   setText(document.getElementById("clock"), `${formatTime(Date.now())} UTC`);
   const state = document.getElementById("state");
   setText(state, entry.state);
