@@ -47,8 +47,7 @@ def test_the_table_shows_the_channels_of_a_kind(address: str, window: Window) ->
     window.until(f"{LISTED} === '{mixed_sensor(1)},{mixed_sensor(4)}'")
     headings = page.evaluate(HEADINGS)
     names = [each.name.capitalize().replace("_", " ") for each in PIPELINE.channels]
-    assert names == headings[headings.index("Kind") + 1 :][: len(names)]
-    assert "First channel" not in headings
+    assert names == headings[headings.index("Firmware") + 1 :][: len(names)]
     assert "fahrenheit" in page.inner_text('#table .head [data-sort="channel:temperature (fahrenheit)"]')
     page = window.open(page.url)
     window.until(f"{LISTED} === '{mixed_sensor(1)},{mixed_sensor(4)}'")

@@ -1,7 +1,7 @@
 // The page of a sensor: its channels, episodes, epochs, database, log and controls.
 
 import { AddressState } from "./address.js";
-import { ChannelChart } from "./channelchart.js";
+import { ChannelChart, hasTimes } from "./channelchart.js";
 import { Control } from "./control.js";
 import { Events } from "./events.js";
 import { Feed, showLink } from "./feed.js";
@@ -11,7 +11,6 @@ import { Series } from "./series.js";
 import { Token } from "./token.js";
 
 const CHANNEL_COLOURS = 8; // in tokens.css
-const FIGURES_PER_AXIS = 5; // the times are under every fifth chart, and under the last one
 const MAX_READINGS = 20;
 const token = new Token(); // first: it removes the token from the address
 const main = document.getElementById("main");
@@ -21,7 +20,7 @@ const ranges = new Ranges(new AddressState(), { onPeriod: setPeriod, onScale: se
 const series = new Series(sensor, ranges.seconds);
 
 const figures = [...main.querySelectorAll("figure.channel")];
-const charts = figures.map((figure, index) => new ChannelChart(figure, series, { tone: `channel-${(index % CHANNEL_COLOURS) + 1}`, withTimes: index % FIGURES_PER_AXIS === FIGURES_PER_AXIS - 1 || index === figures.length - 1, point }));
+const charts = figures.map((figure, index) => new ChannelChart(figure, series, { tone: `channel-${(index % CHANNEL_COLOURS) + 1}`, withTimes: hasTimes(index, figures.length), point }));
 let latest = {}; // the values of the last reading
 setScale(ranges.all);
 

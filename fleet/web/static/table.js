@@ -112,7 +112,7 @@ export class SensorTable {
     this.onChange(this.order);
   }
 
-  /** Shows the columns of the channels that the sensors of the chosen kind have. With all kinds in the table there may be
+  /** Shows the columns of the channels that the sensors of the chosen kind have, and that of the kind if none is chosen. With all kinds in the table there may be
    * too many: then those that several kinds have, and the first channel of each sensor. */
   showColumns() {
     const { fleet } = this;
@@ -124,7 +124,7 @@ export class SensorTable {
     let keys = fleet.channels.map(({ key }) => key).filter((key) => sets.some((set) => set.includes(key)));
     const tooMany = sets.length > 1 && keys.length > MAX_CHANNELS;
     if (tooMany) keys = keys.filter((key) => sets.filter((set) => set.includes(key)).length > 1).slice(0, MAX_CHANNELS);
-    this.hiddenColumns = this.columns.map((name) => (name === "main" ? !tooMany : name.startsWith("channel:") && !keys.includes(name.slice(8))));
+    this.hiddenColumns = this.columns.map((name) => (name === "main" ? !tooMany : name === "kind" ? kind !== "" : name.startsWith("channel:") && !keys.includes(name.slice(8))));
     [...this.head.children, ...this.pool.flatMap((row) => [...row.children])].forEach((cell, index) => {
       cell.hidden = this.hiddenColumns[index % this.columns.length];
     });

@@ -52,14 +52,16 @@ export class Trends {
     });
   }
 
-  /** Draws the line of a sensor into a box, and its last value above the box, at the right. */
+  /** The last value of a sensor with its unit, empty if there is none. */
+  text(id) {
+    const values = this.values.get(id) ?? [];
+    return values.length ? `${formatValue(values[values.length - 1])} ${this.channelOf(this.fleet.indexById.get(id))?.unit ?? ""}` : "";
+  }
+
+  /** Draws the line of a sensor into a box. */
   draw(context, id, { x, y, wide, high }, tone) {
     const values = this.values.get(id) ?? [];
     if (!values.length) return;
-    const unit = this.channelOf(this.fleet.indexById.get(id))?.unit ?? "";
-    context.textAlign = "right";
-    context.fillStyle = tone;
-    context.fillText(`${formatValue(values[values.length - 1])} ${unit}`, x + wide, y - 12);
     const [low, high_] = values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
     context.beginPath();
     values.forEach((value, index) => context.lineTo(x + (index / Math.max(values.length - 1, 1)) * wide, y + high - ((value - low) / (high_ - low || 1)) * high));
