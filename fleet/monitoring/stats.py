@@ -87,11 +87,11 @@ def compact_number(number: float) -> str:
 
 
 def format_value(number: float | None) -> str:
-    """Format a measured value to about four digits, a very small one to two. Values of one channel mostly get the same
+    """Format a measured value to about four digits, a very small one to three. Values of one channel mostly get the same
     number of decimals."""
     if number is None:
         return "–"
     size = abs(number)
     if 0 < size < SMALL_VALUE:
-        return f"{number:.2g}"
+        return f"{number:#.3g}"
     return f"{number:,.{0 if size >= 1000 else 2 if size >= 10 else 3}f}"

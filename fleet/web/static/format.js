@@ -12,11 +12,11 @@ export function formatCompact(number) {
 
 const SMALL_VALUE = 0.01;
 
-/** A measured value to about four digits, a very small one to two, as `format_value` on the server. */
+/** A measured value to about four digits, a very small one to three, as `format_value` on the server. */
 export function formatValue(number) {
   if (number === null || number === undefined || Number.isNaN(number)) return "–";
   const size = Math.abs(number);
-  if (size > 0 && size < SMALL_VALUE) return number.toPrecision(2);
+  if (size > 0 && size < SMALL_VALUE) return number.toPrecision(3);
   return size >= 1000 ? formatInteger(number) : number.toFixed(size >= 10 ? 2 : 3);
 }
 

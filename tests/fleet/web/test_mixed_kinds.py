@@ -58,7 +58,7 @@ def test_a_name_in_two_units_is_two_channels(client: FlaskClient) -> None:
 
 
 def test_small_values_keep_their_digits(staged: MixedFleet) -> None:
-    """A snapshot has at least two digits of values far below 1; a value too large for that scale is left out."""
+    """A snapshot has at least three digits of values far below 1; a value too large for that scale is left out."""
     staged.scoreboard.rows["values"][1, 5] = 0.00213
     staged.scoreboard.rows["values"][4, 5] = 1e11
     column = scaled_channel(Observer(staged.run, tick=0).observe(), "leak_rate")
@@ -67,7 +67,7 @@ def test_small_values_keep_their_digits(staged: MixedFleet) -> None:
 
     assert [None, 1e11] == [column["values"][0], column["values"][4] / column["scale"]]
     assert [0.00213, 0.0019] == [both["values"][number] / both["scale"] for number in (1, 4)]
-    assert ("0.0021", "–0.0021", "0.510", "1,210") == tuple(
+    assert ("0.00213", "–0.00213", "0.510", "1,210") == tuple(
         format_value(value).replace("-", "–") for value in (0.00213, -0.00213, 0.51, 1210.4)
     )
 
