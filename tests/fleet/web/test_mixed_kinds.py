@@ -96,7 +96,7 @@ def test_samples_have_the_further_columns(staged: MixedFleet, client: FlaskClien
 
     assert [
         *("flow_rate", "line_pressure", "ph_level", "leak_rate", "density", "valve_position"),
-        *("status", "alert_level", "pipeline_id", "mile_post", "crew"),
+        *("status", "alert_level", "pipeline_id", "mile_post"),
     ] == names[names.index("seq") + 1 :]
     assert ("ALERT", 2) if sample["anomaly_flag"] else ("OK", 0) == (sample["status"], sample["alert_level"])
     assert ("PIPE-NORTH-7", 12.4, None) == (sample["pipeline_id"], sample["mile_post"], sample["crew"])
