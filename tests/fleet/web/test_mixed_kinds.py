@@ -99,7 +99,7 @@ def test_samples_have_the_further_columns(staged: MixedFleet, client: FlaskClien
         *("status", "alert_level", "pipeline_id", "mile_post"),
     ] == names[names.index("seq") + 1 :]
     assert ("ALERT", 2) if sample["anomaly_flag"] else ("OK", 0) == (sample["status"], sample["alert_level"])
-    assert ("PIPE-NORTH-7", 12.4, None) == (sample["pipeline_id"], sample["mile_post"], sample["crew"])
+    assert ("PIPE-NORTH-7", 12.4) == (sample["pipeline_id"], sample["mile_post"])
 
 
 def test_tables_of_all_kinds(client: FlaskClient) -> None:
