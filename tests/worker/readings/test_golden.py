@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -16,21 +17,37 @@ import pytest
 from tests.worker.samples import (
     CHANNELS,
     HUMIDITY,
+    IDENTITY,
     MISSING,
     NEW_YEAR,
     NOISE,
     PATTERN,
+    PRESSURE,
     SECOND_US,
     SPIKE,
     TEMPERATURE,
     TREND,
     VIBRATION,
+    VOLTAGE,
     settings,
     with_onset_mode,
 )
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import Block, SignalGenerator
-from worker.spec import AnomalySpec, Identity, Settings, WorkingHours
+from worker.readings.signals import SIGNAL_NAMES
+from worker.spec import (
+    AnomalySpec,
+    AttributeRule,
+    Channel,
+    Identity,
+    Injection,
+    Instrument,
+    ReadingAttribute,
+    Settings,
+    SignalSpec,
+    WorkingHours,
+)
+from worker.storage.schema import settings_from_json
 
 DST_BEGINS = 1_772_953_200 * SECOND_US
 """2026-03-08T07:00:00Z, when clocks in New York go forward."""
@@ -68,6 +85,136 @@ FAULTS = tuple(
     )
 )
 
+STORED = json.loads((Path(__file__).parent / "settings_of_version_2.json").read_text(encoding="utf-8"))
+"""The settings of kinds of sensors as they are stored in epochs; in the mountains near Vienna, with the climate."""
+
+
+def part(name: str, **parameters: float | str) -> SignalSpec:
+    return SignalSpec(name, tuple(parameters.items()))
+
+
+EVENTS = part("weather_events", storm=-2.5, front=1.5, clear=0.25, interval=5400.0, shortest=60.0, longest=1800.0)
+COMPOSED = (
+    replace(
+        TEMPERATURE,
+        daily_amplitude=1.5,
+        daily_peak=14.25,
+        daily_trough=5.5,
+        yearly_amplitude=7.0,
+        working_hours=0.75,
+        signals=(
+            part("weather", share=0.5, quantity="temperature"),
+            part("slow", share=0.3, correlation=21_600.0),
+            part("weekly", amplitude=-0.5),
+            EVENTS,
+        ),
+        instrument=Instrument(0.3, 0.01, 0.02, 45.0, 0.5, 1200.0, -5.0, 30.0),
+    ),
+    replace(
+        HUMIDITY,
+        decimals=4,
+        signals=(
+            part("follows", channel="temperature", correlation=-0.6),
+            part("weather", share=0.2, quantity="humidity", correlation=7200.0),
+            part("uniform", share=0.1),
+            EVENTS,
+        ),
+    ),
+    replace(
+        PRESSURE,
+        decimals=3,
+        signals=(
+            part("weather", share=0.9, quantity="pressure"),
+            part("slow", share=0.05, correlation=120.0),
+            part("weather_events", storm=-200.0, front=90.0, clear=30.0),
+        ),
+        instrument=Instrument(offset=50.0, resolution=0.18),
+    ),
+    replace(
+        VIBRATION,
+        decimals=6,
+        signals=(
+            part("machine", share=0.6, dwell=1800.0),
+            part("slow", share=0.2, correlation=600.0),
+            part("uniform", share=0.1),
+        ),
+    ),
+    replace(
+        VOLTAGE,
+        decimals=5,
+        signals=(
+            part("follows", channel="vibration", correlation=0.5),
+            part("walk", step=0.05, share=0.6),
+            part("drift", per_year=0.25),
+        ),
+        instrument=Instrument(gain=0.002, warm_up=-0.25, warm_up_seconds=600.0),
+    ),
+    Channel(
+        "rotor_speed",
+        "1/min",
+        900.0,
+        300.0,
+        0.0,
+        1500.0,
+        0.0,
+        1600.0,
+        1,
+        signals=(
+            part("machine", share=0.8, idle=0.1, running=1.5, maintenance=-0.5, response=90.0, dwell=1800.0),
+            part("weekly", amplitude=0.25),
+            part("drift", per_year=40.0),
+        ),
+    ),
+    Channel(
+        "bearing",
+        "°C",
+        40.0,
+        5.0,
+        35.0,
+        47.0,
+        -50.0,
+        150.0,
+        9,
+        signals=(
+            part("follows", channel="rotor_speed", correlation=0.7),
+            part("walk", step=2.0, share=0.4),
+            EVENTS,
+        ),
+    ),
+    Channel("order", "", 0.0, 1e-3, -1.0, 1.0, -2.0, 2.0, 9, signals=(part("uniform", share=1.0),)),
+)
+RULES = (
+    ReadingAttribute(
+        "status",
+        "TEXT",
+        (
+            AttributeRule(anomalous=True, values=("warning", "critical"), weights=(2.0, 1.0)),
+            AttributeRule(weather="storm", values=("storm", "gale", "rain")),
+            AttributeRule(channel="rotor_speed", at_least=1000.0, below=1200.0, values=("fast",)),
+            AttributeRule(anomalous=False, weather="none", values=("normal", None), weights=(9.0, 1.0)),
+        ),
+    ),
+    ReadingAttribute(
+        "quality",
+        "REAL",
+        (AttributeRule(anomalous=True, low=0.5, high=0.8), AttributeRule(low=0.85, high=1.0, decimals=6)),
+    ),
+    ReadingAttribute(
+        "level",
+        "INTEGER",
+        (AttributeRule(channel="bearing", below=39.0, low=-5.0, high=100.0, decimals=0), AttributeRule(values=(7,))),
+    ),
+)
+
+
+def composed(*anomalies: AnomalySpec, rate: str = "1") -> Settings:
+    return Settings(rate, COMPOSED, anomalies, working_hours=WorkingHours(6, 14, 6), attributes=RULES, version=2)
+
+
+def kind(name: str, rate: str = "1") -> Settings:
+    """The settings of a kind of sensor, as it was when version 2 was made."""
+    return replace(settings_from_json(STORED[name]), rate=rate)
+
 
 class Case(NamedTuple):
     settings: Settings
@@ -77,6 +224,8 @@ class Case(NamedTuple):
     seed: int = 42
     first_seq: int = 0
     start_us: int = NEW_YEAR
+    identity: Identity = Identity("")
+    """All else that is known of the sensor."""
 
 
 CASES = {
@@ -128,6 +277,143 @@ CASES = {
         replace(settings(*FAULTS), version=2),
         "5fbe2ff8963437e3ccc1b62056f955a1006a163b8cd658d9397be4611acf02a8",
     ),
+    "version 2, composed": Case(
+        composed(*SHORT),
+        "1b1137a3be367054cd1ce80172d7071310befd5b395c0dc2331161ecfa13b49b",
+        timezone="Europe/Vienna",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, no place": Case(
+        composed(*SHORT), "5a0065ba1fa32eb834e93ec234190e903e3c99756c4459d53b5e77af116cd105"
+    ),
+    "version 2, composed, 50/s": Case(
+        composed(*SHORT, rate="50"),
+        "9288dd939f8280b0fc0b24490855860a7aae96433224bd4ba85c1bc2f55ec328",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, every 5 min": Case(
+        composed(*SHORT, rate="1/300"),
+        "c37e14484ed3ae921111358631574d04d8eecd63e6e1969345bed0640d5d7c2d",
+        timezone="Asia/Kathmandu",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, every day": Case(
+        composed(rate="1/86400"),
+        "4660a513c081b371609f972c7ea157c1ddbd5281106da70c672e9e0676dada5e",
+        timezone="America/New_York",
+        identity=IDENTITY,
+        start_us=DST_BEGINS,
+    ),
+    "version 2, composed, 100000/s": Case(
+        composed(*SHORT, rate="100000"),
+        "a1f910aae5de18b077ba05a189591b2bc5511e8d3d1757e4655cdc64bd8e7822",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, later epoch": Case(
+        composed(*SHORT),
+        "7af7460da06fa061e9c94ae09a3902cce8fb0e31ac1fe5f3be551e8fe6bba78c",
+        first_seq=123_457,
+        start_us=NEW_YEAR + 7_654_321,
+        identity=IDENTITY,
+    ),
+    "version 2, composed, at the pole": Case(
+        composed(*SHORT),
+        "07c6bd298a9bfde4b58c1478ad050be8d40d4ec7bbabe0d70795c23e55473e28",
+        seed=2**63 + 11,
+        identity=replace(IDENTITY, latitude=-90.0, longitude=180.0),
+    ),
+    "version 2, composed, of a location": Case(
+        composed(rate="0.3"),
+        "66f383146d28ff8e5987beddb3caa99be0c989a3e6a926c452315408a206ed4e",
+        sensor_id="SÃO_000001",
+        identity=Identity("", location="Cellar", installation_date="2010-05-06"),
+        start_us=-300_000_000 * SECOND_US,
+    ),
+    "version 2, composed, overlap": Case(
+        replace(composed(*SHORT, *FAULTS), overlap="channels"),
+        "66c9ab97cf907806030db1213baeb430569fc263ffcab0e589b04e27e9861adc",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, onset": Case(
+        with_onset_mode(composed(*(replace(spec, share=0.004) for spec in SHORT))),
+        "f2f6da5e312e0331dddc648924f507cdd0eb1c762d470b6938a7cd990530ff7c",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, injected": Case(
+        replace(
+            composed(*SHORT),
+            injection=Injection(
+                "1",
+                AnomalySpec("drift", 1.0, 2000, "seconds"),
+                NEW_YEAR + 500 * SECOND_US,
+                NEW_YEAR + 2500 * SECOND_US,
+                "bearing",
+            ),
+        ),
+        "cf550cadfd3b3ddd222cc8b835fcc9d138018bc0d006953a2dc6edccc2d63699",
+        identity=IDENTITY,
+    ),
+    "version 2, environmental": Case(
+        kind("environmental"), "8565a8abb56229adeffc058b102e6ea86869d9c2677d47f4d081c3a8a86aad10", identity=IDENTITY
+    ),
+    "version 2, environmental, every 5 min": Case(
+        kind("environmental", "1/300"),
+        "ca09610fdf9d151a20511647f8cbdd7a8af6e5088eb652a8393671e12e7d21ca",
+        identity=IDENTITY,
+    ),
+    "version 2, temperature_vibration": Case(
+        kind("temperature_vibration", "50"),
+        "e9338a0c1311f0759d8d52ba47c91c34db36dc6a8224461b1ad4c380f9eb199d",
+        identity=IDENTITY,
+    ),
+    "version 2, bme280": Case(
+        kind("bme280", "0.1"),
+        "d1222f4e95df3babf2d03bfb01b130320812dfe380d353f94a3eb99fca1493dc",
+        timezone="Europe/Berlin",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline pressure": Case(
+        kind("pipeline pressure"), "1912808185b1cfeba2f8c14898a014f036d47c775af6968283bdfa04d5fb288a", identity=IDENTITY
+    ),
+    "version 2, pipeline temperature": Case(
+        kind("pipeline temperature", "1/60"),
+        "28c8be1fd494e6faa9ddead6fc7c5813b0bf59d8f34d6268ba04c9fa4a9e7678",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline flow": Case(
+        kind("pipeline flow_rate"),
+        "5f95276b55194966073a59babad7c572ba4c775f6cda4103024c9e8d375a83f3",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline vibration": Case(
+        kind("pipeline vibration", "10"),
+        "b2eefe4cb1544aaabab4577f7dfcb6c5c94c405d8da8b97d4fb5f440dbad8c11",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline corrosion": Case(
+        kind("pipeline corrosion", "1/3600"),
+        "f1de7c3aaf21c2cf56781724a1c8a53a49f1773614d621d006461c5d162c7418",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline humidity": Case(
+        kind("pipeline humidity"), "e2c793b7b19e9d144d88f0d835fcd1b57ea9e7e87ed2a80b8d13e6830f706d2f", identity=IDENTITY
+    ),
+    "version 2, pipeline gas": Case(
+        kind("pipeline gas_detector"),
+        "b6f8cf6f9f9ac6485946a43361a4b441e6ab32373f6f20f226f0ed8665fa0671",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline valve": Case(
+        kind("pipeline valve_position"),
+        "c3d45a94bb2327a1422ddedd15375f066e01b60cb5683ab40dbce24aa5514f1a",
+        identity=IDENTITY,
+    ),
+    "version 2, air_quality": Case(
+        kind("air_quality"), "ce8771701421b21ddde35d8a4d68cea359fdd31b04b4006c9268c8a8a3912372", identity=IDENTITY
+    ),
+    "version 2, wind_turbine": Case(
+        kind("wind_turbine"), "e726a1581257c712571ff3c790483985b937c2ec999a0d0cd02084b6f9b2f132", identity=IDENTITY
+    ),
     "at the bounds": Case(
         settings(*SHORT, channels=RARE_EDGE), "a594c35be6a25515fd322d1bda0b36f15e379c5e7e7d949458166bd132603f50"
     ),
@@ -136,20 +422,22 @@ CASES = {
 
 def blocks(case: Case) -> Iterator[Block]:
     """The first readings, and some far out, in blocks that begin and end anywhere."""
-    identity = Identity(case.sensor_id, timezone=case.timezone)
+    identity = replace(case.identity, sensor_id=case.sensor_id, timezone=case.timezone)
     generator = SignalGenerator(case.seed, identity, case.settings, case.first_seq, case.start_us)
     for first, count in ((0, 1), (1, 2_999), (3_000, 1_777), (90_000, 1_000)):
         yield generator.block(case.first_seq + first, count)
 
 
 def digest(case: Case) -> str:
-    """SHA-256 over times, kinds, values and episodes of all blocks."""
+    """SHA-256 over times, kinds, values, episodes and attributes of all blocks."""
     found = sha256()
     for block in blocks(case):
         found.update(block.times.astype("<i8").tobytes())
         found.update(block.kinds.astype("<i1").tobytes())
         found.update(block.values.astype("<f8").tobytes())
         found.update(json.dumps([asdict(episode) for episode in block.episodes]).encode())
+        if block.attributes:
+            found.update(json.dumps(block.attributes).encode())
     return found.hexdigest()
 
 
@@ -165,4 +453,20 @@ def test_every_kind_and_channel_is_among_them() -> None:
     episodes = [episode for case in CASES.values() for block in blocks(case) for episode in block.episodes]
 
     assert set(ANOMALY_TYPES) == {episode.kind for episode in episodes}
-    assert {channel.name for channel in CHANNELS} == {name for episode in episodes for name in episode.channels}
+    assert {channel.name for channel in CHANNELS} <= {name for episode in episodes for name in episode.channels}
+    used = {spec.name for case in CASES.values() for channel in case.settings.channels for spec in channel.signals}
+    assert set(SIGNAL_NAMES) == used
+
+
+def test_every_rule_of_an_attribute_applies_to_some_reading() -> None:
+    """A rule that never applies would not be protected."""
+    found = [set[object]() for _ in RULES]
+    for case in CASES.values():
+        if case.settings.attributes == RULES:
+            for block in blocks(case):
+                for values, column in zip(found, block.attributes, strict=True):
+                    values.update(column)
+
+    assert {"warning", "critical", "storm", "gale", "rain", "fast", "normal", None} == found[0]
+    assert {0.5, 0.8} <= found[1]
+    assert {-5, 7, 99} <= found[2]
