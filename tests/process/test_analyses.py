@@ -32,6 +32,7 @@ version: 2
 replicas: {{count: 18, sensors_per_worker: 18}}
 simulation: {{readings_per_second: 3000, start: "2026-03-04T15:00:00Z"}}
 sensor: {{type: temperature_vibration}}
+normal_parameters: {{temperature: {{correlation: 0}}, vibration: {{correlation: 0}}, voltage: {{correlation: 0}}}}
 anomalies:
   probability: {PROBABILITY}
   types:
