@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from fleet.config.config import config_catalogue, load_config
+from fleet.catalogue.catalogue import load_catalogue
+from fleet.config.config import load_config
 from fleet.config.settings import settings_for
-from fleet.identities.generator import IdentityGenerator
 from fleet.identities.provisioning import generator_for
 from worker.readings.anomalies import ANOMALY_TYPES
-from worker.readings.generator import HEALTHY_INDEX, Block, SignalGenerator
+from worker.readings.generator import Block, SignalGenerator
 from worker.readings.random_streams import FloatArray
-from worker.spec import Identity
+from worker.spec import AttributeValue, Identity, Settings
 
+CATALOGUE = load_catalogue()
 PLACE = Identity("bme280_001", sensor_type="bme280", location="Test bench", timezone="UTC")
-NAMES = ("temperature", "humidity", "pressure")
 NEW_YEAR = 1_767_225_600_000_000
 HOURS_OF_A_DAY = 24
 TEST_SETTINGS = {
@@ -35,6 +36,7 @@ TEST_SETTINGS = {
     "ENABLE_WEATHER_EVENTS": "false",
 }
 """The settings of the document's tests."""
+FAULTS = ("power_up", "stuck_at_limit", "uncompensated")
 EVERY_10_S = {"INTERVAL_SECONDS": "10"}
 
 
@@ -43,10 +45,7 @@ class Readings(NamedTuple):
 
     block: Block
     values: FloatArray
-    attributes: Mapping[str, list[object]]
-
-    def healthy(self) -> FloatArray:
-        return self.values[:, self.block.kinds == HEALTHY_INDEX]
+    attributes: Mapping[str, list[AttributeValue]]
 
 
 def read(
@@ -55,15 +54,18 @@ def read(
     identity: Identity = PLACE,
     seed: int = 4,
     anomalies: bool = False,
-    first: int = 0,
 ) -> Readings:
-    kind = identity.sensor_type
-    config = load_config(None, environment, {"sensor.type": kind, "replicas.count": 1, "anomalies.enabled": anomalies})
-    settings = settings_for(config, config_catalogue(config), identity)
-    block = SignalGenerator(seed, identity, settings, 0, NEW_YEAR).block(first, count)
+    settings = settings_of(tuple(environment.items()), identity.sensor_type or "", anomalies)
+    block = SignalGenerator(seed, identity, settings, 0, NEW_YEAR).block(0, count)
     values = np.array([np.round(row, each.decimals) for row, each in zip(block.values, settings.channels, strict=True)])
     names = [each.name for each in settings.attributes]
     return Readings(block, values, dict(zip(names, block.attributes, strict=True)))
+
+
+@cache
+def settings_of(environment: tuple[tuple[str, str], ...], kind: str, anomalies: bool) -> Settings:
+    overrides = {"sensor.type": kind, "replicas.count": 1, "anomalies.enabled": anomalies}
+    return settings_for(load_config(None, dict(environment), overrides), CATALOGUE, Identity("A", sensor_type=kind))
 
 
 def largest_changes(values: FloatArray) -> list[float]:
@@ -195,7 +197,7 @@ def test_several_devices_differ_and_share_their_weather() -> None:
 
 def ids(count: int) -> list[str]:
     config = load_config(None, {}, {"sensor.type": "bme280", "replicas.count": count})
-    generator: IdentityGenerator = generator_for(config, config_catalogue(config), 4)
+    generator = generator_for(config, CATALOGUE, 4)
     return [generator.generate(number).sensor_id for number in range(1, count + 1)]
 
 
@@ -222,23 +224,19 @@ def test_winter_is_cold_and_dry_and_summer_warm_and_moist() -> None:
 
 
 @pytest.mark.claim("004.next-steps.5")
-@pytest.mark.parametrize("fault", ["power_up", "stuck_at_limit", "uncompensated"])
-def test_the_faults_of_the_chip_are_labelled(fault: str) -> None:
+def test_the_faults_of_the_chip_are_labelled() -> None:
     """They are enabled, rare beside the usual types, and each looks as it is called."""
     readings = read(200_000, anomalies=True)
-    index = ANOMALY_TYPES.index(fault)
-    chosen = readings.block.kinds == index
-    values = readings.values[:, chosen]
+    parts = {name: float((readings.block.kinds == index).mean()) for index, name in enumerate(ANOMALY_TYPES)}
+    power_up, stuck, uncompensated = (
+        readings.values[:, readings.block.kinds == ANOMALY_TYPES.index(name)] for name in FAULTS
+    )
+    channels = {each.channels for each in readings.block.episodes if each.kind == "stuck_at_limit"}
 
-    assert 0.0002 < chosen.mean() < 0.004
-    usual = readings.block.kinds == ANOMALY_TYPES.index("spike")
-    assert usual.mean() > 4 * chosen.mean()
-    if fault == "power_up":
-        assert (1, 1, 1) == tuple(len(set(row)) for row in values)
-    elif fault == "stuck_at_limit":
-        episodes = [each for each in readings.block.episodes if each.kind == fault]
-        assert {"limit"} == {name for each in episodes for name in each.parameters}
-        assert {"temperature", "humidity", "pressure"} >= {each.channels[0] for each in episodes}
-    else:
-        assert {("pressure",)} == {each.channels for each in readings.block.episodes if each.kind == fault}
-        assert (np.abs(values[2] - 1012.5) > 12.5).all()
+    for name in FAULTS:
+        assert 0.0002 < parts[name] < parts["spike"] / 4
+    assert {"spike", "trend", "pattern", "missing_data", "noise", *FAULTS} == {name for name in parts if parts[name]}
+    assert [1, 1, 1] == [len(set(row)) for row in power_up]
+    assert {("temperature",), ("humidity",), ("pressure",)} == channels
+    assert all(({18, 28} | {30, 70} | {1000, 1025}) & set(column) for column in stuck.T)
+    assert (np.abs(uncompensated[2] - 1012.5) > 12.5).all()
