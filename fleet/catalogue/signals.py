@@ -6,17 +6,36 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from fleet.validation.issues import format_value, schema_violation
 from fleet.validation.scalars import AsReal, AsSeconds, FieldError, Quantity, Section, as_real, as_seconds
-from worker.readings.signals import MAX_SECONDS, SIGNAL_NAMES, Signal, SignalParameter, signal_class
+from worker.readings.signals import (
+    MAX_SECONDS,
+    MIN_CORRELATION_SECONDS,
+    SIGNAL_NAMES,
+    Signal,
+    SignalParameter,
+    signal_class,
+)
 from worker.spec import Instrument, SignalSpec
 
 MAX_ERROR = 1e12
 
 Error = Annotated[float, Field(ge=0, le=MAX_ERROR), AsReal]
 Time = Annotated[float, Field(ge=0, le=MAX_SECONDS), AsSeconds]
+
+
+def slow_or_white(value: float) -> float:
+    """Accept 0, white noise, and the correlation times that a slow signal can have."""
+    if 0 < value < MIN_CORRELATION_SECONDS:
+        raise ValueError(f"is neither 0 nor at least {MIN_CORRELATION_SECONDS:g} seconds")
+    return value
+
+
+BETWEEN: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": MIN_CORRELATION_SECONDS}
+CORRELATION = Field(ge=0, le=MAX_SECONDS, json_schema_extra={"not": BETWEEN})
+CorrelationTime = Annotated[float, CORRELATION, AsSeconds, AfterValidator(slow_or_white)]
 
 
 class InstrumentSection(Section):

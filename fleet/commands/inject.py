@@ -22,7 +22,7 @@ from worker.readings.anomalies import ANOMALY_TYPES
     """
 )
 @click.argument(
-    "kind",
+    "type_",
     required=False,
     metavar="TYPE",
     shell_complete=lambda _context, _parameter, begun: [name for name in ANOMALY_TYPES if name.startswith(begun)],
@@ -35,14 +35,14 @@ from worker.readings.anomalies import ANOMALY_TYPES
 @click.option("--id", metavar="KEY", help="A name for the injection; repeating it changes nothing.")
 @click.option("--cancel", metavar="KEY", help="End the injection of this name now, or drop it if it has not begun.")
 @DATA_OPTION
-def inject(kind: str | None, cancel: str | None, data: Path, **options: Any) -> int:
-    if (kind is None) == (cancel is None):
+def inject(type_: str | None, cancel: str | None, data: Path, **options: Any) -> int:
+    if (type_ is None) == (cancel is None):
         raise click.UsageError("either TYPE or --cancel KEY")
     if cancel is not None:
         return cancel_injection(data, cancel)
-    if kind not in ANOMALY_TYPES:
-        raise UserError(f"TYPE: {escape_short(str(kind))!r} is not one of {', '.join(ANOMALY_TYPES)}")
-    answer = ask_fleet(data, command="inject", type=kind, **selection_arguments(**options))
+    if type_ not in ANOMALY_TYPES:
+        raise UserError(f"TYPE: {escape_short(str(type_))!r} is not one of {', '.join(ANOMALY_TYPES)}")
+    answer = ask_fleet(data, command="inject", type=type_, **selection_arguments(**options))
     repeated = "" if answer["new"] else " exists already, nothing was changed"
     click.echo(f"injection {answer['id']}{repeated}: {answer['type']}, {describe_selection(answer)}")
     click.echo(f"from {answer['from']} until {answer['until']}")

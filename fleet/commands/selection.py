@@ -32,13 +32,19 @@ selection_options = add_options(
         help="Sensors with a firmware version.",
     ),
     click.option(
+        "--kind",
+        metavar="K",
+        shell_complete=Completion("sensor_type"),
+        help="Sensors of a kind, such as environmental.",
+    ),
+    click.option(
         "--share", type=ShareParam(), metavar="P", help="A share of them, such as 10%; always the same sensors."
     ),
     click.option("--all", "everything", is_flag=True, help="All sensors."),
 )
 """The options that select sensors. Several select the sensors that match all of them."""
 
-CRITERIA = ("sensors", "city", "manufacturer", "firmware", "share")
+CRITERIA = ("sensors", "city", "manufacturer", "firmware", "kind", "share")
 
 
 def selection_arguments(*, needed: bool = True, **options: Any) -> dict[str, Any]:
@@ -53,7 +59,8 @@ def selection_arguments(*, needed: bool = True, **options: Any) -> dict[str, Any
         )
     if needed and not (everything or selected):
         raise click.UsageError(
-            "no sensors are selected: name them by --sensor, --city, --manufacturer, --firmware or --share, or take --all",
+            "no sensors are selected: name them by --sensor, --city, --manufacturer, --firmware, --kind or "
+            "--share, or take --all",
             click.get_current_context(),
         )
     return arguments

@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fleet.catalogue.attributes import Weight
 from fleet.catalogue.countries import country_code
+from fleet.catalogue.signals import CorrelationTime
 from fleet.validation.names import not_derived_name
 from fleet.validation.rates import Rate, ReadingsPerSecond
 from fleet.validation.scalars import (
@@ -32,7 +33,6 @@ from fleet.validation.scalars import (
     Text,
 )
 from worker.log import format_sample_line
-from worker.readings.signals import MAX_SECONDS, MIN_CORRELATION_SECONDS
 
 RESERVED_FILE_NAMES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
 
@@ -153,17 +153,6 @@ class Simulation(Section):
     checkpoint: Checkpoint = Checkpoint()
 
 
-def slow_or_white(value: float) -> float:
-    """Accept 0, white noise, and the correlation times that a slow signal can have."""
-    if 0 < value < MIN_CORRELATION_SECONDS:
-        raise ValueError(f"is neither 0 nor at least {MIN_CORRELATION_SECONDS:g} seconds")
-    return value
-
-
-BETWEEN: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": MIN_CORRELATION_SECONDS}
-CORRELATION = Field(ge=0, le=MAX_SECONDS, json_schema_extra={"not": BETWEEN})
-
-
 class ChannelParameters(Section):
     """The healthy signal of one channel, in `unit`, and the physical limits `lowest` and `highest` of its anomalies.
     `daily_amplitude` is in standard deviations. `correlation` is the time over which its movement is similar, 0 for white
@@ -179,7 +168,7 @@ class ChannelParameters(Section):
     unit: Text | None = None
     decimals: Annotated[int, Field(ge=0, le=9), AsWhole] | None = None
     daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] | None = None
-    correlation: Annotated[float, CORRELATION, AsSeconds, AfterValidator(slow_or_white)] | None = None
+    correlation: CorrelationTime | None = None
     step: Annotated[float, Field(gt=0, le=1e12), AsReal] | None = None
     noise: StandardDeviation | None = None
 

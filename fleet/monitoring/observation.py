@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,31 +67,50 @@ class BodyCache:
             return self._bodies[key]
 
 
-class ChannelIndex(NamedTuple):
-    """The channels of a fleet. `units` are (name, unit) of every channel that a sensor has, in order of appearance; a
-    name has the unit that it appears with first. `positions` has, for each name, the channel's index in each sensor's
-    `values`, -1 for none."""
+class FleetChannel(NamedTuple):
+    """A channel of a fleet: a name with a unit. `key` is the name, or `name (unit)` if other sensors measure a channel of
+    that name in another unit: values in different units are different quantities everywhere."""
 
-    units: tuple[tuple[str, str], ...]
+    key: str
+    name: str
+    unit: str
+
+
+class ChannelIndex(NamedTuple):
+    """The channels of a fleet. `channels` are those that a sensor has, in order of appearance, `positions` the index of
+    each, by its key, in the `values` of each sensor, -1 for none. `sets` are the keys of the channels that sensors have
+    together, one set for each kind of sensor, and `set_numbers` is the set of each sensor."""
+
+    channels: tuple[FleetChannel, ...]
     positions: dict[str, npt.NDArray[np.intp]]
+    sets: tuple[tuple[str, ...], ...]
+    set_numbers: npt.NDArray[np.intp]
 
 
 def index_channels(members: Sequence[Member]) -> ChannelIndex:
-    units: dict[str, str] = {}
     numbers: dict[tuple[tuple[str, str], ...], int] = {}
-    types = np.array([numbers.setdefault(member.channels, len(numbers)) for member in members], dtype=np.intp)
-    for channels in numbers:
-        for name, unit in channels:
-            units.setdefault(name, unit)
+    set_numbers = np.array([numbers.setdefault(member.channels, len(numbers)) for member in members], dtype=np.intp)
+    keys = channel_keys(list(dict.fromkeys(channel for channels in numbers for channel in channels[:MAX_CHANNELS])))
     positions = {
-        name: np.array([channel_position(channels, name) for channels in numbers], dtype=np.intp)[types]
-        for name in units
+        key: np.array([channel_position(channels, channel) for channels in numbers], dtype=np.intp)[set_numbers]
+        for channel, key in keys.items()
     }
-    return ChannelIndex(tuple(units.items()), positions)
+    return ChannelIndex(
+        channels=tuple(FleetChannel(key, *channel) for channel, key in keys.items()),
+        positions=positions,
+        sets=tuple(tuple(keys[channel] for channel in channels[:MAX_CHANNELS]) for channels in numbers),
+        set_numbers=set_numbers,
+    )
 
 
-def channel_position(channels: tuple[tuple[str, str], ...], name: str) -> int:
-    return next((number for number, (other, _) in enumerate(channels[:MAX_CHANNELS]) if other == name), -1)
+def channel_keys(channels: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the key of each (name, unit), which no other one has."""
+    names = Counter(name for name, _ in channels)
+    return {(name, unit): name if names[name] == 1 else f"{name} ({unit})" for name, unit in channels}
+
+
+def channel_position(channels: tuple[tuple[str, str], ...], channel: tuple[str, str]) -> int:
+    return channels.index(channel) if channel in channels[:MAX_CHANNELS] else -1
 
 
 class RateMeter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,9 @@ STATES_WITH_REASON = {"unready", "failed", "hung"}
 
 ENTRY_COLUMNS = ("pid", "readings", "lag_us", "restarts", "errors", "timestamp_us", "values")
 
-ENTRY_IDENTITY_FIELDS = ("manufacturer", "model", "firmware_version", "location", "latitude", "longitude")
+ENTRY_IDENTITY_FIELDS = (
+    *("sensor_type", "manufacturer", "model", "firmware_version", "location", "latitude", "longitude"),
+)
 
 
 def current_anomalies(observation: Observation) -> npt.NDArray[np.int64]:
@@ -41,9 +44,9 @@ def current_anomalies(observation: Observation) -> npt.NDArray[np.int64]:
     return np.where(measured, rows["anomaly"], -1)
 
 
-def channel_column(observation: Observation, channel: str) -> npt.NDArray[np.float64]:
-    """Return the values of a channel, NaN for sensors without the channel or without a reading."""
-    rows, positions = observation.rows, observation.channels.positions[channel]
+def channel_column(observation: Observation, key: str) -> npt.NDArray[np.float64]:
+    """Return the values of the channel with a key, NaN for sensors without the channel or without a reading."""
+    rows, positions = observation.rows, observation.channels.positions[key]
     exists = (positions >= 0) & (rows["readings"] > 0)
     values: npt.NDArray[np.float64] = rows["values"][np.arange(len(positions)), np.maximum(positions, 0)]
     return np.where(exists, values, np.nan)
@@ -104,13 +107,18 @@ def format_timestamp(microseconds: int) -> str:
     return (EPOCH_UTC + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")
 
 
+def sensors_by_kind(members: Sequence[Member]) -> dict[str, int]:
+    """Count sensors by their kind, in order of appearance; those without one are left out."""
+    return dict(Counter(kind for member in members if (kind := member.identity.sensor_type)))
+
+
 def sensor(observation: Observation, number: int) -> Document:
-    """Return the list's entry of a sensor with its whole identity."""
+    """Return the list's entry of a sensor with its whole identity. `attributes` are those that its kind declares."""
     member = observation.members[number]
     (entry,) = entries(observation, np.array([number]))
     return {
         **entry,
-        "identity": asdict(member.identity),
+        "identity": {**asdict(member.identity), "attributes": dict(member.identity.attributes)},
         "channels": [{"name": name, "unit": unit} for name, unit in member.channels],
         "readings_per_second_asked": member.rate,
         "database": str(member.database),

@@ -79,6 +79,10 @@ def format_error_classes(classes: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in classes.items())
 
 
+SMALL_VALUE = 0.01
+"""Three decimals say little about values below this."""
+
+
 def compact_number(number: float) -> str:
     """A number in at most six characters: 999, 9,999, 12.3k, 123M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
@@ -89,8 +93,11 @@ def compact_number(number: float) -> str:
 
 
 def format_value(number: float | None) -> str:
-    """Format a measured value to about four digits. Values of one channel mostly get the same number of decimals."""
+    """Format a measured value to about four digits, a very small one to three. Values of one channel mostly get the same
+    number of decimals."""
     if number is None:
         return "–"
     size = abs(number)
+    if 0 < size < SMALL_VALUE:
+        return f"{number:#.3g}"
     return f"{number:,.{0 if size >= 1000 else 2 if size >= 10 else 3}f}"

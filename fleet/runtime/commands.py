@@ -49,6 +49,7 @@ class SelectorCommand(Command):
     city: Name | None = None
     manufacturer: Name | None = None
     firmware: Name | None = None
+    kind: Name | None = None
     share: Share | None = None
 
 

@@ -10,6 +10,7 @@ from math import ceil
 from fleet.datadir.roster import Member
 from fleet.errors import UserError
 from fleet.escaping import escape_short
+from fleet.identities.files import SENSOR_TYPE_LABELS
 from fleet.runtime.commands import SelectorCommand
 from worker.spec import Identity
 
@@ -26,6 +27,7 @@ def select_sensors(members: Sequence[Member], wanted: SelectorCommand) -> list[M
         (wanted.city, "is in", lambda who: location_names(who.location)),
         (wanted.manufacturer, "is made by", lambda who: as_tuple(who.manufacturer)),
         (wanted.firmware, "has the firmware", lambda who: as_tuple(who.firmware_version)),
+        (wanted.kind, "is of the kind", lambda who: kind_names(who.sensor_type)),
     ):
         if name is not None:
             chosen = select_by_value(chosen, name, how, values)
@@ -62,6 +64,12 @@ def select_share(members: list[Member], share: float) -> list[Member]:
 
 def as_tuple(value: str | None) -> tuple[str, ...]:
     return () if value is None else (value,)
+
+
+def kind_names(sensor_type: str | None) -> tuple[str, ...]:
+    """Return the names of a kind: the value of the column `sensor_type`, and the name in a config if it is another one."""
+    names = (name for name, label in SENSOR_TYPE_LABELS.items() if label == sensor_type)
+    return () if sensor_type is None else (sensor_type, *names)
 
 
 def location_names(location: str | None) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ KNOT_US = 30 * SECOND_US
 KNOTS_PER_PAGE = 64
 OCTAVES, OCTAVE_RATIO = 4, 4
 MIN_OCTAVE_US = 2 * KNOT_US
+RESPONSE_STEPS = 8
+"""Steps in which a level follows a change of the machine's state."""
 WORKDAYS = 5
 WEEKEND_RAMP_US = 3 * HOUR_US
 
@@ -285,7 +287,8 @@ WEATHER_SERIES = ("temperature", "humidity", "pressure")
 def machine_level(signal: Machine, context: KnotContext, delay: int) -> FloatArray:
     """Compute the level of a machine's state, with mean 0 and variance 1.
 
-    The state follows a slow movement: below one threshold it is maintenance, above another running, between them idle.
+    The state follows a slow movement: below one threshold it is maintenance, above another running, between them idle. The
+    level is the mean of the states within the response time, so it changes gradually.
     """
     running, maintenance = signal.number("running_part"), signal.number("maintenance_part")
     levels = [signal.number(name) for name in ("maintenance", "idle", "running")]
@@ -295,13 +298,15 @@ def machine_level(signal: Machine, context: KnotContext, delay: int) -> FloatArr
     deviation = sqrt(squares[0] + squares[1] + squares[2])
     if deviation == 0:
         return np.zeros(context.count)
-    movement = context.slow(
-        f"machine/{running:g}/{maintenance:g}",
-        seconds(signal, "dwell"),
-        delay + round(signal.number("response") * SECOND_US),
-    )
-    thresholds = [quantile(maintenance), quantile(1.0 - running)]
-    return ((np.array(levels) - mean) / deviation)[np.searchsorted(thresholds, movement)]
+    thresholds, scaled = [quantile(maintenance), quantile(1.0 - running)], (np.array(levels) - mean) / deviation
+    response = round(signal.number("response") * SECOND_US)
+    steps = max(1, min(RESPONSE_STEPS, response // KNOT_US))
+    result = np.zeros(context.count)
+    for step in range(steps):
+        lag = response * step // steps if steps > 1 else response
+        movement = context.slow(f"machine/{running:g}/{maintenance:g}", seconds(signal, "dwell"), delay + lag)
+        result += scaled[np.searchsorted(thresholds, movement)]
+    return result / steps
 
 
 def quantile(part: float) -> float:

@@ -29,6 +29,10 @@ PAGES_BEFORE_THE_FIRST = 1 << 32
 """Pages of uniforms before that of the first reading: a random walk begins with steps from before it."""
 
 
+LAST_PAGE = (1 << 64) - 1
+"""Pages are counted modulo 2**64: those of times before 1970, which a slow instrument may still show, are the last."""
+
+
 class StreamPurpose(IntEnum):
     """The purpose of a stream.
 
@@ -70,7 +74,7 @@ class RandomStreams:
         A stream has 2**64 numbers, so streams never overlap. One generator is moved to the address: a new one would cost
         20 us, most of it for entropy that is not used.
         """
-        self._counter[1:] = page, epoch, purpose
+        self._counter[1:] = page & LAST_PAGE, epoch, purpose
         self._state["state"]["key"] = self._key if key is None else key
         self._philox.state = self._state
         return self._generator

@@ -26,7 +26,7 @@ def column_names(context: click.Context, _parameter: click.Parameter, incomplete
     metavar="COLUMN",
     default="sensor",
     shell_complete=column_names,
-    help="The column to sort by first, such as state, temperature or `lag s`.",
+    help="The column to sort by first, such as state, `lag s` or the name of a channel.",
 )
 @click.option(
     "--filter",
@@ -36,12 +36,19 @@ def column_names(context: click.Context, _parameter: click.Parameter, incomplete
     shell_complete=Completion("sensor_id", "location", "firmware_version"),
     help="Only sensors with this text in one of their columns.",
 )
+@click.option(
+    "--kind",
+    metavar="K",
+    default="",
+    shell_complete=Completion("sensor_type"),
+    help="Only sensors of a kind, such as environmental.",
+)
 @DATA_OPTION
-def top(sort: str, filter_text: str, data: Path) -> int:
+def top(sort: str, filter_text: str, kind: str, data: Path) -> int:
     """Show the sensors of the running fleet, once a second; if stdout is not a terminal, once.
 
     Keys: q quits; ? shows all keys; up, down, page up and down, home and end move the cursor, left and right the columns;
-    s sorts by the next column, S reverses the order; / filters, escape removes the filter; p pauses the sensor under the
+    s sorts by the next column, S reverses the order; / filters, k shows one kind of sensor, escape all; p pauses the sensor under the
     cursor, r resumes it, i injects an anomaly.
     """
     from fleet.commands.top.screen import Screen
@@ -50,7 +57,7 @@ def top(sort: str, filter_text: str, data: Path) -> int:
 
     directory = running_directory(data)
     try:
-        screen = Screen(directory, ViewState(sort=sort, filter_text=filter_text))
+        screen = Screen(directory, ViewState(sort=sort, filter_text=filter_text, kind=kind))
         if sys.stdout.isatty() and screen.supports_drawing:
             return screen.run()
         screen.print()

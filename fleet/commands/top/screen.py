@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from fleet.commands.top.table import SensorTable, build_table, fleet_summary
+from fleet.commands.top.table import SensorTable, build_table, columns_beyond, fleet_kinds, fleet_summary
 from fleet.commands.top.view import HELP_LINES, KEY_HELP, ViewState, handle_key
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
@@ -32,6 +32,7 @@ from fleet.monitoring.health import DISPLAY_STATES, count_by_state, count_health
 from fleet.monitoring.observation import FleetUnavailable, Observation, Observer
 from fleet.runtime.control_client import send_command
 from fleet.runtime.progress import ignoring_closed_output
+from fleet.runtime.selectors import kind_names
 from worker.supervision.signals import SignalSocket
 
 REFRESH_SECONDS = 1.0
@@ -87,6 +88,8 @@ class Screen:
         self._directory, self._view = directory, view
         self._observer = Observer(directory.run, tick=REFRESH_SECONDS / 2)
         self._observation = self._observer.observe()
+        if view.kind:
+            self._view = view = replace(view, kind=self._kind_named(view.kind))
         names = self._table().column_names
         if view.sort not in names:
             raise UserError(f"--sort: {escape_short(view.sort)} is not one of {', '.join(names)}")
@@ -94,6 +97,14 @@ class Screen:
         self._received = b""
         self._exit_message = ""
         self._exit_code = 0
+
+    def _kind_named(self, name: str) -> str:
+        """Return the kind that a user has named. Raises UserError with the kinds of the fleet."""
+        kinds = fleet_kinds(self._observation)
+        found = next((kind for kind in kinds if name.casefold() in kind_names(kind)), None)
+        if found is None:
+            raise UserError(f"--kind: {escape_short(name)} is not one of {', '.join(map(escape, kinds)) or 'none'}")
+        return found
 
     def run(self) -> int:
         """Draw until a key, a signal or the end of the fleet ends it. Returns the exit code."""
@@ -188,7 +199,7 @@ class Screen:
         table = self._table()
         width = table.width
         lines = [
-            *header_lines(self._observation, table, self._view),
+            *header_lines(self._observation, table, self._view, width),
             table.heading(width, self._view.sort, backwards=self._view.backwards, first=self._view.first_column),
         ]
         lines += [table.line(number, width) for number in range(len(table))]
@@ -201,12 +212,15 @@ class Screen:
 
     def _table(self) -> SensorTable:
         view = self._view
-        return build_table(self._observation, view.sort, view.filter_text, backwards=view.backwards)
+        kind = view.kind
+        if kind and kind not in fleet_kinds(self._observation):
+            kind = ""  # its last sensor has left
+        return build_table(self._observation, view.sort, view.filter_text, backwards=view.backwards, kind=kind)
 
     def _render(self) -> Text:
         width, height, table = self._console.size.width, self._height, self._table()
         view = self._view = self._view.following(table, height)
-        lines = [Text(set_cell_size(line, width)) for line in header_lines(self._observation, table, view)]
+        lines = [Text(set_cell_size(line, width)) for line in header_lines(self._observation, table, view, width)]
         lines.append(
             Text(table.heading(width, view.sort, backwards=view.backwards, first=view.first_column), style="reverse")
         )
@@ -238,14 +252,18 @@ def terminal_input() -> Iterator[int | None]:
         yield sys.stdin.fileno()
 
 
-def header_lines(observation: Observation, table: SensorTable, view: ViewState) -> tuple[str, str]:
-    """Return the two lines above the table: about the fleet, and about the part of the table that is shown."""
+def header_lines(observation: Observation, table: SensorTable, view: ViewState, width: int) -> tuple[str, str]:
+    """Return the two lines above the table: about the fleet, and about the part of the table that is shown on lines of that
+    width."""
     states = display_states(observation)
     counts = ", ".join(f"{count:,} {state}" for state, count in count_by_state(states).items())
     cursor = f"{view.cursor + 1:,} of {len(table):,}" if len(table) else "none"
     order = f"by {table.column_names[table.column_number(view.sort)]}{' backwards' if view.backwards else ''}"
     filtered = f", filter {escape(view.filter_text)}" if view.filter_text else ""
-    return fleet_summary(observation, count_healthy(states)), f"{cursor}, {order}{filtered}  {counts}"
+    kind = f", only {escape(view.kind)}" if view.kind else ""
+    beyond = columns_beyond(table.columns, width, view.first_column)
+    more = f"  {beyond} more columns →" if beyond else ""
+    return fleet_summary(observation, count_healthy(states)), f"{cursor}, {order}{kind}{filtered}{more}  {counts}"
 
 
 def parse_keys(received: bytes) -> tuple[list[str], bytes]:

@@ -16,8 +16,8 @@ from rich.cells import cell_len, set_cell_size
 
 from fleet.escaping import escape
 from fleet.monitoring.health import DISPLAY_STATES, IDLE_STATES, display_states
-from fleet.monitoring.observation import Observation
-from fleet.monitoring.sensors import channel_column, current_anomalies
+from fleet.monitoring.observation import FleetChannel, Observation
+from fleet.monitoring.sensors import channel_column, current_anomalies, sensors_by_kind
 from fleet.monitoring.stats import compact_number, format_value
 from worker.readings.anomalies import ANOMALY_TYPES
 
@@ -25,8 +25,11 @@ COLUMN_GAP_CELLS = 1
 MIN_TEXT_CELLS = 6
 """Cells of a text column at the right edge below which it is left out."""
 
-MIN_CHANNEL_CELLS = 12
-"""Cells of a column of readings: six digits with separators, and a unit."""
+VALUE_CELLS = 8
+"""Cells of six digits with separators, and a space."""
+
+MIN_CHANNEL_CELLS = VALUE_CELLS + 4
+"""Cells of a column of readings with a short unit."""
 
 ASCENDING_MARK, DESCENDING_MARK = "▲", "▼"
 
@@ -69,21 +72,20 @@ def anomalies(observation: Observation) -> list[Any]:
     return [ANOMALY_TYPES[kind] if kind >= 0 else "" for kind in current_anomalies(observation).tolist()]
 
 
-def measured_values(channel: str, observation: Observation) -> list[Any]:
+def measured_values(key: str, observation: Observation) -> list[Any]:
     """Return the last reading of a channel, None where there is none."""
-    return [value if np.isfinite(value) else None for value in channel_column(observation, channel).tolist()]
+    return [value if np.isfinite(value) else None for value in channel_column(observation, key).tolist()]
 
 
-def channel_table_column(name: str, unit: str) -> TableColumn:
+def channel_table_column(channel: FleetChannel) -> TableColumn:
     """Return the column of a channel, whose readings have their unit."""
 
     def with_unit(value: float | None) -> str:
-        return format_value(value) if value is None else f"{format_value(value)} {escape(unit)}".rstrip()
+        return format_value(value) if value is None else f"{format_value(value)} {escape(channel.unit)}".rstrip()
 
-    heading = escape(name)
-    return TableColumn(
-        heading, max(cell_len(heading) + 1, MIN_CHANNEL_CELLS), partial(measured_values, name), with_unit
-    )
+    heading = escape(channel.key)
+    width = max(cell_len(heading) + 1, MIN_CHANNEL_CELLS, cell_len(escape(channel.unit)) + VALUE_CELLS)
+    return TableColumn(heading, width, partial(measured_values, channel.key), with_unit)
 
 
 COLUMNS_BEFORE_CHANNELS = (
@@ -107,10 +109,31 @@ COLUMNS_AFTER_CHANNELS = (
 )
 
 
-def table_columns(observation: Observation) -> tuple[TableColumn, ...]:
-    """Return the columns for the channels that the sensors have."""
-    channels = [channel_table_column(name, unit) for name, unit in observation.channels.units]
-    return (*COLUMNS_BEFORE_CHANNELS, *channels, *COLUMNS_AFTER_CHANNELS)
+KIND_COLUMN = TableColumn("kind", 14, identity_field("sensor_type"), is_text=True)
+
+
+def fleet_kinds(observation: Observation) -> tuple[str, ...]:
+    """Return the kinds of the sensors, in order of appearance."""
+    return tuple(sensors_by_kind(observation.members))
+
+
+def positions_of_kind(observation: Observation, kind: str) -> list[int]:
+    """Return the positions of the sensors of a kind, of all if it is empty."""
+    members = observation.members
+    if not kind:
+        return list(range(len(members)))
+    return [number for number, member in enumerate(members) if member.identity.sensor_type == kind]
+
+
+def table_columns(
+    observation: Observation, positions: Sequence[int], kinds: Sequence[str] = ()
+) -> tuple[TableColumn, ...]:
+    """Return the columns for the channels of the sensors at `positions`. If the fleet has several `kinds` they have one."""
+    index = observation.channels
+    keys = {key for number in set(index.set_numbers[list(positions)].tolist()) for key in index.sets[number]}
+    channels = [channel_table_column(channel) for channel in index.channels if channel.key in keys]
+    kind_column = [KIND_COLUMN] if len(kinds) > 1 else []
+    return (*COLUMNS_BEFORE_CHANNELS, *kind_column, *channels, *COLUMNS_AFTER_CHANNELS)
 
 
 # Table
@@ -121,12 +144,13 @@ class SensorTable:
     """The sensors of one observation that match a filter, sorted.
 
     `values` has the values of all sensors for each of `columns`; `order` has the positions of the matching sensors in
-    them.
+    them. `kinds` are those of the whole fleet.
     """
 
     columns: tuple[TableColumn, ...]
     values: tuple[list[Any], ...]
     order: tuple[int, ...]
+    kinds: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.order)
@@ -173,19 +197,22 @@ class SensorTable:
 
 
 def build_table(
-    observation: Observation, sort: str = "sensor", filter_text: str = "", *, backwards: bool = False
+    observation: Observation, sort: str = "sensor", filter_text: str = "", *, backwards: bool = False, kind: str = ""
 ) -> SensorTable:
-    """Return the sensors that have `filter_text` in any text column, ignoring case, sorted by the column `sort`."""
-    columns = table_columns(observation)
+    """Return the sensors of `kind` (all if empty) that have `filter_text` in any text column, ignoring case, sorted by the
+    column `sort`. The columns are those of the kind."""
+    positions = positions_of_kind(observation, kind)
+    kinds = fleet_kinds(observation)
+    columns = table_columns(observation, positions, kinds)
     values = tuple(column.values(observation) for column in columns)
     texts = [each for column, each in zip(columns, values, strict=True) if column.is_text]
     filter_text = filter_text.casefold()
     matching = [
         position
-        for position in range(len(observation.members))
+        for position in positions
         if not filter_text or any(filter_text in each[position].casefold() for each in texts)
     ]
-    table = SensorTable(columns, values, tuple(matching))
+    table = SensorTable(columns, values, tuple(matching), kinds)
     number = table.column_number(sort)
     keys = values[number]
     known = [position for position in matching if keys[position] is not None]
@@ -193,6 +220,18 @@ def build_table(
     descending = backwards if columns[number].is_text else not backwards
     known.sort(key=lambda position: keys[position], reverse=descending)
     return replace(table, order=(*known, *unknown))
+
+
+def columns_beyond(columns: Sequence[TableColumn], width: int, first: int) -> int:
+    """Return how many columns from `first` on do not fit on a line of that width."""
+    left, fitting = width, 0
+    for column in (columns[0], *columns[first:]):
+        room = min(column.width, left) if column.is_text else column.width
+        if left < min(room, MIN_TEXT_CELLS) or room > left:
+            break
+        left -= room + COLUMN_GAP_CELLS
+        fitting += 1
+    return 1 + len(columns[first:]) - fitting
 
 
 def format_line(columns: Sequence[TableColumn], cells: Sequence[str], width: int, first: int = 1) -> str:

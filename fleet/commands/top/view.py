@@ -9,13 +9,14 @@ from typing import Any
 from fleet.commands.top.table import SensorTable
 from worker.readings.anomalies import ANOMALY_TYPES
 
-KEY_HELP = "q quit  ? help  arrows  s S sort  / filter  p pause  r resume  i inject"
+KEY_HELP = "q quit  ? help  arrows  s S sort  / filter  k kind  p pause  r resume  i inject"
 HELP_LINES = (
     "up, down, page up, page down   move the cursor, which stays on its sensor when the order changes",
     "home, end                      the first, the last sensor",
     "left, right                    show other columns; the first one stays",
     "s, S                           sort by the next column; reverse the order",
     "/                              show only sensors with a text in a column; escape shows all again",
+    "k                              show only the next kind of sensor, with its channels; at last all",
     "p, r                           pause, resume the sensor under the cursor",
     "i                              inject an anomaly into it: asks for the type and the seconds",
     "?                              this help; any key closes it",
@@ -46,13 +47,14 @@ class ViewState:
     """The part of the table that is shown, and the pending input.
 
     `sensor` is the id under the cursor, which commands apply to, and `cursor` the line where it was drawn last: the order
-    changes, the id does not. `sort` is the name of a column, `top` the first line on the screen, `first_column` the first
+    changes, the id does not. `sort` is the name of a column, `kind` the only kind of sensor that is shown, empty for all, `top` the first line on the screen, `first_column` the first
     column beside the ids, `message` the result of the last command, and `command` a command to send to the fleet now.
     """
 
     sort: str = "sensor"
     backwards: bool = False
     filter_text: str = ""
+    kind: str = ""
     sensor: str = ""
     cursor: int = 0
     top: int = 0
@@ -126,6 +128,15 @@ def sort_by_next(view: ViewState, table: SensorTable) -> ViewState:
     return scroll_to_top(view, sort=table.column_names[number], backwards=False, first_column=first)
 
 
+def show_next_kind(view: ViewState, table: SensorTable) -> ViewState:
+    """Return the view of the kind of sensor after the present one; of all kinds after the last one."""
+    if len(table.kinds) < 2:
+        return replace(view, message="all sensors are of one kind")
+    shown = ("", *table.kinds)
+    following = shown.index(view.kind) + 1 if view.kind in shown else 0
+    return scroll_to_top(view, kind=shown[following % len(shown)], first_column=1)
+
+
 def scroll_columns(step: int) -> Callable[[ViewState, SensorTable], ViewState]:
     """Return the handler of a key that shows further columns to the right or left."""
     return lambda view, table: replace(view, first_column=max(1, min(view.first_column + step, len(table.columns) - 1)))
@@ -144,7 +155,8 @@ KEY_HANDLERS: dict[str, Callable[[ViewState, SensorTable], ViewState]] = {
     "left": scroll_columns(-1),
     "right": scroll_columns(1),
     "/": lambda view, _: replace(view, prompt=Prompt("filter", "filter: ", view.filter_text)),
-    "escape": lambda view, _: scroll_to_top(view, filter_text=""),
+    "k": show_next_kind,
+    "escape": lambda view, _: scroll_to_top(view, filter_text="", kind=""),
 }
 
 SENSOR_KEY_HANDLERS: dict[str, Callable[[ViewState, str], ViewState]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +152,7 @@ def fleet_db_stats(observation: Observation, data_directory: Path) -> Document:
         "database_count": len(paths),
         **total_sizes(paths),
         "disk_usage": disk_usage(data_directory),
-        "tables": first_tables(paths[:MAX_DATABASES]),
+        "tables": merged_tables(paths[:MAX_DATABASES]),
         "writes": write_stats(sums),
         "databases": listed,
         **({"errors": errors} if errors else {}),
@@ -190,14 +191,17 @@ def disk_usage(directory: Path) -> Document:
     return {f"{name}_bytes": value for name, value in shutil.disk_usage(directory)._asdict().items()}
 
 
-def first_tables(paths: list[Path]) -> list[Document]:
-    """Return the tables of the first readable database; all databases of a fleet have the same tables."""
-    for path in paths:
-        try:
-            return tables(path)
-        except DatabaseUnreadable:
-            continue
-    return []
+def merged_tables(paths: list[Path]) -> list[Document]:
+    """Return the tables of the first readable database, with the further columns that others have: all databases of a fleet
+    have the same tables, but each kind of sensor may have columns of its own."""
+    merged: dict[str, Document] = {}
+    for path in filter(readings.path_exists, paths):
+        with suppress(DatabaseUnreadable):
+            for table in tables(path):
+                known = merged.setdefault(table["name"], table)["columns"]
+                names = {column["name"] for column in known}
+                known += [column for column in table["columns"] if column["name"] not in names]
+    return list(merged.values())
 
 
 def tables(path: Path) -> list[Document]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask import render_template
 
 from fleet.monitoring import sensors
-from fleet.monitoring.observation import Observation
+from fleet.monitoring.observation import ChannelIndex, Observation
 from fleet.monitoring.sensors import Document
 from fleet.monitoring.stats import compact_number, format_value, types_to_show
 from fleet.web.documents import status
@@ -21,12 +21,15 @@ SERVER_RENDERED_ROWS = 16
 MAX_COMPARED_SENSORS = 6
 """Sensors on the page that compares them: as many as there are colours `--line-1` and so on in `tokens.css`."""
 
+MAX_TABLE_CHANNELS = 8
+"""Channels in a table of sensors of different kinds, as in `table.js`."""
+
 # Labels and fields of an identity, in the order of the page.
 IDENTITY_FACTS = {
     "serial number": "serial_number",
     "manufactured": "manufacture_date",
     "installed": "installation_date",
-    "type": "sensor_type",
+    "kind": "sensor_type",
     "deployment": "deployment_type",
     "latitude": "latitude",
     "longitude": "longitude",
@@ -59,6 +62,7 @@ class TableColumn:
     label: str
     kind: str
     unit: str = ""
+    hidden: bool = False
 
 
 def overview_page(observation: Observation) -> str:
@@ -72,8 +76,10 @@ def overview_page(observation: Observation) -> str:
         kinds=ANOMALY_TYPES,
         legend=types_in_legend(observation),
         sizes=SIZE_MEANINGS,
-        channels=observation.channels.units,
-        columns=columns(observation.channels.units),
+        channels=observation.channels.channels,
+        channel_names=list(dict.fromkeys(channel.name for channel in observation.channels.channels)),
+        by_kind=sensors.sensors_by_kind(observation.members),
+        columns=columns(observation),
         entries=first_rows["workers"],
         format_value=format_value,
     )
@@ -88,6 +94,7 @@ def sensor_page(observation: Observation, number: int) -> str:
         facts=identity_facts(member.identity),
         long_fact=LONG_FACT_CHARS,
         channels=member.channels,
+        readable=readable,
         kinds=ANOMALY_TYPES,
         legend=types_in_legend(observation),
         sizes=SIZE_MEANINGS,
@@ -114,6 +121,7 @@ def compare_page(observation: Observation, wanted: Sequence[str], place: str) ->
         members=shown,
         remarks=remarks,
         most=MAX_COMPARED_SENSORS,
+        readable=readable,
         channels=list(dict.fromkeys(channel for member in shown for channel in member.channels)),
     )
 
@@ -143,9 +151,25 @@ def no_sensor_page(sensor_id: str) -> str:
     return render_template("not_found.html", heading="No such sensor", reason=reason, advice="", command=None)
 
 
+def shared_keys(index: ChannelIndex) -> frozenset[str]:
+    """Return the keys of the channels that a table of all sensors shows: all if there is room, else those that sensors of
+    several kinds have."""
+    keys = [channel.key for channel in index.channels]
+    if len(keys) > MAX_TABLE_CHANNELS and len(index.sets) > 1:
+        keys = [key for key in keys if sum(key in each for each in index.sets) > 1][:MAX_TABLE_CHANNELS]
+    return frozenset(keys)
+
+
+def readable(name: str) -> str:
+    """Return the name of a channel or an attribute as a label: `rotor_speed` is `Rotor speed`."""
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
 def identity_facts(identity: Identity) -> list[tuple[str, str]]:
-    """Return (label, value with unit) of the known facts, long ones last."""
-    values = [(label, getattr(identity, field)) for label, field in IDENTITY_FACTS.items()]
+    """Return (label, value with unit) of the known facts and of the attributes of its kind, long ones last."""
+    values: list[tuple[str, object]] = [(label, getattr(identity, field)) for label, field in IDENTITY_FACTS.items()]
+    values += [(name.replace("_", " "), value) for name, value in identity.attributes]
     facts = [(label, f"{value}{FACT_UNITS.get(label, '')}") for label, value in values if value is not None]
     return sorted(facts, key=lambda fact: len(fact[1]) > LONG_FACT_CHARS)
 
@@ -165,14 +189,34 @@ def tiles(metrics: Document) -> tuple[Tile, ...]:
     )
 
 
-def columns(channels: Sequence[tuple[str, str]]) -> tuple[TableColumn, ...]:
-    """Return the columns of the table, in the order of the cells in `table.js`."""
+def columns(observation: Observation) -> tuple[TableColumn, ...]:
+    """Return the columns of the table. If sensors differ in their kind there is one for it. If they have more channels than
+    a table has room for, each sensor's first channel has a column, and those that only some sensors have are hidden until
+    `table.js` shows sensors of one kind."""
+    index = observation.channels
+    shown = shared_keys(index)
+    several = len(index.sets) > 1
     return (
         TableColumn("id", "Sensor", "id"),
         TableColumn("state", "State", "state"),
         TableColumn("place", "Place", "place"),
         TableColumn("firmware", "Firmware", "firmware"),
-        *(TableColumn(f"channel:{name}", name.capitalize(), "number channel", unit) for name, unit in channels),
+        *([TableColumn("kind", "Kind", "kind")] if len(sensors.sensors_by_kind(observation.members)) > 1 else []),
+        *(
+            [TableColumn("main", "First channel", "number main", hidden=len(shown) == len(index.channels))]
+            if several
+            else []
+        ),
+        *(
+            TableColumn(
+                f"channel:{channel.key}",
+                readable(channel.name),
+                "number channel",
+                channel.unit,
+                hidden=channel.key not in shown,
+            )
+            for channel in index.channels
+        ),
         TableColumn("anomaly", "Anomaly", "anomaly"),
         TableColumn("readings", "Readings", "number count"),
         TableColumn("anomalies", "Anomalous", "number count wider"),

@@ -25,7 +25,15 @@ MAX_SNAPSHOT_REASONS = 5
 MAX_CHANNEL_VALUE = 1e12
 """Values from here on are sent as null: a damaged scoreboard may hold anything, and JSON has no infinity."""
 
-ROSTER_IDENTITY_FIELDS = ("location", "latitude", "longitude", "manufacturer", "model", "firmware_version")
+MAX_SCALED_VALUE = 1e15
+"""Whole numbers up to here are exact in JavaScript."""
+
+SCALES = ((1000, 1), (10, 100), (0.05, 1000), (0.0005, 100_000), (1e-12, 10_000_000))
+"""The scale of a channel by the least of its typical values; 1000 if all are 0."""
+
+ROSTER_IDENTITY_FIELDS = (
+    *("sensor_type", "location", "latitude", "longitude", "manufacturer", "model", "firmware_version"),
+)
 
 
 def roster_tag(observation: Observation) -> str:
@@ -34,20 +42,23 @@ def roster_tag(observation: Observation) -> str:
 
 
 def roster_document(observation: Observation) -> Document:
-    """Return the identities of all sensors, by column, in the order of all other lists."""
-    members = observation.members
+    """Return the identities of all sensors, by column, in the order of all other lists. `channel_sets` are the keys of the
+    channels that sensors have together, `sets` the number of the set of each sensor."""
+    members, index = observation.members, observation.channels
     return {
         "roster": roster_tag(observation),
         "ids": [member.sensor_id for member in members],
         "rates": [member.rate for member in members],
         **{name: [getattr(member.identity, name) for member in members] for name in ROSTER_IDENTITY_FIELDS},
-        "channels": [{"name": name, "unit": unit} for name, unit in observation.channels.units],
+        "channels": [channel._asdict() for channel in index.channels],
+        "channel_sets": index.sets,
+        "sets": index.set_numbers.tolist(),
     }
 
 
 def snapshot(observation: Observation) -> Document:
     """Return the present state of all sensors. `states` and `kinds` have one letter per sensor, which the legends explain;
-    the values of a channel are whole numbers, to be divided by its `scale`; lags are hundredths of a second."""
+    the values of a channel, by its key, are whole numbers, to be divided by its `scale`; lags are hundredths of a second."""
     rows, states, sums = observation.rows, display_states(observation), fleet_stats(observation.rows)
     health = status.healthz(observation)
     return {
@@ -75,7 +86,7 @@ def snapshot(observation: Observation) -> Document:
         "restarts": rows["restarts"].tolist(),
         "errors": rows["errors"].tolist(),
         "paces": np.rint(observation.measured_rates * 10).astype(np.int64).tolist(),
-        "values": {name: scaled_channel(observation, name) for name, _unit in observation.channels.units},
+        "values": {channel.key: scaled_channel(observation, channel.key) for channel in observation.channels.channels},
     }
 
 
@@ -85,13 +96,14 @@ def encode_letters(numbers: npt.NDArray[np.int64]) -> str:
     return letters[np.clip(numbers + 1, 0, len(LEGEND_LETTERS))].tobytes().decode()
 
 
-def scaled_channel(observation: Observation, channel: str) -> dict[str, Any]:
+def scaled_channel(observation: Observation, key: str) -> dict[str, Any]:
     """Return the last values of a channel as whole multiples of `1 / scale`, None where there is no value."""
-    values = channel_column(observation, channel)
+    values = channel_column(observation, key)
     known = np.abs(values) < MAX_CHANNEL_VALUE
     sizes = np.sort(np.abs(values[known]))
     typical = float(sizes[len(sizes) // 2]) if len(sizes) else 0.0  # numpy.median imports numpy.ma, which takes 7 MB
-    scale = 1 if typical >= 1000 else 100 if typical >= 10 else 1000
+    scale = next((scale for least, scale in SCALES if typical >= least), 1000)
+    known &= np.abs(values) * scale < MAX_SCALED_VALUE
     scaled: list[int | None] = np.rint(np.where(known, values, 0.0) * scale).astype(np.int64).tolist()
     for position in np.flatnonzero(~known).tolist():
         scaled[position] = None

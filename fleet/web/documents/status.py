@@ -26,7 +26,7 @@ from fleet.monitoring.health import (
 )
 from fleet.monitoring.memory import MemoryUsage
 from fleet.monitoring.observation import Observation
-from fleet.monitoring.sensors import Document, current_anomalies, entries
+from fleet.monitoring.sensors import Document, current_anomalies, entries, sensors_by_kind
 from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.scoreboard import STATE_INDEX
@@ -155,6 +155,7 @@ def statusz(observation: Observation) -> Document:
             "errors_by_class": error_classes(sums, observation.reload, observation.backups),
             "restarts": sums.restarts,
             "by_state": count_by_state(display_states(observation)),
+            "by_kind": sensors_by_kind(observation.members),
         },
         "reload": state_document(observation.reload),
         "backups": state_document(observation.backups),
@@ -216,11 +217,17 @@ def sensor_statusz(observation: Observation, sensor_id: str) -> Document:
     }
 
 
-def workers(observation: Observation, state: str | None, offset: int, limit: int | None) -> Document:
-    """Return at most `limit` entries of the list of sensors from `offset` on; `total` counts all that are in `state`."""
+def workers(
+    observation: Observation, state: str | None, offset: int, limit: int | None, kind: str | None = None
+) -> Document:
+    """Return at most `limit` entries of the list of sensors from `offset` on; `total` counts all that are in `state` and of
+    `kind`."""
     numbers = np.arange(len(observation.members))
     if state is not None:
         numbers = np.flatnonzero(display_states(observation) == DISPLAY_STATES.index(state))
+    if kind is not None:
+        members = observation.members
+        numbers = numbers[[members[number].identity.sensor_type == kind for number in numbers.tolist()]]
     part = numbers[offset : None if limit is None else offset + limit]
     return {"workers": entries(observation, part), "total": len(numbers), "offset": offset}
 

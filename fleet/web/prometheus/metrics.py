@@ -36,7 +36,7 @@ from fleet.web.prometheus.exposition import (
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US
 
-IDENTITY_LABELS = ("manufacturer", "model", "firmware_version", "location")
+IDENTITY_LABELS = ("manufacturer", "model", "firmware_version", "location", "sensor_type")
 
 
 def total(field: str) -> Callable[[Scrape], int]:

@@ -11,6 +11,11 @@ const USUAL = [0.02, 0.98]; // the share of values that the axis always covers
 const MAX_STRETCH = 1.6; // the axis covers all values if they need at most this many times the usual range
 const MARK_PIXELS = 7;
 
+const CHARTS_PER_AXIS = 5;
+
+/** Whether the times are drawn below one of `count` charts: below every fifth one, and below the last. */
+export const hasTimes = (index, count) => index % CHARTS_PER_AXIS === CHARTS_PER_AXIS - 1 || index === count - 1;
+
 export class ChannelChart {
   /** `withTimes` draws the times below the chart; `point(time)` is called with the time at the pointer, null when it leaves.
    * `all` is set by the page: the axis covers all values, rather than the usual ones. */
@@ -48,7 +53,7 @@ export class ChannelChart {
     const shown = this.series.on(this.name);
     canvas.dataset.episodes = shown.map(({ type }) => type).join(" ");
     canvas.dataset.points = this.series.times.length;
-    canvas.setAttribute("aria-label", `${this.name}: ${text} ${this.unit}; ${shown.length} anomalies in view`);
+    canvas.setAttribute("aria-label", `${withSpaces(this.name)}: ${text} ${this.unit}; ${shown.length} anomalies in view`);
     const episode = this.series.current(this.name);
     this.struck.hidden = !episode;
     setText(this.struck, episode ? withSpaces(episode.type) : "");

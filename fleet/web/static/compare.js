@@ -1,6 +1,7 @@
 // The page that compares sensors: each channel in one chart, with a line for each sensor.
 
 import { AddressState } from "./address.js";
+import { hasTimes } from "./channelchart.js";
 import { CompareChart, SeriesGroup } from "./comparechart.js";
 import { compareLink, MAX_COMPARED } from "./comparelink.js";
 import { Feed, fetchJson, showLink } from "./feed.js";
@@ -18,7 +19,7 @@ const sensors = nodes.map((node, index) => ({ id: node.dataset.sensor, node, ton
 const ids = sensors.map(({ id }) => id);
 const group = new SeriesGroup(sensors.map(({ series }) => series));
 const figures = [...document.querySelectorAll("figure.channel")];
-const charts = figures.map((figure, index) => new CompareChart(figure, sensors, group, { withTimes: index === figures.length - 1, point }));
+const charts = figures.map((figure, index) => new CompareChart(figure, sensors, group, { withTimes: hasTimes(index, figures.length), point }));
 setScale(ranges.all);
 
 function redraw(change) {

@@ -1,13 +1,14 @@
 // The fleet as the page knows it: the identities of the sensors and the last snapshot. All lists are in the same order, and
-// a sensor is referred to by its index in them.
+// a sensor is referred to by its index in them. A channel is {key, name, unit}: the same name in another unit is another one.
 
 import { fetchJson } from "./feed.js";
+import { withSpaces } from "./format.js";
 
 const FLASH_MS = 3000;
 
 export class Fleet {
   constructor() {
-    Object.assign(this, { ids: [], indexById: new Map(), identities: {}, channels: [], snapshot: null, restarted: new Map(), searchTexts: [] });
+    Object.assign(this, { ids: [], indexById: new Map(), identities: {}, channels: [], channelByKey: new Map(), sets: [], snapshot: null, restarted: new Map(), searchTexts: [] });
   }
 
   get size() {
@@ -31,10 +32,12 @@ export class Fleet {
     this.identities = await fetchJson("/api/sensors");
     this.ids = this.identities.ids;
     this.channels = this.identities.channels;
+    this.channelByKey = new Map(this.channels.map((channel) => [channel.key, channel]));
+    this.sets = this.identities.channel_sets.map((keys) => keys.map((key) => this.channelByKey.get(key)));
     this.snapshot = null;
     this.indexById = new Map(this.ids.map((id, index) => [id, index]));
-    const { location, manufacturer, model, firmware_version: firmware } = this.identities;
-    this.searchTexts = this.ids.map((id, index) => [id, location[index], manufacturer[index], model[index], firmware[index]].join(" ").toLowerCase());
+    const { location, manufacturer, model, firmware_version: firmware, sensor_type: kind } = this.identities;
+    this.searchTexts = this.ids.map((id, index) => [id, location[index], manufacturer[index], model[index], firmware[index], kind[index], withSpaces(kind[index] ?? "")].join(" ").toLowerCase());
   }
 
   state(index) {
@@ -52,8 +55,22 @@ export class Fleet {
     return state === "healthy" && this.kind(index) ? "in-anomaly" : state;
   }
 
-  value(channel, index) {
-    const column = this.snapshot.values[channel];
+  channel(key) {
+    return this.channelByKey.get(key);
+  }
+
+  /** The channels of a sensor, in its order. */
+  channelsOf(index) {
+    return this.sets[this.identities.sets[index]] ?? [];
+  }
+
+  /** The first channel of a sensor, which stands for it where there is room for one. */
+  mainChannel(index) {
+    return this.channelsOf(index)[0];
+  }
+
+  value(key, index) {
+    const column = this.snapshot.values[key];
     const value = column?.values[index];
     return value === null || value === undefined ? null : value / column.scale;
   }

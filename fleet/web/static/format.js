@@ -10,10 +10,13 @@ export function formatCompact(number) {
   return number >= 100 || Number.isInteger(number) ? formatInteger(number) : number.toFixed(1);
 }
 
-/** A measured value to about four digits, as `format_value` on the server. */
+const SMALL_VALUE = 0.01;
+
+/** A measured value to about four digits, a very small one to three, as `format_value` on the server. */
 export function formatValue(number) {
   if (number === null || number === undefined || Number.isNaN(number)) return "–";
   const size = Math.abs(number);
+  if (size > 0 && size < SMALL_VALUE) return number.toPrecision(3);
   return size >= 1000 ? formatInteger(number) : number.toFixed(size >= 10 ? 2 : 3);
 }
 
@@ -41,6 +44,9 @@ export function formatDuration(seconds) {
 }
 
 export const withSpaces = (name) => name.replaceAll("_", " ");
+
+/** The name of a channel or an attribute as a label. */
+export const readable = (name) => name.charAt(0).toUpperCase() + withSpaces(name.slice(1));
 
 /** Sets the text of a node if it differs: every assignment makes the browser lay the node out again. */
 export function setText(node, text) {

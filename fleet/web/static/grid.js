@@ -154,8 +154,9 @@ export class Grid {
     }
     const ink = rgb ? (bright(rgb) ? "#10161f" : "#ffffff") : colour("text");
     const kind = fleet.kind(index);
+    const chosen = scale && measure(fleet, this.measure);
     const below = scale
-      ? scale.values[index] === null ? "–" : measure(fleet, this.measure).show(scale.values[index])
+      ? scale.values[index] === null ? "–" : `${chosen.show(scale.values[index])} ${chosen.unit}`
       : fleet.state(index) === "healthy" && kind ? withSpaces(kind) : fleet.state(index);
     const sparkline = this.trends?.size && high >= MIN_SPARK_HEIGHT;
     const middle = sparkline ? y + 24 : y + high / 2;
@@ -170,7 +171,15 @@ export class Grid {
     context.fillText(fleet.ids[index], x + CARD_PADDING, middle - 8);
     context.globalAlpha = 0.78;
     context.font = '11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
-    context.fillText(elided(context, below, wide - 2 * CARD_PADDING), x + CARD_PADDING, middle + 8);
+    const room = wide - 2 * CARD_PADDING;
+    const value = sparkline && !scale ? this.trends.text(fleet.ids[index]) : "";
+    const fits = context.measureText(`${below}  ${value}`).width <= room;
+    const isValueOnly = value && !fits && below === "healthy"; // the colour says so, too
+    if (!isValueOnly) context.fillText(elided(context, below, room), x + CARD_PADDING, middle + 8);
+    if (value && (fits || isValueOnly)) {
+      context.textAlign = "right";
+      context.fillText(elided(context, value, room), x + wide - CARD_PADDING, middle + 8);
+    }
     if (sparkline) this.trends.draw(context, fleet.ids[index], { x: x + CARD_PADDING, y: middle + 20, wide: wide - 2 * CARD_PADDING, high: y + high - middle - 26 }, ink);
     context.restore();
   }

@@ -12,12 +12,12 @@ const MEASURES = {
   errors: { unit: "", of: (fleet, index) => fleet.snapshot.errors[index], show: formatInteger },
 };
 
-/** {unit, of(fleet, index) -> number or null, show(number)} by name, "channel:temperature" for a channel. */
+/** {unit, of(fleet, index) -> number or null, show(number)} by name; "channel:" and its key for a channel. */
 export function measure(fleet, name) {
+  if (name === "main") return { unit: "", of: (_, index) => fleet.value(fleet.mainChannel(index)?.key, index), show: formatValue };
   if (!name.startsWith("channel:")) return MEASURES[name];
-  const channel = name.slice(8);
-  const unit = fleet.channels.find((other) => other.name === channel)?.unit ?? "";
-  return { unit, of: (_, index) => fleet.value(channel, index), show: formatValue };
+  const key = name.slice(8);
+  return { unit: fleet.channel(key)?.unit ?? "", of: (_, index) => fleet.value(key, index), show: formatValue };
 }
 
 /** The range of the middle 94% of the values, so that one spike does not make all others look alike. */

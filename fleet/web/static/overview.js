@@ -22,6 +22,7 @@ const byId = (id) => document.getElementById(id);
 const token = new Token(); // first: it removes the token from the address
 const fleet = new Fleet();
 const history = new FleetHistory();
+const MAX_DESCRIBED_CHANNELS = 5;
 let restored = false; // whether the selection of the address was restored
 let pointed = -1; // the sensor at the pointer in the grid
 
@@ -29,13 +30,14 @@ const open = (index) => window.location.assign(`/sensors/${encodeURIComponent(fl
 
 /** One line about a sensor. */
 function describe(index) {
-  const values = fleet.channels.map(({ name, unit }) => [fleet.value(name, index), unit]).filter(([value]) => value !== null);
+  const values = fleet.channelsOf(index).map(({ key, name, unit }) => [fleet.value(key, index), unit, name]).filter(([value]) => value !== null);
+  const shown = values.slice(0, MAX_DESCRIBED_CHANNELS);
   const kind = fleet.kind(index);
   return [
     fleet.ids[index],
     fleet.state(index) + (kind ? `, in ${withSpaces(kind)}` : ""),
     fleet.identities.location[index] ?? "",
-    values.map(([value, unit]) => `${formatValue(value)} ${unit}`).join("  "),
+    shown.map(([value, unit, name]) => `${unit ? "" : `${withSpaces(name)} `}${formatValue(value)} ${unit}`.trim()).join("  ") + (values.length > shown.length ? `  and ${values.length - shown.length} more` : ""),
     `${formatInteger(fleet.snapshot.readings[index])} readings`,
   ].filter(Boolean).join("  ·  ");
 }
@@ -79,7 +81,7 @@ const table = new SensorTable(fleet, address, {
 
 function showGrid() {
   if (!fleet.snapshot) return;
-  grid.trends.add(grid.measure.startsWith("channel:") ? grid.measure.slice(8) : undefined);
+  grid.trends.add(grid.measure.startsWith("channel:") ? grid.measure.slice(8) : null);
   grid.show();
   legend.show(fleet, grid);
 }

@@ -1,7 +1,8 @@
-// The present readings of the fleet: of every channel over all sensors, or of one channel by city.
+// The present readings of the fleet: of every channel over all sensors that have it, or of one channel
+// by city. A channel in another unit is another channel.
 
 import { comparePlaceLink } from "./comparelink.js";
-import { element, formatInteger, formatValue, setText } from "./format.js";
+import { element, formatInteger, formatValue, setText, withSpaces } from "./format.js";
 
 const SHARES = [0, 0.05, 0.5, 0.95, 1];
 const MAX_ROWS = 200;
@@ -28,10 +29,11 @@ export class Readings {
     const { fleet } = this;
     const channel = this.select.value;
     const names = new Map();
-    if (!channel) for (const { name, unit } of fleet.channels) names.set(name, { label: name, unit, values: fleet.ids.map((_, index) => fleet.value(name, index)) });
+    if (!channel) for (const { key, name, unit } of fleet.channels) names.set(key, { label: withSpaces(name), unit, values: fleet.ids.map((_, index) => fleet.value(key, index)) });
     else {
-      const { unit } = fleet.channels.find(({ name }) => name === channel) ?? { unit: "" };
+      const { unit } = fleet.channel(channel) ?? { unit: "" };
       fleet.ids.forEach((_, index) => {
+        if (!fleet.channelsOf(index).some(({ key }) => key === channel)) return;
         const place = fleet.identities.location[index] ?? "no place";
         if (!names.has(place)) names.set(place, { label: place, unit, href: fleet.identities.location[index] && comparePlaceLink(place), values: [] });
         names.get(place).values.push(fleet.value(channel, index));
@@ -44,7 +46,7 @@ export class Readings {
   show() {
     if (!this.fleet.snapshot) return;
     const groups = this.groups().map((group) => ({ ...group, figures: group.values.length ? SHARES.map((share) => quantile(group.values, share)) : null }));
-    const key = JSON.stringify(groups.map(({ label }) => label));
+    const key = JSON.stringify(groups.map(({ label, unit }) => [label, unit]));
     if (key !== this.key) {
       this.key = key;
       this.rows.replaceChildren(...groups.map(({ label, unit, href }) => this.row(label, unit, href)));

@@ -4,7 +4,7 @@ import { element, formatInteger, setText } from "./format.js";
 
 const MAX_NAMED_SENSORS = 1000;
 const MAX_PICKED_IN_ADDRESS = 100;
-const COLUMNS = { city: "location", manufacturer: "manufacturer", firmware: "firmware_version" };
+const COLUMNS = { city: "location", manufacturer: "manufacturer", firmware: "firmware_version", kind: "sensor_type" };
 
 const counted = (number) => (number === 1 ? "1 sensor" : `${formatInteger(number)} sensors`);
 
@@ -59,7 +59,7 @@ export class SensorSelection {
     else this.change();
   }
 
-  /** The selection in the form of the API: `sensors`, `city`, `manufacturer`, `firmware` or `share`; empty for all. */
+  /** The selection in the form of the API: `sensors`, `city`, `manufacturer`, `firmware`, `kind` or `share`; empty for all. */
   body() {
     const kind = this.kind.value;
     if (kind === "all") return {};

@@ -1,15 +1,17 @@
 // The page of a sensor: its channels, episodes, epochs, database, log and controls.
 
 import { AddressState } from "./address.js";
-import { ChannelChart } from "./channelchart.js";
+import { ChannelChart, hasTimes } from "./channelchart.js";
 import { Control } from "./control.js";
 import { Events } from "./events.js";
 import { Feed, showLink } from "./feed.js";
-import { element, formatBytes, formatInteger, formatTime, setClass, setText, withSpaces } from "./format.js";
+import { element, formatBytes, formatInteger, formatTime, formatValue, readable, setClass, setText, withSpaces } from "./format.js";
 import { Ranges } from "./ranges.js";
 import { Series } from "./series.js";
 import { Token } from "./token.js";
 
+const CHANNEL_COLOURS = 8; // in tokens.css
+const MAX_READINGS = 20;
 const token = new Token(); // first: it removes the token from the address
 const main = document.getElementById("main");
 const { sensor } = main.dataset;
@@ -18,7 +20,7 @@ const ranges = new Ranges(new AddressState(), { onPeriod: setPeriod, onScale: se
 const series = new Series(sensor, ranges.seconds);
 
 const figures = [...main.querySelectorAll("figure.channel")];
-const charts = figures.map((figure, index) => new ChannelChart(figure, series, { tone: `channel-${(index % 5) + 1}`, withTimes: index === figures.length - 1, point }));
+const charts = figures.map((figure, index) => new ChannelChart(figure, series, { tone: `channel-${(index % CHANNEL_COLOURS) + 1}`, withTimes: hasTimes(index, figures.length), point }));
 let latest = {}; // the values of the last reading
 setScale(ranges.all);
 
@@ -77,7 +79,7 @@ function showEpisodes() {
 function channelText(channel) {
   if (!channel) return "all";
   const names = channel.split(",");
-  return names.length > 2 ? `${names.length} channels` : names.join(", ");
+  return names.length > 2 ? `${names.length} channels` : names.map(withSpaces).join(", ");
 }
 
 function none(text, columns) {
@@ -94,6 +96,32 @@ function showEpochs({ epochs }) {
   });
   fill("epochs", rows, JSON.stringify(epochs));
 }
+
+/** The readings as they are in the database: the channels of the sensor, and the attributes of a reading, which are the
+ * columns behind `seq` that neither a channel nor an attribute of the sensor has. */
+function showReadings({ samples }) {
+  lastSamples = samples;
+  if (!channels) return; // they are shown once the channels are known
+  const names = channels.map(({ name }) => name);
+  const known = new Set([...names, ...Object.keys(attributes)]);
+  const all = Object.keys(samples[0] ?? {});
+  const further = all.slice(all.indexOf("seq") + 1).filter((name) => !known.has(name) && samples.some((sample) => (sample[name] ?? null) !== null));
+  const head = element("tr");
+  for (const [label, unit, name] of [["Time", "", ""], ...channels.map(({ name, unit }) => [readable(name), unit, "number"]), ...further.map((name) => [readable(name), "", ""]), ["Anomaly", "", ""]]) {
+    const cell = element("th", name, label);
+    if (unit) cell.append(" ", element("small", "", unit));
+    head.append(cell);
+  }
+  fill("latest-head", [head], JSON.stringify([channels, further]));
+  const rows = samples.map((sample) => {
+    const kind = element("td");
+    if (sample.anomaly_type) kind.append(element("span", `pill ${sample.anomaly_type}`, withSpaces(sample.anomaly_type)));
+    return tableRow(formatTime(Date.parse(sample.timestamp)), ...names.map((name) => element("td", "number", formatValue(sample[name]))), ...further.map((name) => element("td", "", attributeText(sample[name]))), kind);
+  });
+  fill("latest", rows.length ? rows : [none("No reading so far.", names.length + 2)], JSON.stringify(samples));
+}
+
+const attributeText = (value) => (value === null || value === undefined ? "–" : String(value));
 
 function showLog({ lines }) {
   const log = document.getElementById("log");
@@ -116,6 +144,9 @@ function showDatabase(stats) {
 }
 
 let identity = "";
+let channels = null;
+let lastSamples = null;
+let attributes = {};
 
 async function update(entry) {
   const now = JSON.stringify([entry.identity, entry.channels]);
@@ -124,6 +155,10 @@ async function update(entry) {
     return;
   }
   identity = now;
+  const isFirst = !channels;
+  ({ channels } = entry);
+  ({ attributes } = entry.identity);
+  if (isFirst && lastSamples) showReadings({ samples: lastSamples });
   setText(document.getElementById("clock"), `${formatTime(Date.now())} UTC`);
   const state = document.getElementById("state");
   setText(state, entry.state);
@@ -149,6 +184,7 @@ async function update(entry) {
 
 new Feed(() => path, 1000, update, showLink);
 new Feed(() => `${path}/db_stats`, 4000, showDatabase);
+new Feed(() => `${path}/samplez?limit=${MAX_READINGS}`, 3000, showReadings);
 new Feed(() => `${path}/epochs`, 2000, showEpochs);
 new Feed(() => `${path}/log?lines=60`, 3000, showLog);
 new Events(sensor);

@@ -6,6 +6,23 @@ import { measure } from "./measures.js";
 
 const ROW_HEIGHT = 32;
 const SPARE_ROWS = 6;
+const MAX_CHANNELS = 8; // in a table of sensors of different kinds, as in pages.py
+
+/** The text of a cell by the name of its column; those of channels and the first ones, which have elements, are left out. */
+const TEXTS = {
+  firmware: ({ identities }, sensor) => identities.firmware_version[sensor] ?? "–",
+  kind: ({ identities }, sensor) => withSpaces(identities.sensor_type[sensor] ?? "–"),
+  main: (fleet, sensor) => {
+    const { key, unit } = fleet.mainChannel(sensor) ?? {};
+    return `${formatValue(fleet.value(key, sensor))} ${unit ?? ""}`;
+  },
+  anomaly: (fleet, sensor) => withSpaces(fleet.kind(sensor) ?? ""),
+  readings: ({ snapshot }, sensor) => formatInteger(snapshot.readings[sensor]),
+  anomalies: ({ snapshot }, sensor) => formatInteger(snapshot.anomalies[sensor]),
+  lag: ({ snapshot }, sensor) => (snapshot.lags[sensor] / 100).toFixed(2),
+  restarts: ({ snapshot }, sensor) => formatInteger(snapshot.restarts[sensor]),
+  errors: ({ snapshot }, sensor) => formatInteger(snapshot.errors[sensor]),
+};
 
 export class SensorTable {
   /** `onChange(sensors)` is called with the indexes of the sensors in the table, `pick(index)` if the box of one is ticked or
@@ -28,6 +45,14 @@ export class SensorTable {
     this.none.hidden = true;
     this.box.append(this.none);
     this.buttons = [...this.head.querySelectorAll("button")];
+    this.columns = this.buttons.map((button) => button.dataset.sort);
+    this.kind = document.getElementById("kind"); // null if all sensors are of one kind
+    if (this.kind) this.kind.value = address.get("kind", [...this.kind.options].map((option) => option.value), "");
+    this.kind?.addEventListener("change", () => {
+      this.address.set("kind", this.kind.value, "");
+      this.box.scrollTop = 0;
+      this.show();
+    });
     for (const button of this.buttons) button.addEventListener("click", () => this.sortBy(button.dataset.sort));
     this.watchColumns();
     this.filter(address.get("filter", null, ""));
@@ -46,6 +71,7 @@ export class SensorTable {
       box.classList.toggle("more", beyond > 0);
       setText(more, `${beyond} more ${beyond === 1 ? "column" : "columns"} →`);
     };
+    this.countColumns = count;
     box.addEventListener("scroll", count);
     new ResizeObserver(count).observe(box);
     more.addEventListener("click", () => box.scrollBy({ left: box.clientWidth * 0.7 }));
@@ -60,7 +86,7 @@ export class SensorTable {
   }
 
   sortBy(name) {
-    this.setOrder(name, this.sort === name ? !this.down : !["id", "place", "firmware", "state"].includes(name));
+    this.setOrder(name, this.sort === name ? !this.down : !["id", "place", "firmware", "state", "kind"].includes(name));
     this.address.set("sort", `${this.down ? "-" : ""}${name}`, "");
   }
 
@@ -74,6 +100,7 @@ export class SensorTable {
     const { fleet } = this;
     if (!fleet.snapshot) return;
     if (!this.box.classList.contains("live")) this.start();
+    this.showColumns();
     this.order = fleet.ids.map((_, sensor) => sensor).filter((sensor) => this.matches(sensor));
     if (this.sort) this.sortOrder();
     setText(this.count, this.order.length === fleet.size ? formatInteger(fleet.size) : `${formatInteger(this.order.length)} of ${formatInteger(fleet.size)}`);
@@ -83,6 +110,29 @@ export class SensorTable {
     document.getElementById("table").setAttribute("aria-rowcount", this.order.length + 1);
     this.paint();
     this.onChange(this.order);
+  }
+
+  /** Shows the columns of the channels that the sensors of the chosen kind have, and that of the kind if none is chosen. With all kinds in the table there may be
+   * too many: then those that several kinds have, and the first channel of each sensor. */
+  showColumns() {
+    const { fleet } = this;
+    const kind = this.kind?.value ?? "";
+    if (this.shownOf?.[0] === fleet.identities && this.shownOf[1] === kind) return;
+    this.shownOf = [fleet.identities, kind];
+    const numbers = new Set(fleet.identities.sets.filter((_, sensor) => this.isOfKind(sensor)));
+    const sets = [...numbers].map((number) => fleet.identities.channel_sets[number]);
+    let keys = fleet.channels.map(({ key }) => key).filter((key) => sets.some((set) => set.includes(key)));
+    const tooMany = sets.length > 1 && keys.length > MAX_CHANNELS;
+    if (tooMany) keys = keys.filter((key) => sets.filter((set) => set.includes(key)).length > 1).slice(0, MAX_CHANNELS);
+    this.hiddenColumns = this.columns.map((name) => (name === "main" ? !tooMany : name === "kind" ? kind !== "" : name.startsWith("channel:") && !keys.includes(name.slice(8))));
+    [...this.head.children, ...this.pool.flatMap((row) => [...row.children])].forEach((cell, index) => {
+      cell.hidden = this.hiddenColumns[index % this.columns.length];
+    });
+    this.countColumns();
+  }
+
+  isOfKind(sensor) {
+    return !this.kind?.value || this.fleet.identities.sensor_type[sensor] === this.kind.value;
   }
 
   /** The ids of the sensors that are compared: those that are ticked, or all that a filter leaves. */
@@ -105,6 +155,7 @@ export class SensorTable {
   }
 
   matches(sensor) {
+    if (!this.isOfKind(sensor)) return false;
     if (!this.words.length) return true;
     const { fleet } = this;
     const text = `${fleet.searchTexts[sensor]} ${fleet.state(sensor)} ${fleet.kind(sensor) ?? ""} ${withSpaces(fleet.kind(sensor) ?? "")}`;
@@ -118,6 +169,7 @@ export class SensorTable {
       place: (sensor) => fleet.identities.location[sensor],
       firmware: (sensor) => fleet.identities.firmware_version[sensor],
       state: (sensor) => fleet.state(sensor),
+      kind: (sensor) => fleet.identities.sensor_type[sensor],
       anomaly: (sensor) => fleet.kind(sensor),
     };
     const key = texts[sort] ?? ((sensor) => measure(fleet, sort).of(fleet, sensor));
@@ -156,6 +208,7 @@ export class SensorTable {
     row.setAttribute("role", "row");
     for (const head of this.head.children) {
       const cell = element("div", head.className);
+      cell.hidden = head.hidden;
       cell.setAttribute("role", "cell");
       row.append(cell);
     }
@@ -170,10 +223,9 @@ export class SensorTable {
   fill(row, index) {
     const { fleet } = this;
     const sensor = this.order[index];
-    const { snapshot, identities } = fleet;
-    const kind = fleet.kind(sensor);
+    const { identities } = fleet;
     const state = fleet.state(sensor);
-    setClass(row, kind ? "row in-anomaly" : "row");
+    setClass(row, fleet.kind(sensor) ? "row in-anomaly" : "row");
     row.setAttribute("aria-rowindex", index + 2);
     row.style.transform = `translateY(${index * ROW_HEIGHT}px)`;
     const id = fleet.ids[sensor];
@@ -188,18 +240,13 @@ export class SensorTable {
     box.checked = this.picked().has(id);
     setClass(row.children[1].firstElementChild, `pill ${state}`);
     setText(row.children[1].firstElementChild, state);
-    const texts = [
-      identities.firmware_version[sensor] ?? "–",
-      ...fleet.channels.map(({ name }) => formatValue(fleet.value(name, sensor))),
-      withSpaces(kind ?? ""),
-      formatInteger(snapshot.readings[sensor]),
-      formatInteger(snapshot.anomalies[sensor]),
-      (snapshot.lags[sensor] / 100).toFixed(2),
-      formatInteger(snapshot.restarts[sensor]),
-      formatInteger(snapshot.errors[sensor]),
-    ];
-    texts.forEach((text, cell) => row.children[cell + 3] && setText(row.children[cell + 3], text));
+    this.columns.forEach((name, column) => {
+      const cell = row.children[column];
+      if (!cell.hidden && name in TEXTS) setText(cell, TEXTS[name](fleet, sensor));
+      else if (!cell.hidden && name.startsWith("channel:")) setText(cell, formatValue(fleet.value(name.slice(8), sensor)));
+    });
   }
+
   fillPlace(link, place) {
     setText(link, place ?? "–");
     if (place) Object.assign(link, { href: comparePlaceLink(place), title: `Compare the sensors of ${place}` });

@@ -6,7 +6,7 @@ a view here, and its path and schema in `fleet/web/openapi/`.
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from fleet.monitoring import sensors
 from fleet.monitoring.health import DISPLAY_STATES
@@ -75,12 +75,14 @@ def grid() -> Response:
 
 @blueprint.get("/workers")
 def workers() -> Response:
-    """Every sensor with its process, its state and its last reading; ?state= ?offset= ?limit=."""
+    """Every sensor with its process, its state and its last reading; ?state= ?kind= ?offset= ?limit=."""
     state = choice_argument("state", DISPLAY_STATES)
     offset = integer_argument("offset", 0, 0, MAX_LIST_LIMIT)
     limit = optional_integer_argument("limit", 1, MAX_LIST_LIMIT)
-    observation = observe()
-    return cached_json(observation, lambda: status.workers(observation, state, offset, limit), (state, offset, limit))
+    kind, observation = request.args.get("kind"), observe()
+    return cached_json(
+        observation, lambda: status.workers(observation, state, offset, limit, kind), (state, offset, limit, kind)
+    )
 
 
 @blueprint.get("/workers/<sensor_id>")

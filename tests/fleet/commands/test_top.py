@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fleet.commands.top.screen import Screen, parse_keys
-from fleet.commands.top.table import SensorTable, build_table
+from fleet.commands.top.screen import Screen, header_lines, parse_keys
+from fleet.commands.top.table import SensorTable, build_table, columns_beyond
 from fleet.commands.top.view import HELP_LINES, ViewState, handle_key
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
 from fleet.monitoring.observation import Observer
 from fleet.monitoring.stats import compact_number
+from tests.fleet.mixed import MixedFleet, mixed_with_readings
 from tests.fleet.staged import SECOND_NS, StagedFleet, sensor_name
 
 HEIGHT = 4
@@ -202,6 +204,52 @@ def test_readings_with_units(staged: StagedFleet) -> None:
     assert 1 == after(scrolled, table, *["left"] * 99).first_column
     assert "location" in heading(table, 80, after(view, table, *["right"] * 99))
     assert 1 == after(scrolled, table, *["s"] * 12).first_column  # the column to sort by is in view
+
+
+def test_kinds_of_sensor(tmp_path: Path) -> None:
+    """All kinds have a column for each channel and unit; `k` shows one kind after the other, with its channels."""
+    staged = mixed_with_readings(tmp_path / "mixed", 6, 20)
+    view = ViewState()
+    table = mixed_table(staged, view)
+
+    assert ("environmental_monitoring", "pipeline", "people_counter") == table.kinds
+    assert ("kind", "temperature (°C)", "humidity", "flow_rate", "temperature (fahrenheit)") == table.column_names[4:9]
+    assert 6 == len(table)
+    assert f"{columns_beyond(table.columns, 80, 1)} more columns →" in shown_above(staged, table, view)
+    view = after(view, table, "right", "right", "k")
+    rooms = mixed_table(staged, view)
+    assert ("environmental_monitoring", 1, 2) == (view.kind, view.first_column, len(rooms))
+    assert ("temperature (°C)", "humidity", "readings") == rooms.column_names[5:8]
+    assert "only environmental_monitoring" in shown_above(staged, rooms, view)
+    pipes = mixed_table(staged, view := after(view, rooms, "k"))
+    assert ("flow_rate", "temperature (fahrenheit)") == pipes.column_names[5:7]
+    assert "more columns" not in shown_above(staged, pipes, view, pipes.width)
+    line = pipes.line(0, pipes.width)
+    assert all(re.search(rf"\d {re.escape(unit)} ", line) for unit in ("gpm", "fahrenheit", "psi", "mm/s²", "kg/m³"))
+    assert "" == after(view, pipes, "k", "k").kind == after(view, pipes, "escape").kind
+
+
+def test_a_kind_that_is_not_there(tmp_path: Path, staged: StagedFleet) -> None:
+    """It can be named as in a config; a fleet of one kind has no choice."""
+    mixed = mixed_with_readings(tmp_path / "mixed", 3, 5)
+    directory = DataDirectory(mixed.data)
+    with pytest.raises(UserError, match="--kind: nonsense is not one of environmental_monitoring, pipeline, people_c"):
+        Screen(directory, ViewState(kind="nonsense"))
+
+    Screen(directory, ViewState(kind="environmental", sort="humidity"))
+    with pytest.raises(UserError, match="--sort: flow_rate is not one of"):
+        Screen(directory, ViewState(kind="environmental", sort="flow_rate"))
+    table = observed_table(staged)
+    assert ("", "all sensors are of one kind") == ((view := after(ViewState(), table, "k")).kind, view.message)
+    assert "kind" not in table.column_names
+
+
+def mixed_table(staged: MixedFleet, view: ViewState) -> SensorTable:
+    return build_table(Observer(staged.run, tick=0).observe(), view.sort, view.filter_text, kind=view.kind)
+
+
+def shown_above(staged: MixedFleet, table: SensorTable, view: ViewState, width: int = 80) -> str:
+    return header_lines(Observer(staged.run, tick=0).observe(), table, view, width)[1]
 
 
 def test_help_is_shown_until_a_key(staged: StagedFleet) -> None:

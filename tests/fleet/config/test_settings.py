@@ -220,8 +220,8 @@ def test_channels_are_those_of_the_profile(tmp_path: Path) -> None:
         decimals=2,
         daily_amplitude=2.0,
         signals=(
-            SignalSpec("weather", (("share", 0.8), ("quantity", "temperature"), ("correlation", 345600.0))),
-            SignalSpec("slow", (("share", 0.1995), ("correlation", 21600.0))),
+            SignalSpec("weather", (("share", 0.86), ("quantity", "temperature"), ("correlation", 345600.0))),
+            SignalSpec("slow", (("share", 0.1395), ("correlation", 43200.0))),
         ),
         instrument=Instrument(offset=0.1, resolution=0.01, response=20.0, lowest=-40.0, highest=125.0),
     )

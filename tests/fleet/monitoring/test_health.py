@@ -72,7 +72,7 @@ def assert_all_agree(staged: StagedFleet, *, healthy: bool, well: int) -> None:
     assert well == client.get("/metricz").get_json()["workers"]["healthy"]
     assert f"\nfleet_unhealthy_sensors {len(report['unwell'])}\n" in client.get("/metrics").text
     observation = Observer(staged.run, tick=0).observe()
-    assert header_lines(observation, build_table(observation), ViewState())[0].startswith(f"{well}/3 healthy")
+    assert header_lines(observation, build_table(observation), ViewState(), 80)[0].startswith(f"{well}/3 healthy")
     assert [well] == observation.history.recent()["healthy"]
 
 

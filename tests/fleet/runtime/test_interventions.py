@@ -28,15 +28,17 @@ SPIKED = InjectionRecord("a", "spike", None, 3.0, ("S_1",), 1, 100, 200, "{}")
 NOISY = InjectionRecord("b", "noise", None, None, ("S_1",), 1, 150, 300, "{}")
 
 
-def member(number: int, city: str, maker: str = "SensorTech", firmware: str = "1.4") -> Member:
-    identity = Identity(f"S_{number}", firmware, None, maker, location=city)
+def member(
+    number: int, city: str, maker: str = "SensorTech", firmware: str = "1.4", kind: str = "environmental_monitoring"
+) -> Member:
+    identity = Identity(f"S_{number}", firmware, None, maker, location=city, sensor_type=kind)
     return Member(number, f"S_{number}", 1.0, Path("x.db"), Path("log"), (), identity)
 
 
 MEMBERS = [
     member(1, "Denver, CO, USA"),
     member(2, "Denver, CO, USA", firmware="2.5"),
-    member(3, "Lyon, FR", maker="DataLogger"),
+    member(3, "Lyon, FR", maker="DataLogger", kind="pipeline"),
     *(member(number, "Zürich") for number in range(4, 14)),
 ]
 
@@ -51,6 +53,8 @@ def test_several_things_mean_those_to_whom_all_apply() -> None:
     assert ["S_2"] == chosen(city="Denver", firmware="2.5")
     assert ["S_3"] == chosen(manufacturer="DATALOGGER") == chosen(sensors=("S_3",), city="lyon")
     assert ["S_4"] == chosen(sensors=("S_4",), city="ZÜRICH", share=0.1)
+    assert ["S_3"] == chosen(kind="pipeline") == chosen(kind="Pipeline", city="lyon")
+    assert 12 == len(chosen(kind="environmental")) == len(chosen(kind="environmental_monitoring"))
     assert 13 == len(chosen())
 
 

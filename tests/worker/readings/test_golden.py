@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -16,21 +17,37 @@ import pytest
 from tests.worker.samples import (
     CHANNELS,
     HUMIDITY,
+    IDENTITY,
     MISSING,
     NEW_YEAR,
     NOISE,
     PATTERN,
+    PRESSURE,
     SECOND_US,
     SPIKE,
     TEMPERATURE,
     TREND,
     VIBRATION,
+    VOLTAGE,
     settings,
     with_onset_mode,
 )
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import Block, SignalGenerator
-from worker.spec import AnomalySpec, Identity, Settings, WorkingHours
+from worker.readings.signals import SIGNAL_NAMES
+from worker.spec import (
+    AnomalySpec,
+    AttributeRule,
+    Channel,
+    Identity,
+    Injection,
+    Instrument,
+    ReadingAttribute,
+    Settings,
+    SignalSpec,
+    WorkingHours,
+)
+from worker.storage.schema import settings_from_json
 
 DST_BEGINS = 1_772_953_200 * SECOND_US
 """2026-03-08T07:00:00Z, when clocks in New York go forward."""
@@ -68,6 +85,136 @@ FAULTS = tuple(
     )
 )
 
+STORED = json.loads((Path(__file__).parent / "settings_of_version_2.json").read_text(encoding="utf-8"))
+"""The settings of kinds of sensors as they are stored in epochs; in the mountains near Vienna, with the climate."""
+
+
+def part(name: str, **parameters: float | str) -> SignalSpec:
+    return SignalSpec(name, tuple(parameters.items()))
+
+
+EVENTS = part("weather_events", storm=-2.5, front=1.5, clear=0.25, interval=5400.0, shortest=60.0, longest=1800.0)
+COMPOSED = (
+    replace(
+        TEMPERATURE,
+        daily_amplitude=1.5,
+        daily_peak=14.25,
+        daily_trough=5.5,
+        yearly_amplitude=7.0,
+        working_hours=0.75,
+        signals=(
+            part("weather", share=0.5, quantity="temperature"),
+            part("slow", share=0.3, correlation=21_600.0),
+            part("weekly", amplitude=-0.5),
+            EVENTS,
+        ),
+        instrument=Instrument(0.3, 0.01, 0.02, 45.0, 0.5, 1200.0, -5.0, 30.0),
+    ),
+    replace(
+        HUMIDITY,
+        decimals=4,
+        signals=(
+            part("follows", channel="temperature", correlation=-0.6),
+            part("weather", share=0.2, quantity="humidity", correlation=7200.0),
+            part("uniform", share=0.1),
+            EVENTS,
+        ),
+    ),
+    replace(
+        PRESSURE,
+        decimals=3,
+        signals=(
+            part("weather", share=0.9, quantity="pressure"),
+            part("slow", share=0.05, correlation=120.0),
+            part("weather_events", storm=-200.0, front=90.0, clear=30.0),
+        ),
+        instrument=Instrument(offset=50.0, resolution=0.18),
+    ),
+    replace(
+        VIBRATION,
+        decimals=6,
+        signals=(
+            part("machine", share=0.6, dwell=1800.0),
+            part("slow", share=0.2, correlation=600.0),
+            part("uniform", share=0.1),
+        ),
+    ),
+    replace(
+        VOLTAGE,
+        decimals=5,
+        signals=(
+            part("follows", channel="vibration", correlation=0.5),
+            part("walk", step=0.05, share=0.6),
+            part("drift", per_year=0.25),
+        ),
+        instrument=Instrument(gain=0.002, warm_up=-0.25, warm_up_seconds=600.0),
+    ),
+    Channel(
+        "rotor_speed",
+        "1/min",
+        900.0,
+        300.0,
+        0.0,
+        1500.0,
+        0.0,
+        1600.0,
+        1,
+        signals=(
+            part("machine", share=0.8, idle=0.1, running=1.5, maintenance=-0.5, response=90.0, dwell=1800.0),
+            part("weekly", amplitude=0.25),
+            part("drift", per_year=40.0),
+        ),
+    ),
+    Channel(
+        "bearing",
+        "°C",
+        40.0,
+        5.0,
+        35.0,
+        47.0,
+        -50.0,
+        150.0,
+        9,
+        signals=(
+            part("follows", channel="rotor_speed", correlation=0.7),
+            part("walk", step=2.0, share=0.4),
+            EVENTS,
+        ),
+    ),
+    Channel("order", "", 0.0, 1e-3, -1.0, 1.0, -2.0, 2.0, 9, signals=(part("uniform", share=1.0),)),
+)
+RULES = (
+    ReadingAttribute(
+        "status",
+        "TEXT",
+        (
+            AttributeRule(anomalous=True, values=("warning", "critical"), weights=(2.0, 1.0)),
+            AttributeRule(weather="storm", values=("storm", "gale", "rain")),
+            AttributeRule(channel="rotor_speed", at_least=1000.0, below=1200.0, values=("fast",)),
+            AttributeRule(anomalous=False, weather="none", values=("normal", None), weights=(9.0, 1.0)),
+        ),
+    ),
+    ReadingAttribute(
+        "quality",
+        "REAL",
+        (AttributeRule(anomalous=True, low=0.5, high=0.8), AttributeRule(low=0.85, high=1.0, decimals=6)),
+    ),
+    ReadingAttribute(
+        "level",
+        "INTEGER",
+        (AttributeRule(channel="bearing", below=39.0, low=-5.0, high=100.0, decimals=0), AttributeRule(values=(7,))),
+    ),
+)
+
+
+def composed(*anomalies: AnomalySpec, rate: str = "1") -> Settings:
+    return Settings(rate, COMPOSED, anomalies, working_hours=WorkingHours(6, 14, 6), attributes=RULES, version=2)
+
+
+def kind(name: str, rate: str = "1") -> Settings:
+    """The settings of a kind of sensor, as it was when version 2 was made."""
+    return replace(settings_from_json(STORED[name]), rate=rate)
+
 
 class Case(NamedTuple):
     settings: Settings
@@ -77,6 +224,8 @@ class Case(NamedTuple):
     seed: int = 42
     first_seq: int = 0
     start_us: int = NEW_YEAR
+    identity: Identity = Identity("")
+    """All else that is known of the sensor."""
 
 
 CASES = {
@@ -128,6 +277,143 @@ CASES = {
         replace(settings(*FAULTS), version=2),
         "5fbe2ff8963437e3ccc1b62056f955a1006a163b8cd658d9397be4611acf02a8",
     ),
+    "version 2, composed": Case(
+        composed(*SHORT),
+        "70a0c2554654ec03791f9b22214288d7378f5a7d19c246d707ee2584fe22bdd9",
+        timezone="Europe/Vienna",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, no place": Case(
+        composed(*SHORT), "3ba9747048a93fea7c398ec73b5c2a38059949cad75e8115116c9e24ee2245b5"
+    ),
+    "version 2, composed, 50/s": Case(
+        composed(*SHORT, rate="50"),
+        "9288dd939f8280b0fc0b24490855860a7aae96433224bd4ba85c1bc2f55ec328",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, every 5 min": Case(
+        composed(*SHORT, rate="1/300"),
+        "75c413f90616543e8248a647fed53916f6476a5c8f5920815e2b2acf880543d1",
+        timezone="Asia/Kathmandu",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, every day": Case(
+        composed(rate="1/86400"),
+        "50c2b008105c3e5456c1f0c16d609285a363b3d6229f31e32e69bf6b79061bad",
+        timezone="America/New_York",
+        identity=IDENTITY,
+        start_us=DST_BEGINS,
+    ),
+    "version 2, composed, 100000/s": Case(
+        composed(*SHORT, rate="100000"),
+        "a1f910aae5de18b077ba05a189591b2bc5511e8d3d1757e4655cdc64bd8e7822",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, later epoch": Case(
+        composed(*SHORT),
+        "5adf2de62933872449b52caf62386754c0b131767ee1c575c0089d325c7f4e43",
+        first_seq=123_457,
+        start_us=NEW_YEAR + 7_654_321,
+        identity=IDENTITY,
+    ),
+    "version 2, composed, at the pole": Case(
+        composed(*SHORT),
+        "07c6bd298a9bfde4b58c1478ad050be8d40d4ec7bbabe0d70795c23e55473e28",
+        seed=2**63 + 11,
+        identity=replace(IDENTITY, latitude=-90.0, longitude=180.0),
+    ),
+    "version 2, composed, of a location": Case(
+        composed(rate="0.3"),
+        "88cc6a54a5d87e310efcd72d08301d7d9bc951961ebd3be2f995b3cb1fa77dfb",
+        sensor_id="SÃO_000001",
+        identity=Identity("", location="Cellar", installation_date="2010-05-06"),
+        start_us=-300_000_000 * SECOND_US,
+    ),
+    "version 2, composed, overlap": Case(
+        replace(composed(*SHORT, *FAULTS), overlap="channels"),
+        "bcb52cc8db03f914913783cfb284d6e7b361f10013861346b2656252d358dca5",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, onset": Case(
+        with_onset_mode(composed(*(replace(spec, share=0.004) for spec in SHORT))),
+        "74535c6ed36df1648b6e4b12170073606d9729711a246efe2d0794e059ef7b14",
+        identity=IDENTITY,
+    ),
+    "version 2, composed, injected": Case(
+        replace(
+            composed(*SHORT),
+            injection=Injection(
+                "1",
+                AnomalySpec("drift", 1.0, 2000, "seconds"),
+                NEW_YEAR + 500 * SECOND_US,
+                NEW_YEAR + 2500 * SECOND_US,
+                "bearing",
+            ),
+        ),
+        "44ed21f0998f63a5e7c4feb79ddb4297fca64fbdda8e3848e4217537fdf50a0c",
+        identity=IDENTITY,
+    ),
+    "version 2, environmental": Case(
+        kind("environmental"), "8565a8abb56229adeffc058b102e6ea86869d9c2677d47f4d081c3a8a86aad10", identity=IDENTITY
+    ),
+    "version 2, environmental, every 5 min": Case(
+        kind("environmental", "1/300"),
+        "ca09610fdf9d151a20511647f8cbdd7a8af6e5088eb652a8393671e12e7d21ca",
+        identity=IDENTITY,
+    ),
+    "version 2, temperature_vibration": Case(
+        kind("temperature_vibration", "50"),
+        "6a8bebd0e175d6a501367ac95d8f83f9030f69196781f6c7605eb277be772c97",
+        identity=IDENTITY,
+    ),
+    "version 2, bme280": Case(
+        kind("bme280", "0.1"),
+        "d1222f4e95df3babf2d03bfb01b130320812dfe380d353f94a3eb99fca1493dc",
+        timezone="Europe/Berlin",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline pressure": Case(
+        kind("pipeline pressure"), "3295b06b22a77f1783de8664e743d54f333765c4b2492f25cd90ee1811247667", identity=IDENTITY
+    ),
+    "version 2, pipeline temperature": Case(
+        kind("pipeline temperature", "1/60"),
+        "28c8be1fd494e6faa9ddead6fc7c5813b0bf59d8f34d6268ba04c9fa4a9e7678",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline flow": Case(
+        kind("pipeline flow_rate"),
+        "e9c5cc008362cd80e969b4e38eafe036c71413aacc79633ad6ed2dab66c7d523",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline vibration": Case(
+        kind("pipeline vibration", "10"),
+        "b2eefe4cb1544aaabab4577f7dfcb6c5c94c405d8da8b97d4fb5f440dbad8c11",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline corrosion": Case(
+        kind("pipeline corrosion", "1/3600"),
+        "f1de7c3aaf21c2cf56781724a1c8a53a49f1773614d621d006461c5d162c7418",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline humidity": Case(
+        kind("pipeline humidity"), "e2c793b7b19e9d144d88f0d835fcd1b57ea9e7e87ed2a80b8d13e6830f706d2f", identity=IDENTITY
+    ),
+    "version 2, pipeline gas": Case(
+        kind("pipeline gas_detector"),
+        "b6f8cf6f9f9ac6485946a43361a4b441e6ab32373f6f20f226f0ed8665fa0671",
+        identity=IDENTITY,
+    ),
+    "version 2, pipeline valve": Case(
+        kind("pipeline valve_position"),
+        "131db68b97161a3920004fed7ab7101c6f842730758514a003481f2cdee376ee",
+        identity=IDENTITY,
+    ),
+    "version 2, air_quality": Case(
+        kind("air_quality"), "ce8771701421b21ddde35d8a4d68cea359fdd31b04b4006c9268c8a8a3912372", identity=IDENTITY
+    ),
+    "version 2, wind_turbine": Case(
+        kind("wind_turbine"), "e726a1581257c712571ff3c790483985b937c2ec999a0d0cd02084b6f9b2f132", identity=IDENTITY
+    ),
     "at the bounds": Case(
         settings(*SHORT, channels=RARE_EDGE), "a594c35be6a25515fd322d1bda0b36f15e379c5e7e7d949458166bd132603f50"
     ),
@@ -136,20 +422,22 @@ CASES = {
 
 def blocks(case: Case) -> Iterator[Block]:
     """The first readings, and some far out, in blocks that begin and end anywhere."""
-    identity = Identity(case.sensor_id, timezone=case.timezone)
+    identity = replace(case.identity, sensor_id=case.sensor_id, timezone=case.timezone)
     generator = SignalGenerator(case.seed, identity, case.settings, case.first_seq, case.start_us)
     for first, count in ((0, 1), (1, 2_999), (3_000, 1_777), (90_000, 1_000)):
         yield generator.block(case.first_seq + first, count)
 
 
 def digest(case: Case) -> str:
-    """SHA-256 over times, kinds, values and episodes of all blocks."""
+    """SHA-256 over times, kinds, values, episodes and attributes of all blocks."""
     found = sha256()
     for block in blocks(case):
         found.update(block.times.astype("<i8").tobytes())
         found.update(block.kinds.astype("<i1").tobytes())
         found.update(block.values.astype("<f8").tobytes())
         found.update(json.dumps([asdict(episode) for episode in block.episodes]).encode())
+        if block.attributes:
+            found.update(json.dumps(block.attributes).encode())
     return found.hexdigest()
 
 
@@ -165,4 +453,20 @@ def test_every_kind_and_channel_is_among_them() -> None:
     episodes = [episode for case in CASES.values() for block in blocks(case) for episode in block.episodes]
 
     assert set(ANOMALY_TYPES) == {episode.kind for episode in episodes}
-    assert {channel.name for channel in CHANNELS} == {name for episode in episodes for name in episode.channels}
+    assert {channel.name for channel in CHANNELS} <= {name for episode in episodes for name in episode.channels}
+    used = {spec.name for case in CASES.values() for channel in case.settings.channels for spec in channel.signals}
+    assert set(SIGNAL_NAMES) == used
+
+
+def test_every_rule_of_an_attribute_applies_to_some_reading() -> None:
+    """A rule that never applies would not be protected."""
+    found = [set[object]() for _ in RULES]
+    for case in CASES.values():
+        if case.settings.attributes == RULES:
+            for block in blocks(case):
+                for values, column in zip(found, block.attributes, strict=True):
+                    values.update(column)
+
+    assert {"warning", "critical", "storm", "gale", "rain", "fast", "normal", None} == found[0]
+    assert {0.5, 0.8} <= found[1]
+    assert {-5, 7, 99} <= found[2]
