@@ -166,6 +166,28 @@ class Variant(Section):
     attributes: Mapping[AttributeName, SensorAttribute] = Field(default_factory=dict)
 
 
+class VariableEntry(Section):
+    """The meaning of a variable of the environment for the sensors of a kind, one of: a `key` of the config that it sets;
+    `interval_of`, a key that is the rate of which the variable is the interval in seconds; `multiples`, keys that it sets
+    times a factor; `unused`, the reason why it has no effect."""
+
+    key: Text | None = None
+    interval_of: Text | None = None
+    multiples: Mapping[Text, Quantity] = Field(default_factory=dict)
+    unused: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_key(cls, data: Any) -> Any:
+        return {"key": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def one_meaning(self) -> VariableEntry:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("has not exactly one of key, interval_of, multiples, unused")
+        return self
+
+
 GENERIC_MANUFACTURER = "Generic"
 ID_PATTERN = re.compile(r"(?:[A-Za-z0-9_.-]|\{city\}|\{variant\}|\{digits:[1-6]\})+\Z")
 
@@ -192,6 +214,7 @@ class SensorTypeEntry(Section):
     id_pattern: Annotated[str, AsText, AfterValidator(valid_id_pattern)] | None = None
     countries: tuple[CountryCode, ...] = Field(default=(), strict=False)
     anomalies: Anomalies = Anomalies()
+    environment: Mapping[Name, VariableEntry] = Field(default_factory=dict)
     manufacturers: Mapping[Name, Manufacturer] = Field(min_length=1)
     models: Mapping[Name, Effect] = Field(default_factory=dict)
     firmware: Mapping[Name, Effect] = Field(min_length=1)

@@ -30,6 +30,7 @@ from fleet.config.catalogue_checks import (
     surroundings_issues,
 )
 from fleet.config.dialects import Draft, canonical_draft, key_aliases
+from fleet.config.kind_environment import apply_kind_environment
 from fleet.config.kind_files import resolve_kinds
 from fleet.config.scenario import (
     Step,
@@ -78,6 +79,8 @@ class Config(Section):
     simulation: Simulation = Simulation()
     normal_parameters: Mapping[str, ChannelParameters] | None = None
     daily_pattern: Flag = True
+    weather_events: Flag = True
+    measurement_noise: Flag = True
     surroundings: Text = "auto"
     climate: Flag = False
     anomalies: Anomalies = Anomalies()
@@ -129,6 +132,9 @@ def load_draft(
                 draft.complete((section, "enabled"), False, "default of version 1")
     catalogue = draft_catalogue(draft)
     if catalogue is not None:
+        kinds = configured_sensor_types(draft, catalogue) or []
+        if len(kinds) == 1:
+            apply_kind_environment(draft, kinds[0], environment, overrides)
         if path is None:
             leave_anomalies_to_kinds(draft, catalogue, str(source))
         draft.issues.extend(sensor_issues(draft, catalogue))

@@ -14,6 +14,8 @@ from worker.spec import Identity
 RELOADABLE_KEYS = (
     "normal_parameters",
     "daily_pattern",
+    "weather_events",
+    "measurement_noise",
     "surroundings",
     "climate",
     "anomalies",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import copysign, sqrt
 from typing import Any
 
 from fleet.catalogue.signals import InstrumentSection, followed_channel
-from worker.readings.signals import Follows, Slow, signal_class
+from worker.readings.signals import Follows, Slow, Walk, WeatherEvents, signal_class
 from worker.spec import IDEAL_INSTRUMENT, Channel, Instrument, SignalSpec
 
 DEFAULT_CORRELATION = 6 * 3600.0
@@ -54,6 +55,41 @@ def movement_signals(
     if correlation is None:
         return tuple(scale_signal(spec, scale) for spec in of_kind)
     return (slow_signal(1.0, correlation),) if correlation else ()
+
+
+def walking(signals: tuple[SignalSpec, ...], step: float) -> tuple[SignalSpec, ...]:
+    """Return signals whose movement is a walk with that largest step; what comes on top of the movement stays."""
+    moving = sum(share_of(spec) for spec in signals)
+    walk = SignalSpec(Walk.name, (("step", step), ("share", min(moving, 1.0) or 1.0)))
+    return (walk, *(spec for spec in signals if not share_of(spec)))
+
+
+def with_noise(signals: tuple[SignalSpec, ...], noise: float) -> tuple[SignalSpec, ...]:
+    """Return signals that leave noise of that deviation, a fraction of the channel's."""
+    moving, total = 1.0 - min(noise, 1.0) ** 2, sum(share_of(spec) for spec in signals)
+    if total == 0:
+        return (slow_signal(moving), *signals) if moving else signals
+    return tuple(with_share(spec, min(1.0, share_of(spec) / total * moving)) for spec in signals)
+
+
+def with_share(spec: SignalSpec, share: float) -> SignalSpec:
+    """Return a signal with another share of the variance; one that comes on top of the others is returned as it is."""
+    if not share_of(spec):
+        return spec
+    values = dict(spec.parameters)
+    if spec.name == Follows.name:
+        values["correlation"] = copysign(sqrt(share), float(values["correlation"]))
+    else:
+        values["share"] = share
+    return SignalSpec(spec.name, tuple(values.items()))
+
+
+def without_events(signals: tuple[SignalSpec, ...]) -> tuple[SignalSpec, ...]:
+    return tuple(spec for spec in signals if spec.name != WeatherEvents.name)
+
+
+def share_of(spec: SignalSpec) -> float:
+    return signal_class(spec.name).variance_share(dict(spec.parameters))
 
 
 def scale_signal(spec: SignalSpec, scale: float) -> SignalSpec:

@@ -156,7 +156,8 @@ class Simulation(Section):
 class ChannelParameters(Section):
     """The healthy signal of one channel, in `unit`, and the physical limits `lowest` and `highest` of its anomalies.
     `daily_amplitude` is in standard deviations. `correlation` is the time over which its movement is similar, 0 for white
-    noise. Values left out come from the profile of the sensor's type."""
+    noise. `step` is the largest change between two readings of a random walk, `noise` the standard deviation of the noise of
+    each reading. Values left out come from the profile of the sensor's type."""
 
     mean: Quantity | None = None
     std_dev: StandardDeviation | None = None
@@ -168,6 +169,8 @@ class ChannelParameters(Section):
     decimals: Annotated[int, Field(ge=0, le=9), AsWhole] | None = None
     daily_amplitude: Annotated[float, Field(ge=-100, le=100), AsReal] | None = None
     correlation: CorrelationTime | None = None
+    step: Annotated[float, Field(gt=0, le=1e12), AsReal] | None = None
+    noise: StandardDeviation | None = None
 
     @model_validator(mode="after")
     def in_order(self) -> ChannelParameters:
@@ -176,6 +179,16 @@ class ChannelParameters(Section):
             raise FieldError("min", f"{low:g} is more than max {high:g}")
         if None not in (self.mean, low, high) and not low <= self.mean <= high:  # type: ignore[operator]
             raise FieldError("mean", f"{self.mean:g} is not between min {low:g} and max {high:g}")
+        return self
+
+    @model_validator(mode="after")
+    def one_movement(self) -> ChannelParameters:
+        if self.correlation is not None and self.step is not None:
+            raise FieldError("step", "contradicts correlation; a channel has one of the two")
+        if self.noise is not None and self.correlation == 0:
+            raise FieldError("noise", "contradicts correlation 0, by which all is noise")
+        if self.noise is not None and self.std_dev is not None and self.noise > self.std_dev:
+            raise FieldError("noise", f"{self.noise:g} is more than std_dev {self.std_dev:g}, of which it is a part")
         return self
 
 

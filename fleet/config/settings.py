@@ -13,7 +13,15 @@ from fleet.catalogue.catalogue import Catalogue, Effects, SensorType, effective_
 from fleet.catalogue.climate import Climate, climate_of, elevation_of
 from fleet.catalogue.entries import ChannelProfile, Surroundings, SurroundingsEffect
 from fleet.config.config import Config
-from fleet.config.movement import movement_signals, scale_instrument, without_absent, without_movement
+from fleet.config.movement import (
+    movement_signals,
+    scale_instrument,
+    walking,
+    with_noise,
+    without_absent,
+    without_events,
+    without_movement,
+)
 from fleet.config.scenario import with_anomalies_of
 from fleet.config.sections import ChannelParameters
 from worker.readings.anomaly_type import Parameters
@@ -136,7 +144,8 @@ class SettingsParts:
     def use(self, config: Config) -> SettingsParts:
         self._config = config
         self._rate = config.simulation.readings_per_second.stored_text()
-        signals, section = (config.normal_parameters, config.daily_pattern), config.anomalies
+        section = config.anomalies
+        signals = config.normal_parameters, config.daily_pattern, config.weather_events, config.measurement_noise
         if signals != self._signals:
             self._channels, self._scaled = {}, {}
         if section != self._section:
@@ -247,11 +256,17 @@ def healthy_signals(config: Config, profiles: Mapping[str, ChannelProfile]) -> I
         fixed = stated is not None and stated.decimals is not None
         correlation = None
         if stated is not None:
-            values |= stated.model_dump(exclude_none=True, exclude={"correlation"})
+            values |= stated.model_dump(exclude_none=True, exclude={"correlation", "step", "noise"})
             correlation = stated.correlation
         scale = values["std_dev"] / profile.std_dev if profile.std_dev else 1.0
+        signals = movement_signals(profile.signals, correlation, scale)
+        if stated is not None and stated.step is not None and scale:
+            signals = walking(signals, stated.step)
+        noise = 0.0 if not config.measurement_noise else stated.noise if stated is not None else None
+        if noise is not None and correlation != 0 and scale:
+            signals = with_noise(signals, noise / values["std_dev"])
         movement = {
-            "signals": movement_signals(profile.signals, correlation, scale),
+            "signals": signals if config.weather_events else without_events(signals),
             "instrument": IDEAL_INSTRUMENT
             if correlation == 0 or scale == 0
             else limited_instrument(scale_instrument(profile.instrument, scale), profile, stated),

@@ -30,7 +30,9 @@ ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "MONITORING_ALLOWED_HOSTS": ("monitoring.allowed_hosts",),
 }
 """The keys that a variable sets. The hardware of a sensor overrides both the config's `sensor` and its identity file."""
-BOOLEAN_KEYS = frozenset(("database.preserve_existing", "monitoring.enabled"))
+BOOLEAN_KEYS = frozenset(
+    ("database.preserve_existing", "monitoring.enabled", "daily_pattern", "weather_events", "measurement_noise")
+)
 LIST_KEYS = frozenset(("monitoring.allowed_hosts",))
 """Keys whose variable is a list, separated by commas."""
 SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
@@ -40,10 +42,12 @@ BOOLEAN_DIGITS = {"1": "true", "0": "false"}
 
 @dataclass(frozen=True, slots=True)
 class SourcedValue:
-    """A value and its source as the user knows it: `SourcedValue("5", "--rate")`."""
+    """A value and its source as the user knows it: `SourcedValue("5", "--rate")`. `continued` is true of a value of the last
+    run, which a variable that a kind of sensor declares overrides."""
 
     value: object
     origin: str
+    continued: bool = False
 
 
 def apply_environment(draft: Draft, environment: Mapping[str, str]) -> None:

@@ -10,6 +10,8 @@ from fleet.datadir.state_file import Bounds, InvalidValue, Pattern, load_state, 
 from worker.spec import SETTINGS_VERSION, Layout
 
 RESTORE_ADVICE = "; restore the file, or take another --data directory"
+RATE_PATTERN = r"|[0-9]{1,6}(\.[0-9]{1,9})?|[0-9]{1,12}/[0-9]{0,12}(s|min|h|d)"
+"""Rates as `fleet.validation.rates.Rate` writes them; empty for none."""
 MAX_START_US = 7_258_118_400_000_000
 """The year 2200, as in a config."""
 
@@ -50,7 +52,7 @@ class FleetManifest:
     kinds: tuple[tuple[str, Annotated[float, Bounds(0, 1_000_000)]], ...] = ()
     kind_files: tuple[str, ...] = ()
     settings_version: Annotated[int, Bounds(1, SETTINGS_VERSION)] = 1
-    rate: Annotated[str, Pattern(r"|[0-9]{1,6}(\.[0-9]{1,9})?", "a rate such as 10 or 0.2")] = ""
+    rate: Annotated[str, Pattern(RATE_PATTERN, "a rate such as 10, 0.2 or 1/min")] = ""
 
 
 def read_manifest(path: Path) -> FleetManifest | None:

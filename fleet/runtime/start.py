@@ -74,7 +74,7 @@ def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
     values["replicas.kinds"] = {name: repr(weight) for name, weight in manifest.kinds} or None
     values["kinds"] = [file for file in manifest.kind_files if Path(file).exists()] or None
     origin = str(directory.path / "fleet.json")
-    return {key: SourcedValue(value, origin) for key, value in values.items() if value is not None}
+    return {key: SourcedValue(value, origin, continued=True) for key, value in values.items() if value is not None}
 
 
 def count_and_rate_of_roster(directory: DataDirectory) -> tuple[int, str]:

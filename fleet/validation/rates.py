@@ -1,4 +1,4 @@
-"""Rates of readings: exact fractions, written as a number per second or as a whole number per minute, hour or day."""
+"""Rates of readings: exact fractions, written as a number per second or as a whole number per time."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MIN_RATE, MAX_RATE = Decimal("0.000001"), 100_000
 EXACT_MIN_RATE = Fraction(MIN_RATE)
 MAX_DECIMALS = 6
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
-RATE_TEXT = re.compile(rf"([0-9]{{1,12}})\s*/\s*({'|'.join(SECONDS)})")
+RATE_TEXT = re.compile(rf"([0-9]{{1,12}})\s*/\s*([0-9]{{0,12}})\s*({'|'.join(SECONDS)})")
 
 
 class Rate:
-    """Readings per second. `str` writes them as a config may: 0.5, or 1/min where no decimal is exact.
+    """Readings per second. `str` writes them as a config may: 0.5, or 1/min or 1/7s where no decimal is exact.
 
     (It is no subclass of Fraction, which pydantic would turn into text.)
     """
@@ -51,7 +51,7 @@ class Rate:
         if self.is_decimal:
             return self.stored_text()
         per = next((unit for unit, seconds in SECONDS.items() if seconds % self.exact.denominator == 0), None)
-        return f"{self.exact * SECONDS[per]}/{per}" if per else self.stored_text()
+        return f"{self.exact * SECONDS[per]}/{per}" if per else f"{self.stored_text()}s"
 
     @property
     def is_decimal(self) -> bool:
@@ -66,13 +66,14 @@ class Rate:
 
 
 def as_rate(value: object, check: ValidatorFunctionWrapHandler) -> Rate:
-    """Convert a number, or a text such as 1/min."""
+    """Convert a number, or a text such as 1/min or 1/7s."""
     if isinstance(value, Rate):
         return value
     found = RATE_TEXT.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         return Rate(Fraction(check(value)))
-    rate = Fraction(int(found[1]), SECONDS[found[2]])
+    seconds = int(found[2] or 1) * SECONDS[found[3]]
+    rate = Fraction(int(found[1]), seconds) if seconds else Fraction(0)
     if not EXACT_MIN_RATE <= rate <= MAX_RATE:
         raise ValueError(f"is not between {MIN_RATE} and {MAX_RATE} a second")
     return Rate(rate)

@@ -22,9 +22,11 @@ IN_A_CLONE = {"extending.md"}
 """Pages for those who change the program. Elsewhere all that a reader makes lies in data/."""
 USE_CASES = {
     "anomaly-detection",
+    "bme280",
     "firmware-rollout",
     "geographic-distribution",
     "load-testing",
+    "pipeline-telemetry",
     "sensor-decay",
     "training-data",
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.config.config import Config
+from fleet.config.config import Config, load_config
 from fleet.datadir.directory import DataDirectory, FleetManifest
 from fleet.errors import UserError
 from fleet.runtime.planner import Planner
@@ -88,6 +88,21 @@ def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
     assert RECORD == directory.read_manifest()
     assert ["fleet.json"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("rate", ["10", "0.000001", "1/min", "7/h", "1/d", "1/7s", "100000"])
+def test_a_rate_is_recorded_as_a_config_writes_it(rate: str, tmp_path: Path) -> None:
+    """So that the next start continues with it."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text(f"simulation: {{readings_per_second: {rate}}}")
+    written = str(load_config(path).simulation.readings_per_second)
+    DataDirectory(tmp_path).write_manifest(replace(RECORD, rate=written))
+    manifest = DataDirectory(tmp_path).read_manifest()
+
+    assert (rate, rate) == (written, manifest.rate if manifest else "")
+    assert rate == str(
+        load_config(path, {}, {"simulation.readings_per_second": written}).simulation.readings_per_second
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"seed": 1}', "\x00\x01"])
