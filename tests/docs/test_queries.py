@@ -8,6 +8,7 @@ from contextlib import closing
 import apsw
 import pytest
 
+from fleet.catalogue.catalogue import load_catalogue
 from fleet.delivery.columns import DELIVERED_COLUMNS
 from fleet.delivery.targets.sqlite.central_database import copy_readings_sql, open_central
 from tests.docs.page_queries import Query, queries
@@ -20,10 +21,15 @@ CENTRAL_QUERIES = [query for query in queries() if query.central]
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connection]:
-    """A database that three sensors share, which may be written to."""
+    """A database that three sensors share, which may be written to; with the further columns of all packaged kinds."""
     path = tmp_path_factory.mktemp("queries") / "sensor_data.db"
     write_database(path, 600, sensors=make_identities(3))
     with closing(apsw.Connection(str(path))) as opened:
+        there = {str(row[1]) for row in opened.execute("PRAGMA table_info(sensor_readings)")}
+        kinds = load_catalogue().types.values()
+        for name, column_type in dict(column for kind in kinds for column in kind.entry.columns()).items():
+            if name not in there:
+                opened.execute(f'ALTER TABLE sensor_readings ADD COLUMN "{name}" {column_type}')
         yield opened
 
 
