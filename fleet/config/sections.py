@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -13,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from fleet.catalogue.attributes import Weight
 from fleet.catalogue.countries import country_code
 from fleet.catalogue.signals import CorrelationTime
+from fleet.config.file_names import database_file, file_path, unreserved_file
 from fleet.validation.names import not_derived_name
 from fleet.validation.rates import Rate, ReadingsPerSecond
 from fleet.validation.scalars import (
@@ -33,32 +32,6 @@ from fleet.validation.scalars import (
     Text,
 )
 from worker.log import format_sample_line
-
-RESERVED_FILE_NAMES = frozenset(("..", "fleet.json", "fleet.new", "identities", "run"))
-
-
-def file_path(value: str) -> str:
-    """Accept a path that the file system can look up: it allows 255 bytes a part, 200 leave room for `-journal`."""
-    if any(len(os.fsencode(part)) > 200 for part in Path(value).parts):
-        raise ValueError("has a part of more than 200 bytes")
-    return value
-
-
-def database_file(value: str) -> str:
-    """Accept a path whose last part can be the name of a database in a data directory."""
-    name = Path(value).name
-    if not name or name in RESERVED_FILE_NAMES:
-        raise ValueError("does not end in the name of a database, such as data/sensor_data.db")
-    not_derived_name(name)
-    return file_path(value)
-
-
-def unreserved_file(value: str) -> str:
-    """Accept a path whose last part can be the name of another file or folder in a data directory."""
-    name = Path(value).name
-    if not name or name in RESERVED_FILE_NAMES or name.endswith(".db"):
-        raise ValueError("does not end in a name that is free among the files of a fleet")
-    return file_path(value)
 
 
 def log_format(value: str) -> str:
