@@ -6,6 +6,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fleet.catalogue.catalogue import load_catalogue
@@ -19,21 +21,35 @@ from worker.storage.sinks import Portion
 COUNT = 200_000
 BATCH = 1000
 RUNS = 5
+SIZES = (10_000, COUNT, 1_000_000)
+RATES = {"every second": "1", "100 a second": "100", "every 5 minutes": "1/300"}
+START_US = 1_767_225_600_000_000
 
 
 def main() -> None:
-    identity = Identity("BENCH_000001", timezone="America/Denver")
+    identity = Identity("BENCH_000001", latitude=39.7, longitude=-105.0, timezone="America/Denver")
     settings = settings_for(load_config(None), load_catalogue(), identity)
-    print(f"generate                    {rate(lambda: generate(identity, settings)):12,.0f} readings/s")
-    print(f"generate and store, by 1000 {rate(lambda: store(identity, settings)):12,.0f} readings/s")
+    calm = replace(settings, anomalies=())
+    plain = settings_for(load_config(None), load_catalogue(), identity, version=1)
+    for size in SIZES:
+        for name, text in RATES.items():
+            of_rate = replace(calm, rate=text)
+            print_rate(f"generate {size:9,} {name}, healthy", size, partial(generate, identity, of_rate, size))
+        print_rate(f"generate {size:9,} every second, 5 % anomalies", size, partial(generate, identity, settings, size))
+        print_rate(f"generate {size:9,} every second, version 1", size, partial(generate, identity, plain, size))
+    print_rate("generate and store, by 1000", COUNT, partial(store, identity, settings))
 
 
-def generate(identity: Identity, settings: Settings) -> None:
-    SignalGenerator(1, identity, settings, 0, 0).block(0, COUNT)
+def print_rate(what: str, count: int, work: Callable[[], None]) -> None:
+    print(f"{what:48} {rate(count, work):12,.0f} readings/s", flush=True)
+
+
+def generate(identity: Identity, settings: Settings, count: int) -> None:
+    SignalGenerator(1, identity, settings, 0, START_US).block(0, count)
 
 
 def store(identity: Identity, settings: Settings) -> None:
-    generator = SignalGenerator(1, identity, settings, 0, 0)
+    generator = SignalGenerator(1, identity, settings, 0, START_US)
     with tempfile.TemporaryDirectory() as folder:
         database = Database(StoreSpec(Path(folder, "bench.db")))
         database.claim([identity], 1)
@@ -43,13 +59,13 @@ def store(identity: Identity, settings: Settings) -> None:
         database.close()
 
 
-def rate(work: Callable[[], None]) -> float:
+def rate(count: int, work: Callable[[], None]) -> float:
     seconds = []
     for _ in range(RUNS):
         begun = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - begun)
-    return COUNT / statistics.median(seconds)
+    return count / statistics.median(seconds)
 
 
 if __name__ == "__main__":
