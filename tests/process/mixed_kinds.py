@@ -84,7 +84,8 @@ def damages(path: Path, names: Collection[str] | None = None) -> Iterator[tuple[
     with the name of the column."""
     with open_database(path) as connection:
         columns = connection.execute("PRAGMA table_info(sensor_readings)").fetchall()[28:]
-    for _, name, column_type, *_ in columns:
+    for _, text, column_type, *_ in columns:
+        name = str(text)
         if names is not None and name not in names:
             continue
         column = quoted(name)
