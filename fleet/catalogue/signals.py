@@ -67,7 +67,7 @@ def read_signals(value: object) -> object:
     if value is None:
         return ()
     if not isinstance(value, Mapping):
-        return value
+        raise ValueError("is not a section of signals by their names")
     specs = tuple(read_signal(name, parameters) for name, parameters in value.items())
     total = sum(signal_class(spec.name).variance_share(dict(spec.parameters)) for spec in specs)
     if total > 1 + 1e-9:

@@ -131,6 +131,8 @@ def model_issues(
             yield source_map.issue(source_map.inner_path(path, reason.key), str(reason))
         elif isinstance(reason, ValueError):
             yield source_map.issue(path, str(reason) if at_key else f"{value} {reason}", at_key=at_key)
+        elif detail["type"] == "too_short" and detail["input"]:
+            continue  # it is long enough, but for entries that have issues of their own
         elif detail["type"] == "decimal_max_places":
             yield source_map.issue(path, f"{value} has more than {detail['ctx']['decimal_places']} decimal places")
         else:
@@ -166,6 +168,10 @@ def schema_violation(value: object, schema: Schema) -> str:
             noun = ""
         advice = "; remove the quotes" if isinstance(value, str) and is_quoted_number(value) else ""
         return " ".join(filter(None, ("is not", noun, bounds))) + advice
+    if kind == "array" and isinstance(value, list | tuple):
+        least = schema.get("minItems", 0)
+        needed = f"{least}" if schema.get("maxItems") == least else f"{least} or more"
+        return f"with {len(value)} entries; {needed} are needed"
     return f"is not {TYPE_NOUNS.get(kind, 'allowed here')}"
 
 

@@ -102,8 +102,9 @@ def read_database(connection: apsw.Connection, found: dict[str, SensorRecords]) 
     for sensor, next_seq in connection.execute("SELECT sensor_id, next_seq FROM checkpoints"):
         assert sensor not in found, f"{sensor} is in two databases"
         found[sensor] = SensorRecords(next_seq=next_seq)
-    for _, timestamp, sensor, *rest, seq in connection.execute("SELECT * FROM sensor_readings ORDER BY id"):
-        found[sensor].readings.append((seq, (timestamp, sensor, *rest)))
+    seq = COLUMNS.index("seq")
+    for _, timestamp, sensor, *rest in connection.execute("SELECT * FROM sensor_readings ORDER BY id"):
+        found[sensor].readings.append((rest.pop(seq - 3), (timestamp, sensor, *rest)))
     for sensor, *episode in connection.execute(
         "SELECT sensor_id, type, first_seq, last_seq, start_time, end_time FROM anomaly_episodes ORDER BY first_seq"
     ):

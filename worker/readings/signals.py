@@ -149,6 +149,13 @@ class Machine(Signal):
         SignalParameter("maintenance_part", 0.05, 0.0, 0.5),
     )
 
+    @classmethod
+    def contradiction(cls, parameters: SignalParameters) -> tuple[str, str] | None:
+        parts = float(parameters["running_part"]), float(parameters["maintenance_part"])
+        if parts[0] + parts[1] > 1:
+            return "maintenance_part", f"{parts[1]:g} and running_part, {parts[0]:g}, are more than the whole time"
+        return None
+
 
 class Walk(Signal):
     """A random walk; `step` is its largest change from one reading to the next, in the unit of the channel. The channel is

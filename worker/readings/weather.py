@@ -81,6 +81,8 @@ class EventCalendar:
     def __init__(self, streams: RandomStreams, place: Place, declaration: WeatherEvents) -> None:
         self._streams, self._key = streams, place.keys[0]
         self._interval = round(declaration.number("interval") * SECOND_US)
+        if self._interval < SECOND_US:
+            raise ValueError("weather events less than a second apart")  # no valid kind has them; computing takes hours
         longest = min(round(declaration.number("longest") * SECOND_US), self._interval)
         self._shortest = min(round(declaration.number("shortest") * SECOND_US), longest)
         self._spread = longest - self._shortest

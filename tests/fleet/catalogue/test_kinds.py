@@ -74,6 +74,16 @@ WRONG = {
     SIGNALS % "weather_events: {shortest: 2h, longest: 1h}": (
         "weather_events.shortest: 7200 seconds are more than longest, 3600"
     ),
+    SIGNALS % "machine: {share: 0.5, running_part: 0.9, maintenance_part: 0.2}": (
+        "machine.maintenance_part: 0.2 and running_part, 0.9, are more than the whole time"
+    ),
+    f"channels: {{{CO2}, signals: [slow]}}}}": "channels.co2.signals: a list is not a section of signals by their names",
+    f"channels: {{{CO2}}}}}\nreading_attributes: {{s: {{type: text, rules: []}}}}": (
+        "reading_attributes.s.rules: a list with 0 entries; 1 or more are needed"
+    ),
+    f"channels: {{{CO2}}}}}\nattributes: {{post: {{uniform: [1, 2, 3]}}}}": (
+        "attributes.post.uniform: a list with 3 entries; 2 are needed"
+    ),
     f"channels: {{{CO2}}}}}\nattributes: {{co2: 1}}": "2:19: attributes.co2: is the name of a channel, too",
     f"channels: {{{CO2}}}}}\nattributes: {{voltage: 1}}": "2:14: attributes.voltage: is the name of a column for a channel",
     f"channels: {{{CO2}}}}}\nattributes: {{post: {{uniform: [2, 1]}}}}": "2:30: attributes.post.uniform: 2 is more than 1",
