@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -232,7 +232,16 @@ def nearest_type(name: str, types: tuple[str, ...]) -> str:
 
 def load_catalogue(path: Path | None = None, kinds: Sequence[Path] = ()) -> Catalogue:
     """Load the packaged catalogue with the kinds in the files `kinds`, extended by the file at `path`; UserError if a file
-    is not valid."""
+    is not valid. The packaged one alone is read once."""
+    return packaged_catalogue() if path is None and not kinds else read_catalogue(path, kinds)
+
+
+@cache
+def packaged_catalogue() -> Catalogue:
+    return read_catalogue(None, ())
+
+
+def read_catalogue(path: Path | None, kinds: Sequence[Path]) -> Catalogue:
     source_map = SourceMap(Node(None, SourceMark(str(path or resource_path("catalogue.yaml"))), SourceMark(""), ""))
     values: dict[str, Any] = {**read_kinds(kinds, source_map)}
     for source in (resource_path("catalogue.yaml"), *([path] if path is not None else [])):
