@@ -27,6 +27,7 @@ PLAUSIBLE_LEAD_US = 60 * SECOND_US
 """The lead of a reading over the wall clock up to which nothing is wrong: clocks are slewed, and set."""
 
 
+MAX_PID_WAIT_SECONDS = 2.0
 LOGS_FOLDER = "logs"
 """The folder of a log that the config names. Any other log is `run/fleet.log`."""
 
@@ -85,7 +86,7 @@ class DataDirectory:
                 self._require(file, *check_writable(file))
         holder = self.holder()
         if holder is not None:
-            raise self._in_use_error(str(holder or "unknown"))
+            raise self._in_use_error(str(holder or self._written_pid()))
 
     def _require(self, path: Path, condition: bool, reason: str) -> None:
         if not condition:
@@ -97,6 +98,13 @@ class DataDirectory:
             f"--data: {self.path}: another fleet runs here (pid {holder}): "
             f"stop it with `fleet down --data {self.path}`, or take another directory"
         )
+
+    def _written_pid(self) -> str:
+        """Return the process id in the lock file, which its holder writes a moment after it has locked the file."""
+        deadline = time.monotonic() + MAX_PID_WAIT_SECONDS
+        while not (text := self._lock.read_text().strip()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return text or "unknown"
 
     def hold(self) -> None:
         """Create the directory if necessary and lock it. Raises UserError if it cannot be written, if another fleet runs, or
@@ -114,7 +122,7 @@ class DataDirectory:
             lock_file.close()
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise UserError(f"{self._lock}: cannot be locked: {error.strerror}") from error
-            raise self._in_use_error(self._lock.read_text().strip() or "unknown") from error
+            raise self._in_use_error(self._written_pid()) from error
         self._lock_file = lock_file
         self.write_pid()
 
