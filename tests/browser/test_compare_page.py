@@ -97,10 +97,10 @@ def test_the_sensors_of_a_place(running: FleetProcess, window: Window) -> None:
 
 
 def test_a_sensor_that_is_not_there_does_not_stop_the_others(running: FleetProcess, window: Window) -> None:
-    page = window.open(f"{running.url}/compare?sensors=NOBODY,{running.sensors[0]}")
+    page = window.open(f"{running.url}/compare?sensors=UNKNOWN,{running.sensors[0]}")
     window.until(f"expected => {LINES}.every((lines) => lines === expected)", running.sensors[0])
 
-    assert "no sensor NOBODY in this fleet" == page.text_content("#remark")
+    assert "no sensor UNKNOWN in this fleet" == page.text_content("#remark")
     assert "2 to 6 sensors are compared" in page.inner_text("main")
     page.goto(f"{running.url}/compare")
     page.wait_for_selector("#link.live")

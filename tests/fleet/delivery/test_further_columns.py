@@ -108,7 +108,7 @@ def generated(path: Path, names: tuple[str, ...], sensor: str) -> list[tuple[Any
 
 
 def test_every_column_arrives(place: Destination, kind: str, data: Path) -> None:
-    """With its type; nothing of it in `extra`, which is for the columns of somebody else."""
+    """With its type; nothing of it in `extra`, which is for foreign columns."""
     sweep_into(place.target(), data, batch_size=70)
 
     assert TYPES[kind] == {name: declared for name, declared in place.columns().items() if name in ALL}
@@ -218,7 +218,7 @@ def test_a_column_that_a_target_has_with_another_type(place: Destination, kind: 
     if kind == "parquet":
         pytest.skip("each of its files has a schema of its own")
     with closing(place.target()) as target:
-        target.cursor("nobody")  # creates the tables
+        target.cursor("no such source")  # creates the tables
     other = {"co2": "text", "status": "bigint"}[name]
     place.execute(f"ALTER TABLE sensor_readings ADD COLUMN {name} {other}")
 
