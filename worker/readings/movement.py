@@ -29,6 +29,7 @@ from worker.readings.seasonality import (
     working_hours_level,
 )
 from worker.readings.signals import (
+    QUANTITIES,
     Drift,
     Follows,
     Machine,
@@ -269,7 +270,7 @@ class KnotContext:
         return lambda octave, pages: self._streams.nodes(purpose, octave, pages)
 
     def _place_nodes(self, quantity: str) -> Nodes:
-        series = OCTAVES * WEATHER_SERIES.index(quantity)
+        series = OCTAVES * QUANTITIES.index(quantity)
 
         def mixed(octave: int, pages: list[int]) -> FloatArray:
             result = np.zeros(len(pages) * NODES_PER_PAGE)
@@ -278,10 +279,6 @@ class KnotContext:
             return result
 
         return mixed
-
-
-WEATHER_SERIES = ("temperature", "humidity", "pressure")
-"""The quantities of the weather in the order of their streams: a new one goes to the end."""
 
 
 def machine_level(signal: Machine, context: KnotContext, delay: int) -> FloatArray:

@@ -21,7 +21,7 @@ SignalValue = float | str
 SignalParameters = Mapping[str, SignalValue]
 
 QUANTITIES = ("temperature", "humidity", "pressure")
-"""The quantities of the weather at a place."""
+"""The quantities of the weather at a place, in the order of their streams: a new one goes to the end."""
 
 WEATHER_EVENTS = ("storm", "front", "clear")
 """The weather events at a place. Between two events there is none."""
