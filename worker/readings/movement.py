@@ -96,11 +96,13 @@ class Octaves:
         left = 1.0 - right
         norm = np.sqrt(left * left + right * right)
         page, next_page = node // NODES_PER_PAGE, (node + 1) // NODES_PER_PAGE
-        pages = np.union1d(distinct(page), distinct(next_page))
+        pages = np.concatenate((distinct(page), distinct(next_page)))
+        pages.sort()
+        pages = distinct(pages)
         return Octave(
             pages.tolist(),
-            np.searchsorted(pages, page) * NODES_PER_PAGE + node % NODES_PER_PAGE,
-            np.searchsorted(pages, next_page) * NODES_PER_PAGE + (node + 1) % NODES_PER_PAGE,
+            pages.searchsorted(page) * NODES_PER_PAGE + node % NODES_PER_PAGE,
+            pages.searchsorted(next_page) * NODES_PER_PAGE + (node + 1) % NODES_PER_PAGE,
             left / norm,
             right / norm,
         )
@@ -108,7 +110,10 @@ class Octaves:
 
 def distinct(increasing: IntArray) -> IntArray:
     """Return the distinct numbers of an increasing array."""
-    return increasing[np.flatnonzero(np.diff(increasing, prepend=increasing[0] - 1))]
+    is_first = np.empty(len(increasing), dtype=np.bool_)
+    is_first[0] = True
+    np.not_equal(increasing[1:], increasing[:-1], out=is_first[1:])
+    return increasing[is_first]
 
 
 class Movement:
@@ -131,7 +136,7 @@ class Movement:
             before = times // KNOT_US
             left = self._at_knots(before * KNOT_US)
             right = self._at_knots((before + 1) * KNOT_US)
-            return Interpolation(left, right - left, None, before * KNOT_US)
+            return Interpolation(left, right - left, None)
         page = first // KNOTS_PER_PAGE
         if last // KNOTS_PER_PAGE == page:
             if self._page[0] != page:
@@ -144,8 +149,7 @@ class Movement:
             values = self._page[1][:, offset : offset + last - first + 2]
         else:
             values = self._at_knots(np.arange(first, last + 2, dtype=np.int64) * KNOT_US)
-        knots = np.arange(first, last + 1, dtype=np.int64) * KNOT_US
-        return Interpolation(values[:, :-1], values[:, 1:] - values[:, :-1], knots, knots)
+        return Interpolation(values[:, :-1], values[:, 1:] - values[:, :-1], first)
 
     def _at_knots(self, times: IntArray) -> FloatArray:
         """Compute the values of all channels at increasing times, shape (channels, times)."""
@@ -207,29 +211,24 @@ class Movement:
 
 
 class Interpolation(NamedTuple):
-    """The values of channels at knots: `left` and the difference to the next, shape (channels, knots). `knots` are their times;
-    None if each reading has a knot of its own, whose time is in `before`."""
+    """The values of channels at knots: `left` and the difference to the next, shape (channels, knots). `first_knot` is the
+    number of the first knot; None if each reading has a knot of its own."""
 
     left: FloatArray
     difference: FloatArray
-    knots: IntArray | None
-    before: IntArray
+    first_knot: int | None
 
     def values(self, first: int, times: IntArray) -> FloatArray:
         """Return the values of the readings from number `first` of the prepared ones at their `times`, shape (channels, times)."""
-        if self.knots is None:
+        knot = times // KNOT_US
+        position = (times - knot * KNOT_US).astype(np.float64) / KNOT_US
+        if self.first_knot is None:
             cut = slice(first, first + len(times))
-            position = (times - self.before[cut]).astype(np.float64) / KNOT_US
             return self.left[:, cut] + self.difference[:, cut] * position
-        begin = int(np.searchsorted(self.knots, times[0], side="right")) - 1
-        end = int(np.searchsorted(self.knots, times[-1], side="right"))
-        knots = self.knots[begin:end]
-        counts = np.diff(np.searchsorted(times, knots), append=len(times))
-        which = np.repeat(np.arange(begin, end), counts)
-        position = (times - np.repeat(knots, counts)).astype(np.float64) / KNOT_US
-        result = np.take(self.difference, which, axis=1)
+        knot -= self.first_knot
+        result = self.difference.take(knot, axis=1)
         result *= position
-        result += np.take(self.left, which, axis=1)
+        result += self.left.take(knot, axis=1)
         return result
 
 
