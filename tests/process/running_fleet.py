@@ -55,6 +55,12 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
+def suspend(process: psutil.Process) -> None:
+    """Stop a process and wait until it stands still: the kernel continues only one that does when its group is orphaned."""
+    process.suspend()
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, "it stands still")
+
+
 def session(sid: int) -> list[psutil.Process]:
     """The processes of a session that live, also those whose parent is gone."""
     found = []

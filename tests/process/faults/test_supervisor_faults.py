@@ -33,6 +33,7 @@ from tests.process.running_fleet import (
     command,
     fleet,
     session,
+    suspend,
     wait_for,
 )
 
@@ -82,7 +83,7 @@ def test_no_orphan_stays(obstacle: str, up: Up, quick: Write, tmp_path: Path) ->
             connection.execute("BEGIN IMMEDIATE")
             wait_for(lambda: running.state("S_000002") == "unready", "it cannot commit")
         else:
-            (victim if obstacle == "stopped" else running.helper_processes()["template"]).suspend()
+            suspend(victim if obstacle == "stopped" else running.helper_processes()["template"])
 
         kill_supervisor(running)
         running.wait_until_gone(6.0)
@@ -97,7 +98,7 @@ def test_no_orphan_stays_stuck(template: str, up: Up, quick: Write, fault_inject
     fault_injector.inject("S_000002.db", "stuck")
     wait_for(fault_injector.injected, "it is stuck")
     if template != "the same":
-        running.worker("S_000001").suspend()
+        suspend(running.worker("S_000001"))
         first = running.helper_processes()["template"]
         first.kill()
         wait_for(lambda: running.helper_processes().get("template", first) != first, "another is started")
