@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from functools import cache, lru_cache, partial
 from math import sqrt
 from statistics import NormalDist
 from typing import NamedTuple
@@ -47,6 +48,8 @@ from worker.spec import Channel, Identity, Settings
 KNOT_US = 30 * SECOND_US
 """The distance of knots. Nothing moves faster than this: what does is noise."""
 KNOTS_PER_PAGE = 64
+CACHED_OCTAVES = 8
+"""Octaves that are kept, 8 KB each: those that the sensors of one kind need at the same time."""
 OCTAVES, OCTAVE_RATIO = 4, 4
 MIN_OCTAVE_US = 2 * KNOT_US
 RESPONSE_STEPS = 8
@@ -116,6 +119,22 @@ def distinct(increasing: IntArray) -> IntArray:
     return increasing[is_first]
 
 
+OctavesAt = Callable[[int, int], Octaves]
+"""Returns the octaves of a correlation time at certain times, delayed: (correlation, delay)."""
+
+
+def page_times(page: int) -> IntArray:
+    """Return the times of the knots of a page, with the first one of the next."""
+    begin = page * KNOTS_PER_PAGE
+    return np.arange(begin, begin + KNOTS_PER_PAGE + 1, dtype=np.int64) * KNOT_US
+
+
+@lru_cache(maxsize=CACHED_OCTAVES)
+def page_octaves(page: int, correlation: int, delay: int) -> Octaves:
+    """Return the octaves at the knots of a page: the sensors of a process share them."""
+    return Octaves(correlation, page_times(page) - delay)
+
+
 class Movement:
     """The slow part of the healthy signals of a sensor. `channels` are those of the settings."""
 
@@ -140,20 +159,17 @@ class Movement:
         page = first // KNOTS_PER_PAGE
         if last // KNOTS_PER_PAGE == page:
             if self._page[0] != page:
-                begin = page * KNOTS_PER_PAGE
-                self._page = (
-                    page,
-                    self._at_knots(np.arange(begin, begin + KNOTS_PER_PAGE + 1, dtype=np.int64) * KNOT_US),
-                )
+                self._page = page, self._at_knots(page_times(page), partial(page_octaves, page))
             offset = first - page * KNOTS_PER_PAGE
             values = self._page[1][:, offset : offset + last - first + 2]
         else:
             values = self._at_knots(np.arange(first, last + 2, dtype=np.int64) * KNOT_US)
         return Interpolation(values[:, :-1], values[:, 1:] - values[:, :-1], first)
 
-    def _at_knots(self, times: IntArray) -> FloatArray:
-        """Compute the values of all channels at increasing times, shape (channels, times)."""
-        context = KnotContext(self._streams, self._place, times)
+    def _at_knots(self, times: IntArray, octaves: OctavesAt | None = None) -> FloatArray:
+        """Compute the values of all channels at increasing times, shape (channels, times). `octaves` are those of the times, if
+        they are known."""
+        context = KnotContext(self._streams, self._place, times, octaves)
         values = np.empty((len(self._channels), len(times)))
         movements: dict[str, FloatArray] = {}
         for index in self._order:
@@ -235,20 +251,14 @@ class Interpolation(NamedTuple):
 class KnotContext:
     """What the channels of a sensor share at given times, computed once."""
 
-    def __init__(self, streams: RandomStreams, place: Place, times: IntArray) -> None:
+    def __init__(self, streams: RandomStreams, place: Place, times: IntArray, octaves: OctavesAt | None = None) -> None:
         self._streams, self._place, self._times = streams, place, times
-        self._octaves: dict[tuple[int, int], Octaves] = {}
+        self.octaves = octaves or cache(lambda correlation, delay: Octaves(correlation, self.times(delay)))
         self._known: dict[tuple[str, int, int], FloatArray] = {}
         self.count = len(times)
 
     def times(self, delay: int) -> IntArray:
         return self._times - delay if delay else self._times
-
-    def octaves(self, correlation: int, delay: int) -> Octaves:
-        key = correlation, delay
-        if key not in self._octaves:
-            self._octaves[key] = Octaves(correlation, self.times(delay))
-        return self._octaves[key]
 
     def slow(self, stream: str, correlation: int, delay: int) -> FloatArray:
         """Return a movement of the sensor itself."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 from worker.spec import Channel, SignalSpec
@@ -225,8 +226,9 @@ def signal_class(name: str) -> type[Signal]:
     return dict(zip(SIGNAL_NAMES, SIGNAL_CLASSES, strict=True))[name]
 
 
+@lru_cache(maxsize=256)
 def build_signal(spec: SignalSpec) -> Signal:
-    """Build the part that `spec` names. KeyError if its name or a parameter is unknown."""
+    """Build the part that `spec` names, once for all sensors of a process. KeyError if its name or a parameter is unknown."""
     return signal_class(spec.name)(dict(spec.parameters))
 
 
@@ -238,6 +240,7 @@ def noise_share(channel: Channel) -> float:
     return max(0.0, left)
 
 
+@lru_cache(maxsize=256)
 def dependence_order(channels: tuple[Channel, ...]) -> tuple[int, ...]:
     """Return the indices of the channels, each after those that it follows. ValueError if they follow each other in a circle."""
     indices = {channel.name: index for index, channel in enumerate(channels)}
