@@ -7,7 +7,7 @@ uses no clock and no I/O. Live readings, backfill and verification share this co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -86,11 +86,7 @@ class SignalGenerator:
         self._anomalies = AnomalyPlacement(self._streams, self.schedule, settings)
         self._healthy = healthy_signal(seed, self._streams, identity, settings)
         self._attributes = AttributeColumns(self._streams, settings.channels, settings.attributes)
-        self._physical = (
-            column_vector([limits(channel)[0] for channel in settings.channels]),
-            column_vector([limits(channel)[1] for channel in settings.channels]),
-        )
-        self._scales = column_vector([10.0**c.decimals for c in settings.channels])
+        self._lowest, self._highest, self._scales = shown_values(settings.channels)
         self._warm_ups = [
             (index, channel.instrument)
             for index, channel in enumerate(settings.channels)
@@ -172,8 +168,8 @@ class SignalGenerator:
 
     def _measure(self, values: FloatArray, out: FloatArray) -> None:
         """Write values as the instrument shows them: within its physical limits, with its resolution and decimals."""
-        np.maximum(values, self._physical[0], out=values)
-        np.minimum(values, self._physical[1], out=values)
+        np.maximum(values, self._lowest, out=values)
+        np.minimum(values, self._highest, out=values)
         for index, step in self._steps:
             values[index] = np.rint(values[index] / step) * step
         values *= self._scales
@@ -188,6 +184,14 @@ class SignalGenerator:
         names = tuple(self.settings.channels[index].name for index in placed.channels)
         first = max(placed.first_seq, self.schedule.first_seq)
         return Episode(placed.kind.name, names, first, placed.last_seq, placed.parameters)
+
+
+@lru_cache(maxsize=256)
+def shown_values(channels: tuple[Channel, ...]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the lowest and the highest values that the channels can show, and the steps in a unit by their decimals, shape
+    (channels, 1) each, to be left unchanged."""
+    lowest, highest = ([limits(channel)[side] for channel in channels] for side in (0, 1))
+    return column_vector(lowest), column_vector(highest), column_vector([10.0**each.decimals for each in channels])
 
 
 def limits(channel: Channel) -> tuple[float, float]:

@@ -7,6 +7,7 @@ older databases are computed by their own.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import sqrt
 from typing import NamedTuple, Protocol
 
@@ -178,7 +179,9 @@ def healthy_signal(seed: int, streams: RandomStreams, identity: Identity, settin
     return ComposedSignal(seed, streams, identity, settings)
 
 
+@lru_cache(maxsize=256)
 def bounds(channels: tuple[Channel, ...]) -> tuple[FloatArray, FloatArray]:
+    """Return the least and the greatest healthy values of the channels, shape (channels, 1) each, to be left unchanged."""
     return column_vector([c.minimum for c in channels]), column_vector([c.maximum for c in channels])
 
 

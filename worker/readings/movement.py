@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from worker.readings.random_streams import NODES_PER_PAGE, FloatArray, RandomStreams, StreamPurpose
+from worker.readings.random_streams import NODES_PER_PAGE, FloatArray, RandomStreams, StreamPurpose, stream_purpose
 from worker.readings.seasonality import (
     DAY_US,
     HOUR_US,
@@ -220,7 +220,7 @@ class Movement:
                 amplitude = signal.number("amplitude") * channel.std_dev
                 result = result + amplitude * weekly_rhythm(times, self._timezone)
             elif isinstance(signal, Drift):
-                generator = self._streams.generator(self._streams.purpose(f"{channel.name}/drift"), 0)
+                generator = self._streams.generator(stream_purpose(f"{channel.name}/drift"), 0)
                 rate = (2.0 * float(generator.random()) - 1.0) * signal.number("per_year")
                 result = result + rate * ((times - self._made_us).astype(np.float64) / YEAR_US)
         return result
@@ -275,7 +275,7 @@ class KnotContext:
         return self._known[key]
 
     def _sensor_nodes(self, stream: str) -> Nodes:
-        purpose = self._streams.purpose(stream)
+        purpose = stream_purpose(stream)
         return lambda octave, pages: self._streams.nodes(purpose, octave, pages)
 
     def _place_nodes(self, quantity: str) -> Nodes:
@@ -330,7 +330,7 @@ def unit_errors(streams: RandomStreams, channel: Channel) -> tuple[float, float]
     instrument = channel.instrument
     if not instrument.offset and not instrument.gain:
         return 0.0, 0.0
-    offset, gain = streams.generator(streams.purpose(f"{channel.name}/instrument"), 0).random(2).tolist()
+    offset, gain = streams.generator(stream_purpose(f"{channel.name}/instrument"), 0).random(2).tolist()
     return (2.0 * offset - 1.0) * instrument.offset, (2.0 * gain - 1.0) * instrument.gain
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -65,7 +66,6 @@ class RandomStreams:
             "uinteger": 0,
         }
         self.phase = page_phase(seed, sensor_id)
-        self._channels: dict[str, int] = {}
 
     def generator(self, purpose: int, page: int, epoch: int = 0, key: UintArray | None = None) -> Generator:
         """Return the stream at (purpose, epoch, page), valid until the next call. `key` is that of another subject than the
@@ -84,7 +84,7 @@ class RandomStreams:
 
         Pages begin at a phase that differs between sensors, so that a fleet does not draw all its pages at once.
         """
-        purpose = self.purpose(channel)
+        purpose = stream_purpose(channel)
         return self._by_reading(
             lambda page: self.generator(purpose, page).standard_normal(NORMALS_PER_PAGE), first, count
         )
@@ -92,7 +92,7 @@ class RandomStreams:
     def uniforms(self, stream: str, first: int, count: int) -> FloatArray:
         """Return the uniforms in [0, 1) number `first` .. `first + count - 1` of a stream, shape (count,). `first` is at least
         -2**40."""
-        purpose = self.purpose(stream)
+        purpose = stream_purpose(stream)
         return self._by_reading(
             lambda page: self.generator(purpose, page + PAGES_BEFORE_THE_FIRST).random(NORMALS_PER_PAGE), first, count
         )
@@ -111,12 +111,12 @@ class RandomStreams:
         offset = begin - pages.start * NORMALS_PER_PAGE
         return whole[offset : offset + count]
 
-    def purpose(self, channel: str) -> int:
-        """Return the purpose of the stream of that name: of a channel, or `channel/part`."""
-        if channel not in self._channels:
-            digest = blake2b(channel.encode(), digest_size=7, person=b"fleet-channel").digest()
-            self._channels[channel] = (1 << 56) | int.from_bytes(digest, "little")
-        return self._channels[channel]
+
+@lru_cache(maxsize=1024)
+def stream_purpose(name: str) -> int:
+    """Return the purpose of the stream of that name: of a channel, or `channel/part`."""
+    digest = blake2b(name.encode(), digest_size=7, person=b"fleet-channel").digest()
+    return (1 << 56) | int.from_bytes(digest, "little")
 
 
 def sensor_digest(seed: int, sensor_id: str) -> bytes:
