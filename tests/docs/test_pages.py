@@ -18,7 +18,7 @@ NAMED_FILE = re.compile(r"`((?:worker|fleet|scripts|configs|deploy|benchmarks|te
 EXAMPLES = {
     "air_quality.yaml",
     "fleet/commands/where.py",
-    "fleet/delivery/targets/jsonl.py",
+    "fleet/delivery/targets/lines.py",
 }
 """Files that a reader of extending.md makes."""
 MAX_PICTURE_BYTES = 60_000

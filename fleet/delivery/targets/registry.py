@@ -67,6 +67,7 @@ TARGETS = {
     "sqlite:": TargetEntry("fleet.delivery.targets.sqlite.target:SqliteTarget", "sqlite:///FILE"),
     "postgresql:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", "postgresql://HOST/DATABASE"),
     "postgres:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", None),
+    "jsonl:": TargetEntry("fleet.delivery.targets.jsonl.target:JsonLinesTarget", "jsonl:FILE"),
     "parquet:": TargetEntry("fleet.delivery.targets.parquet.target:ParquetTarget", "parquet:DIR"),
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleet.delivery.targets.http.target import HttpTarget
+from fleet.delivery.targets.jsonl.target import JsonLinesTarget
 from fleet.delivery.targets.parquet.target import ParquetTarget
 from fleet.delivery.targets.postgres.target import PostgresTarget
 from fleet.delivery.targets.registry import (
@@ -21,7 +22,7 @@ from fleet.delivery.targets.sqlite.target import SqliteTarget
 from fleet.errors import UserError
 
 # A class without the methods of TargetClass does not pass mypy here.
-CLASSES: list[TargetClass] = [HttpTarget, ParquetTarget, PostgresTarget, SqliteTarget]
+CLASSES: list[TargetClass] = [HttpTarget, JsonLinesTarget, ParquetTarget, PostgresTarget, SqliteTarget]
 
 
 def test_every_line_names_a_class() -> None:
@@ -38,7 +39,7 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
     with pytest.raises(UserError) as compared:
         read_back(url, None, None)
 
-    readable = "sqlite:///FILE, postgresql://HOST/DATABASE or parquet:DIR"
+    readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE or parquet:DIR"
     assert f"--to: {url!r} is no target: allowed is http://HOST/PATH, https://HOST/PATH, {readable}" == str(
         written.value
     )

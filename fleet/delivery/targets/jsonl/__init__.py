@@ -1,0 +1,1 @@
+"""The target `jsonl:`: readings as lines of JSON in a file."""

@@ -1,0 +1,132 @@
+"""A file of JSON lines as a target: `jsonl:FILE`, compressed if its name ends with `.gz`.
+
+Each reading is a line. Episodes and epochs are lines of a second file, where a later line replaces an earlier one of the same
+table, source, sensor and first_seq. Each reading is in the file once: the readings of a source arrive in the order of their
+ids, and the record beside the file has the last one that was written.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from fleet.delivery.batch import Batch
+from fleet.delivery.compare.delivered import DeliveredReadings
+from fleet.delivery.json_documents import dump_json, history_documents, unserializable, without_readings
+from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
+from fleet.delivery.targets.jsonl.appended_file import AppendedFile, FileUnusable
+from fleet.delivery.targets.jsonl.readings import JsonLinesReadings, history_path
+from fleet.delivery.targets.registry import TargetOptions
+from fleet.errors import UserError
+from fleet.escaping import escape_short
+
+EXAMPLE = "jsonl:readings.jsonl, or jsonl:readings.jsonl.gz"
+DELIVERED, LEFT_OUT = "delivered", "left_out"
+"""In the record of the file: the last id of each source that was written, and the ids up to it that JSON cannot represent."""
+
+
+class JsonLinesTarget:
+    """The files, open from the first delivery on. One process at a time delivers to them."""
+
+    def __init__(self, path: Path) -> None:
+        """UserError if there can be no file at the path."""
+        if path.is_dir() or not path.parent.is_dir():
+            reason = "is a folder" if path.is_dir() else f"{path.parent} is no folder"
+            raise UserError(f"--to: {path}: {reason}: {EXAMPLE}")
+        self._path = path.absolute()
+        self.name = f"jsonl:{self._path}"
+        self._lock = threading.Lock()
+        self._opened: tuple[AppendedFile, AppendedFile] | None = None
+
+    @classmethod
+    def open(cls, url: str, options: TargetOptions) -> Self:  # noqa: ARG003 - one signature for all
+        return cls(required_path(url, "--to"))
+
+    @classmethod
+    def read_back(cls, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+        if table is not None:
+            raise UserError("--table: a file of JSON lines has no tables; sqlite: and postgresql: have")
+        return JsonLinesReadings(required_path(url, "--against"), sensor)
+
+    def deliver(self, batch: Batch) -> Receipt:
+        rejected = unserializable(batch)
+        history = b"".join(
+            dump_json({"table": table, **document}) + b"\n"
+            for table, rows in (("anomaly_episodes", batch.episodes), ("epochs", batch.epochs))
+            for document in history_documents(table, rows, batch)
+        )
+        with self._lock, self._translate_errors():
+            readings_file, history_file = self._files()
+            if history:
+                history_file.append(history, {})
+            last_id, left_out = delivered_ids(readings_file.memory, batch.source.key)
+            known = {each for each in batch.ids if last_id is not None and each <= last_id and each not in left_out}
+            new = without_readings(batch, dict.fromkeys(known, "") | rejected)
+            if new.rows or rejected:
+                left_out = (left_out | rejected.keys()) - set(new.ids)
+                memory = with_ids(
+                    readings_file.memory, batch.source.key, max(batch.ids[-1], last_id or batch.ids[-1]), left_out
+                )
+                readings_file.append(reading_lines(new), memory)
+        return Receipt(frozenset(batch.ids) - rejected.keys(), len(known - rejected.keys()), rejected)
+
+    def cursor(self, source: str) -> int:
+        with self._lock, self._translate_errors():
+            return delivered_ids(self._files()[0].memory, source)[0] or 0
+
+    def close(self) -> None:
+        for file in self._opened or ():
+            file.close()
+        self._opened = None
+
+    def _files(self) -> tuple[AppendedFile, AppendedFile]:
+        if self._opened is None:
+            readings_file = AppendedFile(self._path)
+            try:
+                self._opened = readings_file, AppendedFile(history_path(self._path))
+            except (OSError, FileUnusable):
+                readings_file.close()
+                raise
+        return self._opened
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except FileUnusable as error:
+            raise TargetMisconfigured(f"{self._path}: {error}") from error
+        except OSError as error:
+            raise TargetUnavailable(f"{error.filename or self._path}: {error.strerror}") from error
+
+
+def required_path(url: str, option: str) -> Path:
+    name = url.removeprefix("jsonl:")
+    if not name or "?" in name:
+        reason = "has options after the ?, of which there are none" if name else "names no file"
+        raise UserError(f"{option}: {escape_short(url)!r} {reason}: {EXAMPLE}")
+    return Path(name)
+
+
+def reading_lines(batch: Batch) -> bytes:
+    """The readings as lines of JSON; whether they are marked as delivered in their database is left out."""
+    documents = batch.documents()
+    for document in documents:
+        document.pop("synced", None)
+    return b"".join(dump_json(document) + b"\n" for document in documents)
+
+
+def delivered_ids(memory: dict[str, Any], source: str) -> tuple[int | None, set[int]]:
+    """Return the last id of a source that is in the file, None if none is, and the ids up to it that are not."""
+    return memory.get(DELIVERED, {}).get(source), set(memory.get(LEFT_OUT, {}).get(source, ()))
+
+
+def with_ids(memory: dict[str, Any], source: str, last_id: int, left_out: set[int]) -> dict[str, Any]:
+    """Return the memory with other ids of a source."""
+    others = {key: ids for key, ids in memory.get(LEFT_OUT, {}).items() if key != source}
+    return {
+        DELIVERED: memory.get(DELIVERED, {}) | {source: last_id},
+        LEFT_OUT: others | ({source: sorted(left_out)} if left_out else {}),
+    }
