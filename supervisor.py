@@ -37,7 +37,7 @@ from worker.supervision.event_loop import EventLoop
 from worker.supervision.exit_status import exit_status
 from worker.supervision.forkserver import ForkServer
 from worker.supervision.restart_policy import RestartPolicy, TokenBucket, decide_restart
-from worker.supervision.services import Services
+from worker.supervision.services import RELEASE_TIMEOUT_SECONDS, Services
 from worker.supervision.signals import SignalSocket
 from worker.supervision.slot import Event, Outcome, Slot
 from worker.supervision.spawner import Spawner
@@ -99,9 +99,16 @@ class Supervisor:
             self.slots[spec.name] = Slot(spec, due=self._loop.now)
             self._record_state(self.slots[spec.name], "pending")
 
-    def add_service(self, name: str, body: ProcessMain, keep: tuple[int, ...] = ()) -> None:
-        """Keep a service process running beside the workers, with the open descriptors `keep`."""
-        self._services.add(name, body, keep)
+    def add_service(
+        self,
+        name: str,
+        body: ProcessMain,
+        keep: tuple[int, ...] = (),
+        release_seconds: float = RELEASE_TIMEOUT_SECONDS,
+    ) -> None:
+        """Keep a service process running beside the workers, with the open descriptors `keep`. After the last worker it has
+        `release_seconds` to end."""
+        self._services.add(name, body, keep, release_seconds)
 
     def watch(self, source: socket.socket, ready: Callable[[], None]) -> None:
         """Call `ready` in the loop whenever `source` is readable."""
@@ -187,7 +194,7 @@ class Supervisor:
                     self._loop.run_once(self._act())
                 return self._outcome
             finally:
-                self._close()
+                self._close(signals)
 
     def _handle_signals(self, numbers: list[int]) -> None:
         for number in numbers:
@@ -313,13 +320,15 @@ class Supervisor:
                 child.signal(signal.SIGKILL)
                 slot.kill_at = now + 5.0
 
-    def _close(self) -> None:
-        """End all processes, also after an exception in the loop."""
+    def _close(self, signals: SignalSocket) -> None:
+        """End all processes, also after an exception in the loop. A further signal hurries the services."""
         for slot in self.slots.values():
             if slot.child is not None:
                 slot.child.signal(signal.SIGKILL)
                 slot.child.close_lifeline()
-        self._services.close()
+        self._services.close(
+            lambda: self._outcome.killed_by_request or bool(set(signals.received()) - {signal.SIGCHLD})
+        )
         self._spawner.close()
 
     def _record_state(self, slot: Slot, state: str, reason: str = "", *, died: bool = False) -> None:

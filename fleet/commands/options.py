@@ -66,6 +66,8 @@ def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
     }
     if flags["kind"]:
         overrides |= kind_overrides(flags["kind"])
+    if flags.get("to"):
+        overrides["delivery.to"] = SourcedValue(list(flags["to"]), "--to")
     if flags["shared_db"]:
         overrides["replicas.database"] = SourcedValue("shared", "--shared-db")
     if flags["no_http"]:

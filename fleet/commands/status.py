@@ -87,6 +87,7 @@ def simulated_span(roster: Roster) -> tuple[int, int | None]:
 
 def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     """Return what `fleet status --json` prints."""
+    from fleet.datadir.delivery_status import read_delivery_status
     from fleet.datadir.interventions import read_interventions
     from fleet.datadir.state_file import state_document
     from fleet.monitoring.health import count_by_state, count_healthy, display_states, unhealthy_sensors
@@ -122,6 +123,7 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "unwell": [reason._asdict() for reason in unhealthy_sensors(observation)],
         "errors_by_class": error_classes(stats, observation.reload, observation.backups),
         "backups": state_document(observation.backups),
+        "delivery": state_document(read_delivery_status(directory.run)),
         "reload": answer["reload"],
         "rollout": answer["rollout"],
         "interventions": answer["interventions"],
@@ -132,6 +134,7 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
 
 def print_status(report: dict[str, Any]) -> None:
     """Print the report of `build_report` as text."""
+    from fleet.datadir.delivery_status import TargetStatus
     from fleet.monitoring.stats import format_error_classes, types_to_show
 
     states = ", ".join(f"{count} {state}" for state, count in report["states"].items())
@@ -157,6 +160,8 @@ def print_status(report: dict[str, Any]) -> None:
         )
     if report["backups"]:
         lines.extend(describe_backups(report["backups"]))
+    if report["delivery"]:
+        lines.extend(str(TargetStatus(**target)) for target in report["delivery"]["targets"])
     if report["url"]:
         lines.append(f"dashboard: {report['url']}")
     lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:MAX_LISTED])

@@ -20,14 +20,20 @@ from fleet.commands.options import (
 @click.command()
 @add_options(CONFIG_FILE_OPTION, *CONFIG_KEY_OPTIONS, DATA_OPTION)
 @click.option("--identities", type=PathParam(), metavar="DIR", help="Folder of identity files. Default: in --data.")
+@click.option(
+    "--to",
+    multiple=True,
+    metavar="TARGET",
+    help="Deliver the readings there while the fleet runs, as `fleet collect --to` does; several times for several targets.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Return as soon as all workers have committed.")
 def up(config: Path | None, data: Path, identities: Path | None, detach: bool, **flags: Any) -> int:
     """Start a fleet and run it until it is stopped.
 
     It ends after --for, on Ctrl-C, or by `fleet down`; every reading that is due by then is committed first.
     """
-    from fleet.commands.http_service import serve_http
+    from fleet.commands.services import fleet_services
     from fleet.datadir.directory import DataDirectory
     from fleet.runtime.start import launch
 
-    return launch(config, config_overrides(flags), DataDirectory(data), identities, serve_http, detach=detach)
+    return launch(config, config_overrides(flags), DataDirectory(data), identities, fleet_services(), detach=detach)

@@ -99,7 +99,7 @@ def worker(
 
 def run(config: Path | None, identity: Path | None, data: Path | None) -> int:
     """Run the fleet of one until it ends, and return its exit code."""
-    from fleet.commands.http_service import serve_http
+    from fleet.commands.services import fleet_services
     from fleet.datadir.directory import DataDirectory
     from fleet.runtime.start import launch
 
@@ -108,7 +108,7 @@ def run(config: Path | None, identity: Path | None, data: Path | None) -> int:
     settings = load_settings(config)
     folder = data or database_folder(settings.database.path)
     directory = DataDirectory(folder / "workers" / directory_name(settings, identity), folder)
-    return launch(config, single_sensor_overrides(), directory, identity, serve_http)
+    return launch(config, single_sensor_overrides(), directory, identity, fleet_services())
 
 
 def single_sensor_overrides() -> dict[str, object]:

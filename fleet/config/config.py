@@ -44,6 +44,7 @@ from fleet.config.scenario import (
 from fleet.config.sections import (
     ChannelParameters,
     Database,
+    Delivery,
     DynamicReload,
     Identities,
     Logging,
@@ -93,6 +94,7 @@ class Config(Section):
     catalogue: Text | None = None
     kinds: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     monitoring: Monitoring = Monitoring()
+    delivery: Delivery = Delivery()
     dynamic_reload: DynamicReload = DynamicReload()
     supervision: Supervision = Supervision()
 

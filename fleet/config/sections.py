@@ -366,6 +366,16 @@ class Endpoints(Section):
         return {path: field.default for name, field in fields if (path := getattr(self, name)) != field.default}
 
 
+class Delivery(Section):
+    """Where the readings are delivered to while the fleet runs: targets as `fleet collect --to` takes them. At the end of a run
+    there are `drain_seconds` for what is left."""
+
+    to: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    batch_size: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1000
+    interval: Annotated[float, Field(ge=0.01, le=86_400), AsSeconds] = 1.0
+    drain_seconds: Annotated[float, Field(ge=0, le=86_400), AsSeconds] = 30.0
+
+
 class Monitoring(Section):
     """The HTTP server. It is on by default, but in a version 1 config only if this section is present. Port 0 is any
     free one. It answers to localhost, to IP addresses, and to the names in `allowed_hosts`."""

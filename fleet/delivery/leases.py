@@ -19,13 +19,14 @@ LEASE_FILE = ".collecting"
 
 
 class Leases:
-    """The leases of one process. Without `folder`, the lease file lies in the folder of each database.
+    """The leases of one process. Without `folder`, the lease file lies in the folder of each database. Leases of different
+    `purpose` do not exclude each other.
 
     A lease file stays open as long as the process lives: closing it would release all leases in it.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None = None, purpose: str = "") -> None:
+        self._folder, self._purpose = folder, purpose
         self._lock = threading.Lock()
         self._files: dict[Path, int] = {}
         self._held: set[str] = set()
@@ -47,7 +48,7 @@ class Leases:
             if folder not in self._files:
                 self._files[folder] = os.open(folder / LEASE_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
-                fcntl.lockf(self._files[folder], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, lock_offset(key))
+                fcntl.lockf(self._files[folder], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, lock_offset(self._purpose + key))
             except OSError as error:
                 if error.errno in (errno.EACCES, errno.EAGAIN):
                     return False
@@ -58,7 +59,7 @@ class Leases:
     def _release(self, folder: Path, key: str) -> None:
         with self._lock:
             self._held.discard(key)
-            fcntl.lockf(self._files[folder], fcntl.LOCK_UN, 1, lock_offset(key))
+            fcntl.lockf(self._files[folder], fcntl.LOCK_UN, 1, lock_offset(self._purpose + key))
 
 
 def lock_offset(key: str) -> int:

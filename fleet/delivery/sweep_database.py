@@ -71,6 +71,9 @@ class SweepContext:
     settled_ids: dict[str, int] = field(default_factory=dict)
     """The id by source key up to which all readings are settled, as far as this process has seen."""
 
+    swept_paths: dict[str, Path] = field(default_factory=dict)
+    """The paths of the databases in `settled_ids`."""
+
     retried: set[str] = field(default_factory=set)
     """The keys of sources whose dead letters have been retried."""
 
@@ -212,11 +215,11 @@ class DatabaseSweep:
         return settled_id or min(0, max(first - 1, MIN_ROW_ID))
 
     def _advance(self, before: int, settled_id: int) -> None:
+        context, key = self._context, self._source.key
         if settled_id > before:
-            if self._context.marking:
-                self._context.settled_ids[self._source.key] = settled_id
-            else:
-                self._context.state.advance_cursor(self._source.key, settled_id)
+            if not context.marking:
+                context.state.advance_cursor(key, settled_id)
+            context.settled_ids[key], context.swept_paths[key] = settled_id, self._source.path
 
     def _next_ids(self, settled_id: int, until: int) -> tuple[int, ...]:
         context = self._context

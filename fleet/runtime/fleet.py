@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
+from fleet.config.sections import Delivery
 from fleet.datadir import token
+from fleet.datadir.delivery_status import DELIVERY_STATUS_FILE, read_delivery_status
 from fleet.datadir.events import EventLog
 from fleet.datadir.logs import LogRotation
 from fleet.monitoring.health import FleetState
@@ -45,11 +48,24 @@ ServeHTTP = Callable[[socket.socket, Path, socket.socket, Mapping[str, str], Col
 """Serves on a listening socket the fleet of a run directory until a lifeline closes, under aliases of paths, to clients
 that name one of the allowed hosts. It runs in a process of its own."""
 
+DELIVERY_STOP_SECONDS = 5.0
+"""Seconds that the delivery process has to end beyond those for what is left."""
+
+
+class FleetServices(NamedTuple):
+    """What runs beside the workers and is made of packages above this one. `check_targets` raises UserError for a target that
+    cannot work; `deliver` delivers the readings below a folder until a lifeline closes, and then what is left, and keeps a
+    status file. It runs in a process of its own."""
+
+    serve_http: ServeHTTP
+    check_targets: Callable[[tuple[str, ...]], None]
+    deliver: Callable[[Delivery, Path, Path, socket.socket], int]
+
 
 class Fleet:
     """One run on one data directory. To be created in the process that runs it: the roster gets this process's id."""
 
-    def __init__(self, prepared: PreparedRun, serve_http: ServeHTTP) -> None:
+    def __init__(self, prepared: PreparedRun, services: FleetServices) -> None:
         config, directory, plan = prepared.config, prepared.directory, prepared.plan
         self._prepared, self._observe = prepared, prepared.published.observe
         prepared.published.adopt()
@@ -65,7 +81,9 @@ class Fleet:
         begun_ns = time.monotonic_ns()
         supervisor.add(plan.workers)
         if prepared.listener:
-            self._add_http_service(prepared.listener, serve_http)
+            self._add_http_service(prepared.listener, services.serve_http)
+        self._delivers = bool(config.delivery.to)
+        self._add_delivery_service(services)
         start_maintenance(supervisor, maintenance_config(config, directory), directory.roster)
         self._reconciler = Reconciler(
             prepared.planner, plan, supervisor, prepared.published.publish, prepared.scoreboard.capacity // 2
@@ -120,6 +138,17 @@ class Fleet:
             return 0
 
         self._supervisor.add_service("http", body, keep=(listener.socket.fileno(),))
+
+    def _add_delivery_service(self, services: FleetServices) -> None:
+        directory, delivery = self._prepared.directory, self._prepared.config.delivery
+        status_file = directory.run / DELIVERY_STATUS_FILE
+        status_file.unlink(missing_ok=True)  # of an earlier run
+        if self._delivers:
+            self._supervisor.add_service(
+                "delivery",
+                partial(services.deliver, delivery, directory.databases, status_file),
+                release_seconds=delivery.drain_seconds + DELIVERY_STOP_SECONDS,
+            )
 
     def _add_timers(self, progress_monitor: ProgressMonitor) -> None:
         config, every = self._prepared.config, self._supervisor.every
@@ -180,13 +209,28 @@ class Fleet:
         summary = summarize(self._prepared, plan, fleet, report, outcome, stopped=stopped)
         log.info("ended: %d readings written, %s", summary.stats.readings, success_rate(summary))
         print_run_summary(summary, fleet, self._prepared.directory)
-        problems = self._database_problems(fleet)
+        problems = [*self._database_problems(fleet), *self._delivery_problems()]
         for problem in problems:
             with ignoring_closed_output():
                 click.echo(f"error: {problem}", err=True)
         if outcome.killed_by_request:
             return 130
         return 0 if outcome.clean and not problems else 1
+
+    def _delivery_problems(self) -> list[str]:
+        """Find targets that do not have everything."""
+        if not self._delivers:
+            return []
+        status = read_delivery_status(self._prepared.directory.run)
+        if status is None:
+            return ["nothing is known of the delivery: see `fleet logs`"]
+        rest = f"`fleet up --data {self._prepared.directory.path}` with the same targets delivers the rest"
+        unfinished = [each for each in status.targets if not each.complete]
+        refusing = [each for each in status.targets if each.refused]
+        return [
+            *(f"{each.name} does not have all readings: {rest}" for each in unfinished),
+            *(f"{each.name} refused {each.refused:,} readings: see .collector/dead-letters.jsonl" for each in refusing),
+        ]
 
     def _database_problems(self, fleet: FleetState) -> list[str]:
         """Find readings that were committed in this run or before it and are no longer in the databases."""

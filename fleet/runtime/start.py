@@ -14,7 +14,7 @@ from fleet.config.effects import load_with_warnings
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.roster import Roster
 from fleet.errors import UserError
-from fleet.runtime.fleet import Fleet, ServeHTTP
+from fleet.runtime.fleet import Fleet, FleetServices
 from fleet.runtime.http_port import BindError, bind_http
 from fleet.runtime.planner import Planner
 from fleet.runtime.preparation import Listener, prepare_run
@@ -26,20 +26,20 @@ def launch(
     overrides: Mapping[str, object],
     directory: DataDirectory,
     identities: Path | None,
-    serve_http: ServeHTTP,
+    services: FleetServices,
     *,
     detach: bool = False,
 ) -> int:
     """Start a fleet and run it until it ends. Returns the exit code.
 
     `config` None is the packaged fleet.yaml, `overrides` are those of `load_config`, `identities` is a folder of identity
-    files or one such file. `serve_http` is the body of the HTTP service. Raises UserError, before anything is written if
-    possible.
+    files or one such file. `services` run beside the workers. Raises UserError, before anything is written if possible.
     """
     _, warnings = load_with_warnings(config, os.environ, overrides, directory.databases)
     directory.check_startable()
     source = ConfigSource(config, dict(os.environ), overrides, values_of_last_run(directory))
     settings = source.load()
+    services.check_targets(settings.delivery.to)
     Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to
@@ -50,7 +50,7 @@ def launch(
         from fleet.runtime import daemonize
 
         daemonize.detach(directory)
-    return Fleet(prepared, serve_http).run()
+    return Fleet(prepared, services).run()
 
 
 def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:

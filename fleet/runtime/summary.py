@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from fleet.datadir.backups import read_backup_status
+from fleet.datadir.delivery_status import read_delivery_status
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.reload_report import ReloadReport
 from fleet.monitoring.health import FleetState, count_healthy, display_states, unhealthy_sensors
@@ -85,7 +86,11 @@ def print_run_summary(summary: RunSummary, fleet: FleetState, directory: DataDir
         databases = len({member.database for member in fleet.members})
         click.echo(f"the readings are in {data}, {databases:,} database{'s' if databases != 1 else ''}")
         click.echo(f"check them: fleet verify --data {data}")
-        click.echo(f"deliver them: fleet collect --data {data} --to TARGET")
+        delivery = read_delivery_status(directory.run)
+        if delivery is None:
+            click.echo(f"deliver them: fleet collect --data {data} --to TARGET")
+        for target in delivery.targets if delivery else ():
+            click.echo(str(target))
         click.echo(f"continue: fleet up --data {data}")
 
 

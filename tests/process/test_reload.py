@@ -183,7 +183,7 @@ import sys
 from pathlib import Path
 
 from fleet.config.config import load_config
-from fleet.commands.http_service import serve_http
+from fleet.commands.services import fleet_services
 from fleet.datadir.directory import DataDirectory
 from fleet.runtime.fleet import Fleet
 from fleet.runtime.preparation import prepare_run
@@ -194,7 +194,7 @@ directory = DataDirectory(data)
 directory.hold()
 prepared = prepare_run(load_config(config), directory, ConfigSource(config, {}, {}), identity, None)
 identity.write_text(identity.read_text().replace("Paris", "Rome"))
-sys.exit(Fleet(prepared, serve_http).run())
+sys.exit(Fleet(prepared, fleet_services()).run())
 """
 
 

@@ -23,13 +23,15 @@ KILL_TIMEOUT_SECONDS = 2.0
 class Service:
     """One service process.
 
-    `keep` are the open descriptors that it needs, `due` is when it may start, `stopped_checks` counts the checks since
-    it was suspended by a signal, `start_error` is the reason why it could not be started the last time.
+    `keep` are the open descriptors that it needs, `release_seconds` it may take to end once it is released. `due` is when it
+    may start, `stopped_checks` counts the checks since it was suspended by a signal, `start_error` is the reason why it could
+    not be started the last time.
     """
 
     name: str
     body: ProcessMain
     keep: tuple[int, ...]
+    release_seconds: float
     child: Child | None = None
     due: float = 0.0
     deaths: tuple[float, ...] = ()
@@ -44,9 +46,9 @@ class Services:
         self._policy, self._record_event = policy, record_event
         self._services: list[Service] = []
 
-    def add(self, name: str, body: ProcessMain, keep: tuple[int, ...]) -> None:
+    def add(self, name: str, body: ProcessMain, keep: tuple[int, ...], release_seconds: float) -> None:
         """Keep `body` running in a process of its own from the next `start_due` on."""
-        self._services.append(Service(name, body, keep))
+        self._services.append(Service(name, body, keep, release_seconds))
 
     def start_due(self, now: float) -> None:
         """Start the services that do not run and whose time has come."""
@@ -86,20 +88,28 @@ class Services:
                 self._record_event(service.name, f"stopped for {self._policy.hang_seconds:.0f} s, killing it")
                 service.child.signal(signal.SIGKILL)
 
-    def close(self) -> None:
-        """Release all services and wait for their exit; kill those that take too long."""
-        children = [service.child for service in self._services if service.child is not None]
-        for child in children:
-            child.close_lifeline()
-        wait_for_exit(children, RELEASE_TIMEOUT_SECONDS)
-        for child in children:
-            if child.exit_code() is None:
-                child.signal(signal.SIGKILL)
-        wait_for_exit(children, KILL_TIMEOUT_SECONDS)
+    def close(self, is_urgent: Callable[[], bool]) -> None:
+        """Release all services and wait for their exit; kill those that take too long. Once `is_urgent` returns true, none may
+        take longer than RELEASE_TIMEOUT_SECONDS from then on."""
+        running = [service for service in self._services if service.child is not None]
+        for service in running:
+            assert service.child
+            service.child.close_lifeline()
+        released_at = time.monotonic()
+        limits = {service.name: released_at + service.release_seconds for service in running}
+        while running:
+            now = time.monotonic()
+            if is_urgent():
+                limits = {name: min(limit, now + RELEASE_TIMEOUT_SECONDS) for name, limit in limits.items()}
+            for service in running:
+                assert service.child
+                if service.child.exit_code() is None and now >= limits[service.name]:
+                    service.child.signal(signal.SIGKILL)
+            running = [
+                each for each in running if now < limits[each.name] + KILL_TIMEOUT_SECONDS and not has_exited(each)
+            ]
+            time.sleep(0.02)
 
 
-def wait_for_exit(children: list[Child], seconds: float) -> None:
-    """Wait until all children have exited, at most `seconds`."""
-    end = time.monotonic() + seconds
-    while any(child.exit_code() is None for child in children) and time.monotonic() < end:
-        time.sleep(0.02)
+def has_exited(service: Service) -> bool:
+    return service.child is None or service.child.exit_code() is not None

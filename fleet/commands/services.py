@@ -1,0 +1,52 @@
+"""The HTTP server and the delivery as services of a fleet, for the commands that start one."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from fleet.config.sections import Delivery
+from fleet.runtime.fleet import FleetServices
+
+
+def fleet_services() -> FleetServices:
+    return FleetServices(serve_http, check_targets, deliver)
+
+
+def serve_http(
+    listener: socket.socket,
+    run_directory: Path,
+    lifeline: socket.socket,
+    path_aliases: Mapping[str, str],
+    allowed_hosts: Collection[str],
+) -> None:
+    """Serve the fleet in `run_directory` until `lifeline` closes. Runs in a child process of the supervisor, and imports
+    the server there: Flask is 15 MB that the supervisor can do without."""
+    from fleet.web.server import serve
+
+    serve(listener, run_directory, lifeline, path_aliases, allowed_hosts)
+
+
+def deliver(delivery: Delivery, databases: Path, status_file: Path, lifeline: socket.socket) -> int:
+    """Deliver the readings below `databases` until `lifeline` closes, and then what is left. Runs in a child process of the
+    supervisor, and imports the targets there."""
+    from fleet.delivery.live import LiveDelivery
+
+    live = LiveDelivery(
+        databases,
+        delivery.to,
+        status_file,
+        delivery.batch_size,
+        delivery.interval,
+        delivery.drain_seconds,
+    )
+    return live.run(lifeline)
+
+
+def check_targets(urls: tuple[str, ...]) -> None:
+    """UserError if a target cannot work, or is named twice."""
+    if urls:
+        from fleet.delivery.live import check_targets
+
+        check_targets(urls)

@@ -1,0 +1,129 @@
+"""`fleet up --to`: the readings are delivered while they are made, to several targets that do not wait for each other."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.fleet.verify.damage import select
+from tests.process.conftest import Up
+from tests.process.delivery.receiver_process import BATCH, receiving
+from tests.process.running_fleet import FleetProcess, fleet, wait_for
+
+SMALL = ("--replicas", 3, "--rate", 20)
+
+
+def targets(data: Path) -> dict[str, dict[str, Any]]:
+    """The status of each target by the scheme of its URL."""
+    path = data / "run" / "delivery.json"
+    document = json.loads(path.read_text()) if path.exists() else {"targets": []}
+    return {target["name"].partition(":")[0]: target for target in document["targets"]}
+
+
+def delivered(data: Path, scheme: str) -> int:
+    return int(targets(data).get(scheme, {}).get("delivered", 0))
+
+
+def count(data: Path, condition: str = "1") -> int:
+    query = f"SELECT count(*) FROM sensor_readings WHERE {condition}"
+    return sum(select(path, query)[0][0] for path in data.glob("*.db"))
+
+
+def assert_complete(data: Path, target: str) -> None:
+    verdict = fleet("verify", "--data", data, "--against", target, "--complete")
+    assert 0 == verdict.returncode, verdict.stdout
+    assert "no differences" in verdict.stdout
+
+
+def delivery_process(running: FleetProcess) -> psutil.Process:
+    """The service that is neither a fork server nor serves HTTP."""
+    children = psutil.Process(running.pid).children()
+    (found,) = [each for each in children if any("central.db" in opened.path for opened in each.open_files())]
+    return found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_each_target_has_everything_at_the_end(up: Up, tmp_path: Path) -> None:
+    data, central, lines = tmp_path / "data", f"sqlite:///{tmp_path}/central.db", f"jsonl:{tmp_path}/out.jsonl"
+    running = up(*SMALL, "--for", "3s", "--to", central, "--to", lines)
+
+    assert 0 == running.wait(), running.output
+    assert f"delivered to {lines}: {count(data)} readings" in running.output
+    assert {"sqlite": True, "jsonl": True} == {name: target["complete"] for name, target in targets(data).items()}
+    assert (0, count(data)) == (count(data, "synced = 0"), count(data, "synced = 1"))
+    for target in (central, lines):
+        assert_complete(data, target)
+
+
+def test_a_target_that_is_down_holds_up_no_other(up: Up, tmp_path: Path) -> None:
+    """Readings are not marked until it has them; the next run delivers the rest."""
+    data, port, lines = tmp_path / "data", free_port(), f"jsonl:{tmp_path}/out.jsonl"
+    config = tmp_path / "fleet.yaml"
+    config.write_text("replicas: {count: 3}\ndelivery: {drain_seconds: 0.5}\n")
+    server = f"http://127.0.0.1:{port}{BATCH}"
+    running = up("-c", config, "--rate", 20, "--to", server, "--to", lines).ready()
+    wait_for(lambda: delivered(data, "jsonl") > 30, "the file grows")
+    wait_for(lambda: "no connection" in str(targets(data).get("http", {}).get("error")), "the other one fails", 20)
+    assert "no connection" in fleet("status", "--data", data).stdout
+    running.interrupt()
+
+    assert 1 == running.wait(), running.output
+    assert (
+        f"error: {server} does not have all readings: `fleet up --data {data}` with the same targets" in running.output
+    )
+    assert (0, True) == (count(data, "synced = 1"), targets(data)["jsonl"]["complete"])
+    with receiving(tmp_path / "central.db", "--port", str(port)):
+        again = up("-c", config, "--for", "1s", "--to", server, "--to", lines)
+        assert 0 == again.wait(), again.output
+    assert 0 == count(data, "synced = 0")
+    assert_complete(data, f"sqlite:///{tmp_path}/central.db")
+    assert_complete(data, lines)
+
+
+def test_a_killed_delivery_process_goes_on(up: Up, tmp_path: Path) -> None:
+    """Again and again, in the middle of its work: nothing is missing, nothing is there twice."""
+    data, central, lines = tmp_path / "data", f"sqlite:///{tmp_path}/central.db", f"jsonl:{tmp_path}/out.jsonl.gz"
+    running = up(*SMALL, "--for", "8s", "--to", central, "--to", lines).ready()
+    for _ in range(3):
+        wait_for(lambda: delivered(data, "sqlite") > 20, "something is delivered")
+        victim = delivery_process(running)
+        (data / "run" / "delivery.json").unlink()
+        victim.kill()
+        victim.wait(10)
+
+    assert 0 == running.wait(), running.output
+    assert 3 == running.output.count("delivery: killed by SIGKILL")
+    for target in (central, lines):
+        assert_complete(data, target)
+
+
+def test_a_second_interrupt_does_not_wait_for_a_target(up: Up, tmp_path: Path) -> None:
+    """By itself the fleet would wait for half a minute."""
+    running = up(*SMALL, "--to", f"http://127.0.0.1:{free_port()}/").ready()
+    running.interrupt()
+    wait_for(lambda: len(running.processes()) <= 3, "the workers have ended")
+    running.interrupt()
+    running.process.wait(15)
+    assert running.process.returncode in (1, 130)
+
+
+def test_targets_that_cannot_work_are_refused_before_the_start(tmp_path: Path) -> None:
+    for target, reason in {
+        "ftp://host/": "--to: 'ftp://host/' is no target",
+        f"jsonl:{tmp_path}/missing/x.jsonl": "is no folder",
+        "sqlite://x": "names no file",
+    }.items():
+        refused = fleet("up", "--data", tmp_path / "data", "--to", target, "--for", "1s")
+        assert 1 == refused.returncode
+        assert reason in refused.stderr
+        assert not (tmp_path / "data").exists()
+    twice = fleet("up", "--data", tmp_path / "data", "--to", "jsonl:a", "--to", "jsonl:a", "--for", "1s", cwd=tmp_path)
+    assert f"--to: jsonl:{tmp_path}/a is named twice" in twice.stderr
