@@ -35,6 +35,9 @@ log = logging.getLogger("delivery")
 
 STATUS_INTERVAL_SECONDS = 1.0
 THREADS_PER_TARGET = 2
+RETRY_SECONDS = 2.0
+"""Seconds for which a failed delivery is tried again, before it is reported and left to the next sweep."""
+
 IDS_PER_MARKING = 10_000
 STOP_SECONDS = 2.0
 """Seconds in which a batch that is on its way may end after the time for the rest is over."""
@@ -89,7 +92,7 @@ class TargetDelivery:
     def __init__(self, url: str, delivery: LiveDelivery, released: threading.Event, stop: threading.Event) -> None:
         """UserError if the target cannot work."""
         self._delivery, self._released, self._stop = delivery, released, stop
-        self._target = open_target(url, TargetOptions(stop=stop))
+        self._target = open_target(url, TargetOptions(stop=stop, retry_seconds=RETRY_SECONDS))
         folder = delivery.databases / STATE_FOLDER
         state = CollectorState(folder, self._target.name)
         self._stats = CollectorStats()

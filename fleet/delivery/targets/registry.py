@@ -26,12 +26,14 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
-    """Options for making a target. `environment` holds its secrets; setting `stop` ends its waiting."""
+    """Options for making a target. `environment` holds its secrets; setting `stop` ends its waiting. A delivery is tried again for
+    at most `retry_seconds`."""
 
     gzip: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     stop: threading.Event = field(default_factory=threading.Event)
     now: Callable[[], datetime] = utc_now
+    retry_seconds: float = 30.0
 
 
 class TargetClass(Protocol):
@@ -67,6 +69,8 @@ TARGETS = {
     "sqlite:": TargetEntry("fleet.delivery.targets.sqlite.target:SqliteTarget", "sqlite:///FILE"),
     "postgresql:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", "postgresql://HOST/DATABASE"),
     "postgres:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", None),
+    "mqtt:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", "mqtt://HOST/TOPIC", readable=False),
+    "mqtts:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", None, readable=False),
     "jsonl:": TargetEntry("fleet.delivery.targets.jsonl.target:JsonLinesTarget", "jsonl:FILE"),
     "parquet:": TargetEntry("fleet.delivery.targets.parquet.target:ParquetTarget", "parquet:DIR"),
 }

@@ -54,7 +54,7 @@ class HttpTarget:
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
         credentials = read_credentials(options.environment)
-        return cls(url, credentials, gzip=options.gzip, retry=RetryPolicy(stop=options.stop))
+        return cls(url, credentials, gzip=options.gzip, retry=RetryPolicy(options.retry_seconds, stop=options.stop))
 
     @classmethod
     def read_back(cls, _url: str, _table: str | None, _sensor: str | None) -> NoReturn:

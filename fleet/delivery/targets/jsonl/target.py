@@ -15,7 +15,13 @@ from typing import Any, Self
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.compare.delivered import DeliveredReadings
-from fleet.delivery.json_documents import dump_json, history_documents, unserializable, without_readings
+from fleet.delivery.json_documents import (
+    dump_json,
+    history_documents,
+    reading_documents,
+    unserializable,
+    without_readings,
+)
 from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.jsonl.appended_file import AppendedFile, FileUnusable
 from fleet.delivery.targets.jsonl.readings import JsonLinesReadings, history_path
@@ -70,7 +76,8 @@ class JsonLinesTarget:
                 memory = with_ids(
                     readings_file.memory, batch.source.key, max(batch.ids[-1], last_id or batch.ids[-1]), left_out
                 )
-                readings_file.append(reading_lines(new), memory)
+                lines = b"".join(dump_json(document) + b"\n" for document in reading_documents(new))
+                readings_file.append(lines, memory)
         return Receipt(frozenset(batch.ids) - rejected.keys(), len(known - rejected.keys()), rejected)
 
     def cursor(self, source: str) -> int:
@@ -108,14 +115,6 @@ def required_path(url: str, option: str) -> Path:
         reason = "has options after the ?, of which there are none" if name else "names no file"
         raise UserError(f"{option}: {escape_short(url)!r} {reason}: {EXAMPLE}")
     return Path(name)
-
-
-def reading_lines(batch: Batch) -> bytes:
-    """The readings as lines of JSON; whether they are marked as delivered in their database is left out."""
-    documents = batch.documents()
-    for document in documents:
-        document.pop("synced", None)
-    return b"".join(dump_json(document) + b"\n" for document in documents)
 
 
 def delivered_ids(memory: dict[str, Any], source: str) -> tuple[int | None, set[int]]:

@@ -66,7 +66,7 @@ class ParquetTarget:
         folder = url.removeprefix("parquet:")
         if not folder:
             raise UserError("--to: 'parquet:' names no directory: parquet:DIR")
-        return cls(Path(folder), options.now, RetryPolicy(stop=options.stop))
+        return cls(Path(folder), options.now, RetryPolicy(options.retry_seconds, stop=options.stop))
 
     @classmethod
     def read_back(cls, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:

@@ -124,7 +124,7 @@ class PostgresTarget:
 
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
-        return cls(url, options.now, RetryPolicy(stop=options.stop))
+        return cls(url, options.now, RetryPolicy(options.retry_seconds, stop=options.stop))
 
     @classmethod
     def read_back(cls, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:

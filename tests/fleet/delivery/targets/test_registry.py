@@ -8,6 +8,7 @@ import pytest
 
 from fleet.delivery.targets.http.target import HttpTarget
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
+from fleet.delivery.targets.mqtt.target import MqttTarget
 from fleet.delivery.targets.parquet.target import ParquetTarget
 from fleet.delivery.targets.postgres.target import PostgresTarget
 from fleet.delivery.targets.registry import (
@@ -22,7 +23,7 @@ from fleet.delivery.targets.sqlite.target import SqliteTarget
 from fleet.errors import UserError
 
 # A class without the methods of TargetClass does not pass mypy here.
-CLASSES: list[TargetClass] = [HttpTarget, JsonLinesTarget, ParquetTarget, PostgresTarget, SqliteTarget]
+CLASSES: list[TargetClass] = [HttpTarget, JsonLinesTarget, MqttTarget, ParquetTarget, PostgresTarget, SqliteTarget]
 
 
 def test_every_line_names_a_class() -> None:
@@ -40,9 +41,8 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
         read_back(url, None, None)
 
     readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE or parquet:DIR"
-    assert f"--to: {url!r} is no target: allowed is http://HOST/PATH, https://HOST/PATH, {readable}" == str(
-        written.value
-    )
+    allowed = f"http://HOST/PATH, https://HOST/PATH, {readable.replace('jsonl:', 'mqtt://HOST/TOPIC, jsonl:')}"
+    assert f"--to: {url!r} is no target: allowed is {allowed}" == str(written.value)
     assert f"--against: {url!r} is no target: allowed is {readable}" == str(compared.value)
 
 

@@ -1,0 +1,1 @@
+"""The target `mqtt:`: readings as messages to a broker."""

@@ -1,0 +1,102 @@
+"""A real MQTT broker for tests, on a port of its own of the loopback interface, and a subscriber to all of its topics."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.process.running_fleet import wait_for
+
+USER, PASSWORD = "fleet", "a-password-for-the-test"
+
+
+class Broker:
+    """mosquitto. With a `password` only USER may connect."""
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+        if program is None:
+            pytest.skip("mosquitto is not installed")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.port = int(server.getsockname()[1])
+        self._command = [program, "-c", str(folder / "mosquitto.conf")]
+        text = "\n".join((f"listener {self.port} 127.0.0.1", "user root", "persistence false", *lines))
+        (folder / "mosquitto.conf").write_text(text + "\n")
+        self._log = folder / "mosquitto.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        wait_for(self._answers, "the broker answers")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def broker(folder: Path, *lines: str) -> Iterator[Broker]:
+    """A broker that takes everybody, unless the lines of its config say otherwise."""
+    running = Broker(folder, *(lines or ("allow_anonymous true",)))
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
+class Subscriber:
+    """Has every message, as (topic, document), also across an end of the broker: it connects again by itself."""
+
+    def __init__(self, port: int) -> None:
+        self.messages: list[tuple[str, dict[str, Any]]] = []
+        self._subscribed = threading.Event()
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id="subscriber", clean_session=True, protocol=paho.MQTTv311
+        )
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = lambda client, *_: client.subscribe("#", 1)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_disconnect = lambda *_: self._subscribed.clear()
+        self._client.on_message = lambda _client, _data, message: self.messages.append(
+            (message.topic, json.loads(message.payload))
+        )
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it is subscribed."""
+        wait_for(self._subscribed.is_set, "it is subscribed")
+
+    def readings(self) -> list[dict[str, Any]]:
+        return [document for _, document in list(self.messages) if "key" in document]
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
