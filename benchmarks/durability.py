@@ -19,8 +19,8 @@ import apsw
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import load_config
 from fleet.config.settings import settings_for
-from worker.process import GOLDEN_RATIO_CONJUGATE
 from worker.readings.generator import SignalGenerator
+from worker.schedule import GOLDEN_RATIO_CONJUGATE
 from worker.spec import Identity, Settings, StoreSpec, Synchronous
 from worker.storage.database import Database
 from worker.storage.sinks import Portion

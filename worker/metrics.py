@@ -42,16 +42,22 @@ class MetricsWriter:
         """Set the state and the reason of all sensors."""
         self._set(name, range(len(self._writers)), reason)
 
+    def set_ready(self) -> None:
+        """Record that the worker has its database and that all that was due is committed, be it nothing so far."""
+        rows, indices = self._rows, self._indices
+        first = rows["first_commit_ns"][indices]
+        rows["first_commit_ns"][indices] = np.where(first == 0, time.monotonic_ns(), first)
+        self._set(
+            "healthy", np.flatnonzero(~self._paused & (rows["state"][indices] != STATE_INDEX["healthy"])).tolist()
+        )
+        self.heartbeat()
+
     def set_paused(self, flags: Sequence[bool]) -> None:
-        """Set which sensors are paused. A paused sensor counts as started even if it has never committed."""
+        """Set which sensors are paused."""
         states = self._rows["state"][self._indices]
         self._paused = now = np.array(flags)
         self._set("healthy", np.flatnonzero(~now & (states == STATE_INDEX["paused"])).tolist())
-        newly_paused = np.flatnonzero(now & (states != STATE_INDEX["paused"]))
-        self._set("paused", newly_paused.tolist())
-        first = self._rows["first_commit_ns"]
-        for index in self._indices[newly_paused].tolist():
-            first[index] = first[index] or time.monotonic_ns()
+        self._set("paused", np.flatnonzero(now & (states != STATE_INDEX["paused"])).tolist())
 
     def _set(self, name: str, indices: Iterable[int], reason: str = "") -> None:
         for index in indices:
@@ -95,7 +101,6 @@ class MetricsWriter:
     def count_commit(self, portions: Sequence[tuple[int, Portion]], took_us: int, now_us: int) -> None:
         """Count a commit of (sensor number, portion) pairs that took `took_us`; `now_us` is simulated time."""
         rows, indices = self._rows, self._indices
-        moment = time.monotonic_ns()
         rows["commits"][indices] += 1
         rows["commit_total_us"][indices] += took_us
         rows["commit_buckets"][indices, bisect_left(COMMIT_BOUNDS_US, took_us)] += 1
@@ -107,12 +112,7 @@ class MetricsWriter:
         lags = rows["lag_us"][late]
         rows["lag_total_us"][late] += lags
         rows["lag_buckets"][late, np.searchsorted(LAG_BOUNDS_US, lags)] += 1
-        first = rows["first_commit_ns"][indices]
-        rows["first_commit_ns"][indices] = np.where(first == 0, moment, first)
-        rows["heartbeat_ns"][indices] = moment
-        changed = ~self._paused & (rows["state"][indices] != STATE_INDEX["healthy"])
-        if changed.any():
-            self._set("healthy", np.flatnonzero(changed).tolist())
+        self.set_ready()
 
 
 def record_state(

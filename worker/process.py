@@ -21,6 +21,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from worker.clock import elapsed_ns
 from worker.messages import Message, apply_change
 from worker.metrics import MetricsWriter
+from worker.schedule import GOLDEN_RATIO_CONJUGATE
 from worker.scoreboard import Scoreboard
 from worker.sensor import Sensor
 from worker.spec import WorkerSpec
@@ -36,9 +37,6 @@ MAX_READINGS_PER_COMMIT = 10_000
 SECOND_US = 1_000_000
 MIN_COMMIT_INTERVAL_US = 20_000
 HEARTBEAT_INTERVAL_US = SECOND_US // 2
-GOLDEN_RATIO_CONJUGATE = 0.6180339887498949
-"""Multiples of it, modulo 1, are spread evenly, and so are the commits of a fleet over the commit interval."""
-
 ORPHAN_DRAIN_SECONDS = 1.2
 """Seconds that a worker has to write due readings after its supervisor has died."""
 
@@ -50,7 +48,8 @@ WATCHDOG_FACTOR = 4.0
 
 
 class CommitTimes(NamedTuple):
-    """When a worker commits, in microseconds of the run: every `interval`, at `offset` within it."""
+    """When a worker commits, in microseconds of the run: every `interval`, at `offset` within it. The commits of a fleet are
+    spread over the interval."""
 
     interval: int
     offset: int
@@ -174,7 +173,7 @@ class Worker:
                 self._metrics.count_portion(index, portion)
             self._metrics.count_commit(portions, took, self._now())
         else:
-            self._metrics.heartbeat()
+            self._metrics.set_ready()
         self._metrics.set_paused([sensor.paused for sensor in self._sensors])
         return any(sensor.due(now) > sensor.next_seq for sensor in self._sensors)
 

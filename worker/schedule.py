@@ -15,6 +15,8 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 
 SECOND_US = 1_000_000
+GOLDEN_RATIO_CONJUGATE = 0.6180339887498949
+"""Multiples of it, modulo 1, are spread evenly, however many of them there are."""
 
 
 @dataclass(frozen=True, slots=True)

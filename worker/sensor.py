@@ -78,10 +78,13 @@ class Sensor:
     def skip(self, now_us: int) -> None:
         """Begin a new epoch that leaves out the time which a too long pause made overdue.
 
-        Readings overdue since before this run are left out until the start of the run, as its first readings may be due
-        by now; others until `now_us`.
+        Readings overdue since before this run are left out until the first one of the run, which may be due by now;
+        others until `now_us`, on the same grid.
         """
-        until = self._run.start_us if self.overdue(self._run.start_us) else now_us
+        if self.overdue(self._run.start_us):
+            until = self.spec.first_due_us(self._run.start_us)
+        else:
+            until = self.schedule.time(self.schedule.seq_after(now_us - 1))
         epoch = self._begin("skip", max(until, self.schedule.time(self.next_seq)))
         self._enter(self._leave_out_pauses(epoch))
 
@@ -173,14 +176,21 @@ class Sensor:
         """Continue the epoch that the sink has, or begin a new one if the spec or the run asks for it."""
         stored = self._stored
         if stored is None:
-            epoch = self._begin("start", self._run.start_us)
+            epoch = self._begin("start", self.spec.first_due_us(self._run.start_us))
         elif self._continues(stored):
             epoch = self._compile(stored.schedule, stored.settings)
         else:
-            earliest = self._run.start_us if self._run.resume == "skip" else 0
-            start = max(earliest, stored.schedule.time(self.next_seq))
+            start = self._next_start(stored)
             epoch = self._begin(self._reason(stored, start), start)
         return self._leave_out_pauses(epoch)
+
+    def _next_start(self, stored: Epoch) -> int:
+        """Return when an epoch after the stored one begins: at its next reading, or at the first reading of the run if
+        the time before that is left out."""
+        run, next_us = self._run, stored.schedule.time(self.next_seq)
+        if run.resume == "catch_up" or (stored.run == run.number and next_us >= run.start_us):
+            return next_us
+        return max(self.spec.first_due_us(run.start_us), next_us)
 
     def _continues(self, stored: Epoch) -> bool:
         """Whether the stored epoch continues: nothing has changed, and the run is the same or catches up."""

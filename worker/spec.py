@@ -15,6 +15,7 @@ from typing import Literal
 Layout = Literal["own", "shared", "packed"]
 Resume = Literal["catch_up", "skip"]
 Synchronous = Literal["normal", "full"]
+Phase = Literal["aligned", "spread", "random"]
 
 CHANNEL_NAMES = ("temperature", "humidity", "pressure", "vibration", "voltage")
 """The channels that every readings table has columns for, in the order of its columns. Others have columns behind `seq`."""
@@ -238,7 +239,8 @@ class SensorSpec:
 
     `stages`, in the order of their times, are its later behaviour: each begins an epoch at the first reading that is due
     at its time or after, independent of when that reading is computed. `pauses`, in order, leave time out: the epoch
-    that follows a pause begins at its end.
+    that follows a pause begins at its end. `phase` is the part of the interval between two readings, in [0, 1), that
+    passes from the start of a run to its first reading.
     """
 
     identity: Identity
@@ -246,6 +248,7 @@ class SensorSpec:
     row: int
     stages: tuple[Stage, ...] = ()
     pauses: tuple[Pause, ...] = ()
+    phase: float = 0.0
 
     def pause_after(self, time_us: int) -> Pause | None:
         """Return the pause that contains a simulated time, or the next one after it."""
@@ -255,6 +258,14 @@ class SensorSpec:
         """Return the settings of a reading that is due at a simulated time."""
         begun = bisect_right(self.stages, time_us, key=lambda stage: stage.at_us)
         return self.stages[begun - 1].settings if begun else self.settings
+
+    def first_due_us(self, start_us: int) -> int:
+        """Return the time at which the first reading of a run that starts at `start_us` is due.
+
+        It is rounded down, so that a run of a whole number of intervals has the same number of readings at any phase.
+        """
+        interval_us = int(1_000_000 / self.settings_at(start_us).exact_rate)
+        return start_us + int(self.phase * interval_us)
 
     @property
     def max_rate(self) -> Fraction:
@@ -289,9 +300,9 @@ class RunSpec:
 
     `start_us` is the simulated time (microseconds since 1970, UTC) at `origin_ns` of `worker.clock`;
     simulated time runs at real speed from there. `number` grows with each start on a data directory and fences
-    workers of earlier runs. `duration_us` is the simulated time to run for, None for no limit. A new data directory
-    starts its first epoch at `start_us`; an existing one continues as `resume` says. `hang_seconds` is how long a worker
-    may be without a heartbeat before the supervisor kills it.
+    workers of earlier runs. `duration_us` is the simulated time to run for, None for no limit. On a new data directory
+    each sensor starts its first epoch at `start_us` and its phase; an existing one continues as `resume` says.
+    `hang_seconds` is how long a worker may be without a heartbeat before the supervisor kills it.
     """
 
     seed: int

@@ -29,6 +29,7 @@ MAX_SENSORS = 100_000
 CONFIG_KEYS = {
     "replicas": ("replicas.count", "--replicas"),
     "rate": ("simulation.readings_per_second", "--rate"),
+    "phase": ("simulation.phase", "--phase"),
     "seed": ("simulation.seed", "--seed"),
     "prefix": ("replicas.prefix", "--prefix"),
     "sensors_per_worker": ("replicas.sensors_per_worker", "--sensors-per-worker"),
@@ -275,6 +276,11 @@ CONFIG_KEY_OPTIONS = (
     click.option("--replicas", metavar="N", help="How many sensors."),
     KIND_OPTION,
     click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
+    click.option(
+        "--phase",
+        metavar="HOW",
+        help="When sensors read: aligned (all at the same time, the default), spread or random.",
+    ),
     click.option(
         "--seed", metavar="S", help="The same seed gives the same bytes, with --start or --for. Default: a random one."
     ),

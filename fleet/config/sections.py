@@ -32,6 +32,7 @@ from fleet.validation.scalars import (
     Text,
 )
 from worker.log import format_sample_line
+from worker.spec import Phase
 
 
 def log_format(value: str) -> str:
@@ -117,6 +118,7 @@ class Simulation(Section):
     """The rate, the start and the duration. `duration_seconds` is simulated time; None runs until stopped."""
 
     readings_per_second: ReadingsPerSecond = Rate(1)
+    phase: Annotated[Phase, AsLower, AsText] = "aligned"
     duration_seconds: Annotated[float, Field(ge=0.001, le=MAX_CONFIG_SECONDS), AsSeconds] | None = None
     start_delay_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsSeconds] = 0.0
     seed: Natural | None = None

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from fleet.datadir.directory import database_folder, local_log
 from fleet.datadir.state_file import Bounds, load_state, save_state
-from worker.spec import Identity, Layout
+from worker.spec import Identity, Layout, Resume
 
 DEFAULT_HANG_SECONDS = 20.0
 """The default of `supervision.hang_seconds`, and its value in rosters of version 0.1.0, which do not have it."""
@@ -20,7 +20,9 @@ DEFAULT_HANG_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One sensor of the fleet. `channels` are (name, unit) in the order of the scoreboard's values."""
+    """One sensor of the fleet. `channels` are (name, unit) in the order of the scoreboard's values. `first_due_us` is the
+    simulated time of its first reading in the run, unless it catches up on earlier ones; 0 in rosters of version 0.1.0,
+    where it is the start of the run."""
 
     row: Annotated[int, Bounds(least=0)]
     worker: str
@@ -29,6 +31,7 @@ class Member:
     log: Path
     channels: tuple[tuple[str, str], ...]
     identity: Identity
+    first_due_us: Annotated[int, Bounds(least=0)] = 0
 
     @property
     def sensor_id(self) -> str:
@@ -38,8 +41,8 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Roster:
     """The fleet since its last change. `started_ns` is on the monotonic clock, `started_at` ISO wall time, `start_time`
-    the simulated time of the run's first reading, `duration` the simulated seconds to run or None. A worker without a
-    heartbeat for `hang_seconds` hangs."""
+    the simulated time of the run's start, `duration` the simulated seconds to run or None. A worker without a heartbeat
+    for `hang_seconds` hangs. With `resume` "skip" the readings before the run that are not written are left out."""
 
     seed: int
     layout: Layout
@@ -53,6 +56,7 @@ class Roster:
     url: str | None
     members: tuple[Member, ...]
     hang_seconds: float = DEFAULT_HANG_SECONDS
+    resume: Resume = "catch_up"
 
     def write(self, path: Path) -> None:
         """Replace the file. Raises OSError, and UserError for what could not be read."""

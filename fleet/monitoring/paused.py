@@ -52,7 +52,7 @@ def paused_sensors(
             continue
         not_due = None
         if end_us is not None:
-            schedule = Schedule(0, last_us or start_us, Fraction(str(member.rate)))
+            schedule = Schedule(0, last_us or member.first_due_us or start_us, Fraction(str(member.rate)))
             begin = schedule.seq_after(max(pause.from_us, start_us, last_us + 1) - 1)
             not_due = max(0, schedule.end_seq(end_us) - begin)
         found.append(PausedSensor(member.sensor_id, pause.from_us, not_due))

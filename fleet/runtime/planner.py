@@ -147,11 +147,13 @@ class Planner:
         if config.database.max_size_mb is not None and self._layout == "shared":
             fleet.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
         fleet.warnings.extend(filter(None, (latest.warning, clock.warning)))
-        continues = clock.continues or bool(config.scenario) or bool(self.interventions.pauses)
+        continues = (
+            clock.continues or bool(config.scenario or self.interventions.pauses) or not is_countable(old, config)
+        )
         return replace(self._plan(record, run, fleet), continues=continues)
 
     def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
-        """Return the same run with `count` sensors. New ones begin on the fleet's grid of timestamps."""
+        """Return the same run with `count` sensors. New ones begin on the fleet's grid of timestamps, at their phase."""
         rate = self.config.simulation.readings_per_second.exact
         run = plan.run
         grid = Schedule(0, run.start_us, rate)
@@ -194,7 +196,7 @@ class Planner:
             replace(running.get(worker.name, worker), sensors=worker.sensors, log_level=worker.log_level)
             for worker in next_.workers
         )
-        return replace(next_, run=plan.run, workers=workers, continues=True)
+        return replace(next_, run=plan.run, workers=workers, members=self._members(workers), continues=True)
 
     def _plan(self, record: FleetManifest, run: RunSpec, fleet: FleetMembers) -> Plan:
         identities = [self.resolved_identity(sensor) for sensor in fleet.stored]
@@ -209,6 +211,7 @@ class Planner:
             rate=rate,
             kinds=tuple((self.config.replicas.kinds or {}).items()),
             kind_files=self.config.kinds,
+            phase=self.config.simulation.phase,
         )
         worker_names = dict(placed)
         specs = sensor_specs(self.config, self.catalogue, identities, record, self.interventions, self._settings_cache)
@@ -224,8 +227,7 @@ class Planner:
             )
             for name, group in groupby(sensors, key=lambda pair: pair[0])
         )
-        members = tuple(self._member(worker, sensor) for worker in workers for sensor in worker.sensors)
-        return Plan(record, run, workers, members, tuple(fleet.warnings), tuple(fleet.stored))
+        return Plan(record, run, workers, self._members(workers), tuple(fleet.warnings), tuple(fleet.stored))
 
     def _provision(self, seed: int, count: int) -> FleetMembers:
         generator = generator_for(self.config, self.catalogue, seed)
@@ -270,11 +272,21 @@ class Planner:
             max_bytes=None if database.max_size_mb is None else int(database.max_size_mb * 1e6),
         )
 
+    def _members(self, workers: Sequence[WorkerSpec]) -> tuple[Member, ...]:
+        return tuple(self._member(worker, sensor) for worker in workers for sensor in worker.sensors)
+
     def _member(self, worker: WorkerSpec, sensor: SensorSpec) -> Member:
         settings = sensor.settings
-        channels = tuple((channel.name, channel.unit) for channel in settings.channels)
-        rate = float(settings.exact_rate)
-        return Member(sensor.row, worker.name, rate, worker.store.path, self._directory.log, channels, sensor.identity)
+        return Member(
+            sensor.row,
+            worker.name,
+            float(settings.exact_rate),
+            worker.store.path,
+            self._directory.log,
+            tuple((channel.name, channel.unit) for channel in settings.channels),
+            sensor.identity,
+            sensor.first_due_us(worker.run.start_us),
+        )
 
     def _check_manifest(self, old: FleetManifest) -> None:
         """Raise UserError if the config contradicts the data directory."""
@@ -315,6 +327,16 @@ def assign_workers(
         return (*placed, *((sensor, sensor) for sensor in new))
     packs = len({worker for _, worker in placed})
     return (*placed, *((sensor, f"pack_{packs + number // per_worker:04d}") for number, sensor in enumerate(new)))
+
+
+def is_countable(old: FleetManifest | None, config: Config) -> bool:
+    """True if the number of readings of a run does not depend on where the last run on the directory, if any, has ended. A
+    part of an interval has a reading or not, depending on when the next one is due; a whole interval has one."""
+    rate, seconds = config.simulation.readings_per_second, config.simulation.duration_seconds
+    if old is None or seconds is None:
+        return True
+    whole = (Fraction(str(seconds)) * rate.exact).denominator == 1
+    return whole and config.simulation.resume == "skip" and old.rate == str(rate)
 
 
 def target_rate(members: Sequence[Member]) -> float:

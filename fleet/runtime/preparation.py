@@ -159,6 +159,7 @@ def initial_roster(
         url=listener.url if listener else None,
         members=plan.members,
         hang_seconds=config.supervision.hang_seconds,
+        resume=run.resume,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from hashlib import blake2b
 
 from fleet.catalogue.catalogue import Catalogue
 from fleet.config.config import Config
@@ -13,8 +14,8 @@ from fleet.config.settings import SettingsKey, SettingsParts, settings_key
 from fleet.datadir.directory import FleetManifest
 from fleet.datadir.interventions import InjectionRecord, Interventions
 from worker.readings.anomalies import anomaly_class
-from worker.schedule import SECOND_US
-from worker.spec import AnomalySpec, Identity, Injection, SensorSpec, Settings, Stage
+from worker.schedule import GOLDEN_RATIO_CONJUGATE, SECOND_US
+from worker.spec import AnomalySpec, Identity, Injection, Phase, SensorSpec, Settings, Stage
 
 ApplyInjection = Callable[[Settings, InjectionRecord], Settings]
 
@@ -39,9 +40,20 @@ def sensor_specs(
             rows[identity.sensor_id],
             stages_with_injections(settings, stages, injections.get(identity.sensor_id, ()), apply),
             tuple(interventions.pauses.get(identity.sensor_id, ())),
+            phase_of(config.simulation.phase, record.seed, identity.sensor_id, rows[identity.sensor_id]),
         )
         for identity, (settings, stages) in zip(identities, all_settings, strict=True)
     ]
+
+
+def phase_of(phase: Phase, seed: int, sensor_id: str, row: int) -> float:
+    """Return the part of the interval, in [0, 1), at which a sensor reads. A sensor keeps it when others come and go."""
+    if phase == "aligned":
+        return 0.0
+    if phase == "spread":
+        return row * GOLDEN_RATIO_CONJUGATE % 1
+    digest = blake2b(f"{seed}/{sensor_id}".encode(), digest_size=6, person=b"fleet-phase").digest()
+    return int.from_bytes(digest, "little") / (1 << 48)
 
 
 SensorSettings = tuple[Settings, tuple[Stage, ...]]

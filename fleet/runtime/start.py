@@ -54,8 +54,8 @@ def launch(
 
 
 def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
-    """Return the config values with which the last run on a directory ended, by dotted key: count, rate, layout and kinds of
-    sensor.
+    """Return the config values with which the last run on a directory ended, by dotted key: count, rate, phase, layout and
+    kinds of sensor.
 
     Raises UserError if the manifest is damaged.
     """
@@ -67,6 +67,7 @@ def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
         count, rate = count_and_rate_of_roster(directory)
     values: dict[str, object] = {"replicas.count": count or len(manifest.sensors) or None}
     values["simulation.readings_per_second"] = rate or None
+    values["simulation.phase"] = manifest.phase
     if manifest.layout == "shared":
         values["replicas.database"] = manifest.layout
     if manifest.layout == "packed":

@@ -66,11 +66,12 @@ def summarize(
 
 def readings_due(plan: Plan) -> int | None:
     """Return the number of scheduled readings of a whole run, None if the plan alone does not determine it."""
-    duration_us = plan.run.duration_us
-    if duration_us is None or plan.continues:
+    start_us, end_us = plan.run.start_us, plan.run.end_us
+    if end_us is None or plan.continues:
         return None
     sensors = (sensor for worker in plan.workers for sensor in worker.sensors)
-    return sum(Schedule(0, 0, sensor.settings.exact_rate).count(duration_us) for sensor in sensors)
+    schedules = (Schedule(0, each.first_due_us(start_us), each.settings.exact_rate) for each in sensors)
+    return sum(schedule.end_seq(end_us) for schedule in schedules)
 
 
 def print_run_summary(summary: RunSummary, fleet: FleetState, directory: DataDirectory) -> None:

@@ -67,12 +67,14 @@ class AuditScope:
 @dataclass(frozen=True, slots=True)
 class SensorPosition:
     """The checkpoint of a sensor, and the schedule and (name, unit) of each channel of its last epoch, None and () if that
-    cannot be read. `run` is the number of the last run that has claimed it, 0 if that is unknown."""
+    cannot be read. `run` is the number of the last run that has claimed it, 0 if that is unknown, `epoch_run` that of the
+    run which has begun the epoch."""
 
     next_seq: int
     schedule: Schedule | None
     channels: tuple[tuple[str, str], ...] = ()
     run: int = 0
+    epoch_run: int = 0
 
 
 class PreviousDatabase(NamedTuple):
@@ -200,6 +202,7 @@ class DatabaseAuditor:
                 epoch.schedule if epoch else None,
                 tuple((channel.name, channel.unit) for channel in epoch.settings.channels) if epoch else (),
                 self._recorded.runs.get(sensor_id, 0),
+                epoch.run if epoch and isinstance(epoch.run, int) else 0,
             )
 
     def _check_database_info(self) -> None:

@@ -32,7 +32,7 @@ from fleet.verify.recorded_sensors import (
     sensors_not_named,
 )
 from worker.schedule import SECOND_US, Schedule
-from worker.spec import Pause
+from worker.spec import Pause, Resume
 from worker.storage.database_files import inode
 from worker.storage.rotation import ROTATED_SUFFIX
 
@@ -49,10 +49,12 @@ UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The members of the last run, and the simulated times of its start and end, in microseconds since 1970. `pauses` are
-    those on record, by sensor."""
+    """The members of the last run, its number, and the simulated times of its start and end, in microseconds since 1970.
+    `pauses` are those on record, by sensor."""
 
     members: tuple[Member, ...]
+    number: int
+    resume: Resume
     start_us: int
     end_us: int
     pauses: Mapping[str, tuple[Pause, ...]]
@@ -283,7 +285,8 @@ def read_last_run(data: Path) -> LastRun:
         end_us = start_us + round(roster.duration * SECOND_US)
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"--complete: {path}: invalid start time or duration: {error}") from error
-    return LastRun(roster.members, start_us, end_us, read_interventions(DataDirectory(data).interventions).pauses)
+    pauses = read_interventions(DataDirectory(data).interventions).pauses
+    return LastRun(roster.members, roster.run, roster.resume, start_us, end_us, pauses)
 
 
 def check_complete(
@@ -297,34 +300,38 @@ def check_complete(
     paused = []
     for member in members:
         position, pauses = positions.get(member.sensor_id), run.pauses.get(member.sensor_id, ())
-        pause = open_pause(pauses)
+        pause, schedule = open_pause(pauses), schedule_of(run, member, position)
         if pause is not None:
-            schedule = schedule_of(run, member, position)
             begin = max(schedule.seq_after(max(pause.from_us, run.start_us) - 1), position.next_seq if position else 0)
             not_due = max(0, schedule.end_seq(run.end_us) - begin)
             paused.append(PausedSensor(member.sensor_id, pause.from_us, not_due))
             if not (position and position.next_seq) and pause.from_us <= run.start_us:
                 continue
-        first, last, detail = missing_range(run, position, pauses)
+        first, last, detail = missing_range(run, schedule, position, pauses)
         if detail:
             finding_log.add(Finding("incomplete", member.sensor_id, member.database.name, first, last, detail))
     return paused
 
 
 def schedule_of(run: LastRun, member: Member, position: SensorPosition | None) -> Schedule:
-    """Return the schedule of the sensor's last epoch, or that of a sensor which begins with the run."""
-    schedule = position.schedule if position is not None else None
-    return schedule or Schedule(0, run.start_us, Fraction(str(member.rate)))
+    """Return the schedule of the sensor's next reading: that of its last epoch, or of the one that it begins with the
+    run."""
+    next_seq, first_us = 0, member.first_due_us or run.start_us
+    if position is not None and position.schedule is not None:
+        if run.resume == "catch_up" or position.epoch_run >= run.number:
+            return position.schedule
+        next_seq, first_us = position.next_seq, max(first_us, position.schedule.time(position.next_seq))
+    return Schedule(next_seq, first_us, Fraction(str(member.rate)))
 
 
 def missing_range(
-    run: LastRun, position: SensorPosition | None, pauses: Sequence[Pause]
+    run: LastRun, schedule: Schedule, position: SensorPosition | None, pauses: Sequence[Pause]
 ) -> tuple[int | None, int | None, str]:
     """Return the first and last reading that was due and is not committed, and a text, which is empty if there is none."""
     if position is None:
         return None, None, "no database has a checkpoint of it"
-    committed, schedule = position.next_seq, position.schedule
-    if schedule is None:
+    committed = position.next_seq
+    if position.schedule is None and committed:
         return None, None, f"{committed:,} readings are committed; how many were due is unknown without an epoch"
     end = schedule.end_seq(run.end_us)
     due = end - readings_in_pauses(pauses, schedule, committed, end)

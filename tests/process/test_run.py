@@ -33,6 +33,20 @@ def test_a_run_is_complete(shape: str, up: Up, lively: Path, tmp_path: Path) -> 
     assert [[(0, "start")]] * 3 == [seen.epochs for seen in found.values()]
 
 
+def test_a_fleet_out_of_step_is_complete(up: Up, tmp_path: Path) -> None:
+    """With one and a half intervals three sensors owe two readings and two owe one: that is all of them."""
+    running = up("--replicas", 5, "--rate", "30/min", "--for", "3s", "--phase", "spread", "--seed", 3, "--no-http")
+
+    assert 0 == running.wait()
+    found = read_records(tmp_path / "data")
+    assert [1, 1, 2, 2, 2] == sorted(seen.next_seq for seen in found.values())
+    assert 5 == len({seen.timestamps[0] for seen in found.values()})
+    assert "scheduled readings: 8 of 8" in running.output
+    assert "success rate: 100.00% of the readings that were due" in running.output
+    verified = fleet("verify", "--data", tmp_path / "data", "--complete")
+    assert (0, "") == (verified.returncode, verified.stderr)
+
+
 def test_the_summary_says_what_was_done(up: Up, lively: Path, tmp_path: Path) -> None:
     """Without a terminal: plain lines, and at the end the counts that the databases have."""
     running = up("-c", lively, "--for", "2s")

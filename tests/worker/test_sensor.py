@@ -159,7 +159,8 @@ def test_a_changed_identity_begins_an_epoch() -> None:
 
 
 def test_a_pause_that_was_too_long_is_skipped() -> None:
-    """Up to the longest pause it catches up; after a longer one it begins an epoch now, and nothing old is due."""
+    """Up to the longest pause it catches up; after a longer one it begins an epoch with the next reading of its grid, and
+    nothing old is due."""
     subject, epoch = begun(SETTINGS, run(), NEW_YEAR + 99 * SECOND_US)
     longest = run().longest_pause_us
     woken = NEW_YEAR + 100 * SECOND_US + longest
@@ -167,10 +168,10 @@ def test_a_pause_that_was_too_long_is_skipped() -> None:
     assert not subject.overdue(woken)
     assert subject.overdue(woken + 1)
     subject.skip(woken + 1)
-    (portion,) = commit_due(subject, woken + 1)
+    (portion,) = commit_due(subject, woken + SECOND_US)
     assert portion.epoch is not None
     assert ("skip", 100, 101) == (portion.epoch.reason, portion.next_seq, portion.end)
-    assert (woken + 1, epoch.schedule) == (portion.schedule.start_us, portion.previous)
+    assert (woken + SECOND_US, epoch.schedule) == (portion.schedule.start_us, portion.previous)
 
 
 def test_a_pause_before_this_run_is_skipped_up_to_its_start() -> None:
