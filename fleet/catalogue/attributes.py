@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from math import inf
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from fleet.validation.issues import format_value, schema_violation
 from fleet.validation.scalars import (
     WHOLE_NUMBER,
     AsReal,
@@ -28,6 +30,8 @@ from worker.spec import CHANNEL_NAMES, AttributeRule, AttributeValue, ColumnType
 
 Picked = TypeVar("Picked")
 
+NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)\Z")
+"""The numbers of YAML that are none."""
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 RESERVED_NAMES = frozenset(
     (
@@ -67,9 +71,13 @@ def as_value(value: object) -> object:
         if WHOLE_NUMBER.match(value) and abs(int(value)) < 1 << 63 and str(int(value)) == value:
             return int(value)
         number = as_flag(as_real(value))
+        if NOT_FINITE.match(value) or number in (inf, -inf):
+            raise ValueError("is not a finite number; put it in quotes if it is text")
         return str(number) if isinstance(number, str) else int(number) if isinstance(number, bool) else number
     if isinstance(value, Decimal):
         return float(value)
+    if not isinstance(value, str | int | float):
+        raise ValueError("is neither text nor a number")
     return int(value) if isinstance(value, bool) else value
 
 
@@ -86,18 +94,26 @@ def value_in_bounds(value: str | float | int) -> str | float | int:
 Value = Annotated[str | int | float, BeforeValidator(as_value), AfterValidator(value_in_bounds)]
 ColumnName = Annotated[str, AsText, AfterValidator(column_name)]
 AttributeName = Annotated[str, AsText, AfterValidator(attribute_name)]
-Weight = Annotated[float, Field(ge=0, le=1_000_000), AsReal]
+MAX_WEIGHT = 1_000_000
+Weight = Annotated[float, Field(ge=0, le=MAX_WEIGHT), AsReal]
 Decimals = Annotated[int, Field(ge=0, le=9), AsWhole]
 
 
 def as_choice(value: object) -> object:
-    """Convert a list of values, or a mapping of values to weights, to pairs of value and weight."""
+    """Convert a list of values, or a mapping of values to weights, to pairs of value and weight. Raises FieldError."""
     if isinstance(value, Mapping):
-        pairs = [(PlainScalar(key) if isinstance(key, str) else key, weight) for key, weight in value.items()]
-        return tuple((key, PlainScalar("1") if weight is None else weight) for key, weight in pairs)
+        return tuple((PlainScalar(key) if isinstance(key, str) else key, as_weight(key, value[key])) for key in value)
     if isinstance(value, list):
         return tuple((each, 1.0) for each in value)
     return value
+
+
+def as_weight(key: object, value: object) -> float:
+    weight = 1.0 if value is None else as_real(value)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= MAX_WEIGHT:
+        schema = {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT}
+        raise FieldError(str(key), f"{format_value(value)} {schema_violation(weight, schema)}")
+    return float(weight)
 
 
 Choice = Annotated[tuple[tuple[Value, Weight], ...], Field(min_length=1, strict=False), BeforeValidator(as_choice)]
@@ -205,6 +221,10 @@ class Rule(Drawn):
             raise FieldError(bounds[0], "needs a channel whose value is compared")
         if self.channel is not None and not bounds:
             raise FieldError("channel", "needs at_least or below")
+        if self.at_least is not None and self.below is not None and self.at_least >= self.below:
+            raise FieldError(
+                "at_least", f"{self.at_least:g} is not less than below {self.below:g}, so it never applies"
+            )
         return self
 
     def rule(self) -> AttributeRule:

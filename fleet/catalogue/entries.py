@@ -104,6 +104,10 @@ class ChannelProfile(Section):
             raise FieldError(
                 "mean", f"lowest {self.lowest:g} <= min <= mean <= max <= highest {self.highest:g} does not hold"
             )
+        if self.daily_trough == self.daily_peak:
+            raise FieldError(
+                "daily_trough", f"{self.daily_trough:g} o'clock is the daily_peak, too; it needs another hour"
+            )
         return self
 
 

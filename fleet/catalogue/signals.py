@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fleet.validation.issues import format_value, schema_violation
 from fleet.validation.scalars import AsReal, AsSeconds, FieldError, Quantity, Section, as_real, as_seconds
@@ -51,6 +51,12 @@ class InstrumentSection(Section):
     warm_up_seconds: Time = 0.0
     lowest: Quantity | None = None
     highest: Quantity | None = None
+
+    @model_validator(mode="after")
+    def in_order(self) -> InstrumentSection:
+        if self.lowest is not None and self.highest is not None and self.lowest > self.highest:
+            raise FieldError("lowest", f"{self.lowest:g} is more than highest {self.highest:g}")
+        return self
 
     def instrument(self) -> Instrument:
         return Instrument(**self.model_dump())

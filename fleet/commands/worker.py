@@ -65,7 +65,9 @@ STDOUT = "-"
     metavar="[FILE]",
     help="Print an identity to edit, or write it to FILE, and exit.",
 )
-@click.option("--output-schema", "schema", is_flag=True, help="Print the schema of the database as JSON, and exit.")
+@click.option(
+    "--output-schema", "schema", is_flag=True, help="Print the schema of the sensor's database as JSON, and exit."
+)
 @click.option("--llm-docs", is_flag=True, help="Print the documentation for language models, and exit.")
 @click.version_option(program_version(), prog_name="worker")
 def worker(
@@ -82,10 +84,7 @@ def worker(
     SENSOR_FIRMWARE and MONITORING_PORT override the config. `fleet up` runs many sensors.
     """
     if schema:
-        from fleet.datadir.database_schema import database_schema
-
-        click.echo(json.dumps(database_schema(), indent=2))
-        return 0
+        return print_schema(config or first_existing(CONFIG_FILES), identity or first_existing(IDENTITY_FILES))
     if llm_docs:
         from fleet.commands.llm_page import llm_docs as llm_page
 
@@ -155,6 +154,23 @@ def replica_warnings(config: Path | None) -> Iterator[str]:
         count = read_draft(config, {}, {}).get(("replicas", "count"))
         if str(count or "1") != "1":
             yield f"{config}: replicas.count is {count}, and this runs one sensor; `fleet up -c {config}` runs them all"
+
+
+def print_schema(config: Path | None, identity: Path | None) -> int:
+    """Print the schema of the database of the sensor, which may be of any of the kinds of the config if it has no identity."""
+    from fleet.config.config import config_catalogue
+    from fleet.config.settings import sensor_type_of_identity
+    from fleet.datadir.database_schema import database_schema
+    from fleet.identities.files import read_identity
+
+    settings = load_settings(config)
+    catalogue = config_catalogue(settings)
+    kinds = [catalogue.sensor_type(name) for name in settings.sensor_types]
+    if identity is not None:
+        stored = read_identity(identity)
+        kinds = [sensor_type_of_identity(settings, catalogue, stored.identity.sensor_type or stored.type)]
+    click.echo(json.dumps(database_schema(settings, kinds), indent=2, ensure_ascii=False))
+    return 0
 
 
 def generate_identity(config: Path | None, target: str) -> int:

@@ -51,7 +51,11 @@ class KindFiles:
     def resolve_weights(self) -> None:
         path = ("replicas", "kinds")
         weights = self._draft.get(path)
-        if not isinstance(weights, dict) or not weights:
+        if not isinstance(weights, dict):
+            return
+        if not weights:
+            message = "is empty; name a kind with its weight, such as pipeline: 1, or leave the key out"
+            self.issues.append(self._draft.source_map.issue(path, message))
             return
         named: dict[str, object] = {}
         for name, weight in weights.items():

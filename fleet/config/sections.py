@@ -260,7 +260,7 @@ class Replicas(Section):
     @model_validator(mode="after")
     def some_kind(self) -> Replicas:
         if self.kinds and not any(self.kinds.values()):
-            raise FieldError("kinds", "all weights are 0")
+            raise FieldError("kinds", "all weights are 0; give a kind another weight, such as 1")
         return self
 
     @model_validator(mode="after")

@@ -146,11 +146,24 @@ class Planner:
         )
         if config.database.max_size_mb is not None and self._layout == "shared":
             fleet.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
-        fleet.warnings.extend(filter(None, (latest.warning, clock.warning)))
+        older = self._older_rules_warning(record, fleet.stored)
+        fleet.warnings.extend(filter(None, (latest.warning, clock.warning, older)))
         continues = (
             clock.continues or bool(config.scenario or self.interventions.pauses) or not is_countable(old, config)
         )
         return replace(self._plan(record, run, fleet), continues=continues)
+
+    def _older_rules_warning(self, record: FleetManifest, sensors: Sequence[StoredIdentity]) -> str | None:
+        """Return a warning about sensors whose kind has attributes of a reading that the rules of the directory do not."""
+        if record.settings_version >= SETTINGS_VERSION:
+            return None
+        kinds = {self.kind_of(sensor)[0] for sensor in sensors}
+        absent = {
+            kind: attributes for kind in kinds if (attributes := self.catalogue.types[kind].entry.reading_attributes)
+        }
+        lacking = "; ".join(f"{kind} sensors have no {', '.join(absent[kind])}" for kind in sorted(absent))
+        older = f"{self._directory.path}: was begun by version 0.1.0, whose rules it keeps"
+        return f"{older}: {lacking}; take another --data directory for them" if lacking else None
 
     def scaled(self, plan: Plan, count: int, now_ns: int) -> Plan:
         """Return the same run with `count` sensors. New ones begin on the fleet's grid of timestamps, at their phase."""

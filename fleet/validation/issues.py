@@ -190,6 +190,8 @@ def describe_range(schema: Schema) -> str:
     parts = [f"above {format_number(above)}"] if above is not None else []
     parts += [f"at least {format_number(least)}"] if least is not None else []
     parts += [f"at most {format_number(most)}"] if most is not None else []
+    below = schema.get("exclusiveMaximum")
+    parts += [f"below {format_number(below)}"] if below is not None else []
     return " and ".join(parts)
 
 
@@ -203,6 +205,9 @@ def subschema(schema: Schema, path: KeyPath) -> Schema:
     here = resolve_schema(schema, schema)
     for part in path:
         inner = here.get("properties", {}).get(part) or here.get("additionalProperties") or here.get("items")
+        of_tuple = here.get("prefixItems", ())
+        if isinstance(part, int) and part < len(of_tuple):
+            inner = of_tuple[part]
         here = resolve_schema(inner, schema) if isinstance(inner, Mapping) else {}
     return here
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,10 +58,11 @@ LIVE_ROLES = ("live", "rotated", "backup")
 
 @dataclass(frozen=True, slots=True)
 class AuditScope:
-    """The scope of a check: one sensor, or all if it is None. `seed` is the one of every epoch, None if it is unknown."""
+    """The scope of a check: one sensor, or all if it is None. `seeds` has the seed that the epochs of a sensor must have, if
+    it is known."""
 
     sensor: str | None = None
-    seed: int | None = None
+    seeds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class DatabaseAuditor:
         self, opened: apsw.Connection, name: str, scope: AuditScope, finding_log: FindingLog, result: AuditResult
     ) -> None:
         self._connection, self._name, self._finding_log, self._result = opened, name, finding_log, result
-        self._recorded = RecordedState(self._note, scope.seed, scope.sensor)
+        self._recorded = RecordedState(self._note, scope.seeds, scope.sensor)
         self._scanner = RowScanner(opened, only=scope.sensor is not None)
         self._all = scope.sensor is None
         self._checkers: dict[str, RowChecker] = {}

@@ -132,14 +132,15 @@ def check_positions(
 ) -> Iterator[Finding]:
     """Yield the units and run numbers of databases that the records contradict, as these were `before` and `after` the
     databases were read: a running fleet may have changed them."""
-    runs = after.manifest.runs if after.manifest else None
+    runs = {sensor_id: after.manifest.runs for sensor_id, _ in after.manifest.sensors} if after.manifest else {}
     units = [{each.sensor_id: each.channels for each in records.sensors} for records in (before, after)]
     for sensor_id, position in positions.items():
         known = [channels for some in units if (channels := some.get(sensor_id))]
         if sensor not in (None, sensor_id):
             continue
-        if runs is not None and position.run > runs:
-            detail = f"run {position.run} has written to it, the last one of fleet.json is {runs}"
+        last_run = runs.get(sensor_id, position.run)
+        if position.run > last_run:
+            detail = f"run {position.run} has written to it, the last one of fleet.json is {last_run}"
             yield Finding("record", sensor_id, "fleet.json", None, None, detail)
         if known and position.channels and position.channels not in known:
             detail = f"the channels and units of its last epoch are {describe(position.channels)}, those of the roster "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -42,12 +42,12 @@ class RecordedState:
     """The `checkpoints` and `epoch_ranges` by sensor, of one `sensor`, or of all sensors if it is None. `runs` has the
     number of the last run that has claimed a sensor, 0 if its incarnation does not say.
 
-    `seed` is the one that every epoch must have, None if it is unknown. A finding is reported once, even if it is
+    `seeds` has the seed that the epochs of a sensor must have, if it is known. A finding is reported once, even if it is
     detected in every snapshot.
     """
 
     note: NoteSensorFinding
-    seed: int | None
+    seeds: Mapping[str, int]
     sensor: str | None
     checkpoints: dict[str, int] = field(default_factory=dict)
     epoch_ranges: dict[str, tuple[EpochRange, ...]] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class RecordedState:
         epoch = replace(epoch, settings=settings)  # equal settings are one object: most sensors have the same
         last_run = self.runs.get(sensor_id) or None
         for detail in (
-            *epoch_errors(epoch, sensor_id, start_time, previous, self.seed),
+            *epoch_errors(epoch, sensor_id, start_time, previous, self.seeds.get(sensor_id)),
             *run_errors(epoch, previous, last_run),
             *reason_errors(epoch, previous),
         ):

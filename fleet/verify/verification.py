@@ -79,14 +79,16 @@ def verify(
     run = read_last_run(data) if complete else None
     records = read_records(data)  # before the databases are listed: a running fleet may add some
     folder, manifest = database_folder(data), records.manifest
+    # A single worker may share its database with others, which have seeds of their own.
+    seeds = {sensor_id: manifest.seed for sensor_id, _ in manifest.sensors} if manifest else {}
     finding_log = FindingLog()
     paths = find_databases(data, folder, records.database_names)
     results: dict[Path, AuditResult] = {}
     with gc_paused():
         for path, progress in with_progress(paths, on_progress):
-            seed = manifest.seed if manifest and not (is_moved_aside(path) or is_rotated(path)) else None
+            of_path = {} if is_moved_aside(path) or is_rotated(path) else seeds
             scoped = FindingLog() if sensor and not may_hold_sensor(path, sensor, manifest) else finding_log
-            results[path] = audit_database(path, AuditScope(sensor, seed), scoped, progress)
+            results[path] = audit_database(path, AuditScope(sensor, of_path), scoped, progress)
         check_rotation_links(
             results, lambda path: audit_database(path, AuditScope(sensor), finding_log, lambda _: None), finding_log
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -14,7 +15,6 @@ from fleet.commands.llm_page import llm_docs, walk_commands
 from fleet.commands.worker import worker
 from fleet.config.config import Config
 from fleet.config.sources import ENVIRONMENT_VARIABLES
-from fleet.datadir.database_schema import database_schema
 from fleet.identities.fields import SECTION_PATHS
 from fleet.identities.files import read_identity
 from fleet.validation.scalars import Section
@@ -71,8 +71,7 @@ def test_both_commands_print_it(docs: str) -> None:
 
 def test_the_schema_is_that_of_a_database() -> None:
     """Its statements make one, and its columns are those that readers know."""
-    printed = CliRunner().invoke(worker, ["--output-schema"], standalone_mode=False).output
-    schema = json.loads(printed)
+    schema = printed_schema()
     connection = apsw.Connection(":memory:")
     for table in schema["tables"].values():
         connection.execute(table["sql"])
@@ -81,10 +80,56 @@ def test_the_schema_is_that_of_a_database() -> None:
     made = [name for _, name, *_ in connection.execute("PRAGMA table_info(sensor_readings)")]
     connection.close()
 
-    assert database_schema() == schema
     columns = schema["tables"]["sensor_readings"]["columns"]
     assert COLUMNS == [column["name"] for column in columns][: len(COLUMNS)] == made[: len(COLUMNS)]
+    assert len(COLUMNS) == len(columns)
     assert {"name": "synced", "type": "INTEGER", "not_null": False, "default": "0", "primary_key": False} in columns
+    assert {"temperature": {"environmental": "°C"}}.items() <= units(schema).items()
+
+
+def printed_schema(*arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(worker, ["--output-schema", *arguments], standalone_mode=False)
+    assert result.exception is None
+    schema: dict[str, Any] = json.loads(result.output)
+    return schema
+
+
+def units(schema: dict[str, Any]) -> dict[str, dict[str, str]]:
+    columns = schema["tables"]["sensor_readings"]["columns"]
+    return {column["name"]: column["units"] for column in columns if "units" in column}
+
+
+def test_the_schema_has_the_columns_of_the_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all kinds that a config mixes, or of that of the identity, in their types; channels in the unit of each kind."""
+    config, identity = tmp_path / "mixed.yaml", tmp_path / "one.json"
+    config.write_text("replicas: {kinds: {pipeline: 1, bme280: 1}}")
+    identity.write_text('{"id": "ONE", "type": "bme280"}')
+    mixed = printed_schema("--config", str(config))
+    one = printed_schema("--config", str(config), "--identity", str(identity))
+    monkeypatch.setenv("SENSOR_TYPE", "pipeline")
+    alone = printed_schema()
+
+    def further(schema: dict[str, Any]) -> dict[str, str]:
+        columns = schema["tables"]["sensor_readings"]["columns"][len(COLUMNS) :]
+        return {column["name"]: column["type"] for column in columns}
+
+    weather = {"in_weather_event": "INTEGER", "weather_event_type": "TEXT"}
+    assert weather == further(one)
+    assert {"flow_rate": "REAL", "mile_post": "REAL", "status": "TEXT"}.items() <= further(alone).items()
+    assert further(alone) | weather == further(mixed)
+    assert {"pipeline": "bbl/hr"} == units(mixed)["flow_rate"]
+    assert {"pipeline": "°F", "bme280": "°C"} == units(mixed)["temperature"]
+
+
+def test_the_schema_has_the_channels_of_the_config(tmp_path: Path) -> None:
+    """A config that lists some channels has those alone, in its own units."""
+    config = tmp_path / "air.yaml"
+    config.write_text("sensor: {type: air_quality}\nnormal_parameters: {co2: {unit: ppmv}}")
+
+    schema = printed_schema("--config", str(config))
+    names = [column["name"] for column in schema["tables"]["sensor_readings"]["columns"]]
+
+    assert ({"co2": {"air_quality": "ppmv"}}, "pm25" in names) == (units(schema), False)
 
 
 @pytest.mark.claim("000.overview-quick.5")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,20 +79,28 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def damages(path: Path, names: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Statements that each change one value in a column of these names, or any further column, of a database of sensors,
-    with the name of the column."""
+def damage(path: Path, names: Collection[str] | None = None) -> dict[tuple[str, int], str]:
+    """Change values in the columns of these names, or in all further columns, of a database of sensors: each column has
+    another value, a value too few and a value too many, each in a row of its own. Returns the names of the columns by sensor
+    and sequence number."""
+    damaged: dict[tuple[str, int], str] = {}
     with open_database(path) as connection:
         columns = connection.execute("PRAGMA table_info(sensor_readings)").fetchall()[28:]
-    for _, text, column_type, *_ in columns:
-        name = str(text)
-        if names is not None and name not in names:
-            continue
-        column = quoted(name)
-        changed = f"{column} || 'x'" if column_type == "TEXT" else f"{column} + 1"
-        row = "id = (SELECT max(id) FROM sensor_readings WHERE {} IS {} NULL)"
-        for value, state in ((changed, "NOT"), ("NULL", "NOT"), ("5", "")):
-            yield name, f"UPDATE sensor_readings SET {column} = {value} WHERE {row.format(column, state)}"
+        for _, text, column_type, *_ in columns:
+            name = str(text)
+            if names is not None and name not in names:
+                continue
+            column = quoted(name)
+            changed = f"{column} || 'x'" if column_type == "TEXT" else f"{column} + 1"
+            for value, state in ((changed, "NOT"), ("NULL", "NOT"), ("5", "")):
+                rows = connection.execute(
+                    f"SELECT sensor_id, seq, id FROM sensor_readings WHERE {column} IS {state} NULL ORDER BY id DESC"
+                ).fetchall()
+                free = [(sensor, seq, number) for sensor, seq, number in rows if (sensor, seq) not in damaged]
+                for sensor, seq, number in free[:1]:
+                    connection.execute(f"UPDATE sensor_readings SET {column} = {value} WHERE id = ?", (number,))
+                    damaged[str(sensor), int(str(seq))] = name
+    return damaged
 
 
 def run_sql(path: Path, statement: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.evidence import assert_complete, open_database, read_records
+from tests.process.mixed_kinds import filled_columns
 from tests.process.running_fleet import fleet, wait_for
 from tests.process.single_worker import SingleWorker, worker
 
@@ -127,6 +128,23 @@ def test_several_share_one_database(start: Start, folder: Path) -> None:
         found = database.execute("SELECT DISTINCT sensor_id, location FROM sensor_readings ORDER BY 1").fetchall()
     assert [(name, f"Line {name}") for name in names] == found
     assert 0 == fleet("verify", "--data", folder / "store").returncode
+
+
+def test_two_kinds_share_one_database(start: Start, folder: Path) -> None:
+    """SENSOR_TYPE is the kind of a worker whose identity names none. Each has the columns of its kind, and is verified by
+    itself and beside the other."""
+    (folder / "node_identity.json").unlink()
+    singles = [start(name, SENSOR_ID=name, SENSOR_TYPE=name) for name in ("pipeline", "bme280")]
+    for single in singles:
+        single.ready()
+
+    assert [0, 0] == [single.stop() for single in singles]
+    filled = filled_columns(folder / "store")
+    assert {"in_weather_event"} <= filled["bme280"] <= {"in_weather_event", "weather_event_type"}
+    assert {"type", "unit", "pipeline_id", "mile_post", "status", "quality_score", "alert_level"} <= filled["pipeline"]
+    for data in ("store", "store/workers/pipeline", "store/workers/bme280"):
+        verdict = fleet("verify", "--data", data, cwd=folder)
+        assert (0, "") == (verdict.returncode, verdict.stderr), verdict.stdout
 
 
 @pytest.mark.claim("000.code-structure.4", "001.configuration-options.4")

@@ -109,10 +109,32 @@ class Writer:
         self.sensors[number].change(replace(spec, settings=sensor_settings, identity=identity or spec.identity))
 
 
+def kinds_writer(path: Path, incarnation: int = 1, **store: Any) -> Writer:
+    """Return a writer of sensors of three kinds."""
+    sensors = ((AIR_IDENTITY, AIR), (TURBINE_IDENTITY, TURBINE), (PLAIN_IDENTITY, settings(*ANOMALIES)))
+    return Writer(path, *sensors, incarnation=incarnation, **store)
+
+
+def become_turbine(writer: Writer) -> None:
+    """Make the first sensor of `kinds_writer` another kind."""
+    writer.change(0, TURBINE, replace(AIR_IDENTITY, attributes=(("park", "South"),)))
+
+
 def write_kinds(path: Path, seconds: float = 500) -> None:
     """Write a database of three kinds, the first with a reload to another kind in the middle."""
-    writer = Writer(path, (AIR_IDENTITY, AIR), (TURBINE_IDENTITY, TURBINE), (PLAIN_IDENTITY, settings(*ANOMALIES)))
+    writer = kinds_writer(path)
     writer.deliver(seconds / 2)
-    writer.change(0, TURBINE, replace(AIR_IDENTITY, attributes=(("park", "South"),)))
+    become_turbine(writer)
     writer.deliver(seconds)
     writer.sink.close()
+
+
+def write_rotated_kinds(path: Path) -> list[Path]:
+    """Write the same with rotations, before and after the reload. Return the files in their order."""
+    writer = kinds_writer(path, max_bytes=200_000)
+    for number in range(20):
+        writer.deliver(100 * number)
+        if number == 10:
+            become_turbine(writer)
+    writer.sink.close()
+    return [*sorted(path.parent.glob(f"{path.stem}.rotated-*.db")), path]

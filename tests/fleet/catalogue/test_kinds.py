@@ -98,6 +98,37 @@ WRONG = {
     f"channels: {{{CO2}}}}}\nanomalies: {{probability: 2}}": "2:26: anomalies.probability: 2 is not between 0 and 1",
     f"channels: {{{CO2}}}}}\ncountries: [Narnia]": "Narnia is not the code of a country, such as US",
     f"channels: {{{CO2}}}}}\nchanels: 3": "2:1: chanels: unknown key; did you mean 'channels'?",
+    f"channels: {{{CO2}}}}}\nattributes: {{f: .nan}}": (
+        "2:14: attributes.f.value: .nan is not a finite number; put it in quotes if it is text"
+    ),
+    f"channels: {{{CO2}}}}}\nattributes: {{f: {{choose: [1, -.INF]}}}}": "attributes.f.choose[1]: -.INF is not a finite number",
+    f"channels: {{{CO2}}}}}\nattributes: {{f: {{choose: {{.nan: 1}}}}}}": ".nan is not a finite number",
+    f"channels: {{{CO2}}}}}\nattributes: {{f: 1e400}}": "2:14: attributes.f.value: 1e400 is not a finite number",
+    f"channels: {{{CO2}}}}}\nattributes: {{f: {{choose: [~]}}}}": (
+        "attributes.f.choose[0]: nothing is neither text nor a number"
+    ),
+    f"channels: {{{CO2}}}}}\nattributes: {{f: {{choose: {{a: -1}}}}}}": (
+        "2:30: attributes.f.choose.a: -1 is not between 0 and 1000000"
+    ),
+    f"channels: {{{CO2}}}}}\nreading_attributes: {{s: {{type: text, rules: [{{choose: {{a: .nan}}}}]}}}}": (
+        "reading_attributes.s.rules[0].choose.a: .nan is not a number between 0 and 1000000"
+    ),
+    f"channels: {{{CO2}}}}}\nattributes: {{f: {{uniform: [.nan, 1]}}}}": (
+        "2:28: attributes.f.uniform[0]: .nan is not a number between -1000000000000 and 1000000000000"
+    ),
+    f"channels: {{{CO2}, daily_peak: 24}}}}": "channels.co2.daily_peak: 24 is not at least 0 and below 24",
+    f"channels: {{{CO2}}}}}\nreading_attributes: {{s: {{type: number, rules: [{{value: .inf}}]}}}}": (
+        "reading_attributes.s.rules[0].value: .inf is not a finite number"
+    ),
+    f"channels: {{{CO2}}}}}\nreading_attributes: {{s: {{type: text, rules: [{{channel: co2, at_least: 5, below: 5}}]}}}}": (
+        "reading_attributes.s.rules[0].at_least: 5 is not less than below 5, so it never applies"
+    ),
+    f"channels: {{{CO2}, instrument: {{lowest: 5, highest: 4}}}}}}": (
+        "channels.co2.instrument.lowest: 5 is more than highest 4"
+    ),
+    f"channels: {{{CO2}, daily_trough: 15}}}}": (
+        "channels.co2.daily_trough: 15 o'clock is the daily_peak, too; it needs another hour"
+    ),
     "extends: bme281": "1:10: extends: bme281 is not a kind; did you mean 'bme280'?",
     "extends: air": "1:10: extends: air extends this kind itself",
     f"channels: {{{CO2}}}}}\nattributes: {{status: 7}}": (

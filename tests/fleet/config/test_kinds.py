@@ -102,7 +102,12 @@ def test_flags_name_and_mix_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "1:20: replicas.kinds.pipelin: 'pipelin' is not one of the types of sensor; did you mean 'pipeline'?",
         ),
         ("{pipeline: -1}", "1:30: replicas.kinds.pipeline: -1 is not between 0 and 1000000"),
-        ("{pipeline: 0}", "1:19: replicas.kinds: all weights are 0"),
+        ("{pipeline: 0}", "1:19: replicas.kinds: all weights are 0; give a kind another weight, such as 1"),
+        (
+            "{}",
+            "1:19: replicas.kinds: is empty; name a kind with its weight, such as pipeline: 1, or leave the key out",
+        ),
+        ("{pipeline: .nan}", "1:30: replicas.kinds.pipeline: .nan is not a number between 0 and 1000000"),
         ("{air: 1, air.yaml: 2}", "1:28: replicas.kinds.air.yaml: air is there twice"),
         ("[pipeline]", "1:19: replicas.kinds: a list is not a section of keys and values"),
     ],
@@ -112,6 +117,7 @@ def test_a_wrong_mixture_is_reported(text: str, message: str, tmp_path: Path) ->
         load(tmp_path, f"replicas: {{kinds: {text}}}")
 
     assert message in str(raised.value)
+    assert "more)" not in str(raised.value)
 
 
 def test_the_anomalies_of_a_kind_apply_where_the_config_states_none(tmp_path: Path) -> None:

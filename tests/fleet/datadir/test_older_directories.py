@@ -68,6 +68,18 @@ def test_an_older_directory_is_continued(version: str, layout: str, tmp_path: Pa
     assert (old.seed, old.layout, old.start_us, old.sensors) == (new.seed, new.layout, new.start_us, new.sensors)
 
 
+def test_an_older_directory_takes_sensors_of_other_kinds(version: str, tmp_path: Path) -> None:
+    """By its own rules, with a warning of what they lack; it is verified."""
+    run = fleet(
+        "up", "--kind", "pipeline", "--replicas", 5, "--for", "1s", "--no-http", "--data", "shared", cwd=tmp_path
+    )
+    assert 0 == run.returncode, run.stderr
+
+    assert "pipeline sensors have no status, quality_score, alert_level" in run.stdout + run.stderr
+    after = fleet("verify", "--data", "shared", cwd=tmp_path)
+    assert (0, 5) == (after.returncode, count(after.stdout, "sensors")), after.stdout
+
+
 def count(verdict: str, noun: str) -> int:
     found = re.search(rf"(\d+) {noun}", verdict)
     assert found, verdict

@@ -30,6 +30,7 @@ from tests.worker.further import (
     Writer,
     attributes,
     write_kinds,
+    write_rotated_kinds,
 )
 
 __all__ = ["attributes"]
@@ -122,6 +123,21 @@ def test_every_column_arrives(place: Destination, kind: str, data: Path) -> None
     verdict = place.compare(data)
     assert (True, ()) == (verdict.ok, verdict.findings)
     assert verdict.generated > 600
+
+
+def test_rotated_files_arrive(tmp_path: Path) -> None:
+    """All of a database of several kinds, one of which a sensor becomes later."""
+    path, place = tmp_path / "data" / "pack_0001.db", Destination(tmp_path)
+    path.parent.mkdir()
+    files = write_rotated_kinds(path)
+    sweep_into(place.target(), path.parent)
+
+    for sensor in (AIR_IDENTITY, TURBINE_IDENTITY, PLAIN_IDENTITY):
+        expected = [row for file in files for row in generated(file, ALL, sensor.sensor_id)]
+        assert expected == place.rows(ALL, sensor.sensor_id)
+    verdict = place.compare(path.parent)
+    assert (True, ()) == (verdict.ok, verdict.findings)
+    assert verdict.generated > 5000
 
 
 def test_a_column_of_somebody_else_stays_in_extra(place: Destination, data: Path) -> None:

@@ -191,14 +191,22 @@ def test_times_without_an_offset_are_utc(moment: str) -> None:
 
 
 def test_a_directory_goes_on_by_the_rules_that_it_was_begun_with(tmp_path: Path) -> None:
-    """One of version 0.1.0, whose manifest states none, has white noise for ever; a new one the present rules."""
+    """One of version 0.1.0, whose manifest states none, has white noise for ever; a new one the present rules. A kind that
+    has attributes of a reading lacks them there, which is said."""
     new = planned(tmp_path / "data", replicas__count=2)
     manifest = tmp_path / "data" / "fleet.json"
     values = json.loads(manifest.read_text())
     assert SETTINGS_VERSION == values.pop("settings_version")
     manifest.write_text(json.dumps(values))
     old = planner(tmp_path / "data", replicas__count=2).initial_plan()
+    mixed = planner(tmp_path / "data", replicas__count=4, sensor__type="pipeline").initial_plan()
 
+    assert () == old.warnings
+    (warning,) = (each for each in mixed.warnings if "0.1.0" in each)
+    assert warning == (
+        f"{tmp_path / 'data'}: was begun by version 0.1.0, whose rules it keeps: pipeline sensors have no status, "
+        "quality_score, alert_level; take another --data directory for them"
+    )
     assert {SETTINGS_VERSION} == {each.settings.version for worker in new.workers for each in worker.sensors}
     assert {1} == {each.settings.version for worker in old.workers for each in worker.sensors}
     assert 1 == old.record.settings_version

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fleet.datadir.backups import back_up
 from fleet.verify.findings import Finding
 from fleet.verify.verification import verify
 from tests.fleet.verify.damage import damage, finding_counts, select
@@ -18,7 +20,10 @@ from tests.worker.further import (
     TURBINE,
     Writer,
     attributes,
+    become_turbine,
+    kinds_writer,
     write_kinds,
+    write_rotated_kinds,
 )
 from tests.worker.samples import ANOMALIES, settings
 
@@ -76,6 +81,43 @@ def test_nothing_is_wrong_with_a_sensor_that_became_another_kind(own: Path) -> N
     writer.deliver(30_000)
 
     assert () == verify(own.parent).findings
+
+
+def test_nothing_is_wrong_with_rotated_files(tmp_path: Path) -> None:
+    """Of sensors of several kinds; a value that changes in one of them is found."""
+    files = write_rotated_kinds(tmp_path / "pack_0001.db")
+    verdict = verify(tmp_path)
+    assert len(files) > 4
+    assert (3, len(files), ()) == (verdict.sensors, verdict.databases, verdict.findings)
+    damage(files[0], "UPDATE sensor_readings SET quality = 0.1 WHERE seq = 7 AND quality IS NOT NULL")
+
+    finding = only_finding(files[0])
+    assert (files[0].name, "altered") == (finding.database, finding.kind)
+    assert "quality is 0.1, must be " in finding.detail
+
+
+def test_a_backup_that_is_restored_goes_on(tmp_path: Path) -> None:
+    """With its columns, those of a kind that a sensor becomes later, and without a finding."""
+    path, folder = tmp_path / "data" / "pack_0001.db", tmp_path / "backups"
+    path.parent.mkdir()
+    writer = kinds_writer(path)
+    writer.deliver(300)
+    backup = back_up(path, folder, 1)
+    writer.deliver(500)
+    writer.sink.close()
+    path.unlink()
+    shutil.copy(backup, path)
+    again = kinds_writer(path, incarnation=2)
+    again.deliver(400)
+    become_turbine(again)
+    again.deliver(600)
+    again.sink.close()
+
+    assert (3, ()) == (verify(path.parent).sensors, verify(path.parent).findings)
+    query = (
+        f"SELECT max(seq) FROM sensor_readings WHERE quality IS NULL AND {AIR_ROWS.replace('0 AND 240', '0 AND 600')}"
+    )
+    assert [(600,)] == select(path, query)
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -174,6 +174,20 @@ def test_a_single_worker_has_its_database_above_its_own_directory(tmp_path: Path
     assert 3 == verify(tmp_path / "copy" / "workers" / "ONE", complete=True).counts["gone"]
 
 
+def test_single_workers_that_share_a_database_have_seeds_and_runs_of_their_own(tmp_path: Path) -> None:
+    """The directory of one knows nothing of another; its own sensors must have its seed."""
+    data = write_fleet(tmp_path / "workers" / "ONE", "shared")
+    (data / "sensor_data.db").rename(tmp_path / "sensor_data.db")
+    other = replace(run(number=RUN + 1, seconds=SECONDS), seed=43)
+    write_database(tmp_path / "sensor_data.db", SECONDS, sensors=make_identities(4)[3:], run_spec=other)
+    verdict = verify(data)
+    assert (4, ()) == (verdict.sensors, verdict.findings)
+    damage(tmp_path / "sensor_data.db", "UPDATE epochs SET seed = '44' WHERE sensor_id = 'S_000002'")
+
+    details = [finding.detail for finding in verify(data).findings if finding.kind == "epoch"]
+    assert ["its seed is 44, that of the fleet is 42"] == details
+
+
 def test_a_database_that_was_copied_without_its_log(tmp_path: Path) -> None:
     """The scoreboard has counted more readings than it has: that is told, and a finding with --complete."""
     data = write_fleet(tmp_path, "own")
