@@ -7,9 +7,10 @@ from dataclasses import replace
 from functools import cache
 
 from fleet.catalogue.catalogue import Catalogue
+from fleet.config.channels import SettingsKey
 from fleet.config.config import Config
 from fleet.config.scenario import scenario_stages
-from fleet.config.settings import SettingsKey, SettingsParts, settings_key
+from fleet.config.settings import SettingsParts, settings_key
 from fleet.datadir.directory import FleetManifest
 from fleet.datadir.interventions import InjectionRecord, Interventions
 from worker.readings.anomalies import anomaly_class
