@@ -143,7 +143,7 @@ class Supervisor:
 
     def change(self, specs: Sequence[WorkerSpec]) -> None:
         """Change running workers to new specs of the same sensors; the others start with them. Raises KeyError."""
-        self._spawner.register(specs)
+        self._spawner.change(specs)
         for spec in specs:
             self.slots[spec.name].change(spec)
 

@@ -33,6 +33,7 @@ from fleet.config.dialects import Draft, canonical_draft, key_aliases
 from fleet.config.kind_environment import apply_kind_environment
 from fleet.config.kind_files import resolve_kinds
 from fleet.config.scenario import (
+    MAX_STEPS,
     Step,
     anomaly_issues,
     canonicalise_steps,
@@ -85,7 +86,7 @@ class Config(Section):
     surroundings: Text = "auto"
     climate: Flag = False
     anomalies: Anomalies = Anomalies()
-    scenario: Annotated[tuple[Step, ...], Field(strict=False)] = ()
+    scenario: Annotated[tuple[Step, ...], Field(strict=False, max_length=MAX_STEPS)] = ()
     database: Database = Database()
     logging: Logging = Logging()
     random_location: RandomLocation = RandomLocation()

@@ -78,7 +78,7 @@ MEANINGS: Mapping[str, str] = {
     "anomalies.types.dropout.probability": "The part of the readings that fall to `lowest`, or to 0.",
     "anomalies.types.out_of_range.excess_percent": "The most by which a value is beyond `min` or `max`, in percent of the range between them.",
     "anomalies.types.uncompensated.error_percent": "The largest error, in percent of the value; at least half of it is used.",
-    "scenario": "Steps that change settings at a time of the fleet, such as `{at: 1h, anomalies: {probability: 0.05}}`. Settings that a step leaves out stay as they are.",
+    "scenario": "Steps that change settings at a time of the fleet, such as `{at: 1h, anomalies: {probability: 0.05}}`. Settings that a step leaves out stay as they are. At most 10,000 steps.",
     "database.path": "The name of the shared database (`replicas.database: shared`), which ends in `.db`. Its folder has no effect.",
     "database.batch_size": "Readings in a transaction, at most.",
     "database.batch_interval": "Seconds between transactions, at most.",

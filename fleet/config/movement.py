@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import copysign, sqrt
-from typing import Any
 
 from fleet.catalogue.signals import InstrumentSection, followed_channel
 from worker.readings.signals import Follows, Slow, Walk, WeatherEvents, signal_class
@@ -13,9 +12,8 @@ from worker.spec import IDEAL_INSTRUMENT, Channel, Instrument, SignalSpec
 DEFAULT_CORRELATION = 6 * 3600.0
 
 
-def without_movement(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
-    plain: dict[str, Any] = {"signals": (), "instrument": IDEAL_INSTRUMENT, "daily_peak": 15.0, "daily_trough": None}
-    return tuple(replace(channel, **plain) for channel in channels)
+def without_movement(channel: Channel) -> Channel:
+    return replace(channel, signals=(), instrument=IDEAL_INSTRUMENT, daily_peak=15.0, daily_trough=None)
 
 
 def without_absent(channel: Channel, names: tuple[str, ...]) -> Channel:

@@ -12,8 +12,8 @@ from pathlib import Path
 from fleet.catalogue.catalogue import AttributeValues, Catalogue, SensorType
 from fleet.catalogue.cities import cities_named, filter_cities, read_cities
 from fleet.config.catalogue_checks import city_filters
+from fleet.config.channels import sensor_type_of_identity
 from fleet.config.config import Config, config_catalogue
-from fleet.config.settings import sensor_type_of_identity
 from fleet.errors import UserError
 from fleet.identities.files import StoredIdentity, identity_files, read_identities, read_identity, write_identity
 from fleet.identities.generator import AnyGenerator, IdentityGenerator, MixedGenerator, SensorRandom

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from fleet.catalogue.catalogue import Catalogue
+from fleet.config.channels import sensor_type_of_identity
 from fleet.config.config import Config, config_catalogue
-from fleet.config.settings import sensor_type_of_identity
 from fleet.datadir.directory import DataDirectory, FleetManifest, LatestReading, check_is_sqlite
 from fleet.datadir.interventions import NO_INTERVENTIONS, Interventions
 from fleet.datadir.roster import Member

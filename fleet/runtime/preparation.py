@@ -36,6 +36,9 @@ from worker.spec import StoreSpec
 from worker.storage.database import Database
 from worker.storage.sinks import Unavailable
 
+MANY_SETTINGS = 50_000
+"""Sensors times steps of a scenario, from which on the computation of their settings takes seconds and is announced."""
+
 SPARE_SCOREBOARD_ROWS = 4096
 """Rows for sensors that join while the fleet runs, besides one for each sensor that it begins with."""
 
@@ -117,6 +120,9 @@ def prepare_run(
     planner = Planner(config, directory, identities, read_interventions(directory.interventions))
     started_at = datetime.now(UTC)
     watched = watched_identities(planner.identities, config.dynamic_reload)
+    sensors, steps = config.replicas.count, len(config.scenario)
+    if sensors * steps >= MANY_SETTINGS:
+        click.echo(f"computing the settings of {sensors} sensors in {steps} steps of the scenario", err=True)
     plan = planner.initial_plan()
     if config.simulation.checkpoint.enabled:
         databases = {member.database.name for member in plan.members}

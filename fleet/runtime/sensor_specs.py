@@ -8,9 +8,10 @@ from functools import cache
 from hashlib import blake2b
 
 from fleet.catalogue.catalogue import Catalogue
+from fleet.config.channels import SettingsKey
 from fleet.config.config import Config
 from fleet.config.scenario import scenario_stages
-from fleet.config.settings import SettingsKey, SettingsParts, settings_key
+from fleet.config.settings import SettingsParts, settings_key
 from fleet.datadir.directory import FleetManifest
 from fleet.datadir.interventions import InjectionRecord, Interventions
 from worker.readings.anomalies import anomaly_class

@@ -169,9 +169,9 @@ def schema_violation(value: object, schema: Schema) -> str:
         advice = "; remove the quotes" if isinstance(value, str) and is_quoted_number(value) else ""
         return " ".join(filter(None, ("is not", noun, bounds))) + advice
     if kind == "array" and isinstance(value, list | tuple):
-        least = schema.get("minItems", 0)
-        needed = f"{least}" if schema.get("maxItems") == least else f"{least} or more"
-        return f"with {len(value)} entries; {needed} are needed"
+        least, most = schema.get("minItems", 0), schema.get("maxItems", len(value))
+        bound = f"at most {most} are allowed" if len(value) > most > least else f"{least} or more are needed"
+        return f"with {len(value)} entries; {f'{least} are needed' if most == least else bound}"
     return f"is not {TYPE_NOUNS.get(kind, 'allowed here')}"
 
 

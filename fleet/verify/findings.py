@@ -43,6 +43,9 @@ FINDING_TITLES = {
 RANGE_KINDS = {"hole", "not delivered"}
 """Kinds whose findings count once for each sequence number from first to last."""
 
+WHOLE_KINDS = {"gone", "episode missing", "episode extra", "episode altered", "incomplete"}
+"""Kinds whose findings count once, although each is about a range of readings."""
+
 MAX_FINDINGS_PER_KIND = 1000
 """Findings of one kind that are kept; further ones are only counted."""
 
@@ -67,7 +70,7 @@ class Finding:
     @property
     def count(self) -> int:
         """The number by which it counts in the verdict."""
-        if self.first_seq is None or self.last_seq is None:
+        if self.first_seq is None or self.last_seq is None or self.kind in WHOLE_KINDS:
             return 1
         return self.last_seq - self.first_seq + 1
 
@@ -75,6 +78,7 @@ class Finding:
         """True if `other` is the same difference at the next reading."""
         return (
             self.last_seq is not None
+            and self.kind not in WHOLE_KINDS
             and other.first_seq == self.last_seq + 1
             and replace(other, first_seq=self.first_seq, last_seq=self.last_seq) == self
         )

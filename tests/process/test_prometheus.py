@@ -96,7 +96,7 @@ def test_it_scrapes_for_a_minute(running: FleetProcess, prometheus: Prometheus) 
     assert_scraped(prometheus, 60)
     assert_rules_work(prometheus)
     assert [] == prometheus.values("ALERTS{alertstate='firing'}")
-    assert (prometheus.value("fleet:readings:rate1m{job='fleet'}") or 0) > 10
+    assert (prometheus.value("fleet:readings:rate5m{job='fleet'}") or 0) > 10
     assert 0.2 < (prometheus.value("fleet:anomalous_readings:ratio_rate5m") or 0) < 0.6
 
 

@@ -194,7 +194,7 @@ def test_an_order_carries_it(tmp_path: Path) -> None:
     worker = live_worker(tmp_path / "x.db", SETTINGS)
     changed = replace(worker, sensors=(replace(spec(injection("noise")), pauses=(Pause(1, 2), Pause(3))),))
 
-    assert changed == messages.apply_change(worker, json.loads(json.dumps(messages.change_message(changed))))
+    assert changed == messages.apply_change(worker, json.loads(json.dumps(messages.change_message(changed, worker))))
 
 
 def test_what_changes_nothing_now_costs_nothing() -> None:

@@ -89,7 +89,7 @@ def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> No
     """The same process goes on, and no reading is lost."""
     workshop.working()
     before = workshop.seq
-    workshop.child.send_message(messages.change_message(workshop.changed()))
+    workshop.child.send_message(messages.change_message(workshop.changed(), workshop.spec))
     wait_for(lambda: len(workshop.epochs()) == 2, "the epoch")
 
     reason, first, text = workshop.epochs()[1]
@@ -101,7 +101,7 @@ def test_a_change_is_an_epoch_from_the_next_reading_on(workshop: Workshop) -> No
 def test_a_worker_that_is_being_started_receives_messages(workshop: Workshop) -> None:
     """They wait in its lifeline, before its process id is known."""
     assert workshop.child.pid is None
-    workshop.child.send_message(messages.change_message(workshop.changed()))
+    workshop.child.send_message(messages.change_message(workshop.changed(), workshop.spec))
     workshop.working()
 
     wait_for(lambda: '"share":0.8' in workshop.epochs()[-1][2], "the epoch")
@@ -113,8 +113,8 @@ def test_a_suspended_worker_receives_all_messages_when_it_resumes(workshop: Work
     workshop.working()
     workshop.child.signal(signal.SIGSTOP)
     many = workshop.changed(*(Stage(2**60 + number, WORSE) for number in range(100_000)))
-    workshop.child.send_message(messages.change_message(many))
-    workshop.child.send_message(messages.change_message(workshop.changed()))
+    workshop.child.send_message(messages.change_message(many, workshop.spec))
+    workshop.child.send_message(messages.change_message(workshop.changed(), many))
     workshop.child.signal(signal.SIGCONT)
 
     def taken() -> bool:

@@ -26,7 +26,7 @@ from tests.worker.samples import (
 from worker import messages
 from worker.readings.random_streams import FloatArray
 from worker.sensor import Sensor
-from worker.spec import RunSpec, SensorSpec, Settings, Stage
+from worker.spec import RunSpec, SensorSpec, Settings, Stage, WorkerSpec
 from worker.storage.sinks import Epoch, Portion, Position
 
 NEW = Position(0, None)
@@ -198,6 +198,11 @@ def test_a_change_of_stages_moves_the_turn() -> None:
     assert ("scenario", 60, WORSE) == (epoch.reason, epoch.schedule.first_seq, epoch.settings)
 
 
+def sent(spec: WorkerSpec, before: WorkerSpec) -> WorkerSpec:
+    """Return the spec of a worker after it has received a change."""
+    return messages.apply_change(before, json.loads(json.dumps(messages.change_message(spec, before))))
+
+
 @pytest.mark.claim("001.dynamic-configuration.3")
 def test_an_order_says_all_that_a_spec_does() -> None:
     """Through JSON: identity, settings and stages to the last bit, for all sensors of a pack; store and run stay."""
@@ -210,4 +215,29 @@ def test_an_order_says_all_that_a_spec_does() -> None:
         log_level="DEBUG",
     )
 
-    assert changed_pack == messages.apply_change(pack, json.loads(json.dumps(messages.change_message(changed_pack))))
+    assert changed_pack == sent(changed_pack, pack)
+
+
+def test_stages_that_stay_are_not_sent() -> None:
+    """A scenario may have thousands; an injection changes those of its time. It took seconds for each sensor."""
+    worker = live_worker(Path("x.db"), SETTINGS)
+    stages = tuple(Stage(NEW_YEAR + n, settings(replace(SPIKE, share=(n + 1) / 1_000))) for n in range(300))
+    of = {
+        name: replace(worker, sensors=(replace(worker.sensors[0], stages=each),))
+        for name, each in {
+            "none": (),
+            "all": stages,
+            "middle": (*stages[:200], Stage(NEW_YEAR + 200, WORSE), *stages[201:]),
+            "one more": (*stages[:200], stages[200], Stage(NEW_YEAR + 200, WORSE), *stages[201:]),
+            "twice": (*stages[:10], *stages[:10]),
+            "once": stages[:10],
+            "end": stages[:-1],
+            "beginning": stages[1:],
+        }.items()
+    }
+
+    for before in of.values():
+        for after in of.values():
+            assert after == sent(after, before)
+    for name in ("all", "middle", "one more", "end", "beginning"):
+        assert len(json.dumps(messages.change_message(of[name], of["all"]))) < 5_000

@@ -35,9 +35,9 @@ class Slot:
 
     def change(self, spec: WorkerSpec) -> None:
         """Continue with another spec of the same sensors, without a restart."""
-        self.spec = spec
+        before, self.spec = self.spec, spec
         if self.child is not None:
-            self.child.send_message(messages.change_message(spec))
+            self.child.send_message(messages.change_message(spec, before))
 
 
 @dataclass(frozen=True, slots=True)

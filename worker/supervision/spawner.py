@@ -45,6 +45,8 @@ class Spawner:
         self._make, self._loop, self._policy = make_forkserver, loop, policy
         self._on_change, self._record_event = on_change, record_event
         self._specs: dict[str, WorkerSpec] = {}
+        self._stale: set[str] = set()
+        """The names of specs that the fork server does not have yet."""
         self._forkserver: ForkServer | None = None
         self._refusal = OSError()
         self._group = 0
@@ -56,10 +58,16 @@ class Spawner:
 
     def register(self, specs: Sequence[WorkerSpec]) -> None:
         """Add specs by the names of their workers, or replace them."""
-        self._specs |= {spec.name: spec for spec in specs}
+        self.change(specs)
         if self._forkserver:
-            self._forkserver.register(specs)
+            self._register(self._forkserver, [spec.name for spec in specs])
             self._watch(self._forkserver)
+
+    def change(self, specs: Sequence[WorkerSpec]) -> None:
+        """Replace the specs of running workers. The fork server gets them when it starts those workers again: a scenario
+        makes specs large."""
+        self._specs |= {spec.name: spec for spec in specs}
+        self._stale |= {spec.name for spec in specs}
 
     @property
     def busy(self) -> bool:
@@ -70,6 +78,7 @@ class Spawner:
         """Request a process for each (worker, incarnation) pair. Returns children, or the errors that refuse them."""
         if self._forkserver is None:
             return [self._refusal for _ in wanted]
+        self._register(self._forkserver, [name for name, _ in wanted if name in self._stale])
         children = self._forkserver.spawn(wanted)
         self._watch(self._forkserver)
         return children
@@ -154,9 +163,13 @@ class Spawner:
             return
         self._forkserver, self._refusal, self._group = forkserver, OSError(), forkserver.group
         self._last_answer_count, self._missed_checks = -1, 0
-        if self._specs:
-            forkserver.register(list(self._specs.values()))
+        self._register(forkserver, list(self._specs))
         self._watch(forkserver)
+
+    def _register(self, forkserver: ForkServer, names: Sequence[str]) -> None:
+        if names:
+            forkserver.register([self._specs[name] for name in names])
+            self._stale -= {*names}
 
     def _start_server(self) -> ForkServer:
         try:

@@ -20,6 +20,7 @@ NOUN_BY_TABLE = {"anomaly_episodes": "episode", "epochs": "epoch"}
 END_OF_SEQS = 1 << 63
 
 # `+`: by id, as the index of (sensor_id, seq) would need a sort.
+SELECT_FIRST_SEQ = "SELECT seq FROM sensor_readings WHERE +sensor_id = ? ORDER BY id LIMIT 1"
 SELECT_LAST_SEQ = "SELECT seq FROM sensor_readings WHERE +sensor_id = ? AND id <= ? ORDER BY id DESC LIMIT 1"
 
 TRUNCATION_COLUMNS = {"last_seq", "end_time"}
@@ -62,11 +63,13 @@ def compare_histories(
 def delivered_end(
     generated: GeneratedReadings, database: GeneratedDatabase, sensor: str, first_pending: Mapping[object, int] | None
 ) -> int:
-    """The seq before which all readings must have arrived."""
+    """Return the seq before which all history must have arrived: that of the first pending reading, 0 if none of the
+    database has arrived. A rotated database is followed by one whose first epoch began before its readings."""
     if first_pending is None:
         return END_OF_SEQS
     if sensor in first_pending:
-        return first_pending[sensor]
+        first_seq = generated.connection(database).execute(SELECT_FIRST_SEQ, (sensor,)).get
+        return 0 if first_pending[sensor] == first_seq else first_pending[sensor]
     last_seq = generated.connection(database).execute(SELECT_LAST_SEQ, (sensor, database.last)).get
     return last_seq + 1 if isinstance(last_seq, int) else 0
 

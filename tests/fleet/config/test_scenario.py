@@ -106,6 +106,17 @@ def test_what_is_wrong_with_a_step_has_its_place(tmp_path: Path, steps: str, com
 
 
 @pytest.mark.claim("001.advanced-testing.1", "001.simulator.4")
+def test_the_number_of_steps_is_limited(tmp_path: Path) -> None:
+    """Each costs time at the start and memory for as long as the fleet runs."""
+    steps = [f"{{at: {second}}}" for second in range(1, 10_002)]
+    assert 10_000 == len(loaded(tmp_path, f"scenario: [{', '.join(steps[1:])}]").scenario)
+    with pytest.raises(UserError) as refused:
+        loaded(tmp_path, f"scenario: [{', '.join(steps)}]")
+
+    message = "1:11: scenario: a list with 10001 entries; at most 10000 are allowed"
+    assert f"{tmp_path / 'fleet.yaml'}:{message}" == str(refused.value)
+
+
 def test_the_example_of_decay(tmp_path: Path) -> None:
     """1 % at first, 5 % after an hour, 10 % after two, 25 % after three; each sensor has the steps from the start."""
     config = load_config(resource_path("sensor-decay.yaml"))

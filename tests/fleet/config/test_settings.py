@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from fleet.catalogue.catalogue import Catalogue, load_catalogue
+from fleet.config.channels import decimals_for
 from fleet.config.config import Config, load_config
-from fleet.config.settings import decimals_for, fleet_settings, settings_for
+from fleet.config.settings import fleet_settings, settings_for
 from worker.readings.anomalies import build_anomaly
 from worker.spec import IDEAL_INSTRUMENT, AnomalySpec, Channel, Identity, Instrument, Settings, SignalSpec
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleet.catalogue.catalogue import load_catalogue
-from fleet.config import settings
+from fleet.config import channels, settings
 from fleet.config.config import Config, SourcedValue, load_config
 from fleet.config.scenario import scenario_stages
 from fleet.datadir.directory import DataDirectory
@@ -78,34 +78,44 @@ def test_a_command_computes_only_the_settings_that_it_changes(tmp_path: Path) ->
         assert set(others) == {sensor for sensor, stages in before.items() if after[sensor] is stages}
 
 
+STEP_CHANGES: dict[str, tuple[str, int]] = {
+    "probability": ("anomalies: {{probability: {0:.2f}}}", 0),
+    "mean": ("normal_parameters: {{temperature: {{mean: {0:.2f}}}}}", 1),
+}
+"""A change, and the channels that it changes."""
+
+
+@pytest.mark.parametrize(("change", "changed"), STEP_CHANGES.values(), ids=STEP_CHANGES)
 def test_steps_are_computed_once_for_all_sensors_and_steps_that_share_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, changed: int
 ) -> None:
-    """Steps that change the probability have the channels and the types of anomaly of the step before, and each step has
-    the settings that its config has alone."""
+    """Steps that change the probability have the channels and the types of anomaly of the step before, those that change
+    a channel have all the others; and each step has the settings that its config has alone."""
     calls: Counter[str] = Counter()
-    for name in ("build_channel", "scaled_anomalies"):
-        compute = getattr(settings, name)
-        monkeypatch.setattr(settings, name, lambda *a, name=name, f=compute: (calls.update([name]), f(*a))[1])
+    for module, name in ((channels, "build_channel"), (settings, "scaled_anomalies")):
+        compute = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, name=name, f=compute: (calls.update([name]), f(*a))[1])
     counts = []
-    for steps in (0, 50):
+    for steps in (1, 51):
         calls.clear()
-        text = [f"  - {{at: {10 + n}, anomalies: {{probability: {n / 100 + 0.01}}}}}" for n in range(steps)]
+        text = [f"  - {{at: {10 + n}, {change.format(n / 100 + 0.01)}}}" for n in range(steps)]
         scenario = tmp_path / f"{steps}.yaml"
-        scenario.write_text("\n".join(["replicas: {count: 9, prefix: S}", "simulation: {seed: 7}", "scenario:", *text]))
+        head = ["surroundings: none", "replicas: {count: 9, prefix: S}", "simulation: {seed: 7}", "scenario:"]
+        scenario.write_text("\n".join([*head, *text]))
         loaded = load_config(scenario, {})
         (tmp_path / str(steps) / "run").mkdir(parents=True)
         plan = Planner(loaded, DataDirectory(tmp_path / str(steps)), None).initial_plan()
         counts.append(dict(calls))
 
-    assert counts[0] == counts[1]
+    (few, many) = counts
+    assert few | {"build_channel": few["build_channel"] + 50 * changed} == many
     catalogue = load_catalogue()
     for worker in plan.workers:
         (sensor,) = worker.sensors
         staged = scenario_stages(loaded, catalogue.channel_names)
         alone = [settings.settings_for(each.config, catalogue, sensor.identity) for each in staged]
         assert alone == [stage.settings for stage in sensor.stages]
-    assert 50 * 9 > len({id(stage.settings) for worker in plan.workers for stage in worker.sensors[0].stages})
+    assert 51 * 9 > len({id(stage.settings) for worker in plan.workers for stage in worker.sensors[0].stages})
 
 
 def test_places_are_kept() -> None:

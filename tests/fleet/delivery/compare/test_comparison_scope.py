@@ -111,6 +111,19 @@ def test_rotated_and_moved_aside_databases(central: Path, data: Path) -> None:
     assert ("CHI_123456.before-2.db", 5) == (finding.database, (finding.first_seq or 0) + 1)
 
 
+def test_the_epoch_of_a_rotated_database_is_pending_with_its_readings(central: Path, data: Path) -> None:
+    """The database that follows begins with the epoch that is in force, which began before its first reading."""
+    (data / NAME).rename(data / "CHI_123456.rotated-0001.db")
+    write_database(data / NAME, 2000)
+    damage(data / NAME, "DELETE FROM sensor_readings WHERE seq < 1500", "DELETE FROM anomaly_episodes")
+    assert [(0,)] == select(data / NAME, "SELECT first_seq FROM epochs")
+
+    verdict = compare_central(central)
+    assert {} == verdict.counts
+    assert verdict.pending > 400
+    assert {"epoch not delivered"} <= compare_central(central, complete=True).counts.keys()
+
+
 def test_databases_that_rotate_while_they_are_compared(tmp_path: Path) -> None:
     """Each is found under its new name; what appears meanwhile need not be delivered."""
     (tmp_path / "data").mkdir()
