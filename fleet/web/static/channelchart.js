@@ -111,6 +111,7 @@ export class ChannelChart {
       const seen = (Math.max(left, box.left) + Math.min(left + wide, box.right)) / 2; // the middle of the part in view
       const from = Math.min(Math.max(seen - long / 2, box.left), box.right - long);
       if (from < free) continue;
+      context.fillStyle = colour("text");
       context.textAlign = "left";
       context.textBaseline = "alphabetic";
       context.fillText(label, from, box.top - 6);

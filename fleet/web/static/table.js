@@ -6,6 +6,9 @@ import { measure } from "./measures.js";
 
 const ROW_HEIGHT = 32;
 const SPARE_ROWS = 6;
+const ID_FONT = '13px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+const ID_SPACE = 36; // pixels of the box and the padding beside an id
+const MAX_ID_WIDTH = 320; // pixels
 const MAX_CHANNELS = 8; // in a table of sensors of different kinds, as in pages.py
 
 /** The text of a cell by the name of its column; those of channels and the first ones, which have elements, are left out. */
@@ -118,6 +121,7 @@ export class SensorTable {
     const { fleet } = this;
     const kind = this.kind?.value ?? "";
     if (this.shownOf?.[0] === fleet.identities && this.shownOf[1] === kind) return;
+    if (this.shownOf?.[0] !== fleet.identities) this.showIds();
     this.shownOf = [fleet.identities, kind];
     const numbers = new Set(fleet.identities.sets.filter((_, sensor) => this.isOfKind(sensor)));
     const sets = [...numbers].map((number) => fleet.identities.channel_sets[number]);
@@ -129,6 +133,14 @@ export class SensorTable {
       cell.hidden = this.hiddenColumns[index % this.columns.length];
     });
     this.countColumns();
+  }
+
+  /** Makes the column of the ids as wide as the longest one. */
+  showIds() {
+    const context = document.createElement("canvas").getContext("2d");
+    context.font = ID_FONT;
+    const widest = this.fleet.ids.reduce((most, id) => Math.max(most, context.measureText(id).width), 0);
+    document.getElementById("table").style.setProperty("--id-width", `${Math.min(Math.ceil(widest) + ID_SPACE, MAX_ID_WIDTH)}px`);
   }
 
   isOfKind(sensor) {

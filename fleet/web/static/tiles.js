@@ -30,7 +30,9 @@ export class Tiles {
     const { snapshot } = fleet;
     const sensors = points.sensors[now];
     const unwell = sensors - points.healthy[now];
-    this.set("healthy", formatInteger(points.healthy[now]), `of ${formatInteger(sensors)}`, unwell ? `${formatInteger(unwell)} not` : "all of them", points.healthy);
+    const paused = fleet.displayStateCounts().get("paused");
+    const rest = paused ? `${formatInteger(paused)} of them paused` : "all of them";
+    this.set("healthy", formatInteger(points.healthy[now]), `of ${formatInteger(sensors)}`, unwell ? `${formatInteger(unwell)} not` : rest, points.healthy);
     this.set("pace", formatCompact(points.pace[now]), "readings/s", `of ${formatCompact(points.asked[now])} asked for`, points.pace);
     this.set("lag", points.lag[now].toFixed(2), "s", "worst sensor", points.lag);
     const anomalous = history.anomalies();
