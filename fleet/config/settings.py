@@ -138,7 +138,7 @@ class SettingsParts:
         self._sections: dict[str, Anomalies] = {}
         self._scaled: dict[SettingsKey, ScaledAnomalies] = {}
         self._anomalies: dict[tuple[int, float], tuple[AnomalySpec, ...]] = {}
-        self._settings: dict[tuple[str, int, int, str, str], Settings] = {}
+        self._settings: dict[tuple[str, int, int, str, str, float], Settings] = {}
         self._distinct: dict[object, Any] = {}
 
     def use(self, config: Config) -> SettingsParts:
@@ -168,6 +168,7 @@ class SettingsParts:
             id(anomalies),
             section.mode,
             section.overlap,
+            self._config.simulation.jitter,
         )  # both live as long as this object
         if known not in self._settings:
             self._settings[known] = Settings(
@@ -179,6 +180,7 @@ class SettingsParts:
                 working_hours=shared.hours,
                 attributes=shared.attributes,
                 version=self._version,
+                jitter=self._config.simulation.jitter,
             )
         return self._settings[known]
 

@@ -190,6 +190,8 @@ def describe_range(schema: Schema) -> str:
     parts = [f"above {format_number(above)}"] if above is not None else []
     parts += [f"at least {format_number(least)}"] if least is not None else []
     parts += [f"at most {format_number(most)}"] if most is not None else []
+    below = schema.get("exclusiveMaximum")
+    parts += [f"below {format_number(below)}"] if below is not None else []
     return " and ".join(parts)
 
 
