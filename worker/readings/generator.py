@@ -41,9 +41,9 @@ class Block(NamedTuple):
     """Consecutive scheduled readings `first` .. `first + count - 1`.
 
     `times` are those that the readings record (microseconds since 1970, UTC): with jitter or a wrong clock not the due
-    times. They and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`, HEALTHY_INDEX for none) have shape (count,), `values` (channels, count). Missing readings are included, marked by
-    their kind. `episodes` are the ones that begin in the block. `attributes` has, for each of the settings' attributes, a
-    list of `count` values.
+    times. They and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`, HEALTHY_INDEX for none) have shape
+    (count,), `values` (channels, count). Missing readings are included, marked by their kind. `episodes` are the ones that
+    begin in the block. `attributes` has, for each of the settings' attributes, a list of `count` values.
     """
 
     first: int

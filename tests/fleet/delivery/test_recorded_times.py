@@ -91,4 +91,4 @@ def test_a_sender_without_numbers_is_matched_by_time(data: Path, tmp_path: Path)
     verdict = compare_central(tmp_path / "central.db")
 
     assert (True, sent, ()) == (verdict.ok, verdict.arrived, verdict.findings)
-    assert f"0 were matched by sensor and seq, {sent} by sensor and timestamp" in verdict.notes[0]
+    assert f"0 were matched by sensor and seq, {sent:,} by sensor and timestamp" in verdict.notes[0]
