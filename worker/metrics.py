@@ -95,7 +95,7 @@ class MetricsWriter:
             delivered = np.flatnonzero(block.kinds != MISSING_DATA_INDEX)
             if len(delivered):
                 last = delivered[-1]
-                row["timestamp_us"] = block.times[last]
+                row["timestamp_us"] = portion.schedule.time(block.first + int(last))
                 row["values"][: len(block.values)] = block.values[:, last]
 
     def count_commit(self, portions: Sequence[tuple[int, Portion]], took_us: int, now_us: int) -> None:
@@ -107,7 +107,7 @@ class MetricsWriter:
         rows["committed_at_us"][indices] = time.time_ns() // 1000
         for index, portion in reversed(portions):  # a sensor's first portion, its oldest, is written last
             if portion.block:
-                rows["lag_us"][indices[index]] = max(0, now_us - int(portion.block.times[0]))
+                rows["lag_us"][indices[index]] = max(0, now_us - portion.schedule.time(portion.block.first))
         late = indices[sorted({index for index, portion in portions if portion.block})]
         lags = rows["lag_us"][late]
         rows["lag_total_us"][late] += lags

@@ -68,7 +68,7 @@ ROW_DTYPE = np.dtype(
         ("lag_buckets", "<i8", (len(LAG_BOUNDS_US) + 1,)),  # commits by lag
         ("committed_at_us", "<i8"),  # wall clock of the last commit, microseconds since 1970
         ("first_commit_ns", "<i8"),  # monotonic clock of the first commit of the run
-        ("timestamp_us", "<i8"),  # simulated time of the last reading written
+        ("timestamp_us", "<i8"),  # simulated time at which the last reading written was due
         ("anomaly", "<i8"),  # type of the last scheduled reading: index into ANOMALY_TYPES, -1 healthy
         ("values", "<f8", (MAX_CHANNELS,)),  # last values in the order of the channels, NaN where none
         ("renewals", "<i8"),  # times that its database was damaged, deleted or replaced, and a new one begun

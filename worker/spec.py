@@ -199,7 +199,8 @@ class Settings:
     """The behaviour of a sensor during one epoch.
 
     `rate` is readings per second, an exact decimal or a fraction such as 1/60, as text. While there is an `injection`,
-    `anomalies` do not occur. With `overlap` "channels" two of them may affect different channels at a time. `attributes` are the further columns of its readings. `version` chooses the rules of computation.
+    `anomalies` do not occur. With `overlap` "channels" two of them may affect different channels at a time. `attributes` are the further columns of its readings. `version` chooses the rules of computation. `jitter` is the part of
+    the interval, below 1, by which a reading is measured too early at most.
     """
 
     rate: str
@@ -211,6 +212,7 @@ class Settings:
     attributes: tuple[ReadingAttribute, ...] = ()
     version: int = 1
     overlap: Literal["none", "channels"] = "none"
+    jitter: float = 0.0
 
     @property
     def exact_rate(self) -> Fraction:

@@ -24,6 +24,7 @@ RELOADABLE_KEYS = (
     "kinds",
     "sensor.location",
     "simulation.readings_per_second",
+    "simulation.jitter",
     "logging.level",
     "replicas.count",
 )

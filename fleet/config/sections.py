@@ -18,6 +18,7 @@ from fleet.validation.scalars import (
     MAX_CONFIG_SECONDS,
     AsReal,
     AsSeconds,
+    AsShare,
     AsText,
     AsWhole,
     Count,
@@ -119,6 +120,7 @@ class Simulation(Section):
 
     readings_per_second: ReadingsPerSecond = Rate(1)
     phase: Annotated[Phase, AsLower, AsText] = "aligned"
+    jitter: Annotated[float, Field(ge=0, lt=1), AsShare] = 0.0
     duration_seconds: Annotated[float, Field(ge=0.001, le=MAX_CONFIG_SECONDS), AsSeconds] | None = None
     start_delay_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsSeconds] = 0.0
     seed: Natural | None = None

@@ -87,7 +87,7 @@ class SettingsParts:
         self._scaled: dict[tuple[SettingsKey, tuple[str, ...]], ScaledAnomalies] = {}
         self._distinct: dict[ScaledAnomalies, ScaledAnomalies] = {}
         self._anomalies: dict[tuple[int, float], tuple[AnomalySpec, ...]] = {}
-        self._settings: dict[tuple[str, int, int, str, str], Settings] = {}
+        self._settings: dict[tuple[str, int, int, str, str, float], Settings] = {}
 
     def use(self, config: Config) -> SettingsParts:
         self._config = config
@@ -111,6 +111,7 @@ class SettingsParts:
             id(anomalies),
             section.mode,
             section.overlap,
+            self._config.simulation.jitter,
         )  # both live as long as this object
         if known not in self._settings:
             self._settings[known] = Settings(
@@ -122,6 +123,7 @@ class SettingsParts:
                 working_hours=shared.hours,
                 attributes=shared.attributes,
                 version=self._version,
+                jitter=self._config.simulation.jitter,
             )
         return self._settings[known]
 

@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 from fleet.datadir import manifest
 from fleet.datadir.manifest import MAX_START_US, FleetManifest
 from fleet.datadir.ownership import secure_run_folder
-from fleet.datadir.readings import SQLITE_MAGIC, DatabaseUnreadable, latest_timestamp_us
+from fleet.datadir.readings import SQLITE_MAGIC, DatabaseUnreadable, latest_due_us
 from fleet.errors import UserError
 from worker.schedule import SECOND_US
 from worker.scoreboard import Scoreboard
@@ -189,7 +189,7 @@ class DataDirectory:
         latest = 0
         for path in self.databases.glob("*.db"):
             with suppress(DatabaseUnreadable):
-                time_us = latest_timestamp_us(path) or 0
+                time_us = latest_due_us(path) or 0
                 latest = max(latest, time_us if time_us <= MAX_START_US else 0)
         return latest
 

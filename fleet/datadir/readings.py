@@ -12,20 +12,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from fleet.datadir.ownership import foreign_link
 from worker.readings.anomaly_type import MAX_EPISODE_READINGS
+from worker.schedule import Schedule
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 WAL_FORMAT_VERSIONS = b"\2\2"
 """The bytes at offset 18 of a database in write-ahead mode (section 1.3.3 of https://www.sqlite.org/fileformat2.html)."""
 
 READ_BUSY_TIMEOUT_MS = 500
-UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SCANNED_ROWS = 200_000
 
 # Only the end of a database that many sensors share is searched for the rows of one.
@@ -35,8 +36,10 @@ SELECT_LATEST = f"""
     ORDER BY id DESC LIMIT ?2
 """
 
-SELECT_LATEST_TIMESTAMP = f"""
-    SELECT max(timestamp) FROM sensor_readings WHERE id > (SELECT max(id) FROM sensor_readings) - {MAX_SCANNED_ROWS}
+# The epoch of each sensor's last reading. Timestamps do not tell: a sensor's clock may be wrong.
+SELECT_LAST_READINGS = """
+    SELECT next_seq - 1, first_seq, start_us, json_extract(settings, '$.rate') FROM checkpoints JOIN epochs USING (sensor_id)
+    WHERE first_seq = (SELECT max(first_seq) FROM epochs WHERE sensor_id = checkpoints.sensor_id AND first_seq < next_seq)
 """
 
 SELECT_EPISODES = "SELECT * FROM anomaly_episodes WHERE sensor_id = ?1 ORDER BY first_seq DESC LIMIT ?2"
@@ -206,13 +209,13 @@ def with_parameters(episodes: list[JsonRow]) -> list[JsonRow]:
     return [{**episode, "parameters": parse_parameters(episode.get("parameters"))} for episode in episodes]
 
 
-def latest_timestamp_us(path: Path) -> int | None:
-    """Return the simulated time of the latest reading in microseconds since 1970, None if there is none."""
+def latest_due_us(path: Path) -> int | None:
+    """Return the time at which the latest reading was due, in microseconds since 1970; None if there is none."""
     with read_only_connection(path) as opened:
-        text = opened.execute(SELECT_LATEST_TIMESTAMP).get
+        rows: list[Any] = opened.execute(SELECT_LAST_READINGS).fetchall()
     try:
-        return (datetime.fromisoformat(str(text)) - UNIX_EPOCH) // timedelta.resolution
-    except (ValueError, TypeError):
+        return max(Schedule(first, start_us, Fraction(rate)).time(last) for last, first, start_us, rate in rows)
+    except (ArithmeticError, ValueError, TypeError):
         return None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fleet.datadir.readings import MAX_SCANNED_ROWS, DatabaseUnreadable, read_only_connection
-from worker.readings.generator import SignalGenerator
+from worker.readings.generator import Block, SignalGenerator
 from worker.readings.random_streams import FloatArray
 from worker.schedule import SECOND_US, IntArray
 from worker.storage.schema import epoch_from_row, quote_identifier
@@ -141,12 +141,12 @@ def split_by_epoch(epochs: Sequence[Epoch], next_seq: int, seconds: float) -> li
     return parts
 
 
-def values_without_anomalies(epoch: Epoch, first: int, count: int) -> FloatArray:
-    """Return the values of an epoch's readings without their anomalies, shape (channels, count)."""
+def without_anomalies(epoch: Epoch, first: int, count: int) -> Block:
+    """Return an epoch's readings without their anomalies, with the times at which they were really measured."""
     settings = replace(epoch.settings, anomalies=(), injection=None)
     schedule = epoch.schedule
     generator = SignalGenerator(epoch.seed, epoch.identity, settings, schedule.first_seq, schedule.start_us)
-    return generator.block(first, count).values
+    return generator.block(first, count)
 
 
 def join_parts(parts: Sequence[tuple[Epoch, int, int]], step: int, ranges: dict[int, tuple[Any, ...]]) -> Series:
@@ -154,14 +154,11 @@ def join_parts(parts: Sequence[tuple[Epoch, int, int]], step: int, ranges: dict[
     channel by the number of the point."""
     channels = tuple((channel.name, channel.unit) for channel in parts[-1][0].settings.channels)
     first, end = parts[0][1], parts[-1][2]
-    times = np.concatenate([epoch.schedule.times(start, stop - start) for epoch, start, stop in parts])
+    blocks = [without_anomalies(epoch, start, stop - start) for epoch, start, stop in parts]
+    times = np.concatenate([block.times for block in blocks])
+    names = [name for name, _ in channels]
     clean = np.concatenate(
-        [
-            rows_of_channels(
-                values_without_anomalies(epoch, start, stop - start), epoch, [name for name, _ in channels]
-            )
-            for epoch, start, stop in parts
-        ],
+        [rows_of_channels(block.values, epoch, names) for block, (epoch, _, _) in zip(blocks, parts, strict=True)],
         axis=1,
     )
     starts = point_starts(first, end, step)

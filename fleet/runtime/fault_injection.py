@@ -233,7 +233,7 @@ def check_channel_and_size(command: Inject, chosen: Sequence[Member]) -> None:
             raise UserError(f"size: {command.size:g} is not between {bounds}, as {command.type} has it")
     if command.channel is not None:
         if anomaly_class(command.type).channels == "none":
-            raise UserError(f"channel: {command.type} has none; whole readings are missing")
+            raise UserError(f"channel: {command.type} has none; it affects whole readings")
         for member in chosen:
             names = [name for name, _ in member.channels]
             if command.channel not in names:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from worker.readings.anomalies import ANOMALY_TYPES
+from worker.readings.clock_errors import records_due_times
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, SignalGenerator
 from worker.schedule import Schedule, format_times
 from worker.storage.schema import CHANNEL_COLUMNS, further_columns
@@ -165,7 +166,7 @@ def expected_rows(
 ) -> list[Row]:
     """Return the rows of a block of readings: the given ids, READING_COLUMNS, the `further` columns, the constants."""
     kinds, values, seqs = block.kinds, block.values, np.arange(block.first, block.end)
-    times, attributes = timestamps(epoch.schedule, block), block.attributes
+    times, attributes = timestamps(epoch, block), block.attributes
     missing = kinds == MISSING_DATA_INDEX
     if missing.any():
         present = ~missing
@@ -192,8 +193,11 @@ def further_column_names(epoch_range: EpochRange) -> tuple[str, ...]:
         return ()
 
 
-def timestamps(schedule: Schedule, block: Block) -> list[str]:
+def timestamps(epoch: Epoch, block: Block) -> list[str]:
     """Return the timestamps of a block of readings."""
+    if not records_due_times(epoch.settings):
+        return format_times(block.times)
+    schedule = epoch.schedule
     page, offset = divmod(block.first - schedule.first_seq, WINDOW_READINGS)
     texts = timestamp_page(schedule.start_us, schedule.rate, page)
     return texts[offset : offset + block.size]

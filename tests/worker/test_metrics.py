@@ -11,7 +11,7 @@ import pytest
 from tests.worker.samples import IDENTITY, NEW_YEAR, SECOND_US, live_worker, run, sensor, settings
 from worker.metrics import MetricsWriter, record_state
 from worker.scoreboard import COMMIT_BOUNDS_US, LAG_BOUNDS_US, STATE_INDEX, Scoreboard
-from worker.spec import SensorSpec, WorkerSpec
+from worker.spec import AnomalySpec, Injection, SensorSpec, WorkerSpec
 from worker.storage.sinks import Portion
 
 
@@ -59,6 +59,23 @@ def test_every_commit_is_counted_by_the_lag_of_its_oldest_reading(scoreboard: Sc
     assert 2 * SECOND_US == scoreboard.rows[1]["lag_total_us"]
     assert not scoreboard.rows[2]["lag_buckets"].any()
     assert [2, 2] == scoreboard.rows["commit_buckets"].sum(axis=1)[[1, 2]].tolist()
+
+
+def test_lag_and_progress_are_those_of_the_schedule(scoreboard: Scoreboard) -> None:
+    """Whatever time a reading records: with jitter, or while the clock of the device is wrong."""
+    wrong = Injection("1", AnomalySpec("clock_jump", 1, 200, "seconds"), NEW_YEAR, NEW_YEAR + 200 * SECOND_US)
+    subject = sensor(replace(settings(), injection=wrong, jitter=0.9), run())
+    portions = subject.portions(NEW_YEAR + 99 * SECOND_US, 100)
+    report = MetricsWriter(scoreboard, [1])
+    for portion in portions:
+        report.count_portion(0, portion)
+    report.count_commit([(0, portions[0])], 700, NEW_YEAR + 99 * SECOND_US)
+
+    recorded = [time - NEW_YEAR for portion in portions if portion.block for time in portion.block.times.tolist()]
+    assert not 0 <= recorded[0] < 99 * SECOND_US
+    assert not 0 <= recorded[-1] < 99 * SECOND_US
+    assert 99 * SECOND_US == scoreboard.rows[1]["lag_us"]
+    assert NEW_YEAR + 99 * SECOND_US == scoreboard.rows[1]["timestamp_us"]
 
 
 def test_a_sensor_in_several_portions_is_counted_once(scoreboard: Scoreboard) -> None:

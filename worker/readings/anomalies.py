@@ -27,6 +27,7 @@ from worker.readings.anomaly_type import (
     unscaled,
     visible_unit,
 )
+from worker.readings.clock_errors import CLOCK_ERRORS
 from worker.readings.instrument_faults import INSTRUMENT_FAULTS
 from worker.spec import AnomalySpec, Channel
 
@@ -208,7 +209,8 @@ class Noise(AnomalyType):
                 segment.values[index] = segment.base[index] + segment.deviation[index] * gain
 
 
-ANOMALY_CLASSES: tuple[type[AnomalyType], ...] = (Spike, Trend, Pattern, MissingData, Noise, *INSTRUMENT_FAULTS)
+OFF_BY_DEFAULT: tuple[type[AnomalyType], ...] = (*INSTRUMENT_FAULTS, *CLOCK_ERRORS)
+ANOMALY_CLASSES: tuple[type[AnomalyType], ...] = (Spike, Trend, Pattern, MissingData, Noise, *OFF_BY_DEFAULT)
 """All types. Databases and records have their names, counters their places: a new type goes to the end."""
 ANOMALY_TYPES = tuple(each.name for each in ANOMALY_CLASSES)
 

@@ -1,7 +1,8 @@
 """The declaration of a type of anomaly: a class that states all that the program knows of the type.
 
 The section of the config with its JSON schema, the effects that a catalogue may give, the size of an injection, the help texts
-and the OpenAPI document are made from it. The types are in `worker.readings.anomalies` and `worker.readings.instrument_faults`.
+and the OpenAPI document are made from it. The types are in `worker.readings.anomalies`,
+`worker.readings.instrument_faults` and `worker.readings.clock_errors`.
 
 `draw` turns four addressed uniforms into an episode's channels and parameters, which are recorded; `apply` changes the values by
 those recorded parameters alone. The results are then clipped to the channel's physical limits and rounded to its decimals.
@@ -22,6 +23,7 @@ from worker.spec import Channel
 if TYPE_CHECKING:
     from worker.readings.healthy import HealthyReadings
     from worker.readings.random_streams import FloatArray
+    from worker.schedule import IntArray
 
 Parameters = dict[str, float]
 DurationUnit = Literal["seconds", "readings"]
@@ -87,7 +89,8 @@ class EpisodeSegment(NamedTuple):
     healthy values, to be changed in place; `offset` counts readings from the episode's first, `length` is the
     episode's, `rate` readings per second. `noise` returns standard normals for the readings of a channel by its index, which
     are independent of the healthy noise; it is None by the rules of version 1. `at_start` computes the healthy reading with
-    which the episode begins, wherever the segment lies.
+    which the episode begins, wherever the segment lies. `times`, shape (readings,), are the times that the readings record,
+    microseconds since 1970, to be changed in place.
     """
 
     base: FloatArray
@@ -98,6 +101,7 @@ class EpisodeSegment(NamedTuple):
     rate: float
     noise: Callable[[int], FloatArray] | None
     at_start: Callable[[], HealthyReadings]
+    times: IntArray
 
     def first_value(self, channel: int) -> float:
         """The healthy value of a channel at the episode's first reading. Valid as long as its values are unchanged."""
@@ -211,7 +215,7 @@ class AnomalyType(ABC):
     def apply(
         self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
     ) -> None:
-        """Change `segment.values` in place."""
+        """Change `segment.values`, or `segment.times`, in place."""
 
     @staticmethod
     def suits(channel: Channel) -> bool:  # noqa: ARG004 - one signature for all

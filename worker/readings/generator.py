@@ -40,10 +40,10 @@ class Episode:
 class Block(NamedTuple):
     """Consecutive scheduled readings `first` .. `first + count - 1`.
 
-    `times` (microseconds since 1970, UTC) and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`,
-    HEALTHY_INDEX for none) have shape (count,), `values` (channels, count). Missing readings are included, marked by
-    their kind. `episodes` are the ones that begin in the block. `attributes` has, for each of the settings' attributes, a
-    list of `count` values.
+    `times` are those that the readings record (microseconds since 1970, UTC): with jitter or a wrong clock not the due
+    times. They and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`, HEALTHY_INDEX for none) have shape
+    (count,), `values` (channels, count). Missing readings are included, marked by their kind. `episodes` are the ones that
+    begin in the block. `attributes` has, for each of the settings' attributes, a list of `count` values.
     """
 
     first: int
@@ -83,7 +83,7 @@ class SignalGenerator:
         self.schedule = Schedule(first_seq, start_us, settings.exact_rate)
         self._streams = RandomStreams(seed, identity.sensor_id)
         self._rate = float(settings.exact_rate)
-        self._anomalies = AnomalyPlacement(self._streams, self.schedule, settings)
+        self._anomalies = AnomalyPlacement(self._streams, self.schedule, settings, identity.timezone)
         self._healthy = healthy_signal(seed, self._streams, identity, settings)
         self._attributes = AttributeColumns(self._streams, settings.channels, settings.attributes)
         self._lowest, self._highest, self._scales = shown_values(settings.channels)
@@ -100,7 +100,7 @@ class SignalGenerator:
 
     def block(self, first: int, count: int) -> Block:
         """Compute readings `first` .. `first + count - 1`. `first` must be in the epoch, `count` at least 1."""
-        times = self.schedule.times(first, count)
+        times = self._measuring_times(first, count)
         prepared = self._healthy.prepare(times)
         values = np.empty((len(self.settings.channels), count))
         kinds = np.full(count, HEALTHY_INDEX, dtype=np.int8)
@@ -110,7 +110,7 @@ class SignalGenerator:
             cut = slice(begin, min(begin + CHUNK_READINGS, count))
             healthy = self._healthy.readings(prepared, first + begin, begin, times[cut])
             self._add_warm_up(healthy.values, times[cut])
-            begun += self._add_anomalies(first + begin, healthy, kinds[cut])
+            begun += self._add_anomalies(first + begin, healthy, kinds[cut], times[cut])
             self._measure(healthy.values, values[:, cut])
             if attributes:
                 columns = self._attributes.values(first + begin, kinds[cut] >= 0, values[:, cut], healthy.events)
@@ -118,8 +118,23 @@ class SignalGenerator:
                     column.extend(more)
         return Block(first, times, kinds, values, tuple(begun), attributes)
 
-    def _add_anomalies(self, first: int, healthy: HealthyReadings, kinds: npt.NDArray[np.int8]) -> list[Episode]:
-        """Change healthy values, and their kinds, by the episodes. Returns the episodes that begin."""
+    def _measuring_times(self, first: int, count: int) -> IntArray:
+        """Return the times at which readings are measured: when they are due or, with jitter, earlier. They increase strictly,
+        as no reading is a whole interval early. The first of the epoch has no jitter."""
+        times = self.schedule.times(first, count)
+        if self.settings.jitter:
+            rate = self.settings.exact_rate
+            interval = SECOND_US * rate.denominator // rate.numerator
+            early = np.floor(self._streams.uniforms("jitter", first, count) * self.settings.jitter * interval)
+            if first == self.schedule.first_seq:
+                early[0] = 0
+            times -= early.astype(np.int64)
+        return times
+
+    def _add_anomalies(
+        self, first: int, healthy: HealthyReadings, kinds: npt.NDArray[np.int8], times: IntArray
+    ) -> list[Episode]:
+        """Change healthy values, their kinds and the recorded times by the episodes. Returns the episodes that begin."""
         begun: list[Episode] = []
         count = len(kinds)
         for placed in self._anomalies.between(first, first + count):
@@ -137,9 +152,10 @@ class SignalGenerator:
                 self._rate,
                 partial(self._noise_of_its_own, low, high - low) if self.settings.version > 1 else None,
                 partial(self._healthy_reading, episode_first),
+                times[cut],
             )
             placed.kind.apply(segment, placed.channels, placed.parameters, placed.eligible)
-            if self._anomalies.overlapping and placed.number != MISSING_DATA_INDEX:
+            if self._anomalies.overlapping and placed.kind.channels != "none":
                 kinds[cut][kinds[cut] == HEALTHY_INDEX] = placed.number  # a reading has the type that began first
             else:
                 kinds[cut] = placed.number
@@ -153,7 +169,7 @@ class SignalGenerator:
 
     def _healthy_reading(self, seq: int) -> HealthyReadings:
         """Return one healthy reading."""
-        times = self.schedule.times(seq, 1)
+        times = self._measuring_times(seq, 1)
         healthy = self._healthy.readings(self._healthy.prepare(times), seq, 0, times)
         self._add_warm_up(healthy.values, times)
         return healthy

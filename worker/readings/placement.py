@@ -7,10 +7,12 @@ channel, and a further layout has the types that affect several or none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 from numpy.random import Generator
 
 from worker.readings.anomalies import ANOMALY_TYPES, MissingData, build_anomaly, eligible_channels
@@ -22,6 +24,7 @@ from worker.readings.anomaly_type import (
     Parameters,
     sum_in_order,
 )
+from worker.readings.clock_errors import ClockError
 from worker.readings.episodes import (
     EpisodeLayout,
     NaturalEpisodes,
@@ -30,7 +33,8 @@ from worker.readings.episodes import (
     ShareLayout,
 )
 from worker.readings.random_streams import RandomStreams, StreamPurpose
-from worker.schedule import Schedule
+from worker.readings.seasonality import utc_offsets
+from worker.schedule import SECOND_US, Schedule
 from worker.spec import AnomalySpec, Injection, Settings
 
 LAYER_SHIFT = 40
@@ -61,15 +65,20 @@ class PlacedAnomaly(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A type as a layout places it. `eligible` may confine it to one channel."""
+    """A type as a layout places it. `eligible` may confine it to one channel. `complete` adds to the parameters of an episode
+    with that first and last reading what follows from its place."""
 
     number: int
     kind: AnomalyType
     eligible: EligibleChannels
+    complete: Callable[[Parameters, int, int], Parameters] | None = None
 
     def placed(self, episode: PlacedEpisode) -> PlacedAnomaly:
+        first, last = episode.first_seq, episode.last_seq
         channels, parameters = self.kind.draw(episode.draws, self.eligible)
-        return PlacedAnomaly(*self, episode.first_seq, episode.last_seq, channels, parameters)
+        if self.complete is not None:
+            parameters = self.complete(parameters, first, last)
+        return PlacedAnomaly(self.number, self.kind, self.eligible, first, last, channels, parameters)
 
 
 class AnomalyLayer:
@@ -80,6 +89,7 @@ class AnomalyLayer:
         streams: RandomStreams,
         schedule: Schedule,
         settings: Settings,
+        timezone: str,
         specs: tuple[AnomalySpec, ...],
         channel: int | None = None,
     ) -> None:
@@ -91,7 +101,7 @@ class AnomalyLayer:
         )
         layer = 0 if channel is None else channel + 1
         self._episodes = NaturalEpisodes(LayerStreams(streams, layer), schedule.first_seq, layout, lengths)
-        self._candidates = [candidate(spec, settings, channel) for spec in specs]
+        self._candidates = [candidate(spec, schedule, settings, timezone, channel) for spec in specs]
         self._first = schedule.first_seq
 
     def between(self, first: int, end: int) -> Iterator[PlacedAnomaly]:
@@ -103,22 +113,22 @@ class AnomalyLayer:
 
 
 class AnomalyPlacement:
-    """The anomalies of one sensor in one epoch."""
+    """The anomalies of one sensor, in that time zone, in one epoch."""
 
-    def __init__(self, streams: RandomStreams, schedule: Schedule, settings: Settings) -> None:
+    def __init__(self, streams: RandomStreams, schedule: Schedule, settings: Settings, timezone: str) -> None:
         self._first = schedule.first_seq
-        self._injected = placed_injection(streams, schedule, settings) if settings.injection else None
+        self._injected = placed_injection(streams, schedule, settings, timezone) if settings.injection else None
         self._layers: list[AnomalyLayer] = []
         specs = tuple(spec for spec in settings.anomalies if spec.share > 0)
         if settings.injection or not specs:
             return
         if settings.overlap == "none":
-            self._layers.append(AnomalyLayer(streams, schedule, settings, specs))
+            self._layers.append(AnomalyLayer(streams, schedule, settings, timezone, specs))
             return
         for channel in (None, *range(len(settings.channels))):
             chosen = specs_of_layer(specs, settings, channel)
             if chosen:
-                self._layers.append(AnomalyLayer(streams, schedule, settings, chosen, channel))
+                self._layers.append(AnomalyLayer(streams, schedule, settings, timezone, chosen, channel))
 
     @property
     def overlapping(self) -> bool:
@@ -176,12 +186,25 @@ def specs_of_layer(specs: tuple[AnomalySpec, ...], settings: Settings, channel: 
     return tuple(chosen)
 
 
-def candidate(spec: AnomalySpec, settings: Settings, channel: int | None) -> Candidate:
-    eligible = eligible_channels(spec, settings.channels)._replace(only=channel)
-    return Candidate(ANOMALY_TYPES.index(spec.kind), build_anomaly(spec), eligible)
+def candidate(
+    spec: AnomalySpec, schedule: Schedule, settings: Settings, timezone: str, channel: int | None
+) -> Candidate:
+    eligible, kind = eligible_channels(spec, settings.channels)._replace(only=channel), build_anomaly(spec)
+    complete = partial(clock_parameters, kind, schedule, timezone) if isinstance(kind, ClockError) else None
+    return Candidate(ANOMALY_TYPES.index(spec.kind), kind, eligible, complete)
 
 
-def placed_injection(streams: RandomStreams, schedule: Schedule, settings: Settings) -> PlacedAnomaly:
+def clock_parameters(
+    kind: ClockError, schedule: Schedule, timezone: str, parameters: Parameters, first: int, last: int
+) -> Parameters:
+    """Return the parameters of an episode of a wrong clock that are recorded."""
+    begin = max(first, schedule.first_seq)
+    time = np.array([schedule.time(begin)], dtype=np.int64)
+    offset = int(utc_offsets(time, timezone)[0]) / SECOND_US
+    return kind.complete(parameters, last - first + 1, begin - first, offset)
+
+
+def placed_injection(streams: RandomStreams, schedule: Schedule, settings: Settings, timezone: str) -> PlacedAnomaly:
     """Return the episode of an injection. One that began before the epoch continues with the same draws."""
     injection = settings.injection
     assert injection is not None
@@ -190,7 +213,7 @@ def placed_injection(streams: RandomStreams, schedule: Schedule, settings: Setti
     draws = Draws(*streams.generator(StreamPurpose.INJECTION, injection.from_us).random(4).tolist())
     if injection.sized:
         draws = draws._replace(size=1.0, sign=0.0)
-    chosen = candidate(injection.anomaly, settings, injected_channel(injection, settings))
+    chosen = candidate(injection.anomaly, schedule, settings, timezone, injected_channel(injection, settings))
     return chosen.placed(PlacedEpisode(0, first, last, draws))
 
 

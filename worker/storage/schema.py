@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS sensor_readings (
     sensor_type TEXT,
     seq INTEGER NOT NULL
 );
--- Ground truth. `channel` is the names joined by commas, NULL for missing_data; last_seq and end_time are inclusive.
+-- Ground truth. `channel` is the names joined by commas, NULL for whole readings; last_seq and end_time are inclusive.
 CREATE TABLE IF NOT EXISTS anomaly_episodes (
     sensor_id TEXT NOT NULL,
     type TEXT NOT NULL,
@@ -307,6 +307,8 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
         del stored["version"]
     if settings.overlap == "none":
         del stored["overlap"]
+    if not settings.jitter:
+        del stored["jitter"]
     for channel, values in zip(settings.channels, stored["channels"], strict=True):
         for name in ADDED_CHANNEL_FIELDS:
             if getattr(channel, name) == CHANNEL_DEFAULTS[name]:
@@ -334,6 +336,7 @@ def settings_from_json(stored: dict[str, Any]) -> Settings:
         attributes,
         version,
         stored.get("overlap", "none"),
+        stored.get("jitter", 0.0),
     )
 
 

@@ -19,6 +19,7 @@ from fleet.delivery.compare.compared_columns import EXTRA_COLUMN, ID_INDEX, KEY_
 from fleet.delivery.compare.id_set import IdSet, consecutive
 from fleet.delivery.source_database import id_bounds
 from fleet.delivery.sources import Skipped, database_name, find_databases, identify_source
+from worker.readings.clock_errors import CLOCK_ERRORS
 from worker.storage.schema import quote_identifier
 
 MAX_OPEN_DATABASES = 100
@@ -43,13 +44,17 @@ SELECT_UNSYNCED = (
 )
 
 
+WRONG_CLOCK = f"anomaly_type IN ({','.join(repr(each.name) for each in CLOCK_ERRORS)})"
+"""The readings whose timestamps are not in the order of the others."""
+
+
 @dataclass(slots=True)
 class GeneratedDatabase:
     """One database, as it was when it was first opened.
 
     `first` and `last` are its row ids, and `total` counts its readings, all limited to the selected sensor if there is one.
     `unsynced` are the readings that were not marked as delivered; None if none was marked, as with a collector that keeps
-    a cursor.
+    a cursor. `wrong_times` are the ids of the readings of wrong clocks by sensor and timestamp, once they were needed.
     """
 
     source: SourceDatabase
@@ -58,6 +63,7 @@ class GeneratedDatabase:
     last: int = 0
     unsynced: IdSet | None = None
     sensors: frozenset[str] = field(default=frozenset())
+    wrong_times: dict[tuple[object, object], int] | None = None
 
 
 class GeneratedReadings:
@@ -168,17 +174,30 @@ class GeneratedReadings:
             return next((row for row in self._between(database, seq, seq) if row[SENSOR_INDEX] == sensor), None)
         return self._bisect(database, sensor, "seq", seq)
 
-    def search_time(self, database: GeneratedDatabase, sensor: object, timestamp: object) -> Row | None:
-        """The row of a reading by its sensor and timestamp: those of a sensor ascend with the ids."""
+    def search_time(self, database: GeneratedDatabase, sensor: object, timestamp: object) -> list[Row]:
+        """The rows of readings with that sensor and timestamp: at most one of a right clock, whose timestamps ascend with the
+        ids, and one of a wrong clock."""
         if not isinstance(timestamp, str) or not isinstance(sensor, str) or database.source.foreign:
-            return None
-        return self._bisect(database, sensor, "timestamp", timestamp)
+            return []
+        right = self._bisect(database, sensor, "timestamp", timestamp, f"anomaly_type IS NULL OR NOT {WRONG_CLOCK}")
+        wrong = self._wrong_times(database).get((sensor, timestamp))
+        return [*([right] if right else ()), *([] if wrong is None else self._between(database, wrong, wrong))]
 
-    def _bisect(self, database: GeneratedDatabase, sensor: str, column: str, value: Any) -> Row | None:
+    def _wrong_times(self, database: GeneratedDatabase) -> dict[tuple[object, object], int]:
+        if database.wrong_times is None:
+            query = f"SELECT sensor_id, timestamp, id FROM sensor_readings WHERE {WRONG_CLOCK}"
+            rows: Iterator[Any] = self.connection(database).execute(query)
+            database.wrong_times = {(sensor, timestamp): row_id for sensor, timestamp, row_id in rows}
+        return database.wrong_times
+
+    def _bisect(
+        self, database: GeneratedDatabase, sensor: str, column: str, value: Any, condition: str = "TRUE"
+    ) -> Row | None:
         if sensor not in database.sensors:
             return None
         step = (
-            f"SELECT id, {column} FROM sensor_readings WHERE id BETWEEN ? AND ? AND +sensor_id = ? ORDER BY id LIMIT 1"
+            f"SELECT id, {column} FROM sensor_readings WHERE id BETWEEN ? AND ? AND +sensor_id = ? AND ({condition}) "
+            "ORDER BY id LIMIT 1"
         )
         opened = self.connection(database)
         low, high = id_bounds(opened)

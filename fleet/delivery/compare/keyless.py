@@ -72,9 +72,10 @@ class KeylessMatcher:
             with suppress(DatabaseUnreadable, apsw.Error, UnicodeDecodeError):
                 if right := self._generated.search(database, row[SENSOR_INDEX], row[SEQ_INDEX]):
                     by_seq.append((database.source.key, right))
-                if right := self._generated.search_time(database, row[SENSOR_INDEX], row[TIMESTAMP_INDEX]):
-                    by_time.append((database.source.key, right))
+                same_time = self._generated.search_time(database, row[SENSOR_INDEX], row[TIMESTAMP_INDEX])
+                by_time += [(database.source.key, right) for right in same_time]
         both = [match for match in by_seq if match[1][TIMESTAMP_INDEX] == row[TIMESTAMP_INDEX]]
+        by_time.sort(key=lambda match: match[1][TIMESTAMP_INDEX:] != row[TIMESTAMP_INDEX : len(match[1])])
         return next(iter([*both, *by_time, *by_seq]), None)
 
     def _arrange(self, row: Row, match: Match | None) -> Row:

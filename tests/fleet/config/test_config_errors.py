@@ -31,6 +31,7 @@ WRONG = {
     ),
     "probability: 1": "1:1: probability: unknown key; did you mean 'anomalies.probability'?",
     "replicas:\n  count: 2\n  count: 3": "3:3: replicas.count: duplicate key; it is already on line 2",
+    "simulation: {jitter: 1}": "1:22: simulation.jitter: 1 is not at least 0 and below 1",
     "simulation: {readings_per_second: -1}": (
         "1:35: simulation.readings_per_second: -1 is not between 0.000001 and 100000"
     ),

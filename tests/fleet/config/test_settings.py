@@ -46,6 +46,12 @@ def channels(actual: Settings) -> dict[str, Channel]:
     return {channel.name: channel for channel in actual.channels}
 
 
+@pytest.mark.parametrize(("text", "jitter"), [("0.25", 0.25), ("50%", 0.5), ("0", 0.0)])
+def test_jitter_is_a_part_of_the_interval(text: str, jitter: float, tmp_path: Path) -> None:
+    assert jitter == settings(tmp_path, f"simulation: {{jitter: {text}}}", VIBE).jitter
+    assert 0 == settings(tmp_path, "{}", VIBE).jitter
+
+
 @pytest.mark.claim("001.key-features.3")
 def test_the_share_is_the_base_times_the_multipliers_for_all_hardware(tmp_path: Path) -> None:
     """Every combination of the catalogue: the total is exact to the rounding of the parts, and 0.9 at most."""

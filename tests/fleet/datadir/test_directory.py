@@ -14,12 +14,20 @@ import pytest
 
 from fleet.config.config import Config, load_config
 from fleet.datadir.directory import DataDirectory, FleetManifest
+from fleet.datadir.readings import latest_due_us
 from fleet.errors import UserError
 from fleet.runtime.planner import Planner
-from tests.fleet.verify.damage import SCHEDULED_READINGS, write_sample_database, write_sample_manifest
+from tests.fleet.verify.damage import (
+    SCHEDULED_READINGS,
+    SETTINGS,
+    write_database,
+    write_sample_database,
+    write_sample_manifest,
+)
 from tests.worker.samples import NEW_YEAR
 from worker.schedule import SECOND_US
 from worker.scoreboard import Scoreboard
+from worker.spec import AnomalySpec
 
 RECORD = FleetManifest(7, "packed", 2, 1_000, 2_000, 3, (("A_1", "pack_0000"), ("A_2", "pack_0000")))
 
@@ -151,6 +159,20 @@ def test_a_time_ahead_of_the_clock_counts_if_a_database_has_it(tmp_path: Path) -
     found = directory.latest_reading(behind)
 
     assert (True, "") == (latest - 60 * SECOND_US < found.time_us <= latest, found.warning)
+
+
+@pytest.mark.parametrize("seconds", [86_400.0, -86_400.0])
+def test_a_wrong_clock_does_not_tell_how_far_a_fleet_came(seconds: float, tmp_path: Path) -> None:
+    """Otherwise the next start would leave a day out, or take the scoreboard for damaged."""
+    fast = AnomalySpec("clock_jump", 0.9, 1000, "readings", (("seconds", seconds),))
+    write_database(tmp_path / "A.db", 4_999, replace(SETTINGS, anomalies=(fast,)), commit_every=800)
+    latest = NEW_YEAR + 4_999 * SECOND_US
+
+    assert latest == latest_due_us(tmp_path / "A.db")
+    directory = DataDirectory(tmp_path)
+    write_scoreboard_time(directory, latest)
+    found = directory.latest_reading(replace(RECORD, start_us=NEW_YEAR, wall_us=time.time_ns() // 1000))
+    assert (latest, "") == (found.time_us, found.warning)
 
 
 def test_a_database_is_moved_aside_whole(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from fleet.datadir.readings import latest_readings
 from fleet.datadir.series import read_series
 from tests.fleet.verify.damage import damage, select
 from tests.worker.further import AIR, AIR_COLUMNS, AIR_IDENTITY, TURBINE, TURBINE_IDENTITY, Writer, attributes
-from tests.worker.samples import NEW_YEAR
+from tests.worker.samples import NEW_YEAR, SECOND_US
 from worker.readings.generator import SignalGenerator
+from worker.spec import AnomalySpec
 
 __all__ = ["attributes"]
 pytestmark = pytest.mark.usefixtures("attributes")
@@ -83,3 +85,17 @@ def test_samples_have_every_column(path: Path) -> None:
 
     assert values == [newest[name] for name in AIR_COLUMNS]
     assert newest["power"] is None
+
+
+def test_a_series_has_the_times_of_measuring(tmp_path: Path) -> None:
+    """With jitter those that are recorded; while the clock was wrong, the true ones."""
+    path = tmp_path / "one.db"
+    wrong = replace(AIR, anomalies=(AnomalySpec("clock_jump", 0.5, 20, "readings"),), jitter=0.6)
+    writer = Writer(path, (AIR_IDENTITY, wrong))
+    writer.deliver(299)
+    writer.sink.close()
+    right = SignalGenerator(42, AIR_IDENTITY, replace(wrong, anomalies=()), 0, NEW_YEAR).block(0, 300)
+    found = read_series(path, AIR_IDENTITY.sensor_id, 1_000, -1)
+
+    assert (right.times // 1000).tolist() == found.times_ms
+    assert found.times_ms != [(NEW_YEAR + seq * SECOND_US) // 1000 for seq in range(300)]

@@ -67,6 +67,11 @@ FAULTS = tuple(
     )
 )
 
+CLOCKS = tuple(
+    AnomalySpec(kind, 0.05, length, "readings")
+    for kind, length in (("clock_jump", 20), ("clock_drift", 30), ("wrong_zone", 25))
+)
+
 STORED = json.loads((Path(__file__).parent / "settings_of_version_2.json").read_text(encoding="utf-8"))
 """The settings of kinds of sensors as they are stored in epochs; in the mountains near Vienna, with the climate."""
 

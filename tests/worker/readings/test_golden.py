@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.worker.readings.golden_settings import (
+    CLOCKS,
     DAILY,
     DST_BEGINS,
     FAULTS,
@@ -242,6 +243,19 @@ CASES = {
     ),
     "version 2, wind_turbine": Case(
         kind("wind_turbine"), "e726a1581257c712571ff3c790483985b937c2ec999a0d0cd02084b6f9b2f132", identity=IDENTITY
+    ),
+    "jitter, wrong clocks": Case(
+        replace(settings(*CLOCKS, *SHORT, rate="7"), jitter=0.9),
+        "818dca10b3a06c283f3fc9f3a5778817e5d0046e9c9b2f85de392733d4c24c13",
+        timezone="Asia/Kolkata",
+    ),
+    "version 2, composed, overlap, jitter, wrong clocks": Case(
+        replace(composed(*CLOCKS, *FAULTS), overlap="channels", jitter=0.25),
+        "0911a557abd6602601e311b263163d3c35599ff82dd6134f392b690249573d96",
+        first_seq=1_003,
+        timezone="America/New_York",
+        start_us=DST_BEGINS,
+        identity=IDENTITY,
     ),
     "at the bounds": Case(
         settings(*SHORT, channels=RARE_EDGE), "a594c35be6a25515fd322d1bda0b36f15e379c5e7e7d949458166bd132603f50"
