@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import load_config
+from fleet.resources import resource_path
 from fleet.streaming.lines import LineFormatter
 from fleet.streaming.sensors import StreamSensor, stream_sensors
 from fleet.streaming.stream import StreamReadings
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, SignalGenerator
 from worker.schedule import Schedule
-from worker.spec import AttributeValue, Channel, Identity, Instrument, ReadingAttribute, Settings
+from worker.spec import AttributeValue, Channel, ColumnType, Identity, Instrument, ReadingAttribute, Settings
 from worker.storage.schema import IDENTITY_COLUMNS, SCHEMA
 
 NEW_YEAR = 1_767_225_600_000_000
-KINDS = tuple(load_catalogue().sensor_types)
+KINDS = tuple(path.stem for path in sorted(resource_path("kinds").glob("*.yaml")))
 
 
 def database_value(value: Any, column_type: str) -> Any:
@@ -117,6 +116,10 @@ NAMES = some.text(max_size=8) | some.sampled_from(
 NUMBERS = some.floats(-1e6, 1e6, allow_nan=False)
 
 
+COLUMN_TYPES: tuple[ColumnType, ...] = ("REAL", "TEXT")
+NUMBER_GRADES: list[AttributeValue] = [1, 1.0, -0.0, 0.07, 1e-7]
+
+
 @some.composite
 def channels(draw: some.DrawFn, name: str) -> Channel:
     """A channel of any range and decimals."""
@@ -135,7 +138,7 @@ def sensors_and_blocks(draw: some.DrawFn) -> tuple[list[StreamSensor], list[Bloc
     for number in range(draw(some.integers(1, 3))):
         names = draw(some.sampled_from([("temperature",), ("wind", "pressure"), ("wind", "temperature", 'q"')]))
         measured = tuple(draw(channels(name)) for name in names)
-        column_type = draw(some.sampled_from(["REAL", "TEXT"]))
+        column_type = draw(some.sampled_from(COLUMN_TYPES))
         attribute = ReadingAttribute("grade", column_type, ())
         identity = Identity(
             draw(NAMES),
@@ -156,7 +159,7 @@ def sensors_and_blocks(draw: some.DrawFn) -> tuple[list[StreamSensor], list[Bloc
         ])  # fmt: skip
         kinds = draw(some.lists(some.integers(-1, len(ANOMALY_TYPES) - 1), min_size=count, max_size=count))
         grades: list[AttributeValue] = [
-            draw(some.none() | (NAMES if column_type == "TEXT" else some.sampled_from([1, 1.0, -0.0, 0.07, 1e-7])))
+            draw(some.none() | (NAMES if column_type == "TEXT" else some.sampled_from(NUMBER_GRADES)))
             for _ in range(count)
         ]
         sensors.append(StreamSensor(identity, Settings("1", measured, attributes=(attribute,))))
