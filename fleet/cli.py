@@ -26,6 +26,7 @@ from fleet.commands.restart import restart
 from fleet.commands.rollout import rollout
 from fleet.commands.scale import scale
 from fleet.commands.status import status
+from fleet.commands.stream import stream
 from fleet.commands.top.command import top
 from fleet.commands.up import up
 from fleet.commands.verify import verify
@@ -46,6 +47,7 @@ COMMANDS = (
     rollout,
     scale,
     status,
+    stream,
     top,
     up,
     verify,

@@ -34,6 +34,7 @@ PACKAGES = (
     "web",
     "verify",
     "delivery",
+    "streaming",
     "commands",
     "cli",
 )

@@ -37,6 +37,10 @@ EXAMPLES = {
     ),
     "scale": ("fleet scale 30 --data data/demo",),
     "status": ("fleet status --data data/demo", "fleet status --json"),
+    "stream": (
+        "fleet stream -rate 50000 -d 10s",
+        "fleet stream -o - --kind bme280 --sensors 5 -rate 10 | jq .temperature",
+    ),
     "top": ("fleet top --data data/demo",),
     "up": (
         "fleet up --replicas 20 --rate 5 --data data/demo",

@@ -184,6 +184,22 @@ def complete_attributes(config: Config, catalogue: Catalogue, sensor: StoredIden
     return sensor_type.attributes(SensorRandom(identity.sensor_id).random_fraction, identity)
 
 
+def resolved_identity(config: Config, catalogue: Catalogue, sensor: StoredIdentity) -> Identity:
+    """Return the identity with the overrides of the config, with a type that determines its behaviour, and with all
+    attributes of that type. Raises UserError for an attribute that is not of its column's type."""
+    single, override, identity = config.sensor, config.identities.override, sensor.identity
+    return replace(
+        identity,
+        attributes=complete_attributes(config, catalogue, sensor),
+        sensor_id=single.id or identity.sensor_id,
+        location=single.location or identity.location,
+        manufacturer=override.manufacturer or identity.manufacturer,
+        model=override.model or identity.model,
+        firmware_version=override.firmware_version or identity.firmware_version,
+        sensor_type=identity.sensor_type or sensor.type,
+    )
+
+
 def write_generated_identities(directory: Path, config: Config, count: int) -> tuple[int, list[str]]:
     """Write `count` identities into `directory`, keeping existing ones. Return the seed and warnings."""
     seed = config.simulation.seed

@@ -23,10 +23,10 @@ from fleet.identities.files import StoredIdentity
 from fleet.identities.provisioning import (
     check_identities,
     check_known_kinds,
-    complete_attributes,
     generated_seed,
     generator_for,
     provision,
+    resolved_identity,
     unknown_hardware_warnings,
 )
 from fleet.runtime.preflight import check_memory, raise_open_file_limit
@@ -250,19 +250,8 @@ class Planner:
         return FleetMembers(stored, [*warnings, *unknown_hardware_warnings(self.config, self.catalogue, identities)])
 
     def resolved_identity(self, sensor: StoredIdentity) -> Identity:
-        """Return the identity with the overrides of the config, with a type that determines its behaviour, and with all
-        attributes of that type. Raises UserError for an attribute that is not of its column's type."""
-        single, override, identity = self.config.sensor, self.config.identities.override, sensor.identity
-        return replace(
-            identity,
-            attributes=complete_attributes(self.config, self.catalogue, sensor),
-            sensor_id=single.id or identity.sensor_id,
-            location=single.location or identity.location,
-            manufacturer=override.manufacturer or identity.manufacturer,
-            model=override.model or identity.model,
-            firmware_version=override.firmware_version or identity.firmware_version,
-            sensor_type=identity.sensor_type or sensor.type,
-        )
+        """Return the identity with the overrides of the config. Raises UserError."""
+        return resolved_identity(self.config, self.catalogue, sensor)
 
     @property
     def _layout(self) -> Layout:

@@ -1,0 +1,195 @@
+"""`fleet stream`: write readings as lines of JSON while they are made, without a data directory."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from fleet.commands.collect import stopped_by_signals
+from fleet.commands.options import MAX_SENSORS, IntegerParam, PathParam, kind_overrides, parameter_name
+from fleet.durations import parse_duration
+from fleet.errors import UserError
+from fleet.escaping import escape_short
+
+if TYPE_CHECKING:
+    from fleet.config.config import Config
+    from fleet.streaming.stream import StreamStats
+
+STDOUT = Path("-")
+REPORT_SECONDS = 5.0
+MAX_RATE = 1_000_000
+"""Times have microseconds."""
+MAX_SENSOR_RATE = 100_000
+
+
+class RateParam(click.ParamType[Fraction]):
+    """Records a second, such as 10000 or 0.5."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        text = str(value).strip()
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) and 0 < Fraction(text) <= MAX_RATE:
+            return Fraction(text)
+        raise UserError(
+            f"{parameter_name(param)}: {escape_short(text)!r} is not a number of records a second, above 0 and at most "
+            f"{MAX_RATE}; --unthrottled writes as fast as it can"
+        )
+
+
+class RunTimeParam(click.ParamType[Fraction]):
+    """A duration such as 30s; 0 is without an end."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        text = str(value).strip()
+        if re.fullmatch(r"0+(\.0+)?(ms|[dhms])?", text):
+            return Fraction(0)
+        return Fraction(str(parse_duration(text, parameter_name(param))))
+
+
+@click.command()
+@click.option(
+    "-o",
+    "output",
+    type=PathParam(),
+    metavar="FILE",
+    default="output.jsonl",
+    show_default=True,
+    help="Where to write; - is standard output.",
+)
+@click.option(
+    "-rate",
+    "--rate",
+    "rate",
+    type=RateParam(),
+    metavar="N",
+    default="10000",
+    show_default=True,
+    help="Records per second of all sensors together.",
+)
+@click.option(
+    "-d",
+    "duration",
+    type=RunTimeParam(),
+    metavar="DURATION",
+    default="0",
+    help="Write the records of 30s, 5m, 1h30m ... Default: until Ctrl-C.",
+)
+@click.option("-v", "verbose", is_flag=True, help="Print statistics on stderr every 5 seconds.")
+@click.option("-append", "--append", "append", is_flag=True, help="Write behind what the file has already.")
+@click.option(
+    "--kind",
+    multiple=True,
+    metavar="NAME[=WEIGHT]",
+    default=("pipeline",),
+    show_default="pipeline",
+    help="Kind of sensor, or a file that describes one. Several mix by weight.",
+)
+@click.option("--sensors", type=IntegerParam(1, MAX_SENSORS), default=100, show_default=True, help="How many sensors.")
+@click.option("--seed", metavar="S", help="The same seed gives the same sensors, with --start the same bytes.")
+@click.option("--start", metavar="TIME", help="Time of the first record, such as 2026-01-01T00:00:00Z. Default: now.")
+@click.option("--unthrottled", is_flag=True, help="Do not wait until a record is due; --rate gives the times alone.")
+def stream(
+    output: Path, rate: Fraction, duration: Fraction, verbose: bool, append: bool, unthrottled: bool, **flags: Any
+) -> int:
+    """Write records of simulated sensors as lines of JSON, without a data directory.
+
+    A sensor of the kind pipeline has records for pipeline monitors, any other the columns of its database.
+    """
+    from fleet.streaming.sensors import stream_sensors
+    from fleet.streaming.stream import StreamReadings, StreamWriter
+
+    config = stream_config(rate, flags)
+    seed = secrets.randbelow(1 << 32) if config.simulation.seed is None else config.simulation.seed
+    sensors = stream_sensors(config, seed)
+    total = -(-duration * rate // 1) if duration else None
+    with opened(output, append=append) as file:
+        stop = threading.Event()
+        report_seconds = REPORT_SECONDS if verbose else float("inf")
+        with stopped_by_signals(stop):
+            readings = StreamReadings(sensors, seed, rate, start_time(config))
+            writer = StreamWriter(readings, file, total, stop, print_progress, report_seconds)
+            stats = writer.run(rate, throttled=not unthrottled)
+    print_final_block(stats, seed)
+    return 0
+
+
+def stream_config(rate: Fraction, flags: Mapping[str, Any]) -> Config:
+    """Return the config of the flags. Raises UserError."""
+    import os
+
+    from fleet.config.config import SourcedValue, load_config
+
+    each = rate / flags["sensors"]
+    if each > MAX_SENSOR_RATE:
+        raise UserError(
+            f"--rate: {float(rate):g} records a second of {flags['sensors']} sensors are more than {MAX_SENSOR_RATE} each; "
+            f"take --sensors {-(-rate // MAX_SENSOR_RATE)}"
+        )
+    return load_config(
+        None,
+        os.environ,
+        {
+            "replicas.count": SourcedValue(flags["sensors"], "--sensors"),
+            "simulation.readings_per_second": SourcedValue(f"{each.numerator}/{each.denominator}s", "--rate"),
+            "simulation.seed": SourcedValue(flags["seed"], "--seed"),
+            "simulation.start": SourcedValue(flags["start"], "--start"),
+            **kind_overrides(flags["kind"]),
+        },
+    )
+
+
+def start_time(config: Config) -> int:
+    """Return the time of the first record, microseconds since 1970."""
+    import time
+
+    from fleet.runtime.simulation_clock import iso_to_microseconds
+
+    start = config.simulation.start
+    return time.time_ns() // 1000 if start is None else iso_to_microseconds(start)
+
+
+@contextmanager
+def opened(path: Path, *, append: bool) -> Iterator[BinaryIO]:
+    """Open the output. UserError if it cannot be written."""
+    if path == STDOUT:
+        yield sys.stdout.buffer
+        return
+    try:
+        file = path.open("ab" if append else "wb")
+    except OSError as error:
+        raise UserError(f"-o: {escape_short(str(path))} cannot be written: {error.strerror}") from None
+    with file:
+        yield file
+
+
+def print_progress(stats: StreamStats) -> None:
+    click.echo(
+        f"{stats.seconds:.0f} s: {stats.records:,} records, {stats.records_per_second:,.0f}/s, "
+        f"{stats.written_bytes / 1e6:,.1f} MB, {stats.anomalies:,} anomalies",
+        err=True,
+    )
+
+
+def print_final_block(stats: StreamStats, seed: int) -> None:
+    share = f" ({stats.anomalies / stats.records:.1%})" if stats.records else ""
+    for name, value in {
+        "records": f"{stats.records:,}",
+        "seconds": f"{stats.seconds:,.1f}",
+        "records/s": f"{stats.records_per_second:,.0f}",
+        "bytes": f"{stats.written_bytes:,}",
+        "anomalies": f"{stats.anomalies:,}{share}",
+        "seed": str(seed),
+    }.items():
+        click.echo(f"{name:10} {value}", err=True)

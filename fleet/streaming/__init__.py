@@ -1,0 +1,1 @@
+"""Readings as lines of JSON while they are made, without a data directory or a supervisor."""

@@ -1,0 +1,152 @@
+"""A stream: the readings of many sensors in the order of time, written when they are due, or as fast as they are made.
+
+Reading `n` of a stream of `rate` readings a second is due `n / rate` seconds after its start, and is of sensor
+`n % sensors`: the sensors read one after the other, each `rate / sensors` times a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import BinaryIO
+
+from fleet.streaming.lines import FormattedReadings, LineFormatter, Lines
+from fleet.streaming.sensors import StreamSensor
+from worker.readings.generator import CHUNK_READINGS, SignalGenerator
+from worker.schedule import Schedule
+
+READINGS_PER_FORMAT = 16_384
+MAX_READINGS_AHEAD = 500_000
+SECONDS_AHEAD = 2
+"""How many readings are made at once: those of so much time, as a block costs as much as some hundred readings."""
+WRITE_INTERVAL_SECONDS = 0.02
+"""A throttled stream writes no more often than that."""
+
+
+class StreamReadings:
+    """The lines of a stream, from its first reading on."""
+
+    def __init__(self, sensors: Sequence[StreamSensor], seed: int, rate: Fraction, start_us: int) -> None:
+        schedule = Schedule(0, start_us, rate)
+        self._generators = [
+            SignalGenerator(seed, each.identity, each.settings, 0, schedule.time(number))
+            for number, each in enumerate(sensors)
+        ]
+        count = len(sensors)
+        self._rows_per_format = max(1, READINGS_PER_FORMAT // count)
+        self._rows_ahead = max(1, min(CHUNK_READINGS, MAX_READINGS_AHEAD // count, int(rate * SECONDS_AHEAD) // count))
+        self._formatter = LineFormatter(sensors, self._rows_per_format)
+        self._formatted: FormattedReadings | None = None
+        self._next_row = self._made_rows = self._taken = 0
+
+    def take(self, count: int) -> Lines:
+        """Return the next lines, at most those of `count` readings."""
+        if self._formatted is None or self._taken == len(self._formatted):
+            self._formatted, self._taken = self._format(), 0
+        end = min(self._taken + count, len(self._formatted))
+        lines = self._formatted.lines(self._taken, end)
+        self._taken = end
+        return lines
+
+    def _format(self) -> FormattedReadings:
+        if self._next_row == self._made_rows:
+            self._formatter.load([each.block(self._next_row, self._rows_ahead) for each in self._generators])
+            self._made_rows += self._rows_ahead
+        first, end = self._next_row, min(self._next_row + self._rows_per_format, self._made_rows)
+        self._next_row = end
+        return self._formatter.format(first, end)
+
+
+@dataclass
+class StreamStats:
+    """What a stream has written so far. `seconds` are those that have passed."""
+
+    records: int = 0
+    anomalies: int = 0
+    written_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def records_per_second(self) -> float:
+        return self.records / self.seconds if self.seconds else 0.0
+
+
+class Pace:
+    """The times at which readings are due on a clock of seconds, from `origin` on."""
+
+    def __init__(self, rate: Fraction, origin: float) -> None:
+        self._rate, self._per_second, self._origin = rate, float(rate), origin
+
+    def due(self, now: float) -> int:
+        """Return how many readings are due."""
+        return int((now - self._origin) * self._per_second) + 1
+
+    def seconds_until(self, position: int, now: float) -> float:
+        """Return the time until the reading at a position is due."""
+        return self._origin + position / self._per_second - now
+
+
+class StreamWriter:
+    """Writes a stream of `total` readings to a file, None for no end, until `stop` is set.
+
+    `report` is called with the statistics every `report_seconds`.
+    """
+
+    def __init__(
+        self,
+        readings: StreamReadings,
+        output: BinaryIO,
+        total: int | None,
+        stop: threading.Event,
+        report: Callable[[StreamStats], None],
+        report_seconds: float,
+    ) -> None:
+        self._readings, self._output, self._total, self._stop = readings, output, total, stop
+        self._report, self._report_seconds = report, report_seconds
+        self._position = 0
+        self._started = time.monotonic()
+        self._next_report = self._started + report_seconds
+        self.stats = StreamStats()
+
+    def run(self, rate: Fraction, *, throttled: bool) -> StreamStats:
+        """Write the stream. A throttled one ends when the reading after its last would be due."""
+        pace = Pace(rate, self._started)
+        while not self._stop.is_set() and self._position != self._total:
+            due = pace.due(time.monotonic()) if throttled else self._position + READINGS_PER_FORMAT
+            self._write(due if self._total is None else min(due, self._total))
+            if throttled:
+                left = pace.seconds_until(self._position, time.monotonic())
+                self._wait(max(left, WRITE_INTERVAL_SECONDS) if self._position != self._total else left)
+        self._update()
+        return self.stats
+
+    def _write(self, end: int) -> None:
+        while self._position < end and not self._stop.is_set():
+            lines = self._readings.take(end - self._position)
+            self._output.write(lines.text.encode("ascii"))
+            self._position += lines.readings
+            self.stats.records += lines.records
+            self.stats.anomalies += lines.anomalies
+            self.stats.written_bytes += len(lines.text)
+            self._report_when_due()
+        self._output.flush()
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, self._report_left())):
+            self._report_when_due()
+
+    def _report_left(self) -> float:
+        return max(self._next_report - time.monotonic(), 0.0)
+
+    def _report_when_due(self) -> None:
+        if not self._report_left():
+            self._update()
+            self._next_report += self._report_seconds
+            self._report(self.stats)
+
+    def _update(self) -> None:
+        self.stats.seconds = time.monotonic() - self._started
