@@ -158,8 +158,8 @@ def replica_warnings(config: Path | None) -> Iterator[str]:
 
 def print_schema(config: Path | None, identity: Path | None) -> int:
     """Print the schema of the database of the sensor, which may be of any of the kinds of the config if it has no identity."""
+    from fleet.config.channels import sensor_type_of_identity
     from fleet.config.config import config_catalogue
-    from fleet.config.settings import sensor_type_of_identity
     from fleet.datadir.database_schema import database_schema
     from fleet.identities.files import read_identity
 

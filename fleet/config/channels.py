@@ -126,7 +126,7 @@ class ChannelBuilder:
     def _traits_of(self, key: SettingsKey) -> Traits:
         sensor_type = sensor_type_of_identity(self._config, self._catalogue, key.sensor_type)
         profiles = sensor_type.channels_of(key.variant)
-        names = tuple(name for name in profiles if name in self._listed) or tuple(profiles)
+        names = channel_names(self._config, profiles)
         effects = sensor_type.effects(key.manufacturer, key.model, key.firmware)
         surroundings = self._catalogue.surroundings.get(key.surroundings or "", Surroundings())
         attributes = () if self._version < SETTINGS_VERSION else tuple(reading_attributes(sensor_type, names))
@@ -168,6 +168,12 @@ def reading_attributes(sensor_type: SensorType, channels: tuple[str, ...]) -> It
 def sensor_type_of_identity(config: Config, catalogue: Catalogue, name: str | None) -> SensorType:
     """Return the sensor's own type, or the config's if the catalogue does not have it."""
     return catalogue.sensor_type(name if name is not None and catalogue.has_sensor_type(name) else config.sensor.type)
+
+
+def channel_names(config: Config, profiles: Mapping[str, ChannelProfile]) -> tuple[str, ...]:
+    """Return the channels of a sensor that the config lists, or all of them if it lists none."""
+    listed = config.normal_parameters or {}
+    return tuple(name for name in profiles if name in listed) or tuple(profiles)
 
 
 def healthy_signal(config: Config, profile: ChannelProfile, stated: ChannelParameters | None) -> ChannelValues:

@@ -8,8 +8,8 @@ from typing import Any
 import apsw
 
 from fleet.catalogue.catalogue import SensorType
+from fleet.config.channels import channel_names, healthy_signal
 from fleet.config.config import Config
-from fleet.config.settings import healthy_signals
 from worker.storage.insertion import add_column_sql
 from worker.storage.schema import SCHEMA_VERSION, create_tables
 
@@ -51,8 +51,9 @@ def channel_units(config: Config, kinds: Sequence[SensorType]) -> Units:
     units: dict[str, dict[str, str]] = {}
     for kind in kinds:
         for _, profiles in kind.entry.channel_sets():
-            for name, values in healthy_signals(config, profiles):
-                units.setdefault(name, {})[kind.name] = values["unit"]
+            for name in channel_names(config, profiles):
+                stated = (config.normal_parameters or {}).get(name)
+                units.setdefault(name, {})[kind.name] = healthy_signal(config, profiles[name], stated)["unit"]
     return units
 
 
