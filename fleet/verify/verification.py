@@ -49,8 +49,8 @@ UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The members of the last run, its number, and the simulated times of its start and end, in microseconds since 1970.
-    `pauses` are those on record, by sensor."""
+    """The members of the last run, its number, how it resumed, and the simulated times of its start and end, in microseconds
+    since 1970. `pauses` are those on record, by sensor."""
 
     members: tuple[Member, ...]
     number: int
