@@ -37,7 +37,7 @@ def test_jitter_and_wrong_clocks_from_a_fleet_to_a_central_database(tmp_path: Pa
     path, central = tmp_path / "fleet.yaml", f"sqlite:///{tmp_path}/central.db"
     path.write_text(CONFIG)
     process = up("-c", path)
-    assert 0 == process.wait()
+    assert 0 == process.wait(90)
     data = process.data
     verified = fleet("verify", "--complete", "--data", data)
     assert 0 == verified.returncode, verified.stdout
@@ -59,7 +59,7 @@ def test_jitter_and_wrong_clocks_from_a_fleet_to_a_central_database(tmp_path: Pa
             before, found[kind] = true, found[kind] + 1
     assert all(found[kind] for kind in ("clock_jump", "clock_drift", "wrong_zone", None)), found
 
-    assert 0 == up("-c", path, "--for", "1s").wait()
+    assert 0 == up("-c", path, "--for", "1s").wait(90)
     assert 0 == fleet("verify", "--data", data).returncode
 
 
