@@ -31,7 +31,7 @@ from worker.spec import CHANNEL_NAMES, AttributeRule, AttributeValue, ColumnType
 Picked = TypeVar("Picked")
 
 NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)\Z")
-"""The numbers of YAML that are none."""
+"""Infinity and "not a number" as YAML writes them."""
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 RESERVED_NAMES = frozenset(
     (
