@@ -151,6 +151,21 @@ def test_injections_are_listed_each_with_its_own_cancel(running: FleetProcess, w
     page.wait_for_selector('[data-injection="newer"]', state="detached")
 
 
+def test_a_probability_may_be_in_percent(running: FleetProcess, window: Window) -> None:
+    """5% is 0.05; without a sign it is a share; an empty field removes it."""
+    page = window.open(f"{running.url}/#token={(running.data / 'run' / 'token').read_text().strip()}")
+    page.wait_for_selector('#lock[data-state="open"]')
+    page.route("**/api/probability", lambda route: route.fulfill(json={"changed": 50}))
+    sent = []
+    for typed in ("5%", "0.5", ""):
+        page.fill("#probability", typed)
+        with page.expect_request("**/api/probability") as request:
+            page.click('[data-action="probability"] button')
+        sent.append(request.value.post_data_json["probability"])
+
+    assert [0.05, 0.5, None] == sent
+
+
 def test_the_address_has_what_is_shown(running: FleetProcess, window: Window) -> None:
     """Filter, order, colour, channel and selection: a reload, or another window, shows the same."""
     link = f"#token={(running.data / 'run' / 'token').read_text().strip()}"
