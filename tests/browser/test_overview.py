@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from urllib.parse import urlsplit
 
@@ -161,7 +162,7 @@ def test_a_probability_may_be_in_percent(running: FleetProcess, window: Window) 
         page.fill("#probability", typed)
         with page.expect_request("**/api/probability") as request:
             page.click('[data-action="probability"] button')
-        sent.append(request.value.post_data_json["probability"])
+        sent.append(json.loads(request.value.post_data or "")["probability"])
 
     assert [0.05, 0.5, None] == sent
 
