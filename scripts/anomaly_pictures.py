@@ -101,7 +101,7 @@ PICTURES = {
     "drift": Picture(("temperature",), 60, "temperature", 60, 60, 60),
     "level_shift": Picture(("voltage",), 60, "voltage"),
     "variance_change": Picture(("temperature",), 60, "temperature"),
-    "clipping": Picture(("temperature",), 84, "temperature", 36, 84, 300),
+    "clipping": Picture(("temperature",), 120, "temperature", 62, 48, 300),
     "dropout": Picture(("voltage",), 60, "voltage"),
     "decoupling": Picture(("temperature", "humidity"), 288, "humidity", 216, 144, 300),
     "out_of_range": Picture(("voltage",), 1, "voltage", 60, 60, seed=8, maximum=True),
