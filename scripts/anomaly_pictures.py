@@ -1,29 +1,33 @@
-"""Draw the pictures of docs/anomalies.md: one episode of each type of anomaly, computed by the real generator.
+"""Draw the pictures of docs/anomalies.md and docs/anomalies-by-kind.md: episodes of each type of anomaly, computed by the real
+generator.
 
     uv run --with matplotlib==3.11.2 scripts/anomaly_pictures.py
 
-Each picture shows readings of an `environmental` sensor with one episode (coloured), and the readings that the same sensor
-would have had without it (grey). Matplotlib is needed by nothing else in the project and is therefore no dependency of it.
-To add a picture: an entry in `PICTURES`.
+Each picture shows readings of a sensor with one episode (coloured), and the readings that the same sensor would have had
+without it (grey): an `environmental` sensor for each type, and a sheet with all types for each kind of sensor. Matplotlib is
+needed by nothing else in the project and is therefore no dependency of it. To add a type: an entry in `PICTURES`; a kind:
+an entry in `SHEETS`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.config.config import load_config
 from fleet.config.settings import settings_for
-from worker.readings.anomalies import ANOMALY_TYPES
+from worker.readings.anomalies import ANOMALY_TYPES, anomaly_class
 from worker.readings.generator import HEALTHY_INDEX, Block, SignalGenerator
 from worker.spec import Identity, Injection, Settings
 
@@ -34,6 +38,7 @@ START_US = 1_767_247_200 * SECOND_US
 """2026-01-01T06:00:00Z"""
 IDENTITY = Identity("DOC_000001", sensor_type="environmental")
 COLOURS_IN_FILE = 48
+COLOURS_IN_SHEET = 160
 
 COLOURS = {
     "spike": "#c98700",
@@ -61,8 +66,8 @@ ALL_CHANNELS = ("temperature", "humidity", "pressure", "vibration", "voltage")
 @dataclass(frozen=True)
 class Picture:
     """What one picture shows: the channels, one above the other, how many readings the episode has and how many there are before
-    and after it, the injected channel, the seconds between two readings, the seed of the sensor, and whether the channel's
-    maximum is drawn."""
+    and after it, the injected channel, the seconds between two readings, the seed of the sensor, whether the channel's
+    maximum is drawn, the kind of the sensor and its variant, if the kind has any."""
 
     channels: tuple[str, ...]
     readings: int
@@ -72,6 +77,13 @@ class Picture:
     interval: int = 1
     seed: int = SEED
     maximum: bool = False
+    kind: str = IDENTITY.sensor_type or ""
+    variant: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        attributes = (("type", self.variant),) if self.variant else ()
+        return replace(IDENTITY, sensor_type=self.kind, attributes=attributes)
 
     @property
     def shown(self) -> int:
@@ -89,7 +101,7 @@ PICTURES = {
     "drift": Picture(("temperature",), 60, "temperature", 60, 60, 60),
     "level_shift": Picture(("voltage",), 60, "voltage"),
     "variance_change": Picture(("temperature",), 60, "temperature"),
-    "clipping": Picture(("temperature",), 84, "temperature", 36, 84, 300),
+    "clipping": Picture(("temperature",), 120, "temperature", 62, 48, 300),
     "dropout": Picture(("voltage",), 60, "voltage"),
     "decoupling": Picture(("temperature", "humidity"), 288, "humidity", 216, 144, 300),
     "out_of_range": Picture(("voltage",), 1, "voltage", 60, 60, seed=8, maximum=True),
@@ -98,11 +110,47 @@ PICTURES = {
 }
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """The panels of a kind of sensor. They take its channels in turn, those of all `variants` if it has any. Decoupling strikes
+    the last of the channels in `coupled`, which has a movement in common with the others. `interval` is the seconds between
+    two readings, `seeds` those of panels whose sensor is not that of `SEED`."""
+
+    coupled: tuple[str, ...]
+    variants: tuple[str, ...] = ("",)
+    interval: int = 1
+    seeds: Mapping[str, int] = field(default_factory=dict)
+
+
+SHEETS = {
+    "environmental": Sheet(("temperature", "humidity")),
+    "temperature_vibration": Sheet(("vibration", "voltage"), seeds={"decoupling": 5}),
+    "air_quality": Sheet(("temperature", "humidity"), seeds={"clipping": 5}),
+    "wind_turbine": Sheet(("rotor_speed", "power"), seeds={"trend": 5, "drift": 5}),
+    "pipeline": Sheet(
+        ("temperature",),
+        ("flow_rate", "pressure", "temperature", "gas_detector", "vibration"),
+        seeds={"clipping": 4},
+    ),
+    "bme280": Sheet(("temperature", "humidity"), interval=10),
+}
+PANELS = (
+    ("spike", "trend", "missing_data", "stuck_value"),
+    ("stuck_at_limit", "drift", "level_shift", "variance_change"),
+    ("clipping", "dropout", "out_of_range", "uncompensated"),
+    ("pattern", "noise", "power_up", "decoupling"),
+)
+"""The rows of a sheet. The types of the last one have several channels, so it is taller."""
+PANEL_READINGS = {"pattern": 60}
+"""The length of an episode that is shorter than by default, to fit."""
+SHEET_STYLE = {"font.size": 7, "axes.labelsize": 7, "xtick.labelsize": 6, "ytick.labelsize": 6}
+
+
 def default_settings(name: str, picture: Picture) -> Settings:
     """The settings of a sensor whose hardware has no effect, with the default of every option, and that type enabled."""
     rate = f"{3600 // picture.interval}/h"
     overrides = {"simulation.readings_per_second": rate, f"anomalies.types.{name}.enabled": True}
-    return settings_for(load_config(None, overrides=overrides), load_catalogue(), IDENTITY)
+    return settings_for(load_config(None, overrides=overrides), load_catalogue(), picture.identity)
 
 
 def with_episode(settings: Settings, name: str, picture: Picture) -> Settings:
@@ -114,7 +162,23 @@ def with_episode(settings: Settings, name: str, picture: Picture) -> Settings:
 
 
 def readings(settings: Settings, picture: Picture) -> Block:
-    return SignalGenerator(picture.seed, IDENTITY, settings, 0, START_US).block(0, picture.shown)
+    """The readings of a picture. They begin with the second one of the sensor: its instrument has warmed up."""
+    return SignalGenerator(picture.seed, IDENTITY, settings, 1, START_US).block(1, picture.shown)
+
+
+class Shown(NamedTuple):
+    """The settings and the readings of a picture of a type, without the episode and with it."""
+
+    name: str
+    settings: Settings
+    healthy: Block
+    block: Block
+
+
+def compute(name: str, picture: Picture) -> Shown:
+    settings = default_settings(name, picture)
+    healthy = readings(replace(settings, anomalies=()), picture)
+    return Shown(name, settings, healthy, readings(with_episode(settings, name, picture), picture))
 
 
 def time_axis(picture: Picture) -> tuple[float, str]:
@@ -126,50 +190,48 @@ def time_axis(picture: Picture) -> tuple[float, str]:
     return picture.interval / 3600, f"hours, one reading every {picture.interval // 60} minutes"
 
 
-def draw_channel(
-    axes: Axes, channel: str, healthy: Block, block: Block, name: str, settings: Settings, step: float
-) -> None:
+def draw_channel(axes: Axes, channel: str, shown: Shown, step: float, scale: float = 1.0) -> None:
+    """Draw the readings of a channel, `step` apart, with lines of a width times `scale`."""
+    name, settings, healthy, block = shown
     index = [known.name for known in settings.channels].index(channel)
     times = np.arange(block.size) * step
     inside = block.kinds != HEALTHY_INDEX
     first, last = int(np.flatnonzero(inside)[0]), int(np.flatnonzero(inside)[-1])
     axes.axvspan((first - 0.5) * step, (last + 0.5) * step, color=COLOURS[name], alpha=0.12, linewidth=0)
-    axes.plot(times, healthy.values[index], color="#9aa7b5", linewidth=1, label="without the anomaly")
+    axes.plot(times, healthy.values[index], color="#9aa7b5", linewidth=scale, label="without the anomaly")
     affected = channel in block.episodes[0].channels
-    shown = np.where(inside & (affected | (name == "missing_data")), np.nan, block.values[index])
-    axes.plot(times, shown, color="#1f2d3d", linewidth=1.4, label="anomaly_flag = 0")
+    normal = np.where(inside & (affected | (name == "missing_data")), np.nan, block.values[index])
+    axes.plot(times, normal, color="#1f2d3d", linewidth=1.4 * scale, label="anomaly_flag = 0")
     if affected:
         around = slice(max(first - 1, 0), last + 2)
-        axes.plot(times[around], block.values[index][around], color=COLOURS[name], linewidth=1.4)
+        axes.plot(times[around], block.values[index][around], color=COLOURS[name], linewidth=1.4 * scale)
         axes.plot(
             times[inside],
             block.values[index][inside],
             color=COLOURS[name],
             linestyle="none",
             marker="o",
-            markersize=3,
+            markersize=3 * scale * scale,
             label=f"anomaly_type = {name}",
         )
-    axes.set_ylabel(f"{channel}\n{settings.channels[index].unit}")
+    label = channel.replace("_", "_\n") if len(channel) > 12 else channel
+    axes.set_ylabel(f"{label}\n{settings.channels[index].unit}")
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.margins(x=0.01, y=0.12)
 
 
 def draw(name: str, picture: Picture, path: Path) -> None:
-    settings = default_settings(name, picture)
-    healthy = readings(replace(settings, anomalies=()), picture)
-    block = readings(with_episode(settings, name, picture), picture)
+    shown = compute(name, picture)
     rows = len(picture.channels)
     step, axis = time_axis(picture)
     figure, grid = plt.subplots(rows, 1, sharex=True, squeeze=False, figsize=(8, 1.1 + 1.55 * rows), dpi=100)
     for axes, channel in zip(grid[:, 0], picture.channels, strict=True):
-        draw_channel(axes, channel, healthy, block, name, settings, step)
+        draw_channel(axes, channel, shown, step)
         if picture.maximum:
-            (maximum,) = (each.maximum for each in settings.channels if each.name == channel)
+            (maximum,) = (each.maximum for each in shown.settings.channels if each.name == channel)
             axes.axhline(maximum, color="#5a6878", linestyle="--", linewidth=1, label="max")
     if name == "missing_data":
-        middle = (picture.before + picture.readings / 2) * step
-        grid[0, 0].text(middle, grid[0, 0].get_ylim()[0], "no rows\n", ha="center", va="bottom", color=COLOURS[name])
+        mark_missing(grid[0, 0], picture, step)
     legend = {label: line for axes in grid[:, 0] for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     grid[0, 0].legend(
         [*legend.values()],
@@ -183,11 +245,78 @@ def draw(name: str, picture: Picture, path: Path) -> None:
     grid[-1, 0].set_xlabel(axis)
     figure.align_ylabels()
     figure.tight_layout(h_pad=0.4)
+    save(figure, path)
+
+
+def mark_missing(axes: Axes, picture: Picture, step: float) -> None:
+    middle = (picture.before + picture.readings / 2) * step
+    axes.text(middle, axes.get_ylim()[0], "no rows\n", ha="center", va="bottom", color=COLOURS["missing_data"])
+
+
+def save(figure: Figure, path: Path, colours: int = COLOURS_IN_FILE) -> None:
     drawn = BytesIO()
     figure.savefig(drawn, format="png")
     plt.close(figure)
     # A palette makes the file a third as large; lines and text need no more colours.
-    Image.open(drawn).convert("RGB").quantize(COLOURS_IN_FILE).save(path, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(colours).save(path, optimize=True)
+    print(f"{path.relative_to(IMAGES.parent.parent)}: {path.stat().st_size / 1000:.0f} KB")
+
+
+def panels(kind: str, sheet: Sheet) -> Iterator[tuple[str, Picture]]:
+    """Yield the types of a sheet with their pictures."""
+    sensors = [Picture((), 1, kind=kind, variant=variant, interval=sheet.interval) for variant in sheet.variants]
+    channels = [(sensor, channel) for sensor in sensors for channel in default_settings("spike", sensor).channels]
+    for number, name in enumerate(name for row in PANELS for name in row):
+        declaration = anomaly_class(name)
+        suitable = [each for each in channels if declaration.suits(each[1])] or channels
+        sensor, channel = suitable[number % len(suitable)]
+        shown: tuple[str, ...] = (channel.name,)
+        struck: str | None = channel.name
+        if name == "decoupling":
+            shown, struck = sheet.coupled, sheet.coupled[-1]
+            sensor = next(each for each, channel in channels if channel.name == struck)
+        elif declaration.channels == "several":
+            shown, struck = compute(name, replace(sensor, before=1, after=1)).block.episodes[0].channels, None
+        elif declaration.channels == "none":
+            struck = None
+        yield name, panel(name, replace(sensor, channels=shown, channel=struck, seed=sheet.seeds.get(name, SEED)))
+
+
+def panel(name: str, picture: Picture) -> Picture:
+    """The same picture with an episode of the default length, and half of it before and after."""
+    duration, unit = anomaly_class(name).duration
+    interval, count = picture.interval, round(duration)
+    if unit == "seconds":
+        most = 400 if name not in PANEL_READINGS else duration
+        interval = next(each for each in (1, 10, 60) if each >= interval and duration / each <= most)
+        count = PANEL_READINGS.get(name) or round(duration / interval)
+    around = max(count // 2, 40)
+    return replace(picture, readings=count, interval=interval, before=around, after=around)
+
+
+def draw_sheet(kind: str, sheet: Sheet, path: Path) -> None:
+    figure = plt.figure(figsize=(13, 11), dpi=100)
+    grid = figure.add_gridspec(len(PANELS), len(PANELS[0]), height_ratios=[1] * (len(PANELS) - 1) + [1.9])
+    for cell, (name, picture) in zip(grid, panels(kind, sheet), strict=True):
+        shown = compute(name, picture)
+        unit, step = panel_axis(picture)
+        axes = cell.subgridspec(len(picture.channels), 1, hspace=0.12).subplots(sharex=True, squeeze=False)[:, 0]
+        for each, channel in zip(axes, picture.channels, strict=True):
+            draw_channel(each, channel, shown, step, 0.7)
+        if name == "missing_data":
+            mark_missing(axes[0], picture, step)
+        axes[0].set_title(name, color=COLOURS[name], fontsize=9, fontweight="bold", loc="left")
+        axes[-1].set_xlabel(f"{unit}, a reading every {picture.interval} s")
+        figure.align_ylabels(axes)
+    figure.subplots_adjust(0.06, 0.05, 0.99, 0.97, wspace=0.36, hspace=0.36)
+    save(figure, path, COLOURS_IN_SHEET)
+
+
+def panel_axis(picture: Picture) -> tuple[str, float]:
+    """The unit of the time of a panel, and the time between two readings in it."""
+    length = picture.shown * picture.interval
+    unit, seconds = ("seconds", 1) if length <= 900 else ("minutes", 60) if length <= 10_800 else ("hours", 3600)
+    return unit, picture.interval / seconds
 
 
 def main() -> None:
@@ -201,14 +330,16 @@ def main() -> None:
         "ytick.color": "#5a6878",
         "text.color": "#40505f",
     }
-    missing = set(ANOMALY_TYPES) - PICTURES.keys()
-    if missing:
-        raise SystemExit(f"PICTURES has no entry for {', '.join(sorted(missing))}")
+    for place, names in {"PICTURES": PICTURES.keys(), "PANELS": {name for row in PANELS for name in row}}.items():
+        if missing := set(ANOMALY_TYPES) - names:
+            raise SystemExit(f"{place} has no entry for {', '.join(sorted(missing))}")
     with mpl.rc_context(style):
         for name, picture in PICTURES.items():
             path = IMAGES / f"anomaly-{name.replace('_', '-')}.png"
             draw(name, picture, path)
-            print(f"{path.relative_to(IMAGES.parent.parent)}: {path.stat().st_size / 1000:.0f} KB")
+    with mpl.rc_context({**style, **SHEET_STYLE}):
+        for kind, sheet in SHEETS.items():
+            draw_sheet(kind, sheet, IMAGES / f"anomalies-{kind}.png")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ EXAMPLES = {
     "fleet/delivery/targets/lines.py",
 }
 """Files that a reader of extending.md makes."""
-MAX_PICTURE_BYTES = 60_000
+MAX_PICTURE_BYTES, MAX_SHEET_BYTES = 60_000, 150_000
 
 
 def read(page: Path) -> str:
@@ -77,6 +77,18 @@ def test_every_type_of_anomaly_has_a_section_and_a_picture() -> None:
     assert [] == [name for name in ANOMALY_TYPES if f"\n### {name}\n" not in page]
     assert [] == [path.name for path in pictures.values() if f"(images/{path.name})" not in page]
     assert [] == [path.name for path in pictures.values() if path.stat().st_size > MAX_PICTURE_BYTES]
+
+
+def test_kinds_of_sensors_have_a_sheet_with_all_types_of_anomaly() -> None:
+    """Those that the page names; a new kind needs no picture."""
+    page = read(DOCS / "anomalies-by-kind.md")
+    kinds = re.findall(r"^## (.*)$", page, re.MULTILINE)
+    sheets = [DOCS / "images" / f"anomalies-{kind}.png" for kind in kinds]
+
+    assert 6 <= len(kinds)
+    assert [] == [kind for kind in kinds if not (ROOT / "configs/kinds" / f"{kind}.yaml").exists()]
+    assert [] == [sheet.name for sheet in sheets if f"(images/{sheet.name})" not in page]
+    assert [] == [sheet.name for sheet in sheets if sheet.stat().st_size > MAX_SHEET_BYTES]
 
 
 def test_every_kind_of_finding_is_explained() -> None:

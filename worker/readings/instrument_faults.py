@@ -32,6 +32,12 @@ NO_LIMIT = 1e12
 COUPLING_SIGNALS = frozenset(("follows", "machine", "weather", "weather_events"))
 """Parts of a signal that a channel has in common with others."""
 
+RESET_DISTANCE = 3.0
+"""The least distance of a reset value from the mean, in standard deviations: a value within the usual ones shows nothing."""
+
+UNCOMPENSATED_REFERENCE = 80.0
+"""Standard deviations of a channel that is no pressure, of which its error is a part at least: 5 % is 4 deviations."""
+
 
 def direction(draws: Draws) -> float:
     return 1.0 if draws.sign < 0.5 else -1.0
@@ -152,7 +158,7 @@ class Clipping(ChannelFault):
 
     name = "clipping"
     weight = 0.1
-    duration = (3600.0, "seconds")
+    duration = (21600.0, "seconds")
     parameters = (Parameter("depth", "depth", 0.25, 0, 1000, proportional, positive=True),)
     size = InjectionSize(("depth",), -1000.0, 1000.0, "standard deviations between the first value and the level")
 
@@ -237,7 +243,8 @@ class OutOfRange(ChannelFault):
 
 class PowerUp(AnomalyType):
     """The instrument has just been switched on: for a few readings all channels have the constant that its registers contain
-    after a reset. It lies a quarter of the range above the minimum or below the maximum, farther from the mean."""
+    after a reset. It lies a quarter of the range above the minimum or below the maximum, farther from the mean, and at least
+    three standard deviations from it."""
 
     name = "power_up"
     weight = 0.1
@@ -257,7 +264,8 @@ class PowerUp(AnomalyType):
 
 class Uncompensated(ChannelFault):
     """The pressure is wrong by half of `error_percent` to all of it, because the instrument has not measured the temperature
-    that it needs to compensate. Of a sensor that has no pressure, another channel."""
+    that it needs to compensate. Of a sensor that has no pressure, another channel, by at least 80 times that fraction of its
+    standard deviation."""
 
     name = "uncompensated"
     weight = 0.1
@@ -273,7 +281,11 @@ class Uncompensated(ChannelFault):
         return {"error": round(direction(draws) * self.values["error"] * (0.5 + 0.5 * draws.size), 6)}
 
     def change(self, segment: EpisodeSegment, index: int, channel: Channel, parameters: Parameters) -> None:
-        segment.values[index] *= 1.0 + parameters["error"]
+        values = segment.values[index]
+        if self.suits(channel):
+            values *= 1.0 + parameters["error"]
+        else:
+            values += parameters["error"] * abs(values).clip(UNCOMPENSATED_REFERENCE * visible_unit(channel))
 
 
 def normal_quantile(part: float) -> float:
@@ -288,7 +300,9 @@ def room_beyond(channel: Channel) -> tuple[bool, bool]:
 
 def reset_value(channel: Channel) -> float:
     quarter = (channel.maximum - channel.minimum) / 4
-    low, high = channel.minimum + quarter, channel.maximum - quarter
+    least = RESET_DISTANCE * visible_unit(channel)
+    low = min(channel.minimum + quarter, channel.mean - least)
+    high = max(channel.maximum - quarter, channel.mean + least)
     return low if channel.mean - low > high - channel.mean else high
 
 

@@ -161,7 +161,7 @@ CASES = {
     ),
     "version 2, composed, overlap": Case(
         replace(composed(*SHORT, *FAULTS), overlap="channels"),
-        "bcb52cc8db03f914913783cfb284d6e7b361f10013861346b2656252d358dca5",
+        "ed5657b2547b8be731f6f82f477e10c67fdfe14fe7d4d38af751e413dfbf3dcc",
         identity=IDENTITY,
     ),
     "version 2, composed, onset": Case(

@@ -21,6 +21,7 @@ from tests.worker.samples import (
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.readings.anomaly_type import AnomalyType
 from worker.readings.generator import Block, Episode, SignalGenerator
+from worker.readings.instrument_faults import reset_value
 from worker.readings.random_streams import FloatArray
 from worker.spec import AnomalySpec, Channel, Injection, Instrument, Settings, SignalSpec
 
@@ -300,6 +301,29 @@ def test_pressure_without_compensation_is_wrong_by_some_percent() -> None:
         assert (healthy.values[2, cut] * (1 + error)).tolist() == pytest.approx(
             struck.values[2, cut].tolist(), abs=1e-3
         )
+
+
+def test_a_reset_value_is_none_of_the_usual_ones() -> None:
+    """A range of a few deviations, whose quarters are among them: the constant lies outside."""
+    narrow = replace(TEMPERATURE, mean=23.0, std_dev=2.0, minimum=18.0, maximum=28.0)
+
+    assert 29.0 == reset_value(narrow)
+    assert 25.5 == reset_value(replace(narrow, std_dev=0.5))
+
+
+@pytest.mark.parametrize("channel", ["temperature", "vibration", "voltage"])
+def test_a_sensor_without_pressure_shows_a_lack_of_compensation_in_another_channel(channel: str) -> None:
+    """By two to four deviations at least, where some percent of the value are less."""
+    (one,) = (each for each in CHANNELS if each.name == channel)
+    for number in range(5):
+        struck, healthy, episode = with_and_without(injected("uncompensated", channel, number=number), (one,))
+        cut = slice(FIRST, FIRST + LENGTH)
+        error = episode.parameters["error"]
+
+        expected = error * np.maximum(np.abs(healthy.values[0, cut]), 80 * one.std_dev)
+        limited = np.clip(healthy.values[0, cut] + expected, one.lowest, one.highest)
+        assert limited.tolist() == pytest.approx(struck.values[0, cut].tolist(), abs=1e-5)
+        assert np.abs(expected).min() >= 2 * one.std_dev * 0.99
 
 
 def test_a_coupled_channel_is_decoupled() -> None:
