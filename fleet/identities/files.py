@@ -69,7 +69,7 @@ def read_identity(path: Path) -> StoredIdentity:
         raise UserError(f"{path}: no sensor_id in it (or id, in the flat format), nor any other field of an identity")
     if "sensor_id" not in values:
         values["sensor_id"] = generated_id(values, path)
-        warnings.append(f"{path}: no sensor_id in it, taken as {values['sensor_id']} (SENSOR_ID gives another)")
+        warnings.append(f"{path}: no sensor_id in it; it is {values['sensor_id']} unless SENSOR_ID gives another")
     for one, other in (("latitude", "longitude"), ("longitude", "latitude")):
         if one in values and other not in values:
             raise_json_error(path, text, *located[one], f"must come with a {other}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -73,8 +72,11 @@ def as_seconds(value: object) -> object:
     """Convert a number, or a text such as 10m or 1h30m."""
     number = as_real(value)
     if isinstance(number, str) and not NUMBER.match(number):  # a number in quotes is text
-        with suppress(UserError):
+        try:
             return parse_duration(number, "")
+        except UserError:
+            if number[:1].isdigit() and not number.isdecimal():  # a time in another notation
+                raise ValueError("is not a number of seconds, nor a time such as 30s, 5m, 1h30m or 2d") from None
     return number
 
 

@@ -46,6 +46,9 @@ WRONG = {
     ),
     "simulation: {duration_seconds: .inf}": "1:32: simulation.duration_seconds: .inf is not a number between 0.001 and 3153600000",
     "simulation: {duration_seconds: 1e999}": "1:32: simulation.duration_seconds: 1e999 is not between 0.001 and 3153600000",
+    "simulation: {duration: 10 minutes}": (
+        "1:24: simulation.duration: 10 minutes is not a number of seconds, nor a time such as 30s, 5m, 1h30m or 2d"
+    ),
     "simulation: {seed: 1.5}": ("1:20: simulation.seed: 1.5 is not a whole number between 0 and 9223372036854775807"),
     "simulation: {start: soon}": ("1:21: simulation.start: soon is not a time such as 2026-01-01T00:00:00+00:00"),
     "simulation: {run_time_seconds: 5, runtime_seconds: 5}": (

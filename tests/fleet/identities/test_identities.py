@@ -309,7 +309,7 @@ def test_an_identity_without_an_id_gets_one(tmp_path: Path) -> None:
     sensor = read_identity(path)
 
     assert sensor.sensor_id.startswith("DEN_")
-    assert (f"{path}: no sensor_id in it, taken as {sensor.sensor_id} (SENSOR_ID gives another)",) == sensor.warnings
+    assert (f"{path}: no sensor_id in it; it is {sensor.sensor_id} unless SENSOR_ID gives another",) == sensor.warnings
     assert sensor.sensor_id != read_identity(other).sensor_id
     path.write_text(text.replace('"i-1"', '"i-2"'))
     assert sensor.sensor_id != read_identity(path).sensor_id

@@ -64,7 +64,7 @@ def test_each_layout_has_its_databases(tmp_path: Path) -> None:
 
 
 def test_a_command_computes_only_the_settings_that_it_changes(tmp_path: Path) -> None:
-    """With a scenario they take a third of a millisecond for each sensor and step."""
+    """With a scenario they take time for each sensor and step."""
     scenario = tmp_path / "fleet.yaml"
     scenario.write_text("replicas: {count: 2, prefix: S}\nscenario: [{at: 10, anomalies: {probability: 0.5}}]\n")
     first = Planner(load_config(scenario), DataDirectory(tmp_path / "data"), None)
