@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
@@ -83,8 +85,7 @@ class RunTimeParam(click.ParamType[Fraction]):
     "duration",
     type=RunTimeParam(),
     metavar="DURATION",
-    default="0",
-    help="Write the records of 30s, 5m, 1h30m ... Default: until Ctrl-C.",
+    help="Write the records of 30s, 5m, 1h30m ... Default, and with 0: until Ctrl-C.",
 )
 @click.option("-v", "verbose", is_flag=True, help="Print statistics on stderr every 5 seconds.")
 @click.option("-append", "--append", "append", is_flag=True, help="Write behind what the file has already.")
@@ -92,16 +93,20 @@ class RunTimeParam(click.ParamType[Fraction]):
     "--kind",
     multiple=True,
     metavar="NAME[=WEIGHT]",
-    default=("pipeline",),
-    show_default="pipeline",
-    help="Kind of sensor, or a file that describes one. Several mix by weight.",
+    help="Kind of sensor, or a file that describes one. Several mix by weight. Default: pipeline.",
 )
 @click.option("--sensors", type=IntegerParam(1, MAX_SENSORS), default=100, show_default=True, help="How many sensors.")
 @click.option("--seed", metavar="S", help="The same seed gives the same sensors, with --start the same bytes.")
 @click.option("--start", metavar="TIME", help="Time of the first record, such as 2026-01-01T00:00:00Z. Default: now.")
 @click.option("--unthrottled", is_flag=True, help="Do not wait until a record is due; --rate gives the times alone.")
 def stream(
-    output: Path, rate: Fraction, duration: Fraction, verbose: bool, append: bool, unthrottled: bool, **flags: Any
+    output: Path,
+    rate: Fraction,
+    duration: Fraction | None,
+    verbose: bool,
+    append: bool,
+    unthrottled: bool,
+    **flags: Any,
 ) -> int:
     """Write records of simulated sensors as lines of JSON, without a data directory.
 
@@ -127,8 +132,6 @@ def stream(
 
 def stream_config(rate: Fraction, flags: Mapping[str, Any]) -> Config:
     """Return the config of the flags. Raises UserError."""
-    import os
-
     from fleet.config.config import SourcedValue, load_config
 
     each = rate / flags["sensors"]
@@ -145,15 +148,13 @@ def stream_config(rate: Fraction, flags: Mapping[str, Any]) -> Config:
             "simulation.readings_per_second": SourcedValue(f"{each.numerator}/{each.denominator}s", "--rate"),
             "simulation.seed": SourcedValue(flags["seed"], "--seed"),
             "simulation.start": SourcedValue(flags["start"], "--start"),
-            **kind_overrides(flags["kind"]),
+            **kind_overrides(flags["kind"] or ("pipeline",)),
         },
     )
 
 
 def start_time(config: Config) -> int:
     """Return the time of the first record, microseconds since 1970."""
-    import time
-
     from fleet.runtime.simulation_clock import iso_to_microseconds
 
     start = config.simulation.start
@@ -168,10 +169,21 @@ def opened(path: Path, *, append: bool) -> Iterator[BinaryIO]:
         return
     try:
         file = path.open("ab" if append else "wb")
+        if append and not ends_with_line(path):
+            file.write(b"\n")
     except OSError as error:
         raise UserError(f"-o: {escape_short(str(path))} cannot be written: {error.strerror}") from None
     with file:
         yield file
+
+
+def ends_with_line(path: Path) -> bool:
+    """Return whether a regular file is empty or ends with a whole line: a program that was killed may have left a part."""
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def print_progress(stats: StreamStats) -> None:

@@ -20,7 +20,7 @@ from worker.schedule import Schedule
 
 READINGS_PER_FORMAT = 16_384
 MAX_READINGS_AHEAD = 500_000
-SECONDS_AHEAD = 2
+SECONDS_AHEAD = 4
 """How many readings are made at once: those of so much time, as a block costs as much as some hundred readings."""
 WRITE_INTERVAL_SECONDS = 0.02
 """A throttled stream writes no more often than that."""

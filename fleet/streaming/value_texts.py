@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.attributes import ObjectArray
-from worker.readings.generator import limits
 from worker.readings.random_streams import FloatArray
-from worker.schedule import SECOND_US, IntArray
-from worker.spec import AttributeValue, Channel, ColumnType
+from worker.schedule import IntArray
+from worker.spec import AttributeValue, ColumnType
 
 MAX_TABLE_DECIMALS = 4
 """With more, a small number is written with an exponent."""
-MAX_TABLE_VALUE = 100_000
+WHOLE_NUMBERS, NEGATIVE_NUMBERS = 65_536, 4_096
+"""The whole parts of numbers whose texts are in a table."""
+MAX_EXACT = 1e9
+"""Up to this size the digits of a number follow from its whole part and its rest."""
 MAX_CACHED_TEXTS = 65_536
 
 
@@ -31,16 +34,28 @@ TYPE_TEXTS = text_table([*map(json.dumps, ANOMALY_TYPES), "null"])
 """By the kind of a reading, -1 for a healthy one."""
 
 
-def time_texts(times: IntArray) -> tuple[ObjectArray, ObjectArray, ObjectArray]:
-    """Return times, which must not decrease, in three parts: `2026-01-01T00:00:00.`, milliseconds, microseconds."""
-    seconds, micros = np.divmod(times, SECOND_US)
+@cache
+def whole_number_texts() -> ObjectArray:
+    """Return the texts of 0, 1, 2, ..., and from the end those of -0, -1, -2, ..."""
+    return text_table(
+        [*map(str, range(WHOLE_NUMBERS)), *(f"-{number}" for number in reversed(range(NEGATIVE_NUMBERS)))]
+    )
+
+
+@cache
+def fraction_texts(decimals: int) -> tuple[str, ...]:
+    """Return the rest of a number, behind its whole part, for each multiple of 10**-decimals."""
+    return (".0", *(f".{number:0{decimals}d}".rstrip("0") for number in range(1, 10**decimals)))
+
+
+def time_texts(times: IntArray) -> tuple[ObjectArray, ObjectArray]:
+    """Return times, which must not decrease, in two parts: `2026-01-01T00:00:00.123` and three digits of microseconds."""
+    milliseconds, rest = np.divmod(times, 1000)
     begins = np.empty(len(times), dtype=np.bool_)
     begins[:1] = True
-    np.not_equal(seconds[1:], seconds[:-1], out=begins[1:])
-    texts = np.datetime_as_string(seconds[begins].astype("datetime64[s]"))
-    table = text_table([f"{text}." for text in texts.tolist()])
-    milliseconds, rest = np.divmod(micros, 1000)
-    return table[np.cumsum(begins) - 1], THREE_DIGITS[milliseconds], THREE_DIGITS[rest]
+    np.not_equal(milliseconds[1:], milliseconds[:-1], out=begins[1:])
+    texts = text_table(np.datetime_as_string(milliseconds[begins].astype("datetime64[ms]")).tolist())
+    return texts[np.cumsum(begins) - 1], THREE_DIGITS[rest]
 
 
 def json_number(value: float) -> str:
@@ -51,53 +66,57 @@ def json_number(value: float) -> str:
 class DecimalTexts:
     """The texts of one channel of several sensors: of each number the part before the point, and the rest.
 
-    The values of a sensor are multiples of 10**-decimals within its limits.
+    The values of a sensor are multiples of 10**-decimals.
     """
 
-    def __init__(self, channels: Sequence[Channel]) -> None:
-        step = max(channel.instrument.resolution for channel in channels) + 1
-        lowest = min(limits(channel)[0] for channel in channels) - step
-        highest = max(limits(channel)[1] for channel in channels) + step
-        decimals = [channel.decimals for channel in channels]
-        self._in_tables = max(decimals) <= MAX_TABLE_DECIMALS and max(-lowest, highest) < MAX_TABLE_VALUE
+    def __init__(self, decimals: Sequence[int]) -> None:
+        self._in_tables = max(decimals) <= MAX_TABLE_DECIMALS
         if not self._in_tables:
             return
-        positive, negative = range(int(max(highest, 0)) + 1), range(int(max(-lowest, 0)) + 1)
-        self._wholes = text_table([*map(str, positive), *(f"-{number}" for number in negative)])
-        self._first_negative = len(positive)
         fractions: list[str] = []
         offsets = {}
         for each in sorted(set(decimals)):
             offsets[each] = len(fractions)
-            fractions += [f".{number:0{each}d}".rstrip("0") for number in range(10**each)] if each else [".0"]
-            fractions[offsets[each]] = ".0"
+            fractions += fraction_texts(each)
         self._fractions = text_table(fractions)
         self._offsets = np.array([[offsets[each]] for each in decimals], dtype=np.int64)
         self._scales = np.array([[10.0**each] for each in decimals])
 
     def texts(self, values: FloatArray) -> tuple[ObjectArray, ObjectArray]:
         """Return the two parts of values of shape (sensors, readings)."""
-        if not self._in_tables:
+        size = np.abs(values)
+        largest = size.max()
+        if not (self._in_tables and largest < MAX_EXACT):
             flat = text_table([json_number(value) for value in values.ravel().tolist()])
             return flat.reshape(values.shape), np.full(values.shape, "", dtype=object)
-        size = np.abs(values)
         whole = size.astype(np.int64)
         # Exact: taking the whole part away loses no bit, and the rest is within 1e-6 of a multiple of 10**-decimals.
         fraction = np.rint((size - whole) * self._scales).astype(np.int64)
         fraction += self._offsets
-        whole[values < 0] += self._first_negative
-        return self._wholes[whole], self._fractions[fraction]
+        np.invert(whole, out=whole, where=values < 0)  # -1 for -0.5
+        return whole_texts(whole, largest), self._fractions[fraction]
+
+
+def whole_texts(whole: IntArray, largest: float) -> ObjectArray:
+    """Return the texts of whole numbers, of negative ones by their complement. None is larger than `largest`."""
+    table = whole_number_texts()
+    if largest < NEGATIVE_NUMBERS or (largest < WHOLE_NUMBERS and whole.min() >= -NEGATIVE_NUMBERS):
+        found: ObjectArray = table[whole]
+        return found
+    different, places = np.unique(whole, return_inverse=True)
+    texts: ObjectArray = text_table([str(number) if number >= 0 else f"-{~number}" for number in different.tolist()])
+    return texts[places.reshape(whole.shape)]
 
 
 class AttributeTexts(dict[AttributeValue, str]):
-    """The texts of an attribute's values, as a column of that type has them."""
+    """The texts of an attribute's values, as a column of that type has them, between two constant texts."""
 
-    def __init__(self, column_type: ColumnType) -> None:
+    def __init__(self, column_type: ColumnType, before: str, behind: str) -> None:
         super().__init__()
-        self._type = column_type
+        self._type, self._before, self._behind = column_type, before, behind
 
     def __missing__(self, value: AttributeValue) -> str:
-        text = self._text(value)
+        text = f"{self._before}{self._text(value)}{self._behind}"
         if len(self) < MAX_CACHED_TEXTS:
             self[value] = text
         return text
@@ -110,7 +129,10 @@ class AttributeTexts(dict[AttributeValue, str]):
 
 def attribute_texts(texts: AttributeTexts, columns: Sequence[list[AttributeValue]]) -> ObjectArray:
     """Return the texts of an attribute of several sensors, shape (sensors, readings)."""
-    return np.array([[texts[value] for value in column] for column in columns], dtype=object)
+    result: ObjectArray = np.empty((len(columns), len(columns[0])), dtype=object)
+    for row, column in zip(result, columns, strict=True):
+        row[:] = list(map(texts.__getitem__, column))
+    return result
 
 
 def number_texts(first: int, end: int) -> ObjectArray:

@@ -64,6 +64,8 @@ class EligibleChannels(NamedTuple):
         """The index of one channel, drawn by the odds; among those that suit, if there are any."""
         if self.only is not None:
             return self.only
+        if len(self.channels) == 1:
+            return 0
         chosen = self.odds if suits is None else self.odds_where(suits)
         position = draw * sum_in_order(chosen)
         for index, odds in enumerate(chosen):

@@ -152,9 +152,9 @@ class NaturalEpisodes:
             # Episodes do not overlap: besides those that start in the range, only the one before can reach into it.
             low = max(int(np.searchsorted(page.starts, first - origin)) - 1, 0)
             high = int(np.searchsorted(page.starts, end - origin))
-            for index in range(low, high):
-                start = origin + int(page.starts[index])
-                kind = int(page.kinds[index])
+            places = zip(page.starts[low:high].tolist(), page.kinds[low:high].tolist(), strict=True)
+            for index, (offset, kind) in enumerate(places, low):
+                start = origin + offset
                 last = start + self._lengths[kind] - 1
                 if last >= first:
                     result.append(PlacedEpisode(kind, start, last, self._draws(number, index)))

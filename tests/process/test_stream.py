@@ -1,0 +1,83 @@
+"""`fleet stream` as a process: signals, pipes, the rate that it holds."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.running_fleet import ENVIRONMENT
+
+pytestmark = pytest.mark.process
+COMMAND = [sys.executable, "-m", "fleet", "stream"]
+
+
+def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments], cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.claim("003.quick-start.1", "003.features.1")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_stream_with_whole_lines_and_statistics(tmp_path: Path, number: signal.Signals) -> None:
+    """10,000 records a second until then."""
+    output = tmp_path / "output.jsonl"
+    running = begin(tmp_path)
+    wait_for(lambda: output.exists() and output.stat().st_size > 1_000_000)
+    running.send_signal(number)
+    _, printed = running.communicate(timeout=60)
+
+    lines = output.read_text().splitlines(keepends=True)
+    assert 0 == running.returncode, printed
+    assert all(line.endswith("}\n") for line in lines)
+    assert f"records    {len(lines):,}\n" in printed
+    assert isinstance(json.loads(lines[-1]), dict)
+
+
+def test_a_reader_that_goes_away_ends_a_stream(tmp_path: Path) -> None:
+    """Without a message, as with `head`."""
+    running = begin(tmp_path, "-o", "-")
+    assert running.stdout is not None
+    first = running.stdout.readline()
+    running.stdout.close()
+    assert running.stderr is not None
+    printed = running.stderr.read()
+
+    assert "SNS-" in first
+    assert (0, "") == (running.wait(timeout=60), printed)
+    running.stderr.close()
+
+
+@pytest.mark.claim("003.command-line.4")
+def test_statistics_come_every_5_seconds(tmp_path: Path) -> None:
+    running = begin(tmp_path, "-v", "-rate", "100")
+    assert running.stderr is not None
+    line = running.stderr.readline()
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+
+    assert line.startswith("5 s: ")
+    assert "records, " in line
+
+
+def test_a_slow_stream_writes_each_record_when_it_is_due(tmp_path: Path) -> None:
+    """One a second: the first at once, and no other with it."""
+    running = begin(tmp_path, "-o", "-", "-rate", "1", "-d", "2s")
+    printed, _ = running.communicate(timeout=60)
+
+    first, second = (json.loads(line)["timestamp"][17:26] for line in printed.splitlines())
+    assert 1.0 == pytest.approx((float(second) - float(first)) % 60)
