@@ -142,7 +142,7 @@ def test_a_wrong_clock_changes_the_recorded_time_alone(kind: AnomalySpec, jitter
 def test_an_episode_that_began_before_its_epoch_is_recoverable() -> None:
     """One of the epochs of the test above begins in one, and its record says how many readings are before it."""
     found = [
-        episode.parameters["before"]
+        episode.parameters.get("before", 0)
         for first in range(FIRST, FIRST + 60)
         for episode in generator(of_channels(CLOCKS[1]), first).block(first, 1).episodes
     ]
