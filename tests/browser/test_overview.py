@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from urllib.parse import urlsplit
 
@@ -149,6 +150,21 @@ def test_injections_are_listed_each_with_its_own_cancel(running: FleetProcess, w
     page.wait_for_selector("#overrides", state="hidden")
     assert "by config" == page.get_attribute("#probability", "placeholder")
     page.wait_for_selector('[data-injection="newer"]', state="detached")
+
+
+def test_a_probability_may_be_in_percent(running: FleetProcess, window: Window) -> None:
+    """5% is 0.05; without a sign it is a share; an empty field removes it."""
+    page = window.open(f"{running.url}/#token={(running.data / 'run' / 'token').read_text().strip()}")
+    page.wait_for_selector('#lock[data-state="open"]')
+    page.route("**/api/probability", lambda route: route.fulfill(json={"changed": 50}))
+    sent = []
+    for typed in ("5%", "0.5", ""):
+        page.fill("#probability", typed)
+        with page.expect_request("**/api/probability") as request:
+            page.click('[data-action="probability"] button')
+        sent.append(json.loads(request.value.post_data or "")["probability"])
+
+    assert [0.05, 0.5, None] == sent
 
 
 def test_the_address_has_what_is_shown(running: FleetProcess, window: Window) -> None:

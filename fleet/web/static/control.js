@@ -12,13 +12,19 @@ const number = (form, name) => {
   return value;
 };
 
+/** A share such as 0.05 or 5%. */
+const share = (form, name) => {
+  const value = number(form, name);
+  return value !== undefined && form.elements[name].value.trim().endsWith("%") ? value / 100 : value;
+};
+
 const text = (form, name) => form.elements[name].value.trim() || undefined;
 
 const BODIES = {
   inject: (form) => ({ type: text(form, "type"), channel: text(form, "channel"), size: number(form, "size"), seconds: number(form, "seconds") }),
   scale: (form) => ({ count: number(form, "count") }),
   rollout: (form) => ({ firmware: text(form, "firmware"), share: (number(form, "share") ?? 100) / 100 }),
-  probability: (form) => ({ probability: number(form, "probability") ?? null }),
+  probability: (form) => ({ probability: share(form, "probability") ?? null }),
 };
 
 const WITH_SELECTION = ["inject", "pause", "resume", "probability"];
