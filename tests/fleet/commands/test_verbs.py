@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_the_help_of_each_command_has_an_example(words: tuple[str, ...]) -> None
 @pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
 def test_an_example_is_a_valid_command_line(line: str) -> None:
     command: click.Command = cli
-    words = shlex.split(line.partition(" > ")[0])[1:]
+    words = shlex.split(re.split(r" [>|] ", line)[0])[1:]
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
 
