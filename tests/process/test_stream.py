@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -70,8 +71,7 @@ def test_statistics_come_every_5_seconds(tmp_path: Path) -> None:
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
 
-    assert line.startswith("5 s: ")
-    assert "records, " in line
+    assert re.match(r"\d+ s: [\d,]+ records, ", line)
 
 
 def test_a_slow_stream_writes_each_record_when_it_is_due(tmp_path: Path) -> None:
