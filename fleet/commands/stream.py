@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from fleet.commands.collect import stopped_by_signals
+from fleet.commands.console import discard_output
 from fleet.commands.options import MAX_SENSORS, IntegerParam, PathParam, kind_overrides, parameter_name
 from fleet.durations import parse_duration
 from fleet.errors import UserError
@@ -119,13 +120,16 @@ def stream(
     seed = secrets.randbelow(1 << 32) if config.simulation.seed is None else config.simulation.seed
     sensors = stream_sensors(config, seed)
     total = -(-duration * rate // 1) if duration else None
-    with opened(output, append=append) as file:
-        stop = threading.Event()
-        report_seconds = REPORT_SECONDS if verbose else float("inf")
-        with stopped_by_signals(stop):
+    report_seconds = REPORT_SECONDS if verbose else float("inf")
+    stop = threading.Event()
+    try:
+        with opened(output, append=append) as file, stopped_by_signals(stop):
             readings = StreamReadings(sensors, seed, rate, start_time(config))
             writer = StreamWriter(readings, file, total, stop, print_progress, report_seconds)
             stats = writer.run(rate, throttled=not unthrottled)
+    except BrokenPipeError:  # `| head`: click would make it the exit code 1
+        discard_output()
+        return 0
     print_final_block(stats, seed)
     return 0
 

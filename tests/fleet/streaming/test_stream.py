@@ -89,8 +89,7 @@ def test_the_final_block_counts() -> None:
     abnormal = sum('"status":"normal"' not in line for line in text.splitlines())
     assert ["records", "seconds", "records/s", "bytes", "anomalies", "seed"] == list(said)
     assert ("10,000", f"{len(text):,}", "3") == (said["records"], said["bytes"], said["seed"])
-    assert f"{abnormal} ({abnormal / 100:.1f}%)" == said["anomalies"]
-    assert 150 < abnormal < 250
+    assert f"{abnormal} ({abnormal / 10_000:.1%})" == said["anomalies"]
 
 
 def test_missing_readings_have_no_record() -> None:
@@ -139,13 +138,14 @@ def test_a_stream_that_is_stopped_ends_with_a_whole_line() -> None:
 
     def report(stats: StreamStats) -> None:
         reported.append(stats.records)
-        stop.set()
+        if stats.records > 500:
+            stop.set()
 
     output = BytesIO()
     writer = StreamWriter(StreamReadings(sensors, 3, Fraction(10_000), 0), output, None, stop, report, 0.1)
     stats = writer.run(Fraction(10_000), throttled=True)
 
-    assert reported == [stats.records]
+    assert reported[-1] == stats.records
     assert stats.records == output.getvalue().count(b"\n") > 500
     assert output.getvalue().endswith(b"}\n")
     assert stats.written_bytes == len(output.getvalue())
