@@ -251,7 +251,7 @@ CASES = {
     ),
     "version 2, composed, overlap, jitter, wrong clocks": Case(
         replace(composed(*CLOCKS, *FAULTS), overlap="channels", jitter=0.25),
-        "0911a557abd6602601e311b263163d3c35599ff82dd6134f392b690249573d96",
+        "d2bf2c92f033fc6a093954268bc7bbadb8cf317a5e5764c6c4b80ecaf332e287",
         first_seq=1_003,
         timezone="America/New_York",
         start_us=DST_BEGINS,
