@@ -124,7 +124,7 @@ def stream(
     stop = threading.Event()
     try:
         with opened(output, append=append) as file, stopped_by_signals(stop):
-            readings = StreamReadings(sensors, seed, rate, start_time(config))
+            readings = StreamReadings(sensors, seed, rate, start_time(config), throttled=not unthrottled)
             writer = StreamWriter(readings, file, total, stop, print_progress, report_seconds)
             stats = writer.run(rate, throttled=not unthrottled)
     except BrokenPipeError:  # `| head`: click would make it the exit code 1

@@ -20,8 +20,8 @@ from worker.schedule import Schedule
 
 READINGS_PER_FORMAT = 16_384
 MAX_READINGS_AHEAD = 500_000
-SECONDS_AHEAD = 4
-"""How many readings are made at once: those of so much time, as a block costs as much as some hundred readings."""
+SECONDS_AHEAD = 10
+"""How many readings a throttled stream makes at once: those of this time, as a block costs as much as some hundred."""
 WRITE_INTERVAL_SECONDS = 0.02
 """A throttled stream writes no more often than that."""
 
@@ -29,7 +29,9 @@ WRITE_INTERVAL_SECONDS = 0.02
 class StreamReadings:
     """The lines of a stream, from its first reading on."""
 
-    def __init__(self, sensors: Sequence[StreamSensor], seed: int, rate: Fraction, start_us: int) -> None:
+    def __init__(
+        self, sensors: Sequence[StreamSensor], seed: int, rate: Fraction, start_us: int, *, throttled: bool = False
+    ) -> None:
         schedule = Schedule(0, start_us, rate)
         self._generators = [
             SignalGenerator(seed, each.identity, each.settings, 0, schedule.time(number))
@@ -37,7 +39,8 @@ class StreamReadings:
         ]
         count = len(sensors)
         self._rows_per_format = max(1, READINGS_PER_FORMAT // count)
-        self._rows_ahead = max(1, min(CHUNK_READINGS, MAX_READINGS_AHEAD // count, int(rate * SECONDS_AHEAD) // count))
+        most = int(rate * SECONDS_AHEAD) if throttled else MAX_READINGS_AHEAD
+        self._rows_ahead = max(1, min(CHUNK_READINGS, min(most, MAX_READINGS_AHEAD) // count))
         self._formatter = LineFormatter(sensors, self._rows_per_format)
         self._formatted: FormattedReadings | None = None
         self._next_row = self._made_rows = self._taken = 0
