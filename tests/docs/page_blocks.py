@@ -33,7 +33,7 @@ BLOCK = re.compile(
 SECONDS_TO_SETTLE = 10.0
 DEFAULT_PORTS = ("8080", "8090")
 LONG_RUN, SHORT_RUN = "--for 10s", "--for 1s"
-"""A reader watches a fleet for ten seconds; one second of it needs the same commands."""
+"""A reader watches a fleet for ten seconds; one second of it needs the same commands. With a seed the page says what is in it."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,8 @@ class Reader:
         """Run to its end, each command successful; the output of all."""
         for port, free in self._ports.items():
             script = script.replace(port, free)
-        script = script.replace(LONG_RUN, SHORT_RUN)
+        lines = script.split("\n")
+        script = "\n".join(line if "--seed" in line else line.replace(LONG_RUN, SHORT_RUN) for line in lines)
         with self._output.open("w+") as output:
             process = subprocess.Popen(
                 ["bash", "-euo", "pipefail", "-c", script],
