@@ -68,6 +68,8 @@ class LiveDelivery:
         while not poll.poll(STATUS_INTERVAL_SECONDS * 1000):
             marks.update()
             self._write_status(deliveries)
+            if not all(thread.is_alive() for thread in threads):  # its traceback is printed; the supervisor starts anew
+                return 1
         released.set()
         end = time.monotonic() + self.drain_seconds
         while any(thread.is_alive() for thread in threads) and time.monotonic() < end:

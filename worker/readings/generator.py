@@ -187,7 +187,8 @@ class SignalGenerator:
         np.maximum(values, self._lowest, out=values)
         np.minimum(values, self._highest, out=values)
         for index, step in self._steps:
-            values[index] = np.rint(values[index] / step) * step
+            steps = np.rint(values[index] / step) * step
+            values[index] = np.minimum(np.maximum(steps, self._lowest[index]), self._highest[index])
         values *= self._scales
         np.rint(values, out=values)
         np.divide(values, self._scales, out=out)

@@ -267,6 +267,14 @@ def test_an_instrument_shows_steps_of_its_resolution() -> None:
     assert 10 < len(np.unique(values)) < 60
 
 
+def test_no_step_of_a_resolution_is_beyond_a_limit() -> None:
+    """The nearest step of 0.7 is 100.1."""
+    channel = replace(VIBRATION, mean=100.0, minimum=100.0, maximum=100.0, highest=100.0)
+    values = readings((replace(channel, instrument=Instrument(resolution=0.7)),), 100).values[0]
+
+    assert 100.0 == values.max()
+
+
 def test_an_instrument_follows_with_its_delay() -> None:
     moving = replace(TEMPERATURE, decimals=6, signals=(replace_share(SLOW, 1.0),))
     late = replace(moving, instrument=Instrument(response=120.0))
