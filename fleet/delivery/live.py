@@ -68,8 +68,8 @@ class LiveDelivery:
         while not poll.poll(STATUS_INTERVAL_SECONDS * 1000):
             marks.update()
             self._write_status(deliveries)
-            if not all(thread.is_alive() for thread in threads):  # its traceback is printed; the supervisor starts anew
-                return 1
+            if not all(thread.is_alive() for thread in threads):
+                return 1  # a bug, whose traceback is printed; the supervisor starts another process
         released.set()
         end = time.monotonic() + self.drain_seconds
         while any(thread.is_alive() for thread in threads) and time.monotonic() < end:
