@@ -57,7 +57,7 @@ def test_the_pages_of_a_fleet(running: FleetProcess, window: Window) -> None:
     page = window.open(f"{running.url}/compare")
     check_appearance(page)
     window.expected = ("404",)
-    page.goto(f"{running.url}/sensors/NOBODY")
+    page.goto(f"{running.url}/sensors/UNKNOWN_1")
     check_appearance(page)
 
 

@@ -49,7 +49,7 @@ def test_a_backup_is_one_file_with_all_that_is_committed(source: Path, tmp_path:
 
 @pytest.mark.parametrize("wal", [True, False])
 def test_a_backup_of_one_that_is_written_to(wal: bool, tmp_path: Path) -> None:
-    """It is of one moment, and the commits go on; without a write-ahead log as well, where a copy begins anew after each."""
+    """It is of one moment, and the commits go on; without a write-ahead log too, where a copy starts over after each commit."""
     path = tmp_path / NAME
     write_database(path, 20_000, settings(*ANOMALIES), wal=wal)
     ended, slowest = Event(), [0.0]
