@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from werkzeug.serving import make_server
 
-from fleet.monitoring.observation import Observer
-from fleet.web.app import create_app
 from tests.browser.appearance import check_appearance, note_canvas_texts
+from tests.browser.served import served
 from tests.browser.window import Window
 from tests.fleet.mixed import mixed_sensor, mixed_with_readings
 from tests.fleet.staged import StagedFleet
@@ -20,20 +15,6 @@ from tests.process.running_fleet import FleetProcess
 from worker.readings.anomalies import ANOMALY_TYPES
 
 pytestmark = pytest.mark.browser
-
-
-@contextmanager
-def served(staged: StagedFleet) -> Iterator[str]:
-    """Serve the pages of a fleet without processes; yields their address."""
-    server = make_server("127.0.0.1", 0, create_app(staged.run, Observer(staged.run, tick=0.2)), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_the_pages_of_a_fleet(running: FleetProcess, window: Window) -> None:

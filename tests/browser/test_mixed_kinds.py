@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from werkzeug.serving import make_server
 
-from fleet.monitoring.observation import Observer
-from fleet.web.app import create_app
+from tests.browser.served import served
 from tests.browser.window import Window
 from tests.fleet.mixed import PIPELINE, mixed_sensor, mixed_with_readings
 
@@ -24,15 +21,8 @@ LISTED = "[...document.querySelectorAll('#rows .row:not([hidden]) .id a')].map((
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     staged = mixed_with_readings(Path(tmp_path_factory.mktemp("mixed"), "data"), 6, 120)
-    server = make_server("127.0.0.1", 0, create_app(staged.run, Observer(staged.run, tick=0.2)), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(staged) as address:
+        yield address
 
 
 def test_the_table_shows_the_channels_of_a_kind(address: str, window: Window) -> None:
