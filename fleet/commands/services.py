@@ -33,15 +33,7 @@ def deliver(delivery: Delivery, databases: Path, status_file: Path, lifeline: so
     supervisor, and imports the targets there."""
     from fleet.delivery.live import LiveDelivery
 
-    live = LiveDelivery(
-        databases,
-        delivery.to,
-        status_file,
-        delivery.batch_size,
-        delivery.interval,
-        delivery.drain_seconds,
-    )
-    return live.run(lifeline)
+    return LiveDelivery(delivery, databases, status_file).run(lifeline)
 
 
 def check_targets(urls: tuple[str, ...]) -> None:

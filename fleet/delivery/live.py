@@ -18,6 +18,7 @@ from pathlib import Path
 
 import apsw
 
+from fleet.config.sections import Delivery
 from fleet.datadir.delivery_status import DeliveryStatus, TargetStatus
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.datadir.shared_connection import shared_connection
@@ -45,20 +46,16 @@ STOP_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LiveDelivery:
-    """What to deliver: the readings in the databases below `databases`, to `targets`. `status_file` is kept up to date. After
-    the fleet there are `drain_seconds` for what is left."""
+    """The delivery of the readings in the databases below `databases`, as the config says. `status_file` is kept up to date."""
 
+    config: Delivery
     databases: Path
-    targets: tuple[str, ...]
     status_file: Path
-    batch_size: int
-    interval: float
-    drain_seconds: float
 
     def run(self, lifeline: socket.socket) -> int:
         """Deliver until the lifeline closes, which it does when all workers have ended, and then what is left."""
         released, stop = threading.Event(), threading.Event()
-        deliveries = [TargetDelivery(url, self, released, stop) for url in self.targets]
+        deliveries = [TargetDelivery(url, self, released, stop) for url in self.config.to]
         marks = Marks([delivery.context for delivery in deliveries])
         threads = [threading.Thread(target=delivery.run, daemon=True) for delivery in deliveries]
         for thread in threads:
@@ -71,7 +68,7 @@ class LiveDelivery:
             if not all(thread.is_alive() for thread in threads):
                 return 1  # a bug, whose traceback is printed; the supervisor starts another process
         released.set()
-        end = time.monotonic() + self.drain_seconds
+        end = time.monotonic() + self.config.drain_seconds
         while any(thread.is_alive() for thread in threads) and time.monotonic() < end:
             time.sleep(0.05)
         stop.set()
@@ -105,7 +102,7 @@ class TargetDelivery:
             self._stats,
             stop,
             utc_now,
-            delivery.batch_size,
+            delivery.config.batch_size,
             marking=False,
         )
         self._collector = Collector(delivery.databases, self.context, THREADS_PER_TARGET)
@@ -124,9 +121,9 @@ class TargetDelivery:
             if last and not self._stats.failing() and not self._stop.is_set():
                 self._complete = True
                 break
-            self._released.wait(self._delivery.interval)
+            self._released.wait(self._delivery.config.interval)
             if self._released.is_set() and self._stats.failing():
-                self._stop.wait(self._delivery.interval)
+                self._stop.wait(self._delivery.config.interval)
         self._target.close()
 
     def status(self) -> TargetStatus:
