@@ -5,8 +5,8 @@ generator.
 
 Each picture shows readings of a sensor with one episode (coloured), and the readings that the same sensor would have had
 without it (grey): an `environmental` sensor for each type, and a sheet with all types for each kind of sensor. Matplotlib is
-needed by nothing else in the project and is therefore no dependency of it. To add a type: an entry in `PICTURES`; a kind:
-an entry in `SHEETS`.
+needed by nothing else in the project and is therefore no dependency of it. To add a type: an entry in `PICTURES`, or in
+`CLOCK_PICTURES` if it changes times and no values; a kind: an entry in `SHEETS`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ COLOURS = {
     "out_of_range": "#e0302a",
     "power_up": "#17803d",
     "uncompensated": "#8f8600",
+    "clock_jump": "#00798c",
+    "clock_drift": "#4f6d8f",
+    "wrong_zone": "#6b3fa0",
 }
 """The colours of `fleet/web/static/tokens.css` in the light theme, darker where white paper needs it."""
 
@@ -107,6 +110,13 @@ PICTURES = {
     "out_of_range": Picture(("voltage",), 1, "voltage", 60, 60, seed=8, maximum=True),
     "power_up": Picture(ALL_CHANNELS, 3, None, 30, 30),
     "uncompensated": Picture(("temperature", "pressure"), 10, None, 30, 30),
+}
+
+
+CLOCK_PICTURES = {
+    "clock_jump": Picture(("temperature",), 60, None, 60, 60, 10),
+    "clock_drift": Picture(("temperature",), 360, None, 60, 60, 10),
+    "wrong_zone": Picture(("temperature",), 60, None, 120, 120, 60),
 }
 
 
@@ -248,6 +258,32 @@ def draw(name: str, picture: Picture, path: Path) -> None:
     save(figure, path)
 
 
+def draw_clock(name: str, picture: Picture, path: Path) -> None:
+    """Draw a channel by the time that its readings record, and below it the error of that time."""
+    shown = compute(name, picture)
+    (channel,) = picture.channels
+    index = [known.name for known in shown.settings.channels].index(channel)
+    minutes = [(times - START_US) / (60 * SECOND_US) for times in (shown.healthy.times, shown.block.times)]
+    true, recorded = minutes
+    inside = shown.block.kinds != HEALTHY_INDEX
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 3.9), dpi=100)
+    values = shown.block.values[index]
+    above.plot(true, values, color="#9aa7b5", linewidth=1, label="by the true time")
+    normal = {"color": "#1f2d3d", "linestyle": "none", "marker": "o", "markersize": 2}
+    struck = {**normal, "color": COLOURS[name], "markersize": 3}
+    above.plot(recorded[~inside], values[~inside], **normal, label="anomaly_flag = 0")
+    above.plot(recorded[inside], values[inside], **struck, label=f"anomaly_type = {name}")
+    above.set_ylabel(f"{channel}\n{shown.settings.channels[index].unit}")
+    below.plot(true[~inside], (recorded - true)[~inside], **normal)
+    below.plot(true[inside], (recorded - true)[inside], **struck)
+    below.set_ylabel("error of timestamp\nminutes")
+    below.set_xlabel(f"minutes, one reading every {picture.interval} seconds")
+    above.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.2)
+    figure.align_ylabels()
+    figure.tight_layout(h_pad=0.4)
+    save(figure, path)
+
+
 def mark_missing(axes: Axes, picture: Picture, step: float) -> None:
     middle = (picture.before + picture.readings / 2) * step
     axes.text(middle, axes.get_ylim()[0], "no rows\n", ha="center", va="bottom", color=COLOURS["missing_data"])
@@ -330,13 +366,16 @@ def main() -> None:
         "ytick.color": "#5a6878",
         "text.color": "#40505f",
     }
-    for place, names in {"PICTURES": PICTURES.keys(), "PANELS": {name for row in PANELS for name in row}}.items():
-        if missing := set(ANOMALY_TYPES) - names:
+    with_panel = {name for row in PANELS for name in row}
+    for place, names in {"PICTURES": PICTURES.keys(), "PANELS": with_panel}.items():
+        if missing := set(ANOMALY_TYPES) - names - CLOCK_PICTURES.keys():
             raise SystemExit(f"{place} has no entry for {', '.join(sorted(missing))}")
     with mpl.rc_context(style):
         for name, picture in PICTURES.items():
             path = IMAGES / f"anomaly-{name.replace('_', '-')}.png"
             draw(name, picture, path)
+        for name, picture in CLOCK_PICTURES.items():
+            draw_clock(name, picture, IMAGES / f"anomaly-{name.replace('_', '-')}.png")
     with mpl.rc_context({**style, **SHEET_STYLE}):
         for kind, sheet in SHEETS.items():
             draw_sheet(kind, sheet, IMAGES / f"anomalies-{kind}.png")
