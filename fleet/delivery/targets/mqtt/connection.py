@@ -99,7 +99,7 @@ class BrokerConnection:
             if self._answer is None or self._answer in PASSING_REASONS:
                 raise RetryableFailure(f"no connection: {reason}")
             raise TargetMisconfigured(
-                f"the broker refuses the connection: {reason} ({USERNAME_VARIABLE} and {PASSWORD_VARIABLE} are in the environment?)"
+                f"the broker refuses the connection: {reason}: check {USERNAME_VARIABLE} and {PASSWORD_VARIABLE}"
             )
 
     def _wait(self, numbers: set[int]) -> None:
