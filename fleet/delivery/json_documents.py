@@ -19,14 +19,6 @@ def dump_json(document: object) -> bytes:
         return json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def reading_documents(batch: Batch) -> list[dict[str, Value]]:
-    """The readings as JSON objects. Whether they are marked as delivered in their database is left out."""
-    documents = batch.documents()
-    for document in documents:
-        document.pop("synced", None)
-    return documents
-
-
 def unserializable(batch: Batch) -> dict[int, str]:
     """The readings without a number, or with a value that JSON cannot represent, by id, with the reason."""
     reasons: dict[int, str] = {}

@@ -11,7 +11,7 @@ from fleet.delivery.compare.comparison import Comparison, ProgressCallback
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.verdict import DeliveryVerdict
-from fleet.delivery.targets.registry import read_back
+from fleet.delivery.targets.registry import ReadBackOptions, read_back
 from fleet.delivery.targets.sqlite.target import sqlite_path
 from fleet.errors import UserError
 
@@ -37,7 +37,7 @@ def comparison_options(
 
 def open_delivered(options: ComparisonOptions) -> DeliveredReadings:
     """Open the readings in the target, as they are now. UserError if there is no such target or it cannot be read."""
-    return read_back(options.target, options.table, options.sensor)
+    return read_back(options.target, ReadBackOptions(options.table, options.sensor))
 
 
 def compare(

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Protocol, cast
 
 from fleet.delivery.compare.delivered import DeliveredReadings
+from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.target import Target
 from fleet.errors import UserError
 from fleet.escaping import escape_short
@@ -27,13 +28,27 @@ def utc_now() -> datetime:
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
     """Options for making a target. `environment` holds its secrets; setting `stop` ends its waiting. A delivery is tried again for
-    at most `retry_seconds`."""
+    at most `retry_seconds`. `record` is the shape of the readings in a target that takes documents."""
 
     gzip: bool = False
+    record: Record = ROW
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     stop: threading.Event = field(default_factory=threading.Event)
     now: Callable[[], datetime] = utc_now
     retry_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBackOptions:
+    """Options for reading a target back.
+
+    `table` is a table of the user; None stands for a collector's tables if the target has them. `sensor` limits the readings to
+    one sensor. `record` is the shape that they were delivered in.
+    """
+
+    table: str | None = None
+    sensor: str | None = None
+    record: Record = ROW
 
 
 class TargetClass(Protocol):
@@ -43,12 +58,8 @@ class TargetClass(Protocol):
         """Make the target that `--to` names. UserError if it cannot work."""
         ...
 
-    def read_back(self, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
-        """Open the readings in the target that `--against` names, to be compared.
-
-        `table` is a table of the user; None stands for a collector's tables if the target has them. `sensor` limits the
-        readings to one sensor. UserError if the target cannot be read.
-        """
+    def read_back(self, url: str, options: ReadBackOptions) -> DeliveredReadings:
+        """Open the readings in the target that `--against` names, to be compared. UserError if the target cannot be read."""
         ...
 
 
@@ -85,13 +96,13 @@ def open_target(url: str, options: TargetOptions) -> Target:
     return load_class(entry).open(url, options)
 
 
-def read_back(url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+def read_back(url: str, options: ReadBackOptions) -> DeliveredReadings:
     """Open the readings in the target that `--against` names. UserError if there is none or it cannot be read."""
     entry = find_entry(url)
     if entry is None:
         examples = [entry.example for entry in TARGETS.values() if entry.example and entry.readable]
         raise UserError(f"--against: {escape_short(url)!r} is no target: allowed is {join_or(examples)}")
-    return load_class(entry).read_back(url, table, sensor)
+    return load_class(entry).read_back(url, options)
 
 
 def find_entry(url: str) -> TargetEntry | None:

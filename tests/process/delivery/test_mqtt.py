@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.delivery.records.record import ROW
 from fleet.delivery.target import TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.mqtt.address import parse_address
 from fleet.delivery.targets.mqtt.target import TOPIC_COLUMNS, MqttTarget
@@ -30,7 +31,7 @@ def running(tmp_path: Path) -> Iterator[Broker]:
 
 def target(url: str, attempts: int = 1, environment: dict[str, str] | None = None) -> MqttTarget:
     retry = RetryPolicy(attempts=attempts, sleep=lambda _: None)
-    return MqttTarget(parse_address(url, TOPIC_COLUMNS), environment or {}, retry)
+    return MqttTarget(parse_address(url, TOPIC_COLUMNS), ROW, environment or {}, retry)
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])

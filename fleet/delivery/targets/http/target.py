@@ -15,7 +15,7 @@ from fleet.delivery.target import DeliveryFailed, Receipt
 from fleet.delivery.targets.http.client import HttpClient, HttpTimeouts, parse_address
 from fleet.delivery.targets.http.credentials import Credentials, read_credentials
 from fleet.delivery.targets.http.response import receipt_for
-from fleet.delivery.targets.registry import TargetOptions
+from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
 from fleet.errors import UserError
 
@@ -57,7 +57,7 @@ class HttpTarget:
         return cls(url, credentials, gzip=options.gzip, retry=RetryPolicy(options.retry_seconds, stop=options.stop))
 
     @classmethod
-    def read_back(cls, _url: str, _table: str | None, _sensor: str | None) -> NoReturn:
+    def read_back(cls, _url: str, _options: ReadBackOptions) -> NoReturn:
         """UserError, always. It does not repeat the URL, which may hold a secret."""
         raise UserError(
             "--against: a server that takes readings over HTTP cannot be asked what it holds: name the database that it "

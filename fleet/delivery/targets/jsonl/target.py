@@ -18,14 +18,14 @@ from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.json_documents import (
     dump_json,
     history_documents,
-    reading_documents,
     unserializable,
     without_readings,
 )
+from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.jsonl.appended_file import AppendedFile, FileUnusable
 from fleet.delivery.targets.jsonl.readings import JsonLinesReadings, history_path
-from fleet.delivery.targets.registry import TargetOptions
+from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 
@@ -37,25 +37,25 @@ DELIVERED, LEFT_OUT = "delivered", "left_out"
 class JsonLinesTarget:
     """The files, open from the first delivery on. One process at a time delivers to them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, record: Record = ROW) -> None:
         """UserError if there can be no file at the path."""
         if path.is_dir() or not path.parent.is_dir():
             reason = "is a folder" if path.is_dir() else f"{path.parent} is no folder"
             raise UserError(f"--to: {path}: {reason}: {EXAMPLE}")
-        self._path = path.absolute()
+        self._path, self._record = path.absolute(), record
         self.name = f"jsonl:{self._path}"
         self._lock = threading.Lock()
         self._opened: tuple[AppendedFile, AppendedFile] | None = None
 
     @classmethod
-    def open(cls, url: str, options: TargetOptions) -> Self:  # noqa: ARG003 - one signature for all
-        return cls(required_path(url, "--to"))
+    def open(cls, url: str, options: TargetOptions) -> Self:
+        return cls(required_path(url, "--to"), options.record)
 
     @classmethod
-    def read_back(cls, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
-        if table is not None:
+    def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
+        if options.table is not None:
             raise UserError("--table: a file of JSON lines has no tables; sqlite: and postgresql: have")
-        return JsonLinesReadings(required_path(url, "--against"), sensor)
+        return JsonLinesReadings(required_path(url, "--against"), options.sensor)
 
     def deliver(self, batch: Batch) -> Receipt:
         rejected = unserializable(batch)
@@ -76,7 +76,7 @@ class JsonLinesTarget:
                 memory = with_ids(
                     readings_file.memory, batch.source.key, max(batch.ids[-1], last_id or batch.ids[-1]), left_out
                 )
-                lines = b"".join(dump_json(document) + b"\n" for document in reading_documents(new))
+                lines = b"".join(dump_json(document) + b"\n" for document in self._record.documents(new))
                 readings_file.append(lines, memory)
         return Receipt(frozenset(batch.ids) - rejected.keys(), len(known - rejected.keys()), rejected)
 

@@ -16,14 +16,14 @@ from fleet.delivery.columns import DELIVERED_COLUMNS
 from fleet.delivery.json_documents import (
     dump_json,
     history_documents,
-    reading_documents,
     unserializable,
     without_readings,
 )
+from fleet.delivery.records.record import Record
 from fleet.delivery.target import DeliveryFailed, Receipt, TargetUnavailable
 from fleet.delivery.targets.mqtt.address import BrokerAddress, parse_address
 from fleet.delivery.targets.mqtt.connection import BrokerConnection, Message
-from fleet.delivery.targets.registry import TargetOptions
+from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryableFailure, RetryPolicy
 from fleet.errors import UserError
 
@@ -33,8 +33,10 @@ TOPIC_COLUMNS = frozenset(DELIVERED_COLUMNS) - {"timestamp", "seq"}
 class MqttTarget:
     """A broker, with one connection for all sensors."""
 
-    def __init__(self, address: BrokerAddress, environment: Mapping[str, str], retry: RetryPolicy) -> None:
-        self._address, self._environment, self._retry = address, environment, retry
+    def __init__(
+        self, address: BrokerAddress, record: Record, environment: Mapping[str, str], retry: RetryPolicy
+    ) -> None:
+        self._address, self._record, self._environment, self._retry = address, record, environment, retry
         self.name = address.name
         self._lock = threading.Lock()
         self._connection: BrokerConnection | None = None
@@ -43,12 +45,13 @@ class MqttTarget:
     def open(cls, url: str, options: TargetOptions) -> Self:
         return cls(
             parse_address(url, TOPIC_COLUMNS),
+            options.record,
             options.environment,
             RetryPolicy(options.retry_seconds, stop=options.stop),
         )
 
     @classmethod
-    def read_back(cls, _url: str, _table: str | None, _sensor: str | None) -> NoReturn:
+    def read_back(cls, _url: str, _options: ReadBackOptions) -> NoReturn:
         raise UserError(
             "--against: a broker keeps no readings: name what its subscriber writes to, such as sqlite:///FILE"
         )
@@ -62,7 +65,10 @@ class MqttTarget:
             for table, rows in (("anomaly_episodes", batch.episodes), ("epochs", batch.epochs))
             for document in history_documents(table, rows, batch)
         ]
-        readings = [(address.topic_of(document), dump_json(document)) for document in reading_documents(good)]
+        readings = [
+            (address.topic_of(row), dump_json(document))
+            for row, document in zip(good.documents(), self._record.documents(good), strict=True)
+        ]
         accepted: set[int] = set()
         with self._lock:
             try:

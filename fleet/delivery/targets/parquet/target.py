@@ -24,7 +24,7 @@ from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.target import BatchRejected, DeliveryFailed, Receipt, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.parquet import files
 from fleet.delivery.targets.parquet.files import IdRange
-from fleet.delivery.targets.registry import TargetOptions
+from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
 from fleet.errors import UserError
 
@@ -69,12 +69,12 @@ class ParquetTarget:
         return cls(Path(folder), options.now, RetryPolicy(options.retry_seconds, stop=options.stop))
 
     @classmethod
-    def read_back(cls, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+    def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         from fleet.delivery.targets.parquet.readings import ParquetReadings
 
-        if table is not None:
+        if options.table is not None:
             raise UserError("--table: a directory of Parquet files has no tables; sqlite: and postgresql: have")
-        return ParquetReadings(Path(url.removeprefix("parquet:")), sensor)
+        return ParquetReadings(Path(url.removeprefix("parquet:")), options.sensor)
 
     def deliver(self, batch: Batch) -> Receipt:
         readings = typed_readings(batch, nul=True)

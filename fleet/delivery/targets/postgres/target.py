@@ -33,7 +33,7 @@ from fleet.delivery.targets.postgres.session import (
     postgres_failure,
     url_without_user,
 )
-from fleet.delivery.targets.registry import TargetOptions
+from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
 from worker.storage.schema import quote_identifier
 
@@ -127,10 +127,10 @@ class PostgresTarget:
         return cls(url, options.now, RetryPolicy(options.retry_seconds, stop=options.stop))
 
     @classmethod
-    def read_back(cls, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+    def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         from fleet.delivery.targets.postgres.readings import open_postgres_readings
 
-        return open_postgres_readings(url, table, sensor)
+        return open_postgres_readings(url, options.table, options.sensor)
 
     def deliver(self, batch: Batch) -> Receipt:
         readings = typed_readings(batch, nul=False)

@@ -13,7 +13,7 @@ import apsw
 from fleet.delivery.batch import Batch
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.registry import TargetOptions
+from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.sqlite.central_database import CentralDatabase, ColumnMismatch
 from fleet.errors import UserError
 from fleet.escaping import escape_short
@@ -35,10 +35,10 @@ class SqliteTarget:
         return cls(required_path(url, "--to"), options.now)
 
     @classmethod
-    def read_back(cls, url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+    def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         from fleet.delivery.targets.sqlite.readings import open_sqlite_readings
 
-        return open_sqlite_readings(required_path(url, "--against"), table, sensor)
+        return open_sqlite_readings(required_path(url, "--against"), options.table, options.sensor)
 
     def deliver(self, batch: Batch) -> Receipt:
         try:

@@ -13,6 +13,7 @@ from fleet.delivery.targets.parquet.target import ParquetTarget
 from fleet.delivery.targets.postgres.target import PostgresTarget
 from fleet.delivery.targets.registry import (
     TARGETS,
+    ReadBackOptions,
     TargetClass,
     TargetOptions,
     load_class,
@@ -38,7 +39,7 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
     with pytest.raises(UserError) as written:
         open_target(url, TargetOptions())
     with pytest.raises(UserError) as compared:
-        read_back(url, None, None)
+        read_back(url, ReadBackOptions())
 
     readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE or parquet:DIR"
     allowed = f"http://HOST/PATH, https://HOST/PATH, {readable.replace('jsonl:', 'mqtt://HOST/TOPIC, jsonl:')}"
@@ -53,7 +54,7 @@ def test_options_of_sqlite_are_refused(tmp_path: Path, query: str) -> None:
     with pytest.raises(UserError, match="has options after the"):
         open_target(url, TargetOptions())
     with pytest.raises(UserError, match="has options after the"):
-        read_back(url, None, None)
+        read_back(url, ReadBackOptions())
 
     assert [] == list(tmp_path.iterdir())
 
@@ -61,6 +62,6 @@ def test_options_of_sqlite_are_refused(tmp_path: Path, query: str) -> None:
 def test_a_server_cannot_be_read_back() -> None:
     """The message does not repeat the URL, which may hold a secret."""
     with pytest.raises(UserError, match="cannot be asked what it holds") as error:
-        read_back("https://host/path?key=secret", None, None)
+        read_back("https://host/path?key=secret", ReadBackOptions())
 
     assert "secret" not in str(error.value)

@@ -1,0 +1,1 @@
+"""Records: the shapes in which a reading is written to files, brokers and servers."""
