@@ -119,6 +119,7 @@
       if (found < MIN_CONTRAST) report(`contrast ${found.toFixed(1)}`, canvas, one.text);
       const covering = texts.slice(index + 1).find((other) => Math.min(one.right, other.right) - Math.max(one.left, other.left) > SLACK && Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > SLACK);
       if (covering) report(`covered by “${covering.text}”`, canvas, one.text);
+      if (canvas.id === "world" && window.canvasCircles.get(canvas).some(({ x, y }) => x > one.left && x < one.right && y > one.top && y < one.bottom)) report("lies on a sensor", canvas, one.text);
     }
   }
   return problems;

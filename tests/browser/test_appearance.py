@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,30 @@ def test_an_overview_of_few_and_of_many_sensors(tmp_path: Path, window: Window, 
         page = window.open(address)
         window.until("document.querySelector('#rows').classList.contains('live')")
         page.click('[data-sort="anomaly"]')
+        check_appearance(page)
+        window.page.goto("about:blank")
+
+
+def test_names_on_the_map_lie_on_no_sensor(tmp_path: Path, window: Window) -> None:
+    """Sixty sensors in twenty cities that are close to each other."""
+    staged = StagedFleet(tmp_path / "data", 60, "shared")
+    staged.members = tuple(
+        replace(
+            member,
+            identity=replace(
+                member.identity,
+                location=f"Town of Number {number % 20}",
+                latitude=40.0 + number % 5 * 3,
+                longitude=number % 4 * 4.0,
+            ),
+        )
+        for number, member in enumerate(staged.members)
+    )
+    staged.write_roster()
+    note_canvas_texts(window)
+    with served(staged) as address:
+        page = window.open(address)
+        window.until("(document.querySelector('#world').dataset.places ?? '').length > 0")
         check_appearance(page)
         window.page.goto("about:blank")
 

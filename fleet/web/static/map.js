@@ -7,8 +7,8 @@ const LATITUDE_STRETCH = 1.22; // length of a degree of latitude in degrees of l
 const MAX_SPREAD_PIXELS = 24; // radius in which the sensors of one city are laid out
 const LABEL_FONT = '600 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 const LABEL_HEIGHT = 16;
-const LABEL_GAP = 6; // pixels between a name and the sensors of its place
-const LABEL_CELL = 8; // pixels: the accuracy to which it is known what a name covers
+const LABEL_GAP = 2; // pixels between a name and the sensors of its place
+const CELL = 32; // pixels: sensors are looked up by the cell that they are in
 const MAX_SCALE = 160; // pixels per degree
 const WORLD_BOUNDS = { west: -168, east: 180, south: -50, north: 68 };
 
@@ -191,36 +191,37 @@ export class WorldMap {
     return this.labels.find(({ box }) => x >= box.left && x <= box.right && y >= box.top && y <= box.bottom);
   }
 
-  /** Paints the names of the places with the most sensors, as many as do not cover each other, each beside its sensors where
-   * it covers the fewest. */
+  /** Paints the names of the places with the most sensors, as many as cover neither each other nor a sensor. */
   paintLabels(context, width, height) {
     const places = new Map();
-    const cellOf = (x, y) => `${Math.floor(x / LABEL_CELL)},${Math.floor(y / LABEL_CELL)}`;
-    const taken = new Set();
+    const cells = new Map();
     this.spots.forEach((spot, index) => {
       if (!spot || spot[0] < 0 || spot[1] < 0 || spot[0] > width || spot[1] > height) return;
-      taken.add(cellOf(...spot));
+      const cell = `${Math.floor(spot[0] / CELL)},${Math.floor(spot[1] / CELL)}`;
+      cells.set(cell, [...(cells.get(cell) ?? []), spot]);
       const place = this.fleet.identities.location[index];
       if (!place) return;
       const [x, y] = spot;
       const found = places.get(place) ?? { place, count: 0, left: x, right: x, top: y, bottom: y };
       places.set(place, { place, count: found.count + 1, left: Math.min(found.left, x), right: Math.max(found.right, x), top: Math.min(found.top, y), bottom: Math.max(found.bottom, y) });
     });
-    const covered = ({ left, right, top, bottom }) => {
-      let count = 0;
-      for (let x = left; x < right + LABEL_CELL; x += LABEL_CELL) for (let y = top; y < bottom + LABEL_CELL; y += LABEL_CELL) count += taken.has(cellOf(x, y));
-      return count;
+    const size = this.dotSize;
+    const coversSensor = (box) => {
+      const { left, right, top, bottom } = { left: box.left - size, right: box.right + size, top: box.top - size, bottom: box.bottom + size };
+      for (let column = Math.floor(left / CELL); column <= right / CELL; column += 1)
+        for (let row = Math.floor(top / CELL); row <= bottom / CELL; row += 1)
+          if (cells.get(`${column},${row}`)?.some(([x, y]) => x > left && x < right && y > top && y < bottom)) return true;
+      return false;
     };
-    const isFree = (box) => !this.labels.some(({ box: other }) => box.left < other.right && box.right > other.left && box.top < other.bottom && box.bottom > other.top);
+    const isFree = (box) => !coversSensor(box) && !this.labels.some(({ box: other }) => box.left < other.right && box.right > other.left && box.top < other.bottom && box.bottom > other.top);
     context.font = LABEL_FONT;
     context.textAlign = "center";
     context.textBaseline = "middle";
     this.labels = [];
     for (const { place, ...spread } of [...places.values()].sort((one, other) => other.count - one.count)) {
       const text = place.split(",")[0];
-      const boxes = labelBoxes(spread, context.measureText(text).width + 6, width, height).filter(isFree);
-      if (!boxes.length) continue;
-      const box = boxes.reduce((best, other) => (covered(other) < covered(best) ? other : best));
+      const box = labelBoxes(spread, size + LABEL_GAP, context.measureText(text).width + 6, width, height).find(isFree);
+      if (!box) continue;
       this.labels.push({ place, box });
       const [x, y] = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
       context.lineWidth = 3;
@@ -282,6 +283,7 @@ export class WorldMap {
     const { fleet } = this;
     const dotSize = fleet.size > 3000 ? 1.6 : fleet.size > 400 ? 2.3 : 3.6;
     const size = dotSize * Math.min(Math.max(Math.sqrt(this.view.scale / this.view.minScale), 1), 2.2);
+    this.dotSize = size;
     this.layOut(size * 1.5);
     for (const well of [true, false]) {
       for (let index = 0; index < fleet.size; index += 1) {
@@ -299,12 +301,13 @@ export class WorldMap {
   }
 }
 
-/** Where a name of a width may stand: below its sensors, above, to the right or to the left, within the canvas. */
-function labelBoxes({ left, right, top, bottom }, wide, width, height) {
-  const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+/** Where a name of a width may stand, at a distance from its sensors: below, above, to the right, to the left or at a corner of
+ * them, within the canvas. */
+function labelBoxes({ left, right, top, bottom }, away, wide, width, height) {
+  const [middle, centre] = [(left + right - wide) / 2, (top + bottom - LABEL_HEIGHT) / 2];
+  const [before, after, above, below] = [left - away - wide, right + away, top - away - LABEL_HEIGHT, bottom + away];
   const corners = [
-    [x - wide / 2, bottom + LABEL_GAP], [x - wide / 2, top - LABEL_GAP - LABEL_HEIGHT],
-    [right + LABEL_GAP, y - LABEL_HEIGHT / 2], [left - LABEL_GAP - wide, y - LABEL_HEIGHT / 2],
+    [middle, below], [middle, above], [after, centre], [before, centre], [after, below], [before, below], [after, above], [before, above],
   ];
   return corners.map(([x, y]) => {
     const corner = { left: Math.max(Math.min(x, width - wide - 1), 1), top: Math.max(Math.min(y, height - LABEL_HEIGHT - 2), 2) };
