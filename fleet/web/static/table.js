@@ -7,8 +7,10 @@ import { measure } from "./measures.js";
 const ROW_HEIGHT = 32;
 const SPARE_ROWS = 6;
 const ID_FONT = '13px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+const PLACE_FONT = '12px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 const ID_SPACE = 36; // pixels of the box and the padding beside an id
-const MAX_ID_WIDTH = 320; // pixels
+const PLACE_SPACE = 12;
+const MAX_TEXT_WIDTH = 320; // pixels
 const MAX_CHANNELS = 8; // in a table of sensors of different kinds, as in pages.py
 
 /** The text of a cell by the name of its column; those of channels and the first ones, which have elements, are left out. */
@@ -121,7 +123,7 @@ export class SensorTable {
     const { fleet } = this;
     const kind = this.kind?.value ?? "";
     if (this.shownOf?.[0] === fleet.identities && this.shownOf[1] === kind) return;
-    if (this.shownOf?.[0] !== fleet.identities) this.showIds();
+    if (this.shownOf?.[0] !== fleet.identities) this.fitColumns();
     this.shownOf = [fleet.identities, kind];
     const numbers = new Set(fleet.identities.sets.filter((_, sensor) => this.isOfKind(sensor)));
     const sets = [...numbers].map((number) => fleet.identities.channel_sets[number]);
@@ -135,12 +137,16 @@ export class SensorTable {
     this.countColumns();
   }
 
-  /** Makes the column of the ids as wide as the longest one. */
-  showIds() {
+  /** Makes the columns of the ids and of the places as wide as their longest texts. */
+  fitColumns() {
     const context = document.createElement("canvas").getContext("2d");
-    context.font = ID_FONT;
-    const widest = this.fleet.ids.reduce((most, id) => Math.max(most, context.measureText(id).width), 0);
-    document.getElementById("table").style.setProperty("--id-width", `${Math.min(Math.ceil(widest) + ID_SPACE, MAX_ID_WIDTH)}px`);
+    const fit = (name, font, texts, space) => {
+      context.font = font;
+      const widest = texts.reduce((most, text) => Math.max(most, text ? context.measureText(text).width : 0), 0);
+      document.getElementById("table").style.setProperty(name, `${Math.min(Math.ceil(widest) + space, MAX_TEXT_WIDTH)}px`);
+    };
+    fit("--id-width", ID_FONT, this.fleet.ids, ID_SPACE);
+    fit("--place-width", PLACE_FONT, [...new Set(this.fleet.identities.location)], PLACE_SPACE);
   }
 
   isOfKind(sensor) {
