@@ -19,11 +19,10 @@ from fleet.streaming.value_texts import (
     TYPE_TEXTS,
     AttributeTexts,
     DecimalTexts,
-    attribute_texts,
+    ObjectArray,
     number_texts,
     time_texts,
 )
-from worker.readings.attributes import ObjectArray
 from worker.readings.generator import MISSING_DATA_INDEX, Block
 from worker.readings.random_streams import FloatArray
 from worker.schedule import IntArray
@@ -115,8 +114,7 @@ class SensorGroup:
         mine = [blocks[number] for number in self._numbers]
         self._values = [np.stack([block.values[place] for block in mine]) for place in range(len(self._decimals))]
         self._texts = {
-            place: attribute_texts(texts, [block.attributes[place] for block in mine])
-            for place, texts in self._attributes.items()
+            place: texts.texts([block.attributes[place] for block in mine]) for place, texts in self._attributes.items()
         }
 
     def fill(self, parts: ObjectArray, rows: slice, shared: SharedTexts) -> None:

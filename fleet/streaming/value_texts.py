@@ -8,12 +8,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from worker.readings.anomalies import ANOMALY_TYPES
-from worker.readings.attributes import ObjectArray
+from worker.readings.attributes import AttributeColumn, ValueTable
 from worker.readings.random_streams import FloatArray
 from worker.schedule import IntArray
-from worker.spec import AttributeValue, ColumnType
+from worker.spec import ColumnType
+
+ObjectArray = npt.NDArray[np.object_]
 
 MAX_TABLE_DECIMALS = 4
 """With more, a small number is written with an exponent."""
@@ -21,7 +24,6 @@ WHOLE_NUMBERS, NEGATIVE_NUMBERS = 65_536, 4_096
 """The whole parts of numbers whose texts are in a table."""
 MAX_EXACT = 1e9
 """Up to this size the digits of a number follow from its whole part and its rest."""
-MAX_CACHED_TEXTS = 65_536
 
 
 def text_table(texts: Sequence[str]) -> ObjectArray:
@@ -108,31 +110,30 @@ def whole_texts(whole: IntArray, largest: float) -> ObjectArray:
     return texts[places.reshape(whole.shape)]
 
 
-class AttributeTexts(dict[AttributeValue, str]):
+class AttributeTexts:
     """The texts of an attribute's values, as a column of that type has them, between two constant texts."""
 
     def __init__(self, column_type: ColumnType, before: str, behind: str) -> None:
-        super().__init__()
         self._type, self._before, self._behind = column_type, before, behind
+        self._last: tuple[ValueTable, ObjectArray] = ((), text_table([]))
 
-    def __missing__(self, value: AttributeValue) -> str:
-        text = f"{self._before}{self._text(value)}{self._behind}"
-        if len(self) < MAX_CACHED_TEXTS:
-            self[value] = text
-        return text
+    def texts(self, columns: Sequence[AttributeColumn]) -> ObjectArray:
+        """Return the texts of columns of the same length, shape (columns, readings)."""
+        result: ObjectArray = np.empty((len(columns), len(columns[0])), dtype=object)
+        for row, column in zip(result, columns, strict=True):
+            np.take(self._table_texts(column.table), column.codes, out=row, mode="clip")
+        return result
+
+    def _table_texts(self, table: ValueTable) -> ObjectArray:
+        """The texts of the values of a table, which consecutive columns mostly share."""
+        if self._last[0] is not table:
+            self._last = table, text_table([f"{self._before}{self._text(value)}{self._behind}" for value in table])
+        return self._last[1]
 
     def _text(self, value: Any) -> str:
         if value is None:
             return "null"
         return json_number(float(value)) if self._type == "REAL" else json.dumps(value)
-
-
-def attribute_texts(texts: AttributeTexts, columns: Sequence[list[AttributeValue]]) -> ObjectArray:
-    """Return the texts of an attribute of several sensors, shape (sensors, readings)."""
-    result: ObjectArray = np.empty((len(columns), len(columns[0])), dtype=object)
-    for row, column in zip(result, columns, strict=True):
-        row[:] = list(map(texts.__getitem__, column))
-    return result
 
 
 def number_texts(first: int, end: int) -> ObjectArray:

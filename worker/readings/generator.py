@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from worker.readings.anomalies import ANOMALY_TYPES, MissingData
 from worker.readings.anomaly_type import EpisodeSegment, Parameters
-from worker.readings.attributes import AttributeColumns
+from worker.readings.attributes import AttributeColumn, AttributeColumns, joined
 from worker.readings.healthy import HealthyReadings, column_vector, healthy_signal
 from worker.readings.placement import AnomalyPlacement, PlacedAnomaly
 from worker.readings.random_streams import FloatArray, RandomStreams
 from worker.schedule import SECOND_US, IntArray, Schedule
-from worker.spec import AttributeValue, Channel, Identity, Settings
+from worker.spec import Channel, Identity, Settings
 
 HEALTHY_INDEX = -1
 MISSING_DATA_INDEX = ANOMALY_TYPES.index(MissingData.name)
@@ -43,7 +43,7 @@ class Block(NamedTuple):
     `times` are those that the readings record (microseconds since 1970, UTC): with jitter or a wrong clock not the due
     times. They and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`, HEALTHY_INDEX for none) have shape
     (count,), `values` (channels, count). Missing readings are included, marked by their kind. `episodes` are the ones that
-    begin in the block. `attributes` has, for each of the settings' attributes, a list of `count` values.
+    begin in the block. `attributes` has, for each of the settings' attributes, the column of its `count` values.
     """
 
     first: int
@@ -51,7 +51,7 @@ class Block(NamedTuple):
     kinds: npt.NDArray[np.int8]
     values: FloatArray
     episodes: tuple[Episode, ...]
-    attributes: tuple[list[AttributeValue], ...] = ()
+    attributes: tuple[AttributeColumn, ...] = ()
 
     @property
     def size(self) -> int:
@@ -105,17 +105,15 @@ class SignalGenerator:
         values = np.empty((len(self.settings.channels), count))
         kinds = np.full(count, HEALTHY_INDEX, dtype=np.int8)
         begun: list[Episode] = []
-        attributes: tuple[list[AttributeValue], ...] = tuple([] for _ in self.settings.attributes)
+        columns: list[tuple[AttributeColumn, ...]] = []
         for begin in range(0, count, CHUNK_READINGS):
             cut = slice(begin, min(begin + CHUNK_READINGS, count))
             healthy = self._healthy.readings(prepared, first + begin, begin, times[cut])
             self._add_warm_up(healthy.values, times[cut])
             begun += self._add_anomalies(first + begin, healthy, kinds[cut], times[cut])
             self._measure(healthy.values, values[:, cut])
-            if attributes:
-                columns = self._attributes.values(first + begin, kinds[cut] >= 0, values[:, cut], healthy.events)
-                for column, more in zip(attributes, columns, strict=True):
-                    column.extend(more)
+            columns.append(self._attributes.values(first + begin, kinds[cut] >= 0, values[:, cut], healthy.events))
+        attributes = tuple(joined(parts) for parts in zip(*columns, strict=True))
         return Block(first, times, kinds, values, tuple(begun), attributes)
 
     def _measuring_times(self, first: int, count: int) -> IntArray:
