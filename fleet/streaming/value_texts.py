@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
+from math import prod
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,8 @@ MAX_TABLE_DECIMALS = 4
 """With more, a small number is written with an exponent."""
 WHOLE_NUMBERS, NEGATIVE_NUMBERS = 65_536, 4_096
 """The whole parts of numbers whose texts are in a table."""
+MAX_COMBINED_TEXTS = 16_384
+"""The combinations of values of attributes whose texts are in a table."""
 MAX_EXACT = 1e9
 """Up to this size the digits of a number follow from its whole part and its rest."""
 
@@ -111,29 +116,46 @@ def whole_texts(whole: IntArray, largest: float) -> ObjectArray:
 
 
 class AttributeTexts:
-    """The texts of an attribute's values, as a column of that type has them, between two constant texts."""
+    """The texts of attributes that follow each other in a line, each with the constant text before it, and the one behind the
+    last. `types` are those of their columns."""
 
-    def __init__(self, column_type: ColumnType, before: str, behind: str) -> None:
-        self._type, self._before, self._behind = column_type, before, behind
-        self._last: tuple[ValueTable, ObjectArray] = ((), text_table([]))
+    def __init__(self, types: Sequence[ColumnType], before: Sequence[str], behind: str) -> None:
+        self._types, self._before, self._behind = types, before, behind
+        self._last: tuple[list[ValueTable], ObjectArray] = ([], text_table([]))
 
-    def texts(self, columns: Sequence[AttributeColumn]) -> ObjectArray:
-        """Return the texts of columns of the same length, shape (columns, readings)."""
-        result: ObjectArray = np.empty((len(columns), len(columns[0])), dtype=object)
-        for row, column in zip(result, columns, strict=True):
-            np.take(self._table_texts(column.table), column.codes, out=row, mode="clip")
+    def texts(self, columns: Sequence[Sequence[AttributeColumn]]) -> ObjectArray:
+        """Return the texts of the columns of several sensors, shape (sensors, readings)."""
+        result: ObjectArray = np.empty((len(columns), len(columns[0][0])), dtype=object)
+        for row, mine in zip(result, columns, strict=True):
+            tables = [column.table for column in mine]
+            if prod(map(len, tables)) <= MAX_COMBINED_TEXTS:
+                codes = mine[0].codes
+                for column in mine[1:]:
+                    codes = codes * len(column.table) + column.codes
+                np.take(self._combined_texts(tables), codes, out=row, mode="clip")
+            else:
+                row[:] = ["".join(texts) for texts in zip(*map(self._texts, range(len(mine)), mine), strict=True)]
         return result
 
-    def _table_texts(self, table: ValueTable) -> ObjectArray:
-        """The texts of the values of a table, which consecutive columns mostly share."""
-        if self._last[0] is not table:
-            self._last = table, text_table([f"{self._before}{self._text(value)}{self._behind}" for value in table])
+    def _combined_texts(self, tables: list[ValueTable]) -> ObjectArray:
+        """Return the texts of all combinations of values of tables, which consecutive sensors mostly share."""
+        if len(tables) != len(self._last[0]) or not all(map(is_, tables, self._last[0])):
+            texts = product(*(self._table_texts(place, table) for place, table in enumerate(tables)))
+            self._last = tables, text_table(["".join(each) for each in texts])
         return self._last[1]
 
-    def _text(self, value: Any) -> str:
+    def _texts(self, place: int, column: AttributeColumn) -> list[str]:
+        texts = self._table_texts(place, column.table)
+        return [texts[code] for code in column.codes.tolist()]
+
+    def _table_texts(self, place: int, table: ValueTable) -> list[str]:
+        behind = self._behind if place + 1 == len(self._types) else ""
+        return [f"{self._before[place]}{self._text(value, self._types[place])}{behind}" for value in table]
+
+    def _text(self, value: Any, column_type: ColumnType) -> str:
         if value is None:
             return "null"
-        return json_number(float(value)) if self._type == "REAL" else json.dumps(value)
+        return json_number(float(value)) if column_type == "REAL" else json.dumps(value)
 
 
 def number_texts(first: int, end: int) -> ObjectArray:

@@ -6,16 +6,18 @@ uses no clock and no I/O. Live readings, backfill and verification share this co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from worker.readings.anomalies import ANOMALY_TYPES, MissingData
-from worker.readings.anomaly_type import EpisodeSegment, Parameters
+from worker.readings.anomaly_type import Parameters
 from worker.readings.attributes import AttributeColumn, AttributeColumns, joined
+from worker.readings.episode_segment import EpisodeSegment
 from worker.readings.healthy import HealthyReadings, column_vector, healthy_signal
 from worker.readings.placement import AnomalyPlacement, PlacedAnomaly
 from worker.readings.random_streams import FloatArray, RandomStreams
@@ -136,36 +138,28 @@ class SignalGenerator:
         begun: list[Episode] = []
         count = len(kinds)
         for placed in self._anomalies.between(first, first + count):
-            low, high = max(placed.first_seq, first), min(placed.last_seq + 1, first + count)
-            cut = slice(low - first, high - first)
-            offset = np.arange(low - placed.first_seq, high - placed.first_seq, dtype=np.float64)
-            length = placed.last_seq - placed.first_seq + 1
+            cut = slice(max(placed.first_seq - first, 0), min(placed.last_seq + 1 - first, count))
             episode_first = max(placed.first_seq, self.schedule.first_seq)
-            segment = EpisodeSegment(
-                healthy.base[:, cut],
-                healthy.deviation[:, cut],
-                healthy.values[:, cut],
-                offset,
-                length,
-                self._rate,
-                partial(self._noise_of_its_own, low, high - low) if self.settings.version > 1 else None,
-                partial(self._healthy_reading, episode_first),
-                times[cut],
-            )
+            episode = placed.first_seq, episode_first, placed.last_seq
+            segment = EpisodeSegment(self, healthy, times, first, cut, episode, self._rate)
             placed.kind.apply(segment, placed.channels, placed.parameters, placed.eligible)
             if self._anomalies.overlapping and placed.kind.channels != "none":
                 kinds[cut][kinds[cut] == HEALTHY_INDEX] = placed.number  # a reading has the type that began first
             else:
                 kinds[cut] = placed.number
-            if low == episode_first:
+            if first + cut.start == episode_first:
                 begun.append(self._record(placed))
         return begun
 
-    def _noise_of_its_own(self, first: int, count: int, channel: int) -> FloatArray:
-        """Return standard normals for an anomaly of some readings of a channel, independent of its healthy noise."""
-        return self._streams.normals(f"{self.settings.channels[channel].name}/anomaly", first, count)
+    def anomaly_noise(self, first: int, count: int) -> Callable[[int], FloatArray] | None:
+        """Return a function of the index of a channel: standard normals for an anomaly of some of its readings, independent of
+        its healthy noise. None by the rules of version 1."""
+        if self.settings.version == 1:
+            return None
+        names = self.settings.channels
+        return lambda channel: self._streams.normals(f"{names[channel].name}/anomaly", first, count)
 
-    def _healthy_reading(self, seq: int) -> HealthyReadings:
+    def healthy_reading(self, seq: int) -> HealthyReadings:
         """Return one healthy reading."""
         times = self._measuring_times(seq, 1)
         healthy = self._healthy.readings(self._healthy.prepare(times), seq, 0, times)
