@@ -22,7 +22,7 @@ from fleet.streaming.sensors import StreamSensor, stream_sensors
 from fleet.streaming.stream import StreamReadings, StreamWriter
 
 RUNS = 5
-RECORDS = 500_000
+RECORDS = 819_200
 DUMPED = 100_000
 RATE = Fraction(1_000_000)
 START_US = 1_767_225_600_000_000

@@ -32,6 +32,7 @@ REPORT_SECONDS = 5.0
 MAX_RATE = 1_000_000
 """Times have microseconds."""
 MAX_SENSOR_RATE = 100_000
+MAX_JOBS = 64
 
 
 class RateParam(click.ParamType[Fraction]):
@@ -100,6 +101,9 @@ class RunTimeParam(click.ParamType[Fraction]):
 @click.option("--seed", metavar="S", help="The same seed gives the same sensors, with --start the same bytes.")
 @click.option("--start", metavar="TIME", help="Time of the first record, such as 2026-01-01T00:00:00Z. Default: now.")
 @click.option("--unthrottled", is_flag=True, help="Do not wait until a record is due; --rate gives the times alone.")
+@click.option(
+    "--jobs", type=IntegerParam(1, MAX_JOBS), default=1, show_default=True, help="How many processes make the records."
+)
 def stream(
     output: Path,
     rate: Fraction,
@@ -107,12 +111,14 @@ def stream(
     verbose: bool,
     append: bool,
     unthrottled: bool,
+    jobs: int,
     **flags: Any,
 ) -> int:
     """Write records of simulated sensors as lines of JSON, without a data directory.
 
     A sensor of the kind pipeline has records for pipeline monitors, any other the columns of its database.
     """
+    from fleet.streaming.jobs import run_jobs
     from fleet.streaming.sensors import stream_sensors
     from fleet.streaming.stream import StreamReadings, StreamWriter
 
@@ -126,7 +132,10 @@ def stream(
         with opened(output, append=append) as file, stopped_by_signals(stop):
             readings = StreamReadings(sensors, seed, rate, start_time(config), throttled=not unthrottled)
             writer = StreamWriter(readings, file, total, stop, print_progress, report_seconds)
-            stats = writer.run(rate, throttled=not unthrottled)
+            if jobs == 1:
+                stats = writer.run(rate, throttled=not unthrottled)
+            else:
+                stats = run_jobs(jobs, writer, rate, throttled=not unthrottled)
     except BrokenPipeError:  # `| head`: click would make it the exit code 1
         discard_output()
         return 0

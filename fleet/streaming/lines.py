@@ -19,14 +19,14 @@ from fleet.streaming.value_texts import (
     TYPE_TEXTS,
     AttributeTexts,
     DecimalTexts,
-    attribute_texts,
+    ObjectArray,
     number_texts,
     time_texts,
 )
-from worker.readings.attributes import ObjectArray
 from worker.readings.generator import MISSING_DATA_INDEX, Block
 from worker.readings.random_streams import FloatArray
 from worker.schedule import IntArray
+from worker.spec import ColumnType
 
 PARTS = {"time": 2, "channel": 2, "attribute": 1, "flag": 1, "type": 1, "seq": 1}
 """How many texts a column is put together from."""
@@ -66,11 +66,33 @@ SharedTexts = Mapping[str, Sequence[ObjectArray]]
 """The texts, in parts, of the columns of all sensors by their source, shape (readings, sensors)."""
 
 
+class AttributeRun:
+    """Attributes that follow each other in a line, with the same constant texts between them in the lines of all sensors."""
+
+    def __init__(self) -> None:
+        self.behind = ""
+        self.loaded: ObjectArray = np.empty((0, 0), dtype=object)
+        self._places: list[int] = []
+        self._types: list[ColumnType] = []
+        self._before: list[str] = []
+        self._texts: AttributeTexts | None = None
+
+    def add(self, column: Column, column_type: ColumnType, before: str) -> None:
+        self._places.append(column.place)
+        self._types.append(column_type)
+        self._before.append(before)
+
+    def load(self, blocks: Sequence[Block]) -> None:
+        """Take the blocks of the sensors."""
+        self._texts = self._texts or AttributeTexts(self._types, self._before, self.behind)
+        self.loaded = self._texts.texts([[block.attributes[place] for place in self._places] for block in blocks])
+
+
 class SensorGroup:
     """The sensors whose lines have the same columns, and the readings of theirs that are formatted next.
 
     The parts of a line are the constant text before a column, the texts of the column, and so on. The constant texts around
-    an attribute are in the texts of the attribute if all sensors have the same.
+    attributes are in the texts of the attributes if all sensors have the same.
     """
 
     def __init__(self, numbers: list[int], sensors: Sequence[StreamSensor], pieces: Sequence[LinePieces]) -> None:
@@ -84,26 +106,33 @@ class SensorGroup:
         types = [attribute.column_type for attribute in mine[0].attributes]
         constants = [*zip(*(pieces[number].texts for number in numbers), strict=True)]
         shared = [texts[0] if len(set(texts)) == 1 else None for texts in constants]
-        self._attributes: dict[int, AttributeTexts] = {}
+        self._runs: list[AttributeRun] = []
         self._constants: dict[int, tuple[str, ...]] = {}
-        self._places: list[int] = []
+        self._places: list[tuple[int, Column | AttributeRun]] = []
         place = 0
         for number, column in enumerate(self._columns):
-            before = shared[number] if column.source == "attribute" else None
-            if before is None:
+            before = shared[number]
+            last = self._places[-1][1] if self._places else None
+            if column.source == "attribute" and before is not None and isinstance(last, AttributeRun):
+                last.add(column, types[column.place], before)
+                continue
+            if column.source != "attribute" or before is None:
                 self._constants[place] = constants[number]
                 place += 1
-            self._places.append(place)
-            place += PARTS[column.source]
             if column.source == "attribute":
-                behind = shared[-1] if number + 1 == len(self._columns) else None
-                self._attributes[column.place] = AttributeTexts(types[column.place], before or "", behind or "")
-        if self._columns[-1].source != "attribute" or shared[-1] is None:
+                self._runs.append(AttributeRun())
+                self._runs[-1].add(column, types[column.place], before or "")
+                self._places.append((place, self._runs[-1]))
+            else:
+                self._places.append((place, column))
+            place += PARTS[column.source]
+        if self._columns[-1].source == "attribute" and shared[-1] is not None:
+            self._runs[-1].behind = shared[-1]
+        else:
             self._constants[place] = constants[-1]
             place += 1
         self.width = place
         self._values: list[FloatArray] = []
-        self._texts: dict[int, ObjectArray] = {}
 
     def set_constants(self, parts: ObjectArray) -> None:
         """Write the constant texts into parts, shape (readings, sensors of the stream, width)."""
@@ -114,25 +143,25 @@ class SensorGroup:
         """Take the blocks of all sensors of the stream, all with the same sequence numbers."""
         mine = [blocks[number] for number in self._numbers]
         self._values = [np.stack([block.values[place] for block in mine]) for place in range(len(self._decimals))]
-        self._texts = {
-            place: attribute_texts(texts, [block.attributes[place] for block in mine])
-            for place, texts in self._attributes.items()
-        }
+        for run in self._runs:
+            run.load(mine)
 
     def fill(self, parts: ObjectArray, rows: slice, shared: SharedTexts) -> None:
         """Write the texts of the columns of `rows` into parts."""
         where: slice | list[int] = self._numbers if len(self._numbers) < parts.shape[1] else slice(None)
-        for place, column in zip(self._places, self._columns, strict=True):
-            for number, texts in enumerate(self._column_texts(column, rows, shared)):
-                parts[:, where, place + number] = texts[:, where] if column.source in shared else texts
+        for place, column in self._places:
+            for number, texts in enumerate(self._column_texts(column, rows, shared, where)):
+                parts[:, where, place + number] = texts
 
-    def _column_texts(self, column: Column, rows: slice, shared: SharedTexts) -> Sequence[ObjectArray]:
+    def _column_texts(
+        self, column: Column | AttributeRun, rows: slice, shared: SharedTexts, where: slice | list[int]
+    ) -> Sequence[ObjectArray]:
+        if isinstance(column, AttributeRun):
+            return [column.loaded[:, rows].T]
         if column.source == "channel":
             parts = self._decimals[column.place].texts(self._values[column.place][:, rows])
             return [part.T for part in parts]
-        if column.source == "attribute":
-            return [self._texts[column.place][:, rows].T]
-        return shared[column.source]
+        return [texts[:, where] for texts in shared[column.source]]
 
 
 class LineFormatter:

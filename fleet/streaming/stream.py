@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,16 +43,35 @@ class StreamReadings:
         most = int(rate * SECONDS_AHEAD) if throttled else MAX_READINGS_AHEAD
         self._rows_ahead = max(1, min(CHUNK_READINGS, min(most, MAX_READINGS_AHEAD) // count))
         self._formatter = LineFormatter(sensors, self._rows_per_format)
-        self._formatted: FormattedReadings | None = None
+        self._sensors = count
+        self._formatted: deque[FormattedReadings] = deque()
         self._next_row = self._made_rows = self._taken = 0
+
+    @property
+    def readings_per_block(self) -> int:
+        return self._rows_ahead * self._sensors
+
+    def make_block(self, number: int) -> int:
+        """Make all lines of a block, which are taken next. Returns the position of its first reading."""
+        self._formatted.clear()
+        self._next_row = self._made_rows = number * self._rows_ahead
+        self._taken = 0
+        self._formatted.append(self._format())
+        while self._next_row < self._made_rows:
+            self._formatted.append(self._format())
+        return number * self.readings_per_block
 
     def take(self, count: int) -> Lines:
         """Return the next lines, at most those of `count` readings."""
-        if self._formatted is None or self._taken == len(self._formatted):
-            self._formatted, self._taken = self._format(), 0
-        end = min(self._taken + count, len(self._formatted))
-        lines = self._formatted.lines(self._taken, end)
+        if not self._formatted:
+            self._formatted.append(self._format())
+        readings = self._formatted[0]
+        end = min(self._taken + count, len(readings))
+        lines = readings.lines(self._taken, end)
         self._taken = end
+        if end == len(readings):
+            self._formatted.popleft()
+            self._taken = 0
         return lines
 
     def _format(self) -> FormattedReadings:
@@ -65,12 +85,13 @@ class StreamReadings:
 
 @dataclass
 class StreamStats:
-    """What a stream has written so far. `seconds` are those that have passed."""
+    """What a stream has written so far. `seconds` are those that have passed, `reports` the statistics that were due."""
 
     records: int = 0
     anomalies: int = 0
     written_bytes: int = 0
     seconds: float = 0.0
+    reports: int = 0
 
     @property
     def records_per_second(self) -> float:
@@ -107,49 +128,49 @@ class StreamWriter:
         report: Callable[[StreamStats], None],
         report_seconds: float,
     ) -> None:
-        self._readings, self._output, self._total, self._stop = readings, output, total, stop
-        self._report, self._report_seconds = report, report_seconds
-        self._position = 0
+        self.readings, self.output, self.total, self.stop = readings, output, total, stop
+        self.report, self._report_seconds = report, report_seconds
+        self.position = 0
         self._started = time.monotonic()
-        self._next_report = self._started + report_seconds
         self.stats = StreamStats()
 
     def run(self, rate: Fraction, *, throttled: bool) -> StreamStats:
         """Write the stream. A throttled one ends when the reading after its last would be due."""
         pace = Pace(rate, self._started)
-        while not self._stop.is_set() and self._position != self._total:
-            due = pace.due(time.monotonic()) if throttled else self._position + READINGS_PER_FORMAT
-            self._write(due if self._total is None else min(due, self._total))
+        while not self.stop.is_set() and self.position != self.total:
+            due = pace.due(time.monotonic()) if throttled else self.position + READINGS_PER_FORMAT
+            self._write(due if self.total is None else min(due, self.total))
             if throttled:
-                left = pace.seconds_until(self._position, time.monotonic())
-                self._wait(max(left, WRITE_INTERVAL_SECONDS) if self._position != self._total else left)
+                left = pace.seconds_until(self.position, time.monotonic())
+                self._wait(max(left, WRITE_INTERVAL_SECONDS) if self.position != self.total else left)
         self._update()
         return self.stats
 
     def _write(self, end: int) -> None:
-        while self._position < end and not self._stop.is_set():
-            lines = self._readings.take(end - self._position)
-            self._output.write(lines.text.encode("ascii"))
-            self._position += lines.readings
+        while self.position < end and not self.stop.is_set():
+            lines = self.readings.take(end - self.position)
+            self.output.write(lines.text.encode("ascii"))
+            self.position += lines.readings
             self.stats.records += lines.records
             self.stats.anomalies += lines.anomalies
             self.stats.written_bytes += len(lines.text)
             self._report_when_due()
-        self._output.flush()
+        self.output.flush()
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not self._stop.wait(min(left, self._report_left())):
+        while (left := end - time.monotonic()) > 0 and not self.stop.wait(min(left, self._report_left())):
             self._report_when_due()
 
     def _report_left(self) -> float:
-        return max(self._next_report - time.monotonic(), 0.0)
+        due = self._started + (self.stats.reports + 1) * self._report_seconds
+        return max(due - time.monotonic(), 0.0)
 
     def _report_when_due(self) -> None:
         if not self._report_left():
             self._update()
-            self._next_report += self._report_seconds
-            self._report(self.stats)
+            self.stats.reports += 1
+            self.report(self.stats)
 
     def _update(self) -> None:
         self.stats.seconds = time.monotonic() - self._started

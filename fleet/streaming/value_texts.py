@@ -5,23 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
+from math import prod
+from operator import is_
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from worker.readings.anomalies import ANOMALY_TYPES
-from worker.readings.attributes import ObjectArray
+from worker.readings.attributes import AttributeColumn, ValueTable
 from worker.readings.random_streams import FloatArray
 from worker.schedule import IntArray
-from worker.spec import AttributeValue, ColumnType
+from worker.spec import ColumnType
+
+ObjectArray = npt.NDArray[np.object_]
 
 MAX_TABLE_DECIMALS = 4
 """With more, a small number is written with an exponent."""
 WHOLE_NUMBERS, NEGATIVE_NUMBERS = 65_536, 4_096
 """The whole parts of numbers whose texts are in a table."""
+MAX_COMBINED_TEXTS = 16_384
+"""The combinations of values of attributes whose texts are in a table."""
 MAX_EXACT = 1e9
 """Up to this size the digits of a number follow from its whole part and its rest."""
-MAX_CACHED_TEXTS = 65_536
 
 
 def text_table(texts: Sequence[str]) -> ObjectArray:
@@ -108,31 +115,47 @@ def whole_texts(whole: IntArray, largest: float) -> ObjectArray:
     return texts[places.reshape(whole.shape)]
 
 
-class AttributeTexts(dict[AttributeValue, str]):
-    """The texts of an attribute's values, as a column of that type has them, between two constant texts."""
+class AttributeTexts:
+    """The texts of attributes that follow each other in a line, each with the constant text before it, and the one behind the
+    last. `types` are those of their columns."""
 
-    def __init__(self, column_type: ColumnType, before: str, behind: str) -> None:
-        super().__init__()
-        self._type, self._before, self._behind = column_type, before, behind
+    def __init__(self, types: Sequence[ColumnType], before: Sequence[str], behind: str) -> None:
+        self._types, self._before, self._behind = types, before, behind
+        self._last: tuple[list[ValueTable], ObjectArray] = ([], text_table([]))
 
-    def __missing__(self, value: AttributeValue) -> str:
-        text = f"{self._before}{self._text(value)}{self._behind}"
-        if len(self) < MAX_CACHED_TEXTS:
-            self[value] = text
-        return text
+    def texts(self, columns: Sequence[Sequence[AttributeColumn]]) -> ObjectArray:
+        """Return the texts of the columns of several sensors, shape (sensors, readings)."""
+        result: ObjectArray = np.empty((len(columns), len(columns[0][0])), dtype=object)
+        for row, mine in zip(result, columns, strict=True):
+            tables = [column.table for column in mine]
+            if prod(map(len, tables)) <= MAX_COMBINED_TEXTS:
+                codes = mine[0].codes
+                for column in mine[1:]:
+                    codes = codes * len(column.table) + column.codes
+                np.take(self._combined_texts(tables), codes, out=row, mode="clip")
+            else:
+                row[:] = ["".join(texts) for texts in zip(*map(self._texts, range(len(mine)), mine), strict=True)]
+        return result
 
-    def _text(self, value: Any) -> str:
+    def _combined_texts(self, tables: list[ValueTable]) -> ObjectArray:
+        """Return the texts of all combinations of values of tables, which consecutive sensors mostly share."""
+        if len(tables) != len(self._last[0]) or not all(map(is_, tables, self._last[0])):
+            texts = product(*(self._table_texts(place, table) for place, table in enumerate(tables)))
+            self._last = tables, text_table(["".join(each) for each in texts])
+        return self._last[1]
+
+    def _texts(self, place: int, column: AttributeColumn) -> list[str]:
+        texts = self._table_texts(place, column.table)
+        return [texts[code] for code in column.codes.tolist()]
+
+    def _table_texts(self, place: int, table: ValueTable) -> list[str]:
+        behind = self._behind if place + 1 == len(self._types) else ""
+        return [f"{self._before[place]}{self._text(value, self._types[place])}{behind}" for value in table]
+
+    def _text(self, value: Any, column_type: ColumnType) -> str:
         if value is None:
             return "null"
-        return json_number(float(value)) if self._type == "REAL" else json.dumps(value)
-
-
-def attribute_texts(texts: AttributeTexts, columns: Sequence[list[AttributeValue]]) -> ObjectArray:
-    """Return the texts of an attribute of several sensors, shape (sensors, readings)."""
-    result: ObjectArray = np.empty((len(columns), len(columns[0])), dtype=object)
-    for row, column in zip(result, columns, strict=True):
-        row[:] = list(map(texts.__getitem__, column))
-    return result
+        return json_number(float(value)) if column_type == "REAL" else json.dumps(value)
 
 
 def number_texts(first: int, end: int) -> ObjectArray:

@@ -166,7 +166,8 @@ def expected_rows(
 ) -> list[Row]:
     """Return the rows of a block of readings: the given ids, READING_COLUMNS, the `further` columns, the constants."""
     kinds, values, seqs = block.kinds, block.values, np.arange(block.first, block.end)
-    times, attributes = timestamps(epoch, block), block.attributes
+    times = timestamps(epoch, block)
+    attributes: Sequence[Iterable[Any]] = block.attributes
     missing = kinds == MISSING_DATA_INDEX
     if missing.any():
         present = ~missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +47,7 @@ class Telemetry(NamedTuple):
     identity: Identity
     values: FloatArray
     anomalous: FloatArray
-    attributes: Mapping[str, list[AttributeValue]]
+    attributes: Mapping[str, Sequence[AttributeValue]]
 
     @property
     def constants(self) -> dict[str, AttributeValue]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.worker.samples import (
@@ -20,6 +22,7 @@ from tests.worker.samples import (
     settings,
     with_catch_up,
 )
+from worker.readings.attributes import AttributeColumn
 from worker.readings.generator import Block, SignalGenerator
 from worker.sensor import Sensor
 from worker.spec import (
@@ -68,7 +71,13 @@ def filled(block: Block, settings: Settings) -> Block:
         "REAL": [round(0.5 + seq % 499 / 1000, 3) for seq in seqs],
         "INTEGER": [seq % 7 for seq in seqs],
     }
-    return block._replace(attributes=tuple(values[attribute.column_type] for attribute in settings.attributes))
+    return block._replace(
+        attributes=tuple(column_of(values[attribute.column_type]) for attribute in settings.attributes)
+    )
+
+
+def column_of(values: Sequence[AttributeValue]) -> AttributeColumn:
+    return AttributeColumn(tuple(values), np.arange(len(values)))
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from math import copysign, sqrt
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from worker.readings.anomaly_type import (
     AnomalyType,
     Draws,
     EligibleChannels,
-    EpisodeSegment,
     InjectionSize,
     Parameter,
     Parameters,
@@ -30,6 +29,9 @@ from worker.readings.anomaly_type import (
 from worker.readings.clock_errors import CLOCK_ERRORS
 from worker.readings.instrument_faults import INSTRUMENT_FAULTS
 from worker.spec import AnomalySpec, Channel
+
+if TYPE_CHECKING:
+    from worker.readings.episode_segment import EpisodeSegment
 
 LEAST_VISIBLE = 2.0
 """A value nearer to 0 than this many standard deviations is scaled as if it were that far: a multiple of nearly 0 shows nothing."""

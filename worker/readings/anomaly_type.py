@@ -21,9 +21,7 @@ from worker.readings.signals import Uniform, noise_share
 from worker.spec import Channel
 
 if TYPE_CHECKING:
-    from worker.readings.healthy import HealthyReadings
-    from worker.readings.random_streams import FloatArray
-    from worker.schedule import IntArray
+    from worker.readings.episode_segment import EpisodeSegment
 
 Parameters = dict[str, float]
 DurationUnit = Literal["seconds", "readings"]
@@ -82,41 +80,6 @@ def sum_in_order(numbers: Iterable[float]) -> float:
     for number in numbers:
         result += number
     return result
-
-
-class EpisodeSegment(NamedTuple):
-    """The part of an episode that lies in a block. The arrays have shape (channels, readings).
-
-    `base` is the healthy mean (with the daily pattern), `deviation` the healthy noise around it, `values` the
-    healthy values, to be changed in place; `offset` counts readings from the episode's first, `length` is the
-    episode's, `rate` readings per second. `noise` returns standard normals for the readings of a channel by its index, which
-    are independent of the healthy noise; it is None by the rules of version 1. `at_start` computes the healthy reading with
-    which the episode begins, wherever the segment lies. `times`, shape (readings,), are the times that the readings record,
-    microseconds since 1970, to be changed in place.
-    """
-
-    base: FloatArray
-    deviation: FloatArray
-    values: FloatArray
-    offset: FloatArray
-    length: int
-    rate: float
-    noise: Callable[[int], FloatArray] | None
-    at_start: Callable[[], HealthyReadings]
-    times: IntArray
-
-    def first_value(self, channel: int) -> float:
-        """The healthy value of a channel at the episode's first reading. Valid as long as its values are unchanged."""
-        if self.offset[0] == 0:
-            return float(self.values[channel, 0])
-        return float(self.at_start().values[channel, 0])
-
-    def normals(self, channel: int, std_dev: float) -> FloatArray:
-        """Standard normals for the readings of a channel that has that standard deviation."""
-        if self.noise is not None:
-            return self.noise(channel)
-        normals: FloatArray = self.deviation[channel] / (std_dev or 1.0)
-        return normals
 
 
 def visible_unit(channel: Channel) -> float:

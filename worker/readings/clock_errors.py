@@ -6,17 +6,21 @@ parameters. The first and last reading of an episode, and the times in its recor
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from worker.readings.anomaly_type import (
     AnomalyType,
     Draws,
     EligibleChannels,
-    EpisodeSegment,
     InjectionSize,
     Parameter,
     Parameters,
     proportional,
 )
 from worker.spec import Settings
+
+if TYPE_CHECKING:
+    from worker.readings.episode_segment import EpisodeSegment
 
 MAX_ERROR_SECONDS = 10 * 365 * 86_400
 """No simulation begins before 1980, so no recorded time is before 1970."""

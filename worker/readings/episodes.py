@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import ceil, floor
+from operator import mul
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -75,10 +76,16 @@ class ShareLayout:
         # Room for a few of the longest episodes, and for the densest kind to compensate one more of every other kind.
         needed = max(16 * longest, 4 * longest / self._share, others / shares[self._densest], 1024)
         self.size = ceil(needed)
+        self._starts: tuple[tuple[Streams, int] | None, list[float]] = (None, [])
+        self._counted: tuple[int, list[int]] = (-1, [])
 
     def lay_out(self, streams: Streams, epoch: int, page: int) -> EpisodePage:
-        starts = streams.generator(StreamPurpose.LAYOUT, 1 << 62, epoch).random(len(self._shares)).tolist()
-        before, after = (self._cumulative_counts(page + step, starts) for step in (0, 1))
+        if self._starts[0] != (streams, epoch):
+            draws = streams.generator(StreamPurpose.LAYOUT, 1 << 62, epoch).random(len(self._shares))
+            self._starts, self._counted = ((streams, epoch), draws.tolist()), (-1, [])
+        before = self._counted[1] if self._counted[0] == page else self._cumulative_counts(page)
+        after = self._cumulative_counts(page + 1)
+        self._counted = page + 1, after
         counts = [max(0, after[kind] - before[kind]) for kind in range(len(before))]
         kinds = np.repeat(np.arange(len(counts), dtype=np.uint8), counts)
         if not len(kinds):
@@ -93,15 +100,16 @@ class ShareLayout:
         free = np.maximum(ends - begins - lengths + 1, 0)
         return EpisodePage(begins + (stream.random(len(kinds)) * free).astype(np.int64), kinds)
 
-    def _cumulative_counts(self, page: int, starts: list[float]) -> list[int]:
+    def _cumulative_counts(self, page: int) -> list[int]:
         """Return the number of episodes of each kind in the pages before `page`."""
-        readings = page * self.size
+        readings, starts = page * self.size, self._starts[1]
+        lengths = self._lengths.tolist()
         counts = [
             floor(readings * share / length + start)
-            for share, length, start in zip(self._shares, self._lengths.tolist(), starts, strict=True)
+            for share, length, start in zip(self._shares, lengths, starts, strict=True)
         ]
-        kind, length = self._densest, int(self._lengths[self._densest])
-        others = int(np.dot(counts, self._lengths)) - counts[kind] * length
+        kind, length = self._densest, lengths[self._densest]
+        others = sum(map(mul, counts, lengths)) - counts[kind] * length
         counts[kind] = floor((readings * self._share - others) / length + starts[kind])
         return counts
 

@@ -6,21 +6,23 @@ uses no clock and no I/O. Live readings, backfill and verification share this co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from worker.readings.anomalies import ANOMALY_TYPES, MissingData
-from worker.readings.anomaly_type import EpisodeSegment, Parameters
-from worker.readings.attributes import AttributeColumns
+from worker.readings.anomaly_type import Parameters
+from worker.readings.attributes import AttributeColumn, AttributeColumns, joined
+from worker.readings.episode_segment import EpisodeSegment
 from worker.readings.healthy import HealthyReadings, column_vector, healthy_signal
 from worker.readings.placement import AnomalyPlacement, PlacedAnomaly
 from worker.readings.random_streams import FloatArray, RandomStreams
 from worker.schedule import SECOND_US, IntArray, Schedule
-from worker.spec import AttributeValue, Channel, Identity, Settings
+from worker.spec import Channel, Identity, Settings
 
 HEALTHY_INDEX = -1
 MISSING_DATA_INDEX = ANOMALY_TYPES.index(MissingData.name)
@@ -43,7 +45,7 @@ class Block(NamedTuple):
     `times` are those that the readings record (microseconds since 1970, UTC): with jitter or a wrong clock not the due
     times. They and `kinds` (index into `worker.readings.anomalies.ANOMALY_TYPES`, HEALTHY_INDEX for none) have shape
     (count,), `values` (channels, count). Missing readings are included, marked by their kind. `episodes` are the ones that
-    begin in the block. `attributes` has, for each of the settings' attributes, a list of `count` values.
+    begin in the block. `attributes` has, for each of the settings' attributes, the column of its `count` values.
     """
 
     first: int
@@ -51,7 +53,7 @@ class Block(NamedTuple):
     kinds: npt.NDArray[np.int8]
     values: FloatArray
     episodes: tuple[Episode, ...]
-    attributes: tuple[list[AttributeValue], ...] = ()
+    attributes: tuple[AttributeColumn, ...] = ()
 
     @property
     def size(self) -> int:
@@ -105,17 +107,15 @@ class SignalGenerator:
         values = np.empty((len(self.settings.channels), count))
         kinds = np.full(count, HEALTHY_INDEX, dtype=np.int8)
         begun: list[Episode] = []
-        attributes: tuple[list[AttributeValue], ...] = tuple([] for _ in self.settings.attributes)
+        columns: list[tuple[AttributeColumn, ...]] = []
         for begin in range(0, count, CHUNK_READINGS):
             cut = slice(begin, min(begin + CHUNK_READINGS, count))
             healthy = self._healthy.readings(prepared, first + begin, begin, times[cut])
             self._add_warm_up(healthy.values, times[cut])
             begun += self._add_anomalies(first + begin, healthy, kinds[cut], times[cut])
             self._measure(healthy.values, values[:, cut])
-            if attributes:
-                columns = self._attributes.values(first + begin, kinds[cut] >= 0, values[:, cut], healthy.events)
-                for column, more in zip(attributes, columns, strict=True):
-                    column.extend(more)
+            columns.append(self._attributes.values(first + begin, kinds[cut] >= 0, values[:, cut], healthy.events))
+        attributes = tuple(joined(parts) for parts in zip(*columns, strict=True))
         return Block(first, times, kinds, values, tuple(begun), attributes)
 
     def _measuring_times(self, first: int, count: int) -> IntArray:
@@ -138,36 +138,28 @@ class SignalGenerator:
         begun: list[Episode] = []
         count = len(kinds)
         for placed in self._anomalies.between(first, first + count):
-            low, high = max(placed.first_seq, first), min(placed.last_seq + 1, first + count)
-            cut = slice(low - first, high - first)
-            offset = np.arange(low - placed.first_seq, high - placed.first_seq, dtype=np.float64)
-            length = placed.last_seq - placed.first_seq + 1
+            cut = slice(max(placed.first_seq - first, 0), min(placed.last_seq + 1 - first, count))
             episode_first = max(placed.first_seq, self.schedule.first_seq)
-            segment = EpisodeSegment(
-                healthy.base[:, cut],
-                healthy.deviation[:, cut],
-                healthy.values[:, cut],
-                offset,
-                length,
-                self._rate,
-                partial(self._noise_of_its_own, low, high - low) if self.settings.version > 1 else None,
-                partial(self._healthy_reading, episode_first),
-                times[cut],
-            )
+            episode = placed.first_seq, episode_first, placed.last_seq
+            segment = EpisodeSegment(self, healthy, times, first, cut, episode, self._rate)
             placed.kind.apply(segment, placed.channels, placed.parameters, placed.eligible)
             if self._anomalies.overlapping and placed.kind.channels != "none":
                 kinds[cut][kinds[cut] == HEALTHY_INDEX] = placed.number  # a reading has the type that began first
             else:
                 kinds[cut] = placed.number
-            if low == episode_first:
+            if first + cut.start == episode_first:
                 begun.append(self._record(placed))
         return begun
 
-    def _noise_of_its_own(self, first: int, count: int, channel: int) -> FloatArray:
-        """Return standard normals for an anomaly of some readings of a channel, independent of its healthy noise."""
-        return self._streams.normals(f"{self.settings.channels[channel].name}/anomaly", first, count)
+    def anomaly_noise(self, first: int, count: int) -> Callable[[int], FloatArray] | None:
+        """Return a function of the index of a channel: standard normals for an anomaly of some of its readings, independent of
+        its healthy noise. None by the rules of version 1."""
+        if self.settings.version == 1:
+            return None
+        names = self.settings.channels
+        return lambda channel: self._streams.normals(f"{names[channel].name}/anomaly", first, count)
 
-    def _healthy_reading(self, seq: int) -> HealthyReadings:
+    def healthy_reading(self, seq: int) -> HealthyReadings:
         """Return one healthy reading."""
         times = self._measuring_times(seq, 1)
         healthy = self._healthy.readings(self._healthy.prepare(times), seq, 0, times)

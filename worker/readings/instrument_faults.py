@@ -8,12 +8,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from math import sqrt
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 from worker.readings.anomaly_type import (
     AnomalyType,
     Draws,
     EligibleChannels,
-    EpisodeSegment,
     InjectionSize,
     Parameter,
     Parameters,
@@ -25,6 +25,9 @@ from worker.readings.anomaly_type import (
     visible_unit,
 )
 from worker.spec import Channel
+
+if TYPE_CHECKING:
+    from worker.readings.episode_segment import EpisodeSegment
 
 NO_LIMIT = 1e12
 """A physical limit of this size is none: it is the default of a kind of sensor."""

@@ -17,6 +17,7 @@ from fleet.resources import resource_path
 from fleet.streaming.lines import LineFormatter
 from fleet.streaming.sensors import StreamSensor, stream_sensors
 from fleet.streaming.stream import StreamReadings
+from tests.worker.further import column_of
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import HEALTHY_INDEX, MISSING_DATA_INDEX, Block, SignalGenerator
 from worker.schedule import Schedule
@@ -163,7 +164,7 @@ def sensors_and_blocks(draw: some.DrawFn) -> tuple[list[StreamSensor], list[Bloc
             for _ in range(count)
         ]
         sensors.append(StreamSensor(identity, Settings("1", measured, attributes=(attribute,))))
-        blocks.append(Block(first, times, np.array(kinds, dtype=np.int8), values, (), (grades,)))
+        blocks.append(Block(first, times, np.array(kinds, dtype=np.int8), values, (), (column_of(grades),)))
     return sensors, blocks
 
 

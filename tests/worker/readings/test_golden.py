@@ -280,7 +280,7 @@ def digest(case: Case) -> str:
         found.update(block.values.astype("<f8").tobytes())
         found.update(json.dumps([asdict(episode) for episode in block.episodes]).encode())
         if block.attributes:
-            found.update(json.dumps(block.attributes).encode())
+            found.update(json.dumps([*map(list, block.attributes)]).encode())
     return found.hexdigest()
 
 
