@@ -1,0 +1,183 @@
+"""`fleet receive --from`: what a fleet publishes to a broker is in a central database, which is compared with the fleet."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.delivery.records.record import ROW
+from fleet.delivery.targets.kafka.address import parse_address
+from fleet.delivery.targets.kafka.client import client_settings
+from fleet.delivery.targets.kafka.target import KafkaTarget
+from fleet.delivery.targets.retry import RetryPolicy
+from tests.fleet.delivery.samples import batch
+from tests.fleet.verify.damage import select
+from tests.process.conftest import Up
+from tests.process.delivery.receiver_process import ROOT
+from tests.process.running_fleet import fleet, wait_for
+from tests.servers.kafka import KafkaBroker, free_port, kafka_broker
+from tests.servers.mosquitto import broker
+from tests.servers.tcp_proxy import TcpProxy
+
+
+class Receiving:
+    """A running `fleet receive --from`."""
+
+    def __init__(self, url: str, central: Path) -> None:
+        self.central, self._errors = central, central.with_suffix(".stderr")
+        with self._errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "fleet", "receive", "--from", url, "--to", str(central)],
+                cwd=ROOT,
+                env={**os.environ},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        first = self.process.stdout.readline()
+        assert first.startswith("receiving from "), self.errors()
+
+    def errors(self) -> str:
+        return self._errors.read_text()
+
+    def count(self) -> int:
+        return int(select(self.central, "SELECT count(*) FROM sensor_readings")[0][0])
+
+    def stop(self) -> str:
+        """Interrupt it; returns its last words."""
+        self.process.send_signal(signal.SIGINT)
+        output, _ = self.process.communicate(timeout=20)
+        assert 0 == self.process.returncode, self.errors()
+        assert "Traceback" not in self.errors()
+        return output
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def receiving(url: str, central: Path) -> Iterator[Receiving]:
+    running = Receiving(url, central)
+    try:
+        yield running
+    finally:
+        running.kill()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
+
+
+@pytest.fixture(params=["mqtt", "kafka"])
+def topic(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a topic, for `--to` and for `--from`."""
+    if request.param == "mqtt":
+        with broker(tmp_path) as mosquitto:
+            yield f"{mosquitto.url}/plant/{{location}}/{{sensor_id}}"
+    else:
+        with kafka_broker(tmp_path) as kafka:
+            yield f"{kafka.url}/plant"
+
+
+def test_the_far_end_of_a_broker_has_what_the_fleet_has(topic: str, up: Up, tmp_path: Path) -> None:
+    """Also after a receiver that was killed: the next one goes on where the database ends."""
+    data, central = tmp_path / "data", tmp_path / "central.db"
+    with receiving(topic, central) as first:
+        started = up("--replicas", 3, "--rate", 50, "--to", topic).ready()
+        wait_for(lambda: first.count() > 100, "readings arrive")
+        first.kill()
+    with receiving(topic, central) as second:
+        before = second.count()
+        wait_for(lambda: second.count() > before + 50, "readings arrive again")
+        started.interrupt()
+        assert 0 == started.wait(), started.output
+        sent = sum(select(path, "SELECT count(*) FROM sensor_readings")[0][0] for path in data.glob("*.db"))
+        wait_for(lambda: second.count() == sent, "all have arrived")
+        wait_for(lambda: verdict(data, central) == 0, "the history has arrived, too")
+        summary = second.stop()
+    assert "0 rejected with other content" in summary
+    assert "0 damaged messages" in summary
+    assert "lost" not in second.errors()
+
+
+def verdict(data: Path, central: Path) -> int:
+    return fleet("verify", "--data", data, "--against", f"sqlite:///{central}").returncode
+
+
+def test_damaged_messages_are_counted_and_those_beside_them_stored(tmp_path: Path) -> None:
+    with kafka_broker(tmp_path) as kafka, receiving(f"{kafka.url}/plant", tmp_path / "central.db") as receiver:
+        publish(kafka, b"{no JSON", b"[1]", b"", document(1), document(1), document(2, temperature="hot"), document(3))
+        publish(kafka, document(3, temperature=7.5))
+        wait_for(lambda: receiver.count() == 2, "the good ones are stored")
+        wait_for(lambda: "another temperature" in receiver.errors(), "the altered one is said")
+        summary = receiver.stop()
+    assert "received 8 messages" in summary
+    assert "2 new readings, 1 there already, 1 rejected with other content, 0 episodes and epochs, 4 damaged" in summary
+    said = receiver.errors()
+    for reason in ("it is no JSON", "it is no JSON object", "it is empty", "temperature: 'hot' is no real number"):
+        assert f"a message is damaged: {reason}" in said or f"/KIN_1/1: {reason}" in said
+
+
+def test_a_network_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
+    """The receiver says so, connects again, and goes on where it was."""
+    port = free_port()
+    proxy = TcpProxy(port)
+    url = f"kafka://127.0.0.1:{proxy.port}/plant"
+    with kafka_broker(tmp_path, port=port, advertised=proxy.port), receiving(url, tmp_path / "central.db") as receiver:
+        deliver(url, 1, 21)
+        wait_for(lambda: receiver.count() == 20, "the first ones are stored")
+        proxy.cut()
+        wait_for(lambda: f"warning: {url}: Connect to " in receiver.errors(), "it says so")
+        proxy.restore()
+        deliver(url, 21, 31)
+        wait_for(lambda: receiver.count() == 30, "all are stored")
+        assert "30 new readings, 0 there already, 0 rejected" in receiver.stop()
+    proxy.cut()
+    assert f"{url}: well again" in receiver.errors()
+
+
+def test_what_cannot_be_subscribed_to(tmp_path: Path) -> None:
+    with kafka_broker(tmp_path) as kafka:
+        port = kafka.port
+    for arguments, reason in {
+        ("--from", f"kafka://127.0.0.1:{port}/x"): "no connection: Connect to ",
+        ("--from", f"mqtt://127.0.0.1:{port}/x"): "no connection: Connection refused",
+        ("--from", "mqtt://me:secret@127.0.0.1/x"): "set MQTT_USERNAME and MQTT_PASSWORD in the environment",
+        ("--from", "amqp://127.0.0.1/x"): "is no broker: allowed is mqtt://HOST/TOPIC, ",
+        ("--from", "kafka://127.0.0.1/x", "--port", "1"): "--port: is for the HTTP server, and not allowed with --from",
+    }.items():
+        refused = fleet("receive", "--to", tmp_path / "central.db", *arguments)
+        assert 1 == refused.returncode
+        assert reason in refused.stderr
+        assert 1 == refused.stderr.count("\n"), refused.stderr
+        assert "secret" not in refused.stderr
+
+
+def deliver(url: str, first: int, end: int) -> None:
+    address = parse_address(url)
+    target = KafkaTarget(address, client_settings(address, {}), ROW, RetryPolicy(20.0))
+    assert end - first == len(target.deliver(batch(first, end)).accepted)
+    target.close()
+
+
+def document(number: int, **values: Any) -> bytes:
+    (reading,) = ROW.documents(batch(number, number + 1))
+    return json.dumps(reading | values).encode()
+
+
+def publish(kafka: KafkaBroker, *payloads: bytes) -> None:
+    from confluent_kafka import Producer
+
+    producer = Producer({"bootstrap.servers": f"127.0.0.1:{kafka.port}"})
+    for payload in payloads:
+        producer.produce("plant", payload, "one")
+    producer.flush()
