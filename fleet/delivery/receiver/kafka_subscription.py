@@ -20,7 +20,7 @@ from fleet.errors import UserError
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition  # isort: skip  # after the extra's module
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 METADATA_SECONDS = 2.0
 """Seconds between two looks for topics and partitions that are new."""
 
