@@ -100,10 +100,12 @@ def topic(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_far_end_of_a_broker_has_what_the_fleet_has(topic: str, up: Up, tmp_path: Path) -> None:
-    """Also after a receiver that was killed: the next one goes on where the database ends."""
-    data, central = tmp_path / "data", tmp_path / "central.db"
+    """Also after a receiver that was killed: the next one goes on where the database ends. The columns that a kind of sensor has
+    of its own arrive, too."""
+    data, central, config = tmp_path / "data", tmp_path / "central.db", tmp_path / "fleet.yaml"
+    config.write_text("replicas: {count: 3, kinds: {air_quality: 2, environmental: 1}}\n")
     with receiving(topic, central) as first:
-        started = up("--replicas", 3, "--rate", 50, "--to", topic).ready()
+        started = up("-c", config, "--rate", 50, "--to", topic).ready()
         wait_for(lambda: first.count() > 100, "readings arrive")
         first.kill()
     with receiving(topic, central) as second:
