@@ -213,7 +213,7 @@ class MqttSubscription:
     def _on_disconnect(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
         with self._lock:
             self._connection += 1
-        if reason.is_failure:
+        if reason.is_failure and not self._answer:  # a refusal says more
             self._report(f"the connection is lost: {reason}")
 
     def _on_message(self, _client: Any, _data: object, message: paho.MQTTMessage) -> None:

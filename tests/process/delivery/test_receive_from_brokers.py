@@ -36,7 +36,7 @@ from tests.process.conftest import Up
 from tests.process.delivery.receiver_process import ROOT
 from tests.process.running_fleet import fleet, wait_for
 from tests.servers.kafka import free_port, kafka_broker
-from tests.servers.mosquitto import broker
+from tests.servers.mosquitto import PASSWORD, USER, broker
 from tests.servers.tcp_proxy import TcpProxy
 
 
@@ -202,6 +202,18 @@ def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
             pytest.raises(UserError, match=f"--from: {url}: {reason}"),
         ):
             subscribe(url, central)
+
+
+def test_a_broker_that_refuses_the_receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MQTT_USERNAME", USER)
+    monkeypatch.setenv("MQTT_PASSWORD", PASSWORD)
+    with (
+        broker(tmp_path, "allow_anonymous false") as server,
+        closing(CentralDatabase(tmp_path / "central.db")) as central,
+        pytest.raises(UserError, match=r"the broker refuses the connection: .*: check MQTT_USERNAME") as raised,
+    ):
+        subscribe(f"{server.url}/x", central)
+    assert PASSWORD not in str(raised.value)
 
 
 def test_options_of_the_http_server_are_not_for_brokers(tmp_path: Path) -> None:
