@@ -1,4 +1,4 @@
-"""`fleet receive`: an HTTP server that takes the batches of collectors, with faults on request."""
+"""`fleet receive`: a central database for what collectors POST, or for what a broker has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from fleet.commands.options import IntegerParam, PathParam, ShareParam
 from fleet.errors import UserError
@@ -20,6 +21,10 @@ BYTES_PER_MEGABYTE = 1_000_000
 @click.option(
     "--to", "central", type=PathParam(), metavar="FILE", default=Path("central.db"), show_default=True,
     help="The central database; created if it does not exist.",
+)  # fmt: skip
+@click.option(
+    "--from", "broker", metavar="URL",
+    help="Subscribe to a broker instead: mqtt(s)://HOST/TOPIC or kafka://HOST/TOPIC.",
 )  # fmt: skip
 @click.option("--host", metavar="H", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -50,12 +55,18 @@ BYTES_PER_MEGABYTE = 1_000_000
     metavar="S",
     help="The same seed gives the faults to the same requests.",
 )
-def receive(central: Path, host: str, port: int, max_body: int, **fault_options: Any) -> int:
+def receive(central: Path, broker: str | None, host: str, port: int, max_body: int, **fault_options: Any) -> int:
     """Store the batches that collectors POST in a central SQLite database, each reading once.
 
     POST /api/readings/batch; /health, /metrics and / report its state. If RECEIVE_TOKEN is set in the environment, senders
-    must present that token (Authorization: Bearer). It ends on SIGTERM and Ctrl-C.
+    must present that token (Authorization: Bearer). With --from, the messages that a fleet has published to a broker are
+    stored instead. It ends on SIGTERM and Ctrl-C.
     """
+    if broker is not None:
+        from fleet.delivery.receiver.subscriber import receive_from
+
+        check_no_http_options()
+        return receive_from(broker, central, click.echo, warn)
     from fleet.delivery.receiver import server
     from fleet.delivery.receiver.app import ReceiverConfig
     from fleet.delivery.receiver.faults import DelayRange, FaultConfig, parse_delay
@@ -69,6 +80,15 @@ def receive(central: Path, host: str, port: int, max_body: int, **fault_options:
     )
     config = ReceiverConfig(max_body * BYTES_PER_MEGABYTE, token_from_environment(), faults)
     return server.receive(server.ReceiverAddress(central, host, port), config, click.echo, warn)
+
+
+def check_no_http_options() -> None:
+    """UserError if an option is given that only the HTTP server has."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is not ParameterSource.DEFAULT
+        if given and parameter.name not in ("broker", "central"):
+            raise UserError(f"{parameter.opts[0]}: is for the HTTP server, and not allowed with --from")
 
 
 def token_from_environment() -> str | None:

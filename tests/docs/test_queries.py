@@ -10,7 +10,8 @@ import pytest
 
 from fleet.catalogue.catalogue import load_catalogue
 from fleet.delivery.columns import DELIVERED_COLUMNS
-from fleet.delivery.targets.sqlite.central_database import copy_readings_sql, open_central
+from fleet.delivery.targets.sqlite.central_database import open_central
+from fleet.delivery.targets.sqlite.statements import copy_readings_sql
 from tests.docs.page_queries import Query, queries
 from tests.fleet.verify.damage import make_identities, write_database
 from worker.storage.schema import READINGS_KEY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
@@ -11,7 +11,9 @@ import apsw
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.receiver.uploads import RejectedReading
+from fleet.delivery.target import Receipt
 from fleet.delivery.targets.sqlite.central_database import CentralDatabase, ColumnMismatch
+from fleet.delivery.targets.sqlite.positions import Positions
 from worker.storage.connection import describe_sqlite_error
 from worker.storage.database_files import inode
 
@@ -70,6 +72,11 @@ class CentralStore:
             if row_id in receipt.rejected
         ]
         return receipt.duplicates, rejected, receipt.note
+
+    def store_all(self, batches: Sequence[Batch], positions: Positions | None) -> list[Receipt]:
+        """Store batches, and the positions of their subscriber, all or nothing. Raises StoreUnavailable."""
+        with self._open():
+            return self.central.insert_batches(batches, datetime.now(UTC), positions)
 
     def probe(self) -> None:
         """Check that the database can be written, by a write without effect. Raises StoreUnavailable."""

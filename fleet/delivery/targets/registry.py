@@ -82,6 +82,7 @@ TARGETS = {
     "postgres:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", None),
     "mqtt:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", "mqtt://HOST/TOPIC", readable=False),
     "mqtts:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", None, readable=False),
+    "kafka:": TargetEntry("fleet.delivery.targets.kafka.target:KafkaTarget", "kafka://HOST/TOPIC", readable=False),
     "jsonl:": TargetEntry("fleet.delivery.targets.jsonl.target:JsonLinesTarget", "jsonl:FILE"),
     "parquet:": TargetEntry("fleet.delivery.targets.parquet.target:ParquetTarget", "parquet:DIR"),
 }

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,21 @@ from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.delivery.source_database import consecutive_ranges
 from fleet.delivery.target import Receipt
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, central_schema
+from fleet.delivery.targets.sqlite.positions import Positions, load_positions
+from fleet.delivery.targets.sqlite.statements import (
+    ROWS_PER_STATEMENT,
+    SELECT_NAMED_SOURCES,
+    SELECT_TIMESTAMP,
+    UPSERT_EPISODE,
+    UPSERT_EPOCH,
+    copy_readings_sql,
+    insert_statement,
+    select_existing_sql,
+)
 from fleet.errors import UserError
 from worker.storage.connection import Transaction
 from worker.storage.database_files import folder_lock
 from worker.storage.insertion import SAME_NUMBERS, add_column_sql
-from worker.storage.schema import quote_identifier
 
 CENTRAL_BUSY_TIMEOUT_MS = 5_000
 
@@ -91,6 +100,38 @@ class CentralDatabase:
                 # Row by row the bad reading is found, or the source itself reports its damage.
                 with Transaction(self._connection):
                     return SqliteDelivery(self._connection, batch, received_at, attached=False, checked=True).run()
+
+    def insert_batches(
+        self, batches: Sequence[Batch], received_at: datetime, positions: Positions | None = None
+    ) -> list[Receipt]:
+        """Insert batches, and the positions of their subscriber, in one transaction; when this returns, all is on disk.
+
+        A batch for which the table cannot have a column is rejected as a whole. After an apsw.Error nothing is stored.
+        """
+        with self._lock:
+            unfit = {index: reason for index, batch in enumerate(batches) if (reason := self._mismatch(batch.source))}
+            with Transaction(self._connection):
+                receipts = [
+                    Receipt(frozenset(), rejected=dict.fromkeys(batch.ids, unfit[index]))
+                    if index in unfit
+                    else SqliteDelivery(self._connection, batch, received_at, attached=False, checked=True).run()
+                    for index, batch in enumerate(batches)
+                ]
+                if positions is not None:
+                    positions.save(self._connection)
+            return receipts
+
+    def positions(self, cluster: str) -> Positions:
+        """The positions that were saved for a cluster of brokers. Raises apsw.Error."""
+        with self._lock:
+            return load_positions(self._connection, cluster)
+
+    def _mismatch(self, source: SourceDatabase) -> str:
+        try:
+            self._add_columns(source)
+        except ColumnMismatch as error:
+            return str(error)
+        return ""
 
     def _add_columns(self, source: SourceDatabase) -> None:
         """Add the columns that the kinds of a source's sensors need, in a transaction of their own."""
@@ -197,60 +238,6 @@ def attach_source(connection: apsw.Connection, batch: Batch) -> Iterator[bool]:
 def detach(connection: apsw.Connection) -> None:
     if "source" in {name for _, name, _ in connection.execute("PRAGMA database_list")}:
         connection.execute("DETACH source")
-
-
-ROWS_PER_STATEMENT = 50
-
-
-def column_list(names: Iterable[str]) -> str:
-    return ",".join(map(quote_identifier, names))
-
-
-# From `path-` up to the next text of that length.
-SELECT_NAMED_SOURCES = f"""
-SELECT source, name FROM sources WHERE generation >= '{NAME_KEY_PREFIX}' AND generation < '{NAME_KEY_PREFIX[:-1]}.'
-"""
-SELECT_TIMESTAMP = "SELECT timestamp FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
-
-
-@lru_cache(maxsize=64)
-def select_existing_sql(names: tuple[str, ...]) -> str:
-    """A SELECT of the batch and the named columns of a reading."""
-    return f"SELECT batch, {column_list(names)} FROM sensor_readings WHERE source = ? AND sensor_id = ? AND seq = ?"
-
-
-@lru_cache(maxsize=64)
-def copy_readings_sql(names: tuple[str, ...]) -> str:
-    """An INSERT of the named columns of the readings between two ids in the attached database."""
-    return (
-        f"INSERT INTO sensor_readings (source, batch, source_id, {column_list(names)}) "
-        f"SELECT ?, ?, id, {column_list(names)} FROM source.sensor_readings WHERE id BETWEEN ? AND ? ORDER BY id "
-        "ON CONFLICT DO NOTHING"
-    )
-
-
-@lru_cache(maxsize=64)
-def insert_statement(names: tuple[str | None, ...], rows: int) -> str:
-    """An INSERT of a number of rows; ?1 is the source and ?2 the batch.
-
-    `names` has the column for each value of a row, None for a value to omit.
-    """
-    columns = [name for name in names if name is not None]
-    first = 3
-    values = []
-    for row in range(rows):
-        parameters = (f"?{first + row * len(names) + index}" for index, name in enumerate(names) if name is not None)
-        values.append(f"(?1,?2,{','.join(parameters)})")
-    return f"INSERT INTO sensor_readings (source,batch,{column_list(columns)}) VALUES {','.join(values)} ON CONFLICT DO NOTHING"
-
-
-def upsert_statement(table: str, columns: tuple[str, ...]) -> str:
-    names = ("source", *columns)
-    return f"INSERT OR REPLACE INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))})"
-
-
-UPSERT_EPISODE = upsert_statement("anomaly_episodes", EPISODE_COLUMNS)
-UPSERT_EPOCH = upsert_statement("epochs", EPOCH_COLUMNS)
 
 
 class SqliteDelivery:

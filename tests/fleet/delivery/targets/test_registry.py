@@ -8,6 +8,7 @@ import pytest
 
 from fleet.delivery.targets.http.target import HttpTarget
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
+from fleet.delivery.targets.kafka.target import KafkaTarget
 from fleet.delivery.targets.mqtt.target import MqttTarget
 from fleet.delivery.targets.parquet.target import ParquetTarget
 from fleet.delivery.targets.postgres.target import PostgresTarget
@@ -25,6 +26,7 @@ from fleet.errors import UserError
 
 # A class without the methods of TargetClass does not pass mypy here.
 CLASSES: list[TargetClass] = [HttpTarget, JsonLinesTarget, MqttTarget, ParquetTarget, PostgresTarget, SqliteTarget]
+CLASSES += [KafkaTarget]
 
 
 def test_every_line_names_a_class() -> None:
@@ -42,7 +44,7 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
         read_back(url, ReadBackOptions())
 
     readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE or parquet:DIR"
-    allowed = f"http://HOST/PATH, https://HOST/PATH, {readable.replace('jsonl:', 'mqtt://HOST/TOPIC, jsonl:')}"
+    allowed = f"http://HOST/PATH, https://HOST/PATH, {readable.replace('jsonl:', 'mqtt://HOST/TOPIC, kafka://HOST/TOPIC, jsonl:')}"
     assert f"--to: {url!r} is no target: allowed is {allowed}" == str(written.value)
     assert f"--against: {url!r} is no target: allowed is {readable}" == str(compared.value)
 

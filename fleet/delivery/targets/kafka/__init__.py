@@ -1,0 +1,1 @@
+"""The target `kafka:`: readings as messages in a topic of Kafka."""
