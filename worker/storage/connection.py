@@ -105,18 +105,22 @@ class Transaction:
             self._connection.execute("ROLLBACK")
 
 
-def connect(path: Path, *, wal: bool = True, synchronous: Synchronous = "normal") -> apsw.Connection:
+def connect(
+    path: Path, *, wal: bool = True, synchronous: Synchronous = "normal", readings: bool = True
+) -> apsw.Connection:
     """Open the database at `path`; create it and its tables if necessary. Raises apsw.Error."""
     connection = apsw.Connection(str(path))
     try:
-        configure_connection(connection, wal=wal, synchronous=synchronous)
+        configure_connection(connection, wal=wal, synchronous=synchronous, readings=readings)
     except apsw.Error:
         connection.close(True)
         raise
     return connection
 
 
-def configure_connection(connection: apsw.Connection, *, wal: bool, synchronous: Synchronous) -> None:
+def configure_connection(
+    connection: apsw.Connection, *, wal: bool, synchronous: Synchronous, readings: bool = True
+) -> None:
     """Set the pragmas of a connection, create missing tables, and make a restored backup the live database."""
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     # A fleet has thousands of connections, and each appends to the end of a table: a small cache is enough.
@@ -128,7 +132,7 @@ def configure_connection(connection: apsw.Connection, *, wal: bool, synchronous:
         connection.pragma("journal_mode", mode)
     if connection.pragma("user_version") != SCHEMA_VERSION:
         with Transaction(connection):
-            create_tables(connection)
+            create_tables(connection, readings=readings)
             if not connection.execute("SELECT 1 FROM database_info").fetchone():
                 values = ("live", str(uuid.uuid4()), SCHEMA_VERSION)
                 connection.execute("INSERT INTO database_info VALUES (?,?,?)", values)
