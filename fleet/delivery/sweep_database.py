@@ -12,6 +12,7 @@ from pathlib import Path
 
 import apsw
 
+from fleet.datadir.computed_readings import add_computed_readings
 from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
 from fleet.datadir.shared_connection import SharedConnection, shared_connection
 from fleet.delivery.batch import NO_ROWS, Batch, SourceDatabase
@@ -32,6 +33,7 @@ from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
 from fleet.delivery.target import SourceFailed, Target
 from fleet.verify.row_scan import MIN_ROW_ID
+from worker.storage.schema import stores_readings
 
 NO_NEW_HISTORY = NewHistory(NO_ROWS, NO_ROWS, {}, more=False)
 
@@ -91,6 +93,7 @@ class SweepContext:
                 yield opened
         else:
             with read_only_connection(path, held=True) as reading:
+                add_computed_readings(reading)
                 yield SharedConnection(path, reading, None)
 
 
@@ -129,6 +132,8 @@ def source_to_sweep(opened: apsw.Connection, path: Path, name: str, *, marking: 
     source = identify_source(opened, path, name)
     if isinstance(source, Skipped):
         raise DatabaseSkipped(source.reason if source.reportable else "")
+    if marking and not stores_readings(opened):
+        raise DatabaseUnreadable(path, "it stores no readings, and none can be marked: collect it with --cursor")
     if marking and "synced" not in source.columns:
         raise DatabaseUnreadable(path, "its readings have no column synced: collect it with --cursor")
     if marking and opened.readonly("main"):
