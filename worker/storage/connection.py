@@ -11,7 +11,7 @@ import apsw
 
 from worker.spec import Synchronous
 from worker.storage.database_files import is_sqlite_file
-from worker.storage.schema import SCHEMA_VERSION, create_tables
+from worker.storage.schema import SCHEMA_VERSION, create_tables, stores_readings
 from worker.storage.wal_index import is_wal_truncated
 
 BUSY_TIMEOUT_MS = 500
@@ -23,6 +23,10 @@ MAX_QUICK_CHECK_BYTES = 64 << 20
 JOURNAL_SIZE_LIMIT_BYTES = 8 << 20
 """The size to which a write-ahead log is truncated after it has grown because of a long reader. Usually it has half of
 that (a checkpoint every 1000 pages), and is not truncated."""
+
+CHECKPOINT_PAGES_WITHOUT_READINGS = 100
+"""Pages of a write-ahead log at which a database without readings is checkpointed. It has few pages, written again and again;
+SQLite's 1000 would make the logs of a thousand sensors 4 GB."""
 
 SELECT_BEYOND_CHECKPOINT = """
 SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE sensor_readings.seq >= next_seq AND next_seq >= 0
@@ -137,6 +141,8 @@ def configure_connection(
                 values = ("live", str(uuid.uuid4()), SCHEMA_VERSION)
                 connection.execute("INSERT INTO database_info VALUES (?,?,?)", values)
             connection.pragma("user_version", SCHEMA_VERSION)
+    if not stores_readings(connection):
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES_WITHOUT_READINGS}")
     if connection.execute("SELECT role FROM database_info").get == "backup":
         # A restored backup: from here on its content differs from that of the database it replaces.
         with Transaction(connection):
