@@ -62,21 +62,27 @@ SEQS_BY_OPERATOR: dict[int, Callable[[int], tuple[int | None, int | None]]] = {
 """The first sequence number and the end, None for no limit, that a comparison leaves."""
 
 
-def add_computed_readings(connection: apsw.Connection) -> None:
-    """Give a connection to a database that stores no readings the table `sensor_readings`; others have it. Raises apsw.Error."""
-    if not stores_readings(connection):
-        connection.pragma("temp_store", 2)  # in memory
-        module: Any = ComputedReadingsModule()  # apsw declares the methods of writable tables as well
-        connection.create_module(MODULE_NAME, module)
-        connection.execute(f"CREATE VIRTUAL TABLE temp.sensor_readings USING {MODULE_NAME}")
+def add_computed_readings(connection: apsw.Connection) -> ComputedReadings | None:
+    """Give a connection to a database that stores no readings the table `sensor_readings`, and return what computes its rows.
+    Other databases have the table. Raises apsw.Error."""
+    if stores_readings(connection):
+        return None
+    connection.pragma("temp_store", 2)  # in memory
+    readings = ComputedReadings(connection)
+    module: Any = ComputedReadingsModule(readings)  # apsw declares the methods of writable tables as well
+    connection.create_module(MODULE_NAME, module)
+    connection.execute(f"CREATE VIRTUAL TABLE temp.sensor_readings USING {MODULE_NAME}")
+    return readings
 
 
 class ComputedReadingsModule:
     """The module of the virtual table, as apsw calls it."""
 
-    def Create(self, connection: apsw.Connection, *_: Any) -> tuple[str, ComputedReadings]:  # noqa: N802 - apsw's name
-        readings = ComputedReadings(connection)
-        return readings.schema, readings
+    def __init__(self, readings: ComputedReadings) -> None:
+        self._readings = readings
+
+    def Create(self, *_: Any) -> tuple[str, ComputedReadings]:  # noqa: N802 - apsw's name
+        return self._readings.schema, self._readings
 
     Connect = Create
 
@@ -131,6 +137,14 @@ class ComputedReadings:
     Destroy = Disconnect
 
     # Rows
+
+    def rows_of(self, ids: Sequence[int]) -> list[Row]:
+        """Return the rows with these ascending ids. Faster than a query, which asks for each value by itself."""
+        if not ids:
+            return []
+        wanted = set(ids)
+        windows = self.rows(ids[0] - 1, ids[-1], descending=False)
+        return [row for rows in windows for row in rows if row[0] in wanted]
 
     def rows(self, first: int, end: int | None, *, descending: bool) -> Iterator[list[Row]]:
         """Yield the rows of the readings `first` .. `end - 1`, at most up to the checkpoint. Raises apsw.CorruptError."""

@@ -16,7 +16,7 @@ import apsw
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.delivery.batch import Row, SourceDatabase, StoredRows, Value
 from worker.storage.database_files import WAL_SUFFIX, side_file
-from worker.storage.schema import quote_identifier, stores_readings
+from worker.storage.schema import quote_identifier
 
 MAX_ROWS_PER_MARKING = 1_000
 """Rows that are marked in one transaction."""
@@ -55,10 +55,9 @@ def existing_ids(connection: apsw.Connection, ids: Iterable[int]) -> tuple[int, 
     return tuple(number for number in ids if connection.execute(query, (number,)).get)
 
 
-def stored_rows(connection: apsw.Connection, source: SourceDatabase, ids: tuple[int, ...]) -> Sequence[Row]:
+def stored_rows(connection: apsw.Connection, source: SourceDatabase, ids: tuple[int, ...]) -> StoredRows:
     """The rows of ascending ids, read on first use. Reading raises DatabaseUnreadable, also if some were deleted.
 
-    Those of a database that stores no readings are computed at once: no other connection finds them by their ids.
     A text that is not UTF-8 comes as bytes, which no target stores as text. Of rows with the same id, the first comes.
     """
     id_index = source.columns.index("id")
@@ -79,7 +78,7 @@ def stored_rows(connection: apsw.Connection, source: SourceDatabase, ids: tuple[
             )
         return found
 
-    return StoredRows(ids, fetch) if stores_readings(connection) else fetch(ids)
+    return StoredRows(ids, fetch)
 
 
 def rows_between(connection: apsw.Connection, source: SourceDatabase, first: int, last: int) -> list[Row]:

@@ -76,6 +76,18 @@ def test_an_id_is_that_of_a_number(pair: tuple[Path, Path]) -> None:
     assert [(last + 1,)] == computed(pair[1], "SELECT max(rowid) FROM sensor_readings")
 
 
+def test_a_collector_gets_the_same_rows(pair: tuple[Path, Path]) -> None:
+    """It asks for ids, some of which may be dead letters, and not by SQL."""
+    with read_only_connection(pair[1]) as opened:
+        readings = add_computed_readings(opened)
+        assert readings is not None
+        ids = [number for (number,) in opened.execute("SELECT id FROM sensor_readings WHERE id % 3 AND id > 20")]
+        rows = opened.execute("SELECT * FROM sensor_readings WHERE id % 3 AND id > 20").fetchall()
+        assert (rows, []) == (readings.rows_of(ids), readings.rows_of([]))
+    with read_only_connection(pair[0]) as opened:
+        assert add_computed_readings(opened) is None
+
+
 def test_readers_see_them(pair: tuple[Path, Path]) -> None:
     def without_id(row: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in row.items() if name != "id"}
