@@ -121,9 +121,10 @@ def describe_computed(results: Mapping[Path, AuditResult]) -> Iterator[str]:
     """Yield a note about the readings that are not stored, and that no check of a directory can compare."""
     counts = [result.computed for result in results.values() if result.computed]
     if counts:
+        databases = "1 database that stores" if len(counts) == 1 else f"{len(counts):,} databases that store"
         yield (
-            f"{sum(counts):,} scheduled readings of {len(counts):,} databases that store none (--store none): only their "
-            "checkpoints, epochs and episodes are verified; --against compares the readings that a target has"
+            f"{sum(counts):,} scheduled readings of {databases} none (--store none): only checkpoints, epochs and episodes "
+            "are verified; --against compares the readings that a target has"
         )
 
 

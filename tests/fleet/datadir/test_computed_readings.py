@@ -9,6 +9,7 @@ import pytest
 
 from fleet.datadir.computed_readings import add_computed_readings
 from fleet.datadir.readings import latest_readings, read_only_connection, record_count
+from tests.worker.further import AIR, AIR_COLUMNS, AIR_IDENTITY, TURBINE_COLUMNS, Writer, become_turbine
 from tests.worker.stores import SETTINGS, SensorWriter, select
 from worker.spec import Settings
 from worker.storage.schema import STORED_COLUMNS
@@ -74,6 +75,25 @@ def test_an_id_is_that_of_a_number(pair: tuple[Path, Path]) -> None:
     assert [(1,)] == computed(pair[1], "SELECT min(id) FROM sensor_readings")
     last = select(pair[0], "SELECT max(seq) FROM sensor_readings")[0][0]
     assert [(last + 1,)] == computed(pair[1], "SELECT max(rowid) FROM sensor_readings")
+
+
+def test_kinds_with_columns_of_their_own(tmp_path: Path) -> None:
+    """Also when the sensor becomes another kind: a column of the other kind is NULL."""
+    paths = tmp_path / "stored.db", tmp_path / "computed.db"
+    for path in paths:
+        writer = Writer(path, (AIR_IDENTITY, AIR), readings=path.stem == "stored")
+        writer.deliver(250)
+        become_turbine(writer)
+        writer.deliver(500)
+        writer.sink.close()
+    names = [name for name, _ in select(paths[0], "SELECT name, cid FROM pragma_table_info('sensor_readings')")]
+    columns = ", ".join(f'"{name}"' for name in names if name != "id")
+    query = f"SELECT {columns} FROM sensor_readings ORDER BY id"
+
+    assert {*AIR_COLUMNS, *TURBINE_COLUMNS} < set(names)
+    assert select(paths[0], query) == computed(paths[1], query)
+    types = "SELECT name, type FROM pragma_table_info('sensor_readings')"
+    assert select(paths[0], types) == computed(paths[1], types)
 
 
 def test_a_collector_gets_the_same_rows(pair: tuple[Path, Path]) -> None:
