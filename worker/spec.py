@@ -15,6 +15,7 @@ from typing import Literal
 Layout = Literal["own", "shared", "packed"]
 Resume = Literal["catch_up", "skip"]
 Synchronous = Literal["normal", "full"]
+Store = Literal["sqlite", "none"]
 Phase = Literal["aligned", "spread", "random"]
 
 CHANNEL_NAMES = ("temperature", "humidity", "pressure", "vibration", "voltage")
@@ -281,7 +282,7 @@ class StoreSpec:
 
     `shared` is true if other workers write to it too. With `synchronous` "normal" a power failure may take the last
     commits, with "full" none. After `error_limit` failures in a row the worker exits instead of retrying. A database of
-    more than `max_bytes` is rotated.
+    more than `max_bytes` is rotated. A new one without `readings` has checkpoints, epochs and episodes only.
     """
 
     path: Path
@@ -294,6 +295,7 @@ class StoreSpec:
     shared: bool = False
     error_limit: int | None = None
     max_bytes: int | None = None
+    readings: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ CONFIG_KEYS = {
     "sensors_per_worker": ("replicas.sensors_per_worker", "--sensors-per-worker"),
     "start": ("simulation.start", "--start"),
     "resume": ("simulation.resume", "--resume"),
+    "store": ("database.store", "--store"),
     "host": ("monitoring.host", "--host"),
     "port": ("monitoring.port", "--port"),
 }
@@ -287,6 +288,11 @@ CONFIG_KEY_OPTIONS = (
     click.option("--prefix", metavar="P", help="Sensor ids P_000001, ... instead of ones after their city."),
     click.option(
         "--sensors-per-worker", metavar="N", help="How many sensors share a process and a database. Default: 1."
+    ),
+    click.option(
+        "--store",
+        metavar="HOW",
+        help="sqlite (the default), or none: no reading is stored, and those that a target (--to) lacks are computed again.",
     ),
     click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
     click.option(

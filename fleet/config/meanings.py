@@ -82,6 +82,7 @@ MEANINGS: Mapping[str, str] = {
     "anomalies.types.clock_jump.seconds": "The largest error of the clock; at least half of it is used.",
     "anomalies.types.clock_drift.seconds": "The largest error of the clock at the last reading; at least half of it is used.",
     "scenario": "Steps that change settings at a time of the fleet, such as `{at: 1h, anomalies: {probability: 0.05}}`. Settings that a step leaves out stay as they are. At most 10,000 steps.",
+    "database.store": "`none`: readings are not stored, but computed again for the targets of `delivery.to`, see [delivering.md](delivering.md#without-a-store).",
     "database.path": "The name of the shared database (`replicas.database: shared`), which ends in `.db`. Its folder has no effect.",
     "database.batch_size": "Readings in a transaction, at most.",
     "database.batch_interval": "Seconds between transactions, at most.",

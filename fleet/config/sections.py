@@ -33,7 +33,7 @@ from fleet.validation.scalars import (
     Text,
 )
 from worker.log import format_sample_line
-from worker.spec import Phase
+from worker.spec import Phase, Store
 
 
 def log_format(value: str) -> str:
@@ -179,10 +179,12 @@ class Backup(Section):
 
 
 class Database(Section):
-    """The databases of the readings. In a fleet `path` names the shared database; delays and intervals are seconds.
+    """The databases of the readings. With `store: none` they keep what determines the readings, and not the readings, which
+    `delivery` takes elsewhere. In a fleet `path` names the shared database; delays and intervals are seconds.
     After a power failure the last commits may be missing with `synchronous: normal`; `full` loses none and costs a
     disk sync each."""
 
+    store: Annotated[Store, AsLower, AsText] = "sqlite"
     path: Annotated[Text, AfterValidator(database_file)] = "data/sensor_data.db"
     batch_size: Annotated[int, Field(ge=1, le=1_000_000), AsWhole] = 100
     batch_interval: Annotated[float, Field(gt=0, le=3600), AsSeconds] = 1.0

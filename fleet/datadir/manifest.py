@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from fleet.datadir.state_file import Bounds, InvalidValue, Pattern, load_state, save_state
-from worker.spec import SETTINGS_VERSION, Layout, Phase
+from worker.spec import SETTINGS_VERSION, Layout, Phase, Store
 
 RESTORE_ADVICE = "; restore the file, or take another --data directory"
 RATE_PATTERN = r"|[0-9]{1,6}(\.[0-9]{1,9})?|[0-9]{1,12}/[0-9]{0,12}(s|min|h|d)"
@@ -34,7 +34,8 @@ class FleetManifest:
     (sensor id, worker) in fleet order, including sensors that a smaller fleet leaves out at present. `count` sensors run
     at present, at `rate` readings a second each; 0 and empty in manifests of version 0.1.0. `settings_version` is that of
     the rules by which the fleet was begun, and goes on. `kinds` are the kinds of sensor that its config mixes, with their
-    weights, `kind_files` the files and folders that describe kinds. `phase` is that of the last run.
+    weights, `kind_files` the files and folders that describe kinds. `phase` is that of the last run. With the `store` "none"
+    the databases have no readings.
     """
 
     ignores_unknown_keys: ClassVar[bool] = True
@@ -54,6 +55,7 @@ class FleetManifest:
     settings_version: Annotated[int, Bounds(1, SETTINGS_VERSION)] = 1
     rate: Annotated[str, Pattern(RATE_PATTERN, "a rate such as 10, 0.2 or 1/min")] = ""
     phase: Phase = "aligned"
+    store: Store = "sqlite"
 
 
 def read_manifest(path: Path) -> FleetManifest | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import apsw
 
+from fleet.datadir.computed_readings import add_computed_readings
 from fleet.datadir.ownership import foreign_link
 from worker.readings.anomaly_type import MAX_EPISODE_READINGS
 from worker.schedule import Schedule
@@ -189,6 +190,7 @@ def may_read_log(path: Path) -> bool:
 def latest_readings(path: Path, limit: int, sensor_id: str | None = None) -> list[JsonRow]:
     """Return the last `limit` rows, of one sensor or of all in the database, newest first, by column name."""
     with read_only_connection(path) as opened:
+        add_computed_readings(opened)
         return select_rows(opened, SELECT_LATEST, (sensor_id, limit))
 
 
@@ -222,6 +224,7 @@ def latest_due_us(path: Path) -> int | None:
 def record_count(path: Path) -> int:
     """Return the number of readings in the database, from its first and last row id."""
     with read_only_connection(path) as opened:
+        add_computed_readings(opened)
         first, last = opened.execute(SELECT_ID_RANGE).fetchone() or (None, None)
     if first is None and last is None:
         return 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fleet.datadir.computed_readings import add_computed_readings
 from fleet.datadir.readings import MAX_SCANNED_ROWS, DatabaseUnreadable, read_only_connection
 from worker.readings.generator import Block, SignalGenerator
 from worker.readings.random_streams import FloatArray
@@ -71,6 +72,7 @@ def read_series(
     by one, at most MAX_SERIES_READINGS. `neighbours`, the number of sensors in the database, bounds the search: readings
     before the part that is searched are left out. Raises DatabaseUnreadable."""
     with read_only_connection(path) as opened, opened:
+        add_computed_readings(opened)
         next_seq = opened.execute(SELECT_NEXT_SEQ, (sensor_id,)).get
         if not isinstance(next_seq, int):
             return Series(0, 0, 1, [], (), [], [], [])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import apsw
 
+from fleet.datadir.computed_readings import ComputedReadings
 from fleet.datadir.ownership import foreign_link
 from fleet.datadir.readings import DatabaseUnreadable, path_exists
 from worker.storage.database_files import Inode, folder_lock, inode
@@ -26,11 +27,12 @@ SHARED_BUSY_TIMEOUT_MS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class SharedConnection:
-    """An open database. `file` identifies its file."""
+    """An open database. `file` identifies its file. `computed` computes the readings of one that stores none."""
 
     path: Path
     connection: apsw.Connection
     file: Inode
+    computed: ComputedReadings | None = None
 
     @contextmanager
     def hold_in_place(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import apsw
 
+from fleet.datadir.computed_readings import add_computed_readings
 from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
 from fleet.datadir.shared_connection import SharedConnection, shared_connection
-from fleet.delivery.batch import NO_ROWS, Batch, SourceDatabase
+from fleet.delivery.batch import NO_ROWS, Batch, Row, SourceDatabase
 from fleet.delivery.bisecting_delivery import BisectingDelivery
 from fleet.delivery.history import NewHistory, Watermarks, new_history
 from fleet.delivery.leases import Leases
@@ -32,6 +33,7 @@ from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
 from fleet.delivery.target import SourceFailed, Target
 from fleet.verify.row_scan import MIN_ROW_ID
+from worker.storage.schema import stores_readings
 
 NO_NEW_HISTORY = NewHistory(NO_ROWS, NO_ROWS, {}, more=False)
 
@@ -91,7 +93,7 @@ class SweepContext:
                 yield opened
         else:
             with read_only_connection(path, held=True) as reading:
-                yield SharedConnection(path, reading, None)
+                yield SharedConnection(path, reading, None, add_computed_readings(reading))
 
 
 class DatabaseSkipped(Exception):
@@ -129,6 +131,8 @@ def source_to_sweep(opened: apsw.Connection, path: Path, name: str, *, marking: 
     source = identify_source(opened, path, name)
     if isinstance(source, Skipped):
         raise DatabaseSkipped(source.reason if source.reportable else "")
+    if marking and not stores_readings(opened):
+        raise DatabaseUnreadable(path, "it stores no readings, and none can be marked: collect it with --cursor")
     if marking and "synced" not in source.columns:
         raise DatabaseUnreadable(path, "its readings have no column synced: collect it with --cursor")
     if marking and opened.readonly("main"):
@@ -225,13 +229,17 @@ class DatabaseSweep:
         context = self._context
         return next_ids(self._opened, settled_id, until, context.batch_size, unsynced=context.marking)
 
+    def _rows(self, ids: tuple[int, ...]) -> Sequence[Row]:
+        computed = self._shared.computed
+        return stored_rows(self._opened, self._source, ids) if computed is None else computed.rows_of(ids)
+
     def _deliver(self, ids: tuple[int, ...], fresh: NewHistory, settled_id: int | None) -> None:
         """Deliver the readings with these ids. `settled_id` is the id below them up to which all are settled, None for retries."""
         context, source = self._context, self._source
         alive = tuple(number for number in ids if number not in self._dead) if self._dead else ids
         # Where readings are marked, others may have marked some that never arrive here.
         settles = None if context.marking or settled_id is None or not ids else ids[-1]
-        batch = Batch(source, stored_rows(self._opened, source, alive), fresh.episodes, fresh.epochs, settles)
+        batch = Batch(source, self._rows(alive), fresh.episodes, fresh.epochs, settles)
         context.stats.add(DatabaseStats(source.name, left=len(batch.ids)))
         receipt = context.delivery.deliver(batch, retrying_dead_letters=settled_id is None)
         if receipt.note:

@@ -132,6 +132,7 @@ class Planner:
             boot_id=boot_id(),
             origin_ns=clock.origin_ns - (clock.start_us - (old or clock).start_us) * 1000,
             settings_version=old.settings_version if old else SETTINGS_VERSION,
+            store=config.database.store,
         )
         duration = config.simulation.duration_seconds
         run = RunSpec(
@@ -146,6 +147,8 @@ class Planner:
         )
         if config.database.max_size_mb is not None and self._layout == "shared":
             fleet.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
+        if config.database.max_size_mb is not None and config.database.store == "none":
+            fleet.warnings.append("database.max_size_mb: a database without readings is not rotated")
         older = self._older_rules_warning(record, fleet.stored)
         fleet.warnings.extend(filter(None, (latest.warning, clock.warning, older)))
         continues = (
@@ -260,6 +263,7 @@ class Planner:
 
     def _store(self, worker: str) -> StoreSpec:
         database = self.config.database
+        readings = database.store != "none"
         name = Path(database.path).name if self._layout == "shared" else f"{worker}.db"
         return StoreSpec(
             path=self._directory.databases / name,
@@ -271,7 +275,8 @@ class Planner:
             synchronous=database.synchronous,
             shared=self._layout == "shared",
             error_limit=database.error_limit,
-            max_bytes=None if database.max_size_mb is None else int(database.max_size_mb * 1e6),
+            max_bytes=None if database.max_size_mb is None or not readings else int(database.max_size_mb * 1e6),
+            readings=readings,
         )
 
     def _members(self, workers: Sequence[WorkerSpec]) -> tuple[Member, ...]:
@@ -298,6 +303,11 @@ class Planner:
                 f"{old.sensors_per_worker} sensors per worker" if old.layout == "packed" else f"{old.layout} databases"
             )
             raise UserError(f"{where}: this fleet was started with {was}; keep that, or take another --data directory")
+        if config.database.store != old.store:
+            was = "does not store its readings" if old.store == "none" else "stores its readings"
+            raise UserError(
+                f"{where}: this fleet {was} (--store {old.store}); keep that, or take another --data directory"
+            )
         if config.simulation.seed not in (None, old.seed):
             raise UserError(
                 f"{where}: this fleet has the seed {old.seed}, not {config.simulation.seed}: "

@@ -39,6 +39,8 @@ def launch(
     directory.check_startable()
     source = ConfigSource(config, dict(os.environ), overrides, values_of_last_run(directory))
     settings = source.load()
+    if reason := store_error(settings):
+        raise located_error(config, os.environ, overrides, "database.store", reason)
     services.check_targets(settings.delivery.to)
     Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)
@@ -51,6 +53,17 @@ def launch(
 
         daemonize.detach(directory)
     return Fleet(prepared, services).run()
+
+
+def store_error(settings: Config) -> str:
+    """Return the reason why a fleet without stored readings cannot be started, "" if it can."""
+    if settings.database.store != "none":
+        return ""
+    if not settings.delivery.to:
+        return "none keeps no reading, so it needs a target: name one with --to or in delivery.to"
+    if settings.replicas.database == "shared" or settings.replicas.sensors_per_worker > 1:
+        return "none needs a worker for each sensor: leave out --shared-db, --sensors-per-worker and their config keys"
+    return ""
 
 
 def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
@@ -68,6 +81,8 @@ def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
     values: dict[str, object] = {"replicas.count": count or len(manifest.sensors) or None}
     values["simulation.readings_per_second"] = rate or None
     values["simulation.phase"] = manifest.phase
+    if manifest.store == "none":
+        values["database.store"] = manifest.store
     if manifest.layout == "shared":
         values["replicas.database"] = manifest.layout
     if manifest.layout == "packed":

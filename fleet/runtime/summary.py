@@ -33,7 +33,7 @@ MAX_UNHEALTHY_LISTED = 10
 class RunSummary:
     """The result of a run. `due` is the number of scheduled readings that it should have, None if its end was open or it
     was stopped before its end; `healthy` counts the sensors that wrote all that was due, `paused` are those
-    that ended paused; `errors` are counted by class."""
+    that ended paused; `errors` are counted by class. `stored` is False for databases without readings."""
 
     stats: FleetStats
     healthy: int
@@ -41,6 +41,7 @@ class RunSummary:
     due: int | None
     seconds: float
     errors: Mapping[str, int]
+    stored: bool = True
 
 
 def summarize(
@@ -61,7 +62,8 @@ def summarize(
     end_us = plan.run.start_us + (elapsed_ns() - plan.run.origin_ns) // 1000 if stopped else plan.run.end_us
     pauses = {sensor.identity.sensor_id: sensor.pauses for worker in plan.workers for sensor in worker.sensors}
     paused = paused_sensors(fleet.members, fleet.rows, pauses, plan.run.start_us, end_us)
-    return RunSummary(stats, count_healthy(states), paused, due, max(0.0, seconds), errors)
+    stored = plan.record.store != "none"
+    return RunSummary(stats, count_healthy(states), paused, due, max(0.0, seconds), errors, stored)
 
 
 def readings_due(plan: Plan) -> int | None:
@@ -85,7 +87,8 @@ def print_run_summary(summary: RunSummary, fleet: FleetState, directory: DataDir
             click.echo(f"the readings are in {directory.databases}")
             return
         databases = len({member.database for member in fleet.members})
-        click.echo(f"the readings are in {data}, {databases:,} database{'s' if databases != 1 else ''}")
+        stored = "the readings are" if summary.stored else "no readings are stored; what determines them is"
+        click.echo(f"{stored} in {data}, {databases:,} database{'s' if databases != 1 else ''}")
         click.echo(f"check them: fleet verify --data {data}")
         delivery = read_delivery_status(directory.run)
         if delivery is None:
@@ -100,7 +103,7 @@ def print_summary(summary: RunSummary) -> None:
     rows = [
         ("sensors", f"{stats.sensors:,}"),
         ("scheduled readings", f"{stats.scheduled:,}" + (f" of {due:,}" if due is not None else "")),
-        ("rows written", f"{stats.readings:,}"),
+        ("rows written" if summary.stored else "readings made", f"{stats.readings:,}"),
         *((f"  {type_}", f"{count:,}") for type_, count in types_to_show(stats.anomalies).items()),
         ("restarts", f"{stats.restarts:,}"),
         ("success rate", success_rate(summary)),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apsw
 
 from fleet.datadir.backups import is_backup
 from fleet.datadir.readings import DatabaseChanged, DatabaseUnreadable, read_only_connection
+from fleet.verify.database_info import info_errors
 from fleet.verify.episode_check import ExpectedSpan, compare_episodes, unknown_sensors
 from fleet.verify.expected import EPISODE_SEARCH_READINGS, EpochRange, ExpectedSensorData, Row, further_column_names
 from fleet.verify.findings import Finding, FindingLog
@@ -23,13 +23,14 @@ from fleet.verify.row_checker import RowChecker, describe_difference
 from fleet.verify.row_scan import MIN_ROW_ID, RowScanner
 from worker.schedule import Schedule
 from worker.storage.database_files import Inode, inode
-from worker.storage.rotation import ROTATED_SUFFIX
-from worker.storage.schema import IDENTITY_COLUMNS, SCHEMA_VERSION, identity_values
+from worker.storage.schema import IDENTITY_COLUMNS, identity_values, stores_readings
 
 FLEET_TABLES = ("sensor_readings", "anomaly_episodes", "epochs", "checkpoints", "database_info")
 SELECT_TABLE_NAMES = (
     f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ({','.join('?' * len(FLEET_TABLES))})"
 )
+
+SELECT_LAST_EPISODES = "SELECT sensor_id, max(last_seq) FROM anomaly_episodes GROUP BY sensor_id"
 
 BUSY_TIMEOUT_MS = 10_000
 
@@ -50,10 +51,6 @@ TRANSIENT_ERRORS = (
     apsw.IOError,
 )
 """The errors of an opening in the middle of a rotation, or of a worker's start. A lock has been waited for already."""
-
-
-LIVE_ROLES = ("live", "rotated", "backup")
-"""The roles of a database under its own name: also in the middle of a rotation, and as a restored backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +84,11 @@ class PreviousDatabase(NamedTuple):
 
 @dataclass(slots=True)
 class AuditResult:
-    """The contents of one database. `skipped` is the reason if it was not checked."""
+    """The contents of one database. `skipped` is the reason if it was not checked. `computed` counts the scheduled readings of
+    a database that stores none: nothing in it can be compared with them."""
 
     readings: int = 0
+    computed: int = 0
     episodes: int = 0
     sensors: dict[str, SensorPosition] = field(default_factory=dict)
     previous_databases: dict[str, PreviousDatabase] = field(default_factory=dict)
@@ -146,6 +145,8 @@ def audit_once(
     with read_only_connection(path) as opened:
         opened.set_busy_timeout(BUSY_TIMEOUT_MS)
         tables = {name for (name,) in opened.execute(SELECT_TABLE_NAMES, FLEET_TABLES)}
+        if not stores_readings(opened):
+            tables.add("sensor_readings")
         if not tables - {"sensor_readings"}:
             result.skipped = "no database of a fleet"
         elif "database_info" in tables and opened.execute("SELECT role FROM database_info").get == "central":
@@ -170,16 +171,35 @@ class DatabaseAuditor:
         self._recorded = RecordedState(self._note, scope.seeds, scope.sensor)
         self._scanner = RowScanner(opened, only=scope.sensor is not None)
         self._all = scope.sensor is None
+        self._stored = stores_readings(opened)
         self._checkers: dict[str, RowChecker] = {}
         self._further: tuple[str, ...] = ()
         self._missing_columns: set[str] = set()
 
     def run(self, on_progress: Callable[[float], None]) -> None:
         """Check readings and episodes, and set the positions of the sensors in the result."""
-        self._scanner.read_other_tables()
         if self._all:
             self._check_database_info()
         self._result.previous_databases = previous_databases(self._connection)
+        if self._stored:
+            self._scanner.read_other_tables()
+            self._check_all_rows(on_progress)
+        else:
+            self._note_computed()
+            on_progress(1.0)
+        if self._checkers or self._all:
+            self._check_episodes()
+        for sensor_id, next_seq in self._recorded.checkpoints.items():
+            epoch = self._recorded.epoch_ranges[sensor_id][-1].epoch
+            self._result.sensors[sensor_id] = SensorPosition(
+                next_seq,
+                epoch.schedule if epoch else None,
+                tuple((channel.name, channel.unit) for channel in epoch.settings.channels) if epoch else (),
+                self._recorded.runs.get(sensor_id, 0),
+                epoch.run if epoch and isinstance(epoch.run, int) else 0,
+            )
+
+    def _check_all_rows(self, on_progress: Callable[[float], None]) -> None:
         after: int | None = MIN_ROW_ID
         damaged_chunks = 0
         while after is not None:
@@ -194,17 +214,17 @@ class DatabaseAuditor:
             on_progress(1.0 if after is None else after / size)
         if damage := self._scanner.index_damage():
             self._finding_log.add(Finding("unreadable", None, self._name, None, None, damage))
-        if self._checkers or self._all:
-            self._check_episodes()
-        for sensor_id, next_seq in self._recorded.checkpoints.items():
-            epoch = self._recorded.epoch_ranges[sensor_id][-1].epoch
-            self._result.sensors[sensor_id] = SensorPosition(
-                next_seq,
-                epoch.schedule if epoch else None,
-                tuple((channel.name, channel.unit) for channel in epoch.settings.channels) if epoch else (),
-                self._recorded.runs.get(sensor_id, 0),
-                epoch.run if epoch and isinstance(epoch.run, int) else 0,
-            )
+
+    def _note_computed(self) -> None:
+        """Count the readings that are not stored. Episodes are searched for up to some time after the last one on record."""
+        with snapshot(self._connection):
+            self._read_recorded_state()
+            last_seqs: Any = self._connection.execute(SELECT_LAST_EPISODES).fetchall()
+        last_episodes = dict(last_seqs)
+        for sensor_id, checker in self._checkers.items():
+            self._result.computed += self._recorded.checkpoints[sensor_id]
+            last = last_episodes.get(sensor_id)
+            checker.rows_end = last if isinstance(last, int) else 0
 
     def _check_database_info(self) -> None:
         rows = self._connection.execute("SELECT role, generation, schema_version FROM database_info").fetchall()
@@ -226,7 +246,7 @@ class DatabaseAuditor:
                 )
             elif changed:
                 checker.expected = self._expected_data(sensor_id, recorded.epoch_ranges[sensor_id])
-        if changed:
+        if changed and self._stored:
             self._find_further_columns()
 
     def _find_further_columns(self) -> None:
@@ -341,21 +361,6 @@ class DatabaseAuditor:
 
     def _note(self, sensor_id: str, kind: str, first: int | None, last: int | None, detail: str) -> None:
         self._finding_log.add(Finding(kind, sensor_id, self._name, first, last, detail))
-
-
-def info_errors(name: str, role: object, generation: object, version: object) -> Iterator[str]:
-    """Yield the errors of the row of `database_info` of the database with that name."""
-    rotated = ROTATED_SUFFIX.search(Path(name).stem) is not None
-    if role not in (("rotated",) if rotated else LIVE_ROLES):
-        yield f"its role is {role!r}, must be {'rotated' if rotated else 'live'}"
-    try:
-        valid = isinstance(generation, str) and str(uuid.UUID(generation)) == generation
-    except ValueError:
-        valid = False
-    if not valid:
-        yield f"its generation is {generation!r}, must be a UUID"
-    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
-        yield f"its schema_version is {version!r}, must be {SCHEMA_VERSION}"
 
 
 def previous_databases(opened: apsw.Connection) -> dict[str, PreviousDatabase]:

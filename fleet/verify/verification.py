@@ -96,6 +96,7 @@ def verify(
     notes = check_records(data, records, homes, sensor, finding_log)
     for finding in check_positions(records, read_records(data), positions, sensor):
         finding_log.add(finding)
+    notes += describe_computed(results)
     notes += describe_shorter(records, {name: position.next_seq for name, position in positions.items()})
     paused = check_complete(run, positions, sensor, finding_log) if run else []
     verdict = build_verdict(data, sensor, results, finding_log, time.monotonic() - started_at)
@@ -114,6 +115,17 @@ def check_records(
             finding_log.add(finding)
     unstarted = describe_unstarted(records, homes) if sensor is None else None
     return [unstarted] if unstarted else []
+
+
+def describe_computed(results: Mapping[Path, AuditResult]) -> Iterator[str]:
+    """Yield a note about the readings that are not stored, and that no check of a directory can compare."""
+    counts = [result.computed for result in results.values() if result.computed]
+    if counts:
+        databases = "1 database that stores" if len(counts) == 1 else f"{len(counts):,} databases that store"
+        yield (
+            f"{sum(counts):,} scheduled readings of {databases} none (--store none): only checkpoints, epochs and episodes "
+            "are verified; --against compares the readings that a target has"
+        )
 
 
 def build_verdict(

@@ -11,7 +11,7 @@ import apsw
 
 from worker.spec import Synchronous
 from worker.storage.database_files import is_sqlite_file
-from worker.storage.schema import SCHEMA_VERSION, create_tables
+from worker.storage.schema import SCHEMA_VERSION, create_tables, stores_readings
 from worker.storage.wal_index import is_wal_truncated
 
 BUSY_TIMEOUT_MS = 500
@@ -23,6 +23,10 @@ MAX_QUICK_CHECK_BYTES = 64 << 20
 JOURNAL_SIZE_LIMIT_BYTES = 8 << 20
 """The size to which a write-ahead log is truncated after it has grown because of a long reader. Usually it has half of
 that (a checkpoint every 1000 pages), and is not truncated."""
+
+CHECKPOINT_PAGES_WITHOUT_READINGS = 100
+"""Pages of a write-ahead log at which a database without readings is checkpointed. It has few pages, written again and again;
+SQLite's 1000 would make the logs of a thousand sensors 4 GB."""
 
 SELECT_BEYOND_CHECKPOINT = """
 SELECT sensor_id FROM sensor_readings JOIN checkpoints USING (sensor_id) WHERE sensor_readings.seq >= next_seq AND next_seq >= 0
@@ -105,18 +109,22 @@ class Transaction:
             self._connection.execute("ROLLBACK")
 
 
-def connect(path: Path, *, wal: bool = True, synchronous: Synchronous = "normal") -> apsw.Connection:
+def connect(
+    path: Path, *, wal: bool = True, synchronous: Synchronous = "normal", readings: bool = True
+) -> apsw.Connection:
     """Open the database at `path`; create it and its tables if necessary. Raises apsw.Error."""
     connection = apsw.Connection(str(path))
     try:
-        configure_connection(connection, wal=wal, synchronous=synchronous)
+        configure_connection(connection, wal=wal, synchronous=synchronous, readings=readings)
     except apsw.Error:
         connection.close(True)
         raise
     return connection
 
 
-def configure_connection(connection: apsw.Connection, *, wal: bool, synchronous: Synchronous) -> None:
+def configure_connection(
+    connection: apsw.Connection, *, wal: bool, synchronous: Synchronous, readings: bool = True
+) -> None:
     """Set the pragmas of a connection, create missing tables, and make a restored backup the live database."""
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     # A fleet has thousands of connections, and each appends to the end of a table: a small cache is enough.
@@ -128,11 +136,13 @@ def configure_connection(connection: apsw.Connection, *, wal: bool, synchronous:
         connection.pragma("journal_mode", mode)
     if connection.pragma("user_version") != SCHEMA_VERSION:
         with Transaction(connection):
-            create_tables(connection)
+            create_tables(connection, readings=readings)
             if not connection.execute("SELECT 1 FROM database_info").fetchone():
                 values = ("live", str(uuid.uuid4()), SCHEMA_VERSION)
                 connection.execute("INSERT INTO database_info VALUES (?,?,?)", values)
             connection.pragma("user_version", SCHEMA_VERSION)
+    if not stores_readings(connection):
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES_WITHOUT_READINGS}")
     if connection.execute("SELECT role FROM database_info").get == "backup":
         # A restored backup: from here on its content differs from that of the database it replaces.
         with Transaction(connection):

@@ -178,7 +178,7 @@ class Database:
     def _connect_to_live(self) -> apsw.Connection:
         """Connect to the live database; finish an interrupted rotation first."""
         store = self._store
-        connection = connect(self._path, wal=store.wal, synchronous=store.synchronous)
+        connection = connect(self._path, wal=store.wal, synchronous=store.synchronous, readings=store.readings)
         if not is_marked_rotated(connection):
             return connection
         try:
@@ -192,7 +192,7 @@ class Database:
             raise apsw.CantOpenError(f"it cannot be rotated: {error.strerror}") from error
         finally:
             connection.close(True)
-        return connect(self._path, wal=store.wal, synchronous=store.synchronous)
+        return connect(self._path, wal=store.wal, synchronous=store.synchronous, readings=store.readings)
 
     def _rotate(self) -> None:
         """Rotate the database if it has reached its limit.

@@ -16,6 +16,7 @@ from worker.storage.schema import (
     identity_values,
     insert_readings_sql,
     quote_identifier,
+    stores_readings,
 )
 
 ROWS_PER_STATEMENT, ROWS_PER_WIDE_STATEMENT = 50, 25
@@ -47,10 +48,14 @@ class Insertion(NamedTuple):
 
 
 class ReadingsTable:
-    """The table `sensor_readings` of one connection. To be discarded after a rollback, which takes added columns away."""
+    """The table `sensor_readings` of one connection. To be discarded after a rollback, which takes added columns away.
+
+    `stored` is False in a database that stores no readings.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
+        self.stored = stores_readings(connection)
         self._insertions: dict[str, Insertion] = {}
         self._checked: set[FurtherColumn] = set()
 

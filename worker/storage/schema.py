@@ -137,6 +137,16 @@ IDENTITY_COLUMNS = {
 # The columns that differ in every row, in the order in which rows are bound.
 READING_COLUMNS = ("timestamp", *CHANNEL_COLUMNS, "status_code", "anomaly_flag", "anomaly_type", "seq")
 
+STORED_COLUMNS = tuple(
+    dict.fromkeys(("id", "timestamp", "sensor_id", *READING_COLUMNS[1:-1], "synced", *IDENTITY_COLUMNS, "seq"))
+)
+"""The columns of `sensor_readings` that every database has, in their order."""
+
+CREATE_EMPTY_READINGS = f"""
+-- The readings are not stored: they follow from the epochs up to the checkpoint.
+CREATE VIEW sensor_readings AS SELECT {", ".join(f"NULL AS {name}" for name in STORED_COLUMNS)} WHERE 0;
+"""
+
 RESERVED_COLUMN_NAMES = frozenset(
     [
         "id",
@@ -187,14 +197,21 @@ def further_reading_columns(settings: Settings) -> tuple[FurtherColumn, ...]:
     return (*channels, *(FurtherColumn(attribute.name, attribute.column_type) for attribute in settings.attributes))
 
 
-def create_tables(connection: apsw.Connection) -> None:
+def create_tables(connection: apsw.Connection, *, readings: bool = True) -> None:
     """Create the missing tables. The index of readings is created together with their table, and never for an older one,
-    which may be large or have a reading twice.
+    which may be large or have a reading twice. A new database without `readings` has a view in the table's place.
     """
     new = not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sensor_readings'").get
+    if new and not readings:
+        connection.execute(CREATE_EMPTY_READINGS)
     connection.execute(SCHEMA)
-    if new:
+    if new and readings:
         connection.execute(CREATE_READINGS_KEY)
+
+
+def stores_readings(connection: apsw.Connection) -> bool:
+    """Return whether the database stores readings; if not, they are computed again where they are needed."""
+    return bool(connection.execute("SELECT type FROM main.sqlite_schema WHERE name = 'sensor_readings'").get != "view")
 
 
 def has_readings_key(connection: apsw.Connection) -> bool:

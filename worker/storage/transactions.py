@@ -105,7 +105,7 @@ def write_portion(table: ReadingsTable, portion: Portion, incarnation: int) -> N
     if episodes:
         rows = [episode_values(sensor_id, episode, portion.schedule) for episode in episodes]
         connection.executemany(UPSERT_EPISODE, rows)
-    if portion.block:
+    if portion.block and table.stored:
         insertion = table.insertion(portion.identity, portion.settings)
         write_block(connection, insertion, portion.settings, portion.block)
     if portion.truncate:

@@ -12,6 +12,7 @@ from typing import Any
 
 import apsw
 
+from fleet.datadir.computed_readings import add_computed_readings
 from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
 from fleet.delivery.batch import Row, SourceDatabase
 from fleet.delivery.columns import converted_or_same, extra_columns, extra_json
@@ -111,6 +112,7 @@ class GeneratedReadings:
         # In one transaction: a sensor that becomes another kind adds columns.
         with read_only_connection(path) as opened, opened:
             opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+            add_computed_readings(opened)
             source = identify_source(opened, path, name)
             if isinstance(source, SourceDatabase):
                 self._add(opened, source, new=new)
@@ -270,6 +272,7 @@ class GeneratedReadings:
         with stack:
             opened = stack.enter_context(read_only_connection(source.path, held=True))
             opened.set_busy_timeout(BUSY_TIMEOUT_MS)
+            add_computed_readings(opened)
             identified = identify_source(opened, source.path, source.name)
             if isinstance(identified, Skipped) or identified.key != source.key:
                 return None
