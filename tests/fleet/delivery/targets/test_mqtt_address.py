@@ -13,10 +13,20 @@ COLUMNS = frozenset(("sensor_id", "location", "model"))
 def test_what_is_left_out_has_a_default() -> None:
     address = parse_address("mqtt://broker", COLUMNS)
     assert ("broker", 1883, False, "fleet/{sensor_id}") == (address.host, address.port, address.tls, address.topic)
-    assert (1, False, "5", 60) == (address.qos, address.retain, address.version, address.keep_alive)
+    assert (1, False, "5", 60) == (
+        address.options.qos,
+        address.options.retain,
+        address.options.version,
+        address.options.keep_alive,
+    )
     secure = parse_address("mqtts://broker/a/{model}?qos=2&retain=1&version=3.1.1&keepalive=5", COLUMNS)
     assert (8883, True, "a/{model}") == (secure.port, secure.tls, secure.topic)
-    assert (2, True, "3.1.1", 5) == (secure.qos, secure.retain, secure.version, secure.keep_alive)
+    assert (2, True, "3.1.1", 5) == (
+        secure.options.qos,
+        secure.options.retain,
+        secure.options.version,
+        secure.options.keep_alive,
+    )
     assert "mqtts://broker:8883/a/{model}" == secure.name
 
 
