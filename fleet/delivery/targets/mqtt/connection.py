@@ -39,6 +39,8 @@ MAX_UNACKNOWLEDGED_VERSION_3 = 20
 """Messages that may be on their way in one connection. Version 5 lets the broker set a lower limit; under version 3.1.1 a broker
 may discard what is above its own: mosquitto takes 20 at a time."""
 
+QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
 
 class State(Enum):
     CLOSED = auto()
@@ -140,6 +142,10 @@ class Connection:
         while isinstance(opened := self.socket, ssl.SSLSocket) and opened.pending():
             self._client.loop_read()
         self.pump()
+        if opened is not None and QUICK_ACK is not None:
+            # Many brokers hold the second acknowledgement back until the system has confirmed the first, 40 ms later.
+            with suppress(OSError):
+                opened.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
 
     def pump(self) -> None:
         """Publish what waits, as far as the broker takes it."""
