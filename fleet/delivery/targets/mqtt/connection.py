@@ -139,10 +139,10 @@ class Connection:
     def read(self) -> None:
         """Read what has arrived, and publish what there now is room for."""
         self._client.loop_read()
-        while isinstance(opened := self.socket, ssl.SSLSocket) and opened.pending():
+        while self._client.has_received and self.socket is not None:
             self._client.loop_read()
         self.pump()
-        if opened is not None and QUICK_ACK is not None:
+        if (opened := self.socket) is not None and QUICK_ACK is not None:
             # Many brokers hold the second acknowledgement back until the system has confirmed the first, 40 ms later.
             with suppress(OSError):
                 opened.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
