@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.process.running_fleet import suspend, wait_for
 
@@ -86,7 +86,7 @@ def broker(folder: Path, *lines: str) -> Iterator[Broker]:
 class Subscriber:
     """Has every message, as (topic, document), also across an end of the broker: it connects again by itself."""
 
-    def __init__(self, port: int, qos: int = 1, version: paho.MQTTProtocolVersion = paho.MQTTv311) -> None:
+    def __init__(self, port: int, qos: int = 1, version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311) -> None:
         self.messages: list[tuple[str, dict[str, Any]]] = []
         self.properties: list[list[tuple[str, str]]] = []
         self._subscribed = threading.Event()
