@@ -89,7 +89,7 @@ def test_a_broker_that_is_killed_again_and_again(qos: int, running: Broker) -> N
     """At QoS 0 readings may be lost and none is doubled; from QoS 1 on none is lost."""
     outcome = deliver_through_kills(running, f"qos={qos}", seconds=1.6, between_kills=0.6)
     assert outcome.kills > 0
-    assert outcome.accepted > 1000
+    assert outcome.accepted >= 1000
     if qos == 0:
         assert 0 == outcome.doubled
     else:

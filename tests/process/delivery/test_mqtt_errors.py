@@ -51,10 +51,9 @@ def make_certificate(folder: Path, name: str, extension: str, *options: object) 
         "-days",
         "9",
     ]
-    files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"]
-    subprocess.run(
-        [*command, "-subj", f"/CN={name}", "-addext", extension, *files, *options], check=True, capture_output=True
-    )
+    files: list[object] = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"]
+    arguments = [*command, "-subj", f"/CN={name}", "-addext", extension, *files, *options]
+    subprocess.run([str(each) for each in arguments], check=True, capture_output=True)
 
 
 @contextmanager
@@ -153,7 +152,12 @@ def test_a_topic_for_which_there_is_no_permission(qos: int, connections: str, tm
             "the broker refuses what is published: Not authorized: topic forbidden/KIN_1: the user needs a permission"
         )
         assert expected in failure
-        assert 1 == delivered(f"{server.url}/allowed/{{sensor_id}}{options}")
+        allowed = f"{server.url}/allowed/{{sensor_id}}{options}"
+        assert 1 == delivered(allowed)
+        assert "Not authorized: topic state" in message(f"{allowed}&status=state", TargetMisconfigured)
+        assert "Not authorized: topic spBv1.0/plant/NBIRTH/" in message(
+            f"{server.url}/plant{options}&payload=sparkplug", TargetMisconfigured
+        )
 
 
 def test_no_more_files() -> None:

@@ -216,11 +216,9 @@ def refused_connection(reason: str) -> DeliveryFailed:
 
 
 def refused_message(topic: str, reason: str) -> TargetMisconfigured:
-    return TargetMisconfigured(
-        f"the broker refuses what is published: {reason}: topic {topic}: the user needs a permission to write there"
-        if reason == "Not authorized"
-        else f"the broker refuses what is published: {reason}: topic {topic}"
-    )
+    """Return the failure for a message that the broker has refused; those of Sparkplug have no `topic` of their own."""
+    hint = ": the user needs a permission to write there" if reason == "Not authorized" else ""
+    return TargetMisconfigured(f"the broker refuses what is published: {reason}: topic {topic or 'spBv1.0/#'}{hint}")
 
 
 def lost_connection(address: BrokerAddress, reason: str, *, accepted: bool) -> DeliveryFailed:

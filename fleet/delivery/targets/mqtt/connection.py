@@ -15,7 +15,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
 
-from fleet.delivery.target import DeliveryFailed
+from fleet.delivery.target import DeliveryFailed, TargetMisconfigured
 from fleet.delivery.targets.mqtt.address import BrokerAddress
 from fleet.delivery.targets.mqtt.client import (
     CONNECT_SECONDS,
@@ -68,7 +68,7 @@ class Connection:
         """`on_closed` is called with the socket, before it is closed, and with None when the connection is lost."""
         self.state = State.CLOSED
         self.failures = 0
-        """Attempts in a row that have failed."""
+        """Attempts in a row after which nothing could be published."""
 
         self.due = float("inf")
         """When the next attempt is to be made, in the clock of the loop."""
@@ -84,6 +84,9 @@ class Connection:
 
         self._late: set[str] = set()
         """The keys of readings that were acknowledged after the attempt to deliver them had ended."""
+
+        self._births: set[Message] = set()
+        """The births that the broker has yet to acknowledge."""
 
         self._window = MAX_UNACKNOWLEDGED_VERSION_3
         self._failure: DeliveryFailed | None = None
@@ -150,12 +153,17 @@ class Connection:
     def pump(self) -> None:
         """Publish what waits, as far as the broker takes it."""
         while True:
-            while self.state is State.OPEN and self._queue and len(self._unacknowledged) < self._window:
+            while self._may_publish():
                 self._publish(self._queue.popleft())
             self._client.loop_write()
-            full = len(self._unacknowledged) >= self._window or self._client.want_write()
-            if full or not self._queue or self.state is not State.OPEN:
+            if self._client.want_write() or not self._may_publish():
                 return
+
+    def _may_publish(self) -> bool:
+        """Whether the next message may be published now: readings follow once the broker has acknowledged the births."""
+        if self.state is not State.OPEN or not self._queue or len(self._unacknowledged) >= self._window:
+            return False
+        return not self._births or self._queue[0] in self._births
 
     def tick(self, now: float) -> None:
         """Do what time demands: keep the connection alive, or give it up."""
@@ -192,6 +200,7 @@ class Connection:
         for message in (*waiting, *self._queue):
             self._settle(message, failure)
         self._queue.clear()
+        self._births.clear()
 
     def _forget_unacknowledged(self) -> None:
         self._client.drop_out_messages()
@@ -208,6 +217,12 @@ class Connection:
         if message.key:
             self._numbers[message.key] = number
 
+    def _announce(self) -> None:
+        """Publish the births before anything else."""
+        births = self._presence.births()
+        self._births = set(births)
+        self._queue.extendleft(reversed(births))
+
     def _settle(self, message: Message, failure: DeliveryFailed | None = None) -> None:
         if message.outbox is not None:
             message.outbox.settle(message, failure)
@@ -220,7 +235,7 @@ class Connection:
         if reason.is_failure:
             self._failure = refused_connection(str(reason))
             return
-        self.state, self.failures, self._heard = State.OPEN, 0, time.monotonic()
+        self.state, self._heard = State.OPEN, time.monotonic()
         if self._address.options.version == "5":
             self._window = min(getattr(properties, "ReceiveMaximum", MAX_UNACKNOWLEDGED), MAX_UNACKNOWLEDGED)
         if not flags.session_present:
@@ -230,21 +245,29 @@ class Connection:
             self._queue.extendleft(reversed(waiting))
         if self._presence.command_topic:
             client.subscribe(self._presence.command_topic, 1)
-        self._queue.extendleft(reversed(self._presence.births()))
+        self._announce()
 
     def _on_disconnect(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
         lost = lost_connection(self._address, str(reason), accepted=self.state is State.OPEN)
-        self.failures += self.state is not State.OPEN
+        self.failures += self.state is not State.OPEN or isinstance(self._failure, TargetMisconfigured)
         self.fail(self._failure or lost)
         self._on_closed(self, None)
 
     def _on_publish(self, _client: Any, _data: object, number: int, reason: Any, _properties: object) -> None:
         self._heard = time.monotonic()
         message = self._unacknowledged.pop(number, None)
+        failure = None
+        if reason.is_failure:
+            failure = refused_message(message.topic if message else "", str(reason))
+            if message is None or message in self._births:
+                self.cut(failure)  # Nobody waits for an announcement: the readings behind it are to tell.
+        else:
+            self.failures = 0
         if message is not None:
+            self._births.discard(message)
             self._numbers.pop(message.key, None)
-            self._settle(message, refused_message(message.topic, str(reason)) if reason.is_failure else None)
+            self._settle(message, failure)
 
     def _on_message(self, _client: Any, _data: object, received: Any) -> None:
         if self._presence.is_rebirth(received.payload):
-            self._queue.extendleft(reversed(self._presence.births()))
+            self._announce()
