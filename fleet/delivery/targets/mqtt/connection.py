@@ -239,7 +239,7 @@ class Connection:
         if self._address.options.version == "5":
             self._window = min(getattr(properties, "ReceiveMaximum", MAX_UNACKNOWLEDGED), MAX_UNACKNOWLEDGED)
         if not flags.session_present:
-            # The broker does not know the messages any more: those that somebody waits for are published once more.
+            # The broker has forgotten the messages: those that a delivery waits for are published again.
             waiting = [message for message in self._unacknowledged.values() if message and message.outbox]
             self._forget_unacknowledged()
             self._queue.extendleft(reversed(waiting))
@@ -260,7 +260,7 @@ class Connection:
         if reason.is_failure:
             failure = refused_message(message.topic if message else "", str(reason))
             if message is None or message in self._births:
-                self.cut(failure)  # Nobody waits for an announcement: the readings behind it are to tell.
+                self.cut(failure)  # No delivery waits for an announcement: the readings behind it fail.
         else:
             self.failures = 0
         if message is not None:
