@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from fleet.delivery.batch import Batch
 from fleet.delivery.target import TargetUnavailable
 from fleet.delivery.targets.mqtt.target import MqttTarget
-from tests.fleet.delivery.samples import batch, episodes
+from tests.fleet.delivery.samples import batch, episodes, reading, source
 from tests.process.delivery.broker_kills import deliver_through_kills, opened, readings
 from tests.process.running_fleet import wait_for
 from tests.servers.mosquitto import Broker, Subscriber, broker
@@ -82,6 +83,30 @@ def test_acknowledgements_that_a_broken_connection_swallows(options: str, times:
     counts = Counter(document["id"] for document in subscriber.readings())
     assert set(range(1, 12)) == counts.keys()
     assert times == max(counts.values())
+
+
+@pytest.mark.parametrize(("session", "starts"), [("clean", ["c1", "c1"]), ("persistent", ["c1", "c0"])])
+def test_the_session_of_a_connection_that_breaks(session: str, starts: list[str], tmp_path: Path) -> None:
+    """The first one of a process begins a new session, under the same client id as those that follow."""
+    connected = re.compile(r" as (fleet-\w+) \(p5, (c\d)")
+    with broker(tmp_path, "allow_anonymous true", "log_type all") as server:
+        with closing(opened(f"{server.url}?session={session}&storm=1s")) as target:
+            target.deliver(batch(1, 2))
+            log = tmp_path / "mosquitto.log"
+            wait_for(lambda: len(connected.findall(log.read_text())) > 1, "it connects again")
+        first, second = connected.findall(log.read_text())[:2]
+    assert first[0] == second[0]
+    assert starts == [first[1], second[1]]
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", "x" * 70_000, "a/+#"])
+@pytest.mark.parametrize("options", ["connections=sensor&properties=1", "payload=sparkplug&connections=sensor"])
+def test_a_sensor_whose_name_mqtt_cannot_express(text: str, options: str, running: Broker) -> None:
+    """As another simulator may have one: neither it nor the others are held up."""
+    with closing(opened(f"{running.url}?{options}")) as target:
+        one, other = Batch(source(), (reading(1, text),)), Batch(source(), (reading(2),))
+        assert {1} == target.deliver(one).accepted
+        assert {2} == target.deliver(other).accepted
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])

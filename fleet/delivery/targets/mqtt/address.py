@@ -15,6 +15,7 @@ EXAMPLE = "mqtt://HOST/fleet/{sensor_id}?qos=1"
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 DEFAULT_TOPIC, DEFAULT_GROUP = "fleet/{sensor_id}", "fleet"
 FIELD = re.compile(r"\{([^{}]*)\}")
+MAX_TEXT_LENGTH = 10_000
 NOT_IN_A_LEVEL = re.compile("[/+#\0]")
 """Characters that separate levels of a topic, or are wildcards, or that MQTT forbids."""
 
@@ -45,7 +46,7 @@ class BrokerAddress:
 
     def client_id(self, sensor: str) -> str:
         """Return the client id of the connection of a sensor."""
-        return self.options.client_id.replace("{sensor_id}", sensor)
+        return self.options.client_id.replace("{sensor_id}", expressible(sensor))
 
     def status_topic(self, sensor: str) -> str:
         """Return the topic of the state of a sensor's connection, empty if there is none."""
@@ -53,7 +54,12 @@ class BrokerAddress:
 
 
 def topic_level(value: object) -> str:
-    return NOT_IN_A_LEVEL.sub("_", str(value).encode("utf-8", "replace").decode()) if value not in (None, "") else "_"
+    return NOT_IN_A_LEVEL.sub("_", expressible(str(value))) if value not in (None, "") else "_"
+
+
+def expressible(text: str) -> str:
+    """Return a text as MQTT can express it: Unicode without NUL, of limited length."""
+    return text[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode().replace("\0", "_")
 
 
 def parse_address(url: str, columns: frozenset[str]) -> BrokerAddress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import resource
+import secrets
 import socket
 import ssl
 from collections.abc import Mapping
@@ -62,7 +63,8 @@ class Client(paho.Client):
     def __init__(self, address: BrokerAddress, client_id: str) -> None:
         self._received = b""
         version = paho.MQTTv5 if address.options.version == "5" else paho.MQTTv311
-        super().__init__(CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False)
+        name = client_id or f"fleet-{secrets.token_hex(8)}"
+        super().__init__(CallbackAPIVersion.VERSION2, name, protocol=version, reconnect_on_failure=False)
         self.max_inflight_messages_set(0)
         # With this callback paho leaves writing to the loop.
         self.on_socket_register_write = lambda *_: None

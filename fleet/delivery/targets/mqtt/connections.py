@@ -209,7 +209,7 @@ class Connections:
             connection.stormed = False
             self._schedule(connection, IN_A_STORM)
             return
-        longest = min(MAX_BACKOFF_SECONDS, 0.25 * 2**connection.failures) if connection.failures else 0.0
+        longest = min(MAX_BACKOFF_SECONDS, connection.failures / 2)
         self._schedule(connection, time.monotonic() + longest * random.random())
 
     def _watch(self, connection: Connection) -> None:

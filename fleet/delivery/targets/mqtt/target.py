@@ -21,7 +21,7 @@ from fleet.delivery.json_documents import (
 )
 from fleet.delivery.records.record import Record
 from fleet.delivery.target import DeliveryFailed, Receipt, TargetUnavailable
-from fleet.delivery.targets.mqtt.address import BrokerAddress, parse_address, topic_level
+from fleet.delivery.targets.mqtt.address import BrokerAddress, expressible, parse_address, topic_level
 from fleet.delivery.targets.mqtt.client import reading_properties, tls_context
 from fleet.delivery.targets.mqtt.connections import Connections
 from fleet.delivery.targets.mqtt.messages import Message
@@ -34,7 +34,7 @@ from fleet.errors import UserError
 TOPIC_COLUMNS = frozenset(DELIVERED_COLUMNS) - {"timestamp", "seq"}
 
 MAX_TEXT_BYTES = 65_535
-"""The length of a topic, and of a user property, that MQTT can express."""
+"""The length of a topic that MQTT can express."""
 
 
 class MqttTarget:
@@ -121,7 +121,7 @@ class MqttTarget:
         options, sensor, key = self._address.options, str(row["sensor_id"]), str(row["key"])
         if options.sparkplug:
             return Message(sensor, "", encode_reading(row["timestamp"], document), key=key)
-        properties = reading_properties(key, seq) if options.properties else None
+        properties = reading_properties(expressible(key), seq) if options.properties else None
         return Message(sensor, self._address.topic_of(row), dump_json(document), options.retain, key, properties)
 
     def _publish(self, messages: Sequence[Message]) -> None:
