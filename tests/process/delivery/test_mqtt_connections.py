@@ -13,8 +13,8 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from fleet.delivery.batch import Batch
-from fleet.delivery.target import TargetUnavailable
+from fleet.delivery.batch import NO_ROWS, Batch
+from fleet.delivery.target import SourceFailed, TargetUnavailable
 from fleet.delivery.targets.mqtt.target import MqttTarget
 from tests.fleet.delivery.samples import batch, episodes, reading, source
 from tests.process.delivery.broker_kills import deliver_through_kills, opened, readings
@@ -83,6 +83,22 @@ def test_acknowledgements_that_a_broken_connection_swallows(options: str, times:
     counts = Counter(document["id"] for document in subscriber.readings())
     assert set(range(1, 12)) == counts.keys()
     assert times == max(counts.values())
+
+
+def test_a_sensor_that_cannot_connect_holds_up_no_other(tmp_path: Path) -> None:
+    """Its database fails, and so does one whose episodes do not arrive; the target as a whole goes on."""
+    limited = broker(tmp_path, "allow_anonymous true", "max_connections 1")
+    with limited as server, closing(opened(f"{server.url}?connections=sensor")) as target:
+        receipt = target.deliver(readings(1, 5, sensors=4))
+        good, *_ = receipt.accepted
+        bad, *_ = {1, 2, 3, 4} - receipt.accepted
+        assert receipt.doubt
+        one, other = f"KIN_{good % 4}", f"KIN_{bad % 4}"
+        lost = episodes((7, 9), sensor=other)
+        for rows, history in (((reading(5, other),), NO_ROWS), ((), lost), ((reading(5, one),), lost)):
+            with pytest.raises(SourceFailed):
+                target.deliver(Batch(source(), rows, history))
+        assert {6} == target.deliver(Batch(source(), (reading(6, one),), episodes((7, 9), sensor=one))).accepted
 
 
 @pytest.mark.parametrize(("session", "starts"), [("clean", ["c1", "c1"]), ("persistent", ["c1", "c0"])])

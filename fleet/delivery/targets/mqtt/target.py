@@ -20,7 +20,7 @@ from fleet.delivery.json_documents import (
     without_readings,
 )
 from fleet.delivery.records.record import Record
-from fleet.delivery.target import DeliveryFailed, Receipt, TargetUnavailable
+from fleet.delivery.target import DeliveryFailed, Receipt, SourceFailed, TargetUnavailable
 from fleet.delivery.targets.mqtt.address import BrokerAddress, expressible, parse_address, topic_level
 from fleet.delivery.targets.mqtt.client import reading_properties, tls_context
 from fleet.delivery.targets.mqtt.connections import Connections
@@ -72,7 +72,8 @@ class MqttTarget:
         for number in [number for number, message in readings.items() if len(message.topic.encode()) > MAX_TEXT_BYTES]:
             rejected[number] = f"its topic is longer than the {MAX_TEXT_BYTES:,} bytes that MQTT can express"
             del readings[number]
-        messages = [*self._history(batch), *readings.values()]
+        history = self._history(batch)
+        messages = [*history, *readings.values()]
         failure: DeliveryFailed | None = None
         try:
             self._retry.call(lambda: self._publish(messages))
@@ -81,8 +82,9 @@ class MqttTarget:
         except DeliveryFailed as error:
             raise type(error)(f"{self.name}: {error}") from error
         accepted = frozenset(number for number, message in readings.items() if message.acknowledged)
-        if failure is not None and not accepted and not self._others_go_on():
-            raise TargetUnavailable(f"{self.name}: {failure}") from failure
+        if failure is not None and not (accepted and all(message.acknowledged for message in history)):
+            kind = SourceFailed if self._others_go_on() else TargetUnavailable
+            raise kind(f"{self.name}: {failure}") from failure
         return Receipt(accepted, rejected=rejected, doubt=str(failure or ""))
 
     def cursor(self, source: str) -> None:
