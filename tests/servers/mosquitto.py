@@ -7,16 +7,18 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from tests.process.running_fleet import wait_for
+from tests.process.running_fleet import suspend, wait_for
 
 USER, PASSWORD = "fleet", "a-password-for-the-test"
 
@@ -31,7 +33,7 @@ class Broker:
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.port = int(server.getsockname()[1])
         self._command = [program, "-c", str(folder / "mosquitto.conf")]
-        text = "\n".join((f"listener {self.port} 127.0.0.1", "user root", "persistence false", *lines))
+        text = "\n".join((f"listener {self.port} 127.0.0.1", "user root", *lines))
         (folder / "mosquitto.conf").write_text(text + "\n")
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,6 +55,17 @@ class Broker:
             return True
         return False
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Stopped for a while: it reads what was sent meanwhile when it goes on."""
+        assert self._process is not None
+        process = psutil.Process(self._process.pid)
+        suspend(process)
+        try:
+            yield
+        finally:
+            process.resume()
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -73,19 +86,16 @@ def broker(folder: Path, *lines: str) -> Iterator[Broker]:
 class Subscriber:
     """Has every message, as (topic, document), also across an end of the broker: it connects again by itself."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, qos: int = 1, version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311) -> None:
         self.messages: list[tuple[str, dict[str, Any]]] = []
+        self.properties: list[list[tuple[str, str]]] = []
         self._subscribed = threading.Event()
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id="subscriber", clean_session=True, protocol=paho.MQTTv311
-        )
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="subscriber", protocol=version)
         self._client.reconnect_delay_set(1, 1)
-        self._client.on_connect = lambda client, *_: client.subscribe("#", 1)
+        self._client.on_connect = lambda client, *_: client.subscribe("#", qos)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_disconnect = lambda *_: self._subscribed.clear()
-        self._client.on_message = lambda _client, _data, message: self.messages.append(
-            (message.topic, json.loads(message.payload))
-        )
+        self._client.on_message = self._on_message
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         self.wait()
@@ -94,8 +104,21 @@ class Subscriber:
         """Wait until it is subscribed."""
         wait_for(self._subscribed.is_set, "it is subscribed")
 
+    def wait_until_away(self) -> None:
+        wait_for(lambda: not self._subscribed.is_set(), "it knows that the broker is gone")
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether no message arrives for so long."""
+        before = len(self.messages)
+        time.sleep(seconds)
+        return len(self.messages) == before
+
     def readings(self) -> list[dict[str, Any]]:
         return [document for _, document in list(self.messages) if "key" in document]
+
+    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        self.properties.append(getattr(message.properties, "UserProperty", []))
+        self.messages.append((message.topic, json.loads(message.payload)))
 
     def close(self) -> None:
         self._client.disconnect()

@@ -66,7 +66,10 @@ def test_no_broker(running: Broker) -> None:
     with closing(target(running.url)) as opened, pytest.raises(TargetUnavailable) as raised:
         opened.deliver(batch(1, 2))
     name = f"mqtt://127.0.0.1:{running.port}/fleet/{{sensor_id}}"
-    assert f"{name}: no connection: Connection refused (tried once)" == str(raised.value)
+    assert (
+        f"{name}: no connection to 127.0.0.1:{running.port}: Connection refused: check host and port, and the broker (tried once)"
+        == str(raised.value)
+    )
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])

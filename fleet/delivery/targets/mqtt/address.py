@@ -7,36 +7,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from fleet.delivery.targets.mqtt.options import BrokerOptions, parse_options
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 
 EXAMPLE = "mqtt://HOST/fleet/{sensor_id}?qos=1"
 PORTS = {"mqtt": 1883, "mqtts": 8883}
-DEFAULT_TOPIC = "fleet/{sensor_id}"
+DEFAULT_TOPIC, DEFAULT_GROUP = "fleet/{sensor_id}", "fleet"
 FIELD = re.compile(r"\{([^{}]*)\}")
+MAX_TEXT_LENGTH = 10_000
 NOT_IN_A_LEVEL = re.compile("[/+#\0]")
 """Characters that separate levels of a topic, or are wildcards, or that MQTT forbids."""
-
-CHOICES = {"qos": ("0", "1", "2"), "retain": ("0", "1"), "version": ("5", "3.1.1")}
-KEEP_ALIVE = "keepalive"
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """A broker, and how to publish there. `topic` has names of columns in braces."""
+    """A broker, and how to publish there. `topic` has names of columns in braces; for Sparkplug it is the group."""
 
     host: str
     port: int
     tls: bool
     topic: str
-    qos: int
-    retain: bool
-    version: str
-    keep_alive: int
+    options: BrokerOptions
 
     @property
     def name(self) -> str:
-        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}/{self.topic}"
+        suffix = "?payload=sparkplug" if self.options.sparkplug else ""
+        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}/{self.topic}{suffix}"
 
     def topic_of(self, document: Mapping[str, object]) -> str:
         """Return the topic of a reading. What would be another level or a wildcard in a value becomes `_`, as does NULL."""
@@ -44,11 +41,25 @@ class BrokerAddress:
 
     def history_topic(self, table: str, sensor: object) -> str:
         """Return the topic of the episodes or epochs of a sensor: below the part of the topic that is the same for all."""
-        return f"{self.topic.partition('{')[0].rpartition('/')[0] or 'fleet'}/{table}/{topic_level(sensor)}"
+        base = self.topic if self.options.sparkplug else self.topic.partition("{")[0].rpartition("/")[0] or "fleet"
+        return f"{base}/{table}/{topic_level(sensor)}"
+
+    def client_id(self, sensor: str) -> str:
+        """Return the client id of the connection of a sensor."""
+        return self.options.client_id.replace("{sensor_id}", expressible(sensor))
+
+    def status_topic(self, sensor: str) -> str:
+        """Return the topic of the state of a sensor's connection, empty if there is none."""
+        return self.options.status.replace("{sensor_id}", topic_level(sensor))
 
 
 def topic_level(value: object) -> str:
-    return NOT_IN_A_LEVEL.sub("_", str(value)) if value not in (None, "") else "_"
+    return NOT_IN_A_LEVEL.sub("_", expressible(str(value))) if value not in (None, "") else "_"
+
+
+def expressible(text: str) -> str:
+    """Return a text as MQTT can express it: Unicode without NUL, of limited length."""
+    return text[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode().replace("\0", "_")
 
 
 def parse_address(url: str, columns: frozenset[str]) -> BrokerAddress:
@@ -66,25 +77,16 @@ def parse_address(url: str, columns: frozenset[str]) -> BrokerAddress:
         raise UserError(f"--to: {shown!r} has no valid port: {EXAMPLE}") from None
     if not parts.hostname:
         raise UserError(f"--to: {shown!r} names no broker: {EXAMPLE}")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for name, value in options.items():
-        if name not in CHOICES and name != KEEP_ALIVE:
-            raise UserError(f"--to: {name!a} is no option of a broker: allowed are {', '.join((*CHOICES, KEEP_ALIVE))}")
-        if name in CHOICES and value not in CHOICES[name]:
-            raise UserError(f"--to: {name} is {value!a}, allowed is {' or '.join(CHOICES[name])}")
-    keep_alive = options.get(KEEP_ALIVE, "60")
-    if not (keep_alive.isdecimal() and 1 <= int(keep_alive) <= 65_535):
-        raise UserError(f"--to: {KEEP_ALIVE} is {keep_alive!a}, allowed are whole seconds from 1 to 65535")
-    return BrokerAddress(
-        parts.hostname,
-        port or PORTS[parts.scheme],
-        parts.scheme == "mqtts",
-        checked_topic(unquote(parts.path.lstrip("/")) or DEFAULT_TOPIC, columns),
-        int(options.get("qos", "1")),
-        options.get("retain", "0") == "1",
-        options.get("version", "5"),
-        int(keep_alive),
-    )
+    tls = parts.scheme == "mqtts"
+    options = parse_options(dict(parse_qsl(parts.query, keep_blank_values=True)), tls=tls)
+    topic = unquote(parts.path.lstrip("/"))
+    if options.sparkplug:
+        topic = checked_group(topic or DEFAULT_GROUP)
+    else:
+        topic = checked_topic(topic or DEFAULT_TOPIC, columns)
+    if options.status:
+        checked_topic(options.status, frozenset(("sensor_id",) if options.per_sensor else ()))
+    return BrokerAddress(parts.hostname, port or PORTS[parts.scheme], tls, topic, options)
 
 
 def checked_topic(topic: str, columns: frozenset[str]) -> str:
@@ -100,3 +102,13 @@ def checked_topic(topic: str, columns: frozenset[str]) -> str:
             f"--to: {escape_short(topic)!r} is no topic to publish to: it has a wildcard, a single brace or a leading $"
         )
     return topic
+
+
+def checked_group(group: str) -> str:
+    """Return a name of a Sparkplug group. UserError if it is not one."""
+    if NOT_IN_A_LEVEL.search(group) or "{" in group:
+        raise UserError(
+            f"--to: {escape_short(group)!r} is no group of Sparkplug: one level of a topic is allowed, as in "
+            "mqtt://HOST/GROUP?payload=sparkplug"
+        )
+    return group
