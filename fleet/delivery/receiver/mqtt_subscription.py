@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fleet.delivery.receiver.subscriber import MAX_MESSAGES, Received, Say
 from fleet.delivery.targets.mqtt.address import DEFAULT_TOPIC, FIELD, PORTS
-from fleet.delivery.targets.mqtt.connection import CONNECT_SECONDS, PASSWORD_VARIABLE, USERNAME_VARIABLE
+from fleet.delivery.targets.mqtt.client import CONNECT_SECONDS, PASSWORD_VARIABLE, USERNAME_VARIABLE
 from fleet.delivery.targets.sqlite.central_database import CentralDatabase
 from fleet.errors import UserError
 from fleet.escaping import escape_short
