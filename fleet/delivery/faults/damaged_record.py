@@ -72,7 +72,7 @@ def damaged_field(document: Document, where: float) -> str | None:
 
 
 def corrupt(document: Document, where: float) -> None:
-    """Replace one number, if there is one, by a text that is none."""
+    """Replace one number, if there is one, by a text that is no number."""
     fields = list(numbers(document, ""))
     if fields:
         _, section, name = fields[int(where * len(fields))]
