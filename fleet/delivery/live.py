@@ -18,11 +18,13 @@ from pathlib import Path
 
 import apsw
 
+from fleet.config.delivery_faults import FAULTY_SCHEMES
 from fleet.config.sections import Delivery
 from fleet.datadir.delivery_status import DeliveryStatus, TargetStatus
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.datadir.shared_connection import shared_connection
 from fleet.delivery.collector import Collector
+from fleet.delivery.faults.fault_record import FAULT_FILE
 from fleet.delivery.faults.faulty_target import FaultyTarget, open_faulty_target
 from fleet.delivery.leases import Leases
 from fleet.delivery.source_database import mark_synced, next_ids
@@ -96,7 +98,9 @@ class TargetDelivery:
         self._delivery, self._released, self._stop = delivery, released, stop
         options, faults = TargetOptions(stop=stop, retry_seconds=RETRY_SECONDS), delivery.config.faults
         folder = delivery.databases / STATE_FOLDER
-        self._faulty = open_faulty_target(url, options, faults, delivery.seed, folder) if faults.any else None
+        # Readings that an earlier process has held back are sent also without faults.
+        faulty = faults.any or (url.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
+        self._faulty = open_faulty_target(url, options, faults, delivery.seed, folder) if faulty else None
         self._target = self._faulty or open_target(url, options)
         state = CollectorState(folder, self._target.name)
         self._stats = CollectorStats()

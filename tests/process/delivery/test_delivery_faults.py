@@ -72,7 +72,7 @@ def assert_all_is_there(data: Path, path: Path) -> None:
 
 
 def test_nothing_is_lost_when_the_delivery_is_killed(up: Up, tmp_path: Path) -> None:
-    """Nor when the whole fleet is, and goes on later."""
+    """Nor when the whole fleet is, and goes on later, without faults."""
     config, data, path = tmp_path / "fleet.yaml", tmp_path / "data", tmp_path / "out.jsonl"
     config.write_text(CONFIG)
     arguments = ("-c", config, "--rate", 20, "--to", f"jsonl:{path}")
@@ -85,6 +85,7 @@ def test_nothing_is_lost_when_the_delivery_is_killed(up: Up, tmp_path: Path) -> 
         process.kill()
     running.process.wait(10)
 
+    config.write_text("replicas: {count: 3}\n")
     again = up(*arguments, "--for", "3s")
     assert 0 == again.wait(), again.output
     assert_all_is_there(data, path)

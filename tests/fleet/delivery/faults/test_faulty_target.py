@@ -170,6 +170,19 @@ def test_what_waits_is_not_settled(tmp_path: Path) -> None:
     assert running.first_held_id("generation-1") is None
 
 
+def test_what_waits_is_sent_also_when_there_are_no_faults_any_more(tmp_path: Path) -> None:
+    target = RecordingTarget()
+    faulty(target, tmp_path, {**LATE, **DUPLICATE}).deliver(batch(1, 30))
+    waiting = [number for (number,) in on_record(tmp_path, condition="held")]
+    running = faulty(target, tmp_path, {})
+    before = len(target.ids)
+    running.deliver(batch(30, 34))
+    running.send_held(everything=True)
+
+    assert sorted([*waiting, 30, 31, 32, 33]) == sorted(target.ids[before:])
+    assert set(range(1, 34)) == set(target.ids)
+
+
 def test_a_file_has_each_reading_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the process dies after it was written, and before that is on record."""
     path, url = tmp_path / "out.jsonl", f"jsonl:{tmp_path / 'out.jsonl'}"
