@@ -115,6 +115,13 @@ class FaultRecord:
                 (self._target, source.key, describe_source(source)),
             )
 
+    def forget(self, source: str, first_id: int) -> None:
+        """Remove what is on record of readings from this id on: it was planned by a process that has not delivered them."""
+        with self._opened() as opened:
+            opened.execute(
+                "DELETE FROM faults WHERE target = ? AND source = ? AND id >= ?", (self._target, source, first_id)
+            )
+
     def held(self) -> dict[str, dict[int, FaultyReading]]:
         """Return the readings that are still to be sent, by source and id."""
         query = "SELECT source, id, sensor_id, seq, timestamp, kind, size, due, row, field FROM faults WHERE held AND target = ?"

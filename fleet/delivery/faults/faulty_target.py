@@ -56,10 +56,12 @@ class FaultyTarget:
         self._delivery = BisectingDelivery(target)
         self._held = record.held()
         self._sources = record.sources()
+        self._begun: set[str] = set()
 
     def deliver(self, batch: Batch) -> Receipt:
         """Deliver a batch, and what is due with it. Readings that are dropped or held count as accepted."""
         source = batch.source
+        self._forget_plans(batch)
         if not self._plan.faults.any and not self._held_of(source.key):
             return self._target.deliver(batch)
         self._send_copies(source.key)
@@ -103,6 +105,15 @@ class FaultyTarget:
     def close(self) -> None:
         self._target.close()
         self._record.close()
+
+    def _forget_plans(self, batch: Batch) -> None:
+        """Before the first batch of a source, forget what a killed process has planned and not delivered."""
+        key = batch.source.key
+        if batch.ids and key not in self._begun:
+            first = batch.ids[0]
+            self._record.forget(key, first)
+            self._held[key] = {number: each for number, each in self._held_of(key).items() if number < first}
+            self._begun.add(key)
 
     def _held_of(self, source: str) -> dict[int, FaultyReading]:
         return self._held.setdefault(source, {})

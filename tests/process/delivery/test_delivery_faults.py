@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import psutil
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.fleet.verify.damage import select
 from tests.process.conftest import Up
 from tests.process.delivery.receiver_process import BATCH, receiving
 from tests.process.running_fleet import FleetProcess, fleet, wait_for
+from tests.servers.mosquitto import broker
 
 CONFIG = """
 replicas: {count: 3}
@@ -120,3 +125,39 @@ def test_a_server_that_handles_them(up: Up, tmp_path: Path) -> None:
         "no differences",
     ):
         assert words in verdict.stdout
+
+
+def test_a_subscriber_that_handles_them_and_one_that_does_not(up: Up, tmp_path: Path) -> None:
+    """Messages of a broker: copies and halves of records among them."""
+    config, data = tmp_path / "fleet.yaml", tmp_path / "data"
+    config.write_text(f"{CONFIG}    truncate: {{probability: 10%}}\n")
+    payloads: list[bytes] = []
+    with broker(tmp_path) as server:
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        client.on_message = lambda _client, _data, message: payloads.append(bytes(message.payload))
+        client.connect("127.0.0.1", server.port)
+        client.subscribe("plant/+", qos=1)
+        client.loop_start()
+        running = up("-c", config, "--rate", 20, "--for", "4s", "--to", f"{server.url}/plant/{{sensor_id}}")
+        assert 0 == running.wait(), running.output
+        sent = len(readings_of(data)) + sum(
+            {"drop": -1, "duplicate": 1}.get(kind, 0) for (kind,) in on_record(data, "SELECT kind FROM faults")
+        )
+        wait_for(lambda: len(payloads) >= sent, "all arrive")
+        client.loop_stop()
+
+    assert sent == len(payloads)
+    kept = [json.loads(payload) for payload in payloads if payload.endswith(b"}")]
+    for name, documents in {"careless": kept, "careful": {each["key"]: each for each in kept}.values()}.items():
+        rows = [(each["sensor_id"], each["timestamp"], each["temperature"]) for each in documents]
+        with closing(apsw.Connection(str(tmp_path / f"{name}.db"))) as opened, opened:
+            opened.execute("CREATE TABLE sensor_readings (sensor_id, timestamp, temperature)")
+            opened.executemany("INSERT INTO sensor_readings VALUES (?, ?, ?)", rows)
+    careless, careful = (
+        fleet("verify", "--data", data, "--against", f"sqlite:///{tmp_path / name}.db", "--complete")
+        for name in ("careless", "careful")
+    )
+    assert (1, 0) == (careless.returncode, careful.returncode), careful.stdout
+    assert "are there twice: kept" in careless.stdout
+    assert "0 are there twice: removed" in careful.stdout
+    assert "0 are there with wrong values: refused" in careful.stdout

@@ -170,6 +170,28 @@ def test_what_waits_is_not_settled(tmp_path: Path) -> None:
     assert running.first_held_id("generation-1") is None
 
 
+def test_what_was_planned_and_not_delivered_is_forgotten(tmp_path: Path) -> None:
+    """A process dies before its batch arrives; no copy comes before its reading, and other faults may hold by now."""
+    path, url = tmp_path / "out.jsonl", f"jsonl:{tmp_path / 'out.jsonl'}"
+    faults = {**LATE, **DUPLICATE, "drop": {"probability": 0.2}}
+
+    def dying(_: Batch) -> Receipt:
+        raise TargetUnavailable("killed")
+
+    target = RecordingTarget(dying)
+    target.name = f"jsonl:{path}"
+    with pytest.raises(TargetUnavailable):
+        faulty(target, tmp_path, faults).deliver(batch(1, 30))
+    assert {"late", "duplicate", "drop"} == set(kinds_on_record(tmp_path).values())
+    with closing(open_faulty_target(url, TargetOptions(), DeliveryFaults(), 1, tmp_path)) as opened:
+        opened.send_held(everything=False)  # by a sweep that fails
+        opened.deliver(batch(1, 30))
+        opened.send_held(everything=True)
+
+    assert {} == kinds_on_record(tmp_path)
+    assert set(range(1, 30)) == {json.loads(line)["id"] for line in path.read_text().splitlines()}
+
+
 def test_what_waits_is_sent_also_when_there_are_no_faults_any_more(tmp_path: Path) -> None:
     target = RecordingTarget()
     faulty(target, tmp_path, {**LATE, **DUPLICATE}).deliver(batch(1, 30))
