@@ -90,7 +90,7 @@ def test_nothing_is_lost_when_the_delivery_is_killed(up: Up, tmp_path: Path) -> 
     wait_for(lambda: on_record(data, "SELECT 1 FROM faults WHERE held AND kind != 'duplicate'"), "readings wait")
     for process in running.processes():
         process.kill()
-    running.process.wait(10)
+    running.wait_until_gone(20)
 
     waiting = set(on_record(data, "SELECT source, id FROM faults WHERE held AND kind != 'duplicate'"))
     assert waiting
