@@ -37,10 +37,13 @@ class DamagedRecord:
     def __init__(self, record: Record, plan: FaultPlan, *, whole: bool) -> None:
         self.name = record.name
         self._record, self._plan, self._whole = record, plan, whole
+        self._damages = any(getattr(plan.faults, kind).probability for kind in DAMAGES)
 
     def documents(self, batch: Batch) -> list[Any]:
         """Return the readings; a truncated one is a part of the text of its JSON, which `dump_json` takes as it is."""
         documents: list[Any] = self._record.documents(batch)
+        if not self._damages:
+            return documents
         for index, fault in enumerate(planned_faults(self._plan, batch)):
             if fault and fault.kind == "corrupt":
                 corrupt(documents[index], fault.size)
@@ -50,9 +53,9 @@ class DamagedRecord:
 
     def damaged_fields(self, batch: Batch) -> list[str | None]:
         """Return the name of the field that is damaged in each reading."""
+        if not self._plan.faults.corrupt.probability:
+            return [None] * len(batch.rows)
         faults = planned_faults(self._plan, batch)
-        if not any(fault and fault.kind in DAMAGES for fault in faults):
-            return [None] * len(faults)
         return [
             damaged_field(document, fault.size) if fault and fault.kind == "corrupt" else None
             for document, fault in zip(self._record.documents(batch), faults, strict=True)

@@ -139,6 +139,8 @@ class FaultyTarget:
                 reading = FaultyReading(number, str(row[sensor]), seq or 0, str(row[time]), fault, values, field=name)
                 sent.faulty.append(reading)
                 self._place(reading, row, time, sent, order)
+            if not order.waiting:
+                continue
             for due in order.due_after(str(row[sensor]), seq or 0, unix_microseconds(row[time])):
                 sent.rows.append(due.row(columns))
                 if due.id not in own:

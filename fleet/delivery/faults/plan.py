@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fleet.config.delivery_faults import ONE_OF_A_READING, DeliveryFaults
 
@@ -56,7 +57,7 @@ class FaultPlan:
         skew = self.faults.clock_skew
         if not skew.probability:
             return None
-        chance, where = self._uniforms("clock_skew", sensor, 0)
+        chance, where = lasting_uniforms(self.seed, "clock_skew", sensor, 0)
         # Never less than a tenth of the size, and with microseconds: no other reading of the sensor has this time.
         seconds = math.copysign(0.1 + 0.9 * abs(2 * where - 1), 2 * where - 1) * skew.size
         return Fault("clock_skew", round(seconds, 6)) if chance < skew.probability else None
@@ -66,15 +67,17 @@ class FaultPlan:
             outage = getattr(self.faults, kind)
             if outage.probability:
                 length_us = round(outage.duration * SECOND_US)
-                phase_us = round(self._uniforms(kind, sensor, -1)[0] * length_us)  # sensors fail at different times
+                phase_us = round(
+                    lasting_uniforms(self.seed, kind, sensor, -1)[0] * length_us
+                )  # sensors fail at different times
                 number = (time_us + phase_us) // length_us
-                if self._uniforms(kind, sensor, number)[0] < outage.probability:
+                if lasting_uniforms(self.seed, kind, sensor, number)[0] < outage.probability:
                     due = (number + 1) * length_us - phase_us
                     return Fault(kind, (due - time_us) / SECOND_US, due)
         return None
 
     def _single(self, sensor: str, seq: int, time_us: int) -> Fault | None:
-        chance, where = self._uniforms("reading", sensor, seq)
+        chance, where = uniforms(self.seed, "reading", sensor, seq)
         for kind in ONE_OF_A_READING:
             chance -= getattr(self.faults, kind).probability
             if chance < 0:
@@ -104,7 +107,12 @@ class FaultPlan:
             case _:
                 return late.mean * min(-math.log1p(-where), MAX_DELAY_OF_MEAN)
 
-    def _uniforms(self, purpose: str, sensor: str, number: int) -> tuple[float, float]:
-        """Return two numbers in [0, 1)."""
-        digest = hashlib.blake2b(f"{self.seed}/{purpose}/{sensor}/{number}".encode(), digest_size=12).digest()
-        return tuple(int.from_bytes(half) / (1 << 48) for half in (digest[:6], digest[6:]))  # type: ignore[return-value]
+
+def uniforms(seed: int, purpose: str, sensor: str, number: int) -> tuple[float, float]:
+    """Return two numbers in [0, 1)."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{sensor}/{number}".encode(), digest_size=12).digest()
+    return int.from_bytes(digest[:6]) / (1 << 48), int.from_bytes(digest[6:]) / (1 << 48)
+
+
+lasting_uniforms = lru_cache(maxsize=1 << 16)(uniforms)
+"""The same for numbers that hold for many readings."""
