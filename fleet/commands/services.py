@@ -28,12 +28,12 @@ def serve_http(
     serve(listener, run_directory, lifeline, path_aliases, allowed_hosts)
 
 
-def deliver(delivery: Delivery, databases: Path, status_file: Path, lifeline: socket.socket) -> int:
+def deliver(delivery: Delivery, databases: Path, status_file: Path, seed: int, lifeline: socket.socket) -> int:
     """Deliver the readings below `databases` until `lifeline` closes, and then what is left. Runs in a child process of the
     supervisor, and imports the targets there."""
     from fleet.delivery.live import LiveDelivery
 
-    return LiveDelivery(delivery, databases, status_file).run(lifeline)
+    return LiveDelivery(delivery, databases, status_file, seed).run(lifeline)
 
 
 def check_targets(urls: tuple[str, ...]) -> None:

@@ -91,6 +91,10 @@ def delivery_summary(delivery: DeliveryVerdict) -> Iterator[str]:
     """Yield the summary, in lines of less than 80 characters but for the name of the target."""
     yield f"compared with {delivery.target}"
     yield f"  {delivery.arrived:,} of {delivery.generated:,} readings arrived, {delivery.pending:,} pending"
+    if delivery.not_taken:
+        yield f"  {delivery.not_taken:,} not sent, or not taken because of a fault on the way: no loss"
+    for outcome in delivery.faults:
+        yield f"  {outcome.line()}"
     yield f"  {delivery.episodes:,} episodes and {delivery.epochs:,} epochs compared"
     for note in delivery.notes:
         yield f"  {note}"

@@ -116,6 +116,12 @@ class Batch:
     epochs: TableRows = NO_ROWS
     settles: int | None = None
 
+    held: frozenset[int] = frozenset()
+    """Readings that belong to this batch and come later, by their ids."""
+
+    again: bool = False
+    """The readings are copies on purpose: a target that knows them stores them again."""
+
     @cached_property
     def ids(self) -> tuple[int, ...]:
         return self.rows.ids if isinstance(self.rows, StoredRows) else self._int_column("id")

@@ -18,11 +18,14 @@ from pathlib import Path
 
 import apsw
 
+from fleet.config.delivery_faults import FAULTY_SCHEMES
 from fleet.config.sections import Delivery
 from fleet.datadir.delivery_status import DeliveryStatus, TargetStatus
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.datadir.shared_connection import shared_connection
 from fleet.delivery.collector import Collector
+from fleet.delivery.faults.fault_record import FAULT_FILE
+from fleet.delivery.faults.faulty_target import FaultyTarget, open_faulty_target
 from fleet.delivery.leases import Leases
 from fleet.delivery.source_database import mark_synced, next_ids
 from fleet.delivery.state import STATE_FOLDER, CollectorState
@@ -46,11 +49,13 @@ STOP_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LiveDelivery:
-    """The delivery of the readings in the databases below `databases`, as the config says. `status_file` is kept up to date."""
+    """The delivery of the readings in the databases below `databases`, as the config says. `status_file` is kept up to date.
+    Faults on the way to the targets follow from `seed`."""
 
     config: Delivery
     databases: Path
     status_file: Path
+    seed: int
 
     def run(self, lifeline: socket.socket) -> int:
         """Deliver until the lifeline closes, which it does when all workers have ended, and then what is left."""
@@ -91,8 +96,12 @@ class TargetDelivery:
     def __init__(self, url: str, delivery: LiveDelivery, released: threading.Event, stop: threading.Event) -> None:
         """UserError if the target cannot work."""
         self._delivery, self._released, self._stop = delivery, released, stop
-        self._target = open_target(url, TargetOptions(stop=stop, retry_seconds=RETRY_SECONDS))
+        options, faults = TargetOptions(stop=stop, retry_seconds=RETRY_SECONDS), delivery.config.faults
         folder = delivery.databases / STATE_FOLDER
+        # Readings that an earlier process has held back are sent also without faults.
+        faulty = faults.any or (url.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
+        self._faulty = open_faulty_target(url, options, faults, delivery.seed, folder) if faulty else None
+        self._target = self._faulty or open_target(url, options)
         state = CollectorState(folder, self._target.name)
         self._stats = CollectorStats()
         self.context = SweepContext(
@@ -117,6 +126,7 @@ class TargetDelivery:
                 self._collector.sweep()
             except OSError as error:  # the data directory is gone
                 log.error("%s: %s", self._target.name, error)
+            self._send_held(everything=last and not self._stats.failing())
             self._log_errors()
             if last and not self._stats.failing() and not self._stop.is_set():
                 self._complete = True
@@ -125,6 +135,16 @@ class TargetDelivery:
             if self._released.is_set() and self._stats.failing():
                 self._stop.wait(self._delivery.config.interval)
         self._target.close()
+
+    def _send_held(self, *, everything: bool) -> None:
+        """Send what faults have held back. A failure is one of the target, as in a sweep."""
+        if self._faulty is not None:
+            error = None
+            try:
+                self._faulty.send_held(everything=everything)
+            except DeliveryFailed as failure:
+                error = str(failure)
+            self._stats.record_outcome("readings held by faults", error=error, kind="target")
 
     def status(self) -> TargetStatus:
         totals, failing = self._stats.totals(), self._stats.failing()
@@ -155,7 +175,7 @@ class Marks:
         """Mark what all targets have by now. A database that is busy or has gone is marked the next time."""
         first, *others = self._contexts
         for source, path in list(first.swept_paths.items()):
-            settled = min(context.settled_ids.get(source, 0) for context in (first, *others))
+            settled = min(settled_id(context, source) for context in (first, *others))
             if settled > self._marked.get(source, 0):
                 with suppress(DatabaseUnreadable, DeliveryFailed, apsw.Error, OSError):
                     self._mark(source, path, settled)
@@ -169,6 +189,13 @@ class Marks:
                 with shared.hold_in_place():
                     mark_synced(shared.connection, [number for number in ids if number not in refused])
                 after = ids[-1]
+
+
+def settled_id(context: SweepContext, source: str) -> int:
+    """Return the id up to which the target has everything: below the first reading that a fault holds back."""
+    settled = context.settled_ids.get(source, 0)
+    held = context.target.first_held_id(source) if isinstance(context.target, FaultyTarget) else None
+    return settled if held is None else min(settled, held - 1)
 
 
 def check_targets(urls: Sequence[str]) -> None:

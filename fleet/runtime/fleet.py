@@ -55,11 +55,11 @@ DELIVERY_STOP_SECONDS = 5.0
 class FleetServices(NamedTuple):
     """What runs beside the workers and is made of packages above this one. `check_targets` raises UserError for a target that
     cannot work; `deliver` delivers the readings below a folder until a lifeline closes, and then what is left, and keeps a
-    status file. It runs in a process of its own."""
+    status file; faults on the way follow from the seed. It runs in a process of its own."""
 
     serve_http: ServeHTTP
     check_targets: Callable[[tuple[str, ...]], None]
-    deliver: Callable[[Delivery, Path, Path, socket.socket], int]
+    deliver: Callable[[Delivery, Path, Path, int, socket.socket], int]
 
 
 class Fleet:
@@ -146,7 +146,7 @@ class Fleet:
         if self._delivers:
             self._supervisor.add_service(
                 "delivery",
-                partial(services.deliver, delivery, directory.databases, status_file),
+                partial(services.deliver, delivery, directory.databases, status_file, self._prepared.plan.record.seed),
                 release_seconds=delivery.drain_seconds + DELIVERY_STOP_SECONDS,
             )
 

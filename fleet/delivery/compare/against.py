@@ -9,8 +9,11 @@ from pathlib import Path
 from fleet.datadir.directory import DataDirectory
 from fleet.delivery.compare.comparison import Comparison, ProgressCallback
 from fleet.delivery.compare.delivered import DeliveredReadings
+from fleet.delivery.compare.fault_outcomes import read_faults
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.verdict import DeliveryVerdict
+from fleet.delivery.faults.fault_record import FAULT_FILE
+from fleet.delivery.state import STATE_FOLDER
 from fleet.delivery.targets.registry import ReadBackOptions, read_back
 from fleet.delivery.targets.sqlite.target import sqlite_path
 from fleet.errors import UserError
@@ -35,9 +38,9 @@ def comparison_options(
     return None if target is None else ComparisonOptions(target, table, sensor, complete)
 
 
-def open_delivered(options: ComparisonOptions) -> DeliveredReadings:
+def open_delivered(options: ComparisonOptions, *, damaged: bool = False) -> DeliveredReadings:
     """Open the readings in the target, as they are now. UserError if there is no such target or it cannot be read."""
-    return read_back(options.target, ReadBackOptions(options.table, options.sensor))
+    return read_back(options.target, ReadBackOptions(options.table, options.sensor, damaged=damaged))
 
 
 def compare(
@@ -45,10 +48,13 @@ def compare(
 ) -> DeliveryVerdict:
     """Compare the readings in the target with the databases under `data`. UserError if the target cannot be read."""
     manifest = DataDirectory(data).read_manifest()
+    faults = read_faults(data / STATE_FOLDER / FAULT_FILE, options.sensor)
     # The databases come first: a reading marked as delivered by then must be in a target that is opened later.
     with (
         closing(GeneratedReadings(data, options.sensor, sqlite_path(options.target))) as generated,
-        closing(open_delivered(options)) as delivered,
+        closing(open_delivered(options, damaged=faults.truncated)) as delivered,
     ):
         shift = manifest.wall_us - manifest.start_us if manifest else 0
-        return Comparison(generated, delivered, complete=options.complete, shift_us=shift).run(on_progress)
+        return Comparison(generated, delivered, complete=options.complete, shift_us=shift, faults=faults).run(
+            on_progress
+        )

@@ -26,9 +26,11 @@ from fleet.delivery.compare.compared_columns import (
     column_differences,
 )
 from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings
+from fleet.delivery.compare.fault_outcomes import FaultOutcomes
 from fleet.delivery.compare.generated import GeneratedDatabase, GeneratedReadings
 from fleet.delivery.compare.history_comparison import compare_histories
 from fleet.delivery.compare.keyless import KeylessMatcher, reading_key
+from fleet.delivery.compare.matching import to_time
 from fleet.delivery.compare.source_progress import GapMerger, SourceProgress
 from fleet.delivery.compare.verdict import DeliveryVerdict, LatencyHistogram
 from fleet.verify.findings import Finding, FindingLog
@@ -49,17 +51,26 @@ class ComparisonTotals:
     generated: int = 0
     missing: int = 0
     pending: int = 0
+    not_taken: int = 0
     episodes: int = 0
     epochs: int = 0
     strangers: int = 0
 
 
 class Comparison:
-    """A comparison. With `complete`, pending readings count as missing. `shift_us` is as for a LatencyHistogram."""
+    """A comparison. With `complete`, pending readings count as missing. `shift_us` is as for a LatencyHistogram. `faults` are
+    those that readings got on their way on purpose."""
 
     def __init__(
-        self, generated: GeneratedReadings, delivered: DeliveredReadings, *, complete: bool = False, shift_us: int = 0
+        self,
+        generated: GeneratedReadings,
+        delivered: DeliveredReadings,
+        *,
+        complete: bool = False,
+        shift_us: int = 0,
+        faults: FaultOutcomes | None = None,
     ) -> None:
+        self._faults = faults or FaultOutcomes({})
         self._generated, self._delivered, self._complete = generated, delivered, complete
         self._finding_log, self._latencies, self._totals = FindingLog(), LatencyHistogram(shift_us), ComparisonTotals()
         self._progress_by_source: dict[str, SourceProgress] = {}
@@ -95,7 +106,9 @@ class Comparison:
         return DeliveryVerdict(
             target=self._delivered.name,
             generated=totals.generated,
-            arrived=totals.generated - totals.missing - totals.pending,
+            arrived=totals.generated - totals.missing - totals.pending - totals.not_taken,
+            not_taken=totals.not_taken,
+            faults=self._faults.outcomes(self._generated.databases),
             pending=totals.pending,
             episodes=totals.episodes,
             epochs=totals.epochs,
@@ -176,6 +189,7 @@ class Comparison:
         if pairs:
             detail = "; ".join(describe_difference(name, value, expected) for name, value, expected in pairs)
             self._note("delivered altered", database.source.name, right, detail)
+            self._faults.note_wrong(database.source.key, right[ID_INDEX])  # type: ignore[arg-type]
         return right
 
     def _has_arrived(self, database: GeneratedDatabase, row: Any) -> bool:
@@ -183,7 +197,7 @@ class Comparison:
 
     def _count(self, database: GeneratedDatabase, chunk: DeliveredChunk, matched: Sequence[Any]) -> None:
         """Record matched rows: note those delivered twice or out of order, and add their latencies."""
-        progress, name = self._progress(database), database.source.name
+        progress, name, key = self._progress(database), database.source.name, database.source.key
         if chunk.received_us and not database.source.foreign:
             self._time(matched, chunk.received_us)
         rows = matched if all(matched) else [row for row in matched if row]
@@ -191,8 +205,10 @@ class Comparison:
             new, repeated = progress.add_rows(rows)
             for row in repeated:
                 self._note("delivered twice", name, row, "it is there again")
+                self._faults.note_twice(key, row[ID_INDEX])  # type: ignore[arg-type]
             for row in progress.late_rows(new) if self._delivered.ordered else ():
-                self._note("delivered out of order", name, row, "it arrived behind a later one")
+                if not self._faults.has(key, row[ID_INDEX]):  # type: ignore[arg-type]
+                    self._note("delivered out of order", name, row, "it arrived behind a later one")
 
     def _time(self, rows: Sequence[Any], received_us: Sequence[int]) -> None:
         if not all(rows):
@@ -205,7 +221,9 @@ class Comparison:
         """Judge rows of an unknown source. It may belong to another directory, unless a row has a sensor of this one."""
         sensors = self._generated.sensors
         for row in chunk.rows:
-            if chunk.source is None or row[SENSOR_INDEX] in sensors:
+            if reason := self._faults.explain(row[SENSOR_INDEX], to_time(row[TIMESTAMP_INDEX])):
+                self._note("delivered altered", chunk.name, row, reason)
+            elif chunk.source is None or row[SENSOR_INDEX] in sensors:
                 self._note(
                     "delivered, never generated", chunk.name, row, f"no database has one of {row[TIMESTAMP_INDEX]!r}"
                 )
@@ -224,6 +242,9 @@ class Comparison:
                 if self._is_pending(database, progress, number):  # type: ignore[arg-type]
                     totals.pending += 1
                     first_pending.setdefault(sensor, seq)  # type: ignore[arg-type]
+                    self._faults.note_pending(database.source.key, number)  # type: ignore[arg-type]
+                elif self._faults.note_missing(database.source.key, number):  # type: ignore[arg-type]
+                    totals.not_taken += 1
                 else:
                     totals.missing += 1
                     for gap in missing.add(sensor, seq):  # type: ignore[arg-type]
@@ -241,6 +262,8 @@ class Comparison:
     def _is_pending(self, database: GeneratedDatabase, progress: SourceProgress, number: int) -> bool:
         if self._complete:
             return False
+        if self._faults.is_held(database.source.key, number):
+            return True
         return number > progress.max_id if database.unsynced is None else number in database.unsynced
 
     def _note_missing(self, database: GeneratedDatabase, sensor: object, first: int, last: int) -> None:

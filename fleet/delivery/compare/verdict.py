@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fleet.delivery.compare.fault_outcomes import FaultOutcome
 from fleet.verify.findings import Finding
 
 
@@ -18,7 +19,7 @@ class DeliveryVerdict:
     """The verdict of a comparison.
 
     `generated` counts the readings of the databases. Each of them has arrived, is pending (not marked as delivered), or
-    is missing. `strangers` counts readings of other sources and other sensors, which are not judged. `alarms` counts the
+    is missing, or is `not_taken` because of a fault on its way. `faults` are the outcomes of such faults. `strangers` counts readings of other sources and other sensors, which are not judged. `alarms` counts the
     conflicts that the target has recorded. `notes` say how readings were matched that have no key. `counts` and `findings` are as in a Verdict.
     """
 
@@ -35,6 +36,8 @@ class DeliveryVerdict:
     findings: tuple[Finding, ...]
     seconds: float
     notes: tuple[str, ...] = ()
+    not_taken: int = 0
+    faults: tuple[FaultOutcome, ...] = ()
 
     @property
     def ok(self) -> bool:

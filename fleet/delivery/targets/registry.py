@@ -43,12 +43,13 @@ class ReadBackOptions:
     """Options for reading a target back.
 
     `table` is a table of the user; None stands for a collector's tables if the target has them. `sensor` limits the readings to
-    one sensor. `record` is the shape that they were delivered in.
+    one sensor. `record` is the shape that they were delivered in. With `damaged`, some of them may be no readings.
     """
 
     table: str | None = None
     sensor: str | None = None
     record: Record = ROW
+    damaged: bool = False
 
 
 class TargetClass(Protocol):

@@ -151,6 +151,19 @@ WRONG = {
     "anomalies: {types: {trend: {duration_seconds: 1e308}}}": (
         "1:47: anomalies.types.trend.duration_seconds: 1e308 is not above 0 and at most 3153600000"
     ),
+    "delivery: {to: [jsonl:a, sqlite:///b], faults: {drop: {probability: 1%}}}": (
+        "1:48: delivery.faults: sqlite: stores each reading once, whatever is sent: faults are for jsonl:, http:, https:, mqtt:, "
+        "mqtts:, kafka:"
+    ),
+    "delivery: {faults: {late: {probability: 60%}, drop: {probability: 50%}}}": (
+        "1:53: delivery.faults.drop: the probabilities of drop, corrupt, truncate, duplicate, late, out_of_order add up to 1.1: "
+        "at most 1 is allowed"
+    ),
+    "delivery: {faults: {late: {probability: 2}}}": "1:41: delivery.faults.late.probability: 2 is not between 0 and 1",
+    "delivery: {faults: {lost: {probability: 1}}}": (
+        "1:21: delivery.faults.lost: unknown key; valid here: drop, corrupt, truncate, duplicate, late, out_of_order, newest_first, "
+        "burst, clock_skew"
+    ),
     "a: [1": "2:1: not valid YAML",
     "- a": "1:1: a list is not a mapping of sections, such as `simulation:`",
     "a: !!python/object:os.system {}": (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from fleet.delivery.batch import NO_ROWS, Batch, Row, SourceDatabase, TableRows, Value
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
@@ -41,7 +42,7 @@ def reading(number: int, sensor: str = "KIN_1") -> Row:
     return number, time, sensor, 20 + number / 7, None, 0, 1, "spike", 0, "Kinshasa, 🌍", -4.32459, number - 1
 
 
-def batch(first: int, end: int, of: SourceDatabase | None = None, **along: TableRows) -> Batch:
+def batch(first: int, end: int, of: SourceDatabase | None = None, **along: Any) -> Batch:
     """The readings with the ids from `first` up to `end`."""
     return Batch(of or source(), tuple(reading(number) for number in range(first, end)), **along, settles=end - 1)
 

@@ -11,6 +11,7 @@ from urllib3 import HTTPHeaderDict
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.json_documents import dump_json, history_documents, unserializable, without_readings
+from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.target import DeliveryFailed, Receipt
 from fleet.delivery.targets.http.client import HttpClient, HttpTimeouts, parse_address
 from fleet.delivery.targets.http.credentials import Credentials, read_credentials
@@ -44,8 +45,10 @@ class HttpTarget:
         retry: RetryPolicy | None = None,
         timeouts: HttpTimeouts = DEFAULT_TIMEOUTS,
         connections: int = 64,
+        record: Record = ROW,
     ) -> None:
         """UserError if the URL cannot be posted to."""
+        self._record = record
         self._address = parse_address(url)
         self._credentials, self._gzip = credentials, gzip
         self._retry = retry or RetryPolicy()
@@ -54,7 +57,8 @@ class HttpTarget:
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
         credentials = read_credentials(options.environment)
-        return cls(url, credentials, gzip=options.gzip, retry=RetryPolicy(options.retry_seconds, stop=options.stop))
+        retry = RetryPolicy(options.retry_seconds, stop=options.stop)
+        return cls(url, credentials, gzip=options.gzip, retry=retry, record=options.record)
 
     @classmethod
     def read_back(cls, _url: str, _options: ReadBackOptions) -> NoReturn:
@@ -71,7 +75,7 @@ class HttpTarget:
     def deliver(self, batch: Batch) -> Receipt:
         """Post the batch, with retries. A reading that JSON cannot represent is rejected without being posted."""
         try:
-            payload = build_payload(batch)
+            payload = build_payload(batch, self._record)
             if not payload.batch.rows and payload.rejected and not (batch.episodes.rows or batch.epochs.rows):
                 return Receipt(frozenset(), rejected=payload.rejected)
             receipt = self._retry.call(self._attempt(payload))
@@ -107,12 +111,13 @@ class Payload:
     rejected: Mapping[int, str]
 
 
-def build_payload(batch: Batch) -> Payload:
+def build_payload(batch: Batch, record: Record = ROW) -> Payload:
     """Build the body. BatchRejected if JSON cannot represent an episode or epoch."""
     rejected = unserializable(batch)
     if rejected:
         batch = without_readings(batch, rejected)
-    body: dict[str, object] = {"readings": batch.documents(), "source_db": batch.source.name}
+    documents = batch.documents() if record is ROW else record.documents(batch)
+    body: dict[str, object] = {"readings": documents, "source_db": batch.source.name}
     if batch.source.further:
         body["columns"] = dict(batch.source.further)
     for name, table in (("episodes", batch.episodes), ("epochs", batch.epochs)):

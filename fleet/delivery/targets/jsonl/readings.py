@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -30,15 +31,19 @@ Document = dict[str, Any]
 LINE_ONLY_FIELDS = frozenset((*SOURCE_ONLY_COLUMNS, "generation", "key"))
 """Fields of a line that are no content of its reading."""
 
+LEGIBLE_FIELD, MAX_LEGIBLE_BYTES = re.compile(r'"(sensor_id|timestamp)":"([^"]*)"'), 10_000
+"""The fields that are looked for in a line that is no JSON, and in how much of it."""
+
 
 class JsonLinesReadings:
-    """The readings in a file, in their order."""
+    """The readings in a file, in their order. With `damaged`, a line that is no JSON is a reading of which only sensor and time are known."""
 
     has_reading_keys = True
     ordered = True
 
-    def __init__(self, path: Path, sensor: str | None) -> None:
+    def __init__(self, path: Path, sensor: str | None, *, damaged: bool = False) -> None:
         """UserError if there is no such file."""
+        self._damaged = damaged
         self.name = f"jsonl:{path}"
         if not path.is_file():
             raise UserError(f"--against: {self.name}: there is no such file")
@@ -75,7 +80,7 @@ class JsonLinesReadings:
         try:
             with open_lines(path) as lines:
                 for number, line in enumerate(lines, 1):  # noqa: B007 - for the message
-                    document = orjson.loads(line)
+                    document = self._parse(line)
                     if not isinstance(document, dict):
                         raise ValueError("is no object")
                     if self._sensor in (None, document.get("sensor_id")):
@@ -83,6 +88,15 @@ class JsonLinesReadings:
         except (OSError, EOFError, ValueError) as error:  # a damaged file
             place = f"line {number}: " if isinstance(error, ValueError) else ""
             raise unreadable_error(path, ValueError(f"{place}{error}")) from error
+
+    def _parse(self, line: bytes) -> Any:
+        """Return the content of a line. ValueError if it is no JSON."""
+        try:
+            return orjson.loads(line)
+        except ValueError:
+            if not self._damaged:
+                raise
+            return dict(LEGIBLE_FIELD.findall(line[:MAX_LEGIBLE_BYTES].decode(errors="replace")))
 
     def _row(self, document: Document, own: tuple[str, ...]) -> Row:
         """The row of a reading; `own` are the further columns of its source. What is in no column is in EXTRA_COLUMN."""

@@ -55,7 +55,7 @@ class JsonLinesTarget:
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         if options.table is not None:
             raise UserError("--table: a file of JSON lines has no tables; sqlite: and postgresql: have")
-        return JsonLinesReadings(required_path(url, "--against"), options.sensor)
+        return JsonLinesReadings(required_path(url, "--against"), options.sensor, damaged=options.damaged)
 
     def deliver(self, batch: Batch) -> Receipt:
         rejected = unserializable(batch)
@@ -68,17 +68,21 @@ class JsonLinesTarget:
             readings_file, history_file = self._files()
             if history:
                 history_file.append(history, {})
+            if batch.again:
+                readings_file.append(self._lines(without_readings(batch, rejected)), readings_file.memory)
+                return Receipt(frozenset(batch.ids) - rejected.keys(), 0, rejected)
             last_id, left_out = delivered_ids(readings_file.memory, batch.source.key)
             known = {each for each in batch.ids if last_id is not None and each <= last_id and each not in left_out}
             new = without_readings(batch, dict.fromkeys(known, "") | rejected)
-            if new.rows or rejected:
-                left_out = (left_out | rejected.keys()) - set(new.ids)
-                memory = with_ids(
-                    readings_file.memory, batch.source.key, max(batch.ids[-1], last_id or batch.ids[-1]), left_out
-                )
-                lines = b"".join(dump_json(document) + b"\n" for document in self._record.documents(new))
-                readings_file.append(lines, memory)
+            if new.rows or rejected or batch.held:
+                left_out = (left_out | rejected.keys() | batch.held) - set(new.ids)
+                last_ids = (*batch.ids, *batch.held, *(() if last_id is None else (last_id,)))
+                memory = with_ids(readings_file.memory, batch.source.key, max(last_ids), left_out)
+                readings_file.append(self._lines(new), memory)
         return Receipt(frozenset(batch.ids) - rejected.keys(), len(known - rejected.keys()), rejected)
+
+    def _lines(self, batch: Batch) -> bytes:
+        return b"".join(dump_json(document) + b"\n" for document in self._record.documents(batch))
 
     def cursor(self, source: str) -> int:
         with self._lock, self._translate_errors():
