@@ -36,9 +36,9 @@ def deliver(delivery: Delivery, databases: Path, status_file: Path, lifeline: so
     return LiveDelivery(delivery, databases, status_file).run(lifeline)
 
 
-def check_targets(urls: tuple[str, ...]) -> None:
+def check_targets(delivery: Delivery) -> None:
     """UserError if a target cannot work, or is named twice."""
-    if urls:
+    if delivery.to:
         from fleet.delivery.live import check_targets
 
-        check_targets(urls)
+        check_targets(delivery)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleet.commands.options import DATA_OPTION, Completion
+from fleet.commands.options import DATA_OPTION, RECORD_OPTION, Completion
 
 if TYPE_CHECKING:
     from fleet.delivery.compare.verdict import DeliveryVerdict, Latency
@@ -32,9 +32,16 @@ DURATION_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 @click.option(
     "--table", metavar="NAME", help="With --against: a table of your own there, matched by sensor and timestamp."
 )
+@RECORD_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(
-    data: Path, sensor: str | None, complete: bool, against: str | None, table: str | None, as_json: bool
+    data: Path,
+    sensor: str | None,
+    complete: bool,
+    against: str | None,
+    table: str | None,
+    record: str | None,
+    as_json: bool,
 ) -> int:
     """Prove that no reading was lost, duplicated or altered: compute each again and compare.
 
@@ -43,7 +50,7 @@ def verify(
     from fleet.delivery.compare.against import compare, comparison_options, open_delivered
     from fleet.verify import verification
 
-    target = comparison_options(against, table, sensor, complete=complete)
+    target = comparison_options(against, table, sensor, record, complete=complete)
     if target is not None:
         open_delivered(target).close()  # a target that cannot be read is an error before the work begins
     with progress_bar("verifying") as on_progress:

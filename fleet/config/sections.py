@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from fleet.catalogue.attributes import Weight
 from fleet.catalogue.countries import country_code
 from fleet.catalogue.signals import CorrelationTime
+from fleet.config.delivery_targets import BatchSize, DeliveryTarget, SweepInterval
 from fleet.config.file_names import database_file, file_path, unreserved_file
 from fleet.validation.names import not_derived_name
 from fleet.validation.rates import Rate, ReadingsPerSecond
@@ -374,9 +375,9 @@ class Delivery(Section):
     """Where the readings are delivered to while the fleet runs: targets as `fleet collect --to` takes them. At the end of a run
     there are `drain_seconds` for what is left."""
 
-    to: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    batch_size: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1000
-    interval: Annotated[float, Field(ge=0.01, le=86_400), AsSeconds] = 1.0
+    to: Annotated[tuple[DeliveryTarget, ...], Field(strict=False)] = ()
+    batch_size: BatchSize = 1000
+    interval: SweepInterval = 1.0
     drain_seconds: Annotated[float, Field(ge=0, le=86_400), AsSeconds] = 30.0
 
 

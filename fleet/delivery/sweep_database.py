@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from fleet.delivery.batch import NO_ROWS, Batch, SourceDatabase
 from fleet.delivery.bisecting_delivery import BisectingDelivery
 from fleet.delivery.history import NewHistory, Watermarks, new_history
 from fleet.delivery.leases import Leases
+from fleet.delivery.records.record import ROW, Record
+from fleet.delivery.selection import Selection
 from fleet.delivery.source_database import (
     existing_ids,
     id_bounds,
@@ -30,7 +32,7 @@ from fleet.delivery.source_database import (
 from fleet.delivery.sources import Skipped, identify_source, undeliverable_readings, with_current_columns
 from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
-from fleet.delivery.target import SourceFailed, Target
+from fleet.delivery.target import Receipt, SourceFailed, Target
 from fleet.verify.row_scan import MIN_ROW_ID
 
 NO_NEW_HISTORY = NewHistory(NO_ROWS, NO_ROWS, {}, more=False)
@@ -67,12 +69,21 @@ class SweepContext:
     retry_dead: bool = False
     """Deliver readings that were given up once more."""
 
+    record: Record = ROW
+    """The shape of the readings in the target. One that cannot have it is given up."""
+
+    selection: Selection | None = None
+    """The readings for the target; others are settled without it. None: all."""
+
     delivery: BisectingDelivery = field(init=False)
     settled_ids: dict[str, int] = field(default_factory=dict)
     """The id by source key up to which all readings are settled, as far as this process has seen."""
 
     swept_paths: dict[str, Path] = field(default_factory=dict)
     """The paths of the databases in `settled_ids`."""
+
+    passed_over: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Two ids by source key: readings above the first, up to the second, are not selected, and in no cursor of the target."""
 
     retried: set[str] = field(default_factory=set)
     """The keys of sources whose dead letters have been retried."""
@@ -211,6 +222,8 @@ class DatabaseSweep:
         else:
             settled_id = context.target.cursor(key)
             settled_id = context.state.cursor(key) if settled_id is None else settled_id
+            after, passed = context.passed_over.get(key, (settled_id, settled_id))
+            settled_id = passed if after == settled_id else settled_id
         first, _ = id_bounds(self._opened)
         return settled_id or min(0, max(first - 1, MIN_ROW_ID))
 
@@ -232,8 +245,10 @@ class DatabaseSweep:
         # Where readings are marked, others may have marked some that never arrive here.
         settles = None if context.marking or settled_id is None or not ids else ids[-1]
         batch = Batch(source, stored_rows(self._opened, source, alive), fresh.episodes, fresh.epochs, settles)
+        if context.selection is not None:
+            batch = self._select(context.selection, batch, settled_id)
         context.stats.add(DatabaseStats(source.name, left=len(batch.ids)))
-        receipt = context.delivery.deliver(batch, retrying_dead_letters=settled_id is None)
+        receipt = self._deliver_fit(batch, retrying=settled_id is None)
         if receipt.note:
             context.stats.add_note(source.name, receipt.note)
         if receipt.rejected:
@@ -268,3 +283,21 @@ class DatabaseSweep:
                 f"{context.target.name} did not acknowledge {len(left)} of {len(batch.ids)} readings"
                 + (f": {receipt.doubt}" if receipt.doubt else "")
             )
+
+    def _select(self, selection: Selection, batch: Batch, settled_id: int | None) -> Batch:
+        """Return the readings of a batch that are selected."""
+        passed_over, key = self._context.passed_over, self._source.key
+        part = selection.part_of(batch)
+        if settled_id is not None and batch.ids and not part.ids:
+            passed_over[key] = passed_over.get(key, (settled_id, 0))[0], batch.ids[-1]
+        else:
+            passed_over.pop(key, None)
+        return part
+
+    def _deliver_fit(self, batch: Batch, *, retrying: bool) -> Receipt:
+        """Deliver the readings that can have the shape of the record. The receipt rejects the others."""
+        unfit = self._context.record.unfit(batch)
+        rows = [row for number, row in zip(batch.ids, batch.rows, strict=True) if number not in unfit] if unfit else ()
+        fit = replace(batch, rows=tuple(rows)) if unfit else batch
+        receipt = self._context.delivery.deliver(fit, retrying_dead_letters=retrying)
+        return replace(receipt, rejected={**unfit, **receipt.rejected})

@@ -58,7 +58,7 @@ class FleetServices(NamedTuple):
     status file. It runs in a process of its own."""
 
     serve_http: ServeHTTP
-    check_targets: Callable[[tuple[str, ...]], None]
+    check_targets: Callable[[Delivery], None]
     deliver: Callable[[Delivery, Path, Path, socket.socket], int]
 
 

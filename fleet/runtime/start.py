@@ -39,7 +39,7 @@ def launch(
     directory.check_startable()
     source = ConfigSource(config, dict(os.environ), overrides, values_of_last_run(directory))
     settings = source.load()
-    services.check_targets(settings.delivery.to)
+    services.check_targets(settings.delivery)
     Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to

@@ -11,6 +11,7 @@ from fleet.delivery.compare.comparison import Comparison, ProgressCallback
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.verdict import DeliveryVerdict
+from fleet.delivery.records.registry import record_named
 from fleet.delivery.targets.registry import ReadBackOptions, read_back
 from fleet.delivery.targets.sqlite.target import sqlite_path
 from fleet.errors import UserError
@@ -23,21 +24,25 @@ class ComparisonOptions:
     target: str
     table: str | None = None
     sensor: str | None = None
+    record: str | None = None
     complete: bool = False
 
 
 def comparison_options(
-    target: str | None, table: str | None, sensor: str | None, *, complete: bool
+    target: str | None, table: str | None, sensor: str | None, record: str | None, *, complete: bool
 ) -> ComparisonOptions | None:
     """The options, None without a target to compare with."""
     if target is None and table is not None:
         raise UserError("--table: goes with --against, which says where the table is")
-    return None if target is None else ComparisonOptions(target, table, sensor, complete)
+    if target is None and record is not None:
+        raise UserError("--record: goes with --against, which says where its documents are")
+    return None if target is None else ComparisonOptions(target, table, sensor, record, complete)
 
 
 def open_delivered(options: ComparisonOptions) -> DeliveredReadings:
     """Open the readings in the target, as they are now. UserError if there is no such target or it cannot be read."""
-    return read_back(options.target, ReadBackOptions(options.table, options.sensor))
+    record = record_named(options.record)
+    return read_back(options.target, ReadBackOptions(options.table, options.sensor, record))
 
 
 def compare(

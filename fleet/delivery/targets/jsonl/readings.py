@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import orjson
 
@@ -23,10 +23,10 @@ from fleet.delivery.compare.compared_columns import (
 )
 from fleet.delivery.compare.delivered import DeliveredChunk, chunked, unreadable_error
 from fleet.delivery.compare.generated import GeneratedReadings
+from fleet.delivery.records.record import ROW, Document, Record
 from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX
 from fleet.errors import UserError
 
-Document = dict[str, Any]
 LINE_ONLY_FIELDS = frozenset((*SOURCE_ONLY_COLUMNS, "generation", "key"))
 """Fields of a line that are no content of its reading."""
 
@@ -37,12 +37,12 @@ class JsonLinesReadings:
     has_reading_keys = True
     ordered = True
 
-    def __init__(self, path: Path, sensor: str | None) -> None:
+    def __init__(self, path: Path, sensor: str | None, record: Record = ROW) -> None:
         """UserError if there is no such file."""
         self.name = f"jsonl:{path}"
         if not path.is_file():
             raise UserError(f"--against: {self.name}: there is no such file")
-        self._path, self._sensor = path, sensor
+        self._path, self._sensor, self._record = path, sensor, record
         self._further: tuple[str, ...] = ()
         self._histories: dict[tuple[str, str, str], dict[int, Document]] | None = None
 
@@ -51,7 +51,7 @@ class JsonLinesReadings:
         return (*further, *COMPARABLE_COLUMNS)
 
     def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
-        for documents in chunked(self._documents(self._path)):
+        for documents in chunked(self._readings()):
             for key, some in groupby(documents, lambda document: document.get("generation")):
                 database = generated.databases.get(key or "")
                 own = database.source.further_names if database else self._further
@@ -70,6 +70,12 @@ class JsonLinesReadings:
     def close(self) -> None:
         """Do nothing: no file stays open between two calls."""
 
+    def _readings(self) -> Iterator[Document]:
+        for document in self._documents(self._path):
+            reading = self._record.reading(document)
+            if self._sensor in (None, reading.get("sensor_id")):
+                yield reading
+
     def _documents(self, path: Path) -> Iterator[Document]:
         number = 0
         try:
@@ -78,8 +84,7 @@ class JsonLinesReadings:
                     document = orjson.loads(line)
                     if not isinstance(document, dict):
                         raise ValueError("is no object")
-                    if self._sensor in (None, document.get("sensor_id")):
-                        yield document
+                    yield document
         except (OSError, EOFError, ValueError) as error:  # a damaged file
             place = f"line {number}: " if isinstance(error, ValueError) else ""
             raise unreadable_error(path, ValueError(f"{place}{error}")) from error

@@ -55,7 +55,7 @@ class JsonLinesTarget:
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         if options.table is not None:
             raise UserError("--table: a file of JSON lines has no tables; sqlite: and postgresql: have")
-        return JsonLinesReadings(required_path(url, "--against"), options.sensor)
+        return JsonLinesReadings(required_path(url, "--against"), options.sensor, options.record)
 
     def deliver(self, batch: Batch) -> Receipt:
         rejected = unserializable(batch)

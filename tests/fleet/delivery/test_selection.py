@@ -1,0 +1,76 @@
+"""The selection of readings for a target: others are settled without being delivered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fleet.delivery.batch import Batch, Row
+from fleet.delivery.selection import Selection, hash_share
+from fleet.delivery.targets.jsonl.target import JsonLinesTarget
+from tests.fleet.delivery.swept import open_collector
+from tests.fleet.verify.damage import select
+from tests.worker.further import write_kinds
+
+ROOM: Row = ("KIN_1", "environmental_monitoring", "Kinshasa, CD", "1.4")
+
+
+@pytest.mark.parametrize(
+    ("selection", "included"),
+    [
+        (Selection(), True),
+        (Selection(kind="environmental", city="kinshasa", firmware="1.4"), True),
+        (Selection(kind="environmental_monitoring", city="Kinshasa, CD"), True),
+        (Selection(kind="bme280"), False),
+        (Selection(city="Lagos"), False),
+        (Selection(firmware="1.40"), False),
+        (Selection(share=1.0), True),
+        (Selection(share=1e-9), False),
+    ],
+)
+def test_a_reading_matches_all_that_is_stated(selection: Selection, included: bool) -> None:
+    assert included == selection.includes(ROOM)
+    assert not Selection(kind="environmental").includes(("KIN_1", None, None, None))
+
+
+def test_a_share_is_of_the_sensors_and_always_the_same() -> None:
+    shares = [hash_share(f"S_{number:06d}") for number in range(10_000)]
+
+    assert hash_share("S_000001") == shares[1]
+    assert 0.23 < sum(share < 0.25 for share in shares) / len(shares) < 0.27
+
+
+class CountingSelection(Selection):
+    """Counts the batches that it is asked about."""
+
+    batches = 0
+
+    def part_of(self, batch: Batch) -> Batch:
+        CountingSelection.batches += 1
+        return Selection.part_of(self, batch)
+
+
+def test_only_selected_readings_are_delivered(tmp_path: Path) -> None:
+    """All are settled. Those at the end are looked at once, although the file's cursor does not pass them."""
+    data = tmp_path / "data"
+    data.mkdir()
+    write_kinds(data / "pack_0001.db", 120)
+    readings = select(data / "pack_0001.db", "SELECT sensor_id, id FROM sensor_readings ORDER BY id")
+    shares = {name: hash_share(name) for name, _ in readings}
+    smallest, second, *_ = sorted(shares.values())
+    wanted = [number for name, number in readings if shares[name] == smallest]
+    assert 0 < len(wanted) < len(readings)
+    with open_collector(JsonLinesTarget(tmp_path / "out.jsonl"), data, marking=False, batch_size=7) as opened:
+        collector, context = opened
+        context.selection = CountingSelection(share=(smallest + second) / 2)
+        collector.sweep()
+        before = CountingSelection.batches
+        collector.sweep()
+        collector.sweep()
+        assert not context.stats.failing()
+
+    assert wanted == [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [readings[-1][1]] == list(context.settled_ids.values())
+    assert 2 >= CountingSelection.batches - before
