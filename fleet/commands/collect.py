@@ -101,7 +101,7 @@ def collect_readings(options: CollectOptions) -> int:
     if not options.directory.is_dir():
         raise UserError(f"--data-dir: {options.directory} is not a directory")
     stop = threading.Event()
-    record = record_named(options.record)
+    record = record_named(options.record, options.directory)
     target = open_target(options.target, TargetOptions(gzip=options.gzip, record=record, stop=stop))
     folder = options.state or options.directory / STATE_FOLDER
     with closing(target), closing(CollectorState(folder, target.name)) as state, stopped_by_signals(stop):

@@ -261,7 +261,7 @@ def complete_channel(context: click.Context, _parameter: click.Parameter, incomp
 RECORD_OPTION = click.option(
     "--record",
     metavar="NAME",
-    help="The shape of the readings: row (the default), nested, or a file that describes one.",
+    help="The shape of the readings: row (the default), nested, pipeline, bme280, or a file (mine.yaml) that describes one.",
 )
 
 CONFIG_FILE_OPTION = click.option(

@@ -32,6 +32,7 @@ from fleet.config.catalogue_checks import (
 from fleet.config.dialects import Draft, canonical_draft, key_aliases
 from fleet.config.kind_environment import apply_kind_environment
 from fleet.config.kind_files import resolve_kinds
+from fleet.config.record_files import record_column_issues, resolve_records
 from fleet.config.scenario import (
     MAX_STEPS,
     Step,
@@ -129,6 +130,7 @@ def load_draft(
     folder = Path.cwd() if is_stream(source) else source.resolve().parent
     draft.issues.extend(resolve_files(draft, folder))
     draft.issues.extend(resolve_kinds(draft, folder))
+    draft.issues.extend(resolve_records(draft, folder))
     if str(draft.get(("version",))) == "1":
         for section in SINCE_VERSION_2:
             if draft.get((section,)) is None:
@@ -268,6 +270,7 @@ def cross_check_issues(config: Config, draft: Draft, catalogue: Catalogue, *, sc
     yield from surroundings_issues(config.surroundings, draft, catalogue)
     yield from replica_issues(config.sensor, config.replicas, draft)
     yield from file_issues(config, draft)
+    yield from record_column_issues(config.delivery.records, draft, catalogue)
     if draft.get(("random_location",)) is not None:
         yield from city_issues(config.random_location, draft)
 

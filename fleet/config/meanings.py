@@ -135,6 +135,7 @@ MEANINGS: Mapping[str, str] = {
     "delivery.to.0.select.share": "Only readings of this share of the sensors, such as `10%`; always the same ones.",
     "delivery.to.0.batch_size": "Readings per batch; left out, as in `delivery`.",
     "delivery.to.0.interval": "Pause between two sweeps; left out, as in `delivery`.",
+    "delivery.records": "Records by name, for `record` of the targets, see [delivering.md](delivering.md#a-record-of-your-own).",
     "delivery.batch_size": "Readings per batch.",
     "delivery.interval": "Pause between two sweeps.",
     "delivery.drain_seconds": "Longest time, after the last reading was written, for what is left to be delivered.",

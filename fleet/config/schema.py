@@ -23,6 +23,7 @@ from fleet.config.dialects import (
     flag_to_amplitude,
 )
 from fleet.config.meanings import MEANINGS
+from fleet.config.record_fields import RECORD_SCHEMA
 from fleet.config.scenario import MomentSeconds
 from fleet.config.sections import AsCountry, AsLower, AsUpper
 from fleet.validation.issues import subschema
@@ -34,6 +35,8 @@ Keys = tuple[str, ...]
 
 STEP = ("scenario", "0")
 """The path of a step of a scenario."""
+
+RECORDS = ("delivery", "records")
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DURATION = r"^\s*([0-9]+(\.[0-9]+)?([dD]|[hH]|[mM]|[sS]|[mM][sS]))+\s*$"
@@ -58,7 +61,8 @@ BOUNDS = ("not", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 def file_schema() -> Schema:
     """Return the JSON schema of a config file."""
     schema = section_schema(Config, ())
-    return {"$schema": DIALECT, "title": "A config of fleet", "description": "See `fleet config init`.", **schema}
+    title = {"$schema": DIALECT, "title": "A config of fleet", "description": "See `fleet config init`."}
+    return {**title, **schema, "$defs": {"record": RECORD_SCHEMA}}
 
 
 def section_schema(section: type[Section], path: Keys) -> Schema:
@@ -80,7 +84,9 @@ def field_schema(section: type[Section], name: str, path: Keys) -> Schema:
     """Return the schema of one key of a section, with its meaning."""
     field, here = section.model_fields[name], (*path, name)
     inner = section_of(field.annotation)
-    if inner is None:
+    if here == RECORDS:
+        schema = nullable({"type": "object", "additionalProperties": {"$ref": "#/$defs/record"}})
+    elif inner is None:
         marks = {id(mark) for mark in (*field.metadata, *marks_of(field.annotation))}
         written = subschema(json_schema(), here)
         if path_in_config(here) in MORE_PATTERNS:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from fleet.catalogue.attributes import Weight
 from fleet.catalogue.countries import country_code
 from fleet.catalogue.signals import CorrelationTime
 from fleet.config.delivery_targets import BatchSize, DeliveryTarget, SweepInterval
 from fleet.config.file_names import database_file, file_path, unreserved_file
+from fleet.config.record_fields import RecordTree
 from fleet.validation.names import not_derived_name
 from fleet.validation.rates import Rate, ReadingsPerSecond
 from fleet.validation.scalars import (
@@ -378,6 +379,7 @@ class Delivery(Section):
     to: Annotated[tuple[DeliveryTarget, ...], Field(strict=False)] = ()
     batch_size: BatchSize = 1000
     interval: SweepInterval = 1.0
+    records: Annotated[Mapping[Text, RecordTree], WithJsonSchema({"type": "object"})] = {}
     drain_seconds: Annotated[float, Field(ge=0, le=86_400), AsSeconds] = 30.0
 
 

@@ -97,7 +97,11 @@ class TargetDelivery:
         """UserError if the target cannot work."""
         self._released, self._stop = released, stop
         self._interval = target.interval or delivery.config.interval
-        options = TargetOptions(record=record_named(target.record), stop=stop, retry_seconds=RETRY_SECONDS)
+        options = TargetOptions(
+            record=record_named(target.record, delivery.databases, delivery.config.records),
+            stop=stop,
+            retry_seconds=RETRY_SECONDS,
+        )
         self._target = open_target(target.to, options)
         folder = delivery.databases / STATE_FOLDER
         state = CollectorState(folder, self._target.name)
@@ -189,7 +193,7 @@ def check_targets(config: Delivery) -> None:
     """UserError if a target cannot work, or is named twice."""
     names = []
     for each in config.to:
-        target = open_target(each.to, TargetOptions(record=record_named(each.record)))
+        target = open_target(each.to, TargetOptions(record=record_named(each.record, own=config.records)))
         names.append(target.name)
         target.close()
     twice = next((name for name in names if names.count(name) > 1), None)

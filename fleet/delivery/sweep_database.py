@@ -17,6 +17,7 @@ from fleet.datadir.shared_connection import SharedConnection, shared_connection
 from fleet.delivery.batch import NO_ROWS, Batch, SourceDatabase
 from fleet.delivery.bisecting_delivery import BisectingDelivery
 from fleet.delivery.history import NewHistory, Watermarks, new_history
+from fleet.delivery.json_documents import without_readings
 from fleet.delivery.leases import Leases
 from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.selection import Selection
@@ -32,7 +33,7 @@ from fleet.delivery.source_database import (
 from fleet.delivery.sources import Skipped, identify_source, undeliverable_readings, with_current_columns
 from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
-from fleet.delivery.target import Receipt, SourceFailed, Target
+from fleet.delivery.target import SourceFailed, Target
 from fleet.verify.row_scan import MIN_ROW_ID
 
 NO_NEW_HISTORY = NewHistory(NO_ROWS, NO_ROWS, {}, more=False)
@@ -83,7 +84,8 @@ class SweepContext:
     """The paths of the databases in `settled_ids`."""
 
     passed_over: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Two ids by source key: readings above the first, up to the second, are not selected, and in no cursor of the target."""
+    """Two ids by source key: of the readings above the first, up to the second, the target gets none, so that its cursor stays
+    at the first."""
 
     retried: set[str] = field(default_factory=set)
     """The keys of sources whose dead letters have been retried."""
@@ -246,9 +248,13 @@ class DatabaseSweep:
         settles = None if context.marking or settled_id is None or not ids else ids[-1]
         batch = Batch(source, stored_rows(self._opened, source, alive), fresh.episodes, fresh.epochs, settles)
         if context.selection is not None:
-            batch = self._select(context.selection, batch, settled_id)
+            batch = context.selection.part_of(batch)
         context.stats.add(DatabaseStats(source.name, left=len(batch.ids)))
-        receipt = self._deliver_fit(batch, retrying=settled_id is None)
+        unfit = context.record.unfit(batch)
+        fit = without_readings(batch, unfit) if unfit else batch
+        self._note_passed_over(bool(fit.ids), ids, settled_id)
+        receipt = context.delivery.deliver(fit, retrying_dead_letters=settled_id is None)
+        receipt = replace(receipt, rejected={**unfit, **receipt.rejected})
         if receipt.note:
             context.stats.add_note(source.name, receipt.note)
         if receipt.rejected:
@@ -284,20 +290,9 @@ class DatabaseSweep:
                 + (f": {receipt.doubt}" if receipt.doubt else "")
             )
 
-    def _select(self, selection: Selection, batch: Batch, settled_id: int | None) -> Batch:
-        """Return the readings of a batch that are selected."""
+    def _note_passed_over(self, delivered: bool, ids: tuple[int, ...], settled_id: int | None) -> None:
         passed_over, key = self._context.passed_over, self._source.key
-        part = selection.part_of(batch)
-        if settled_id is not None and batch.ids and not part.ids:
-            passed_over[key] = passed_over.get(key, (settled_id, 0))[0], batch.ids[-1]
-        else:
+        if delivered or settled_id is None:
             passed_over.pop(key, None)
-        return part
-
-    def _deliver_fit(self, batch: Batch, *, retrying: bool) -> Receipt:
-        """Deliver the readings that can have the shape of the record. The receipt rejects the others."""
-        unfit = self._context.record.unfit(batch)
-        rows = [row for number, row in zip(batch.ids, batch.rows, strict=True) if number not in unfit] if unfit else ()
-        fit = replace(batch, rows=tuple(rows)) if unfit else batch
-        receipt = self._context.delivery.deliver(fit, retrying_dead_letters=retrying)
-        return replace(receipt, rejected={**unfit, **receipt.rejected})
+        elif ids:
+            passed_over[key] = passed_over.get(key, (settled_id, 0))[0], ids[-1]

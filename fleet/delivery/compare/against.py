@@ -39,9 +39,9 @@ def comparison_options(
     return None if target is None else ComparisonOptions(target, table, sensor, record, complete)
 
 
-def open_delivered(options: ComparisonOptions) -> DeliveredReadings:
+def open_delivered(data: Path, options: ComparisonOptions) -> DeliveredReadings:
     """Open the readings in the target, as they are now. UserError if there is no such target or it cannot be read."""
-    record = record_named(options.record)
+    record = record_named(options.record, data)
     return read_back(options.target, ReadBackOptions(options.table, options.sensor, record))
 
 
@@ -53,7 +53,7 @@ def compare(
     # The databases come first: a reading marked as delivered by then must be in a target that is opened later.
     with (
         closing(GeneratedReadings(data, options.sensor, sqlite_path(options.target))) as generated,
-        closing(open_delivered(options)) as delivered,
+        closing(open_delivered(data, options)) as delivered,
     ):
         shift = manifest.wall_us - manifest.start_us if manifest else 0
         return Comparison(generated, delivered, complete=options.complete, shift_us=shift).run(on_progress)

@@ -166,6 +166,12 @@ class GeneratedReadings:
         query = "SELECT timestamp, sensor_id, id FROM sensor_readings WHERE ?1 IS NULL OR sensor_id = ?1 ORDER BY id"
         yield from self.connection(database).execute(query, (self.sensor,))
 
+    def reading_numbers(self, database: GeneratedDatabase) -> Iterator[Any]:
+        """The sensor, seq, id and timestamp of every reading."""
+        seq = "id" if database.source.foreign else "seq"
+        query = f"SELECT sensor_id, {seq}, id, timestamp FROM sensor_readings WHERE ?1 IS NULL OR sensor_id = ?1 ORDER BY id"
+        yield from self.connection(database).execute(query, (self.sensor,))
+
     def search(self, database: GeneratedDatabase, sensor: object, seq: object) -> Row | None:
         """The row of a reading by its key, found by bisection: the seqs of a sensor ascend with the ids."""
         if not isinstance(seq, int) or not isinstance(sensor, str) or not 0 <= seq < 1 << 63:

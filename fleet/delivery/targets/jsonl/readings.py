@@ -21,14 +21,25 @@ from fleet.delivery.compare.compared_columns import (
     NULL_MARK,
     SEPARATOR,
 )
-from fleet.delivery.compare.delivered import DeliveredChunk, chunked, unreadable_error
+from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings, chunked, unreadable_error
+from fleet.delivery.compare.documents import DocumentTable
 from fleet.delivery.compare.generated import GeneratedReadings
+from fleet.delivery.compare.matching import MatchedReadings
 from fleet.delivery.records.record import ROW, Document, Record
 from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX
+from fleet.delivery.targets.registry import ReadBackOptions
 from fleet.errors import UserError
 
 LINE_ONLY_FIELDS = frozenset((*SOURCE_ONLY_COLUMNS, "generation", "key"))
 """Fields of a line that are no content of its reading."""
+
+
+def read_lines(path: Path, options: ReadBackOptions) -> DeliveredReadings:
+    """Open the readings in a file of lines. UserError if there is no such file."""
+    lines = JsonLinesReadings(path, options.sensor, options.record)
+    if options.record.columns is None:
+        return lines
+    return MatchedReadings(DocumentTable(lines.name, lines.documents, options.record, options.sensor))
 
 
 class JsonLinesReadings:
@@ -69,6 +80,9 @@ class JsonLinesReadings:
 
     def close(self) -> None:
         """Do nothing: no file stays open between two calls."""
+
+    def documents(self) -> Iterator[Document]:
+        yield from self._documents(self._path)
 
     def _readings(self) -> Iterator[Document]:
         for document in self._documents(self._path):
