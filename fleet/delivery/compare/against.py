@@ -12,6 +12,7 @@ from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.verdict import DeliveryVerdict
 from fleet.delivery.records.registry import record_named
+from fleet.delivery.selection import Selection
 from fleet.delivery.targets.registry import ReadBackOptions, read_back
 from fleet.delivery.targets.sqlite.target import sqlite_path
 from fleet.errors import UserError
@@ -26,17 +27,26 @@ class ComparisonOptions:
     sensor: str | None = None
     record: str | None = None
     complete: bool = False
+    selection: Selection | None = None
 
 
 def comparison_options(
-    target: str | None, table: str | None, sensor: str | None, record: str | None, *, complete: bool
+    target: str | None,
+    *,
+    table: str | None = None,
+    sensor: str | None = None,
+    record: str | None = None,
+    complete: bool = False,
+    selection: Selection | None = None,
 ) -> ComparisonOptions | None:
     """The options, None without a target to compare with."""
     if target is None and table is not None:
         raise UserError("--table: goes with --against, which says where the table is")
     if target is None and record is not None:
         raise UserError("--record: goes with --against, which says where its documents are")
-    return None if target is None else ComparisonOptions(target, table, sensor, record, complete)
+    if target is None and selection is not None:
+        raise UserError("--select: goes with --against, where the others need not be")
+    return None if target is None else ComparisonOptions(target, table, sensor, record, complete, selection)
 
 
 def open_delivered(data: Path, options: ComparisonOptions) -> DeliveredReadings:
@@ -56,4 +66,7 @@ def compare(
         closing(open_delivered(data, options)) as delivered,
     ):
         shift = manifest.wall_us - manifest.start_us if manifest else 0
-        return Comparison(generated, delivered, complete=options.complete, shift_us=shift).run(on_progress)
+        comparison = Comparison(
+            generated, delivered, complete=options.complete, shift_us=shift, selection=options.selection
+        )
+        return comparison.run(on_progress)

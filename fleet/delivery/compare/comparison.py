@@ -31,6 +31,7 @@ from fleet.delivery.compare.history_comparison import compare_histories
 from fleet.delivery.compare.keyless import KeylessMatcher, reading_key
 from fleet.delivery.compare.source_progress import GapMerger, SourceProgress
 from fleet.delivery.compare.verdict import DeliveryVerdict, LatencyHistogram
+from fleet.delivery.selection import Selection
 from fleet.verify.findings import Finding, FindingLog
 from fleet.verify.row_checker import describe_difference
 from fleet.verify.row_scan import MIN_ROW_ID
@@ -55,11 +56,19 @@ class ComparisonTotals:
 
 
 class Comparison:
-    """A comparison. With `complete`, pending readings count as missing. `shift_us` is as for a LatencyHistogram."""
+    """A comparison. With `complete`, pending readings count as missing. `shift_us` is as for a LatencyHistogram. Readings
+    that are not of the `selection` need not arrive."""
 
     def __init__(
-        self, generated: GeneratedReadings, delivered: DeliveredReadings, *, complete: bool = False, shift_us: int = 0
+        self,
+        generated: GeneratedReadings,
+        delivered: DeliveredReadings,
+        *,
+        complete: bool = False,
+        shift_us: int = 0,
+        selection: Selection | None = None,
     ) -> None:
+        self._selection = selection
         self._generated, self._delivered, self._complete = generated, delivered, complete
         self._finding_log, self._latencies, self._totals = FindingLog(), LatencyHistogram(shift_us), ComparisonTotals()
         self._progress_by_source: dict[str, SourceProgress] = {}
@@ -220,8 +229,10 @@ class Comparison:
         totals.generated += database.total
         missing, first_pending = GapMerger(), dict[object, int]()
         for first, last in progress.ids.gaps(database.first, database.last) if database.total else ():
-            for number, sensor, seq in self._generated.between(database, first, last):
-                if self._is_pending(database, progress, number):  # type: ignore[arg-type]
+            for number, seq, sensor, *others in self._generated.between(database, first, last):
+                if self._selection is not None and not self._selection.includes((sensor, *others)):
+                    totals.generated -= 1
+                elif self._is_pending(database, progress, number):  # type: ignore[arg-type]
                     totals.pending += 1
                     first_pending.setdefault(sensor, seq)  # type: ignore[arg-type]
                 else:

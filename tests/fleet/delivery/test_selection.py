@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fleet.commands.verify import verify
 from fleet.delivery.batch import Batch, Row
+from fleet.delivery.compare.against import ComparisonOptions, compare
 from fleet.delivery.selection import Selection, hash_share
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
+from fleet.errors import UserError
 from tests.fleet.delivery.swept import open_collector
 from tests.fleet.verify.damage import select
 from tests.worker.further import write_kinds
@@ -70,6 +74,45 @@ def test_only_selected_readings_are_delivered(tmp_path: Path) -> None:
 
     assert wanted == [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [readings[-1][1]] == list(context.settled_ids.values())
+
+
+def test_readings_that_are_not_selected_are_not_missed(tmp_path: Path) -> None:
+    """Those that are selected are."""
+    data, path = tmp_path / "data", tmp_path / "out.jsonl"
+    data.mkdir()
+    write_kinds(data / "pack_0001.db", 120)
+    names = select(data / "pack_0001.db", "SELECT DISTINCT sensor_id FROM sensor_readings")
+    smallest, second, *_ = sorted(hash_share(name) for (name,) in names)
+    selection = Selection(share=(smallest + second) / 2)
+    with open_collector(JsonLinesTarget(path), data, marking=False) as (collector, context):
+        context.selection = selection
+        collector.sweep()
+    options = ComparisonOptions(f"jsonl:{path}", complete=True, selection=selection)
+    lines = path.read_text().splitlines()
+
+    verdict = compare(data, options)
+    assert (True, len(lines)) == (verdict.ok, verdict.generated)
+    assert {"not delivered"} == compare(data, replace(options, selection=None)).counts.keys()
+    path.write_text("\n".join(lines[1:]) + "\n")
+    assert {"not delivered": 1} == compare(data, options).counts
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["kin=bme280"], "--select: 'kin=bme280' is not KEY=VALUE: KEY is one of kind, city, firmware, share"),
+        (["kind="], "is not KEY=VALUE"),
+        (["kind=a", "kind=b"], "--select: 'kind=b' is there twice"),
+        (["share=150%"], "--select: '150%' is not a share"),
+        (["share=15%"], "--select: goes with --against"),
+    ],
+)
+def test_a_wrong_selection_is_refused(texts: list[str], message: str, tmp_path: Path) -> None:
+    arguments = [argument for text in texts for argument in ("--select", text)]
+    with pytest.raises(UserError) as found:
+        verify.main([*arguments, "--data", str(tmp_path)], standalone_mode=False)
+
+    assert message in str(found.value)
 
 
 def test_readings_that_are_not_selected_are_looked_at_once(tmp_path: Path) -> None:
