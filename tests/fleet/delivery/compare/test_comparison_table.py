@@ -143,6 +143,29 @@ def test_times_kept_less_exactly_or_as_numbers(fractional: Path, expression: str
 
 
 @pytest.mark.parametrize("expression", ["substr(timestamp, 1, 19) || 'Z'", f"{MICROSECONDS} / 1000000"])
+@pytest.mark.parametrize("start_us", [NEW_YEAR, NEW_YEAR + 123_456])
+def test_several_readings_with_the_same_second_as_one_of_them(tmp_path: Path, expression: str, start_us: int) -> None:
+    """They are matched in their order; with a column `seq` by it, whatever is missing."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_database(folder / NAME, 100, settings(rate="3"), run(start_us=start_us))
+    create, copy = (
+        CREATE.replace("timestamp TEXT", "timestamp, seq INTEGER"),
+        COPY.replace("timestamp,", "timestamp, seq,"),
+    )
+    numbered = copied(folder, tmp_path / "numbered.db", create, copy)
+    plain = copied(folder, tmp_path / "plain.db", CREATE.replace("timestamp TEXT", "timestamp"))
+    for path in (numbered, plain):
+        damage(path, f"UPDATE measured SET timestamp = {expression}")
+        assert {} == found(path, complete=True).counts
+
+    damage(numbered, "DELETE FROM measured WHERE rowid = 50", "UPDATE measured SET voltage = 1 WHERE rowid = 60")
+    assert {"not delivered": 1, "delivered altered": 1} == found(numbered, complete=True).counts
+    damage(numbered, "UPDATE measured SET timestamp = '2031-01-01T00:00:00Z' WHERE rowid = 70")
+    assert {"not delivered": 1, "delivered altered": 2} == found(numbered, complete=True).counts
+
+
+@pytest.mark.parametrize("expression", ["substr(timestamp, 1, 19) || 'Z'", f"{MICROSECONDS} / 1000000"])
 def test_several_readings_with_the_same_second(fractional: Path, expression: str) -> None:
     """They are matched in their order."""
     damage(fractional, f"UPDATE measured SET timestamp = {expression}")
