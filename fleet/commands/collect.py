@@ -91,7 +91,7 @@ def collect_readings(options: CollectOptions) -> int:
     """Sweep until the end of the options, and print a summary. Returns 0 if no error was left at the end, else 1."""
     from fleet.delivery.collector import Collector
     from fleet.delivery.leases import Leases
-    from fleet.delivery.records.registry import record_named
+    from fleet.delivery.records.registry import record_for
     from fleet.delivery.report import ProgressReporter
     from fleet.delivery.state import STATE_FOLDER, CollectorState
     from fleet.delivery.stats import CollectorStats
@@ -101,7 +101,7 @@ def collect_readings(options: CollectOptions) -> int:
     if not options.directory.is_dir():
         raise UserError(f"--data-dir: {options.directory} is not a directory")
     stop = threading.Event()
-    record = record_named(options.record, options.directory)
+    record = record_for(options.target, options.record, options.directory)
     target = open_target(options.target, TargetOptions(gzip=options.gzip, record=record, stop=stop))
     folder = options.state or options.directory / STATE_FOLDER
     with closing(target), closing(CollectorState(folder, target.name)) as state, stopped_by_signals(stop):

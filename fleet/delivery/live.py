@@ -25,7 +25,7 @@ from fleet.datadir.readings import DatabaseUnreadable
 from fleet.datadir.shared_connection import shared_connection
 from fleet.delivery.collector import Collector
 from fleet.delivery.leases import Leases
-from fleet.delivery.records.registry import record_named
+from fleet.delivery.records.registry import record_for
 from fleet.delivery.selection import Selection
 from fleet.delivery.source_database import mark_synced, next_ids
 from fleet.delivery.state import STATE_FOLDER, CollectorState
@@ -98,7 +98,7 @@ class TargetDelivery:
         self._released, self._stop = released, stop
         self._interval = target.interval or delivery.config.interval
         options = TargetOptions(
-            record=record_named(target.record, delivery.databases, delivery.config.records),
+            record=record_for(target.to, target.record, delivery.databases, delivery.config.records),
             stop=stop,
             retry_seconds=RETRY_SECONDS,
         )
@@ -193,7 +193,7 @@ def check_targets(config: Delivery) -> None:
     """UserError if a target cannot work, or is named twice."""
     names = []
     for each in config.to:
-        target = open_target(each.to, TargetOptions(record=record_named(each.record, own=config.records)))
+        target = open_target(each.to, TargetOptions(record=record_for(each.to, each.record, own=config.records)))
         names.append(target.name)
         target.close()
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -26,6 +26,9 @@ from fleet.delivery.records.record import ROW, Record
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 
+TABLE_SCHEMES = ("sqlite:", "postgresql:", "postgres:", "parquet:")
+"""The targets that have columns instead of documents, and take no record."""
+
 RECORDS: dict[str, Record] = {record.name: record for record in (ROW, NestedRecord())}
 
 
@@ -52,6 +55,17 @@ def record_named(
         )
     known = columns_of_fleet(data)
     return MappedRecord(file.stem, read_record(file, known), known)
+
+
+def record_for(
+    target: str, name: str | None, data: Path | None = None, own: Mapping[str, Mapping[str, Any]] | None = None
+) -> Record:
+    """Return `record_named` for the documents of a target. UserError if the target has none."""
+    record = record_named(name, data, own)
+    if record is not ROW and target.startswith(TABLE_SCHEMES):
+        reason = "has columns and no documents: leave the record out, or name another target, such as jsonl:FILE"
+        raise UserError(f"--record: {escape_short(name or '')}: {target.partition(':')[0]} {reason}")
+    return record
 
 
 def columns_of_fleet(data: Path | None) -> KnownColumns:

@@ -13,10 +13,11 @@ from fleet.config.record_fields import KnownColumns
 from fleet.delivery.batch import Batch, SourceDatabase
 from fleet.delivery.compare.against import ComparisonOptions, compare
 from fleet.delivery.records.mapped import MappedRecord
-from fleet.delivery.records.registry import RECORDS, columns_of_fleet, record_named
+from fleet.delivery.records.registry import RECORDS, columns_of_fleet, record_for, record_named
 from fleet.delivery.state import STATE_FOLDER
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
 from fleet.delivery.targets.registry import TargetOptions, open_target
+from fleet.errors import UserError
 from tests.fleet.delivery.samples import SAMPLE_COLUMNS, batch, with_values
 from tests.fleet.delivery.swept import open_collector, sweep_into
 from tests.worker.further import attributes, write_kinds
@@ -187,3 +188,19 @@ def test_what_no_target_can_have_is_given_up_and_left_behind(data: Path, tmp_pat
     letters = (data / STATE_FOLDER / "dead-letters.jsonl").read_text().splitlines()
     assert 0 < dead == len(letters)
     assert "the reading has no value of" in json.loads(letters[0])["reason"]
+
+
+@pytest.mark.parametrize("target", ["sqlite:///central.db", "postgresql://h/d", "parquet:dir"])
+def test_a_target_with_columns_takes_no_record(target: str) -> None:
+    with pytest.raises(UserError, match=r"--record: pipeline: [a-z]+ has columns and no documents"):
+        record_for(target, "pipeline")
+
+    assert "row" == record_for(target, None).name == record_for(target, "row").name
+
+
+def test_an_unknown_record_names_the_known_ones(tmp_path: Path) -> None:
+    message = "--record: rows is no record: allowed is row, nested, bme280, pipeline, own, or a file that ends in .yaml"
+    with pytest.raises(UserError, match=message):
+        record_named("rows", tmp_path, {"own": {"id": "sensor_id"}})
+    with pytest.raises(UserError, match="cannot be read: no such file"):
+        record_named(str(tmp_path / "none.yaml"))
