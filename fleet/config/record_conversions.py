@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple, Protocol
 
 MAX_DECIMALS = 12
 """Decimal places of a value before its conversion; a channel has at most nine."""
+
+MAX_CACHED_VALUES = 8192
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CANONICAL_LENGTH, CANONICAL_OFFSET = 32, "+00:00"
@@ -102,8 +104,13 @@ class UnitConversion:
         self._factor = decimal(one.factor / other.factor)
         self._offset = decimal((one.offset - other.offset) / other.factor)
         self._decimals = 2
+        # A channel has few distinct values, and a batch is checked before it is converted.
+        self._forward = lru_cache(maxsize=MAX_CACHED_VALUES, typed=True)(self._convert)
 
     def forward(self, value: object) -> float:
+        return self._forward(value)
+
+    def _convert(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{value!r} is no number, and has no unit")
         return float(Decimal(repr(value)) * self._factor + self._offset)
@@ -177,6 +184,7 @@ TIME_FORMS: Mapping[str, Conversion] = {
 """The forms of `timestamp`."""
 
 
+@lru_cache(maxsize=MAX_CACHED_VALUES)
 def microseconds(value: object) -> int:
     """Return a timestamp in microseconds since 1970; ValueError if it is none. Without an offset it is taken as UTC."""
     try:
