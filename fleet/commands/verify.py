@@ -52,7 +52,9 @@ def selection_option(_context: click.Context, option: click.Parameter, texts: Se
 @click.option("--complete", is_flag=True, help="Every sensor of the last run must have all that was due in it.")
 @click.option("--against", metavar="TARGET", help="Compare with what arrived there, named as in `fleet collect --to`.")
 @click.option(
-    "--table", metavar="NAME", help="With --against: a table of your own there, matched by sensor and seq, or timestamp."
+    "--table",
+    metavar="NAME",
+    help="With --against: a table of your own there, matched by sensor and seq, or timestamp.",
 )
 @RECORD_OPTION
 @click.option(

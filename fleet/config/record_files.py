@@ -1,6 +1,6 @@
 """The records of a config: those that its targets name, and the files that describe them.
 
-The fields of a file become a record of the config, named after the path of the file: whoever has the config needs no file.
+The fields of a file become a record of the config, named after the path of the file. The config needs no file from then on.
 """
 
 from __future__ import annotations

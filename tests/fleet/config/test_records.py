@@ -88,7 +88,7 @@ def write(folder: Path, text: str, file: str = "id: sensor_id\n") -> Path:
 
 
 def test_a_config_has_the_fields_of_its_files(tmp_path: Path) -> None:
-    """Nobody needs the file afterwards."""
+    """The file is not needed afterwards."""
     config = load_config(write(tmp_path, OWN))
     name = str(tmp_path / "file.yaml")
 
