@@ -11,7 +11,7 @@ from fleet.delivery.compare.comparison import Comparison, ProgressCallback
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.verdict import DeliveryVerdict
-from fleet.delivery.records.registry import record_for
+from fleet.delivery.records.registry import record_for, record_named
 from fleet.delivery.selection import Selection
 from fleet.delivery.targets.registry import ReadBackOptions, read_back
 from fleet.delivery.targets.sqlite.target import sqlite_path
@@ -51,7 +51,8 @@ def comparison_options(
 
 def open_delivered(data: Path, options: ComparisonOptions) -> DeliveredReadings:
     """Open the readings in the target, as they are now. UserError if there is no such target or it cannot be read."""
-    record = record_for(options.target, options.record, data)
+    own_table = options.table is not None
+    record = record_named(options.record, data) if own_table else record_for(options.target, options.record, data)
     return read_back(options.target, ReadBackOptions(options.table, options.sensor, record))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -236,3 +237,34 @@ def test_what_cannot_be_matched(own: Path, statement: str, table: str, reason: s
 
     with pytest.raises(UserError, match=reason):
         found(own, table)
+
+
+CREATE_OWN = "CREATE TABLE own (device TEXT, {seq} ts INTEGER, temp_f REAL, maker TEXT, note TEXT)"
+COPY_OWN = f"INSERT INTO own SELECT sensor_id, {{seq}} {MICROSECONDS} / 1000, temperature * 9 / 5 + 32, manufacturer, 'x' FROM source.sensor_readings"
+OWN_RECORD = (
+    "device: sensor_id\nn: seq\nts: timestamp as epoch_ms\ntemp_f: temperature from C to F\nmaker: manufacturer\n"
+)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_table_whose_columns_are_the_fields_of_a_record(tmp_path: Path, numbered: bool) -> None:
+    """Those that the table has are compared, in the units and the time of the record; a sensor may be chosen."""
+    folder, record = tmp_path / "data", tmp_path / "own.yaml"
+    folder.mkdir()
+    record.write_text(OWN_RECORD)
+    write_database(folder / NAME, 100, settings(rate="3"), run(start_us=NEW_YEAR))
+    seq = ("n INTEGER,", "seq,") if numbered else ("", "")
+    own = copied(folder, tmp_path / "own.db", CREATE_OWN.format(seq=seq[0]), COPY_OWN.format(seq=seq[1]))
+    readings = folder / NAME
+    exact = "round(temp_f, 9)"  # SQLite computes with binary fractions
+    damage(own, f"UPDATE own SET temp_f = {exact}")
+    options = ComparisonOptions(f"sqlite:///{own}", "own", record=str(record), complete=True)
+
+    verdict = compare(folder, options)
+    assert ({}, verdict.generated) == (verdict.counts, verdict.arrived)
+    assert compare(folder, replace(options, sensor="CHI_123456")).ok
+    damage(own, "UPDATE own SET temp_f = temp_f + 0.001 WHERE rowid = 70", "DELETE FROM own WHERE rowid = 90")
+    verdict = compare(folder, options)
+    assert {"not delivered": 1, "delivered altered": 1} == verdict.counts
+    (altered,) = [finding for finding in verdict.findings if finding.kind == "delivered altered"]
+    assert (seq_of(readings, 70), True) == (altered.first_seq, "temperature" in altered.detail)
