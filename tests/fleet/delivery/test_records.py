@@ -18,9 +18,11 @@ from fleet.delivery.state import STATE_FOLDER
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
 from fleet.delivery.targets.registry import TargetOptions, open_target
 from fleet.errors import UserError
+from fleet.streaming.records import pipeline_record
 from tests.fleet.delivery.samples import SAMPLE_COLUMNS, batch, with_values
 from tests.fleet.delivery.swept import open_collector, sweep_into
 from tests.worker.further import attributes, write_kinds
+from tests.worker.samples import IDENTITY
 
 __all__ = ["attributes"]
 
@@ -120,6 +122,10 @@ def test_the_records_of_the_program_have_the_fields_of_the_source_documents() ->
     assert ("flow_rate", 12984.71) == (document["type"], document["value"])
     assert {"lat": -4.32459, "lon": None, "mile_post": 203.7} == document["location"]
     assert 12984.71 == pipeline.reading(document)["flow_rate"]
+    attributes = (("type", "flow_rate"), ("unit", "bbl/hr"), ("mile_post", 203.7), ("pipeline_id", "P"))
+    streamed = pipeline_record(replace(IDENTITY, attributes=attributes), ["status", "quality_score", "alert_level"])
+    assert list(streamed) == list(document)
+    assert list(streamed["location"]) == list(document["location"])  # type: ignore[arg-type]
     assert "type: the reading has no value of type" in pipeline.unfit(batch(1, 2))[1]
     assert {"temperature", "flow_rate", "valve_position"} <= set(known.channels)
     bme280 = record_named("bme280")
