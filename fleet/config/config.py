@@ -6,7 +6,7 @@ in `sections`, `anomalies` and `scenario`, their other spellings in `dialects`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from fleet.catalogue.anomalies import Anomalies
-from fleet.catalogue.catalogue import Catalogue, kind_files, load_catalogue
+from fleet.catalogue.catalogue import Catalogue, SensorType, kind_files, load_catalogue
 from fleet.config.catalogue_checks import (
     city_issues,
     complete_channels,
@@ -270,9 +270,19 @@ def cross_check_issues(config: Config, draft: Draft, catalogue: Catalogue, *, sc
     yield from surroundings_issues(config.surroundings, draft, catalogue)
     yield from replica_issues(config.sensor, config.replicas, draft)
     yield from file_issues(config, draft)
-    yield from record_column_issues(config.delivery.records, draft, catalogue)
+    yield from record_column_issues(config.delivery.records, channel_units(known, channels), draft, catalogue)
     if draft.get(("random_location",)) is not None:
         yield from city_issues(config.random_location, draft)
+
+
+def channel_units(
+    sensor_types: Sequence[SensorType], stated: Mapping[str, ChannelParameters]
+) -> dict[str, tuple[str, ...]]:
+    """Return the units of the channels of some kinds: what the config states, or those of the kinds."""
+    units: dict[str, tuple[str, ...]] = {}
+    for name, unit in ((name, channel.unit) for each in sensor_types for name, channel in each.channels.items()):
+        units[name] = (*units.get(name, ()), unit)
+    return units | {name: (each.unit,) for name, each in stated.items() if each.unit}
 
 
 def to_yaml(config: Config, max_line_width: float = 120) -> str:

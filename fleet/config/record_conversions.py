@@ -93,6 +93,10 @@ UNITS: Mapping[str, Unit] = {
 UNIT_ALIASES = {"°C": "C", "celsius": "C", "°F": "F", "fahrenheit": "F", "mm/s²": "mm/s2", "m/s²": "m/s2"}
 
 
+def canonical_unit(name: str) -> str:
+    return UNIT_ALIASES.get(name, name)
+
+
 class UnitConversion:
     """The conversion of a number from one unit to another: exactly, and then rounded to the nearest number."""
 
@@ -100,7 +104,7 @@ class UnitConversion:
 
     def __init__(self, from_unit: str, to_unit: str) -> None:
         """Both are keys of UNITS or UNIT_ALIASES, of one quantity."""
-        one, other = (UNITS[UNIT_ALIASES.get(name, name)] for name in (from_unit, to_unit))
+        one, other = (UNITS[canonical_unit(name)] for name in (from_unit, to_unit))
         self._factor = decimal(one.factor / other.factor)
         self._offset = decimal((one.offset - other.offset) / other.factor)
         self._decimals = 2

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -29,6 +29,7 @@ from fleet.config.record_conversions import (
     UNIT_ALIASES,
     UNITS,
     Conversion,
+    canonical_unit,
     unit_conversion,
     units_of,
 )
@@ -68,13 +69,14 @@ FieldPath = tuple[str, ...]
 
 class RecordField(NamedTuple):
     """A field of a record at a path. `column` is that of a reading, empty for a `constant`; if it is `named`, it has the name
-    of the column instead."""
+    of the column instead. `unit` is that of the column, if it is converted to another one."""
 
     path: FieldPath
     column: str = ""
     named: bool = False
     conversion: Conversion | None = None
     required: bool = False
+    unit: str = ""
     constant: object = None
 
 
@@ -85,19 +87,20 @@ class RecordIssue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KnownColumns:
-    """The columns that a reading may have, and those of them that are channels."""
+    """The columns that a reading may have, those of them that are channels, and the units of some channels."""
 
     columns: frozenset[str]
     channels: tuple[str, ...]
+    units: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def known_columns(catalogue: Catalogue) -> KnownColumns:
-    """Return the columns of every sensor, and those of the kinds in a catalogue."""
+def known_columns(catalogue: Catalogue, units: Mapping[str, tuple[str, ...]] | None = None) -> KnownColumns:
+    """Return the columns of every sensor, and those of the kinds in a catalogue. Channels that have no `units` may have any."""
     columns = {"id", "generation", "key", *READING_COLUMNS, *IDENTITY_COLUMNS, *catalogue.channel_names}
     for each in catalogue.types.values():
         columns |= {name for name, _ in each.entry.columns()}
     channels = (*(name for name in READING_COLUMNS if name in catalogue.channel_names), *catalogue.channel_names)
-    return KnownColumns(frozenset(columns), tuple(dict.fromkeys(channels)))
+    return KnownColumns(frozenset(columns), tuple(dict.fromkeys(channels)), units or {})
 
 
 def parse_fields(tree: object, path: FieldPath = ()) -> Iterator[RecordField | RecordIssue]:
@@ -123,12 +126,12 @@ def parse_field(text: str, path: FieldPath) -> RecordField | RecordIssue:
         return RecordIssue(path, f"{format_value(text)}: only {TIME_COLUMN} is a time")
     conversion = TIME_FORMS.get(form) if form != BOOLEAN_FORM else BOOLEAN
     if found["from"]:
-        one, other = (UNITS[UNIT_ALIASES.get(name, name)] for name in (found["from"], found["to"]))
+        one, other = (UNITS[canonical_unit(name)] for name in (found["from"], found["to"]))
         if one.quantity != other.quantity:
             allowed = ", ".join(units_of(one.quantity))
             return RecordIssue(path, f"{found['from']} does not convert to {found['to']}: allowed is {allowed}")
         conversion = unit_conversion(found["from"], found["to"])
-    return RecordField(path, column, bool(found["named"]), conversion, bool(found["required"]))
+    return RecordField(path, column, bool(found["named"]), conversion, bool(found["required"]), found["from"] or "")
 
 
 def constant_value(text: str) -> object:
@@ -140,17 +143,26 @@ def constant_value(text: str) -> object:
 
 def record_issues(tree: object, known: KnownColumns) -> Iterator[RecordIssue]:
     """Yield everything that is wrong with a record."""
-    for field in parse_fields(tree):
-        if isinstance(field, RecordIssue):
-            yield field
-        elif field.column and field.column not in known.columns:
-            yield RecordIssue(field.path, f"{format_value(field.column)} is no column of a reading; "
-                              f"{nearest_name(field.column, tuple(sorted(known.columns)))}")  # fmt: skip
+    for each in parse_fields(tree):
+        if isinstance(each, RecordIssue):
+            yield each
+        elif each.column and each.column not in known.columns:
+            nearest = nearest_name(each.column, tuple(sorted(known.columns)))
+            yield RecordIssue(each.path, f"{format_value(each.column)} is no column of a reading; {nearest}")
+        else:
+            yield from unit_issues(each, known)
+
+
+def unit_issues(each: RecordField, known: KnownColumns) -> Iterator[RecordIssue]:
+    """Yield an issue for a conversion from a unit that the channel does not have in any kind of sensor."""
+    units = known.units.get(each.column, ())
+    if each.unit and units and canonical_unit(each.unit) not in map(canonical_unit, units):
+        yield RecordIssue(each.path, f"{each.column} is in {' or '.join(dict.fromkeys(units))}, not in {each.unit}")
 
 
 def plain_tree(tree: object) -> object:
     """Return the fields of a record as plain texts. FieldError, which names the field, for what is no field."""
-    issue = next((field for field in parse_fields(tree) if isinstance(field, RecordIssue)), None)
+    issue = next((each for each in parse_fields(tree) if isinstance(each, RecordIssue)), None)
     if issue is not None and isinstance(tree, Mapping):
         raise FieldError(".".join(issue.path), issue.message) if issue.path else ValueError(issue.message)
     return plain(tree)

@@ -57,10 +57,13 @@ def read_record_file(draft: Draft, folder: Path, path: KeyPath, target: dict[str
 
 
 def record_column_issues(
-    records: Mapping[str, dict[str, Any]], draft: Draft, catalogue: Catalogue
+    records: Mapping[str, dict[str, Any]],
+    units: Mapping[str, tuple[str, ...]],
+    draft: Draft,
+    catalogue: Catalogue,
 ) -> Iterator[ConfigIssue]:
-    """Yield an issue for each column in a record that no reading has."""
-    known = known_columns(catalogue) if records else None
+    """Yield an issue for each column in a record that no reading has, or that has other `units`."""
+    known = known_columns(catalogue, units) if records else None
     for name, tree in records.items():
         if name in (*COMPLETE_RECORDS, *packaged_records()):
             yield draft.source_map.issue((*RECORDS, name), "is the name of a record of the program", at_key=True)

@@ -112,6 +112,7 @@ def test_a_config_has_the_fields_of_its_files(tmp_path: Path) -> None:
         ),
         ("temperature from C to psi", "C does not convert to psi: allowed is K, C, F"),
         ("sensor_id as epoch_ms", "'sensor_id as epoch_ms': only timestamp is a time"),
+        ("pressure from hPa to psi", "fleet.yaml:5:15: delivery.records.own.x: pressure is in Pa, not in hPa"),
         ("{}", "delivery.records.own.x: has no fields"),
         ("[seq]", "a list is no field of a record"),
         ("", "nothing is no field of a record"),
@@ -140,6 +141,17 @@ def test_an_error_in_a_file_has_its_place_there(tmp_path: Path) -> None:
         "delivery[0].record: rows is no record: allowed is bme280, nested, pipeline, row, or a file that ends in .yaml"
     )
     assert message in str(found.value)
+
+
+def test_the_unit_that_the_config_states_counts(tmp_path: Path) -> None:
+    records = "delivery: {to: [{to: jsonl:a, record: o}], records: {o: {id: sensor_id, p: pressure from hPa to psi}}}\n"
+    stated = "normal_parameters: {pressure: {unit: hPa, mean: 1013, std_dev: 5, min: 950, max: 1050}}\n"
+
+    load_config(write(tmp_path, records + stated))
+    with pytest.raises(UserError, match="pressure is in Pa or hPa, not in bar"):
+        load_config(
+            write(tmp_path, records.replace("hPa", "bar") + "replicas: {kinds: {environmental: 1, bme280: 1}}\n")
+        )
 
 
 def test_a_column_of_a_kind_of_the_config_is_known(tmp_path: Path) -> None:
