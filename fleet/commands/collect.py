@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleet.commands.options import DurationParam, IntegerParam, PathParam
+from fleet.commands.options import RECORD_OPTION, DurationParam, IntegerParam, PathParam
 from fleet.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class CollectOptions:
 
     directory: Path
     target: str
+    record: str | None
     batch_size: int
     workers: int
     interval: float | None
@@ -56,6 +57,7 @@ class CollectOptions:
     help="Folder whose databases are swept, including those in its subfolders.",
 )
 @click.option("--to", "--api-url", "target", metavar="TARGET", required=True, help=f"Where to: {TARGET_FORMS}.")
+@RECORD_OPTION
 @click.option(
     "--batch-size", type=IntegerParam(1, 100_000), default=1000, show_default=True, help="Readings per batch."
 )
@@ -89,6 +91,7 @@ def collect_readings(options: CollectOptions) -> int:
     """Sweep until the end of the options, and print a summary. Returns 0 if no error was left at the end, else 1."""
     from fleet.delivery.collector import Collector
     from fleet.delivery.leases import Leases
+    from fleet.delivery.records.registry import record_for
     from fleet.delivery.report import ProgressReporter
     from fleet.delivery.state import STATE_FOLDER, CollectorState
     from fleet.delivery.stats import CollectorStats
@@ -98,14 +101,24 @@ def collect_readings(options: CollectOptions) -> int:
     if not options.directory.is_dir():
         raise UserError(f"--data-dir: {options.directory} is not a directory")
     stop = threading.Event()
-    target = open_target(options.target, TargetOptions(gzip=options.gzip, stop=stop))
+    record = record_for(options.target, options.record, options.directory)
+    target = open_target(options.target, TargetOptions(gzip=options.gzip, record=record, stop=stop))
     folder = options.state or options.directory / STATE_FOLDER
     with closing(target), closing(CollectorState(folder, target.name)) as state, stopped_by_signals(stop):
         leases = Leases(folder if options.cursor else None)
         stats = CollectorStats()
         marking, size = not options.cursor, options.batch_size
         context = SweepContext(
-            target, state, leases, stats, stop, utc_now, size, marking, retry_dead=options.retry_dead
+            target,
+            state,
+            leases,
+            stats,
+            stop,
+            utc_now,
+            size,
+            marking,
+            retry_dead=options.retry_dead,
+            record=record,
         )
         started_at = time.monotonic()
         with ProgressReporter(stats) as progress, health_server(stats, options.health_port):

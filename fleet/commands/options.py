@@ -69,7 +69,10 @@ def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
     if flags["kind"]:
         overrides |= kind_overrides(flags["kind"])
     if flags.get("to"):
-        overrides["delivery.to"] = SourcedValue(list(flags["to"]), "--to")
+        record = {"record": flags["record"]} if flags.get("record") else {}
+        overrides["delivery.to"] = SourcedValue([{"to": target, **record} for target in flags["to"]], "--to")
+    elif flags.get("record"):
+        raise UserError("--record: goes with --to, whose targets it is for; in a config a target has `record`")
     if flags["shared_db"]:
         overrides["replicas.database"] = SourcedValue("shared", "--shared-db")
     if flags["no_http"]:
@@ -255,6 +258,12 @@ def channel_names(context: click.Context) -> list[str]:
 def complete_channel(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     return [name for name in channel_names(context) if name.startswith(incomplete)]
 
+
+RECORD_OPTION = click.option(
+    "--record",
+    metavar="NAME",
+    help="The shape of the readings: row (the default), nested, pipeline, bme280, or a file (mine.yaml) that describes one.",
+)
 
 CONFIG_FILE_OPTION = click.option(
     "-c",

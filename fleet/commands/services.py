@@ -6,7 +6,7 @@ import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from fleet.config.sections import Delivery
+from fleet.config.delivery import Delivery
 from fleet.runtime.fleet import FleetServices
 
 
@@ -36,9 +36,9 @@ def deliver(delivery: Delivery, databases: Path, status_file: Path, seed: int, l
     return LiveDelivery(delivery, databases, status_file, seed).run(lifeline)
 
 
-def check_targets(urls: tuple[str, ...]) -> None:
+def check_targets(delivery: Delivery) -> None:
     """UserError if a target cannot work, or is named twice."""
-    if urls:
+    if delivery.to:
         from fleet.delivery.live import check_targets
 
-        check_targets(urls)
+        check_targets(delivery)

@@ -11,6 +11,7 @@ from fleet.commands.options import (
     CONFIG_FILE_OPTION,
     CONFIG_KEY_OPTIONS,
     DATA_OPTION,
+    RECORD_OPTION,
     PathParam,
     add_options,
     config_overrides,
@@ -26,6 +27,7 @@ from fleet.commands.options import (
     metavar="TARGET",
     help="Deliver the readings there while the fleet runs, as `fleet collect --to` does; several times for several targets.",
 )
+@RECORD_OPTION
 @click.option("-d", "--detach", is_flag=True, help="Return as soon as all workers have committed.")
 def up(config: Path | None, data: Path, identities: Path | None, detach: bool, **flags: Any) -> int:
     """Start a fleet and run it until it is stopped.

@@ -8,20 +8,42 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleet.commands.options import DATA_OPTION, Completion
+from fleet.commands.options import DATA_OPTION, RECORD_OPTION, Completion, ShareParam
+from fleet.errors import UserError
+from fleet.escaping import escape_short
 
 if TYPE_CHECKING:
     from fleet.delivery.compare.verdict import DeliveryVerdict, Latency
+    from fleet.delivery.selection import Selection
     from fleet.verify.findings import Finding, Verdict
 
 MAX_FINDING_LINES = 20
 """Findings of one kind that are printed."""
 
+SELECTION_KEYS = ("kind", "city", "firmware", "share")
+"""The keys of --select, the same as those of `select` in a config."""
+
 DURATION_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+
+
+def selection_option(_context: click.Context, option: click.Parameter, texts: Sequence[str]) -> Selection | None:
+    """Return the selection that the texts KEY=VALUE describe, None without any. UserError for another one."""
+    from fleet.delivery.selection import Selection
+
+    stated: dict[str, Any] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        if key not in SELECTION_KEYS or not value or key in stated:
+            reason = (
+                "is there twice" if key in stated else f"is not KEY=VALUE: KEY is one of {', '.join(SELECTION_KEYS)}"
+            )
+            raise UserError(f"--select: {escape_short(text)!r} {reason}")
+        stated[key] = ShareParam().convert(value, option, None) if key == "share" else value
+    return Selection(**stated) if stated else None
 
 
 @click.command()
@@ -30,12 +52,22 @@ DURATION_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 @click.option("--complete", is_flag=True, help="Every sensor of the last run must have all that was due in it.")
 @click.option("--against", metavar="TARGET", help="Compare with what arrived there, named as in `fleet collect --to`.")
 @click.option(
-    "--table", metavar="NAME", help="With --against: a table of your own there, matched by sensor and timestamp."
+    "--table",
+    metavar="NAME",
+    help="With --against: a table of your own there, matched by sensor and seq, or timestamp.",
+)
+@RECORD_OPTION
+@click.option(
+    "--select",
+    "selection",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=selection_option,
+    help="With --against: only readings of this kind, city, firmware or share have to be there, as with `select` of a "
+    "target in a config.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(
-    data: Path, sensor: str | None, complete: bool, against: str | None, table: str | None, as_json: bool
-) -> int:
+def verify(data: Path, sensor: str | None, complete: bool, against: str | None, as_json: bool, **of_target: Any) -> int:
     """Prove that no reading was lost, duplicated or altered: compute each again and compare.
 
     The exit code is 1 if there are differences.
@@ -43,9 +75,9 @@ def verify(
     from fleet.delivery.compare.against import compare, comparison_options, open_delivered
     from fleet.verify import verification
 
-    target = comparison_options(against, table, sensor, complete=complete)
+    target = comparison_options(against, sensor=sensor, complete=complete, **of_target)
     if target is not None:
-        open_delivered(target).close()  # a target that cannot be read is an error before the work begins
+        open_delivered(data, target).close()  # a target that cannot be read is an error before the work begins
     with progress_bar("verifying") as on_progress:
         verdict = verification.verify(data, sensor=sensor, complete=complete, on_progress=on_progress)
     delivery = None

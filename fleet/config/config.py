@@ -6,7 +6,7 @@ in `sections`, `anomalies` and `scenario`, their other spellings in `dialects`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from fleet.catalogue.anomalies import Anomalies
-from fleet.catalogue.catalogue import Catalogue, kind_files, load_catalogue
+from fleet.catalogue.catalogue import Catalogue, SensorType, kind_files, load_catalogue
 from fleet.config.catalogue_checks import (
     city_issues,
     complete_channels,
@@ -29,9 +29,11 @@ from fleet.config.catalogue_checks import (
     sensor_issues,
     surroundings_issues,
 )
+from fleet.config.delivery import Delivery
 from fleet.config.dialects import Draft, canonical_draft, key_aliases
 from fleet.config.kind_environment import apply_kind_environment
 from fleet.config.kind_files import resolve_kinds
+from fleet.config.record_files import record_column_issues, resolve_records
 from fleet.config.scenario import (
     MAX_STEPS,
     Step,
@@ -45,7 +47,6 @@ from fleet.config.scenario import (
 from fleet.config.sections import (
     ChannelParameters,
     Database,
-    Delivery,
     DynamicReload,
     Identities,
     Logging,
@@ -129,6 +130,7 @@ def load_draft(
     folder = Path.cwd() if is_stream(source) else source.resolve().parent
     draft.issues.extend(resolve_files(draft, folder))
     draft.issues.extend(resolve_kinds(draft, folder))
+    draft.issues.extend(resolve_records(draft, folder))
     if str(draft.get(("version",))) == "1":
         for section in SINCE_VERSION_2:
             if draft.get((section,)) is None:
@@ -268,8 +270,19 @@ def cross_check_issues(config: Config, draft: Draft, catalogue: Catalogue, *, sc
     yield from surroundings_issues(config.surroundings, draft, catalogue)
     yield from replica_issues(config.sensor, config.replicas, draft)
     yield from file_issues(config, draft)
+    yield from record_column_issues(config.delivery.records, channel_units(known, channels), draft, catalogue)
     if draft.get(("random_location",)) is not None:
         yield from city_issues(config.random_location, draft)
+
+
+def channel_units(
+    sensor_types: Sequence[SensorType], stated: Mapping[str, ChannelParameters]
+) -> dict[str, tuple[str, ...]]:
+    """Return the units of the channels of some kinds: what the config states, or those of the kinds."""
+    units: dict[str, tuple[str, ...]] = {}
+    for name, unit in ((name, channel.unit) for each in sensor_types for name, channel in each.channels.items()):
+        units[name] = (*units.get(name, ()), unit)
+    return units | {name: (each.unit,) for name, each in stated.items() if each.unit}
 
 
 def to_yaml(config: Config, max_line_width: float = 120) -> str:

@@ -104,8 +104,11 @@ KEYS_WITHOUT_EFFECT: Mapping[str, str] = {
 """Keys and sections of earlier simulators that are accepted with a warning, and the part of this program that replaces
 them."""
 
-SHORT_SECTIONS = {"replicas": "count"}
-"""Sections for which a single value may be written, and the key that it is the value of."""
+SHORT_SECTIONS: Mapping[str, tuple[str, type[str] | type[list[Any]]]] = {
+    "replicas": ("count", str),
+    "delivery": ("to", list),
+}
+"""Sections for which a single value (str) or a list may be written, and the key that it is the value of."""
 
 
 @dataclass(slots=True)
@@ -165,8 +168,9 @@ def apply_aliases(section: Mapping[str, Node], path: KeyPath, draft: Draft) -> N
             draft.warnings.append(ConfigIssue(node.key_mark, node.key, f"has no effect: {reason}"))
             continue
         targets, convert = canonical_paths((*path, key))
-        if not path and key in SHORT_SECTIONS and not isinstance(node.value, dict | list | None):
-            targets = [(key, SHORT_SECTIONS[key])]
+        if not path and key in SHORT_SECTIONS:
+            inner, written = SHORT_SECTIONS[key]
+            targets = [(key, inner)] if isinstance(node.value, written) else targets
         for target in targets:
             move_node(node, target, convert, draft)
 

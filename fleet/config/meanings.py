@@ -126,7 +126,17 @@ MEANINGS: Mapping[str, str] = {
     "identities.override.firmware_version": "Overrides the identity files: all sensors change at the next start, and change back without it.",
     "kinds": "Files that describe further kinds of sensor, each named after its file, or folders of them; a relative path is looked for in the folder of the config, then in the current one. A file that `sensor.type` or `replicas.kinds` names need not be listed.",
     "catalogue": "A file with more manufacturers, models, firmware, surroundings, in the format of `configs/catalogue.yaml`; a relative path is looked for in the folder of the config, then in the current one.",
-    "delivery.to": "Targets, such as `[jsonl:readings.jsonl]`. Each has a cursor of its own: one that is down holds up no other.",
+    "delivery.to": "Targets, such as `[jsonl:readings.jsonl]`; an entry may be a section with `to`, `record`, `select`, `batch_size` and `interval`, see [delivering.md](delivering.md#a-target-of-the-config). Each has a cursor of its own: one that is down holds up no other.",
+    "delivery.to.0.to": "The target, such as `jsonl:readings.jsonl`.",
+    "delivery.to.0.record": "The shape of the readings: the name of a record, or a file that describes one.",
+    "delivery.to.0.select": "The readings that the target gets; left out, all.",
+    "delivery.to.0.select.kind": "Only readings of sensors of this kind.",
+    "delivery.to.0.select.city": "Only readings of sensors in this city.",
+    "delivery.to.0.select.firmware": "Only readings of sensors with this firmware.",
+    "delivery.to.0.select.share": "Only readings of this share of the sensors, such as `10%`; always the same ones.",
+    "delivery.to.0.batch_size": "Readings per batch; left out, as in `delivery`.",
+    "delivery.to.0.interval": "Pause between two sweeps; left out, as in `delivery`.",
+    "delivery.records": "Records by name, for `record` of the targets, see [delivering.md](delivering.md#a-record-of-your-own).",
     "delivery.batch_size": "Readings per batch.",
     "delivery.interval": "Pause between two sweeps.",
     "delivery.drain_seconds": "Longest time, after the last reading was written, for what is left to be delivered.",
@@ -167,4 +177,4 @@ MEANINGS: Mapping[str, str] = {
     "supervision.drain_seconds": "Time limit for committing what is due when the fleet stops.",
     "scenario.0.at": "The time of the change, counted from the simulated start of the fleet: seconds, or a text such as `1h30m`.",
 }
-"""By dotted key. `*` stands for a channel, `0` for any step of a scenario."""
+"""By dotted key. `*` stands for a channel, `0` for any entry of a list."""

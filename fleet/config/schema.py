@@ -23,6 +23,7 @@ from fleet.config.dialects import (
     flag_to_amplitude,
 )
 from fleet.config.meanings import MEANINGS
+from fleet.config.record_fields import RECORD_SCHEMA
 from fleet.config.scenario import MomentSeconds
 from fleet.config.sections import AsCountry, AsLower, AsUpper
 from fleet.validation.issues import subschema
@@ -34,6 +35,8 @@ Keys = tuple[str, ...]
 
 STEP = ("scenario", "0")
 """The path of a step of a scenario."""
+
+RECORDS = ("delivery", "records")
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DURATION = r"^\s*([0-9]+(\.[0-9]+)?([dD]|[hH]|[mM]|[sS]|[mM][sS]))+\s*$"
@@ -58,7 +61,8 @@ BOUNDS = ("not", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 def file_schema() -> Schema:
     """Return the JSON schema of a config file."""
     schema = section_schema(Config, ())
-    return {"$schema": DIALECT, "title": "A config of fleet", "description": "See `fleet config init`.", **schema}
+    title = {"$schema": DIALECT, "title": "A config of fleet", "description": "See `fleet config init`."}
+    return {**title, **schema, "$defs": {"record": RECORD_SCHEMA}}
 
 
 def section_schema(section: type[Section], path: Keys) -> Schema:
@@ -80,24 +84,36 @@ def field_schema(section: type[Section], name: str, path: Keys) -> Schema:
     """Return the schema of one key of a section, with its meaning."""
     field, here = section.model_fields[name], (*path, name)
     inner = section_of(field.annotation)
-    if inner is None:
+    if here == RECORDS:
+        schema = nullable({"type": "object", "additionalProperties": {"$ref": "#/$defs/record"}})
+    elif inner is None:
         marks = {id(mark) for mark in (*field.metadata, *marks_of(field.annotation))}
         written = subschema(json_schema(), here)
         if path_in_config(here) in MORE_PATTERNS:
             written = {**written, "pattern": MORE_PATTERNS[here]}
         schema = value_schema(written, marks)
-        schema = schema if field.is_required() and path == STEP else nullable(schema)
+        schema = schema if field.is_required() else nullable(schema)
     elif container_of(field.annotation) is tuple:
-        schema = {"type": ["array", "null"], "items": not_null(section_schema(inner, (*here, "0")))}
-        schema["items"]["required"] = [key for key, each in inner.model_fields.items() if each.is_required()]
+        schema = {"type": ["array", "null"], "items": entry_schema(inner, (*here, "0"))}
     elif container_of(field.annotation) is None:
         schema = section_schema(inner, here)
     else:
         schema = {"type": ["object", "null"], "additionalProperties": section_schema(inner, (*here, "*"))}
     if len(here) == 1 and name in SHORT_SECTIONS:
-        schema = {"anyOf": [schema, not_null(canonical_schema((name, SHORT_SECTIONS[name])))]}
+        schema = {"anyOf": [schema, not_null(canonical_schema((name, SHORT_SECTIONS[name][0])))]}
     meaning = meaning_of(here) or " ".join((inner.__doc__ or "").split() if inner else ())
     return {**schema, "description": meaning}
+
+
+def entry_schema(section: type[Section], path: Keys) -> Schema:
+    """Return the schema of an entry of a list of sections, which may be a text where the section has a `short_key`."""
+    schema = not_null(section_schema(section, path))
+    schema["required"] = [key for key, each in section.model_fields.items() if each.is_required()]
+    if not section.short_key:
+        return schema
+    text = field_schema(section, section.short_key, path)
+    limits: Schema = {key: text[key] for key in ("minLength", "maxLength") if key in text}
+    return {**schema, **limits, "type": [schema["type"], *text["type"]]}
 
 
 def meaning_of(path: Keys) -> str:

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from fleet.catalogue.attributes import Weight
 from fleet.catalogue.countries import country_code
 from fleet.catalogue.signals import CorrelationTime
-from fleet.config.delivery_faults import DeliveryFaults, unreachable_target
 from fleet.config.file_names import database_file, file_path, unreserved_file
 from fleet.validation.names import not_derived_name
 from fleet.validation.rates import Rate, ReadingsPerSecond
@@ -371,23 +370,6 @@ class Endpoints(Section):
         """Return the default path by each additional one."""
         fields = type(self).model_fields.items()
         return {path: field.default for name, field in fields if (path := getattr(self, name)) != field.default}
-
-
-class Delivery(Section):
-    """Where the readings are delivered to while the fleet runs: targets as `fleet collect --to` takes them. At the end of a run
-    there are `drain_seconds` for what is left."""
-
-    to: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    batch_size: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1000
-    interval: Annotated[float, Field(ge=0.01, le=86_400), AsSeconds] = 1.0
-    drain_seconds: Annotated[float, Field(ge=0, le=86_400), AsSeconds] = 30.0
-    faults: DeliveryFaults = DeliveryFaults()
-
-    @model_validator(mode="after")
-    def faults_reach_targets(self) -> Delivery:
-        if reason := unreachable_target(self.faults, self.to):
-            raise FieldError("faults", reason)
-        return self
 
 
 class Monitoring(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import orjson
 
@@ -56,5 +57,6 @@ def history_documents(name: str, table: TableRows, batch: Batch) -> list[dict[st
 
 
 def without_readings(batch: Batch, ids: Mapping[int, str]) -> Batch:
+    """Return the batch without the readings of some ids; it settles the same."""
     rows = tuple(row for number, row in zip(batch.ids, batch.rows, strict=True) if number not in ids)
-    return Batch(batch.source, rows, batch.episodes, batch.epochs)
+    return replace(batch, rows=rows)

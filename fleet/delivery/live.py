@@ -18,8 +18,8 @@ from pathlib import Path
 
 import apsw
 
+from fleet.config.delivery import Delivery, DeliveryTarget
 from fleet.config.delivery_faults import FAULTY_SCHEMES
-from fleet.config.sections import Delivery
 from fleet.datadir.delivery_status import DeliveryStatus, TargetStatus
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.datadir.shared_connection import shared_connection
@@ -27,6 +27,8 @@ from fleet.delivery.collector import Collector
 from fleet.delivery.faults.fault_record import FAULT_FILE
 from fleet.delivery.faults.faulty_target import FaultyTarget, open_faulty_target
 from fleet.delivery.leases import Leases
+from fleet.delivery.records.registry import record_for
+from fleet.delivery.selection import Selection
 from fleet.delivery.source_database import mark_synced, next_ids
 from fleet.delivery.state import STATE_FOLDER, CollectorState
 from fleet.delivery.stats import CollectorStats
@@ -60,7 +62,7 @@ class LiveDelivery:
     def run(self, lifeline: socket.socket) -> int:
         """Deliver until the lifeline closes, which it does when all workers have ended, and then what is left."""
         released, stop = threading.Event(), threading.Event()
-        deliveries = [TargetDelivery(url, self, released, stop) for url in self.config.to]
+        deliveries = [TargetDelivery(target, self, released, stop) for target in self.config.to]
         marks = Marks([delivery.context for delivery in deliveries])
         threads = [threading.Thread(target=delivery.run, daemon=True) for delivery in deliveries]
         for thread in threads:
@@ -93,15 +95,22 @@ class LiveDelivery:
 class TargetDelivery:
     """The delivery to one target. `run` is the body of its thread."""
 
-    def __init__(self, url: str, delivery: LiveDelivery, released: threading.Event, stop: threading.Event) -> None:
+    def __init__(
+        self, target: DeliveryTarget, delivery: LiveDelivery, released: threading.Event, stop: threading.Event
+    ) -> None:
         """UserError if the target cannot work."""
-        self._delivery, self._released, self._stop = delivery, released, stop
-        options, faults = TargetOptions(stop=stop, retry_seconds=RETRY_SECONDS), delivery.config.faults
+        self._released, self._stop = released, stop
+        self._interval, faults = target.interval or delivery.config.interval, delivery.config.faults
+        options = TargetOptions(
+            record=record_for(target.to, target.record, delivery.databases, delivery.config.records),
+            stop=stop,
+            retry_seconds=RETRY_SECONDS,
+        )
         folder = delivery.databases / STATE_FOLDER
         # Readings that an earlier process has held back are sent also without faults.
-        faulty = faults.any or (url.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
-        self._faulty = open_faulty_target(url, options, faults, delivery.seed, folder) if faulty else None
-        self._target = self._faulty or open_target(url, options)
+        faulty = faults.any or (target.to.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
+        self._faulty = open_faulty_target(target.to, options, faults, delivery.seed, folder) if faulty else None
+        self._target = self._faulty or open_target(target.to, options)
         state = CollectorState(folder, self._target.name)
         self._stats = CollectorStats()
         self.context = SweepContext(
@@ -111,8 +120,10 @@ class TargetDelivery:
             self._stats,
             stop,
             utc_now,
-            delivery.config.batch_size,
+            target.batch_size or delivery.config.batch_size,
             marking=False,
+            record=options.record,
+            selection=selection_of(target),
         )
         self._collector = Collector(delivery.databases, self.context, THREADS_PER_TARGET)
         self._errors: frozenset[str] = frozenset()
@@ -131,9 +142,9 @@ class TargetDelivery:
             if last and not self._stats.failing() and not self._stop.is_set():
                 self._complete = True
                 break
-            self._released.wait(self._delivery.config.interval)
+            self._released.wait(self._interval)
             if self._released.is_set() and self._stats.failing():
-                self._stop.wait(self._delivery.config.interval)
+                self._stop.wait(self._interval)
         self._target.close()
 
     def _send_held(self, *, everything: bool) -> None:
@@ -162,6 +173,11 @@ class TargetDelivery:
         if self._errors and not errors:
             log.info("%s: well again", self._target.name)
         self._errors = errors
+
+
+def selection_of(target: DeliveryTarget) -> Selection | None:
+    stated = target.select.model_dump(exclude_none=True)
+    return Selection(**stated) if stated else None
 
 
 class Marks:
@@ -198,11 +214,11 @@ def settled_id(context: SweepContext, source: str) -> int:
     return settled if held is None else min(settled, held - 1)
 
 
-def check_targets(urls: Sequence[str]) -> None:
+def check_targets(config: Delivery) -> None:
     """UserError if a target cannot work, or is named twice."""
     names = []
-    for url in urls:
-        target = open_target(url, TargetOptions())
+    for each in config.to:
+        target = open_target(each.to, TargetOptions(record=record_for(each.to, each.record, own=config.records)))
         names.append(target.name)
         target.close()
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,10 @@ from fleet.datadir.shared_connection import SharedConnection, shared_connection
 from fleet.delivery.batch import NO_ROWS, Batch, Row, SourceDatabase
 from fleet.delivery.bisecting_delivery import BisectingDelivery
 from fleet.delivery.history import NewHistory, Watermarks, new_history
+from fleet.delivery.json_documents import without_readings
 from fleet.delivery.leases import Leases
+from fleet.delivery.records.record import ROW, Record
+from fleet.delivery.selection import Selection
 from fleet.delivery.source_database import (
     existing_ids,
     id_bounds,
@@ -69,12 +72,22 @@ class SweepContext:
     retry_dead: bool = False
     """Deliver readings that were given up once more."""
 
+    record: Record = ROW
+    """The shape of the readings in the target. One that cannot have it is given up."""
+
+    selection: Selection | None = None
+    """The readings for the target; others are settled without it. None: all."""
+
     delivery: BisectingDelivery = field(init=False)
     settled_ids: dict[str, int] = field(default_factory=dict)
     """The id by source key up to which all readings are settled, as far as this process has seen."""
 
     swept_paths: dict[str, Path] = field(default_factory=dict)
     """The paths of the databases in `settled_ids`."""
+
+    passed_over: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Two ids by source key: of the readings above the first, up to the second, the target gets none, so that its cursor stays
+    at the first."""
 
     retried: set[str] = field(default_factory=set)
     """The keys of sources whose dead letters have been retried."""
@@ -215,6 +228,8 @@ class DatabaseSweep:
         else:
             settled_id = context.target.cursor(key)
             settled_id = context.state.cursor(key) if settled_id is None else settled_id
+            after, passed = context.passed_over.get(key, (settled_id, settled_id))
+            settled_id = passed if after == settled_id else settled_id
         first, _ = id_bounds(self._opened)
         return settled_id or min(0, max(first - 1, MIN_ROW_ID))
 
@@ -240,8 +255,14 @@ class DatabaseSweep:
         # Where readings are marked, others may have marked some that never arrive here.
         settles = None if context.marking or settled_id is None or not ids else ids[-1]
         batch = Batch(source, self._rows(alive), fresh.episodes, fresh.epochs, settles)
+        if context.selection is not None:
+            batch = context.selection.part_of(batch)
         context.stats.add(DatabaseStats(source.name, left=len(batch.ids)))
-        receipt = context.delivery.deliver(batch, retrying_dead_letters=settled_id is None)
+        unfit = context.record.unfit(batch)
+        fit = without_readings(batch, unfit) if unfit else batch
+        self._note_passed_over(bool(fit.ids), ids, settled_id)
+        receipt = context.delivery.deliver(fit, retrying_dead_letters=settled_id is None)
+        receipt = replace(receipt, rejected={**unfit, **receipt.rejected})
         if receipt.note:
             context.stats.add_note(source.name, receipt.note)
         if receipt.rejected:
@@ -276,3 +297,10 @@ class DatabaseSweep:
                 f"{context.target.name} did not acknowledge {len(left)} of {len(batch.ids)} readings"
                 + (f": {receipt.doubt}" if receipt.doubt else "")
             )
+
+    def _note_passed_over(self, delivered: bool, ids: tuple[int, ...], settled_id: int | None) -> None:
+        passed_over, key = self._context.passed_over, self._source.key
+        if delivered or settled_id is None:
+            passed_over.pop(key, None)
+        elif ids:
+            passed_over[key] = passed_over.get(key, (settled_id, 0))[0], ids[-1]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import click
 
-from fleet.config.sections import Delivery
+from fleet.config.delivery import Delivery
 from fleet.datadir import token
 from fleet.datadir.delivery_status import DELIVERY_STATUS_FILE, read_delivery_status
 from fleet.datadir.events import EventLog
@@ -58,7 +58,7 @@ class FleetServices(NamedTuple):
     status file; faults on the way follow from the seed. It runs in a process of its own."""
 
     serve_http: ServeHTTP
-    check_targets: Callable[[tuple[str, ...]], None]
+    check_targets: Callable[[Delivery], None]
     deliver: Callable[[Delivery, Path, Path, int, socket.socket], int]
 
 

@@ -41,7 +41,7 @@ def launch(
     settings = source.load()
     if reason := store_error(settings):
         raise located_error(config, os.environ, overrides, "database.store", reason)
-    services.check_targets(settings.delivery.to)
+    services.check_targets(settings.delivery)
     Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -28,7 +28,10 @@ FALSE_WORDS = frozenset(("false", "no", "off"))
 
 
 class Section(BaseModel):
-    """A frozen mapping of the config. A key that is written without a value has its default."""
+    """A frozen mapping of the config. A key that is written without a value has its default. A text that is written
+    instead of the section is the value of its `short_key`, if it has one."""
+
+    short_key: ClassVar[str] = ""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -37,6 +40,8 @@ class Section(BaseModel):
     def without_blanks(cls, data: Any) -> Any:
         if data is None:
             return {}
+        if cls.short_key and isinstance(data, str):
+            return {cls.short_key: data}
         if isinstance(data, Mapping):
             return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
         return data

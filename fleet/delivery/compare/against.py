@@ -13,6 +13,8 @@ from fleet.delivery.compare.fault_outcomes import read_faults
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.verdict import DeliveryVerdict
 from fleet.delivery.faults.fault_record import FAULT_FILE
+from fleet.delivery.records.registry import record_for, record_named
+from fleet.delivery.selection import Selection
 from fleet.delivery.state import STATE_FOLDER
 from fleet.delivery.targets.registry import ReadBackOptions, read_back
 from fleet.delivery.targets.sqlite.target import sqlite_path
@@ -26,21 +28,35 @@ class ComparisonOptions:
     target: str
     table: str | None = None
     sensor: str | None = None
+    record: str | None = None
     complete: bool = False
+    selection: Selection | None = None
 
 
 def comparison_options(
-    target: str | None, table: str | None, sensor: str | None, *, complete: bool
+    target: str | None,
+    *,
+    table: str | None = None,
+    sensor: str | None = None,
+    record: str | None = None,
+    complete: bool = False,
+    selection: Selection | None = None,
 ) -> ComparisonOptions | None:
     """The options, None without a target to compare with."""
     if target is None and table is not None:
         raise UserError("--table: goes with --against, which says where the table is")
-    return None if target is None else ComparisonOptions(target, table, sensor, complete)
+    if target is None and record is not None:
+        raise UserError("--record: goes with --against, which says where its documents are")
+    if target is None and selection is not None:
+        raise UserError("--select: goes with --against, where the others need not be")
+    return None if target is None else ComparisonOptions(target, table, sensor, record, complete, selection)
 
 
-def open_delivered(options: ComparisonOptions, *, damaged: bool = False) -> DeliveredReadings:
+def open_delivered(data: Path, options: ComparisonOptions, *, damaged: bool = False) -> DeliveredReadings:
     """Open the readings in the target, as they are now. UserError if there is no such target or it cannot be read."""
-    return read_back(options.target, ReadBackOptions(options.table, options.sensor, damaged=damaged))
+    own_table = options.table is not None
+    record = record_named(options.record, data) if own_table else record_for(options.target, options.record, data)
+    return read_back(options.target, ReadBackOptions(options.table, options.sensor, record, damaged=damaged))
 
 
 def compare(
@@ -52,9 +68,15 @@ def compare(
     # The databases come first: a reading marked as delivered by then must be in a target that is opened later.
     with (
         closing(GeneratedReadings(data, options.sensor, sqlite_path(options.target))) as generated,
-        closing(open_delivered(options, damaged=faults.truncated)) as delivered,
+        closing(open_delivered(data, options, damaged=faults.truncated)) as delivered,
     ):
         shift = manifest.wall_us - manifest.start_us if manifest else 0
-        return Comparison(generated, delivered, complete=options.complete, shift_us=shift, faults=faults).run(
-            on_progress
+        comparison = Comparison(
+            generated,
+            delivered,
+            complete=options.complete,
+            shift_us=shift,
+            faults=faults,
+            selection=options.selection,
         )
+        return comparison.run(on_progress)

@@ -33,6 +33,7 @@ from fleet.delivery.compare.keyless import KeylessMatcher, reading_key
 from fleet.delivery.compare.matching import to_time
 from fleet.delivery.compare.source_progress import GapMerger, SourceProgress
 from fleet.delivery.compare.verdict import DeliveryVerdict, LatencyHistogram
+from fleet.delivery.selection import Selection
 from fleet.verify.findings import Finding, FindingLog
 from fleet.verify.row_checker import describe_difference
 from fleet.verify.row_scan import MIN_ROW_ID
@@ -59,7 +60,7 @@ class ComparisonTotals:
 
 class Comparison:
     """A comparison. With `complete`, pending readings count as missing. `shift_us` is as for a LatencyHistogram. `faults` are
-    those that readings got on their way on purpose."""
+    those that readings got on their way on purpose. Readings that are not of the `selection` need not arrive."""
 
     def __init__(
         self,
@@ -69,8 +70,9 @@ class Comparison:
         complete: bool = False,
         shift_us: int = 0,
         faults: FaultOutcomes | None = None,
+        selection: Selection | None = None,
     ) -> None:
-        self._faults = faults or FaultOutcomes({})
+        self._faults, self._selection = faults or FaultOutcomes({}), selection
         self._generated, self._delivered, self._complete = generated, delivered, complete
         self._finding_log, self._latencies, self._totals = FindingLog(), LatencyHistogram(shift_us), ComparisonTotals()
         self._progress_by_source: dict[str, SourceProgress] = {}
@@ -238,8 +240,10 @@ class Comparison:
         totals.generated += database.total
         missing, first_pending = GapMerger(), dict[object, int]()
         for first, last in progress.ids.gaps(database.first, database.last) if database.total else ():
-            for number, sensor, seq in self._generated.between(database, first, last):
-                if self._is_pending(database, progress, number):  # type: ignore[arg-type]
+            for number, seq, sensor, *others in self._generated.between(database, first, last):
+                if self._selection is not None and not self._selection.includes((sensor, *others)):
+                    totals.generated -= 1
+                elif self._is_pending(database, progress, number):  # type: ignore[arg-type]
                     totals.pending += 1
                     first_pending.setdefault(sensor, seq)  # type: ignore[arg-type]
                     self._faults.note_pending(database.source.key, number)  # type: ignore[arg-type]

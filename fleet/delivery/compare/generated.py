@@ -18,6 +18,7 @@ from fleet.delivery.batch import Row, SourceDatabase
 from fleet.delivery.columns import converted_or_same, extra_columns, extra_json
 from fleet.delivery.compare.compared_columns import EXTRA_COLUMN, ID_INDEX, KEY_COLUMNS, SENSOR_INDEX, column_sql
 from fleet.delivery.compare.id_set import IdSet, consecutive
+from fleet.delivery.selection import SELECTION_COLUMNS
 from fleet.delivery.source_database import id_bounds
 from fleet.delivery.sources import Skipped, database_name, find_databases, identify_source
 from worker.readings.clock_errors import CLOCK_ERRORS
@@ -158,14 +159,21 @@ class GeneratedReadings:
         return [found.get(number) for number in ids]
 
     def between(self, database: GeneratedDatabase, first: int, last: int) -> Iterator[Row]:
-        """The id, sensor and seq of the rows from `first` to `last`, of the selected sensor if there is one."""
+        """The id, seq and SELECTION_COLUMNS of the rows from `first` to `last`, of the selected sensor if there is one."""
         seq = "id" if database.source.foreign else "seq"
-        query = f"SELECT id, sensor_id, {seq} FROM sensor_readings WHERE id BETWEEN ?1 AND ?2 AND (?3 IS NULL OR sensor_id = ?3)"
+        names = ", ".join(column_sql(database.source, name) for name in SELECTION_COLUMNS)
+        query = f"SELECT id, {seq}, {names} FROM sensor_readings WHERE id BETWEEN ?1 AND ?2 AND (?3 IS NULL OR sensor_id = ?3)"
         yield from self.connection(database).execute(f"{query} ORDER BY id", (first, last, self.sensor))
 
     def reading_locations(self, database: GeneratedDatabase) -> Iterator[Any]:
         """The timestamp, sensor and id of every reading."""
         query = "SELECT timestamp, sensor_id, id FROM sensor_readings WHERE ?1 IS NULL OR sensor_id = ?1 ORDER BY id"
+        yield from self.connection(database).execute(query, (self.sensor,))
+
+    def reading_numbers(self, database: GeneratedDatabase) -> Iterator[Any]:
+        """The sensor, seq, id and timestamp of every reading."""
+        seq = "id" if database.source.foreign else "seq"
+        query = f"SELECT sensor_id, {seq}, id, timestamp FROM sensor_readings WHERE ?1 IS NULL OR sensor_id = ?1 ORDER BY id"
         yield from self.connection(database).execute(query, (self.sensor,))
 
     def search(self, database: GeneratedDatabase, sensor: object, seq: object) -> Row | None:

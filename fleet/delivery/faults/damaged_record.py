@@ -35,7 +35,7 @@ class DamagedRecord:
     targets that send several readings as one document."""
 
     def __init__(self, record: Record, plan: FaultPlan, *, whole: bool) -> None:
-        self.name = record.name
+        self.name, self.columns = record.name, record.columns
         self._record, self._plan, self._whole = record, plan, whole
         self._damages = any(getattr(plan.faults, kind).probability for kind in DAMAGES)
 
@@ -50,6 +50,12 @@ class DamagedRecord:
             elif fault and fault.kind == "truncate":
                 documents[index] = self._truncated(documents[index], fault.size)
         return documents
+
+    def unfit(self, batch: Batch) -> dict[int, str]:
+        return self._record.unfit(batch)
+
+    def reading(self, document: Document) -> Document:
+        return self._record.reading(document)
 
     def damaged_fields(self, batch: Batch) -> list[str | None]:
         """Return the name of the field that is damaged in each reading."""

@@ -1,4 +1,8 @@
-"""The interface of a record, and the record `row`."""
+"""The interface of a record, and the record `row`.
+
+To add a record: a file beside `configs/records/pipeline.yaml`, or a class with the methods of `Record` and its line in
+`fleet.delivery.records.registry`.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,21 @@ class Record(Protocol):
         """The name in configs and messages."""
         ...
 
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns of a reading that are in it. None: all of them, with `generation` and `key`."""
+        ...
+
     def documents(self, batch: Batch) -> list[Document]:
-        """Return the readings of a batch in this shape, in their order."""
+        """Return the readings of a batch in this shape, in their order. None of them is `unfit`."""
+        ...
+
+    def unfit(self, batch: Batch) -> dict[int, str]:
+        """Return the reason for each reading that cannot have this shape, by id."""
+        ...
+
+    def reading(self, document: Document) -> Document:
+        """Return the reading of a document of this shape in the shape of `row`; columns that are not in it are left out."""
         ...
 
 
@@ -27,13 +44,20 @@ class RowRecord:
     """The columns of a reading under their names, with its `generation` and `key`; `synced`, a mark of the database, is left
     out."""
 
-    name = "row"
+    name, columns = "row", None
 
     def documents(self, batch: Batch) -> list[Document]:
         documents: list[Document] = batch.documents()
         for document in documents:
             document.pop("synced", None)
         return documents
+
+    def unfit(self, batch: Batch) -> dict[int, str]:
+        """None of them: a row has all columns."""
+        return {}
+
+    def reading(self, document: Document) -> Document:
+        return document
 
 
 ROW: Record = RowRecord()

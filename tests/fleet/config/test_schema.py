@@ -133,6 +133,9 @@ VALUES = (
 
 def document(key: str, value: str) -> str:
     """A config with one key."""
+    if key.startswith("delivery.to.0."):
+        inner = document(key.removeprefix("delivery.to.0."), value)
+        return f"delivery: {{to: [{{{'' if inner.startswith('{to:') else 'to: x, '}{inner[1:]}]}}"
     parts = [part if part != "*" else ("temperature" if "normal" in key else "trend") for part in key.split(".")]
     step = parts[0] == "scenario" and len(parts) > 1
     text = value

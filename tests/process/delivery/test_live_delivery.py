@@ -127,3 +127,32 @@ def test_targets_that_cannot_work_are_refused_before_the_start(tmp_path: Path) -
         assert not (tmp_path / "data").exists()
     twice = fleet("up", "--data", tmp_path / "data", "--to", "jsonl:a", "--to", "jsonl:a", "--for", "1s", cwd=tmp_path)
     assert f"--to: jsonl:{tmp_path}/a is named twice" in twice.stderr
+
+
+def test_each_target_of_a_config_has_its_own_readings_in_its_own_shape(up: Up, tmp_path: Path) -> None:
+    """Those that no target gets count as delivered; a file that describes a record is needed at the start only."""
+    data, config = tmp_path / "data", tmp_path / "fleet.yaml"
+    (tmp_path / "meter.yaml").write_text(
+        "device: sensor_id\nn: seq\nts: timestamp as epoch_ms\nf: temperature from C to F\n"
+    )
+    config.write_text(
+        "replicas: {count: 4, kinds: {environmental: 1, bme280: 1}}\n"
+        "simulation: {seed: 3}\n"
+        "delivery:\n"
+        f"  - {{to: 'jsonl:{tmp_path}/rooms.jsonl', record: meter.yaml, select: {{kind: environmental}}}}\n"
+        f"  - {{to: 'jsonl:{tmp_path}/some.jsonl', select: {{kind: bme280, share: 60%}}, batch_size: 5, interval: 0.2}}\n"
+    )
+    running = up("-c", config, "--rate", 10, "--for", "3s", "--no-http").ready()
+    (tmp_path / "meter.yaml").rename(tmp_path / "later.yaml")
+
+    assert 0 == running.wait(), running.output
+    assert (0, count(data)) == (count(data, "synced = 0"), count(data, "synced = 1"))
+    for name, arguments in (
+        ("rooms", ("--record", tmp_path / "later.yaml", "--select", "kind=environmental")),
+        ("some", ("--select", "kind=bme280", "--select", "share=60%")),
+    ):
+        compared = ("verify", "--data", data, "--against", f"jsonl:{tmp_path}/{name}.jsonl", "--complete")
+        verdict = fleet(*compared, *arguments)
+        assert 0 == verdict.returncode, verdict.stdout
+        assert " 0 of 0 " not in verdict.stdout
+        assert 1 == fleet(*compared, *arguments[:-2]).returncode

@@ -22,17 +22,28 @@ from fleet.delivery.compare.compared_columns import (
     NULL_MARK,
     SEPARATOR,
 )
-from fleet.delivery.compare.delivered import DeliveredChunk, chunked, unreadable_error
+from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings, chunked, unreadable_error
+from fleet.delivery.compare.documents import DocumentTable
 from fleet.delivery.compare.generated import GeneratedReadings
+from fleet.delivery.compare.matching import MatchedReadings
+from fleet.delivery.records.record import ROW, Document, Record
 from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX
+from fleet.delivery.targets.registry import ReadBackOptions
 from fleet.errors import UserError
 
-Document = dict[str, Any]
 LINE_ONLY_FIELDS = frozenset((*SOURCE_ONLY_COLUMNS, "generation", "key"))
 """Fields of a line that are no content of its reading."""
 
 LEGIBLE_FIELD, MAX_LEGIBLE_BYTES = re.compile(r'"(sensor_id|timestamp)":"([^"]*)"'), 10_000
 """The fields that are looked for in a line that is no JSON, and in how much of it."""
+
+
+def read_lines(path: Path, options: ReadBackOptions) -> DeliveredReadings:
+    """Open the readings in a file of lines. UserError if there is no such file."""
+    lines = JsonLinesReadings(path, options.sensor, options.record, damaged=options.damaged)
+    if options.record.columns is None:
+        return lines
+    return MatchedReadings(DocumentTable(lines.name, lines.documents, options.record, options.sensor))
 
 
 class JsonLinesReadings:
@@ -41,13 +52,13 @@ class JsonLinesReadings:
     has_reading_keys = True
     ordered = True
 
-    def __init__(self, path: Path, sensor: str | None, *, damaged: bool = False) -> None:
+    def __init__(self, path: Path, sensor: str | None, record: Record = ROW, *, damaged: bool = False) -> None:
         """UserError if there is no such file."""
         self._damaged = damaged
         self.name = f"jsonl:{path}"
         if not path.is_file():
             raise UserError(f"--against: {self.name}: there is no such file")
-        self._path, self._sensor = path, sensor
+        self._path, self._sensor, self._record = path, sensor, record
         self._further: tuple[str, ...] = ()
         self._histories: dict[tuple[str, str, str], dict[int, Document]] | None = None
 
@@ -56,7 +67,7 @@ class JsonLinesReadings:
         return (*further, *COMPARABLE_COLUMNS)
 
     def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
-        for documents in chunked(self._documents(self._path)):
+        for documents in chunked(self._readings()):
             for key, some in groupby(documents, lambda document: document.get("generation")):
                 database = generated.databases.get(key or "")
                 own = database.source.further_names if database else self._further
@@ -75,6 +86,15 @@ class JsonLinesReadings:
     def close(self) -> None:
         """Do nothing: no file stays open between two calls."""
 
+    def documents(self) -> Iterator[Document]:
+        yield from self._documents(self._path)
+
+    def _readings(self) -> Iterator[Document]:
+        for document in self._documents(self._path):
+            reading = self._record.reading(document)
+            if self._sensor in (None, reading.get("sensor_id")):
+                yield reading
+
     def _documents(self, path: Path) -> Iterator[Document]:
         number = 0
         try:
@@ -83,8 +103,7 @@ class JsonLinesReadings:
                     document = self._parse(line)
                     if not isinstance(document, dict):
                         raise ValueError("is no object")
-                    if self._sensor in (None, document.get("sensor_id")):
-                        yield document
+                    yield document
         except (OSError, EOFError, ValueError) as error:  # a damaged file
             place = f"line {number}: " if isinstance(error, ValueError) else ""
             raise unreadable_error(path, ValueError(f"{place}{error}")) from error

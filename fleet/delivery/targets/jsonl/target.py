@@ -24,7 +24,7 @@ from fleet.delivery.json_documents import (
 from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.jsonl.appended_file import AppendedFile, FileUnusable
-from fleet.delivery.targets.jsonl.readings import JsonLinesReadings, history_path
+from fleet.delivery.targets.jsonl.readings import history_path, read_lines
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.errors import UserError
 from fleet.escaping import escape_short
@@ -55,7 +55,7 @@ class JsonLinesTarget:
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         if options.table is not None:
             raise UserError("--table: a file of JSON lines has no tables; sqlite: and postgresql: have")
-        return JsonLinesReadings(required_path(url, "--against"), options.sensor, damaged=options.damaged)
+        return read_lines(required_path(url, "--against"), options)
 
     def deliver(self, batch: Batch) -> Receipt:
         rejected = unserializable(batch)

@@ -21,8 +21,10 @@ from fleet.delivery.compare.delivered import (
     group_by_source,
     unix_microseconds,
 )
+from fleet.delivery.compare.documents import matched_table
 from fleet.delivery.compare.generated import GeneratedReadings
-from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
+from fleet.delivery.compare.matching import DEFAULT_TABLE
+from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE
 from fleet.delivery.targets.postgres.session import CONNECT_SECONDS, Session, check_url, url_without_user
 from fleet.errors import UserError
@@ -36,7 +38,7 @@ SELECT_COLUMN_NAMES = (
 )
 
 
-def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+def open_postgres_readings(url: str, table: str | None, sensor: str | None, record: Record = ROW) -> DeliveredReadings:
     """Open a table of the user, or without one the tables of a collector if there are such. UserError if unreadable."""
     try:
         name = url_without_user(check_url(url))
@@ -55,7 +57,7 @@ def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> D
                 and session.execute("SELECT role FROM database_info").fetchone() == (CENTRAL_ROLE,)
             ):
                 return CentralPostgresReadings(session, name, sensor)
-            return MatchedReadings(PostgresUserTable(session, name, table or DEFAULT_TABLE, sensor))
+            return matched_table(PostgresUserTable(session, name, table or DEFAULT_TABLE, sensor), record, sensor)
         except (psycopg.Error, UserError):
             session.close()
             raise
@@ -139,9 +141,10 @@ class PostgresUserTable:
         self.ordered = "id" in self.columns
 
     def rows(self, columns: Sequence[str]) -> Iterator[Sequence[Row]]:
+        of_sensor = "sensor_id = %(sensor)s" if "sensor_id" in self.columns else "TRUE"
         query = (
             f"SELECT {','.join(map(quote_identifier, columns))} FROM {self._table} "
-            f"WHERE %(sensor)s::text IS NULL OR sensor_id = %(sensor)s {'ORDER BY id' if self.ordered else ''}"
+            f"WHERE %(sensor)s::text IS NULL OR {of_sensor} {'ORDER BY id' if self.ordered else ''}"
         )
         with translate_errors(self.name):
             yield from stream(self._session, query, self._sensor)

@@ -130,7 +130,7 @@ class PostgresTarget:
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         from fleet.delivery.targets.postgres.readings import open_postgres_readings
 
-        return open_postgres_readings(url, options.table, options.sensor)
+        return open_postgres_readings(url, options.table, options.sensor, options.record)
 
     def deliver(self, batch: Batch) -> Receipt:
         readings = typed_readings(batch, nul=False)

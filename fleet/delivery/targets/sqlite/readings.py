@@ -32,9 +32,11 @@ from fleet.delivery.compare.delivered import (
     unix_microseconds,
     unreadable_error,
 )
+from fleet.delivery.compare.documents import matched_table
 from fleet.delivery.compare.generated import BUSY_TIMEOUT_MS, GeneratedReadings
 from fleet.delivery.compare.id_set import consecutive
-from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
+from fleet.delivery.compare.matching import DEFAULT_TABLE
+from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.sources import table_columns
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE
 from fleet.errors import UserError
@@ -62,13 +64,13 @@ WHERE come.id BETWEEN ? AND ? AND come.source = ? AND come.extra IS NULL AND {" 
 """
 
 
-def open_sqlite_readings(path: Path, table: str | None, sensor: str | None) -> DeliveredReadings:
+def open_sqlite_readings(path: Path, table: str | None, sensor: str | None, record: Record = ROW) -> DeliveredReadings:
     """Open a table of the user, or without one the tables of a collector if there are such. UserError if unreadable."""
     if path.is_dir():
         raise UserError(f"--against: {path} is a directory, not a database")
     if table is None and database_role(path) == CENTRAL_ROLE:
         return CentralSqliteReadings(path, sensor)
-    return MatchedReadings(SqliteUserTable(path, table or DEFAULT_TABLE, sensor))
+    return matched_table(SqliteUserTable(path, table or DEFAULT_TABLE, sensor), record, sensor)
 
 
 def database_role(path: Path) -> str | None:
@@ -302,4 +304,5 @@ class SqliteUserTable:
             return [decode_row(row) for row in self._opened.execute(raw, bindings)]
 
     def _query(self, names: Sequence[str], condition: str) -> str:
-        return f"SELECT {','.join(names)} FROM {self._table} WHERE (?1 IS NULL OR sensor_id = ?1) {condition}"
+        of_sensor = "sensor_id = ?1" if "sensor_id" in self.columns else "TRUE"
+        return f"SELECT {','.join(names)} FROM {self._table} WHERE (?1 IS NULL OR {of_sensor}) {condition}"

@@ -38,7 +38,7 @@ class SqliteTarget:
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         from fleet.delivery.targets.sqlite.readings import open_sqlite_readings
 
-        return open_sqlite_readings(required_path(url, "--against"), options.table, options.sensor)
+        return open_sqlite_readings(required_path(url, "--against"), options.table, options.sensor, options.record)
 
     def deliver(self, batch: Batch) -> Receipt:
         try:

@@ -152,6 +152,27 @@ def test_a_postgres_that_cannot_be_compared(data: Path, url: str) -> None:
         assert ("\n" in str(error.value), "secret" in str(error.value)) == (False, False)
 
 
+@pytest.mark.process
+def test_a_postgres_table_whose_columns_are_the_fields_of_a_record(data: Path, url: str, tmp_path: Path) -> None:
+    """Other names and units, exact numbers, truth values, times kept to the second."""
+    record = tmp_path / "own.yaml"
+    record.write_text(
+        "device: sensor_id\nn: seq\nat: timestamp as epoch_s\nf: temperature from C to F\nalarm: anomaly_flag as boolean\n"
+    )
+    execute(
+        url,
+        "CREATE TABLE own AS SELECT sensor_id AS device, seq AS n, date_trunc('second', time) AS at,"
+        " temperature::numeric * 9 / 5 + 32 AS f, anomaly_flag = 1 AS alarm FROM sensor_readings",
+    )
+    options = ComparisonOptions(url, "own", record=str(record), complete=True)
+    verdict = compare(data, options)
+    assert ({}, verdict.generated) == (verdict.counts, verdict.arrived)
+
+    seq = seq_of(data / NAME, 100)
+    execute(url, f"UPDATE own SET alarm = NOT alarm WHERE device = 'CHI_123456' AND n = {seq}")
+    assert {("delivered altered", "CHI_123456", seq)} == message(compare(data, options))
+
+
 # Parquet
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -143,6 +144,29 @@ def test_times_kept_less_exactly_or_as_numbers(fractional: Path, expression: str
 
 
 @pytest.mark.parametrize("expression", ["substr(timestamp, 1, 19) || 'Z'", f"{MICROSECONDS} / 1000000"])
+@pytest.mark.parametrize("start_us", [NEW_YEAR, NEW_YEAR + 123_456])
+def test_several_readings_with_the_same_second_as_one_of_them(tmp_path: Path, expression: str, start_us: int) -> None:
+    """They are matched in their order; with a column `seq` by it, whatever is missing."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_database(folder / NAME, 100, settings(rate="3"), run(start_us=start_us))
+    create, copy = (
+        CREATE.replace("timestamp TEXT", "timestamp, seq INTEGER"),
+        COPY.replace("timestamp,", "timestamp, seq,"),
+    )
+    numbered = copied(folder, tmp_path / "numbered.db", create, copy)
+    plain = copied(folder, tmp_path / "plain.db", CREATE.replace("timestamp TEXT", "timestamp"))
+    for path in (numbered, plain):
+        damage(path, f"UPDATE measured SET timestamp = {expression}")
+        assert {} == found(path, complete=True).counts
+
+    damage(numbered, "DELETE FROM measured WHERE rowid = 50", "UPDATE measured SET voltage = 1 WHERE rowid = 60")
+    assert {"not delivered": 1, "delivered altered": 1} == found(numbered, complete=True).counts
+    damage(numbered, "UPDATE measured SET timestamp = '2031-01-01T00:00:00Z' WHERE rowid = 70")
+    assert {"not delivered": 1, "delivered altered": 2} == found(numbered, complete=True).counts
+
+
+@pytest.mark.parametrize("expression", ["substr(timestamp, 1, 19) || 'Z'", f"{MICROSECONDS} / 1000000"])
 def test_several_readings_with_the_same_second(fractional: Path, expression: str) -> None:
     """They are matched in their order."""
     damage(fractional, f"UPDATE measured SET timestamp = {expression}")
@@ -213,3 +237,34 @@ def test_what_cannot_be_matched(own: Path, statement: str, table: str, reason: s
 
     with pytest.raises(UserError, match=reason):
         found(own, table)
+
+
+CREATE_OWN = "CREATE TABLE own (device TEXT, {seq} ts INTEGER, temp_f REAL, maker TEXT, note TEXT)"
+COPY_OWN = f"INSERT INTO own SELECT sensor_id, {{seq}} {MICROSECONDS} / 1000, temperature * 9 / 5 + 32, manufacturer, 'x' FROM source.sensor_readings"
+OWN_RECORD = (
+    "device: sensor_id\nn: seq\nts: timestamp as epoch_ms\ntemp_f: temperature from C to F\nmaker: manufacturer\n"
+)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_table_whose_columns_are_the_fields_of_a_record(tmp_path: Path, numbered: bool) -> None:
+    """Those that the table has are compared, in the units and the time of the record; a sensor may be chosen."""
+    folder, record = tmp_path / "data", tmp_path / "own.yaml"
+    folder.mkdir()
+    record.write_text(OWN_RECORD)
+    write_database(folder / NAME, 100, settings(rate="3"), run(start_us=NEW_YEAR))
+    seq = ("n INTEGER,", "seq,") if numbered else ("", "")
+    own = copied(folder, tmp_path / "own.db", CREATE_OWN.format(seq=seq[0]), COPY_OWN.format(seq=seq[1]))
+    readings = folder / NAME
+    exact = "round(temp_f, 9)"  # SQLite computes with binary fractions
+    damage(own, f"UPDATE own SET temp_f = {exact}")
+    options = ComparisonOptions(f"sqlite:///{own}", "own", record=str(record), complete=True)
+
+    verdict = compare(folder, options)
+    assert ({}, verdict.generated) == (verdict.counts, verdict.arrived)
+    assert compare(folder, replace(options, sensor="CHI_123456")).ok
+    damage(own, "UPDATE own SET temp_f = temp_f + 0.001 WHERE rowid = 70", "DELETE FROM own WHERE rowid = 90")
+    verdict = compare(folder, options)
+    assert {"not delivered": 1, "delivered altered": 1} == verdict.counts
+    (altered,) = [finding for finding in verdict.findings if finding.kind == "delivered altered"]
+    assert (seq_of(readings, 70), True) == (altered.first_seq, "temperature" in altered.detail)
