@@ -83,6 +83,7 @@ TARGETS = {
     "mqtt:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", "mqtt://HOST/TOPIC", readable=False),
     "mqtts:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", None, readable=False),
     "jsonl:": TargetEntry("fleet.delivery.targets.jsonl.target:JsonLinesTarget", "jsonl:FILE"),
+    "csv:": TargetEntry("fleet.delivery.targets.csv.target:CsvTarget", "csv:FILE"),
     "parquet:": TargetEntry("fleet.delivery.targets.parquet.target:ParquetTarget", "parquet:DIR"),
 }
 

@@ -1,4 +1,4 @@
-"""Reading back a file of JSON lines."""
+"""Reading back a file of readings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import gzip
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-import orjson
+from typing import BinaryIO, cast
 
 from fleet.delivery.batch import FOREIGN_KEY_PREFIX, Row
 from fleet.delivery.columns import DELIVERED_COLUMNS, SOURCE_ONLY_COLUMNS, extra_json
@@ -23,23 +21,24 @@ from fleet.delivery.compare.compared_columns import (
 )
 from fleet.delivery.compare.delivered import DeliveredChunk, chunked, unreadable_error
 from fleet.delivery.compare.generated import GeneratedReadings
+from fleet.delivery.records.record import Document
 from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX
+from fleet.delivery.targets.jsonl.line_format import LineFormat
 from fleet.errors import UserError
 
-Document = dict[str, Any]
 LINE_ONLY_FIELDS = frozenset((*SOURCE_ONLY_COLUMNS, "generation", "key"))
 """Fields of a line that are no content of its reading."""
 
 
-class JsonLinesReadings:
+class FileReadings:
     """The readings in a file, in their order."""
 
     has_reading_keys = True
     ordered = True
 
-    def __init__(self, path: Path, sensor: str | None) -> None:
+    def __init__(self, path: Path, sensor: str | None, line_format: LineFormat) -> None:
         """UserError if there is no such file."""
-        self.name = f"jsonl:{path}"
+        self.name, self._format = f"{line_format.scheme}:{path}", line_format
         if not path.is_file():
             raise UserError(f"--against: {self.name}: there is no such file")
         self._path, self._sensor = path, sensor
@@ -71,18 +70,13 @@ class JsonLinesReadings:
         """Do nothing: no file stays open between two calls."""
 
     def _documents(self, path: Path) -> Iterator[Document]:
-        number = 0
         try:
             with open_lines(path) as lines:
-                for number, line in enumerate(lines, 1):  # noqa: B007 - for the message
-                    document = orjson.loads(line)
-                    if not isinstance(document, dict):
-                        raise ValueError("is no object")
+                for document in self._format.load(lines):
                     if self._sensor in (None, document.get("sensor_id")):
                         yield document
         except (OSError, EOFError, ValueError) as error:  # a damaged file
-            place = f"line {number}: " if isinstance(error, ValueError) else ""
-            raise unreadable_error(path, ValueError(f"{place}{error}")) from error
+            raise unreadable_error(path, error) from error
 
     def _row(self, document: Document, own: tuple[str, ...]) -> Row:
         """The row of a reading; `own` are the further columns of its source. What is in no column is in EXTRA_COLUMN."""

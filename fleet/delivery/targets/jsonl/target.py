@@ -1,6 +1,6 @@
-"""A file of JSON lines as a target: `jsonl:FILE`, compressed if its name ends with `.gz`.
+"""A file of readings as a target: `jsonl:FILE`, compressed if its name ends with `.gz`; `csv:FILE` is another format of it.
 
-Each reading is a line. Episodes and epochs are lines of a second file, where a later line replaces an earlier one of the same
+Each reading is a line, or a few. Episodes and epochs are lines of a second file, where a later line replaces an earlier one of the same
 table, source, sensor and first_seq. Each reading is in the file once: the readings of a source arrive in the order of their
 ids, and the record beside the file has the last one that was written.
 """
@@ -11,63 +11,58 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.compare.delivered import DeliveredReadings
-from fleet.delivery.json_documents import (
-    dump_json,
-    history_documents,
-    unserializable,
-    without_readings,
-)
-from fleet.delivery.records.record import ROW, Record
-from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
+from fleet.delivery.json_documents import history_documents, without_readings
+from fleet.delivery.records.record import ROW, Document, Record
+from fleet.delivery.target import BatchRejected, Receipt, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.jsonl.appended_file import AppendedFile, FileUnusable
-from fleet.delivery.targets.jsonl.readings import JsonLinesReadings, history_path
+from fleet.delivery.targets.jsonl.line_format import JSON_LINES, LineFormat
+from fleet.delivery.targets.jsonl.readings import FileReadings, history_path
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 
-EXAMPLE = "jsonl:readings.jsonl, or jsonl:readings.jsonl.gz"
 DELIVERED, LEFT_OUT = "delivered", "left_out"
-"""In the record of the file: the last id of each source that was written, and the ids up to it that JSON cannot represent."""
+"""In the record of the file: the last id of each source that was written, and the ids up to it that its format cannot
+represent."""
+HEADER = "header"
 
 
-class JsonLinesTarget:
+class FileTarget:
     """The files, open from the first delivery on. One process at a time delivers to them."""
+
+    format: ClassVar[LineFormat]
 
     def __init__(self, path: Path, record: Record = ROW) -> None:
         """UserError if there can be no file at the path."""
         if path.is_dir() or not path.parent.is_dir():
             reason = "is a folder" if path.is_dir() else f"{path.parent} is no folder"
-            raise UserError(f"--to: {path}: {reason}: {EXAMPLE}")
+            raise UserError(f"--to: {path}: {reason}: {example(self.format)}")
         self._path, self._record = path.absolute(), record
-        self.name = f"jsonl:{self._path}"
+        self.name = f"{self.format.scheme}:{self._path}"
         self._lock = threading.Lock()
         self._opened: tuple[AppendedFile, AppendedFile] | None = None
 
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
-        return cls(required_path(url, "--to"), options.record)
+        return cls(required_path(url, "--to", cls.format), options.record)
 
     @classmethod
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         if options.table is not None:
-            raise UserError("--table: a file of JSON lines has no tables; sqlite: and postgresql: have")
-        return JsonLinesReadings(required_path(url, "--against"), options.sensor)
+            raise UserError("--table: a file of readings has no tables; sqlite: and postgresql: have")
+        return FileReadings(required_path(url, "--against", cls.format), options.sensor, cls.format)
 
     def deliver(self, batch: Batch) -> Receipt:
-        rejected = unserializable(batch)
-        history = b"".join(
-            dump_json({"table": table, **document}) + b"\n"
-            for table, rows in (("anomaly_episodes", batch.episodes), ("epochs", batch.epochs))
-            for document in history_documents(table, rows, batch)
-        )
+        rejected = self.format.unwritable(batch)
+        history = self._history(batch)
         with self._lock, self._translate_errors():
             readings_file, history_file = self._files()
             if history:
-                history_file.append(history, {})
+                self._append(history_file, history, history_file.memory)
             last_id, left_out = delivered_ids(readings_file.memory, batch.source.key)
             known = {each for each in batch.ids if last_id is not None and each <= last_id and each not in left_out}
             new = without_readings(batch, dict.fromkeys(known, "") | rejected)
@@ -76,9 +71,22 @@ class JsonLinesTarget:
                 memory = with_ids(
                     readings_file.memory, batch.source.key, max(batch.ids[-1], last_id or batch.ids[-1]), left_out
                 )
-                lines = b"".join(dump_json(document) + b"\n" for document in self._record.documents(new))
-                readings_file.append(lines, memory)
+                self._append(readings_file, self._record.documents(new), memory)
         return Receipt(frozenset(batch.ids) - rejected.keys(), len(known - rejected.keys()), rejected)
+
+    def _history(self, batch: Batch) -> list[Document]:
+        return [
+            {"table": table, **document}
+            for table, rows in (("anomaly_episodes", batch.episodes), ("epochs", batch.epochs))
+            for document in history_documents(table, rows, batch)
+        ]
+
+    def _append(self, file: AppendedFile, documents: list[Document], memory: dict[str, Any]) -> None:
+        try:
+            lines, header = self.format.dump(documents, memory.get(HEADER))
+        except ValueError as error:
+            raise BatchRejected(f"{self.name}: {error}") from error
+        file.append(lines, memory | ({HEADER: header} if header else {}))
 
     def cursor(self, source: str) -> int:
         with self._lock, self._translate_errors():
@@ -109,11 +117,22 @@ class JsonLinesTarget:
             raise TargetUnavailable(f"{error.filename or self._path}: {error.strerror}") from error
 
 
-def required_path(url: str, option: str) -> Path:
-    name = url.removeprefix("jsonl:")
+class JsonLinesTarget(FileTarget):
+    """A file with a line of JSON for each reading."""
+
+    format = JSON_LINES
+
+
+def example(line_format: LineFormat) -> str:
+    name = f"{line_format.scheme}:readings.{line_format.scheme}"
+    return f"{name}, or {name}.gz"
+
+
+def required_path(url: str, option: str, line_format: LineFormat) -> Path:
+    name = url.removeprefix(f"{line_format.scheme}:")
     if not name or "?" in name:
         reason = "has options after the ?, of which there are none" if name else "names no file"
-        raise UserError(f"{option}: {escape_short(url)!r} {reason}: {EXAMPLE}")
+        raise UserError(f"{option}: {escape_short(url)!r} {reason}: {example(line_format)}")
     return Path(name)
 
 
@@ -125,7 +144,7 @@ def delivered_ids(memory: dict[str, Any], source: str) -> tuple[int | None, set[
 def with_ids(memory: dict[str, Any], source: str, last_id: int, left_out: set[int]) -> dict[str, Any]:
     """Return the memory with other ids of a source."""
     others = {key: ids for key, ids in memory.get(LEFT_OUT, {}).items() if key != source}
-    return {
+    return memory | {
         DELIVERED: memory.get(DELIVERED, {}) | {source: last_id},
         LEFT_OUT: others | ({source: sorted(left_out)} if left_out else {}),
     }
