@@ -18,6 +18,7 @@ import click
 
 from fleet.commands.options import DurationParam, IntegerParam, PathParam
 from fleet.errors import UserError
+from fleet.standard_output import kept_for_readings
 
 if TYPE_CHECKING:
     from fleet.delivery.bisecting_delivery import BisectingDelivery
@@ -82,7 +83,8 @@ def collect(data_dir: Path, target: str, once: bool, interval: float, **options:
 
     Secrets for http(s) targets come from the environment: COLLECT_TOKEN, COLLECT_HEADERS.
     """
-    return collect_readings(CollectOptions(data_dir, target, interval=None if once else interval, **options))
+    with kept_for_readings([target]):
+        return collect_readings(CollectOptions(data_dir, target, interval=None if once else interval, **options))
 
 
 def collect_readings(options: CollectOptions) -> int:

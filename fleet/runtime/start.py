@@ -19,6 +19,7 @@ from fleet.runtime.http_port import BindError, bind_http
 from fleet.runtime.planner import Planner
 from fleet.runtime.preparation import Listener, prepare_run
 from fleet.runtime.reload import ConfigSource
+from fleet.standard_output import is_standard_output, kept_for_readings
 
 
 def launch(
@@ -40,6 +41,8 @@ def launch(
     source = ConfigSource(config, dict(os.environ), overrides, values_of_last_run(directory))
     settings = source.load()
     services.check_targets(settings.delivery.to)
+    if detach and (output := next(filter(is_standard_output, settings.delivery.to), None)):
+        raise UserError(f"--to: {output} is standard output, which a fleet in the background has not: name a file")
     Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to
@@ -50,7 +53,8 @@ def launch(
         from fleet.runtime import daemonize
 
         daemonize.detach(directory)
-    return Fleet(prepared, services).run()
+    with kept_for_readings(settings.delivery.to):
+        return Fleet(prepared, services).run()
 
 
 def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:

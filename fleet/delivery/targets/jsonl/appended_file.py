@@ -34,7 +34,7 @@ class AppendedFile:
 
     def __init__(self, path: Path) -> None:
         """FileUnusable if another process holds the file, or it does not fit its record."""
-        self.path, self._record = path, path.with_name(path.name + RECORD_SUFFIX)
+        self.path, self._record = path, record_path(path)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             self._lock()
@@ -98,3 +98,7 @@ class AppendedFile:
         while written < len(content):
             written += os.pwrite(self._descriptor, content[written:], self.length + written)
         os.fdatasync(self._descriptor)
+
+
+def record_path(path: Path) -> Path:
+    return path.with_name(path.name + RECORD_SUFFIX)

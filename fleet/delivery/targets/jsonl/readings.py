@@ -22,7 +22,7 @@ from fleet.delivery.compare.compared_columns import (
 from fleet.delivery.compare.delivered import DeliveredChunk, chunked, unreadable_error
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.records.record import Document
-from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX
+from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX, record_path
 from fleet.delivery.targets.jsonl.line_format import LineFormat
 from fleet.errors import UserError
 
@@ -58,6 +58,8 @@ class FileReadings:
                 yield DeliveredChunk(key, self._path.name, rows)
 
     def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
+        if not history_path(self._path).exists() and not record_path(self._path).exists():
+            return None  # it was written to standard output
         if self._histories is None:
             self._histories = self._read_histories()
         found = self._histories.get((table, source, sensor), {})

@@ -11,19 +11,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.json_documents import history_documents, without_readings
 from fleet.delivery.records.record import ROW, Document, Record
-from fleet.delivery.target import BatchRejected, Receipt, TargetMisconfigured, TargetUnavailable
+from fleet.delivery.target import BatchRejected, Receipt, Target, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.jsonl.appended_file import AppendedFile, FileUnusable
 from fleet.delivery.targets.jsonl.line_format import JSON_LINES, LineFormat
 from fleet.delivery.targets.jsonl.readings import FileReadings, history_path
+from fleet.delivery.targets.jsonl.standard_output import StandardOutput
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.errors import UserError
 from fleet.escaping import escape_short
+from fleet.standard_output import is_standard_output
 
 DELIVERED, LEFT_OUT = "delivered", "left_out"
 """In the record of the file: the last id of each source that was written, and the ids up to it that its format cannot
@@ -47,7 +49,9 @@ class FileTarget:
         self._opened: tuple[AppendedFile, AppendedFile] | None = None
 
     @classmethod
-    def open(cls, url: str, options: TargetOptions) -> Self:
+    def open(cls, url: str, options: TargetOptions) -> Target:
+        if is_standard_output(url):
+            return StandardOutput(cls.format, options.record)
         return cls(required_path(url, "--to", cls.format), options.record)
 
     @classmethod
@@ -125,10 +129,12 @@ class JsonLinesTarget(FileTarget):
 
 def example(line_format: LineFormat) -> str:
     name = f"{line_format.scheme}:readings.{line_format.scheme}"
-    return f"{name}, or {name}.gz"
+    return f"{name}, {name}.gz, or {line_format.scheme}:- for standard output"
 
 
 def required_path(url: str, option: str, line_format: LineFormat) -> Path:
+    if is_standard_output(url):
+        raise UserError(f"{option}: {url} cannot be read back: name the file that it was written to")
     name = url.removeprefix(f"{line_format.scheme}:")
     if not name or "?" in name:
         reason = "has options after the ?, of which there are none" if name else "names no file"
