@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from fleet.delivery.collector import Collector
     from fleet.delivery.stats import CollectorStats
 
-TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., jsonl:FILE, csv:FILE or parquet:DIR"
+TARGET_FORMS = (
+    "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., jsonl:FILE, csv:FILE, batches:DIR or parquet:DIR"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ def run_collector(collector: Collector, interval: float | None) -> None:
     """Run the collector. UserError if the data directory cannot be read."""
     try:
         collector.run(interval)
+        collector.finish()
     except OSError as error:
         raise UserError(f"--data-dir: {error.filename}: {error.strerror}") from error
 

@@ -119,8 +119,10 @@ class TargetDelivery:
                 log.error("%s: %s", self._target.name, error)
             self._log_errors()
             if last and not self._stats.failing() and not self._stop.is_set():
-                self._complete = True
-                break
+                self._collector.finish()
+                self._complete = not self._stats.failing()
+                if self._complete:
+                    break
             self._released.wait(self._delivery.config.interval)
             if self._released.is_set() and self._stats.failing():
                 self._stop.wait(self._delivery.config.interval)

@@ -57,6 +57,16 @@ class AppendedFile:
             raise
         self.length, self.memory = length, memory
 
+    def content(self) -> bytes:
+        """Return the whole content."""
+        return os.pread(self._descriptor, self.length, 0)
+
+    def clear(self, memory: dict[str, Any]) -> None:
+        """Empty the file, and remember. After an OSError it is as before, or empty."""
+        replace_file(self._record, json.dumps({"length": 0, **memory}), sync=True)
+        self.length, self.memory = 0, memory
+        os.ftruncate(self._descriptor, 0)
+
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

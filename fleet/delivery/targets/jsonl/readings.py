@@ -1,8 +1,9 @@
-"""Reading back a file of readings."""
+"""Reading back documents: the lines of a file of readings."""
 
 from __future__ import annotations
 
 import gzip
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -30,38 +31,43 @@ LINE_ONLY_FIELDS = frozenset((*SOURCE_ONLY_COLUMNS, "generation", "key"))
 """Fields of a line that are no content of its reading."""
 
 
-class FileReadings:
-    """The readings in a file, in their order."""
+class DocumentReadings(ABC):
+    """The readings in a target that holds documents, in their order."""
 
     has_reading_keys = True
     ordered = True
 
-    def __init__(self, path: Path, sensor: str | None, line_format: LineFormat) -> None:
-        """UserError if there is no such file."""
-        self.name, self._format = f"{line_format.scheme}:{path}", line_format
-        if not path.is_file():
-            raise UserError(f"--against: {self.name}: there is no such file")
-        self._path, self._sensor = path, sensor
+    def __init__(self, name: str, sensor: str | None) -> None:
+        self.name, self._sensor = name, sensor
         self._further: tuple[str, ...] = ()
         self._histories: dict[tuple[str, str, str], dict[int, Document]] | None = None
+
+    @abstractmethod
+    def readings(self) -> Iterator[Document]:
+        """Read the readings, in their order of arrival. UserError if the target cannot be read."""
+
+    @abstractmethod
+    def history_documents(self) -> Iterator[Document] | None:
+        """Read the episodes and epochs, of which a later one replaces an earlier one; None if the target keeps none."""
 
     def select_columns(self, further: tuple[str, ...]) -> tuple[str, ...]:
         self._further = further
         return (*further, *COMPARABLE_COLUMNS)
 
     def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
-        for documents in chunked(self._documents(self._path)):
+        for documents in chunked(filter(self._is_selected, self.readings())):
             for key, some in groupby(documents, lambda document: document.get("generation")):
                 database = generated.databases.get(key or "")
                 own = database.source.further_names if database else self._further
                 rows = [self._row(document, own) for document in some]
-                yield DeliveredChunk(key, self._path.name, rows)
+                yield DeliveredChunk(key, self.name, rows)
 
     def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
-        if not history_path(self._path).exists() and not record_path(self._path).exists():
-            return None  # it was written to standard output
         if self._histories is None:
-            self._histories = self._read_histories()
+            documents = self.history_documents()
+            if documents is None:
+                return None
+            self._histories = self._by_sensor(documents)
         found = self._histories.get((table, source, sensor), {})
         return [tuple(found[first_seq].get(name) for name in columns) for first_seq in sorted(found)]
 
@@ -69,16 +75,10 @@ class FileReadings:
         return 0
 
     def close(self) -> None:
-        """Do nothing: no file stays open between two calls."""
+        self._histories = None
 
-    def _documents(self, path: Path) -> Iterator[Document]:
-        try:
-            with open_lines(path) as lines:
-                for document in self._format.load(lines):
-                    if self._sensor in (None, document.get("sensor_id")):
-                        yield document
-        except (OSError, EOFError, ValueError) as error:  # a damaged file
-            raise unreadable_error(path, error) from error
+    def _is_selected(self, document: Document) -> bool:
+        return self._sensor in (None, document.get("sensor_id"))
 
     def _row(self, document: Document, own: tuple[str, ...]) -> Row:
         """The row of a reading; `own` are the further columns of its source. What is in no column is in EXTRA_COLUMN."""
@@ -94,13 +94,40 @@ class FileReadings:
             values["seq"] = values["id"]
         return tuple(values.get(name) for name in ("id", *KEY_COLUMNS, *self._further, *COMPARABLE_COLUMNS))
 
-    def _read_histories(self) -> dict[tuple[str, str, str], dict[int, Document]]:
+    def _by_sensor(self, documents: Iterator[Document]) -> dict[tuple[str, str, str], dict[int, Document]]:
         histories: dict[tuple[str, str, str], dict[int, Document]] = {}
-        path = history_path(self._path)
-        for document in self._documents(path) if path.exists() else ():
+        for document in filter(self._is_selected, documents):
             key = document.get("table", ""), document.get("generation", ""), document.get("sensor_id", "")
             histories.setdefault(key, {})[document.get("first_seq", 0)] = document
         return histories
+
+
+class FileReadings(DocumentReadings):
+    """The readings in a file."""
+
+    def __init__(self, path: Path, sensor: str | None, line_format: LineFormat) -> None:
+        """UserError if there is no such file."""
+        super().__init__(f"{line_format.scheme}:{path}", sensor)
+        if not path.is_file():
+            raise UserError(f"--against: {self.name}: there is no such file")
+        self._path, self._format = path, line_format
+
+    def readings(self) -> Iterator[Document]:
+        return self._documents(self._path)
+
+    def history_documents(self) -> Iterator[Document] | None:
+        path = history_path(self._path)
+        if path.exists():
+            return self._documents(path)
+        # A file without a record was written to standard output.
+        return iter(()) if record_path(self._path).exists() else None
+
+    def _documents(self, path: Path) -> Iterator[Document]:
+        try:
+            with open_lines(path) as lines:
+                yield from self._format.load(lines)
+        except (OSError, EOFError, ValueError) as error:  # a damaged file
+            raise unreadable_error(path, error) from error
 
 
 def open_lines(path: Path) -> BinaryIO:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.delivery.targets.batches.target import BatchesTarget
 from fleet.delivery.targets.csv.target import CsvTarget
 from fleet.delivery.targets.http.target import HttpTarget
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
@@ -26,6 +27,7 @@ from fleet.errors import UserError
 
 # A class without the methods of TargetClass does not pass mypy here.
 CLASSES: list[TargetClass] = [
+    BatchesTarget,
     CsvTarget,
     HttpTarget,
     JsonLinesTarget,
@@ -50,7 +52,7 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
     with pytest.raises(UserError) as compared:
         read_back(url, ReadBackOptions())
 
-    readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE, csv:FILE or parquet:DIR"
+    readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE, csv:FILE, batches:DIR or parquet:DIR"
     allowed = f"http://HOST/PATH, https://HOST/PATH, {readable.replace('jsonl:', 'mqtt://HOST/TOPIC, jsonl:')}"
     assert f"--to: {url!r} is no target: allowed is {allowed}" == str(written.value)
     assert f"--against: {url!r} is no target: allowed is {readable}" == str(compared.value)

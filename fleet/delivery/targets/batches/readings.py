@@ -1,0 +1,80 @@
+"""Reading back batches: the files of a storage, and the open batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from fleet.delivery.records.record import Document
+from fleet.delivery.targets.batches.batch_format import ENVELOPE_FIELDS
+from fleet.delivery.targets.batches.open_batch import read_open_batch
+from fleet.delivery.targets.jsonl.readings import DocumentReadings
+from fleet.errors import UserError
+
+HISTORY_SUFFIX = ".jsonl"
+MAX_ATTEMPTS = 100
+"""The open batch may become a file while the files are listed."""
+
+
+class ReadableStorage(Protocol):
+    """The place of the files."""
+
+    def read(self, name: str) -> bytes:
+        """Read a file. OSError, or UserError."""
+        ...
+
+    def names(self) -> list[tuple[int, str]]:
+        """Return the files with readings and with history, in the order of their numbers."""
+        ...
+
+
+class BatchReadings(DocumentReadings):
+    """The readings in the files that existed when this was made, and in the open batch."""
+
+    def __init__(self, name: str, storage: ReadableStorage, open_batch: Path, sensor: str | None) -> None:
+        """UserError if the storage cannot be read."""
+        super().__init__(name, sensor)
+        self._storage = storage
+        for _ in range(MAX_ATTEMPTS):
+            self._names = storage.names()
+            self._open, sealed = read_open_batch(open_batch)
+            if self._names == storage.names():
+                break
+        else:
+            raise UserError(f"--against: {name}: it changes too fast to be read; stop what delivers to it")
+        numbers = {number for number, _ in self._names}
+        self._open_is_written = sealed in numbers
+
+    def readings(self) -> Iterator[Document]:
+        for _, file in self._names:
+            if not file.endswith(HISTORY_SUFFIX):
+                for document in self._load(file):
+                    yield {name: value for name, value in document.items() if name not in ENVELOPE_FIELDS}
+        if not self._open_is_written:
+            for line in self._open.readings:
+                yield {name: value for name, value in orjson.loads(line).items() if name not in ENVELOPE_FIELDS}
+
+    def history_documents(self) -> Iterator[Document] | None:
+        files = [file for _, file in self._names if file.endswith(HISTORY_SUFFIX)]
+        lines = (line for file in files for line in self._read(file).splitlines())
+        return map(orjson.loads, (*lines, *self._open.history)) if files or self._open.history else None
+
+    def _load(self, file: str) -> list[Document]:
+        try:
+            content = orjson.loads(self._read(file))
+            records = content["records"] if isinstance(content, dict) else content
+            if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+                raise ValueError("is no array of objects")
+        except (ValueError, KeyError) as error:
+            reason = "has no field records" if isinstance(error, KeyError) else str(error)
+            raise UserError(f"--against: {self.name}: {file} cannot be read: {reason}") from error
+        return records
+
+    def _read(self, file: str) -> bytes:
+        try:
+            return self._storage.read(file)
+        except OSError as error:
+            raise UserError(f"--against: {self.name}: {file} cannot be read: {error.strerror}") from error
