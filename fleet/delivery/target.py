@@ -77,7 +77,8 @@ class Target(Protocol):
 
 @runtime_checkable
 class HoldingTarget(Protocol):
-    """A target that keeps accepted readings on this machine's disk for a while, to write many at once."""
+    """A target that does something between deliveries: it keeps accepted readings on this machine's disk for a while, to write
+    many at once, or begins another file when it is time."""
 
     def write_held(self, *, everything: bool) -> None:
         """Write those that are due by now, or all. Raises DeliveryFailed; they are written later."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -23,7 +25,7 @@ from fleet.delivery.compare.compared_columns import (
 from fleet.delivery.compare.delivered import DeliveredChunk, chunked, unreadable_error
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.records.record import Document
-from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX, record_path
+from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX, part_paths, record_path, with_word
 from fleet.delivery.targets.jsonl.line_format import LineFormat
 from fleet.errors import UserError
 
@@ -103,17 +105,24 @@ class DocumentReadings(ABC):
 
 
 class FileReadings(DocumentReadings):
-    """The readings in a file."""
+    """The readings in a file and its parts."""
 
     def __init__(self, path: Path, sensor: str | None, line_format: LineFormat) -> None:
         """UserError if there is no such file."""
         super().__init__(f"{line_format.scheme}:{path}", sensor)
-        if not path.is_file():
+        if not path.is_file() and not (path.parent.is_dir() and part_paths(path)):
             raise UserError(f"--against: {self.name}: there is no such file")
         self._path, self._format = path, line_format
 
     def readings(self) -> Iterator[Document]:
-        return self._documents(self._path)
+        # The file is opened before its parts are listed: it may become one of them.
+        with open_lines(self._path) if self._path.exists() else nullcontext() as lines:
+            last = None if lines is None else os.fstat(lines.fileno())
+            for part in part_paths(self._path):
+                if last is None or not os.path.samestat(last, part.stat()):
+                    yield from self._documents(part)
+            if lines is not None:
+                yield from self._load(self._path, lines)
 
     def history_documents(self) -> Iterator[Document] | None:
         path = history_path(self._path)
@@ -123,9 +132,12 @@ class FileReadings(DocumentReadings):
         return iter(()) if record_path(self._path).exists() else None
 
     def _documents(self, path: Path) -> Iterator[Document]:
+        with open_lines(path) as lines:
+            yield from self._load(path, lines)
+
+    def _load(self, path: Path, lines: BinaryIO) -> Iterator[Document]:
         try:
-            with open_lines(path) as lines:
-                yield from self._format.load(lines)
+            yield from self._format.load(lines)
         except (OSError, EOFError, ValueError) as error:  # a damaged file
             raise unreadable_error(path, error) from error
 
@@ -137,6 +149,4 @@ def open_lines(path: Path) -> BinaryIO:
 
 def history_path(path: Path) -> Path:
     """Return the file of the episodes and epochs: `readings.history.jsonl.gz` of `readings.jsonl.gz`."""
-    inner = path.with_suffix("") if path.suffix == COMPRESSED_SUFFIX else path
-    ending = inner.suffix + (COMPRESSED_SUFFIX if inner != path else "")
-    return path.with_name(f"{inner.stem}.history{ending}")
+    return with_word(path, "history")

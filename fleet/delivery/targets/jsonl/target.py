@@ -8,8 +8,9 @@ ids, and the record beside the file has the last one that was written.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,11 +19,13 @@ from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.json_documents import history_documents, without_readings
 from fleet.delivery.records.record import ROW, Document, Record
 from fleet.delivery.target import BatchRejected, Receipt, Target, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.jsonl.appended_file import AppendedFile, FileUnusable
+from fleet.delivery.targets.jsonl.appended_file import OF_PART, AppendedFile, FileUnusable
 from fleet.delivery.targets.jsonl.line_format import JSON_LINES, LineFormat
 from fleet.delivery.targets.jsonl.readings import FileReadings, history_path
+from fleet.delivery.targets.jsonl.rotation import NO_ROTATION, Rotation, parse_rotation
 from fleet.delivery.targets.jsonl.standard_output import StandardOutput
-from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
+from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions, utc_now
+from fleet.delivery.targets.url_options import split_options
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.standard_output import is_standard_output
@@ -30,7 +33,10 @@ from fleet.standard_output import is_standard_output
 DELIVERED, LEFT_OUT = "delivered", "left_out"
 """In the record of the file: the last id of each source that was written, and the ids up to it that its format cannot
 represent."""
-HEADER = "header"
+HEADER, BEGUN = "header", "begun"
+"""In the record, of each part: the fields of its header, and the time of its first line (seconds since 1970)."""
+
+ROTATE = "rotate"
 
 
 class FileTarget:
@@ -38,12 +44,18 @@ class FileTarget:
 
     format: ClassVar[LineFormat]
 
-    def __init__(self, path: Path, record: Record = ROW) -> None:
+    def __init__(
+        self,
+        path: Path,
+        record: Record = ROW,
+        rotation: Rotation = NO_ROTATION,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
         """UserError if there can be no file at the path."""
         if path.is_dir() or not path.parent.is_dir():
             reason = "is a folder" if path.is_dir() else f"{path.parent} is no folder"
             raise UserError(f"--to: {path}: {reason}: {example(self.format)}")
-        self._path, self._record = path.absolute(), record
+        self._path, self._record, self._rotation, self._now = path.absolute(), record, rotation, now
         self.name = f"{self.format.scheme}:{self._path}"
         self._lock = threading.Lock()
         self._opened: tuple[AppendedFile, AppendedFile] | None = None
@@ -52,13 +64,15 @@ class FileTarget:
     def open(cls, url: str, options: TargetOptions) -> Target:
         if is_standard_output(url):
             return StandardOutput(cls.format, options.record)
-        return cls(required_path(url, "--to", cls.format), options.record)
+        path, chosen = path_and_options(url, "--to", cls.format)
+        rotation = parse_rotation(chosen[ROTATE], f"--to: {ROTATE}") if ROTATE in chosen else NO_ROTATION
+        return cls(path, options.record, rotation, options.now)
 
     @classmethod
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         if options.table is not None:
             raise UserError("--table: a file of readings has no tables; sqlite: and postgresql: have")
-        return FileReadings(required_path(url, "--against", cls.format), options.sensor, cls.format)
+        return FileReadings(path_and_options(url, "--against", cls.format)[0], options.sensor, cls.format)
 
     def deliver(self, batch: Batch) -> Receipt:
         rejected = self.format.unwritable(batch)
@@ -67,6 +81,7 @@ class FileTarget:
             readings_file, history_file = self._files()
             if history:
                 self._append(history_file, history, history_file.memory)
+            self._rotate_if_due(readings_file)
             last_id, left_out = delivered_ids(readings_file.memory, batch.source.key)
             known = {each for each in batch.ids if last_id is not None and each <= last_id and each not in left_out}
             new = without_readings(batch, dict.fromkeys(known, "") | rejected)
@@ -76,6 +91,7 @@ class FileTarget:
                     readings_file.memory, batch.source.key, max(batch.ids[-1], last_id or batch.ids[-1]), left_out
                 )
                 self._append(readings_file, self._record.documents(new), memory)
+                self._rotate_if_due(readings_file)
         return Receipt(frozenset(batch.ids) - rejected.keys(), len(known - rejected.keys()), rejected)
 
     def _history(self, batch: Batch) -> list[Document]:
@@ -86,11 +102,29 @@ class FileTarget:
         ]
 
     def _append(self, file: AppendedFile, documents: list[Document], memory: dict[str, Any]) -> None:
+        part = memory.get(OF_PART, {})
         try:
-            lines, header = self.format.dump(documents, memory.get(HEADER))
+            lines, header = self.format.dump(documents, part.get(HEADER))
         except ValueError as error:
             raise BatchRejected(f"{self.name}: {error}") from error
-        file.append(lines, memory | ({HEADER: header} if header else {}))
+        begun = part.get(BEGUN) or self._now().timestamp()
+        file.append(lines, memory | {OF_PART: {BEGUN: begun} | ({HEADER: header} if header else {})})
+
+    def _rotate_if_due(self, file: AppendedFile) -> None:
+        begun = file.memory.get(OF_PART, {}).get(BEGUN)
+        old = begun is not None and self._now().timestamp() >= begun + self._rotation.age
+        if file.length and (old or file.length >= self._rotation.size):
+            try:
+                file.rotate()
+            except (OSError, FileUnusable):
+                self.close()  # its opening finishes what has begun
+                raise
+
+    def write_held(self, *, everything: bool) -> None:
+        """Rotate the file if it is old enough. Raises DeliveryFailed."""
+        with self._lock, self._translate_errors():
+            if self._opened is not None:
+                self._rotate_if_due(self._opened[0])
 
     def cursor(self, source: str) -> int:
         with self._lock, self._translate_errors():
@@ -132,14 +166,14 @@ def example(line_format: LineFormat) -> str:
     return f"{name}, {name}.gz, or {line_format.scheme}:- for standard output"
 
 
-def required_path(url: str, option: str, line_format: LineFormat) -> Path:
+def path_and_options(url: str, origin: str, line_format: LineFormat) -> tuple[Path, dict[str, str]]:
+    """Return the file that a URL names, and the options. UserError, naming `origin`, if it names none."""
     if is_standard_output(url):
-        raise UserError(f"{option}: {url} cannot be read back: name the file that it was written to")
-    name = url.removeprefix(f"{line_format.scheme}:")
-    if not name or "?" in name:
-        reason = "has options after the ?, of which there are none" if name else "names no file"
-        raise UserError(f"{option}: {escape_short(url)!r} {reason}: {example(line_format)}")
-    return Path(name)
+        raise UserError(f"{origin}: {url} cannot be read back: name the file that it was written to")
+    name, options = split_options(url.removeprefix(f"{line_format.scheme}:"), origin, (ROTATE,))
+    if not name:
+        raise UserError(f"{origin}: {escape_short(url)!r} names no file: {example(line_format)}")
+    return Path(name), options
 
 
 def delivered_ids(memory: dict[str, Any], source: str) -> tuple[int | None, set[int]]:
