@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from fleet.delivery.collector import Collector
     from fleet.delivery.stats import CollectorStats
 
-TARGET_FORMS = (
-    "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., jsonl:FILE, csv:FILE, batches:DIR or parquet:DIR"
-)
+TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., jsonl:FILE, csv:FILE, batches:DIR, s3://BUCKET/PREFIX or parquet:DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +100,8 @@ def collect_readings(options: CollectOptions) -> int:
     if not options.directory.is_dir():
         raise UserError(f"--data-dir: {options.directory} is not a directory")
     stop = threading.Event()
-    target = open_target(options.target, TargetOptions(gzip=options.gzip, stop=stop))
     folder = options.state or options.directory / STATE_FOLDER
+    target = open_target(options.target, TargetOptions(gzip=options.gzip, stop=stop, folder=folder))
     with closing(target), closing(CollectorState(folder, target.name)) as state, stopped_by_signals(stop):
         leases = Leases(folder if options.cursor else None)
         stats = CollectorStats()

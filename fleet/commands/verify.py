@@ -45,7 +45,7 @@ def verify(
 
     target = comparison_options(against, table, sensor, complete=complete)
     if target is not None:
-        open_delivered(target).close()  # a target that cannot be read is an error before the work begins
+        open_delivered(data, target).close()  # a target that cannot be read is an error before the work begins
     with progress_bar("verifying") as on_progress:
         verdict = verification.verify(data, sensor=sensor, complete=complete, on_progress=on_progress)
     delivery = None

@@ -91,8 +91,8 @@ class TargetDelivery:
     def __init__(self, url: str, delivery: LiveDelivery, released: threading.Event, stop: threading.Event) -> None:
         """UserError if the target cannot work."""
         self._delivery, self._released, self._stop = delivery, released, stop
-        self._target = open_target(url, TargetOptions(stop=stop, retry_seconds=RETRY_SECONDS))
         folder = delivery.databases / STATE_FOLDER
+        self._target = open_target(url, TargetOptions(stop=stop, retry_seconds=RETRY_SECONDS, folder=folder))
         state = CollectorState(folder, self._target.name)
         self._stats = CollectorStats()
         self.context = SweepContext(

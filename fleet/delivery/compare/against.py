@@ -11,6 +11,7 @@ from fleet.delivery.compare.comparison import Comparison, ProgressCallback
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.verdict import DeliveryVerdict
+from fleet.delivery.state import STATE_FOLDER
 from fleet.delivery.targets.registry import ReadBackOptions, read_back
 from fleet.delivery.targets.sqlite.target import sqlite_path
 from fleet.errors import UserError
@@ -35,9 +36,9 @@ def comparison_options(
     return None if target is None else ComparisonOptions(target, table, sensor, complete)
 
 
-def open_delivered(options: ComparisonOptions) -> DeliveredReadings:
+def open_delivered(data: Path, options: ComparisonOptions) -> DeliveredReadings:
     """Open the readings in the target, as they are now. UserError if there is no such target or it cannot be read."""
-    return read_back(options.target, ReadBackOptions(options.table, options.sensor))
+    return read_back(options.target, ReadBackOptions(options.table, options.sensor, folder=data / STATE_FOLDER))
 
 
 def compare(
@@ -48,7 +49,7 @@ def compare(
     # The databases come first: a reading marked as delivered by then must be in a target that is opened later.
     with (
         closing(GeneratedReadings(data, options.sensor, sqlite_path(options.target))) as generated,
-        closing(open_delivered(options)) as delivered,
+        closing(open_delivered(data, options)) as delivered,
     ):
         shift = manifest.wall_us - manifest.start_us if manifest else 0
         return Comparison(generated, delivered, complete=options.complete, shift_us=shift).run(on_progress)

@@ -45,15 +45,19 @@ class BatchFormat(Protocol):
         ...
 
 
-class JsonArray:
-    """An array of the records."""
-
-    suffix = ".json"
+class PlainRecords:
+    """Formats that add nothing to the records."""
 
     def complete(
         self, documents: Sequence[Document], anomalies: Sequence[str | None], edge_node: str, now: datetime
     ) -> None:
         """Add nothing."""
+
+
+class JsonArray(PlainRecords):
+    """An array of the records."""
+
+    suffix = ".json"
 
     def content(self, lines: Sequence[bytes], meta: BatchMeta) -> bytes:
         return b"[" + b",\n".join(lines) + b"]\n"

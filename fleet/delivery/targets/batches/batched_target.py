@@ -6,6 +6,7 @@ held there: as long as its file cannot be written, the target takes nothing more
 
 from __future__ import annotations
 
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -151,7 +152,8 @@ class BatchedTarget:
 
     def _write(self, opened: OpenBatch) -> None:
         now = self._now()
-        opened.seal(int(now.timestamp()) * 1_000_000_000 + now.microsecond * 1_000)
+        # The last digits keep the names of two machines apart.
+        opened.seal(int(now.timestamp()) * 1_000_000_000 + now.microsecond * 1_000 + secrets.randbelow(1_000))
         number, lines = opened.sealed or 0, opened.lines()
         if lines.history:
             self._storage.put(self._names.history(number), b"".join(line + b"\n" for line in lines.history))

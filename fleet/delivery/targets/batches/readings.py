@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -64,11 +65,10 @@ class BatchReadings(DocumentReadings):
 
     def _load(self, file: str) -> list[Document]:
         try:
-            content = orjson.loads(self._read(file))
-            records = content["records"] if isinstance(content, dict) else content
+            records = batch_records(file, self._read(file))
             if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
                 raise ValueError("is no array of objects")
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, OSError, EOFError) as error:
             reason = "has no field records" if isinstance(error, KeyError) else str(error)
             raise UserError(f"--against: {self.name}: {file} cannot be read: {reason}") from error
         return records
@@ -78,3 +78,15 @@ class BatchReadings(DocumentReadings):
             return self._storage.read(file)
         except OSError as error:
             raise UserError(f"--against: {self.name}: {file} cannot be read: {error.strerror}") from error
+
+
+def batch_records(file: str, content: bytes) -> Any:
+    """Return the records in a file. ValueError, KeyError, OSError or EOFError if it is damaged."""
+    if file.endswith(".parquet"):
+        from fleet.delivery.targets.batches.columnar import parquet_records
+
+        return parquet_records(content)
+    if file.endswith(".gz"):
+        return [orjson.loads(line) for line in gzip.decompress(content).splitlines()]
+    document = orjson.loads(content)
+    return document["records"] if isinstance(document, dict) else document

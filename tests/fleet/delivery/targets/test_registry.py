@@ -22,6 +22,7 @@ from fleet.delivery.targets.registry import (
     open_target,
     read_back,
 )
+from fleet.delivery.targets.s3.target import S3Target
 from fleet.delivery.targets.sqlite.target import SqliteTarget
 from fleet.errors import UserError
 
@@ -34,6 +35,7 @@ CLASSES: list[TargetClass] = [
     MqttTarget,
     ParquetTarget,
     PostgresTarget,
+    S3Target,
     SqliteTarget,
 ]
 
@@ -52,7 +54,7 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
     with pytest.raises(UserError) as compared:
         read_back(url, ReadBackOptions())
 
-    readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE, csv:FILE, batches:DIR or parquet:DIR"
+    readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE, csv:FILE, batches:DIR, s3://BUCKET/PREFIX or parquet:DIR"
     allowed = f"http://HOST/PATH, https://HOST/PATH, {readable.replace('jsonl:', 'mqtt://HOST/TOPIC, jsonl:')}"
     assert f"--to: {url!r} is no target: allowed is {allowed}" == str(written.value)
     assert f"--against: {url!r} is no target: allowed is {readable}" == str(compared.value)
