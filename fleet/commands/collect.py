@@ -18,13 +18,14 @@ import click
 
 from fleet.commands.options import RECORD_OPTION, DurationParam, IntegerParam, PathParam
 from fleet.errors import UserError
+from fleet.standard_output import kept_for_readings
 
 if TYPE_CHECKING:
     from fleet.delivery.bisecting_delivery import BisectingDelivery
     from fleet.delivery.collector import Collector
     from fleet.delivery.stats import CollectorStats
 
-TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., kafka://..., jsonl:FILE or parquet:DIR"
+TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., kafka://..., jsonl:FILE, csv:FILE, batches:DIR, s3://BUCKET/PREFIX or parquet:DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def collect(data_dir: Path, target: str, once: bool, interval: float, **options:
 
     Secrets for http(s) targets come from the environment: COLLECT_TOKEN, COLLECT_HEADERS.
     """
-    return collect_readings(CollectOptions(data_dir, target, interval=None if once else interval, **options))
+    with kept_for_readings([target]):
+        return collect_readings(CollectOptions(data_dir, target, interval=None if once else interval, **options))
 
 
 def collect_readings(options: CollectOptions) -> int:
@@ -102,8 +104,8 @@ def collect_readings(options: CollectOptions) -> int:
         raise UserError(f"--data-dir: {options.directory} is not a directory")
     stop = threading.Event()
     record = record_for(options.target, options.record, options.directory)
-    target = open_target(options.target, TargetOptions(gzip=options.gzip, record=record, stop=stop))
     folder = options.state or options.directory / STATE_FOLDER
+    target = open_target(options.target, TargetOptions(gzip=options.gzip, record=record, stop=stop, folder=folder))
     with closing(target), closing(CollectorState(folder, target.name)) as state, stopped_by_signals(stop):
         leases = Leases(folder if options.cursor else None)
         stats = CollectorStats()
@@ -167,6 +169,7 @@ def run_collector(collector: Collector, interval: float | None) -> None:
     """Run the collector. UserError if the data directory cannot be read."""
     try:
         collector.run(interval)
+        collector.finish()
     except OSError as error:
         raise UserError(f"--data-dir: {error.filename}: {error.strerror}") from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fleet.delivery.sources import database_name, find_databases
 from fleet.delivery.sweep_database import SweepContext, sweep_database
-from fleet.delivery.target import DeliveryFailed, TargetUnavailable
+from fleet.delivery.target import DeliveryFailed, HoldingTarget, TargetUnavailable
 
 POLL_SECONDS = 0.1
 """Seconds between checks of the stop event."""
@@ -60,8 +60,24 @@ class Collector:
             self._sweep_all(executor, names)
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
+        self._write_held(everything=False)
         stats.sweeps += 1
         self._on_progress()
+
+    def finish(self) -> None:
+        """Have the target write what it holds back. An error of it is that of all databases."""
+        self._write_held(everything=True)
+
+    def _write_held(self, *, everything: bool) -> None:
+        target, stats = self._context.target, self._context.stats
+        if not isinstance(target, HoldingTarget) or self.abandoned:
+            return
+        try:
+            target.write_held(everything=everything)
+        except DeliveryFailed as error:
+            for database in list(stats.databases.values()):
+                if not database.skipped:
+                    stats.record_outcome(database.name, error=self._record_failure(error), kind="target")
 
     def _sweep_all(self, executor: ThreadPoolExecutor, names: dict[Path, str]) -> None:
         waiting = list(reversed(names))

@@ -101,12 +101,13 @@ class TargetDelivery:
         """UserError if the target cannot work."""
         self._released, self._stop = released, stop
         self._interval, faults = target.interval or delivery.config.interval, delivery.config.faults
+        folder = delivery.databases / STATE_FOLDER
         options = TargetOptions(
             record=record_for(target.to, target.record, delivery.databases, delivery.config.records),
             stop=stop,
             retry_seconds=RETRY_SECONDS,
+            folder=folder,
         )
-        folder = delivery.databases / STATE_FOLDER
         # Readings that an earlier process has held back are sent also without faults.
         faulty = faults.any or (target.to.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
         self._faulty = open_faulty_target(target.to, options, faults, delivery.seed, folder) if faulty else None
@@ -140,8 +141,10 @@ class TargetDelivery:
             self._send_held(everything=last and not self._stats.failing())
             self._log_errors()
             if last and not self._stats.failing() and not self._stop.is_set():
-                self._complete = True
-                break
+                self._collector.finish()
+                self._complete = not self._stats.failing()
+                if self._complete:
+                    break
             self._released.wait(self._interval)
             if self._released.is_set() and self._stats.failing():
                 self._stop.wait(self._interval)

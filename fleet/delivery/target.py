@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fleet.delivery.batch import Batch
 
@@ -73,3 +73,13 @@ class Target(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class HoldingTarget(Protocol):
+    """A target that does something between deliveries: it keeps accepted readings on this machine's disk for a while, to write
+    many at once, or begins another file when it is time."""
+
+    def write_held(self, *, everything: bool) -> None:
+        """Write those that are due by now, or all. Raises DeliveryFailed; they are written later."""
+        ...

@@ -19,6 +19,7 @@ from fleet.runtime.http_port import BindError, bind_http
 from fleet.runtime.planner import Planner
 from fleet.runtime.preparation import Listener, prepare_run
 from fleet.runtime.reload import ConfigSource
+from fleet.standard_output import is_standard_output, kept_for_readings
 
 
 def launch(
@@ -42,6 +43,9 @@ def launch(
     if reason := store_error(settings):
         raise located_error(config, os.environ, overrides, "database.store", reason)
     services.check_targets(settings.delivery)
+    targets = [target.to for target in settings.delivery.to]
+    if detach and (output := next(filter(is_standard_output, targets), None)):
+        raise UserError(f"--to: {output} is standard output, which a fleet in the background has not: name a file")
     Planner(settings, directory, identities).check_startable()
     listener = listen(settings, config, overrides)
     directory.hold()  # from here on, the directory is written to
@@ -52,7 +56,8 @@ def launch(
         from fleet.runtime import daemonize
 
         daemonize.detach(directory)
-    return Fleet(prepared, services).run()
+    with kept_for_readings(targets):
+        return Fleet(prepared, services).run()
 
 
 def store_error(settings: Config) -> str:

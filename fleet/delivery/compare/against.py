@@ -56,7 +56,8 @@ def open_delivered(data: Path, options: ComparisonOptions, *, damaged: bool = Fa
     """Open the readings in the target, as they are now. UserError if there is no such target or it cannot be read."""
     own_table = options.table is not None
     record = record_named(options.record, data) if own_table else record_for(options.target, options.record, data)
-    return read_back(options.target, ReadBackOptions(options.table, options.sensor, record, damaged=damaged))
+    read = ReadBackOptions(options.table, options.sensor, record, damaged=damaged, folder=data / STATE_FOLDER)
+    return read_back(options.target, read)
 
 
 def compare(

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 from fleet.delivery.compare.delivered import DeliveredReadings
@@ -28,7 +29,8 @@ def utc_now() -> datetime:
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
     """Options for making a target. `environment` holds its secrets; setting `stop` ends its waiting. A delivery is tried again for
-    at most `retry_seconds`. `record` is the shape of the readings in a target that takes documents."""
+    at most `retry_seconds`. `record` is the shape of the readings in a target that takes documents. `folder` is the folder of the
+    collector's records, for what a target keeps on this machine."""
 
     gzip: bool = False
     record: Record = ROW
@@ -36,6 +38,7 @@ class TargetOptions:
     stop: threading.Event = field(default_factory=threading.Event)
     now: Callable[[], datetime] = utc_now
     retry_seconds: float = 30.0
+    folder: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,15 @@ class ReadBackOptions:
     """Options for reading a target back.
 
     `table` is a table of the user; None stands for a collector's tables if the target has them. `sensor` limits the readings to
-    one sensor. `record` is the shape that they were delivered in. With `damaged`, some of them may be no readings.
+    one sensor. `record` is the shape that they were delivered in. With `damaged`, some of them may be no readings. `folder` is
+    that of TargetOptions.
     """
 
     table: str | None = None
     sensor: str | None = None
     record: Record = ROW
     damaged: bool = False
+    folder: Path = Path()
 
 
 class TargetClass(Protocol):
@@ -85,6 +90,9 @@ TARGETS = {
     "mqtts:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", None, readable=False),
     "kafka:": TargetEntry("fleet.delivery.targets.kafka.target:KafkaTarget", "kafka://HOST/TOPIC", readable=False),
     "jsonl:": TargetEntry("fleet.delivery.targets.jsonl.target:JsonLinesTarget", "jsonl:FILE"),
+    "csv:": TargetEntry("fleet.delivery.targets.csv.target:CsvTarget", "csv:FILE"),
+    "batches:": TargetEntry("fleet.delivery.targets.batches.target:BatchesTarget", "batches:DIR"),
+    "s3:": TargetEntry("fleet.delivery.targets.s3.target:S3Target", "s3://BUCKET/PREFIX"),
     "parquet:": TargetEntry("fleet.delivery.targets.parquet.target:ParquetTarget", "parquet:DIR"),
 }
 

@@ -1,15 +1,15 @@
-"""Reading back a file of JSON lines."""
+"""Reading back documents: the lines of a file of readings."""
 
 from __future__ import annotations
 
 import gzip
-import re
+import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-import orjson
+from typing import BinaryIO, cast
 
 from fleet.delivery.batch import FOREIGN_KEY_PREFIX, Row
 from fleet.delivery.columns import DELIVERED_COLUMNS, SOURCE_ONLY_COLUMNS, extra_json
@@ -26,57 +26,60 @@ from fleet.delivery.compare.delivered import DeliveredChunk, DeliveredReadings, 
 from fleet.delivery.compare.documents import DocumentTable
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.matching import MatchedReadings
-from fleet.delivery.records.record import ROW, Document, Record
-from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX
+from fleet.delivery.records.record import Document
+from fleet.delivery.targets.jsonl.appended_file import COMPRESSED_SUFFIX, part_paths, record_path, with_word
+from fleet.delivery.targets.jsonl.line_format import LineFormat
 from fleet.delivery.targets.registry import ReadBackOptions
 from fleet.errors import UserError
 
 LINE_ONLY_FIELDS = frozenset((*SOURCE_ONLY_COLUMNS, "generation", "key"))
 """Fields of a line that are no content of its reading."""
 
-LEGIBLE_FIELD, MAX_LEGIBLE_BYTES = re.compile(r'"(sensor_id|timestamp)":"([^"]*)"'), 10_000
-"""The fields that are looked for in a line that is no JSON, and in how much of it."""
 
-
-def read_lines(path: Path, options: ReadBackOptions) -> DeliveredReadings:
-    """Open the readings in a file of lines. UserError if there is no such file."""
-    lines = JsonLinesReadings(path, options.sensor, options.record, damaged=options.damaged)
+def read_documents(readings: DocumentReadings, options: ReadBackOptions) -> DeliveredReadings:
+    """Return the readings in a target that holds documents of the record of `options`, to be compared."""
     if options.record.columns is None:
-        return lines
-    return MatchedReadings(DocumentTable(lines.name, lines.documents, options.record, options.sensor))
+        return readings
+    return MatchedReadings(DocumentTable(readings.name, readings.documents, options.record, options.sensor))
 
 
-class JsonLinesReadings:
-    """The readings in a file, in their order. With `damaged`, a line that is no JSON is a reading of which only sensor and time are known."""
+class DocumentReadings(ABC):
+    """The readings in a target that holds documents, in their order."""
 
     has_reading_keys = True
     ordered = True
 
-    def __init__(self, path: Path, sensor: str | None, record: Record = ROW, *, damaged: bool = False) -> None:
-        """UserError if there is no such file."""
-        self._damaged = damaged
-        self.name = f"jsonl:{path}"
-        if not path.is_file():
-            raise UserError(f"--against: {self.name}: there is no such file")
-        self._path, self._sensor, self._record = path, sensor, record
+    def __init__(self, name: str, options: ReadBackOptions) -> None:
+        self.name, self._sensor, self._record = name, options.sensor, options.record
         self._further: tuple[str, ...] = ()
         self._histories: dict[tuple[str, str, str], dict[int, Document]] | None = None
+
+    @abstractmethod
+    def documents(self) -> Iterator[Document]:
+        """Read the documents of the readings, in their order of arrival. UserError if the target cannot be read."""
+
+    @abstractmethod
+    def history_documents(self) -> Iterator[Document] | None:
+        """Read the episodes and epochs, of which a later one replaces an earlier one; None if the target keeps none."""
 
     def select_columns(self, further: tuple[str, ...]) -> tuple[str, ...]:
         self._further = further
         return (*further, *COMPARABLE_COLUMNS)
 
     def read_chunks(self, generated: GeneratedReadings) -> Iterator[DeliveredChunk]:
-        for documents in chunked(self._readings()):
+        for documents in chunked(filter(self._is_selected, map(self._record.reading, self.documents()))):
             for key, some in groupby(documents, lambda document: document.get("generation")):
                 database = generated.databases.get(key or "")
                 own = database.source.further_names if database else self._further
                 rows = [self._row(document, own) for document in some]
-                yield DeliveredChunk(key, self._path.name, rows)
+                yield DeliveredChunk(key, self.name, rows)
 
     def history(self, table: str, columns: Sequence[str], source: str, sensor: str) -> list[Row] | None:
         if self._histories is None:
-            self._histories = self._read_histories()
+            documents = self.history_documents()
+            if documents is None:
+                return None
+            self._histories = self._by_sensor(documents)
         found = self._histories.get((table, source, sensor), {})
         return [tuple(found[first_seq].get(name) for name in columns) for first_seq in sorted(found)]
 
@@ -84,38 +87,10 @@ class JsonLinesReadings:
         return 0
 
     def close(self) -> None:
-        """Do nothing: no file stays open between two calls."""
+        self._histories = None
 
-    def documents(self) -> Iterator[Document]:
-        yield from self._documents(self._path)
-
-    def _readings(self) -> Iterator[Document]:
-        for document in self._documents(self._path):
-            reading = self._record.reading(document)
-            if self._sensor in (None, reading.get("sensor_id")):
-                yield reading
-
-    def _documents(self, path: Path) -> Iterator[Document]:
-        number = 0
-        try:
-            with open_lines(path) as lines:
-                for number, line in enumerate(lines, 1):  # noqa: B007 - for the message
-                    document = self._parse(line)
-                    if not isinstance(document, dict):
-                        raise ValueError("is no object")
-                    yield document
-        except (OSError, EOFError, ValueError) as error:  # a damaged file
-            place = f"line {number}: " if isinstance(error, ValueError) else ""
-            raise unreadable_error(path, ValueError(f"{place}{error}")) from error
-
-    def _parse(self, line: bytes) -> Any:
-        """Return the content of a line. ValueError if it is no JSON."""
-        try:
-            return orjson.loads(line)
-        except ValueError:
-            if not self._damaged:
-                raise
-            return dict(LEGIBLE_FIELD.findall(line[:MAX_LEGIBLE_BYTES].decode(errors="replace")))
+    def _is_selected(self, document: Document) -> bool:
+        return self._sensor in (None, document.get("sensor_id"))
 
     def _row(self, document: Document, own: tuple[str, ...]) -> Row:
         """The row of a reading; `own` are the further columns of its source. What is in no column is in EXTRA_COLUMN."""
@@ -131,13 +106,50 @@ class JsonLinesReadings:
             values["seq"] = values["id"]
         return tuple(values.get(name) for name in ("id", *KEY_COLUMNS, *self._further, *COMPARABLE_COLUMNS))
 
-    def _read_histories(self) -> dict[tuple[str, str, str], dict[int, Document]]:
+    def _by_sensor(self, documents: Iterator[Document]) -> dict[tuple[str, str, str], dict[int, Document]]:
         histories: dict[tuple[str, str, str], dict[int, Document]] = {}
-        path = history_path(self._path)
-        for document in self._documents(path) if path.exists() else ():
+        for document in filter(self._is_selected, documents):
             key = document.get("table", ""), document.get("generation", ""), document.get("sensor_id", "")
             histories.setdefault(key, {})[document.get("first_seq", 0)] = document
         return histories
+
+
+class FileReadings(DocumentReadings):
+    """The readings in a file and its parts."""
+
+    def __init__(self, path: Path, line_format: LineFormat, options: ReadBackOptions) -> None:
+        """UserError if there is no such file."""
+        super().__init__(f"{line_format.scheme}:{path}", options)
+        if not path.is_file() and not (path.parent.is_dir() and part_paths(path)):
+            raise UserError(f"--against: {self.name}: there is no such file")
+        self._path, self._format, self._damaged = path, line_format, options.damaged
+
+    def documents(self) -> Iterator[Document]:
+        # The file is opened before its parts are listed: it may become one of them.
+        with open_lines(self._path) if self._path.exists() else nullcontext() as lines:
+            last = None if lines is None else os.fstat(lines.fileno())
+            for part in part_paths(self._path):
+                if last is None or not os.path.samestat(last, part.stat()):
+                    yield from self._documents(part)
+            if lines is not None:
+                yield from self._load(self._path, lines)
+
+    def history_documents(self) -> Iterator[Document] | None:
+        path = history_path(self._path)
+        if path.exists():
+            return self._documents(path)
+        # A file without a record was written to standard output.
+        return iter(()) if record_path(self._path).exists() else None
+
+    def _documents(self, path: Path) -> Iterator[Document]:
+        with open_lines(path) as lines:
+            yield from self._load(path, lines)
+
+    def _load(self, path: Path, lines: BinaryIO) -> Iterator[Document]:
+        try:
+            yield from self._format.load(lines, damaged=self._damaged)
+        except (OSError, EOFError, ValueError) as error:  # a damaged file
+            raise unreadable_error(path, error) from error
 
 
 def open_lines(path: Path) -> BinaryIO:
@@ -147,6 +159,4 @@ def open_lines(path: Path) -> BinaryIO:
 
 def history_path(path: Path) -> Path:
     """Return the file of the episodes and epochs: `readings.history.jsonl.gz` of `readings.jsonl.gz`."""
-    inner = path.with_suffix("") if path.suffix == COMPRESSED_SUFFIX else path
-    ending = inner.suffix + (COMPRESSED_SUFFIX if inner != path else "")
-    return path.with_name(f"{inner.stem}.history{ending}")
+    return with_word(path, "history")

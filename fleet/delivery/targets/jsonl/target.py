@@ -1,6 +1,6 @@
-"""A file of JSON lines as a target: `jsonl:FILE`, compressed if its name ends with `.gz`.
+"""A file of readings as a target: `jsonl:FILE`, compressed if its name ends with `.gz`; `csv:FILE` is another format of it.
 
-Each reading is a line. Episodes and epochs are lines of a second file, where a later line replaces an earlier one of the same
+Each reading is a line, or a few. Episodes and epochs are lines of a second file, where a later line replaces an earlier one of the same
 table, source, sensor and first_seq. Each reading is in the file once: the readings of a source arrive in the order of their
 ids, and the record beside the file has the last one that was written.
 """
@@ -8,68 +8,84 @@ ids, and the record beside the file has the last one that was written.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.compare.delivered import DeliveredReadings
-from fleet.delivery.json_documents import (
-    dump_json,
-    history_documents,
-    unserializable,
-    without_readings,
-)
-from fleet.delivery.records.record import ROW, Record
-from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.jsonl.appended_file import AppendedFile, FileUnusable
-from fleet.delivery.targets.jsonl.readings import history_path, read_lines
-from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
+from fleet.delivery.json_documents import history_documents, without_readings
+from fleet.delivery.records.record import ROW, Document, Record
+from fleet.delivery.target import BatchRejected, Receipt, Target, TargetMisconfigured, TargetUnavailable
+from fleet.delivery.targets.jsonl.appended_file import OF_PART, AppendedFile, FileUnusable
+from fleet.delivery.targets.jsonl.line_format import JSON_LINES, LineFormat
+from fleet.delivery.targets.jsonl.readings import FileReadings, history_path, read_documents
+from fleet.delivery.targets.jsonl.rotation import NO_ROTATION, Rotation, parse_rotation
+from fleet.delivery.targets.jsonl.standard_output import StandardOutput
+from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions, utc_now
+from fleet.delivery.targets.url_options import split_options
 from fleet.errors import UserError
 from fleet.escaping import escape_short
+from fleet.standard_output import is_standard_output
 
-EXAMPLE = "jsonl:readings.jsonl, or jsonl:readings.jsonl.gz"
 DELIVERED, LEFT_OUT = "delivered", "left_out"
-"""In the record of the file: the last id of each source that was written, and the ids up to it that JSON cannot represent."""
+"""In the record of the file: the last id of each source that was written, and the ids up to it that its format cannot
+represent."""
+HEADER, BEGUN = "header", "begun"
+"""In the record, of each part: the fields of its header, and the time of its first line (seconds since 1970)."""
+
+ROTATE = "rotate"
 
 
-class JsonLinesTarget:
+class FileTarget:
     """The files, open from the first delivery on. One process at a time delivers to them."""
 
-    def __init__(self, path: Path, record: Record = ROW) -> None:
+    format: ClassVar[LineFormat]
+
+    def __init__(
+        self,
+        path: Path,
+        record: Record = ROW,
+        rotation: Rotation = NO_ROTATION,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
         """UserError if there can be no file at the path."""
         if path.is_dir() or not path.parent.is_dir():
             reason = "is a folder" if path.is_dir() else f"{path.parent} is no folder"
-            raise UserError(f"--to: {path}: {reason}: {EXAMPLE}")
-        self._path, self._record = path.absolute(), record
-        self.name = f"jsonl:{self._path}"
+            raise UserError(f"--to: {path}: {reason}: {example(self.format)}")
+        self._path, self._record, self._rotation, self._now = path.absolute(), record, rotation, now
+        self.name = f"{self.format.scheme}:{self._path}"
         self._lock = threading.Lock()
         self._opened: tuple[AppendedFile, AppendedFile] | None = None
 
     @classmethod
-    def open(cls, url: str, options: TargetOptions) -> Self:
-        return cls(required_path(url, "--to"), options.record)
+    def open(cls, url: str, options: TargetOptions) -> Target:
+        if is_standard_output(url):
+            return StandardOutput(cls.format, options.record)
+        path, chosen = path_and_options(url, "--to", cls.format)
+        rotation = parse_rotation(chosen[ROTATE], f"--to: {ROTATE}") if ROTATE in chosen else NO_ROTATION
+        return cls(path, options.record, rotation, options.now)
 
     @classmethod
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         if options.table is not None:
-            raise UserError("--table: a file of JSON lines has no tables; sqlite: and postgresql: have")
-        return read_lines(required_path(url, "--against"), options)
+            raise UserError("--table: a file of readings has no tables; sqlite: and postgresql: have")
+        path, _ = path_and_options(url, "--against", cls.format)
+        return read_documents(FileReadings(path, cls.format, options), options)
 
     def deliver(self, batch: Batch) -> Receipt:
-        rejected = unserializable(batch)
-        history = b"".join(
-            dump_json({"table": table, **document}) + b"\n"
-            for table, rows in (("anomaly_episodes", batch.episodes), ("epochs", batch.epochs))
-            for document in history_documents(table, rows, batch)
-        )
+        rejected = self.format.unwritable(batch)
+        history = self._history(batch)
         with self._lock, self._translate_errors():
             readings_file, history_file = self._files()
             if history:
-                history_file.append(history, {})
+                self._append(history_file, history, history_file.memory)
+            self._rotate_if_due(readings_file)
             if batch.again:
-                readings_file.append(self._lines(without_readings(batch, rejected)), readings_file.memory)
+                again = self._record.documents(without_readings(batch, rejected))
+                self._append(readings_file, again, readings_file.memory)
                 return Receipt(frozenset(batch.ids) - rejected.keys(), 0, rejected)
             last_id, left_out = delivered_ids(readings_file.memory, batch.source.key)
             known = {each for each in batch.ids if last_id is not None and each <= last_id and each not in left_out}
@@ -78,11 +94,41 @@ class JsonLinesTarget:
                 left_out = (left_out | rejected.keys() | batch.held) - set(new.ids)
                 last_ids = (*batch.ids, *batch.held, *(() if last_id is None else (last_id,)))
                 memory = with_ids(readings_file.memory, batch.source.key, max(last_ids), left_out)
-                readings_file.append(self._lines(new), memory)
+                self._append(readings_file, self._record.documents(new), memory)
+                self._rotate_if_due(readings_file)
         return Receipt(frozenset(batch.ids) - rejected.keys(), len(known - rejected.keys()), rejected)
 
-    def _lines(self, batch: Batch) -> bytes:
-        return b"".join(dump_json(document) + b"\n" for document in self._record.documents(batch))
+    def _history(self, batch: Batch) -> list[Document]:
+        return [
+            {"table": table, **document}
+            for table, rows in (("anomaly_episodes", batch.episodes), ("epochs", batch.epochs))
+            for document in history_documents(table, rows, batch)
+        ]
+
+    def _append(self, file: AppendedFile, documents: list[Document], memory: dict[str, Any]) -> None:
+        part = memory.get(OF_PART, {})
+        try:
+            lines, header = self.format.dump(documents, part.get(HEADER))
+        except ValueError as error:
+            raise BatchRejected(f"{self.name}: {error}") from error
+        begun = part.get(BEGUN) or self._now().timestamp()
+        file.append(lines, memory | {OF_PART: {BEGUN: begun} | ({HEADER: header} if header else {})})
+
+    def _rotate_if_due(self, file: AppendedFile) -> None:
+        begun = file.memory.get(OF_PART, {}).get(BEGUN)
+        old = begun is not None and self._now().timestamp() >= begun + self._rotation.age
+        if file.length and (old or file.length >= self._rotation.size):
+            try:
+                file.rotate()
+            except (OSError, FileUnusable):
+                self.close()  # its opening finishes what has begun
+                raise
+
+    def write_held(self, *, everything: bool) -> None:
+        """Rotate the file if it is old enough. Raises DeliveryFailed."""
+        with self._lock, self._translate_errors():
+            if self._opened is not None:
+                self._rotate_if_due(self._opened[0])
 
     def cursor(self, source: str) -> int:
         with self._lock, self._translate_errors():
@@ -113,12 +159,25 @@ class JsonLinesTarget:
             raise TargetUnavailable(f"{error.filename or self._path}: {error.strerror}") from error
 
 
-def required_path(url: str, option: str) -> Path:
-    name = url.removeprefix("jsonl:")
-    if not name or "?" in name:
-        reason = "has options after the ?, of which there are none" if name else "names no file"
-        raise UserError(f"{option}: {escape_short(url)!r} {reason}: {EXAMPLE}")
-    return Path(name)
+class JsonLinesTarget(FileTarget):
+    """A file with a line of JSON for each reading."""
+
+    format = JSON_LINES
+
+
+def example(line_format: LineFormat) -> str:
+    name = f"{line_format.scheme}:readings.{line_format.scheme}"
+    return f"{name}, {name}.gz, or {line_format.scheme}:- for standard output"
+
+
+def path_and_options(url: str, origin: str, line_format: LineFormat) -> tuple[Path, dict[str, str]]:
+    """Return the file that a URL names, and the options. UserError, naming `origin`, if it names none."""
+    if is_standard_output(url):
+        raise UserError(f"{origin}: {url} cannot be read back: name the file that it was written to")
+    name, options = split_options(url.removeprefix(f"{line_format.scheme}:"), origin, (ROTATE,))
+    if not name:
+        raise UserError(f"{origin}: {escape_short(url)!r} names no file: {example(line_format)}")
+    return Path(name), options
 
 
 def delivered_ids(memory: dict[str, Any], source: str) -> tuple[int | None, set[int]]:
@@ -129,7 +188,7 @@ def delivered_ids(memory: dict[str, Any], source: str) -> tuple[int | None, set[
 def with_ids(memory: dict[str, Any], source: str, last_id: int, left_out: set[int]) -> dict[str, Any]:
     """Return the memory with other ids of a source."""
     others = {key: ids for key, ids in memory.get(LEFT_OUT, {}).items() if key != source}
-    return {
+    return memory | {
         DELIVERED: memory.get(DELIVERED, {}) | {source: last_id},
         LEFT_OUT: others | ({source: sorted(left_out)} if left_out else {}),
     }

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fleet.delivery.targets.batches.target import BatchesTarget
+from fleet.delivery.targets.csv.target import CsvTarget
 from fleet.delivery.targets.http.target import HttpTarget
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
 from fleet.delivery.targets.kafka.target import KafkaTarget
@@ -21,12 +23,23 @@ from fleet.delivery.targets.registry import (
     open_target,
     read_back,
 )
+from fleet.delivery.targets.s3.target import S3Target
 from fleet.delivery.targets.sqlite.target import SqliteTarget
 from fleet.errors import UserError
 
 # A class without the methods of TargetClass does not pass mypy here.
-CLASSES: list[TargetClass] = [HttpTarget, JsonLinesTarget, MqttTarget, ParquetTarget, PostgresTarget, SqliteTarget]
-CLASSES += [KafkaTarget]
+CLASSES: list[TargetClass] = [
+    BatchesTarget,
+    CsvTarget,
+    HttpTarget,
+    JsonLinesTarget,
+    KafkaTarget,
+    MqttTarget,
+    ParquetTarget,
+    PostgresTarget,
+    S3Target,
+    SqliteTarget,
+]
 
 
 def test_every_line_names_a_class() -> None:
@@ -43,7 +56,7 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
     with pytest.raises(UserError) as compared:
         read_back(url, ReadBackOptions())
 
-    readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE or parquet:DIR"
+    readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE, csv:FILE, batches:DIR, s3://BUCKET/PREFIX or parquet:DIR"
     allowed = f"http://HOST/PATH, https://HOST/PATH, {readable.replace('jsonl:', 'mqtt://HOST/TOPIC, kafka://HOST/TOPIC, jsonl:')}"
     assert f"--to: {url!r} is no target: allowed is {allowed}" == str(written.value)
     assert f"--against: {url!r} is no target: allowed is {readable}" == str(compared.value)
