@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fleet.delivery.collector import Collector
     from fleet.delivery.stats import CollectorStats
 
-TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., jsonl:FILE or parquet:DIR"
+TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., influx(s)://..., influx:FILE, jsonl:FILE or parquet:DIR"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,12 +43,13 @@ class ReadBackOptions:
     """Options for reading a target back.
 
     `table` is a table of the user; None stands for a collector's tables if the target has them. `sensor` limits the readings to
-    one sensor. `record` is the shape that they were delivered in.
+    one sensor. `record` is the shape that they were delivered in. `environment` holds the secrets of the target.
     """
 
     table: str | None = None
     sensor: str | None = None
     record: Record = ROW
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 class TargetClass(Protocol):
@@ -83,6 +84,9 @@ TARGETS = {
     "mqtt:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", "mqtt://HOST/TOPIC", readable=False),
     "mqtts:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", None, readable=False),
     "jsonl:": TargetEntry("fleet.delivery.targets.jsonl.target:JsonLinesTarget", "jsonl:FILE"),
+    "influx://": TargetEntry("fleet.delivery.targets.influx.server:InfluxTarget", "influx://HOST/DATABASE"),
+    "influxs://": TargetEntry("fleet.delivery.targets.influx.server:InfluxTarget", None),
+    "influx:": TargetEntry("fleet.delivery.targets.influx.file:InfluxFileTarget", "influx:FILE"),
     "parquet:": TargetEntry("fleet.delivery.targets.parquet.target:ParquetTarget", "parquet:DIR"),
 }
 
