@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from fleet.delivery.targets.http.target import HttpTarget
+from fleet.delivery.targets.influx.file import InfluxFileTarget
+from fleet.delivery.targets.influx.server import InfluxTarget
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
 from fleet.delivery.targets.mqtt.target import MqttTarget
 from fleet.delivery.targets.parquet.target import ParquetTarget
@@ -26,11 +28,13 @@ from fleet.errors import UserError
 # A class without the methods of TargetClass does not pass mypy here.
 CLASSES: list[TargetClass] = [HttpTarget, JsonLinesTarget, MqttTarget, ParquetTarget, PostgresTarget, SqliteTarget]
 
+INFLUX_CLASSES: list[TargetClass] = [InfluxTarget, InfluxFileTarget]
+
 
 def test_every_line_names_a_class() -> None:
     loaded = {load_class(entry) for entry in TARGETS.values()}
 
-    assert set(CLASSES) == loaded
+    assert {*CLASSES, *INFLUX_CLASSES} == loaded
 
 
 @pytest.mark.parametrize("url", ["central.db", "ftp://host/path", ""])
@@ -41,7 +45,9 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
     with pytest.raises(UserError) as compared:
         read_back(url, ReadBackOptions())
 
-    readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE or parquet:DIR"
+    readable = (
+        "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE, influx://HOST/DATABASE, influx:FILE or parquet:DIR"
+    )
     allowed = f"http://HOST/PATH, https://HOST/PATH, {readable.replace('jsonl:', 'mqtt://HOST/TOPIC, jsonl:')}"
     assert f"--to: {url!r} is no target: allowed is {allowed}" == str(written.value)
     assert f"--against: {url!r} is no target: allowed is {readable}" == str(compared.value)
