@@ -5,15 +5,16 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from urllib3 import HTTPHeaderDict
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.json_documents import dump_json, history_documents, unserializable, without_readings
-from fleet.delivery.target import DeliveryFailed, Receipt
+from fleet.delivery.target import DeliveryFailed, Receipt, Target
 from fleet.delivery.targets.http.client import HttpClient, HttpTimeouts, parse_address
 from fleet.delivery.targets.http.credentials import Credentials, read_credentials
+from fleet.delivery.targets.http.each import HttpEachTarget, parse_each
 from fleet.delivery.targets.http.response import receipt_for
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
@@ -52,9 +53,14 @@ class HttpTarget:
         self._client = HttpClient(self._address, timeouts, connections)
 
     @classmethod
-    def open(cls, url: str, options: TargetOptions) -> Self:
-        credentials = read_credentials(options.environment)
-        return cls(url, credentials, gzip=options.gzip, retry=RetryPolicy(options.retry_seconds, stop=options.stop))
+    def open(cls, url: str, options: TargetOptions) -> Target:
+        credentials, retry = (
+            read_credentials(options.environment),
+            RetryPolicy(options.retry_seconds, stop=options.stop),
+        )
+        if each := parse_each(url, options.record):
+            return HttpEachTarget(each, credentials, options.record, retry, gzip=options.gzip)
+        return cls(url, credentials, gzip=options.gzip, retry=retry)
 
     @classmethod
     def read_back(cls, _url: str, _options: ReadBackOptions) -> NoReturn:
