@@ -43,6 +43,7 @@ class CollectOptions:
     gzip: bool
     health_port: int | None
     as_json: bool
+    show_readings: bool
 
 
 @click.command()
@@ -77,6 +78,9 @@ class CollectOptions:
     "--health-port", type=IntegerParam(0, 65535), metavar="P", help="Serve /health and /metrics on 127.0.0.1."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option(
+    "--show-readings", is_flag=True, help="Print a line for each reading, and statistics every 100, as for one sensor."
+)
 def collect(data_dir: Path, target: str, once: bool, interval: float, **options: Any) -> int:
     """Deliver every reading exactly once to a central place, also while the fleet writes.
 
@@ -89,6 +93,7 @@ def collect_readings(options: CollectOptions) -> int:
     """Sweep until the end of the options, and print a summary. Returns 0 if no error was left at the end, else 1."""
     from fleet.delivery.collector import Collector
     from fleet.delivery.leases import Leases
+    from fleet.delivery.reading_log import LoggedTarget
     from fleet.delivery.report import ProgressReporter
     from fleet.delivery.state import STATE_FOLDER, CollectorState
     from fleet.delivery.stats import CollectorStats
@@ -99,6 +104,8 @@ def collect_readings(options: CollectOptions) -> int:
         raise UserError(f"--data-dir: {options.directory} is not a directory")
     stop = threading.Event()
     target = open_target(options.target, TargetOptions(gzip=options.gzip, stop=stop))
+    logged = LoggedTarget(target, click.echo, utc_now) if options.show_readings else None
+    target = logged or target
     folder = options.state or options.directory / STATE_FOLDER
     with closing(target), closing(CollectorState(folder, target.name)) as state, stopped_by_signals(stop):
         leases = Leases(folder if options.cursor else None)
@@ -114,6 +121,8 @@ def collect_readings(options: CollectOptions) -> int:
                 run_collector(collector, options.interval)
         seconds = time.monotonic() - started_at
     report_rejected_history(context.delivery)
+    if logged is not None:
+        click.echo("\n".join(("-" * 60, *logged.statistics("Final stats"))))
     print_summary(stats, target.name, seconds, as_json=options.as_json)
     code = 1 if stats.failing() else 0
     if collector.abandoned:  # a thread still waits for the target, and an ordinary exit would join it
