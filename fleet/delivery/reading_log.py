@@ -16,6 +16,8 @@ STATISTICS_INTERVAL = 100
 """Readings between two lines of statistics."""
 
 PASCALS_PER_HECTOPASCAL = 100
+MAX_HECTOPASCALS = 2000.0
+"""A larger pressure is in pascals. A row has no units, and the kinds of sensor measure pressure in one or the other."""
 
 Echo = Callable[[str], object]
 
@@ -92,6 +94,7 @@ def reading_line(number: int, reading: Mapping[str, Value], *, accepted: bool) -
     if isinstance(humidity, int | float):
         parts.append(f"H:{humidity:5.2f}%")
     if isinstance(pressure, int | float):
-        parts.append(f"P:{pressure / PASCALS_PER_HECTOPASCAL:7.2f}hPa")
-    anomaly = f" [Anomaly: {reading['anomaly_type']!s}]" if reading.get("anomaly_type") else ""
-    return " | ".join(parts) + anomaly
+        hectopascals = pressure / PASCALS_PER_HECTOPASCAL if pressure > MAX_HECTOPASCALS else pressure
+        parts.append(f"P:{hectopascals:7.2f}hPa")
+    remarks = (("Weather", reading.get("weather_event_type")), ("Anomaly", reading.get("anomaly_type")))
+    return " | ".join(parts) + "".join(f" [{name}: {value!s}]" for name, value in remarks if value)

@@ -25,12 +25,15 @@ def test_the_line_of_a_reading() -> None:
         "pressure": 101325.0,
         "anomaly_type": None,
     }
-    assert "✓ #0001 | 10:30:00 | T:23.45°C | H:45.67% | P:1013.25hPa" == reading_line(1, reading, accepted=True)
-    lacking = {**reading, "humidity": None, "anomaly_type": "spike"}
-    expected = "✗ #12345 | 10:30:00 | T:23.45°C | P:1013.25hPa [Anomaly: spike]"
+    for pressure in (101325.0, 1013.25):  # in pascals, and in hectopascals
+        line = reading_line(1, {**reading, "pressure": pressure}, accepted=True)
+        assert "✓ #0001 | 10:30:00 | T:23.45°C | H:45.67% | P:1013.25hPa" == line
+    lacking = {**reading, "humidity": None, "anomaly_type": "spike", "weather_event_type": "storm"}
+    expected = "✗ #12345 | 10:30:00 | T:23.45°C | P:1013.25hPa [Weather: storm] [Anomaly: spike]"
     assert expected == reading_line(12345, lacking, accepted=False)
 
 
+@pytest.mark.claim("004.client.2")
 def test_statistics() -> None:
     """Every 100 readings, and at the end; a delivery that failed is counted, and its readings are printed when they arrive."""
     lines: list[str] = []

@@ -55,6 +55,7 @@ def target(url: str, record: Record = BME280, attempts: int = 3) -> HttpEachTarg
     return HttpEachTarget(each, Credentials(), record, RetryPolicy(attempts=attempts, sleep=lambda _: None))
 
 
+@pytest.mark.claim("004.client.1")
 def test_each_reading_is_a_request() -> None:
     """In the record, with its key, over connections that are kept."""
     with reading_server() as server, closing(target(server.url)) as opened:
