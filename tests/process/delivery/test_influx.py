@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from fleet.delivery.bisecting_delivery import BisectingDelivery
+from fleet.delivery.compare.against import ComparisonOptions, compare
 from fleet.delivery.target import TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.influx.address import parse_address
 from fleet.delivery.targets.influx.server import InfluxTarget, read_credentials
 from fleet.delivery.targets.retry import RetryPolicy
 from tests.fleet.delivery.samples import batch, with_values
+from tests.fleet.delivery.swept import sweep_into
+from tests.fleet.delivery.test_recorded_times import RECORDED
+from tests.fleet.verify.damage import make_identities, select, write_database
 from tests.process.conftest import Up
 from tests.process.running_fleet import fleet, wait_for
 from tests.servers.influxdb import Server, influxdb, victoria_metrics
@@ -149,3 +153,20 @@ def test_victoria_metrics_takes_them(tmp_path: Path) -> None:
     assert [20 + number / 7 for number in range(1, 11)] == pytest.approx(series["values"])
     assert ("KIN_1", "Kinshasa, 🌍") == (series["metric"]["sensor_id"], series["metric"]["location"])
     assert 1767261590000 == series["timestamps"][0]
+
+
+def test_readings_with_the_same_time_are_all_there(influx: Server, tmp_path: Path) -> None:
+    """Those of a wrong clock have times of others. A server would keep one of two points with the same tags and time."""
+    data = tmp_path / "sensors"
+    data.mkdir()
+    (sensor,) = make_identities(1)
+    write_database(data / "S_000000.db", 60_000, RECORDED, sensors=[sensor], commit_every=800.0)
+    times = select(data / "S_000000.db", "SELECT count(*), count(DISTINCT timestamp) FROM sensor_readings")
+    with closing(target(influx.url())) as opened:
+        sweep_into(opened, data)
+    verdict = compare(data, ComparisonOptions(influx.url(), complete=True))
+
+    ((count, distinct),) = times
+    assert distinct < count
+    assert [count] == [row["points"] for row in influx.query("SELECT count(seq) AS points FROM sensor_readings")]
+    assert (count, {}) == (verdict.arrived, verdict.counts)
