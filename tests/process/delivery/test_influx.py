@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,11 +156,12 @@ def test_victoria_metrics_takes_them(tmp_path: Path) -> None:
     assert 1767261590000 == series["timestamps"][0]
 
 
-def test_readings_with_the_same_time_are_all_there(influx: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("timezone", ["Asia/Tokyo", "America/Denver"])
+def test_readings_with_the_same_time_are_all_there(timezone: str, influx: Server, tmp_path: Path) -> None:
     """Those of a wrong clock have times of others. A server would keep one of two points with the same tags and time."""
     data = tmp_path / "sensors"
     data.mkdir()
-    (sensor,) = make_identities(1)
+    sensor = replace(make_identities(1)[0], timezone=timezone)
     write_database(data / "S_000000.db", 60_000, RECORDED, sensors=[sensor], commit_every=800.0)
     times = select(data / "S_000000.db", "SELECT count(*), count(DISTINCT timestamp) FROM sensor_readings")
     with closing(target(influx.url())) as opened:
