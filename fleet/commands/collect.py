@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fleet.delivery.collector import Collector
     from fleet.delivery.stats import CollectorStats
 
-TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., kafka://..., jsonl:FILE, csv:FILE, batches:DIR, s3://BUCKET/PREFIX or parquet:DIR"
+TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., kafka://..., influx(s)://..., influx:FILE, jsonl:FILE, csv:FILE, batches:DIR, s3://BUCKET/PREFIX or parquet:DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class CollectOptions:
     gzip: bool
     health_port: int | None
     as_json: bool
+    show_readings: bool
 
 
 @click.command()
@@ -80,6 +81,9 @@ class CollectOptions:
     "--health-port", type=IntegerParam(0, 65535), metavar="P", help="Serve /health and /metrics on 127.0.0.1."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option(
+    "--show-readings", is_flag=True, help="Print a line for each reading, and statistics every 100, as for one sensor."
+)
 def collect(data_dir: Path, target: str, once: bool, interval: float, **options: Any) -> int:
     """Deliver every reading exactly once to a central place, also while the fleet writes.
 
@@ -93,6 +97,7 @@ def collect_readings(options: CollectOptions) -> int:
     """Sweep until the end of the options, and print a summary. Returns 0 if no error was left at the end, else 1."""
     from fleet.delivery.collector import Collector
     from fleet.delivery.leases import Leases
+    from fleet.delivery.reading_log import LoggedTarget
     from fleet.delivery.records.registry import record_for
     from fleet.delivery.report import ProgressReporter
     from fleet.delivery.state import STATE_FOLDER, CollectorState
@@ -106,6 +111,8 @@ def collect_readings(options: CollectOptions) -> int:
     record = record_for(options.target, options.record, options.directory)
     folder = options.state or options.directory / STATE_FOLDER
     target = open_target(options.target, TargetOptions(gzip=options.gzip, record=record, stop=stop, folder=folder))
+    logged = LoggedTarget(target, click.echo, utc_now) if options.show_readings else None
+    target = logged or target
     with closing(target), closing(CollectorState(folder, target.name)) as state, stopped_by_signals(stop):
         leases = Leases(folder if options.cursor else None)
         stats = CollectorStats()
@@ -129,6 +136,8 @@ def collect_readings(options: CollectOptions) -> int:
                 run_collector(collector, options.interval)
         seconds = time.monotonic() - started_at
     report_rejected_history(context.delivery)
+    if logged is not None:
+        click.echo("\n".join(("-" * 60, *logged.statistics("Final stats"))))
     print_summary(stats, target.name, seconds, as_json=options.as_json)
     code = 1 if stats.failing() else 0
     if collector.abandoned:  # a thread still waits for the target, and an ordinary exit would join it

@@ -26,7 +26,7 @@ from fleet.delivery.records.record import ROW, Record
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 
-TABLE_SCHEMES = ("sqlite:", "postgresql:", "postgres:", "parquet:")
+TABLE_SCHEMES = ("sqlite:", "postgresql:", "postgres:", "parquet:", "influx:", "influxs:")
 """The targets that have columns instead of documents, and take no record."""
 
 RECORDS: dict[str, Record] = {record.name: record for record in (ROW, NestedRecord())}

@@ -47,7 +47,7 @@ class ReadBackOptions:
 
     `table` is a table of the user; None stands for a collector's tables if the target has them. `sensor` limits the readings to
     one sensor. `record` is the shape that they were delivered in. With `damaged`, some of them may be no readings. `folder` is
-    that of TargetOptions.
+    that of TargetOptions, `environment` holds the secrets of the target.
     """
 
     table: str | None = None
@@ -55,6 +55,7 @@ class ReadBackOptions:
     record: Record = ROW
     damaged: bool = False
     folder: Path = Path()
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 class TargetClass(Protocol):
@@ -93,6 +94,9 @@ TARGETS = {
     "csv:": TargetEntry("fleet.delivery.targets.csv.target:CsvTarget", "csv:FILE"),
     "batches:": TargetEntry("fleet.delivery.targets.batches.target:BatchesTarget", "batches:DIR"),
     "s3:": TargetEntry("fleet.delivery.targets.s3.target:S3Target", "s3://BUCKET/PREFIX"),
+    "influx://": TargetEntry("fleet.delivery.targets.influx.server:InfluxTarget", "influx://HOST/DATABASE"),
+    "influxs://": TargetEntry("fleet.delivery.targets.influx.server:InfluxTarget", None),
+    "influx:": TargetEntry("fleet.delivery.targets.influx.file:InfluxFileTarget", "influx:FILE"),
     "parquet:": TargetEntry("fleet.delivery.targets.parquet.target:ParquetTarget", "parquet:DIR"),
 }
 

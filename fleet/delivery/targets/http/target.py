@@ -5,16 +5,17 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from urllib3 import HTTPHeaderDict
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.json_documents import dump_json, history_documents, unserializable, without_readings
 from fleet.delivery.records.record import ROW, Record
-from fleet.delivery.target import DeliveryFailed, Receipt
+from fleet.delivery.target import DeliveryFailed, Receipt, Target
 from fleet.delivery.targets.http.client import HttpClient, HttpTimeouts, parse_address
 from fleet.delivery.targets.http.credentials import Credentials, read_credentials
+from fleet.delivery.targets.http.each import HttpEachTarget, parse_each
 from fleet.delivery.targets.http.response import receipt_for
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
@@ -55,9 +56,11 @@ class HttpTarget:
         self._client = HttpClient(self._address, timeouts, connections)
 
     @classmethod
-    def open(cls, url: str, options: TargetOptions) -> Self:
+    def open(cls, url: str, options: TargetOptions) -> Target:
         credentials = read_credentials(options.environment)
         retry = RetryPolicy(options.retry_seconds, stop=options.stop)
+        if each := parse_each(url, options.record):
+            return HttpEachTarget(each, credentials, options.record, retry, gzip=options.gzip)
         return cls(url, credentials, gzip=options.gzip, retry=retry, record=options.record)
 
     @classmethod

@@ -9,6 +9,8 @@ import pytest
 from fleet.delivery.targets.batches.target import BatchesTarget
 from fleet.delivery.targets.csv.target import CsvTarget
 from fleet.delivery.targets.http.target import HttpTarget
+from fleet.delivery.targets.influx.file import InfluxFileTarget
+from fleet.delivery.targets.influx.server import InfluxTarget
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
 from fleet.delivery.targets.kafka.target import KafkaTarget
 from fleet.delivery.targets.mqtt.target import MqttTarget
@@ -41,11 +43,13 @@ CLASSES: list[TargetClass] = [
     SqliteTarget,
 ]
 
+INFLUX_CLASSES: list[TargetClass] = [InfluxTarget, InfluxFileTarget]
+
 
 def test_every_line_names_a_class() -> None:
     loaded = {load_class(entry) for entry in TARGETS.values()}
 
-    assert set(CLASSES) == loaded
+    assert {*CLASSES, *INFLUX_CLASSES} == loaded
 
 
 @pytest.mark.parametrize("url", ["central.db", "ftp://host/path", ""])
@@ -56,7 +60,10 @@ def test_an_unknown_scheme_lists_the_known_ones(url: str) -> None:
     with pytest.raises(UserError) as compared:
         read_back(url, ReadBackOptions())
 
-    readable = "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE, csv:FILE, batches:DIR, s3://BUCKET/PREFIX or parquet:DIR"
+    readable = (
+        "sqlite:///FILE, postgresql://HOST/DATABASE, jsonl:FILE, csv:FILE, batches:DIR, s3://BUCKET/PREFIX, "
+        "influx://HOST/DATABASE, influx:FILE or parquet:DIR"
+    )
     allowed = f"http://HOST/PATH, https://HOST/PATH, {readable.replace('jsonl:', 'mqtt://HOST/TOPIC, kafka://HOST/TOPIC, jsonl:')}"
     assert f"--to: {url!r} is no target: allowed is {allowed}" == str(written.value)
     assert f"--against: {url!r} is no target: allowed is {readable}" == str(compared.value)
