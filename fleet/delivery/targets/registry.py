@@ -28,7 +28,7 @@ def utc_now() -> datetime:
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
     """Options for making a target. `environment` holds its secrets; setting `stop` ends its waiting. A delivery is tried again for
-    at most `retry_seconds`. `record` is the shape of the readings in a target that takes documents."""
+    at most `retry_seconds`, and `on_retry` is called before. `record` is the shape of the readings in a target that takes documents."""
 
     gzip: bool = False
     record: Record = ROW
@@ -36,6 +36,7 @@ class TargetOptions:
     stop: threading.Event = field(default_factory=threading.Event)
     now: Callable[[], datetime] = utc_now
     retry_seconds: float = 30.0
+    on_retry: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,12 @@ class HttpTarget:
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
         credentials = read_credentials(options.environment)
-        return cls(url, credentials, gzip=options.gzip, retry=RetryPolicy(options.retry_seconds, stop=options.stop))
+        return cls(
+            url,
+            credentials,
+            gzip=options.gzip,
+            retry=RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry),
+        )
 
     @classmethod
     def read_back(cls, _url: str, _options: ReadBackOptions) -> NoReturn:

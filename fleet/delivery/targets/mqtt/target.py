@@ -47,7 +47,7 @@ class MqttTarget:
             parse_address(url, TOPIC_COLUMNS),
             options.record,
             options.environment,
-            RetryPolicy(options.retry_seconds, stop=options.stop),
+            RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry),
         )
 
     @classmethod

@@ -124,7 +124,7 @@ class PostgresTarget:
 
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
-        return cls(url, options.now, RetryPolicy(options.retry_seconds, stop=options.stop))
+        return cls(url, options.now, RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry))
 
     @classmethod
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
