@@ -24,7 +24,8 @@ from fleet.commands.options import (
     "--to",
     multiple=True,
     metavar="TARGET",
-    help="Deliver the readings there while the fleet runs, as `fleet collect --to` does; several times for several targets.",
+    help="Deliver the readings there while the fleet runs, as `fleet collect --to` does; several times for several targets. "
+    "env:NAME or file:PATH for a URL with a password.",
 )
 @click.option("-d", "--detach", is_flag=True, help="Return as soon as all workers have committed.")
 def up(config: Path | None, data: Path, identities: Path | None, detach: bool, **flags: Any) -> int:

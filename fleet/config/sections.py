@@ -12,6 +12,7 @@ from fleet.catalogue.attributes import Weight
 from fleet.catalogue.countries import country_code
 from fleet.catalogue.signals import CorrelationTime
 from fleet.config.file_names import database_file, file_path, unreserved_file
+from fleet.target_urls import without_password
 from fleet.validation.names import not_derived_name
 from fleet.validation.rates import Rate, ReadingsPerSecond
 from fleet.validation.scalars import (
@@ -370,11 +371,14 @@ class Endpoints(Section):
         return {path: field.default for name, field in fields if (path := getattr(self, name)) != field.default}
 
 
+TargetText = Annotated[Text, AfterValidator(without_password)]
+
+
 class Delivery(Section):
     """Where the readings are delivered to while the fleet runs: targets as `fleet collect --to` takes them. At the end of a run
     there are `drain_seconds` for what is left."""
 
-    to: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    to: Annotated[tuple[TargetText, ...], Field(strict=False)] = ()
     batch_size: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 1000
     interval: Annotated[float, Field(ge=0.01, le=86_400), AsSeconds] = 1.0
     drain_seconds: Annotated[float, Field(ge=0, le=86_400), AsSeconds] = 30.0

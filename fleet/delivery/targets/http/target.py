@@ -53,7 +53,7 @@ class HttpTarget:
 
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
-        credentials = read_credentials(options.environment)
+        credentials = read_credentials(options.environment).with_login(options.login)
         return cls(
             url,
             credentials,

@@ -15,6 +15,7 @@ from fleet.delivery.target import TargetMisconfigured
 from fleet.delivery.targets.mqtt.address import BrokerAddress
 from fleet.delivery.targets.retry import RetryableFailure
 from fleet.errors import UserError
+from fleet.target_urls import Login
 
 try:
     from paho.mqtt import client as paho
@@ -35,6 +36,15 @@ PASSING_REASONS = frozenset(
 
 Message = tuple[str, bytes]
 """A topic and a payload."""
+
+
+def login_variables(environment: Mapping[str, str], login: Login | None) -> Mapping[str, str]:
+    """The environment with the user and the password of the URL in place of its own."""
+    return (
+        environment
+        if login is None
+        else {**environment, USERNAME_VARIABLE: login.user, PASSWORD_VARIABLE: login.password}
+    )
 
 
 class BrokerConnection:

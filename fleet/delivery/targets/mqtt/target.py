@@ -22,7 +22,7 @@ from fleet.delivery.json_documents import (
 from fleet.delivery.records.record import Record
 from fleet.delivery.target import DeliveryFailed, Receipt, TargetUnavailable
 from fleet.delivery.targets.mqtt.address import BrokerAddress, parse_address
-from fleet.delivery.targets.mqtt.connection import BrokerConnection, Message
+from fleet.delivery.targets.mqtt.connection import BrokerConnection, Message, login_variables
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryableFailure, RetryPolicy
 from fleet.errors import UserError
@@ -46,7 +46,7 @@ class MqttTarget:
         return cls(
             parse_address(url, TOPIC_COLUMNS),
             options.record,
-            options.environment,
+            login_variables(options.environment, options.login),
             RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry),
         )
 

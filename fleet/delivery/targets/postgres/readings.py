@@ -24,8 +24,15 @@ from fleet.delivery.compare.delivered import (
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.matching import DEFAULT_TABLE, MatchedReadings
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE
-from fleet.delivery.targets.postgres.session import CONNECT_SECONDS, Session, check_url, url_without_user
+from fleet.delivery.targets.postgres.session import (
+    CONNECT_SECONDS,
+    Session,
+    check_url,
+    login_parameters,
+    url_without_user,
+)
 from fleet.errors import UserError
+from fleet.target_urls import Login
 from worker.storage.schema import quote_identifier
 
 import psycopg  # isort: skip
@@ -36,7 +43,9 @@ SELECT_COLUMN_NAMES = (
 )
 
 
-def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> DeliveredReadings:
+def open_postgres_readings(
+    url: str, table: str | None, sensor: str | None, login: Login | None = None
+) -> DeliveredReadings:
     """Open a table of the user, or without one the tables of a collector if there are such. UserError if unreadable."""
     try:
         name = url_without_user(check_url(url))
@@ -44,7 +53,11 @@ def open_postgres_readings(url: str, table: str | None, sensor: str | None) -> D
         raise UserError(str(error).replace("--to", "--against", 1)) from None
     with translate_errors(name):
         session = Session.connect(
-            url, connect_timeout=CONNECT_SECONDS, application_name="fleet verify", client_encoding="utf8"
+            url,
+            **login_parameters(login),
+            connect_timeout=CONNECT_SECONDS,
+            application_name="fleet verify",
+            client_encoding="utf8",
         )
         try:
             session.read_only, session.isolation_level = True, psycopg.IsolationLevel.REPEATABLE_READ

@@ -13,6 +13,7 @@ from fleet.delivery.target import BatchRejected, DeliveryFailed, TargetMisconfig
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, central_schema
 from fleet.delivery.targets.retry import RetryableFailure
 from fleet.errors import UserError
+from fleet.target_urls import Login
 from worker.spec import ColumnType
 from worker.storage.schema import FurtherColumn, quote_identifier
 
@@ -107,8 +108,8 @@ def check_url(url: str) -> str:
     secrets = [name for name in SECRETS if name in parameters]
     if secrets:
         raise UserError(
-            f"--to postgresql://...: a {secrets[0]} on the command line is seen by everybody on the machine; "
-            "give it as PGPASSWORD or in ~/.pgpass"
+            f"--to: postgresql://...: has a {secrets[0]} behind the ?, which others could see: give it as PGPASSWORD or in "
+            "~/.pgpass, or the whole URL as postgresql://USER:PASSWORD@HOST/DATABASE by env:NAME or file:PATH"
         )
     return url
 
@@ -122,7 +123,13 @@ def url_without_user(url: str) -> str:
     return f"{scheme}://{host}{slash}{database}{question if kept else ''}{'&'.join(kept)}"
 
 
-def open_session(url: str, seconds: float) -> Session:
+def login_parameters(login: Login | None) -> dict[str, Any]:
+    """The parameters of a connection for a user and a password."""
+    values = {} if login is None else {"user": login.user, "password": login.password}
+    return {name: value for name, value in values.items() if value}
+
+
+def open_session(url: str, seconds: float, login: Login | None = None) -> Session:
     """Open a session, and create the central tables if they are absent. `seconds` limits each statement.
 
     Raises psycopg.Error and TargetMisconfigured.
@@ -130,6 +137,7 @@ def open_session(url: str, seconds: float) -> Session:
     parameters = conninfo_to_dict(url)
     session = Session.connect(
         url,
+        **login_parameters(login),
         connect_timeout=int(parameters.get("connect_timeout") or min(CONNECT_SECONDS, max(2, seconds))),
         application_name=parameters.get("application_name") or "fleet collect",
         client_encoding="utf8",
