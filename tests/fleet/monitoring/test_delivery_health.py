@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ from typing import Any
 import pytest
 
 from fleet.commands.status import build_report, print_status
+from fleet.commands.top.screen import header_lines
+from fleet.commands.top.table import build_table
+from fleet.commands.top.view import ViewState
 from fleet.datadir.delivery_status import TargetStatus
 from fleet.datadir.directory import DataDirectory
+from fleet.monitoring.observation import Observer
 from tests.fleet.monitoring.test_health import STATUS
 from tests.fleet.staged import StagedFleet, client_of
 
@@ -69,6 +74,8 @@ def test_a_target_without_its_readings_degrades_the_fleet(
     assert [URL] == [each["target"] for each in document["targets"]]
     assert document["reason"].startswith(f"{URL} does not get its readings: {reason}")
     assert f"degraded: {URL} does not get its readings: {reason}" in status_text(staged, capsys)
+    observation = Observer(staged.run, tick=0).observe()
+    assert "  1 of 2 targets fail  " in header_lines(observation, build_table(observation), ViewState(), 80)[1]
     assert {f'fleet_delivery_healthy{{target="{URL}"}} 0', f'fleet_delivery_healthy{{target="{OTHER.name}"}} 1'} <= set(
         metrics(staged)
     )
@@ -152,3 +159,20 @@ def test_a_fleet_that_delivers_nothing_says_nothing_of_it(
     assert [] == metrics(staged) == client.get("/statusz").get_json()["delivery"]
     assert "delivery" not in client.get("/metricz").get_json()
     assert "delivered" not in status_text(staged, capsys)
+
+
+def test_the_page_has_the_targets_before_any_script_runs(staged: StagedFleet) -> None:
+    staged.deliver(late(185), failing(30), replace(OTHER, last_error="full", last_error_at=3661.0))
+    text = " ".join(client_of(staged).get("/").get_data(as_text=True).split())
+
+    assert 3 == text.count('<th scope="row"><span class="name">')
+    assert '<span class="pill unready">late</span></td> <td class="number" data-label="Delivered">7</td>' in text
+    assert '<td class="number" data-label="Oldest waits">3 min</td>' in text
+    assert '<small class="bad">no connection</small>' in text
+    assert '<small class="">last error at 01:01:01: full</small>' in text
+    assert '<a href="#delivery">' in text
+    assert 'class="verdict degraded"' in text
+
+
+def test_the_page_of_a_fleet_that_delivers_nothing_has_no_table_of_targets(staged: StagedFleet) -> None:
+    assert "delivery" not in client_of(staged).get("/").get_data(as_text=True).replace("delivery.js", "")
