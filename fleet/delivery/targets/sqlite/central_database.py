@@ -144,9 +144,7 @@ def open_failure(path: Path) -> str:
         return f"{folder} is no folder: create it, or name another one"
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         return "this user may not read and write it"
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return f"this user may not write in {folder}"
-    return ""
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"this user may not write in {folder}"
 
 
 def open_central(path: Path) -> apsw.Connection:
