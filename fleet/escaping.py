@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 MAX_QUOTED_CHARACTERS = 60
+MAX_SEARCHED_CHARACTERS = 1000
+PASSWORD_IN_URL = re.compile(r"(?<=:)(/{0,2})(?!/)[^/?#@\s\[]*:[^\s]*@|^[^/?#@\s:]+:[^/\s@]+@")
 
 
 def escape_short(text: str) -> str:
-    """Return the beginning of a text, escaped."""
+    """Return the beginning of a text, escaped, without the user and the password of a URL."""
+    text = PASSWORD_IN_URL.sub(r"\1***@", text[:MAX_SEARCHED_CHARACTERS])
     return escape(text if len(text) <= MAX_QUOTED_CHARACTERS else f"{text[: MAX_QUOTED_CHARACTERS - 3]}...")
 
 

@@ -58,7 +58,14 @@ class CollectOptions:
     show_default=True,
     help="Folder whose databases are swept, including those in its subfolders.",
 )
-@click.option("--to", "--api-url", "target", metavar="TARGET", required=True, help=f"Where to: {TARGET_FORMS}.")
+@click.option(
+    "--to",
+    "--api-url",
+    "target",
+    metavar="TARGET",
+    required=True,
+    help=f"Where to: {TARGET_FORMS}; env:NAME or file:PATH for a URL with a password.",
+)
 @RECORD_OPTION
 @click.option(
     "--batch-size", type=IntegerParam(1, 100_000), default=1000, show_default=True, help="Readings per batch."

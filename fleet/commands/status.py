@@ -18,6 +18,7 @@ from fleet.errors import UserError
 if TYPE_CHECKING:
     from fleet.datadir.directory import DataDirectory
     from fleet.datadir.roster import Roster
+    from fleet.monitoring.observation import Observation
     from fleet.runtime.commands import Answer
 
 MAX_LISTED = 20
@@ -87,7 +88,6 @@ def simulated_span(roster: Roster) -> tuple[int, int | None]:
 
 def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     """Return what `fleet status --json` prints."""
-    from fleet.datadir.delivery_status import read_delivery_status
     from fleet.datadir.interventions import read_interventions
     from fleet.datadir.state_file import state_document
     from fleet.monitoring.health import count_by_state, count_healthy, display_states, unhealthy_sensors
@@ -123,7 +123,7 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "unwell": [reason._asdict() for reason in unhealthy_sensors(observation)],
         "errors_by_class": error_classes(stats, observation.reload, observation.backups),
         "backups": state_document(observation.backups),
-        "delivery": state_document(read_delivery_status(directory.run)),
+        "delivery": delivery_document(observation),
         "reload": answer["reload"],
         "rollout": answer["rollout"],
         "interventions": answer["interventions"],
@@ -132,9 +132,19 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     }
 
 
+def delivery_document(observation: Observation) -> dict[str, Any] | None:
+    """Return the targets, and those that do not get their readings; None for a fleet that delivers nothing."""
+    from fleet.monitoring.health import failing_targets
+
+    status, now = observation.delivery, observation.now.timestamp()
+    if status is None:
+        return None
+    failing = failing_targets(status, now)
+    return {"targets": status.documents(now), "failing": [target._asdict() for target in failing]}
+
+
 def print_status(report: dict[str, Any]) -> None:
     """Print the report of `build_report` as text."""
-    from fleet.datadir.delivery_status import TargetStatus
     from fleet.monitoring.stats import format_error_classes, types_to_show
 
     states = ", ".join(f"{count} {state}" for state, count in report["states"].items())
@@ -161,7 +171,11 @@ def print_status(report: dict[str, Any]) -> None:
     if report["backups"]:
         lines.extend(describe_backups(report["backups"]))
     if report["delivery"]:
-        lines.extend(str(TargetStatus(**target)) for target in report["delivery"]["targets"])
+        lines.extend(describe_target(target) for target in report["delivery"]["targets"])
+        lines.extend(
+            f"degraded: {bad['target']} does not get its readings: {bad['reason']}"
+            for bad in report["delivery"]["failing"][:MAX_LISTED]
+        )
     if report["url"]:
         lines.append(f"dashboard: {report['url']}")
     lines.extend(f"{bad['sensor_id']}: {bad['state']}: {bad['reason']}" for bad in report["unwell"][:MAX_LISTED])
@@ -198,6 +212,28 @@ def describe_backups(backups: dict[str, Any]) -> list[str]:
     failed = f", {backups['failed']} backups failed" if backups["failed"] else ""
     summary = f"{backups['made']} backups made in {backups['folder']}{last}, {backups['keep']} of each kept{failed}"
     return [summary, *(f"backup failed: {reason}" for _, reason in backups["failures"])]
+
+
+def describe_target(target: dict[str, Any]) -> str:
+    """Return a line about a target of the delivery."""
+    parts = [f"delivered to {target['name']}: {target['delivered']:,} readings, {target['rate']:,.0f}/s"]
+    if target["backlog"]:
+        parts.append(f"{target['backlog']:,} to go, the oldest for {target['backlog_age_seconds']:,.0f} s")
+    if target["refused"]:
+        parts.append(f"{target['refused']:,} refused")
+    if target["retries"]:
+        parts.append(f"{target['retries']:,} retried")
+    text = ", ".join(parts)
+    if target["error"]:
+        return f"{text}; fails since {local_time(target['failing_since'])}: {without_name(target['error'], target)}"
+    if target["last_error"]:
+        last = without_name(target["last_error"], target)
+        return f"{text}; last error at {local_time(target['last_error_at'])}: {last}"
+    return text
+
+
+def without_name(error: str, target: dict[str, Any]) -> str:
+    return error.removeprefix(f"{target['name']}: ")
 
 
 def local_time(seconds: float) -> str:

@@ -25,7 +25,8 @@ from fleet.commands.options import (
     "--to",
     multiple=True,
     metavar="TARGET",
-    help="Deliver the readings there while the fleet runs, as `fleet collect --to` does; several times for several targets.",
+    help="Deliver the readings there while the fleet runs, as `fleet collect --to` does; several times for several targets. "
+    "env:NAME or file:PATH for a URL with a password.",
 )
 @RECORD_OPTION
 @click.option("-d", "--detach", is_flag=True, help="Return as soon as all workers have committed.")

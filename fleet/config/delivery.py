@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from fleet.config.delivery_faults import DeliveryFaults, unreachable_target
 from fleet.config.record_fields import RecordTree
+from fleet.target_urls import without_password
 from fleet.validation.scalars import AsSeconds, AsShare, AsWhole, FieldError, Section, Text
 
 BatchSize = Annotated[int, Field(ge=1, le=100_000), AsWhole]
@@ -29,7 +30,7 @@ class DeliveryTarget(Section):
 
     short_key: ClassVar[str] = "to"
 
-    to: Text
+    to: Annotated[Text, AfterValidator(without_password)]
     record: Text = "row"
     select: DeliverySelection = DeliverySelection()
     batch_size: BatchSize | None = None

@@ -114,6 +114,7 @@ class Collector:
         try:
             return sweep_database(path, name, self._context)
         except DeliveryFailed as error:
+            self._context.stats.add_retry()
             self._context.stats.record_outcome(name, error=self._record_failure(error), kind="target")
             return False
         except Exception as error:  # noqa: BLE001 - a database of others may hold anything; it must not end the collector

@@ -11,18 +11,21 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+import numpy as np
+import numpy.typing as npt
 
 from fleet.config.delivery import Delivery, DeliveryTarget
 from fleet.config.delivery_faults import FAULTY_SCHEMES
-from fleet.datadir.delivery_status import DeliveryStatus, TargetStatus
+from fleet.datadir.delivery_status import DeliveryStatus, TargetStatus, read_delivery_status
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.datadir.shared_connection import shared_connection
+from fleet.delivery.backlog import Backlog, SourceIds, StoredIds
 from fleet.delivery.collector import Collector
 from fleet.delivery.faults.fault_record import FAULT_FILE
 from fleet.delivery.faults.faulty_target import FaultyTarget, open_faulty_target
@@ -36,6 +39,7 @@ from fleet.delivery.sweep_database import SweepContext
 from fleet.delivery.target import DeliveryFailed
 from fleet.delivery.targets.registry import TargetOptions, open_target, utc_now
 from fleet.errors import UserError
+from fleet.monitoring.observation import RateMeter
 
 log = logging.getLogger("delivery")
 
@@ -62,7 +66,9 @@ class LiveDelivery:
     def run(self, lifeline: socket.socket) -> int:
         """Deliver until the lifeline closes, which it does when all workers have ended, and then what is left."""
         released, stop = threading.Event(), threading.Event()
-        deliveries = [TargetDelivery(target, self, released, stop) for target in self.config.to]
+        before = self._earlier_status()
+        deliveries = [TargetDelivery(target, self, released, stop, before) for target in self.config.to]
+        report = StatusReport(self, deliveries)
         marks = Marks([delivery.context for delivery in deliveries])
         threads = [threading.Thread(target=delivery.run, daemon=True) for delivery in deliveries]
         for thread in threads:
@@ -71,7 +77,7 @@ class LiveDelivery:
         poll.register(lifeline, select.POLLIN)
         while not poll.poll(STATUS_INTERVAL_SECONDS * 1000):
             marks.update()
-            self._write_status(deliveries)
+            report.write()
             if not all(thread.is_alive() for thread in threads):
                 return 1  # a bug, whose traceback is printed; the supervisor starts another process
         released.set()
@@ -82,38 +88,45 @@ class LiveDelivery:
         for thread in threads:
             thread.join(max(0.0, end + STOP_SECONDS - time.monotonic()))
         marks.update()
-        self._write_status(deliveries)
+        report.write()
         return 0
 
-    def _write_status(self, deliveries: Sequence[TargetDelivery]) -> None:
-        try:
-            DeliveryStatus(tuple(delivery.status() for delivery in deliveries)).write(self.status_file)
-        except OSError as error:
-            log.error("%s is not written: %s", self.status_file, error)
+    def _earlier_status(self) -> Mapping[str, TargetStatus]:
+        """The targets by name, as an earlier process of this run has left them; its counts go on."""
+        status = read_delivery_status(self.status_file.parent)
+        return {target.name: target for target in status.targets} if status else {}
 
 
 class TargetDelivery:
     """The delivery to one target. `run` is the body of its thread."""
 
     def __init__(
-        self, target: DeliveryTarget, delivery: LiveDelivery, released: threading.Event, stop: threading.Event
+        self,
+        target: DeliveryTarget,
+        delivery: LiveDelivery,
+        released: threading.Event,
+        stop: threading.Event,
+        before: Mapping[str, TargetStatus],
     ) -> None:
         """UserError if the target cannot work."""
         self._released, self._stop = released, stop
         self._interval, faults = target.interval or delivery.config.interval, delivery.config.faults
+        self._stats = CollectorStats()
         folder = delivery.databases / STATE_FOLDER
         options = TargetOptions(
             record=record_for(target.to, target.record, delivery.databases, delivery.config.records),
             stop=stop,
             retry_seconds=RETRY_SECONDS,
             folder=folder,
+            on_retry=self._stats.add_retry,
         )
         # Readings that an earlier process has held back are sent also without faults.
         faulty = faults.any or (target.to.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
         self._faulty = open_faulty_target(target.to, options, faults, delivery.seed, folder) if faulty else None
         self._target = self._faulty or open_target(target.to, options)
+        self._before = before.get(self._target.name) or TargetStatus(self._target.name)
+        self._backlog = Backlog(self._before.backlog_since)
         state = CollectorState(folder, self._target.name)
-        self._stats = CollectorStats()
         self.context = SweepContext(
             self._target,
             state,
@@ -128,6 +141,7 @@ class TargetDelivery:
         )
         self._collector = Collector(delivery.databases, self.context, THREADS_PER_TARGET)
         self._errors: frozenset[str] = frozenset()
+        self._error = LastError(self._before)
         self._complete = False
 
     def run(self) -> None:
@@ -160,13 +174,39 @@ class TargetDelivery:
                 error = str(failure)
             self._stats.record_outcome("readings held by faults", error=error, kind="target")
 
-    def status(self) -> TargetStatus:
-        totals, failing = self._stats.totals(), self._stats.failing()
-        last_at = totals.last_us / 1e6 if totals.last_us else None
-        error = failing[0].error if failing else None
+    @property
+    def delivered(self) -> int:
+        """The readings that this process has delivered."""
+        return self._stats.totals().delivered
+
+    def status(self, sources: list[SourceIds], rate: float, now: float) -> TargetStatus:
+        totals, before = self._stats.totals(), self._before
+        failing = self._stats.failing()
+        self._error.update(failing[0].error if failing else None, now)
+        self._backlog.update(sources, self._settled_id, now)
         return TargetStatus(
-            self._target.name, totals.delivered, totals.duplicates, totals.dead, last_at, error, self._complete
+            self._target.name,
+            delivered=before.delivered + totals.delivered,
+            duplicates=before.duplicates + totals.duplicates,
+            refused=before.refused + totals.dead,
+            last_at=totals.last_us / 1e6 if totals.last_us else before.last_at,
+            rate=round(rate, 3),
+            retries=before.retries + self._stats.retries,
+            backlog=self._backlog.readings,
+            backlog_since=self._backlog.since,
+            error=self._error.error,
+            failing_since=self._error.since,
+            last_error=self._error.last,
+            last_error_at=self._error.last_at,
+            complete=self._complete,
         )
+
+    def _settled_id(self, source: str) -> int:
+        """The id up to which the readings of a source are settled, 0 if it is unknown: no sweep has come to it yet."""
+        if source not in self.context.settled_ids:
+            with suppress(DeliveryFailed):
+                return self.context.state.cursor(source)
+        return self.context.settled_ids.get(source, 0)
 
     def _log_errors(self) -> None:
         """Log errors when they begin, and when all is well again."""
@@ -181,6 +221,42 @@ class TargetDelivery:
 def selection_of(target: DeliveryTarget) -> Selection | None:
     stated = target.select.model_dump(exclude_none=True)
     return Selection(**stated) if stated else None
+
+
+class LastError:
+    """The present error of a target with the time since when it has one, and the last one with its time."""
+
+    def __init__(self, before: TargetStatus) -> None:
+        self.error, self.since = before.error, before.failing_since
+        self.last, self.last_at = before.last_error, before.last_error_at
+
+    def update(self, error: str | None, now: float) -> None:
+        self.since = None if error is None else self.since or now
+        if error is not None:
+            self.last, self.last_at = error, now
+        self.error = error
+
+
+class StatusReport:
+    """Writes the status file, with the rate and the backlog of each target."""
+
+    def __init__(self, delivery: LiveDelivery, deliveries: Sequence[TargetDelivery]) -> None:
+        self._delivery, self._deliveries = delivery, deliveries
+        self._stored = StoredIds(delivery.databases)
+        self._rates = RateMeter(time.monotonic_ns(), len(deliveries))
+
+    def write(self) -> None:
+        self._stored.update()
+        self._rates.record(time.monotonic_ns(), self._delivered())
+        sources, rates, now = self._stored.sources(), self._rates.per_second().tolist(), time.time()
+        targets = tuple(each.status(sources, rate, now) for each, rate in zip(self._deliveries, rates, strict=True))
+        try:
+            DeliveryStatus(targets, now, self._delivery.config.interval).write(self._delivery.status_file)
+        except OSError as error:
+            log.error("%s is not written: %s", self._delivery.status_file, error)
+
+    def _delivered(self) -> npt.NDArray[np.int64]:
+        return np.array([each.delivered for each in self._deliveries], dtype=np.int64)
 
 
 class Marks:

@@ -55,6 +55,9 @@ class CollectorStats:
     errors: Counter[str] = field(default_factory=Counter)
     """Failed sweeps by kind: database, target."""
 
+    retries: int = 0
+    """Deliveries that failed and are made again."""
+
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -83,6 +86,10 @@ class CollectorStats:
             self.databases[name] = replace(self._of(name), skipped=skipped, error=error, blame=kind)
             if error:
                 self.errors[kind] += 1
+
+    def add_retry(self) -> None:
+        with self._lock:
+            self.retries += 1
 
     def add_note(self, name: str, note: str) -> None:
         """Set the note of a database; the first one stays."""

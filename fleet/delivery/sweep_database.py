@@ -131,6 +131,7 @@ def sweep_database(path: Path, name: str, context: SweepContext) -> bool:
     except DatabaseSkipped as reason:
         context.stats.record_outcome(name, skipped=str(reason) or None)
     except SourceFailed as error:
+        context.stats.add_retry()
         context.stats.record_outcome(name, error=str(error), kind="target")
     except DatabaseUnreadable as error:
         context.stats.record_outcome(name, error=str(error).removeprefix(f"{path}: "))
@@ -171,6 +172,8 @@ class DatabaseSweep:
     def run(self) -> bool:
         """Deliver up to MAX_BATCHES_PER_TURN batches; returns True if there may be more."""
         settled_id, (_, until) = self._settled_id(), id_bounds(self._opened)
+        if not self._context.marking:
+            self._note_settled(settled_id)
         # After the last id: a reading and the columns that its kind needs come in one transaction.
         self._source = with_current_columns(self._opened, self._source)
         if self._first_sweep:
@@ -238,7 +241,11 @@ class DatabaseSweep:
         if settled_id > before:
             if not context.marking:
                 context.state.advance_cursor(key, settled_id)
-            context.settled_ids[key], context.swept_paths[key] = settled_id, self._source.path
+            self._note_settled(settled_id)
+
+    def _note_settled(self, settled_id: int) -> None:
+        context, key = self._context, self._source.key
+        context.settled_ids[key], context.swept_paths[key] = settled_id, self._source.path
 
     def _next_ids(self, settled_id: int, until: int) -> tuple[int, ...]:
         context = self._context

@@ -1,7 +1,8 @@
 """The health of a fleet: the state of every sensor as it is displayed, and the sensors that make the fleet unhealthy.
 
 This is the only definition of health. `fleet status`, `fleet top`, `/healthz`, the metrics, the events and the summary of
-a run all use it. A sensor is healthy, or waits for its process or its first commit, or is unhealthy.
+a run all use it. A sensor is healthy, or waits for its process or its first commit, or is unhealthy. A fleet of healthy
+sensors is degraded while a target does not get its readings.
 """
 
 from __future__ import annotations
@@ -13,10 +14,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fleet.datadir.delivery_status import DeliveryStatus, TargetStatus
 from fleet.datadir.roster import Member, Roster
 from worker.scoreboard import STATE_INDEX, STATES, Rows
 
 OVERDUE_AFTER_NS = 10_000_000_000
+
+TARGET_GRACE_SECONDS = 10.0
+"""Seconds for which a target may fail before the fleet is degraded."""
+
+MAX_BACKLOG_AGE_SECONDS = 60.0
+"""Seconds for which a reading may wait for its delivery, beyond two intervals, before the fleet is degraded."""
+
+MAX_SILENCE_SECONDS = 15.0
+"""Seconds without a word of the delivery process after which it is taken to be stuck or dead."""
 
 DISPLAY_STATES = (*STATES, "hung")
 """The scoreboard's states, and the one that a worker cannot report because it is stuck."""
@@ -125,3 +136,28 @@ EXPLANATIONS: dict[str, Callable[[str, float], str]] = {
     "starting": recorded_or("its first commit is overdue"),
     "restarting": recorded_or("its process died and was not replaced yet"),
 }
+
+
+class FailingTarget(NamedTuple):
+    target: str
+    reason: str
+
+
+def failing_targets(delivery: DeliveryStatus | None, now: float) -> list[FailingTarget]:
+    """Return the targets that make the fleet degraded at `now`, in seconds since 1970, with their reasons."""
+    if delivery is None:
+        return []
+    reasons = ((target.name, target_trouble(target, delivery, now)) for target in delivery.targets)
+    return [FailingTarget(name, reason) for name, reason in reasons if reason]
+
+
+def target_trouble(target: TargetStatus, delivery: DeliveryStatus, now: float) -> str:
+    """Explain why a target makes the fleet degraded, empty if it does not."""
+    if now - delivery.written_at > MAX_SILENCE_SECONDS:
+        return f"the delivery process has reported nothing for {now - delivery.written_at:.0f} s"
+    if target.failing_since is not None and now - target.failing_since > TARGET_GRACE_SECONDS:
+        return target.error_text
+    age = target.backlog_age(now)
+    if age > MAX_BACKLOG_AGE_SECONDS + 2 * delivery.interval:
+        return f"it lacks {target.backlog:,} readings, the oldest for {age:.0f} s"
+    return ""

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.datadir.backups import BackupStatus, read_backup_status
+from fleet.datadir.delivery_status import DeliveryStatus, read_delivery_status
 from fleet.datadir.manifest import MAX_START_US
 from fleet.datadir.reload_report import ReloadReport, read_report
 from fleet.datadir.roster import Member, Roster
@@ -145,8 +146,8 @@ class RateMeter:
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation(FleetState):
     """A fleet at one moment. `measured_rates` (readings a second) are in the order of `roster.members`. `departed_rows`
-    are the rows of sensors that have left the fleet in this run. `reload` and `backups` are None if there is no such
-    file."""
+    are the rows of sensors that have left the fleet in this run. `reload`, `backups` and `delivery` are None if there is no
+    such file."""
 
     index: dict[str, int]
     measured_rates: npt.NDArray[np.float64]
@@ -155,6 +156,7 @@ class Observation(FleetState):
     departed_rows: Rows = field(default_factory=lambda: np.zeros(0, dtype=ROW_DTYPE))
     reload: ReloadReport | None = None
     backups: BackupStatus | None = None
+    delivery: DeliveryStatus | None = None
     channels: ChannelIndex = field(default_factory=lambda: index_channels(()))
     history: History = field(default_factory=History)
     body_cache: BodyCache = field(default_factory=BodyCache)
@@ -231,6 +233,7 @@ class Observer:
             departed_rows=find_departed_rows(all_rows, roster_state.board_rows),
             reload=read_report(self.run_directory / "reload.json"),
             backups=read_backup_status(self.run_directory),
+            delivery=read_delivery_status(self.run_directory),
             channels=roster_state.channels,
             history=self.history,
         )

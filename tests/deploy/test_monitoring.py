@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from fleet.datadir.delivery_status import TargetStatus
 from fleet.web.app import create_app
 from tests.fleet.staged import StagedFleet
 from tests.process.running_fleet import ROOT
@@ -27,6 +28,7 @@ def exposed(tmp_path: Path) -> set[str]:
     """The names of all series, those of single sensors included."""
     staged = StagedFleet(tmp_path / "data")
     staged.write(0, 3, "spike")
+    staged.deliver(TargetStatus("jsonl:x", last_error="full", last_error_at=1.0))
     text = create_app(staged.run).test_client().get("/metrics?per_sensor=1").get_data(as_text=True)
     return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
 

@@ -14,6 +14,7 @@ import apsw
 import numpy as np
 from flask.testing import FlaskClient
 
+from fleet.datadir.delivery_status import DELIVERY_STATUS_FILE, DeliveryStatus, TargetStatus
 from fleet.datadir.roster import Member, Roster
 from fleet.monitoring.observation import Observer
 from fleet.web.app import create_app
@@ -54,6 +55,11 @@ class StagedFleet:
         rows["leads"] = 1
         rows["values"][:, : len(VALUES)] = VALUES
         rows["values"][:, len(VALUES) :] = float("nan")
+
+    def deliver(self, *targets: TargetStatus, written: float = 0.0, interval: float = 1.0) -> None:
+        """What the delivery process reports, `written` seconds ago."""
+        self.run.joinpath(DELIVERY_STATUS_FILE).unlink(missing_ok=True)
+        DeliveryStatus(targets, time.time() - written, interval).write(self.run / DELIVERY_STATUS_FILE)
 
     def member(self, number: int) -> Member:
         one_each = self.layout == "own"

@@ -28,7 +28,7 @@ from fleet.commands.top.view import HELP_LINES, KEY_HELP, ViewState, handle_key
 from fleet.datadir.directory import DataDirectory
 from fleet.errors import UserError
 from fleet.escaping import escape, escape_short
-from fleet.monitoring.health import DISPLAY_STATES, count_by_state, count_healthy, display_states
+from fleet.monitoring.health import DISPLAY_STATES, count_by_state, count_healthy, display_states, failing_targets
 from fleet.monitoring.observation import FleetUnavailable, Observation, Observer
 from fleet.runtime.control_client import send_command
 from fleet.runtime.progress import ignoring_closed_output
@@ -263,7 +263,13 @@ def header_lines(observation: Observation, table: SensorTable, view: ViewState, 
     kind = f", only {escape(view.kind)}" if view.kind else ""
     beyond = columns_beyond(table.columns, width, view.first_column)
     more = f"  {beyond} more columns →" if beyond else ""
-    return fleet_summary(observation, count_healthy(states)), f"{cursor}, {order}{kind}{filtered}{more}  {counts}"
+    degraded = len(failing_targets(observation.delivery, observation.now.timestamp()))
+    targets = (
+        f"  {degraded} of {len(observation.delivery.targets)} targets fail" if degraded and observation.delivery else ""
+    )
+    return fleet_summary(
+        observation, count_healthy(states)
+    ), f"{cursor}, {order}{kind}{filtered}{more}{targets}  {counts}"
 
 
 def parse_keys(received: bytes) -> tuple[list[str], bytes]:

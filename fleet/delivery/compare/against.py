@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from fleet.delivery.state import STATE_FOLDER
 from fleet.delivery.targets.registry import ReadBackOptions, read_back
 from fleet.delivery.targets.sqlite.target import sqlite_path
 from fleet.errors import UserError
+from fleet.target_urls import resolve_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,10 @@ def compare(
     """Compare the readings in the target with the databases under `data`. UserError if the target cannot be read."""
     manifest = DataDirectory(data).read_manifest()
     faults = read_faults(data / STATE_FOLDER / FAULT_FILE, options.sensor)
+    url = resolve_target(options.target, os.environ, "--against").url
     # The databases come first: a reading marked as delivered by then must be in a target that is opened later.
     with (
-        closing(GeneratedReadings(data, options.sensor, sqlite_path(options.target))) as generated,
+        closing(GeneratedReadings(data, options.sensor, sqlite_path(url))) as generated,
         closing(open_delivered(data, options, damaged=faults.truncated)) as delivered,
     ):
         shift = manifest.wall_us - manifest.start_us if manifest else 0

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import pkgutil
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
@@ -20,6 +21,7 @@ from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.target import Target
 from fleet.errors import UserError
 from fleet.escaping import escape_short
+from fleet.target_urls import Login, TargetUrl, resolve_target
 
 
 def utc_now() -> datetime:
@@ -29,8 +31,8 @@ def utc_now() -> datetime:
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
     """Options for making a target. `environment` holds its secrets; setting `stop` ends its waiting. A delivery is tried again for
-    at most `retry_seconds`. `record` is the shape of the readings in a target that takes documents. `folder` is the folder of the
-    collector's records, for what a target keeps on this machine."""
+    at most `retry_seconds`, and `on_retry` is called before. `record` is the shape of the readings in a target that takes documents.
+    `folder` is the folder of the collector's records, for what a target keeps on this machine."""
 
     gzip: bool = False
     record: Record = ROW
@@ -39,6 +41,9 @@ class TargetOptions:
     now: Callable[[], datetime] = utc_now
     retry_seconds: float = 30.0
     folder: Path = Path()
+    on_retry: Callable[[], object] = lambda: None
+    login: Login | None = None
+    """The user and the password that the URL had; it comes to the target without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class ReadBackOptions:
     damaged: bool = False
     folder: Path = Path()
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    login: Login | None = None
 
 
 class TargetClass(Protocol):
@@ -73,22 +79,32 @@ class TargetClass(Protocol):
 class TargetEntry(NamedTuple):
     """A line of TARGETS. The module of the class is imported only when the scheme is used: some need an extra.
 
-    `example` is shown in messages, None for an alias. `readable` is False for a target that cannot be read back.
+    `example` is shown in messages, None for an alias. `readable` is False for a target that cannot be read back. With `login` its
+    URL may have a user and a password, which are in the options then.
     """
 
     class_path: str
     example: str | None
     readable: bool = True
+    login: bool = False
 
 
 TARGETS = {
-    "http:": TargetEntry("fleet.delivery.targets.http.target:HttpTarget", "http://HOST/PATH", readable=False),
-    "https:": TargetEntry("fleet.delivery.targets.http.target:HttpTarget", "https://HOST/PATH", readable=False),
+    "http:": TargetEntry(
+        "fleet.delivery.targets.http.target:HttpTarget", "http://HOST/PATH", readable=False, login=True
+    ),
+    "https:": TargetEntry(
+        "fleet.delivery.targets.http.target:HttpTarget", "https://HOST/PATH", readable=False, login=True
+    ),
     "sqlite:": TargetEntry("fleet.delivery.targets.sqlite.target:SqliteTarget", "sqlite:///FILE"),
-    "postgresql:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", "postgresql://HOST/DATABASE"),
-    "postgres:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", None),
-    "mqtt:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", "mqtt://HOST/TOPIC", readable=False),
-    "mqtts:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", None, readable=False),
+    "postgresql:": TargetEntry(
+        "fleet.delivery.targets.postgres.target:PostgresTarget", "postgresql://HOST/DATABASE", login=True
+    ),
+    "postgres:": TargetEntry("fleet.delivery.targets.postgres.target:PostgresTarget", None, login=True),
+    "mqtt:": TargetEntry(
+        "fleet.delivery.targets.mqtt.target:MqttTarget", "mqtt://HOST/TOPIC", readable=False, login=True
+    ),
+    "mqtts:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", None, readable=False, login=True),
     "kafka:": TargetEntry("fleet.delivery.targets.kafka.target:KafkaTarget", "kafka://HOST/TOPIC", readable=False),
     "jsonl:": TargetEntry("fleet.delivery.targets.jsonl.target:JsonLinesTarget", "jsonl:FILE"),
     "csv:": TargetEntry("fleet.delivery.targets.csv.target:CsvTarget", "csv:FILE"),
@@ -101,22 +117,50 @@ TARGETS = {
 }
 
 
-def open_target(url: str, options: TargetOptions) -> Target:
+def open_target(given: str, options: TargetOptions) -> Target:
     """Open the target that `--to` names. UserError if there is none, it cannot work, or its extra is not installed."""
-    entry = find_entry(url)
-    if entry is None:
-        examples = [entry.example for entry in TARGETS.values() if entry.example]
-        raise UserError(f"--to: {escape_short(url)!r} is no target: allowed is {join_or(examples)}")
-    return load_class(entry).open(url, options)
+    examples = [entry.example for entry in TARGETS.values() if entry.example]
+    target, entry = find_target(given, options.environment, "--to", examples)
+    with hiding(target, "--to"):
+        return load_class(entry).open(target.url, replace(options, login=target.login))
 
 
-def read_back(url: str, options: ReadBackOptions) -> DeliveredReadings:
+def read_back(given: str, options: ReadBackOptions) -> DeliveredReadings:
     """Open the readings in the target that `--against` names. UserError if there is none or it cannot be read."""
-    entry = find_entry(url)
+    examples = [entry.example for entry in TARGETS.values() if entry.example and entry.readable]
+    target, entry = find_target(given, options.environment, "--against", examples)
+    with hiding(target, "--against"):
+        return load_class(entry).read_back(target.url, replace(options, login=target.login))
+
+
+def find_target(
+    given: str, environment: Mapping[str, str], option: str, examples: list[str]
+) -> tuple[TargetUrl, TargetEntry]:
+    """Find a target and its entry. UserError if there is none, or if it has no use for a user and a password."""
+    target = resolve_target(given, environment, option)
+    entry = find_entry(target.url)
     if entry is None:
-        examples = [entry.example for entry in TARGETS.values() if entry.example and entry.readable]
-        raise UserError(f"--against: {escape_short(url)!r} is no target: allowed is {join_or(examples)}")
-    return load_class(entry).read_back(url, options)
+        verb = "holds" if target.is_secret else "is"
+        raise UserError(f"{option}: {escape_short(given)!r} {verb} no target: allowed is {join_or(examples)}")
+    if target.login and not entry.login:
+        raise UserError(
+            f"{option}: {escape_short(given)}: {target.url.partition(':')[0]} takes no user and no password in a URL"
+        )
+    return target, entry
+
+
+@contextmanager
+def hiding(target: TargetUrl, option: str) -> Iterator[None]:
+    """Replace a secret URL in the message of a UserError by what the user has given."""
+    try:
+        yield
+    except UserError as error:
+        if not target.is_secret:
+            raise
+        text = str(error).removeprefix(f"{option}: ")
+        for spelling in (target.url, escape_short(target.url)):
+            text = text.replace(spelling, target.given)
+        raise UserError(f"{option}: {escape_short(target.given)}: {text}") from None
 
 
 def find_entry(url: str) -> TargetEntry | None:

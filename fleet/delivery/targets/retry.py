@@ -41,6 +41,9 @@ class RetryPolicy:
     sleep: Callable[[float], object] | None = None
     """Sleeps for a number of seconds; None waits for `stop`."""
 
+    on_retry: Callable[[], object] = lambda: None
+    """Called after each failure that is followed by another attempt."""
+
     def call(self, attempt: Callable[[], T]) -> T:
         """Call `attempt` until it returns. TargetUnavailable with the message of the last failure if the limits are reached."""
         begin, last, attempts_made = self.clock(), RetryableFailure(""), 0
@@ -63,6 +66,7 @@ class RetryPolicy:
             return attempts_made >= self.attempts or remaining() <= 0 or self.stop.is_set()
 
         def pause(state: RetryCallState) -> float:
+            self.on_retry()
             return max(0.0, min(remaining(), max(last.retry_after, BACKOFF(state))))
 
         retrying = Retrying(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from flask import render_template
 
@@ -65,6 +66,58 @@ class TableColumn:
     hidden: bool = False
 
 
+TARGET_COLUMNS = ("Delivered", "Readings/s", "Backlog", "Oldest waits", "Retries", "Refused")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """One row of the table of targets, as `delivery.js` words it: a figure for each of TARGET_COLUMNS. `pill` and `note_class`
+    are CSS classes."""
+
+    name: str
+    state: str
+    pill: str
+    note: str
+    note_class: str
+    figures: tuple[str, ...]
+
+
+def target_row(target: Document) -> TargetRow:
+    failing, error, at = target["error"] is not None, target["last_error"], target["last_error_at"]
+    state, pill = (
+        ("failing", "failed") if failing else ("delivers", "healthy") if target["healthy"] else ("late", "unready")
+    )
+    text = (error or "").removeprefix(f"{target['name']}: ")
+    moment = f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}" if at else ""
+    note = text if failing else f"last error at {moment}: {text}" if error else ""
+    return TargetRow(
+        target["name"],
+        state,
+        pill,
+        note,
+        "bad" if failing else "",
+        (
+            f"{target['delivered']:,}",
+            compact_number(target["rate"]),
+            f"{target['backlog']:,}",
+            format_age(target["backlog_age_seconds"]) if target["backlog"] else "–",
+            f"{target['retries']:,}",
+            f"{target['refused']:,}",
+        ),
+    )
+
+
+AGE_UNITS = ((172_800, 86_400, "d"), (7_200, 3_600, "h"), (120, 60, "min"))
+
+
+def format_age(seconds: float) -> str:
+    """Format a time that has passed in one unit: 90 s, 15 min, 3 h, 4 d."""
+    for least, unit, name in AGE_UNITS:
+        if seconds >= least:
+            return f"{int(seconds / unit)} {name}"
+    return f"{int(seconds)} s"
+
+
 def overview_page(observation: Observation) -> str:
     metrics = status.metricz(observation, None)
     first_rows = status.workers(observation, None, 0, SERVER_RENDERED_ROWS)
@@ -73,6 +126,8 @@ def overview_page(observation: Observation) -> str:
         roster=observation.roster,
         health=status.healthz(observation),
         tiles=tiles(metrics),
+        target_columns=TARGET_COLUMNS,
+        targets=[target_row(target) for target in status.delivery_targets(observation)],
         kinds=ANOMALY_TYPES,
         legend=types_in_legend(observation),
         sizes=SIZE_MEANINGS,

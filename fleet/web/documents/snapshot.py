@@ -67,6 +67,7 @@ def snapshot(observation: Observation) -> Document:
         "status": health["status"],
         "unhealthy": health["unhealthy"],
         "reasons": health.get("reasons", [])[:MAX_SNAPSHOT_REASONS],
+        "targets": status.delivery_targets(observation),
         "run": {
             "seed": str(observation.roster.seed),
             "layout": observation.roster.layout,

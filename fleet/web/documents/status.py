@@ -21,6 +21,7 @@ from fleet.monitoring.health import (
     count_by_state,
     count_healthy,
     display_states,
+    failing_targets,
     unhealthy_positions,
     unhealthy_reason,
 )
@@ -61,7 +62,8 @@ def roster_positions(observation: Observation, sensor_id: str | None) -> Numbers
 
 
 def healthz(observation: Observation, sensor_id: str | None = None) -> Document:
-    """Return `status`, "healthy" or "unhealthy", and for the latter the first reasons and the number of sensors."""
+    """Return `status`, "healthy", "degraded" or "unhealthy", with the first reasons, the number of sensors, and the targets
+    that do not get their readings."""
     states = display_states(observation)
     unhealthy = unhealthy_positions(observation, states)
     if sensor_id is not None:
@@ -79,7 +81,23 @@ def healthz(observation: Observation, sensor_id: str | None = None) -> Document:
         ]
         document["reason"] = summarize_reasons(reasons[0], len(unhealthy) - 1)
         document["reasons"] = [reason._asdict() for reason in reasons]
+    targets = failing_targets(observation.delivery, observation.now.timestamp()) if sensor_id is None else []
+    if targets:
+        document["targets"] = [target._asdict() for target in targets]
+        if not len(unhealthy):
+            others = f" (and {len(targets) - 1} more)" if len(targets) > 1 else ""
+            document["status"] = "degraded"
+            document["reason"] = f"{targets[0].target} does not get its readings: {targets[0].reason}{others}"
     return document
+
+
+def delivery_targets(observation: Observation) -> list[Document]:
+    """Return the targets that the readings are delivered to; `healthy` is false for one that makes the fleet degraded."""
+    if observation.delivery is None:
+        return []
+    now = observation.now.timestamp()
+    failing = {target.target for target in failing_targets(observation.delivery, now)}
+    return [{**each, "healthy": each["name"] not in failing} for each in observation.delivery.documents(now)]
 
 
 def summarize_reasons(first: UnhealthyReason, others: int) -> str:
@@ -95,7 +113,7 @@ def metricz(observation: Observation, memory: MemoryUsage | None, sensor_id: str
     states = display_states(observation)[numbers]
     anomalous = sum(sums.anomalies.values())
     running = ~np.isin(states, IDLE_STATES)
-    document = {
+    document: Document = {
         "timestamp": timestamp(observation.now),
         "uptime_seconds": round(observation.uptime, 3),
         "total_readings": sums.readings,
@@ -117,6 +135,8 @@ def metricz(observation: Observation, memory: MemoryUsage | None, sensor_id: str
             "by_state": count_by_state(states),
         },
     }
+    if sensor_id is None and observation.delivery is not None:
+        document["delivery"] = delivery_targets(observation)
     return document if memory is None else {**document, "memory": asdict(memory)}
 
 
@@ -159,6 +179,7 @@ def statusz(observation: Observation) -> Document:
         },
         "reload": state_document(observation.reload),
         "backups": state_document(observation.backups),
+        "delivery": delivery_targets(observation),
         "anomalies": anomalies_now(observation),
         "database": database_status(observation, roster_positions(observation, None)),
     }

@@ -87,11 +87,11 @@ def negotiate_format(accepted: Iterable[tuple[str, float]]) -> Format:
 
 
 def render(metrics: Iterable[Metric], scrape: Scrape, format_: Format) -> bytes:
-    """Return the body of an answer with these metrics."""
+    """Return the body of an answer with these metrics, without those that have no series."""
     parts: list[str] = []
     for metric in metrics:
-        parts.append(metric.header(format_))
-        parts.extend(metric.lines(scrape))
+        if lines := list(metric.lines(scrape)):
+            parts.extend((metric.header(format_), *lines))
     return "".join([*parts, "# EOF\n" if format_.openmetrics else ""]).encode()
 
 

@@ -19,10 +19,11 @@ import numpy as np
 
 from fleet.monitoring.health import DISPLAY_STATES, IDLE_STATES, count_by_state, display_states, unhealthy_positions
 from fleet.monitoring.observation import Observation
-from fleet.monitoring.sensors import current_anomalies
-from fleet.web.documents.status import version
+from fleet.monitoring.sensors import Document, current_anomalies
+from fleet.web.documents.status import delivery_targets, version
 from fleet.web.prometheus.exposition import (
     Metric,
+    MetricType,
     Number,
     Scrape,
     counter,
@@ -108,6 +109,44 @@ def backups_failed(scrape: Scrape) -> int:
     return scrape.observation.backups.failed if scrape.observation.backups else 0
 
 
+def target_metric(
+    type_: MetricType, name: str, help_: str, value: Callable[[Document], Number | None], unit: str = ""
+) -> Metric:
+    """A series per target that the readings are delivered to, without those whose value is None."""
+    metric_name = f"fleet_delivery_{name}"
+
+    def values(scrape: Scrape) -> dict[str, Number]:
+        found = {target["name"]: value(target) for target in delivery_targets(scrape.observation)}
+        return {name: number for name, number in found.items() if number is not None}
+
+    return labelled(type_, metric_name, help_, "target", values)._replace(unit=unit)
+
+
+DELIVERY_METRICS = (
+    target_metric(
+        "gauge", "healthy", "1, or 0 where the target makes the fleet degraded.", lambda of: int(of["healthy"])
+    ),
+    target_metric("counter", "readings", "Readings that the target has taken.", lambda of: of["delivered"]),
+    target_metric("counter", "duplicates", "Readings among them that it already had.", lambda of: of["duplicates"]),
+    target_metric("counter", "refused_readings", "Readings that the target will never take.", lambda of: of["refused"]),
+    target_metric("counter", "retries", "Deliveries that failed and were made again.", lambda of: of["retries"]),
+    target_metric("gauge", "backlog_readings", "Readings that the target lacks.", lambda of: of["backlog"]),
+    target_metric(
+        "gauge",
+        "backlog_age_seconds",
+        "Time for which the oldest reading that the target lacks has been waiting.",
+        lambda of: of["backlog_age_seconds"],
+        "seconds",
+    ),
+    target_metric(
+        "gauge",
+        "last_error_timestamp_seconds",
+        "Last error of the target, since 1970.",
+        lambda of: of["last_error_at"],
+        "seconds",
+    ),
+)
+
 FLEET_METRICS = (
     info(
         "fleet_build",
@@ -182,6 +221,7 @@ FLEET_METRICS = (
         lambda scrape: shutil.disk_usage(scrape.data_directory).free,
         "bytes",
     ),
+    *DELIVERY_METRICS,
 )
 
 

@@ -2,6 +2,7 @@
 
 import { AddressState } from "./address.js";
 import { Control } from "./control.js";
+import { Delivery } from "./delivery.js";
 import { Events } from "./events.js";
 import { Feed, showLink } from "./feed.js";
 import { Fleet } from "./fleet.js";
@@ -47,7 +48,8 @@ function showHint() {
   if (!fleet.snapshot) return;
   const [reason] = fleet.snapshot.reasons;
   const more = fleet.snapshot.unhealthy - 1;
-  const hint = reason ? `${reason.sensor_id} is ${reason.state}: ${reason.reason}${more > 0 ? ` (and ${formatInteger(more)} more)` : ""}` : HINT;
+  const late = fleet.snapshot.targets.find(({ healthy }) => !healthy);
+  const hint = reason ? `${reason.sensor_id} is ${reason.state}: ${reason.reason}${more > 0 ? ` (and ${formatInteger(more)} more)` : ""}` : late ? `${late.name} does not get its readings` : HINT;
   setText(byId("pointed"), pointed >= 0 && pointed < fleet.size ? describe(pointed) : hint);
 }
 
@@ -69,6 +71,7 @@ const readings = new Readings(fleet, address);
 const legend = new Legend(byId("legend"));
 const map = new WorldMap(byId("world"), fleet, { open, choose: (place) => selection.choose("city", place), onPoint: (index) => setText(byId("map-pointed"), index >= 0 && fleet.snapshot ? describe(index) : "") });
 const tiles = new Tiles();
+const delivery = new Delivery();
 const throughput = new Throughput(byId("throughput"));
 const types = new Types(byId("types"));
 const table = new SensorTable(fleet, address, {
@@ -113,6 +116,7 @@ async function update(snapshot) {
   tiles.show(fleet, history);
   throughput.show(history);
   types.show(history);
+  delivery.show(snapshot.targets);
   map.show();
   readings.show();
   table.show();

@@ -36,20 +36,20 @@ def livez() -> Response:
 
 @blueprint.get("/healthz")
 def healthz() -> Response:
-    """Health of the fleet: 200, or 503 with the reasons."""
+    """Health of the fleet: 200, or 503 with the reasons. With 200 it may be degraded: a target does not get its readings."""
     return health_response(None)
 
 
 @blueprint.get("/statusz")
 def statusz() -> Response:
-    """Configuration, counts of this run, sensors that are in an anomaly now, state of the databases."""
+    """Configuration, counts of this run, sensors that are in an anomaly now, state of the databases, targets."""
     observation = observe()
     return cached_json(observation, lambda: status.statusz(observation))
 
 
 @blueprint.get("/metricz")
 def metricz() -> Response:
-    """Readings, anomalies by type, errors, restarts, lag, writes to the databases, memory."""
+    """Readings, anomalies by type, errors, restarts, lag, writes to the databases, targets, memory."""
     observation, memory = observe(), fleet_context().memory
     return cached_json(observation, lambda: status.metricz(observation, memory.read(observation)))
 
@@ -132,7 +132,7 @@ def sensor_episodes(sensor_id: str) -> Response:
 
 def health_response(sensor_id: str | None) -> Response:
     document = status.healthz(observe(sensor_id), sensor_id)
-    return json_response(document, 200 if document["status"] == "healthy" else 503)
+    return json_response(document, 503 if document["status"] == "unhealthy" else 200)
 
 
 def samples_response(document: Document) -> Response:

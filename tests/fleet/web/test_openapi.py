@@ -30,6 +30,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from fleet.datadir.delivery_status import TargetStatus
 from fleet.runtime.commands import COMMAND_ADAPTER
 from fleet.web.app import create_app
 from fleet.web.views.control import parse_number
@@ -255,6 +256,19 @@ def test_an_unhealthy_fleet_is_as_described(tmp_path: Path) -> None:
     for path in ("/healthz", "/workers/{sensor_id}/healthz", "/workers", "/statusz"):
         found = client.get(path.replace("{sensor_id}", sensor_name(1)))
         assert (503 if "healthz" in path else 200) == found.status_code
+        assert_described(path, "get", (found.status_code, found.mimetype or "", found.data))
+
+
+def test_a_fleet_that_delivers_is_as_described(tmp_path: Path) -> None:
+    """A target that is well, and one that makes the fleet degraded."""
+    staged = StagedFleet(tmp_path / "data")
+    staged.deliver(
+        TargetStatus("jsonl:x", 5), TargetStatus("http://h/", error="no", failing_since=1.0, last_error="no", backlog=3)
+    )
+    client = create_app(staged.run).test_client()
+    for path in ("/healthz", "/statusz", "/metricz", "/api/snapshot"):
+        found = client.get(path)
+        assert "http://h/" in found.get_data(as_text=True)
         assert_described(path, "get", (found.status_code, found.mimetype or "", found.data))
 
 

@@ -108,11 +108,15 @@ def test_a_wrong_password_and_a_wrong_database_are_told_at_once(
     nowhere = refusal(postgres_target(postgres.url(database="nowhere")))
 
     assert 'password authentication failed for user "stranger"' in str(wrong)
+    assert "(check the user and the password; give it as PGPASSWORD, in ~/.pgpass, or in a URL by env:NAME" in str(
+        wrong
+    )
+    assert "connection to server at" not in str(wrong)
     assert "wr0ng" not in str(wrong)
     assert "\n" not in str(wrong)
     # PostgreSQL does not even say that there is a schema that one may not use.
-    assert "no schema has been selected" in str(forbidden)
-    assert 'database "nowhere" does not exist' in str(nowhere)
+    assert "no schema has been selected to create in (create the schema, or GRANT USAGE, CREATE" in str(forbidden)
+    assert 'database "nowhere" does not exist (create it, or check the name)' in str(nowhere)
 
 
 def test_the_password_comes_from_the_environment(

@@ -43,6 +43,17 @@ TLS_DISCONNECT_ERRORS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscall
 """TLS errors that only say that the connection broke."""
 
 
+PLAIN_ANSWERS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+"""Reasons of a failed handshake with a server that does not speak TLS."""
+
+TRUST_ADVICE = "SSL_CERT_FILE may name its authority"
+CERTIFICATE_ADVICE = {
+    10: "it has to be renewed",
+    62: "name the host as its certificate does",
+    64: "name the host as its certificate does",
+}
+"""What to do, by the number of OpenSSL's error: expired, another host, another address."""
+
 HOST = re.compile(r"[\w.:%~-]+", re.ASCII)
 """A name or an address; without this, urllib3 raises errors of its own for a space in it."""
 
@@ -298,6 +309,8 @@ def classify_tls_error(error: SSLError) -> DeliveryFailed:
         return RetryableFailure("the TLS connection broke before there was a whole answer")
     if isinstance(cause, ssl.SSLCertVerificationError):
         return TargetMisconfigured(
-            f"its certificate is not to be trusted: {cause.verify_message} (SSL_CERT_FILE may name its authority)"
+            f"its certificate is not to be trusted: {cause.verify_message} ({CERTIFICATE_ADVICE.get(cause.verify_code, TRUST_ADVICE)})"
         )
-    return TargetMisconfigured(f"no TLS with it: {getattr(cause, 'reason', None) or 'unknown reason'}")
+    reason = getattr(cause, "reason", None) or "unknown reason"
+    advice = " (does it speak http:// there?)" if reason in PLAIN_ANSWERS else ""
+    return TargetMisconfigured(f"no TLS with it: {reason}{advice}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fleet.errors import UserError
+from fleet.target_urls import Login
 
 TOKEN_VARIABLE, HEADERS_VARIABLE = "COLLECT_TOKEN", "COLLECT_HEADERS"
 
@@ -31,13 +33,23 @@ MIN_SECRET_CHARACTERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Headers that are sent with every request."""
+    """Headers that are sent with every request, and further secrets that a server may repeat."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def with_login(self, login: Login | None) -> Credentials:
+        """The same with a user and a password in place of a bearer token."""
+        if login is None:
+            return self
+        pair = f"{login.user}:{login.password}".encode()
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "authorization"}
+        return Credentials({**headers, "Authorization": f"Basic {b64encode(pair).decode()}"}, (login.password,))
 
     def redact(self, text: str) -> str:
         """Replace the values of the headers, which a server may repeat in its response, with asterisks."""
         values = {part for value in self.headers.values() for part in (value, value.partition(" ")[2])}
+        values.update(self.secrets)
         spellings = {spelling for value in values for spelling in (value, value.replace("/", "\\/"))}
         for value in sorted(spellings, key=len, reverse=True):
             if len(value) >= MIN_SECRET_CHARACTERS:

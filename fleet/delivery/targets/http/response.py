@@ -33,8 +33,8 @@ FAILURE_KEYS = ("error", "errors", "failed", "failures")
 FAILURE_STATUS = re.compile(r"(HTTP/\S+ )?[345]\d\d\b|error|fail(ed|ure)?$", re.IGNORECASE)
 
 STATUS_HINTS = {
-    401: "COLLECT_TOKEN or COLLECT_HEADERS say who is asking",
-    403: "COLLECT_TOKEN or COLLECT_HEADERS say who is asking",
+    401: "COLLECT_TOKEN, COLLECT_HEADERS or a login in the URL say who is asking",
+    403: "COLLECT_TOKEN, COLLECT_HEADERS or a login in the URL say who is asking",
     404: "is this the address that takes batches?",
     405: "is this the address that takes batches?",
 }

@@ -57,8 +57,8 @@ class HttpTarget:
 
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Target:
-        credentials = read_credentials(options.environment)
-        retry = RetryPolicy(options.retry_seconds, stop=options.stop)
+        credentials = read_credentials(options.environment).with_login(options.login)
+        retry = RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry)
         if each := parse_each(url, options.record):
             return HttpEachTarget(each, credentials, options.record, retry, gzip=options.gzip)
         return cls(url, credentials, gzip=options.gzip, retry=retry, record=options.record)

@@ -56,7 +56,7 @@ class InfluxTarget:
 
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
-        retry = RetryPolicy(options.retry_seconds, stop=options.stop)
+        retry = RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry)
         return cls(parse_address(url), read_credentials(options.environment), retry, gzip=options.gzip)
 
     @classmethod

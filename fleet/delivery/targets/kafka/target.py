@@ -35,7 +35,7 @@ class KafkaTarget:
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
         address = parse_address(url)
-        retry = RetryPolicy(options.retry_seconds, stop=options.stop)
+        retry = RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry)
         return cls(address, client_settings(address, options.environment), options.record, retry)
 
     @classmethod

@@ -22,7 +22,7 @@ from fleet.delivery.json_documents import (
 from fleet.delivery.records.record import Record
 from fleet.delivery.target import DeliveryFailed, Receipt, SourceFailed, TargetUnavailable
 from fleet.delivery.targets.mqtt.address import BrokerAddress, expressible, parse_address, topic_level
-from fleet.delivery.targets.mqtt.client import reading_properties, tls_context
+from fleet.delivery.targets.mqtt.client import login_variables, reading_properties, tls_context
 from fleet.delivery.targets.mqtt.connections import Connections
 from fleet.delivery.targets.mqtt.messages import Message
 from fleet.delivery.targets.mqtt.presence import Presence, StatusTopic
@@ -55,8 +55,8 @@ class MqttTarget:
         return cls(
             parse_address(url, TOPIC_COLUMNS),
             options.record,
-            options.environment,
-            RetryPolicy(options.retry_seconds, stop=options.stop),
+            login_variables(options.environment, options.login),
+            RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry),
         )
 
     @classmethod

@@ -66,7 +66,9 @@ class ParquetTarget:
         folder = url.removeprefix("parquet:")
         if not folder:
             raise UserError("--to: 'parquet:' names no directory: parquet:DIR")
-        return cls(Path(folder), options.now, RetryPolicy(options.retry_seconds, stop=options.stop))
+        return cls(
+            Path(folder), options.now, RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry)
+        )
 
     @classmethod
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:

@@ -26,8 +26,15 @@ from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.matching import DEFAULT_TABLE
 from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE
-from fleet.delivery.targets.postgres.session import CONNECT_SECONDS, Session, check_url, url_without_user
+from fleet.delivery.targets.postgres.session import (
+    CONNECT_SECONDS,
+    Session,
+    check_url,
+    login_parameters,
+    url_without_user,
+)
 from fleet.errors import UserError
+from fleet.target_urls import Login
 from worker.storage.schema import quote_identifier
 
 import psycopg  # isort: skip
@@ -38,7 +45,9 @@ SELECT_COLUMN_NAMES = (
 )
 
 
-def open_postgres_readings(url: str, table: str | None, sensor: str | None, record: Record = ROW) -> DeliveredReadings:
+def open_postgres_readings(
+    url: str, table: str | None, sensor: str | None, record: Record = ROW, login: Login | None = None
+) -> DeliveredReadings:
     """Open a table of the user, or without one the tables of a collector if there are such. UserError if unreadable."""
     try:
         name = url_without_user(check_url(url))
@@ -46,7 +55,11 @@ def open_postgres_readings(url: str, table: str | None, sensor: str | None, reco
         raise UserError(str(error).replace("--to", "--against", 1)) from None
     with translate_errors(name):
         session = Session.connect(
-            url, connect_timeout=CONNECT_SECONDS, application_name="fleet verify", client_encoding="utf8"
+            url,
+            **login_parameters(login),
+            connect_timeout=CONNECT_SECONDS,
+            application_name="fleet verify",
+            client_encoding="utf8",
         )
         try:
             session.read_only, session.isolation_level = True, psycopg.IsolationLevel.REPEATABLE_READ

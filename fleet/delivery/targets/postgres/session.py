@@ -13,6 +13,8 @@ from fleet.delivery.target import BatchRejected, DeliveryFailed, TargetMisconfig
 from fleet.delivery.targets.central_schema import CENTRAL_ROLE, CENTRAL_SCHEMA_VERSION, central_schema
 from fleet.delivery.targets.retry import RetryableFailure
 from fleet.errors import UserError
+from fleet.escaping import escape_short
+from fleet.target_urls import Login
 from worker.spec import ColumnType
 from worker.storage.schema import FurtherColumn, quote_identifier
 
@@ -24,6 +26,7 @@ except ImportError as error:
     raise UserError(f"PostgreSQL needs an extra: pip install 'sensor-fleet[postgres]' ({error})") from error
 
 CONNECT_SECONDS = 10
+MAX_PORT = 65_535
 
 SCHEMA_LOCK = 0x666C656574
 """An advisory lock ("fleet"): of two concurrent sessions with CREATE TABLE IF NOT EXISTS, one fails."""
@@ -72,6 +75,25 @@ PERMANENT_ERROR = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied"
     r"|not permitted to log in|not currently accepting connections|certificate|server does not support SSL"
 )
+CONNECTION_PREFIX = re.compile(
+    r'^connection failed: connection to server at "[^"]*"(?: \([^)]*\))?, port \d+ failed: (?:FATAL: +)?'
+)
+
+LOGIN_ADVICE = "give it as PGPASSWORD, in ~/.pgpass, or in a URL by env:NAME or file:PATH"
+ADVICE = {
+    "no password supplied": LOGIN_ADVICE,
+    "password authentication failed": f"check the user and the password; {LOGIN_ADVICE}",
+    "does not exist": "create it, or check the name",
+    "permission denied for schema": "the user needs USAGE and CREATE on it",
+    "permission denied for": "GRANT SELECT, INSERT, UPDATE to the user",
+    "no schema has been selected": "create the schema, or GRANT USAGE, CREATE on it to the user",
+    "server does not support SSL": "leave sslmode out, or switch TLS on at the server",
+    "root certificate file": "?sslrootcert=FILE names the authority of the server's certificate",
+    "failed to resolve host": "check the host in the URL",
+    "no pg_hba.conf entry": "the server has to allow this user and host in pg_hba.conf",
+}
+"""What to do about an error, by a part of its text."""
+
 TRANSIENT_SQLSTATES = ("08", "40", "53", "55", "57", "58", "25P")
 DATA_SQLSTATES = ("22", "23", "54")
 
@@ -104,11 +126,14 @@ def check_url(url: str) -> str:
         parameters = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise UserError(f"--to: {wanted}") from None
+    ports = [port for port in str(parameters.get("port") or "").split(",") if port]
+    if wrong := [port for port in ports if not (port.isdecimal() and 1 <= int(port) <= MAX_PORT)]:
+        raise UserError(f"--to: postgresql://...: {escape_short(wrong[0])!r} is no port: allowed is 1 to {MAX_PORT}")
     secrets = [name for name in SECRETS if name in parameters]
     if secrets:
         raise UserError(
-            f"--to postgresql://...: a {secrets[0]} on the command line is seen by everybody on the machine; "
-            "give it as PGPASSWORD or in ~/.pgpass"
+            f"--to: postgresql://...: has a {secrets[0]} behind the ?, which others could see: give it as PGPASSWORD or in "
+            "~/.pgpass, or the whole URL as postgresql://USER:PASSWORD@HOST/DATABASE by env:NAME or file:PATH"
         )
     return url
 
@@ -122,7 +147,13 @@ def url_without_user(url: str) -> str:
     return f"{scheme}://{host}{slash}{database}{question if kept else ''}{'&'.join(kept)}"
 
 
-def open_session(url: str, seconds: float) -> Session:
+def login_parameters(login: Login | None) -> dict[str, Any]:
+    """The parameters of a connection for a user and a password."""
+    values = {} if login is None else {"user": login.user, "password": login.password}
+    return {name: value for name, value in values.items() if value}
+
+
+def open_session(url: str, seconds: float, login: Login | None = None) -> Session:
     """Open a session, and create the central tables if they are absent. `seconds` limits each statement.
 
     Raises psycopg.Error and TargetMisconfigured.
@@ -130,6 +161,7 @@ def open_session(url: str, seconds: float) -> Session:
     parameters = conninfo_to_dict(url)
     session = Session.connect(
         url,
+        **login_parameters(login),
         connect_timeout=int(parameters.get("connect_timeout") or min(CONNECT_SECONDS, max(2, seconds))),
         application_name=parameters.get("application_name") or "fleet collect",
         client_encoding="utf8",
@@ -244,7 +276,11 @@ def fetch_one(session: Session, statement: str, values: Any = None) -> TupleRow:
 def postgres_failure(error: psycopg.Error, name: str) -> DeliveryFailed:
     """The meaning of an error of a session for the delivery."""
     state = error.sqlstate
-    message = f"{name}: {error.diag.message_primary or str(error) or type(error).__name__}"
+    text = CONNECTION_PREFIX.sub(
+        "", " ".join((error.diag.message_primary or str(error) or type(error).__name__).split())
+    )
+    advice = next((each for pattern, each in ADVICE.items() if pattern in text), "")
+    message = f"{name}: {text}{f' ({advice})' if advice else ''}"
     if state is None and isinstance(error, psycopg.OperationalError):
         return TargetMisconfigured(message) if PERMANENT_ERROR.search(str(error)) else RetryableFailure(message)
     if state is None:

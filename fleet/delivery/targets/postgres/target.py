@@ -35,6 +35,7 @@ from fleet.delivery.targets.postgres.session import (
 )
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
+from fleet.target_urls import Login
 from worker.storage.schema import quote_identifier
 
 # Last: the session's module reports a missing extra.
@@ -114,23 +115,26 @@ class PostgresTarget:
         now: Callable[[], datetime],
         retry: RetryPolicy | None = None,
         statement_seconds: float = STATEMENT_SECONDS,
+        login: Login | None = None,
     ) -> None:
         """Does not connect yet. UserError if the URL is invalid or holds a password."""
         self._url, self._now = check_url(url), now
         self.name = url_without_user(url)
         self._retry, self._statement_seconds = retry or RetryPolicy(), statement_seconds
+        self._login = login
         self._idle = deque[Session]()
         self._closed = False
 
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
-        return cls(url, options.now, RetryPolicy(options.retry_seconds, stop=options.stop))
+        retry = RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry)
+        return cls(url, options.now, retry, login=options.login)
 
     @classmethod
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
         from fleet.delivery.targets.postgres.readings import open_postgres_readings
 
-        return open_postgres_readings(url, options.table, options.sensor, options.record)
+        return open_postgres_readings(url, options.table, options.sensor, options.record, options.login)
 
     def deliver(self, batch: Batch) -> Receipt:
         readings = typed_readings(batch, nul=False)
@@ -152,7 +156,7 @@ class PostgresTarget:
     def _transaction(self, work: Callable[[Session], Result]) -> Result:
         session = None
         try:
-            session = self._idle_session() or open_session(self._url, self._statement_seconds)
+            session = self._idle_session() or open_session(self._url, self._statement_seconds, self._login)
             result = work(session)
             session.commit()
         except psycopg.OperationalError as error:

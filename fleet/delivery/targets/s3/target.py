@@ -59,7 +59,9 @@ class S3Target(BatchedTarget):
         address, chosen = parse_bucket(url, "--to", options.environment)
         batching = read_batching(chosen, options.environment, DEFAULT_PERIOD)
         batch_format = chosen_format(chosen)
-        bucket = Bucket(address, RetryPolicy(options.retry_seconds, stop=options.stop), options.now)
+        bucket = Bucket(
+            address, RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry), options.now
+        )
         files = BatchFiles(
             address.name,
             open_batch_path(options.folder, address),

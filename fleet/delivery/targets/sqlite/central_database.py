@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -84,7 +85,7 @@ class CentralDatabase:
         try:
             self._connection = open_central(path)
         except apsw.Error as error:
-            raise UserError(f"{path}: cannot be the central database: {error}") from error
+            raise UserError(f"{path}: cannot be the central database: {open_failure(path) or error}") from error
 
     def insert_batch(self, batch: Batch, received_at: datetime) -> Receipt:
         """Insert a batch; when this returns, it is on disk. After an apsw.Error nothing of it is stored.
@@ -173,6 +174,18 @@ class CentralDatabase:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def open_failure(path: Path) -> str:
+    """Explain why a database cannot be opened, empty if the path gives no reason: SQLite says the same of all of them."""
+    folder = path.absolute().parent
+    if path.is_dir():
+        return "is a folder: name a file in it"
+    if not folder.is_dir():
+        return f"{folder} is no folder: create it, or name another one"
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return "this user may not read and write it"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"this user may not write in {folder}"
 
 
 def open_central(path: Path) -> apsw.Connection:

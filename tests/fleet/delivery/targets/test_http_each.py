@@ -32,7 +32,7 @@ class Bme280Record:
 
     name, columns = "bme280", None
 
-    def unfit(self, batch: Batch) -> dict[int, str]:  # noqa: ARG002 - one signature for all
+    def unfit(self, batch: Batch) -> dict[int, str]:
         return {}
 
     def reading(self, document: Document) -> Document:

@@ -47,6 +47,7 @@ def test_ssl_cert_file_names_authorities(certificate: Path, monkeypatch: pytest.
         message = delivery_error(server.url.replace("127.0.0.1", "localhost"), TargetMisconfigured)
 
     assert "its certificate is not to be trusted: Hostname mismatch" in message
+    assert message.endswith("(name the host as its certificate does)")
     assert 1 == len(server.requests)
 
 
@@ -66,7 +67,9 @@ def test_a_server_without_tls_is_misconfigured_for_https() -> None:
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
     with raw_server(plain) as url:
-        assert delivery_error(url.replace("http:", "https:"), TargetMisconfigured).startswith("no TLS with it: ")
+        assert delivery_error(url.replace("http:", "https:"), TargetMisconfigured).endswith(
+            "(does it speak http:// there?)"
+        )
 
 
 def test_a_server_that_hangs_up_instead_of_a_handshake_may_be_back_later() -> None:
