@@ -14,7 +14,7 @@ from tests.docs.test_pages import DOCS, PAGES, read
 REASONS = {
     "installs packages": 5,
     "needs Docker": 12,
-    "needs a remote host": 2,
+    "needs a remote host": 9,
     "needs another program": 4,
 }
 """Why a block is left out, with the number of blocks that may be."""

@@ -387,15 +387,3 @@ def test_times_before_the_first_reading_of_a_walk_have_steps_too() -> None:
     begins = [readings((walk,), 1, seed=seed).values[0, 0] for seed in range(200)]
     assert 2.0 == pytest.approx(float(np.std(begins)), rel=0.2)
     assert NEW_YEAR % SECOND_US == 0
-
-
-def test_numbers_of_a_range_are_the_same_in_a_table_or_not() -> None:
-    """A range of many numbers has no table; its numbers are drawn in the same way."""
-    wide = AttributeRule(low=-3.0, high=5.0, decimals=4)
-    narrow = AttributeRule(low=-3.0, high=5.0, decimals=2)
-    attributes = tuple(ReadingAttribute("score", "REAL", (rule,)) for rule in (wide, narrow))
-    fine, coarse = (readings((TEMPERATURE,), 5000, attributes=(each,)).attributes[0] for each in attributes)
-
-    assert len(set(fine)) > 4096 > len(set(coarse)) > 500
-    assert fine == readings((TEMPERATURE,), 5000, attributes=attributes[:1]).attributes[0]
-    assert np.abs(np.array(list(fine), dtype=float) - np.array(list(coarse), dtype=float)).max() <= 0.00501

@@ -196,7 +196,7 @@ def test_the_fragment_of_a_url() -> None:
         ("http://host/x#each=0", "#each=0: wanted a number of connections from 1 to 64"),
         ("http://host/x#each=many", "#each=many: wanted a number"),
         ("http://host#each", "#each needs the path"),
-        ("http://user:secret@host/x#each", "COLLECT_TOKEN"),
+        ("http://user:secret@host/x#each", "env:NAME or file:PATH"),
     ],
 )
 def test_what_cannot_be_posted_to(url: str, reason: str) -> None:

@@ -198,7 +198,7 @@ def test_a_file_is_compared_with_the_databases(tmp_path: Path) -> None:
         ("influx:x.lp?db=a", "'db' is no option of line protocol: allowed are precision, measurement"),
         ("influx:x.lp?precision=s", "precision is 's', allowed is ns or us or ms"),
         ("influx:x.lp?measurement=", "measurement is '', allowed is a name"),
-        ("influx://user:secret@host/db", "set INFLUX_TOKEN, or INFLUX_USERNAME and INFLUX_PASSWORD"),
+        ("influx://user:secret@host/db", "env:NAME or file:PATH"),
         ("influx:///db", "names no server"),
         ("influx://host:port/db", "has no valid port"),
         ("influx://host/db?rp=x", "'rp' is no option"),

@@ -82,7 +82,7 @@ def test_where_a_bucket_is(url: str, variables: dict[str, str], expected: tuple[
         ("s3://A_b/x", KEYS, r"--to: 'A_b' is no name of a bucket: 3 to 63 small letters"),
         ("s3://plant/x", {}, r"no credentials for S3: AWS_ACCESS_KEY_ID is not set"),
         ("s3://plant/x", {"AWS_ACCESS_KEY_ID": "a"}, r"no credentials for S3: AWS_SECRET_ACCESS_KEY is not set"),
-        (f"s3://key:{SECRET}@plant/x", KEYS, r"the URL of a bucket has an @"),
+        (f"s3://key:{SECRET}@plant/x", KEYS, r"env:NAME or file:PATH"),
         ("s3://plant?endpoint=127.0.0.1:9000", KEYS, r"the endpoint is no URL such as http://127\.0\.0\.1:9000"),
         ("s3://plant?format=csv", KEYS, r"--to: format is 'csv': allowed is batches or jsonl\.gz or parquet"),
         ("s3://plant?format=jsonl.gz&envelope=1", KEYS, r"envelope goes with format=batches"),
