@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.worker.readings.test_composed_signals import TEMPERATURE, readings
+from tests.worker.readings.test_composed_signals import readings
+from tests.worker.samples import TEMPERATURE
 from worker.spec import AttributeRule, ReadingAttribute
 
 
