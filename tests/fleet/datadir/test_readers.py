@@ -106,7 +106,7 @@ data, state = Path(sys.argv[1]), Path(sys.argv[2])
 def collect(data, cursor):
     return collect_readings(CollectOptions(
         data, f"sqlite:///{state}/{cursor}.db", None, 100, 1, interval=None, max_runtime=None, state=state, cursor=cursor,
-        retry_dead=False, gzip=False, health_port=None, as_json=True))
+        retry_dead=False, gzip=False, health_port=None, as_json=True, show_readings=False))
 with tempfile.TemporaryDirectory() as folder:  # loads all modules while their files can be read
     collect(Path(shutil.copytree(data, Path(folder, "data"))), True)
 shutil.rmtree(state)

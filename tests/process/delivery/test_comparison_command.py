@@ -111,7 +111,7 @@ def test_a_central_database_among_the_others(place: Path) -> None:
         (["--against", "sqlite:///central.db", "--table", "x"], "--against: central.db has no table x"),
         (["--against", "parquet:none"], "--against: parquet:none: there is no such directory"),
         (["--against", "postgresql://127.0.0.1:1/x"], "--against: postgresql://127.0.0.1:1/x cannot be read: conn"),
-        (["--against", "http://me:secret@host/"], "--against: a server that takes readings over HTTP cannot be asked"),
+        (["--against", "http://me:secret@host/"], "--against: 'http://***@host/' has a password in it"),
         (["--against", "https://host/"], "--against: a server that takes readings over HTTP cannot be asked"),
         (["--table", "x"], "--table: goes with --against, which says where the table is"),
     ],

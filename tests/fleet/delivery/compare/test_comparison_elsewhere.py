@@ -145,7 +145,7 @@ def test_a_postgres_that_cannot_be_compared(data: Path, url: str) -> None:
         (url, "nothing", "has no table nothing"),
         (url, "sources", "has no column sensor_id"),
         (nobody, None, "cannot be read: .*password"),
-        (url.replace("fleet@", "fleet:secret@"), None, "a password on the command line"),
+        (url.replace("fleet@", "fleet:secret@"), None, "env:NAME or file:PATH"),
     ]:
         with pytest.raises(UserError, match=f"--against.*{reason}") as error:
             compare(data, ComparisonOptions(target, table))
