@@ -84,6 +84,7 @@ class FaultOutcomes:
         self._wrong: set[tuple[str, int]] = set()
         self._missing: set[tuple[str, int]] = set()
         self._pending: set[tuple[str, int]] = set()
+        self._unknown_sensors = 0
         self._by_time = {
             (fault.sensor_id, sent_time(fault) // MS): (source, number, fault.kind)
             for source, some in faults.items()
@@ -106,6 +107,7 @@ class FaultOutcomes:
 
     def explain(self, sensor: object, time: object) -> str | None:
         """Note a reading that no generated one matches, by the time in it. Return the reason, None if no fault explains it."""
+        self._unknown_sensors += sensor is None
         found = self._by_time.get((str(sensor), time // MS)) if isinstance(time, int) else None
         if found is None:
             return None
@@ -140,6 +142,9 @@ class FaultOutcomes:
                     there[fault.kind] += kept or key not in self._missing
                     twice[fault.kind] += key in self._twice
                     wrong[fault.kind] += kept
+        # Of a nested record a truncated reading may have lost its sensor.
+        nameless = min(self._unknown_sensors, sent["truncate"] - there["truncate"])
+        there["truncate"], wrong["truncate"] = there["truncate"] + nameless, wrong["truncate"] + nameless
         return tuple(FaultOutcome(kind, sent[kind], there[kind], twice[kind], wrong[kind]) for kind in sorted(sent))
 
 

@@ -20,7 +20,7 @@ from fleet.delivery.faults.fault_record import FaultRecord, FaultyReading
 from fleet.delivery.faults.plan import DAMAGES, DELAYS, FaultPlan
 from fleet.delivery.faults.send_order import SendOrder, row_values
 from fleet.delivery.json_documents import unserializable
-from fleet.delivery.target import BatchRejected, DeliveryFailed, Receipt, Target
+from fleet.delivery.target import BatchRejected, DeliveryFailed, HoldingTarget, Receipt, Target
 from fleet.delivery.targets.registry import TargetOptions, open_target
 
 READINGS_PER_BATCH = 1000
@@ -93,6 +93,11 @@ class FaultyTarget:
             self._send_copies(key)
             if everything:
                 self._send(key, SendOrder(self._delayed(key)).rest())
+
+    def write_held(self, *, everything: bool) -> None:
+        """Have the target write what it holds itself, such as a file that is due to be rotated. Raises DeliveryFailed."""
+        if isinstance(self._target, HoldingTarget):
+            self._target.write_held(everything=everything)
 
     def first_held_id(self, source: str) -> int | None:
         """Return the lowest id of a source that waits to be sent, None if none does."""

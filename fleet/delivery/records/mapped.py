@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.config.record_fields import FieldPath, KnownColumns, RecordField, parse_fields
 from fleet.delivery.batch import Batch, Value
-from fleet.delivery.records.record import Document
+from fleet.delivery.records.record import Document, as_object
 
 Column = Sequence[Any]
 """The values of a column, one for each reading."""
@@ -162,7 +162,8 @@ ABSENT = object()
 def value_at(document: object, path: FieldPath) -> Any:
     """Return the value at a path, ABSENT if there is none."""
     for name in path:
-        if not isinstance(document, dict) or name not in document:
+        inside = as_object(document)
+        if inside is None or name not in inside:
             return ABSENT
-        document = document[name]
+        document = inside[name]
     return document

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleet.delivery.batch import Batch
-from fleet.delivery.records.record import ROW, Document
+from fleet.delivery.records.record import ROW, Document, as_object
 from worker.storage.schema import IDENTITY_COLUMNS
 
 PLACE_COLUMNS = {
@@ -38,8 +38,8 @@ class NestedRecord:
     def reading(self, document: Document) -> Document:
         row = {name: value for name, value in document.items() if name not in OBJECTS}
         for name, columns in OBJECTS.items():
-            found = document.get(name)
-            if isinstance(found, dict):
+            found = as_object(document.get(name))
+            if found is not None:
                 row |= {column: found[inner] for column, inner in columns.items() if inner in found}
         return row
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import orjson
+
 from fleet.delivery.batch import Batch
 
 Document = dict[str, Any]
@@ -61,3 +63,13 @@ class RowRecord:
 
 
 ROW: Record = RowRecord()
+
+
+def as_object(value: object) -> Document | None:
+    """Return an object in a document; in a file of tables it is a text of JSON. None if it is no object."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = orjson.loads(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, dict) else None

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from fleet.delivery.faults.fault_record import FaultRecord
 from fleet.delivery.faults.faulty_target import FaultyTarget, open_faulty_target
 from fleet.delivery.faults.plan import FaultPlan
 from fleet.delivery.records.record import ROW
-from fleet.delivery.target import DeliveryFailed, Receipt, TargetUnavailable
+from fleet.delivery.target import DeliveryFailed, HoldingTarget, Receipt, TargetUnavailable
+from fleet.delivery.targets.jsonl.rotation import Rotation
+from fleet.delivery.targets.jsonl.target import JsonLinesTarget
 from fleet.delivery.targets.registry import TargetOptions
 from tests.fleet.delivery.recording_target import RecordingTarget, rejecting
 from tests.fleet.delivery.samples import batch
+from tests.fleet.delivery.targets.test_batches import Clock
 from tests.fleet.verify.damage import select
 
 LATE = {"late": {"probability": 0.3, "mean": 4.0}}
@@ -289,3 +293,15 @@ def test_a_wrong_clock_changes_the_time_only(tmp_path: Path) -> None:
     ]
     assert all(one["timestamp"] != other["timestamp"] for one, other in zip(right, wrong, strict=True))
     assert [number["timestamp"] for number in right] == [time for (time,) in on_record(tmp_path, "timestamp")]
+
+
+def test_a_file_is_rotated_also_while_no_reading_arrives(tmp_path: Path) -> None:
+    clock, plan = Clock(), FaultPlan(DeliveryFaults.model_validate(DUPLICATE), 1)
+    file = JsonLinesTarget(tmp_path / "out.jsonl", rotation=Rotation(age=60.0), now=clock)
+    with closing(FaultyTarget(file, plan, DamagedRecord(ROW, plan, whole=False), FaultRecord(tmp_path, "t"))) as target:
+        target.deliver(batch(1, 3))
+        assert isinstance(target, HoldingTarget)
+        clock.time += timedelta(minutes=1)
+        target.write_held(everything=False)
+
+    assert (tmp_path / "out.000001.jsonl").exists()

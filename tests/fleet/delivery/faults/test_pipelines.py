@@ -17,6 +17,7 @@ from fleet.delivery.compare.against import ComparisonOptions, compare
 from fleet.delivery.compare.verdict import DeliveryVerdict
 from fleet.delivery.faults.faulty_target import open_faulty_target
 from fleet.delivery.state import STATE_FOLDER
+from fleet.delivery.records.registry import record_named
 from fleet.delivery.targets.registry import TargetOptions
 from tests.fleet.delivery.swept import open_collector
 from tests.fleet.verify.damage import make_identities, write_database
@@ -60,10 +61,12 @@ def data(generated: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def deliver(data: Path, kind: str) -> Path:
+def deliver(data: Path, kind: str, record: str = "row") -> Path:
     """Deliver all with one kind of fault; return the stream."""
     faults, lines = DeliveryFaults.model_validate({kind: FAULTS[kind]}), data.with_name("stream.jsonl")
-    target = open_faulty_target(f"jsonl:{lines}", TargetOptions(), faults, 3, data / STATE_FOLDER)
+    target = open_faulty_target(
+        f"jsonl:{lines}", TargetOptions(record=record_named(record)), faults, 3, data / STATE_FOLDER
+    )
     with open_collector(target, data, marking=False, batch_size=50) as (collector, context):
         collector.sweep()
         target.send_held(everything=True)
@@ -223,12 +226,12 @@ def test_a_reading_that_is_lost_is_a_finding_beside_those_that_are_dropped(data:
     assert found.generated == found.arrived + found.not_taken + 1
 
 
-def test_the_stream_itself_is_a_pipeline_that_keeps_all(data: Path) -> None:
-    """Lines that are no JSON are findings, and no error."""
-    lines = deliver(data, "truncate")
+@pytest.mark.parametrize("record", ["row", "nested"])
+def test_the_stream_itself_is_a_pipeline_that_keeps_all(record: str, data: Path) -> None:
+    """Lines that are no JSON are findings, and no error; also without a sensor."""
+    lines = deliver(data, "truncate", record)
 
-    found = compare(data, ComparisonOptions(f"jsonl:{lines}", complete=True))
+    found = compare(data, ComparisonOptions(f"jsonl:{lines}", record=record, complete=True))
     assert {"delivered altered", "delivered, never generated"} >= found.counts.keys()
     (outcome,) = found.faults
-    assert outcome.wrong == found.counts["delivered altered"] > 30
-    assert outcome.sent == sum(found.counts.values())
+    assert outcome.wrong == outcome.sent == sum(found.counts.values()) > 30

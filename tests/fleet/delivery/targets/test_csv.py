@@ -13,6 +13,7 @@ import pytest
 from fleet.delivery.compare.against import ComparisonOptions, compare
 from fleet.delivery.compare.verdict import DeliveryVerdict
 from fleet.delivery.records.record import Document
+from fleet.delivery.records.registry import record_named
 from fleet.delivery.targets.csv.format import CSV
 from fleet.delivery.targets.csv.target import CsvTarget
 from fleet.delivery.targets.registry import TargetOptions, open_target
@@ -126,6 +127,18 @@ def test_a_sweep_is_compared(marking: bool, data: Path, tmp_path: Path) -> None:
     assert found.epochs > 0
 
     assert 0 == sweep_into(CsvTarget(path), data, marking=marking).totals().delivered
+
+
+@pytest.mark.parametrize("name", ["nested", "own.yaml"])
+def test_objects_are_compared(name: str, data: Path, tmp_path: Path) -> None:
+    """A field has the JSON of an object."""
+    path, own = tmp_path / "out.csv", tmp_path / "own.yaml"
+    own.write_text("{from: {device: sensor_id}, ts: timestamp as epoch_ms, air: {temp_c: temperature}}")
+    record = str(own) if name == own.name else name
+    sweep_into(open_target(f"csv:{path}", TargetOptions(record=record_named(record))), data)
+    found = compare(data, ComparisonOptions(f"csv:{path}", record=record, complete=True))
+
+    assert ({}, found.generated) == (dict(found.counts), found.arrived)
 
 
 @pytest.mark.usefixtures("attributes")
