@@ -16,8 +16,8 @@ from fleet.config.delivery_faults import DeliveryFaults
 from fleet.delivery.compare.against import ComparisonOptions, compare
 from fleet.delivery.compare.verdict import DeliveryVerdict
 from fleet.delivery.faults.faulty_target import open_faulty_target
-from fleet.delivery.state import STATE_FOLDER
 from fleet.delivery.records.registry import record_named
+from fleet.delivery.state import STATE_FOLDER
 from fleet.delivery.targets.registry import TargetOptions
 from tests.fleet.delivery.swept import open_collector
 from tests.fleet.verify.damage import make_identities, write_database
