@@ -18,7 +18,8 @@ def split_options(url: str, origin: str, allowed: tuple[str, ...]) -> tuple[str,
     for name in options:
         if name not in allowed:
             raise UserError(
-                f"{origin}: {escape_short(url)!r} has the option {name!a}: allowed are {', '.join(allowed)}"
+                f"{origin}: {escape_short(url)!r} has the option {name!a}: allowed "
+                f"{'is' if len(allowed) == 1 else 'are'} {', '.join(allowed)}"
             )
     return place, options
 

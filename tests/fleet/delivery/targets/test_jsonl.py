@@ -165,7 +165,7 @@ def test_a_file_that_does_not_fit_its_record(content: str, record: str | None, r
     ("url", "reason"),
     [
         ("jsonl:", "names no file"),
-        ("jsonl:a.jsonl?x=1", "has the option 'x': allowed are rotate"),
+        ("jsonl:a.jsonl?x=1", "has the option 'x': allowed is rotate"),
         ("jsonl:a.jsonl?rotate=10M", "--to: rotate: '10M' is neither a size such as 100MB nor a time such as 1h"),
         ("jsonl:a.jsonl?rotate=0MB", "is neither a size"),
         ("jsonl:a.jsonl?rotate=0s", "--to: rotate: '0s' is not between 1ms and"),
