@@ -106,7 +106,7 @@ def assert_rules_work(prometheus: Prometheus) -> None:
         lambda: all(rule["health"] == "ok" for rule in rules(prometheus)),
         "every rule was evaluated",
     )
-    assert 15 == len(rules(prometheus))
+    assert 18 == len(rules(prometheus))
 
 
 def rules(prometheus: Prometheus) -> list[dict[str, str]]:
