@@ -48,6 +48,9 @@ THREADS_PER_TARGET = 2
 RETRY_SECONDS = 2.0
 """Seconds for which a failed delivery is tried again, before it is reported and left to the next sweep."""
 
+OPENING = "its opening"
+"""The name under which an error of opening a target is among those of the databases."""
+
 IDS_PER_MARKING = 10_000
 STOP_SECONDS = 2.0
 """Seconds in which a batch that is on its way may end after the time for the rest is over."""
@@ -69,7 +72,7 @@ class LiveDelivery:
         before = self._earlier_status()
         deliveries = [TargetDelivery(target, self, released, stop, before) for target in self.config.to]
         report = StatusReport(self, deliveries)
-        marks = Marks([delivery.context for delivery in deliveries])
+        marks = Marks(deliveries)
         threads = [threading.Thread(target=delivery.run, daemon=True) for delivery in deliveries]
         for thread in threads:
             thread.start()
@@ -98,7 +101,11 @@ class LiveDelivery:
 
 
 class TargetDelivery:
-    """The delivery to one target. `run` is the body of its thread."""
+    """The delivery to one target. `run` is the body of its thread, and opens the target: one that cannot be opened at present, as
+    its folder has gone, holds up no other."""
+
+    context: SweepContext
+    """That of the sweeps, once the target `is_open`."""
 
     def __init__(
         self,
@@ -108,11 +115,33 @@ class TargetDelivery:
         stop: threading.Event,
         before: Mapping[str, TargetStatus],
     ) -> None:
-        """UserError if the target cannot work."""
+        self._options, self._delivery, self._earlier = target, delivery, before
         self._released, self._stop = released, stop
-        self._interval, faults = target.interval or delivery.config.interval, delivery.config.faults
+        self._interval = target.interval or delivery.config.interval
         self._stats = CollectorStats()
-        folder = delivery.databases / STATE_FOLDER
+        self._errors: frozenset[str] = frozenset()
+        self._error = LastError(TargetStatus(target.to))
+        self._complete = False
+        self.is_open = False
+
+    def run(self) -> None:
+        """Sweep until the fleet has ended and nothing is left, or until there is no more time."""
+        while not self.is_open and not self._stop.is_set():
+            try:
+                self._open()
+            except UserError as error:
+                if str(error) not in self._errors:
+                    log.error("%s: %s", self._options.to, error)
+                self._errors = frozenset((str(error),))
+                self._stats.record_outcome(OPENING, error=str(error), kind="target")
+                self._stop.wait(RETRY_SECONDS)
+        if self.is_open:
+            self._sweep_until_the_end()
+
+    def _open(self) -> None:
+        """UserError if the target cannot work."""
+        target, delivery, stop = self._options, self._delivery, self._stop
+        folder, faults = delivery.databases / STATE_FOLDER, delivery.config.faults
         options = TargetOptions(
             record=record_for(target.to, target.record, delivery.databases, delivery.config.records),
             stop=stop,
@@ -124,12 +153,11 @@ class TargetDelivery:
         faulty = faults.any or (target.to.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
         self._faulty = open_faulty_target(target.to, options, faults, delivery.seed, folder) if faulty else None
         self._target = self._faulty or open_target(target.to, options)
-        self._before = before.get(self._target.name) or TargetStatus(self._target.name)
+        self._before = self._earlier.get(self._target.name) or TargetStatus(self._target.name)
         self._backlog = Backlog(self._before.backlog_since)
-        state = CollectorState(folder, self._target.name)
         self.context = SweepContext(
             self._target,
-            state,
+            CollectorState(folder, self._target.name),
             Leases(folder, self._target.name),
             self._stats,
             stop,
@@ -140,12 +168,13 @@ class TargetDelivery:
             selection=selection_of(target),
         )
         self._collector = Collector(delivery.databases, self.context, THREADS_PER_TARGET)
-        self._errors: frozenset[str] = frozenset()
-        self._error = LastError(self._before)
-        self._complete = False
+        if self._errors:
+            log.info("%s: well again", self._target.name)
+            self._stats.record_outcome(OPENING)
+        self._errors, self._error = frozenset(), LastError(self._before)
+        self.is_open = True
 
-    def run(self) -> None:
-        """Sweep until the fleet has ended and nothing is left, or until there is no more time."""
+    def _sweep_until_the_end(self) -> None:
         while not self._stop.is_set():
             last = self._released.is_set()
             try:
@@ -180,9 +209,18 @@ class TargetDelivery:
         return self._stats.totals().delivered
 
     def status(self, sources: list[SourceIds], rate: float, now: float) -> TargetStatus:
-        totals, before = self._stats.totals(), self._before
         failing = self._stats.failing()
         self._error.update(failing[0].error if failing else None, now)
+        if not self.is_open:
+            error = self._error
+            return TargetStatus(
+                self._options.to,
+                error=error.error,
+                failing_since=error.since,
+                last_error=error.last,
+                last_error_at=error.last_at,
+            )
+        totals, before = self._stats.totals(), self._before
         self._backlog.update(sources, self._settled_id, now)
         return TargetStatus(
             self._target.name,
@@ -262,13 +300,15 @@ class StatusReport:
 class Marks:
     """The marks in the databases: readings up to the lowest cursor of all targets, without those that one has refused."""
 
-    def __init__(self, contexts: Sequence[SweepContext]) -> None:
-        self._contexts = contexts
+    def __init__(self, deliveries: Sequence[TargetDelivery]) -> None:
+        self._deliveries = deliveries
         self._marked: dict[str, int] = {}
 
     def update(self) -> None:
         """Mark what all targets have by now. A database that is busy or has gone is marked the next time."""
-        first, *others = self._contexts
+        if not all(delivery.is_open for delivery in self._deliveries):
+            return
+        first, *others = (delivery.context for delivery in self._deliveries)
         for source, path in list(first.swept_paths.items()):
             settled = min(settled_id(context, source) for context in (first, *others))
             if settled > self._marked.get(source, 0):
@@ -277,7 +317,7 @@ class Marks:
                     self._marked[source] = settled
 
     def _mark(self, source: str, path: Path, settled: int) -> None:
-        refused = {number for context in self._contexts for number in context.state.dead_letter_ids(source)}
+        refused = {number for each in self._deliveries for number in each.context.state.dead_letter_ids(source)}
         with shared_connection(path) as shared:
             after = self._marked.get(source, 0)
             while ids := next_ids(shared.connection, after, settled, IDS_PER_MARKING, unsynced=True):

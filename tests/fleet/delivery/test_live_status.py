@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -86,6 +87,24 @@ def test_readings_are_marked_when_the_last_target_has_them(data: Path, tmp_path:
     assert 0 == marked(data)
     deliver(data, one, other, drain_seconds=30)
 
+    assert stored(data) == marked(data)
+
+
+def test_a_target_that_cannot_be_opened_holds_up_no_other(data: Path, tmp_path: Path) -> None:
+    """As after a restart of the process, when its folder has gone."""
+    gone, well = deliver(data, f"jsonl:{tmp_path}/gone/out.jsonl", f"jsonl:{tmp_path}/out.jsonl")
+
+    assert (f"jsonl:{tmp_path}/gone/out.jsonl", 0, False) == (gone.name, gone.delivered, gone.complete)
+    assert f"{tmp_path}/gone is no folder" in str(gone.error)
+    assert (stored(data), True, None) == (well.delivered, well.complete, well.error)
+    assert 0 == marked(data)
+
+
+def test_a_target_that_can_be_opened_later_has_everything(data: Path, tmp_path: Path) -> None:
+    threading.Timer(0.5, (tmp_path / "late").mkdir).start()
+    (late,) = deliver(data, f"jsonl:{tmp_path}/late/out.jsonl", drain_seconds=30)
+
+    assert (stored(data), True, None) == (late.delivered, late.complete, late.error)
     assert stored(data) == marked(data)
 
 
