@@ -105,13 +105,15 @@ TARGETS = {
         "fleet.delivery.targets.mqtt.target:MqttTarget", "mqtt://HOST/TOPIC", readable=False, login=True
     ),
     "mqtts:": TargetEntry("fleet.delivery.targets.mqtt.target:MqttTarget", None, readable=False, login=True),
-    "kafka:": TargetEntry("fleet.delivery.targets.kafka.target:KafkaTarget", "kafka://HOST/TOPIC", readable=False),
+    "kafka:": TargetEntry(
+        "fleet.delivery.targets.kafka.target:KafkaTarget", "kafka://HOST/TOPIC", readable=False, login=True
+    ),
     "jsonl:": TargetEntry("fleet.delivery.targets.jsonl.target:JsonLinesTarget", "jsonl:FILE"),
     "csv:": TargetEntry("fleet.delivery.targets.csv.target:CsvTarget", "csv:FILE"),
     "batches:": TargetEntry("fleet.delivery.targets.batches.target:BatchesTarget", "batches:DIR"),
     "s3:": TargetEntry("fleet.delivery.targets.s3.target:S3Target", "s3://BUCKET/PREFIX"),
-    "influx://": TargetEntry("fleet.delivery.targets.influx.server:InfluxTarget", "influx://HOST/DATABASE"),
-    "influxs://": TargetEntry("fleet.delivery.targets.influx.server:InfluxTarget", None),
+    "influx://": TargetEntry("fleet.delivery.targets.influx.server:InfluxTarget", "influx://HOST/DATABASE", login=True),
+    "influxs://": TargetEntry("fleet.delivery.targets.influx.server:InfluxTarget", None, login=True),
     "influx:": TargetEntry("fleet.delivery.targets.influx.file:InfluxFileTarget", "influx:FILE"),
     "parquet:": TargetEntry("fleet.delivery.targets.parquet.target:ParquetTarget", "parquet:DIR"),
 }

@@ -15,6 +15,7 @@ from fleet.delivery.compare.against import ComparisonOptions, compare
 from fleet.delivery.target import TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.influx.address import parse_address
 from fleet.delivery.targets.influx.server import InfluxTarget, read_credentials
+from fleet.delivery.targets.registry import TargetOptions, open_target
 from fleet.delivery.targets.retry import RetryPolicy
 from tests.fleet.delivery.samples import batch, with_values
 from tests.fleet.delivery.swept import sweep_into
@@ -108,6 +109,10 @@ def test_a_server_that_wants_a_password(tmp_path: Path) -> None:
             assert "wrong-password" not in str(raised.value)
         with closing(target(server.url(), USER, PASSWORD)) as opened:
             assert 1 == len(opened.deliver(batch(1, 2)).accepted)
+        login = server.url().replace("influx://", f"influx://{USER}:{PASSWORD}@")
+        with closing(open_target("env:INFLUX", TargetOptions(environment={"INFLUX": login}))) as opened:
+            assert 1 == len(opened.deliver(batch(2, 3)).accepted)
+            assert PASSWORD not in opened.name
 
 
 def test_no_server(influx: Server) -> None:

@@ -57,7 +57,12 @@ class InfluxTarget:
     @classmethod
     def open(cls, url: str, options: TargetOptions) -> Self:
         retry = RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry)
-        return cls(parse_address(url), read_credentials(options.environment), retry, gzip=options.gzip)
+        return cls(
+            parse_address(url),
+            read_credentials(options.environment).with_login(options.login),
+            retry,
+            gzip=options.gzip,
+        )
 
     @classmethod
     def read_back(cls, url: str, options: ReadBackOptions) -> DeliveredReadings:
@@ -67,7 +72,9 @@ class InfluxTarget:
                 "--against: InfluxDB 2 is asked as version 1: leave out version=2, and map the bucket (DBRP)"
             )
         return MatchedReadings(
-            InfluxTable(address, read_credentials(options.environment), options.table, options.sensor)
+            InfluxTable(
+                address, read_credentials(options.environment).with_login(options.login), options.table, options.sensor
+            )
         )
 
     @property

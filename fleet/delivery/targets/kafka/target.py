@@ -16,7 +16,7 @@ from fleet.delivery.json_documents import dump_json, history_documents, unserial
 from fleet.delivery.records.record import Record
 from fleet.delivery.target import BatchRejected, DeliveryFailed, Receipt, TargetUnavailable
 from fleet.delivery.targets.kafka.address import HISTORY_TABLES, TopicAddress, parse_address
-from fleet.delivery.targets.kafka.client import Settings, client_settings
+from fleet.delivery.targets.kafka.client import Settings, client_settings, login_variables
 from fleet.delivery.targets.kafka.producer import Message, TopicProducer
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
@@ -36,7 +36,12 @@ class KafkaTarget:
     def open(cls, url: str, options: TargetOptions) -> Self:
         address = parse_address(url)
         retry = RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry)
-        return cls(address, client_settings(address, options.environment), options.record, retry)
+        return cls(
+            address,
+            client_settings(address, login_variables(options.environment, options.login)),
+            options.record,
+            retry,
+        )
 
     @classmethod
     def read_back(cls, _url: str, _options: ReadBackOptions) -> NoReturn:

@@ -8,8 +8,9 @@ import pytest
 from confluent_kafka import KafkaError
 
 from fleet.delivery.targets.kafka.address import parse_address
-from fleet.delivery.targets.kafka.client import client_settings, describe_error
+from fleet.delivery.targets.kafka.client import client_settings, describe_error, login_variables
 from fleet.errors import UserError
+from fleet.target_urls import Login
 
 
 def test_what_is_left_out_has_a_default() -> None:
@@ -107,3 +108,17 @@ def test_authorities_that_are_no_file(tmp_path: Path) -> None:
 )
 def test_an_error_is_one_line_that_says_what_to_do(code: int, text: str, expected: str) -> None:
     assert expected == describe_error(KafkaError(code, text))
+
+
+def test_a_user_in_the_url() -> None:
+    """In place of that of the environment."""
+    login = Login("plant", "s3cret")
+    variables = login_variables({"KAFKA_USERNAME": "other", "KAFKA_PASSWORD": "x", "HOME": "/"}, login)
+    settings = client_settings(parse_address("kafka://broker/x"), variables)
+
+    assert ("plant", "s3cret", "sasl_ssl") == (
+        settings["sasl.username"],
+        settings["sasl.password"],
+        settings["security.protocol"],
+    )
+    assert {"HOME": "/"} == login_variables({"HOME": "/"}, None)
