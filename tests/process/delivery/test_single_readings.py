@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from tests.fleet.verify.damage import select
 from tests.process.conftest import Up
 from tests.process.running_fleet import fleet, wait_for
-from tests.servers.single_readings import reading_server
+from tests.servers.single_readings import PATH, reading_server
+
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "1"))
 
 
 def stored_keys(data: Path) -> list[str]:
@@ -26,6 +30,24 @@ def test_a_server_that_is_down_for_a_while_has_everything_once(up: Up, tmp_path:
         running.interrupt()
         assert 0 == running.wait(), running.output
         assert stored_keys(data) == sorted(server.keys)
+
+
+def test_a_server_of_bme280_readings_has_all_of_them_once(up: Up, tmp_path: Path) -> None:
+    """By the schema and at the path of such a server, which is down for a while."""
+    data = tmp_path / "data"
+    with reading_server() as server:
+        address = server.url.removesuffix(PATH)
+        running = up("--kind", "bme280", "--replicas", 3, "--rate", 10, "--record", "bme280", "--to", address).ready()
+        wait_for(lambda: len(server.keys) > 15, "readings arrive")
+        server.stop()
+        wait_for(lambda: "no connection" in fleet("status", "--data", data).stdout, "the fleet knows")
+        time.sleep(OUTAGE_SECONDS)
+        server.start()
+        running.interrupt()
+        assert 0 == running.wait(), running.output
+        assert stored_keys(data) == sorted(server.keys)
+        assert len(server.keys) == len(server.stored)
+        assert {"generator", "version", "in_weather_event", "weather_event_type"} == set(server.stored[0]["metadata"])
 
 
 def test_the_lines_of_a_single_sensor(up: Up, tmp_path: Path) -> None:
