@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import apsw
@@ -71,7 +71,7 @@ class LiveDelivery:
         released, stop = threading.Event(), threading.Event()
         before = self._earlier_status()
         deliveries = [TargetDelivery(target, self, released, stop, before) for target in self.config.to]
-        report = StatusReport(self, deliveries)
+        report = StatusReport(self, deliveries, before)
         marks = Marks(deliveries)
         threads = [threading.Thread(target=delivery.run, daemon=True) for delivery in deliveries]
         for thread in threads:
@@ -213,8 +213,10 @@ class TargetDelivery:
         self._error.update(failing[0].error if failing else None, now)
         if not self.is_open:
             error = self._error
-            return TargetStatus(
-                self._options.to,
+            before = self._earlier.get(self._options.to) or TargetStatus(self._options.to)
+            return replace(
+                before,
+                rate=0.0,
                 error=error.error,
                 failing_since=error.since,
                 last_error=error.last,
@@ -278,8 +280,11 @@ class LastError:
 class StatusReport:
     """Writes the status file, with the rate and the backlog of each target."""
 
-    def __init__(self, delivery: LiveDelivery, deliveries: Sequence[TargetDelivery]) -> None:
-        self._delivery, self._deliveries = delivery, deliveries
+    def __init__(
+        self, delivery: LiveDelivery, deliveries: Sequence[TargetDelivery], before: Mapping[str, TargetStatus]
+    ) -> None:
+        """`before` has the targets as an earlier process has left them."""
+        self._delivery, self._deliveries, self._before = delivery, deliveries, before
         self._stored = StoredIds(delivery.databases)
         self._rates = RateMeter(time.monotonic_ns(), len(deliveries))
 
@@ -288,6 +293,9 @@ class StatusReport:
         self._rates.record(time.monotonic_ns(), self._delivered())
         sources, rates, now = self._stored.sources(), self._rates.per_second().tolist(), time.time()
         targets = tuple(each.status(sources, rate, now) for each, rate in zip(self._deliveries, rates, strict=True))
+        if not all(each.is_open for each in self._deliveries):  # what is known of those that are not goes on
+            names = {target.name for target in targets}
+            targets += tuple(target for name, target in self._before.items() if name not in names)
         try:
             DeliveryStatus(targets, now, self._delivery.config.interval).write(self._delivery.status_file)
         except OSError as error:

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,8 @@ class PostgresServer:
         """At once, which sessions notice; what was committed is kept."""
         if self._process:
             for backend in psutil.Process(self.pid).children():
-                backend.resume()  # a test may have stopped it
+                with suppress(psutil.NoSuchProcess):  # it may end by itself at this moment
+                    backend.resume()  # a test may have stopped it
             self._process.send_signal(signal.SIGINT)
             self._process.wait(60)
             self._process = None

@@ -92,9 +92,12 @@ def test_readings_are_marked_when_the_last_target_has_them(data: Path, tmp_path:
 
 def test_a_target_that_cannot_be_opened_holds_up_no_other(data: Path, tmp_path: Path) -> None:
     """As after a restart of the process, when its folder has gone."""
-    gone, well = deliver(data, f"jsonl:{tmp_path}/gone/out.jsonl", f"jsonl:{tmp_path}/out.jsonl")
+    before = (TargetStatus(f"jsonl:{tmp_path}/gone/out.jsonl", 1000), TargetStatus("influx://plant/x", 7))
+    DeliveryStatus(before).write(tmp_path / DELIVERY_STATUS_FILE)
+    gone, well, earlier = deliver(data, f"jsonl:{tmp_path}/gone/out.jsonl", f"jsonl:{tmp_path}/out.jsonl")
 
-    assert (f"jsonl:{tmp_path}/gone/out.jsonl", 0, False) == (gone.name, gone.delivered, gone.complete)
+    assert before[1] == earlier  # of a target whose URL is not read yet
+    assert (f"jsonl:{tmp_path}/gone/out.jsonl", 1000, False) == (gone.name, gone.delivered, gone.complete)
     assert f"{tmp_path}/gone is no folder" in str(gone.error)
     assert (stored(data), True, None) == (well.delivered, well.complete, well.error)
     assert 0 == marked(data)
