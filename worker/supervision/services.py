@@ -54,15 +54,18 @@ class Services:
         """Start the services that do not run and whose time has come."""
         for service in self._services:
             if service.child is None and service.due <= now:
-                try:
-                    service.child = fork_child(service.name, service.body, service.keep)
-                    service.start_error = ""
-                except OSError as error:
-                    service.due = now + SPAWN_RETRY_SECONDS
-                    reason = f"cannot be started: {error.strerror}"
-                    if reason != service.start_error:  # it is tried every second, perhaps for hours
-                        self._record_event(service.name, reason)
-                    service.start_error = reason
+                self._start(service, now)
+
+    def _start(self, service: Service, now: float) -> None:
+        try:
+            service.child = fork_child(service.name, service.body, service.keep)
+            service.start_error = ""
+        except OSError as error:
+            service.due = now + SPAWN_RETRY_SECONDS
+            reason = f"cannot be started: {error.strerror}"
+            if reason != service.start_error:  # it is tried every second, perhaps for hours
+                self._record_event(service.name, reason)
+            service.start_error = reason
 
     def reap(self, now: float) -> None:
         """Schedule the restart of services that have exited."""
@@ -90,7 +93,10 @@ class Services:
 
     def close(self, is_urgent: Callable[[], bool]) -> None:
         """Release all services and wait for their exit; kill those that take too long. Once `is_urgent` returns true, none may
-        take longer than RELEASE_TIMEOUT_SECONDS from then on."""
+        take longer than RELEASE_TIMEOUT_SECONDS from then on. One with work for the end that has died is started for that."""
+        for service in self._services:
+            if service.child is None and service.release_seconds > RELEASE_TIMEOUT_SECONDS and not is_urgent():
+                self._start(service, time.monotonic())
         running = [service for service in self._services if service.child is not None]
         for service in running:
             assert service.child

@@ -31,7 +31,7 @@ def test_a_killed_delivery_process_leaves_whole_files(up: Up, tmp_path: Path) ->
     data = tmp_path / "data"
     targets = [f"csv:{tmp_path}/{FIRST_FILE}?rotate=20kB", f"batches:{tmp_path}/batches?size=70&period=1s&envelope=1"]
     options = [word for target in targets for word in ("--to", target)]
-    running = up("--replicas", 3, "--rate", 50, "--for", "6s", *options).ready()
+    running = up("--replicas", 3, "--rate", 50, "--for", "8s", *options).ready()
     for _ in range(3):
         wait_for(lambda: min(delivered(data)) > 60, "something is delivered")
         victim = delivery_process(running)
@@ -47,5 +47,5 @@ def test_a_killed_delivery_process_leaves_whole_files(up: Up, tmp_path: Path) ->
         assert "no differences" in verdict.stdout
     assert len(list(tmp_path.glob("out.0*.csv"))) > 5
     metas = [json.loads(path.read_text())["batch_meta"] for path in (tmp_path / "batches").glob("batch_*.json")]
-    assert 900 == sum(meta["record_count"] for meta in metas)
+    assert 1200 == sum(meta["record_count"] for meta in metas)
     assert {".open.jsonl", ".open.jsonl.delivered"} == {path.name for path in (tmp_path / "batches").glob(".*")}

@@ -40,10 +40,14 @@ def assert_complete(data: Path, target: str) -> None:
 
 
 def delivery_process(running: FleetProcess) -> psutil.Process:
-    """The service that is neither a fork server nor serves HTTP."""
-    children = psutil.Process(running.pid).children()
-    (found,) = [each for each in children if any("central.db" in opened.path for opened in each.open_files())]
+    (found,) = delivery_processes(running)
     return found
+
+
+def delivery_processes(running: FleetProcess) -> list[psutil.Process]:
+    """The service that is neither a fork server nor serves HTTP, if it runs."""
+    children = psutil.Process(running.pid).children()
+    return [each for each in children if any("central.db" in opened.path for opened in each.open_files())]
 
 
 def free_port() -> int:
@@ -103,6 +107,22 @@ def test_a_killed_delivery_process_goes_on(up: Up, tmp_path: Path) -> None:
     assert 3 == running.output.count("delivery: killed by SIGKILL")
     for target in (central, lines):
         assert_complete(data, target)
+
+
+def test_a_delivery_that_is_dead_at_the_end_is_started_for_the_rest(up: Up, tmp_path: Path) -> None:
+    """It waits for its restart when the workers end, as it was killed again and again."""
+    data, central = tmp_path / "data", f"sqlite:///{tmp_path}/central.db"
+    running = up(*SMALL, "--to", central).ready()
+    for _ in range(5):
+        wait_for(lambda: delivery_processes(running), "it runs")
+        for victim in delivery_processes(running):
+            victim.kill()
+            victim.wait(10)
+    running.interrupt()
+
+    assert 0 == running.wait(), running.output
+    assert 5 == running.output.count("delivery: killed by SIGKILL")
+    assert_complete(data, central)
 
 
 def test_a_second_interrupt_does_not_wait_for_a_target(up: Up, tmp_path: Path) -> None:
