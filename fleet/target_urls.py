@@ -29,6 +29,15 @@ class Login:
     password: str = field(repr=False)
 
 
+def login_variables(
+    environment: Mapping[str, str], login: Login | None, user_variable: str, password_variable: str
+) -> Mapping[str, str]:
+    """Return the environment with the user and the password of a URL, if it has them, in place of its own."""
+    if login is None:
+        return environment
+    return {**environment, user_variable: login.user, password_variable: login.password}
+
+
 @dataclass(frozen=True, slots=True)
 class TargetUrl:
     """A URL as it is used, without user and password if it has them, and `given`, as the user wrote it."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-import socket
-import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -14,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.process.running_fleet import wait_for
+from tests.servers.program import ServerProgram, find_program, free_port
 
 DATABASE = "fleet"
 
@@ -37,41 +32,17 @@ auth-enabled = {auth}
 """
 
 
-def free_ports(count: int) -> list[int]:
-    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(server.getsockname()[1]) for server in servers]
-    for server in servers:
-        server.close()
-    return ports
-
-
-class Server:
+class Server(ServerProgram):
     """A program that serves HTTP on `port` and answers `ping`. `password` is who is asking, as USER:PASSWORD."""
 
     def __init__(self, folder: Path, port: int, command: list[str], ping: str) -> None:
-        self.folder, self.port, self._command, self._ping = folder, port, command, ping
-        self.password = ""
-        self._log = folder / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        self._ping, self.password = ping, ""
+        super().__init__(command, folder / "server.log", port)
 
     def url(self, scheme: str = "influx", database: str = DATABASE) -> str:
         return f"{scheme}://127.0.0.1:{self.port}/{database}"
 
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_for(self._answers, "the server answers")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self._log.read_text()
+    def answers(self) -> bool:
         try:
             self.get(self._ping)
         except OSError:
@@ -107,10 +78,8 @@ class Server:
 @contextmanager
 def influxdb(folder: Path, *, auth: bool = False) -> Iterator[Server]:
     """InfluxDB 1 with an empty database."""
-    program = shutil.which("influxd")
-    if program is None:
-        pytest.skip("influxdb is not installed")
-    port, rpc = free_ports(2)
+    program = find_program("influxd", "Debian's influxdb")
+    port, rpc = free_port(), free_port()
     config = CONFIG.format(port=port, rpc=rpc, folder=folder, auth=str(auth).lower())
     (folder / "influxdb.conf").write_text(config)
     server = Server(folder, port, [program, "-config", str(folder / "influxdb.conf")], "/ping")
@@ -124,10 +93,8 @@ def influxdb(folder: Path, *, auth: bool = False) -> Iterator[Server]:
 
 @contextmanager
 def victoria_metrics(folder: Path) -> Iterator[Server]:
-    program = shutil.which("victoria-metrics")
-    if program is None:
-        pytest.skip("victoria-metrics is not installed")
-    (port,) = free_ports(1)
+    program = find_program("victoria-metrics", "Debian")
+    port = free_port()
     options = [f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={folder}/storage", "-retentionPeriod=100y"]
     server = Server(folder, port, [program, *options], "/health")
     try:

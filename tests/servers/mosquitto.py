@@ -3,74 +3,33 @@
 from __future__ import annotations
 
 import json
-import shutil
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from tests.process.running_fleet import suspend, wait_for
+from tests.process.running_fleet import wait_for
+from tests.servers.program import ServerProgram, find_program, free_port
 
 USER, PASSWORD = "fleet", "a-password-for-the-test"
 
 
-class Broker:
-    """mosquitto. With a `password` only USER may connect."""
+class Broker(ServerProgram):
+    """mosquitto, with these lines in its config."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
-        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-        if program is None:
-            pytest.skip("mosquitto is not installed")
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.port = int(server.getsockname()[1])
-        self._command = [program, "-c", str(folder / "mosquitto.conf")]
-        text = "\n".join((f"listener {self.port} 127.0.0.1", "user root", *lines))
-        (folder / "mosquitto.conf").write_text(text + "\n")
-        self._log = folder / "mosquitto.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        port, config = free_port(), folder / "mosquitto.conf"
+        config.write_text("\n".join((f"listener {port} 127.0.0.1", "user root", *lines)) + "\n")
+        super().__init__([find_program("mosquitto", "Debian"), "-c", str(config)], folder / "mosquitto.log", port)
 
     @property
     def url(self) -> str:
         return f"mqtt://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_for(self._answers, "the broker answers")
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self._log.read_text()
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-            return True
-        return False
-
-    @contextmanager
-    def suspended(self) -> Iterator[None]:
-        """Stopped for a while: it reads what was sent meanwhile when it goes on."""
-        assert self._process is not None
-        process = psutil.Process(self._process.pid)
-        suspend(process)
-        try:
-            yield
-        finally:
-            process.resume()
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
 
 @contextmanager

@@ -5,59 +5,29 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import socket
-import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from fleet.delivery.targets.s3.signature import Credentials, Request, signed_headers
-from tests.process.running_fleet import wait_for
+from tests.servers.program import ServerProgram, find_program, free_port
 
 ANYBODY = {"AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret-for-the-test"}
 
 
-class ObjectServer:
+class ObjectServer(ServerProgram):
     """moto's server. What it stores is in its memory."""
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("moto_server")
-        if program is None:
-            pytest.skip("moto_server is not installed")
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.port = int(server.getsockname()[1])
-        self._command = [program, "-H", "127.0.0.1", "-p", str(self.port)]
-        self._log = folder / "moto.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
+        port, program = free_port(), find_program("moto_server", "the wheel moto[server]")
+        super().__init__([program, "-H", "127.0.0.1", "-p", str(port)], folder / "moto.log", port)
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_for(self._answers, "the server answers")
-
-    def _answers(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, self._log.read_text()
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-            return True
-        return False
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
     def create_bucket(self, name: str) -> None:
         request = Request("PUT", f"127.0.0.1:{self.port}", f"/{name}")

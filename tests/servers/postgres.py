@@ -14,7 +14,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -30,6 +29,7 @@ import pytest
 
 from fleet.delivery.targets.postgres.target import PostgresTarget
 from fleet.delivery.targets.retry import RetryPolicy
+from tests.servers.program import free_port
 
 MakeTarget = Callable[..., PostgresTarget]
 
@@ -71,12 +71,6 @@ def unprivileged() -> dict[str, Any]:
             continue
         return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     pytest.skip("PostgreSQL does not run as root, and there is no other user")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class PostgresServer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from tests.process.running_fleet import ROOT, wait_for
+from tests.servers.program import free_port
 
 DEPLOYED = ROOT / "deploy" / "prometheus"
 
@@ -82,13 +82,6 @@ class Prometheus:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def names(expressions: str) -> set[str]:

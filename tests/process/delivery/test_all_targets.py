@@ -17,12 +17,13 @@ import pytest
 from tests.fleet.verify.damage import select
 from tests.process.conftest import Up
 from tests.process.delivery.test_receive_from_brokers import receiving
-from tests.process.running_fleet import ENVIRONMENT, FleetProcess, fleet, suspend, wait_for
+from tests.process.running_fleet import ENVIRONMENT, FleetProcess, fleet, wait_for
 from tests.servers.influxdb import influxdb
-from tests.servers.kafka import free_port, kafka_broker
+from tests.servers.kafka import kafka_broker
 from tests.servers.mosquitto import broker
 from tests.servers.moto import ANYBODY, object_server
 from tests.servers.postgres import PostgresServer
+from tests.servers.program import free_port
 from tests.servers.tcp_proxy import TcpProxy
 
 SECONDS = float(os.environ.get("ALL_TARGETS_SECONDS", "36"))
@@ -74,11 +75,8 @@ class Servers:
         self.influx.start()
 
     def s3_outage(self) -> None:
-        assert self.objects.process is not None
-        server = psutil.Process(self.objects.process.pid)
-        suspend(server)
-        time.sleep(OUTAGE_SECONDS)
-        server.resume()
+        with self.objects.suspended():
+            time.sleep(OUTAGE_SECONDS)
 
     def postgres_outage(self) -> None:
         self.postgres.stop()

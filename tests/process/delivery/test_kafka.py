@@ -21,7 +21,8 @@ from tests.fleet.delivery.samples import batch, episodes, epochs, with_values
 from tests.fleet.verify.damage import select
 from tests.process.conftest import Up
 from tests.process.running_fleet import wait_for
-from tests.servers.kafka import KafkaBroker, TopicMessage, TopicReader, create_topic, free_port, kafka_broker
+from tests.servers.kafka import KafkaBroker, TopicMessage, TopicReader, create_topic, kafka_broker
+from tests.servers.program import free_port
 from tests.servers.tcp_proxy import TcpProxy
 
 SECONDS = 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from tests.fleet.verify.damage import select
 from tests.process.conftest import Up
 from tests.process.delivery.receiver_process import BATCH, receiving
 from tests.process.running_fleet import FleetProcess, fleet, wait_for
+from tests.servers.program import free_port
 
 SMALL = ("--replicas", 3, "--rate", 20)
 
@@ -48,11 +48,6 @@ def delivery_processes(running: FleetProcess) -> list[psutil.Process]:
     """The service that is neither a fork server nor serves HTTP, if it runs."""
     children = psutil.Process(running.pid).children()
     return [each for each in children if any("central.db" in opened.path for opened in each.open_files())]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def test_each_target_has_everything_at_the_end(up: Up, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a user is told when a broker cannot be used: which setting is wrong, and what to do; never a password."""
+"""Messages about a broker that cannot be used: which setting is wrong, and what to do. They never contain a password."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from fleet.delivery.target import DeliveryFailed, TargetMisconfigured, TargetUna
 from fleet.delivery.targets.postgres.target import PostgresTarget
 from fleet.errors import UserError
 from tests.fleet.delivery.samples import batch
-from tests.servers.postgres import MakeTarget, PostgresServer, free_port, seqs
+from tests.servers.postgres import MakeTarget, PostgresServer, seqs
+from tests.servers.program import free_port
 
 
 @pytest.fixture

@@ -35,8 +35,9 @@ from tests.fleet.verify.damage import select
 from tests.process.conftest import Up
 from tests.process.delivery.receiver_process import ROOT
 from tests.process.running_fleet import fleet, wait_for
-from tests.servers.kafka import free_port, kafka_broker
+from tests.servers.kafka import kafka_broker
 from tests.servers.mosquitto import PASSWORD, USER, broker
+from tests.servers.program import free_port
 from tests.servers.tcp_proxy import TcpProxy
 
 
@@ -181,7 +182,7 @@ def subscribe(url: str, central: CentralDatabase) -> Subscription:
 
 
 def take(subscription: Subscription, count: int, central: CentralDatabase | None = None) -> list[bytes | None]:
-    """Take until there are so many messages. With `central` they are stored and acknowledged."""
+    """Take until there is that number of messages. With `central` they are stored and acknowledged."""
     payloads: list[bytes | None] = []
     end = time.monotonic() + 20
     while len(payloads) < count and time.monotonic() < end:

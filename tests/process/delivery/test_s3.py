@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -185,14 +184,10 @@ def test_a_fleet_delivers_while_the_server_stands_still(
     options = [word for place in places for word in ("--to", place)]
     fleet_process = up("--replicas", 3, "--rate", 50, "--for", "6s", *options).ready()
     wait_for(lambda: len(objects(places[2])) > 1, "something is stored")
-    assert running.process is not None
-    running.process.send_signal(signal.SIGSTOP)
-    try:
+    with running.suspended():
         (victim,) = [each for each in psutil.Process(fleet_process.pid).children() if opens(each, "s3-")]
         victim.kill()
         wait_for(lambda: fleet_process.output.count("delivery: killed by SIGKILL"), "it is noticed")
-    finally:
-        running.process.send_signal(signal.SIGCONT)
 
     assert 0 == fleet_process.wait(), fleet_process.output
     for place in places:

@@ -63,7 +63,7 @@ def running(folder: Path, environment: dict[str, str], *arguments: object) -> It
 
 @pytest.fixture
 def url_of_broker(tmp_path: Path) -> Iterator[str]:
-    """A broker that lets nobody in."""
+    """A broker that refuses every login."""
     maker = shutil.which("mosquitto_passwd")
     if maker is None:
         pytest.skip("mosquitto_passwd is not installed")

@@ -16,10 +16,10 @@ from tests.process.delivery.test_live_delivery import (
     assert_complete,
     delivered,
     delivery_process,
-    free_port,
     targets,
 )
 from tests.process.running_fleet import fleet, wait_for
+from tests.servers.program import free_port
 
 CONFIG = """
 replicas: {count: 5}

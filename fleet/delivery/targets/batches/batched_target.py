@@ -9,8 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,10 +18,10 @@ from typing import Protocol
 from fleet.delivery.batch import Batch
 from fleet.delivery.json_documents import dump_json, history_documents, unserializable, without_readings
 from fleet.delivery.records.record import Record
-from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
+from fleet.delivery.target import Receipt
 from fleet.delivery.targets.batches.batch_format import BatchFormat, BatchMeta, anomalies_of
 from fleet.delivery.targets.batches.open_batch import ANOMALY, HISTORY, READING, OpenBatch
-from fleet.delivery.targets.jsonl.appended_file import FileUnusable
+from fleet.delivery.targets.jsonl.appended_file import translated_errors
 from fleet.delivery.targets.jsonl.target import delivered_ids, with_ids
 from fleet.delivery.targets.url_options import option_or_variable, whole_number
 from fleet.durations import parse_duration
@@ -82,7 +81,7 @@ class BatchedTarget:
             for table, rows in (("anomaly_episodes", batch.episodes), ("epochs", batch.epochs))
             for document in history_documents(table, rows, batch)
         )
-        with self._lock, self._translate_errors():
+        with self._lock, translated_errors(self._path, f"{self.name}: "):
             opened = self._open()
             self._write_if_full(opened)
             last_id, left_out = delivered_ids(opened.memory, batch.source.key)
@@ -95,12 +94,12 @@ class BatchedTarget:
         return Receipt(frozenset(batch.ids) - rejected.keys(), len(known - rejected.keys()), rejected)
 
     def cursor(self, source: str) -> int:
-        with self._lock, self._translate_errors():
+        with self._lock, translated_errors(self._path, f"{self.name}: "):
             return delivered_ids(self._open().memory, source)[0] or 0
 
     def write_held(self, *, everything: bool) -> None:
         """Write the open batch into its file if it is full or old enough, or in any case. Raises DeliveryFailed."""
-        with self._lock, self._translate_errors():
+        with self._lock, translated_errors(self._path, f"{self.name}: "):
             opened = self._open()
             if everything and opened.begun is not None:
                 self._write(opened)
@@ -161,15 +160,6 @@ class BatchedTarget:
             meta = BatchMeta(len(lines.readings), lines.anomalies, number, self._batching.edge_node)
             self._storage.put(self._names.readings(number), self._format.content(lines.readings, meta))
         opened.clear()
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except FileUnusable as error:
-            raise TargetMisconfigured(f"{self.name}: {self._path}: {error}") from error
-        except OSError as error:
-            raise TargetUnavailable(f"{self.name}: {error.filename or self._path}: {error.strerror}") from error
 
 
 def read_batching(options: Mapping[str, str], environment: Mapping[str, str], period: str) -> Batching:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +16,7 @@ from fleet.delivery.columns import converted_or_same
 from fleet.delivery.compare.delivered import DeliveredReadings, chunked, unreadable_error
 from fleet.delivery.compare.matching import MatchedReadings
 from fleet.delivery.json_documents import without_readings
-from fleet.delivery.target import Receipt, TargetMisconfigured, TargetUnavailable
+from fleet.delivery.target import Receipt
 from fleet.delivery.targets.influx.address import measurement_option, parse_options
 from fleet.delivery.targets.influx.lines import (
     DEFAULT_MEASUREMENT,
@@ -27,7 +26,7 @@ from fleet.delivery.targets.influx.lines import (
     reading_lines,
 )
 from fleet.delivery.targets.influx.parser import Point, parse_points
-from fleet.delivery.targets.jsonl.appended_file import AppendedFile, FileUnusable
+from fleet.delivery.targets.jsonl.appended_file import AppendedFile, translated_errors
 from fleet.delivery.targets.jsonl.readings import open_lines
 from fleet.delivery.targets.jsonl.target import delivered_ids, with_ids
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
@@ -63,7 +62,7 @@ class InfluxFileTarget:
 
     def deliver(self, batch: Batch) -> Receipt:
         history = history_lines(batch, self._format)
-        with self._lock, self._translate_errors():
+        with self._lock, translated_errors(self._path):
             file = self._opened()
             last_id, left_out = delivered_ids(file.memory, batch.source.key)
             known = {each for each in batch.ids if last_id is not None and each <= last_id and each not in left_out}
@@ -78,7 +77,7 @@ class InfluxFileTarget:
         return Receipt(frozenset(batch.ids) - new.rejected.keys(), len(known), new.rejected)
 
     def cursor(self, source: str) -> int:
-        with self._lock, self._translate_errors():
+        with self._lock, translated_errors(self._path):
             return delivered_ids(self._opened().memory, source)[0] or 0
 
     def close(self) -> None:
@@ -90,15 +89,6 @@ class InfluxFileTarget:
         if self._file is None:
             self._file = AppendedFile(self._path)
         return self._file
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except FileUnusable as error:
-            raise TargetMisconfigured(f"{self._path}: {error}") from error
-        except OSError as error:
-            raise TargetUnavailable(f"{error.filename or self._path}: {error.strerror}") from error
 
 
 class LinesTable:

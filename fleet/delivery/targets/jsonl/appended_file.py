@@ -12,10 +12,13 @@ import gzip
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fleet.atomic_write import replace_file
+from fleet.delivery.target import TargetMisconfigured, TargetUnavailable
 from fleet.escaping import escape_short
 from worker.storage.database_files import fsync_directory
 
@@ -166,3 +169,14 @@ def part_paths(path: Path) -> list[Path]:
     pattern = re.escape(with_word(path, "|").name).replace(re.escape("|"), rf"([0-9]{{{PART_DIGITS},}})")
     parts = [(int(found[1]), each) for each in path.parent.iterdir() if (found := re.fullmatch(pattern, each.name))]
     return [part for _, part in sorted(parts)]
+
+
+@contextmanager
+def translated_errors(path: Path, prefix: str = "") -> Iterator[None]:
+    """Raise errors of the file at a path as DeliveryFailed; their messages begin with `prefix`."""
+    try:
+        yield
+    except FileUnusable as error:
+        raise TargetMisconfigured(f"{prefix}{path}: {error}") from error
+    except OSError as error:
+        raise TargetUnavailable(f"{prefix}{error.filename or path}: {error.strerror}") from error

@@ -8,8 +8,7 @@ ids, and the record beside the file has the last one that was written.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,8 +17,8 @@ from fleet.delivery.batch import Batch
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.json_documents import history_documents, without_readings
 from fleet.delivery.records.record import ROW, Document, Record
-from fleet.delivery.target import BatchRejected, Receipt, Target, TargetMisconfigured, TargetUnavailable
-from fleet.delivery.targets.jsonl.appended_file import OF_PART, AppendedFile, FileUnusable
+from fleet.delivery.target import BatchRejected, Receipt, Target
+from fleet.delivery.targets.jsonl.appended_file import OF_PART, AppendedFile, FileUnusable, translated_errors
 from fleet.delivery.targets.jsonl.line_format import JSON_LINES, LineFormat
 from fleet.delivery.targets.jsonl.readings import FileReadings, history_path, read_documents
 from fleet.delivery.targets.jsonl.rotation import NO_ROTATION, Rotation, parse_rotation
@@ -78,7 +77,7 @@ class FileTarget:
     def deliver(self, batch: Batch) -> Receipt:
         rejected = self.format.unwritable(batch)
         history = self._history(batch)
-        with self._lock, self._translate_errors():
+        with self._lock, translated_errors(self._path):
             readings_file, history_file = self._files()
             if history:
                 self._append(history_file, history, history_file.memory)
@@ -126,12 +125,12 @@ class FileTarget:
 
     def write_held(self, *, everything: bool) -> None:
         """Rotate the file if it is old enough. Raises DeliveryFailed."""
-        with self._lock, self._translate_errors():
+        with self._lock, translated_errors(self._path):
             if self._opened is not None:
                 self._rotate_if_due(self._opened[0])
 
     def cursor(self, source: str) -> int:
-        with self._lock, self._translate_errors():
+        with self._lock, translated_errors(self._path):
             return delivered_ids(self._files()[0].memory, source)[0] or 0
 
     def close(self) -> None:
@@ -148,15 +147,6 @@ class FileTarget:
                 readings_file.close()
                 raise
         return self._opened
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except FileUnusable as error:
-            raise TargetMisconfigured(f"{self._path}: {error}") from error
-        except OSError as error:
-            raise TargetUnavailable(f"{error.filename or self._path}: {error.strerror}") from error
 
 
 class JsonLinesTarget(FileTarget):

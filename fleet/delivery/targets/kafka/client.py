@@ -9,7 +9,6 @@ from pathlib import Path
 from fleet.delivery.targets.kafka.address import TopicAddress
 from fleet.errors import UserError
 from fleet.escaping import escape_short
-from fleet.target_urls import Login
 
 try:
     from confluent_kafka import KafkaError
@@ -54,13 +53,6 @@ BAD_CONTENT = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECOR
 """The errors of a broker that does not take the content of a message."""
 
 NOISE = re.compile(r"^(?:[a-z_]+://)?\S+/(?:bootstrap|\d+): | \(after \d+ms in state \w+[^)]*\)")
-
-
-def login_variables(environment: Mapping[str, str], login: Login | None) -> Mapping[str, str]:
-    """The environment with the user and the password of the URL in place of its own."""
-    if login is None:
-        return environment
-    return {**environment, USERNAME_VARIABLE: login.user, PASSWORD_VARIABLE: login.password}
 
 
 def client_settings(address: TopicAddress, environment: Mapping[str, str]) -> Settings:

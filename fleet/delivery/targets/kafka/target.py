@@ -16,11 +16,12 @@ from fleet.delivery.json_documents import dump_json, history_documents, unserial
 from fleet.delivery.records.record import Record
 from fleet.delivery.target import BatchRejected, DeliveryFailed, Receipt, TargetUnavailable
 from fleet.delivery.targets.kafka.address import HISTORY_TABLES, TopicAddress, parse_address
-from fleet.delivery.targets.kafka.client import Settings, client_settings, login_variables
+from fleet.delivery.targets.kafka.client import PASSWORD_VARIABLE, USERNAME_VARIABLE, Settings, client_settings
 from fleet.delivery.targets.kafka.producer import Message, TopicProducer
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
 from fleet.errors import UserError
+from fleet.target_urls import login_variables
 
 
 class KafkaTarget:
@@ -38,7 +39,9 @@ class KafkaTarget:
         retry = RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry)
         return cls(
             address,
-            client_settings(address, login_variables(options.environment, options.login)),
+            client_settings(
+                address, login_variables(options.environment, options.login, USERNAME_VARIABLE, PASSWORD_VARIABLE)
+            ),
             options.record,
             retry,
         )

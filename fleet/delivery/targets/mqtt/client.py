@@ -15,7 +15,6 @@ from fleet.delivery.target import DeliveryFailed, TargetMisconfigured
 from fleet.delivery.targets.mqtt.address import BrokerAddress
 from fleet.delivery.targets.retry import RetryableFailure
 from fleet.errors import UserError
-from fleet.target_urls import Login
 
 try:
     from paho.mqtt import client as paho
@@ -128,15 +127,6 @@ class Client(paho.Client):
                 properties = Properties(PacketTypes.PUBREC)  # type: ignore[no-untyped-call]
                 return self._do_on_publish(number, reason, properties)
         return super()._handle_pubrec()
-
-
-def login_variables(environment: Mapping[str, str], login: Login | None) -> Mapping[str, str]:
-    """The environment with the user and the password of the URL in place of its own."""
-    return (
-        environment
-        if login is None
-        else {**environment, USERNAME_VARIABLE: login.user, PASSWORD_VARIABLE: login.password}
-    )
 
 
 def session_properties(address: BrokerAddress) -> Properties | None:

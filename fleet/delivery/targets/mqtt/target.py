@@ -22,7 +22,7 @@ from fleet.delivery.json_documents import (
 from fleet.delivery.records.record import Record
 from fleet.delivery.target import DeliveryFailed, Receipt, SourceFailed, TargetUnavailable
 from fleet.delivery.targets.mqtt.address import BrokerAddress, expressible, parse_address, topic_level
-from fleet.delivery.targets.mqtt.client import login_variables, reading_properties, tls_context
+from fleet.delivery.targets.mqtt.client import PASSWORD_VARIABLE, USERNAME_VARIABLE, reading_properties, tls_context
 from fleet.delivery.targets.mqtt.connections import Connections
 from fleet.delivery.targets.mqtt.messages import Message
 from fleet.delivery.targets.mqtt.presence import Presence, StatusTopic
@@ -30,6 +30,7 @@ from fleet.delivery.targets.mqtt.sparkplug import SparkplugNode, encode_reading
 from fleet.delivery.targets.registry import ReadBackOptions, TargetOptions
 from fleet.delivery.targets.retry import RetryPolicy
 from fleet.errors import UserError
+from fleet.target_urls import login_variables
 
 TOPIC_COLUMNS = frozenset(DELIVERED_COLUMNS) - {"timestamp", "seq"}
 
@@ -55,7 +56,7 @@ class MqttTarget:
         return cls(
             parse_address(url, TOPIC_COLUMNS),
             options.record,
-            login_variables(options.environment, options.login),
+            login_variables(options.environment, options.login, USERNAME_VARIABLE, PASSWORD_VARIABLE),
             RetryPolicy(options.retry_seconds, stop=options.stop, on_retry=options.on_retry),
         )
 

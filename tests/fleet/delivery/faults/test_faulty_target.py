@@ -68,7 +68,7 @@ def kinds_on_record(folder: Path) -> dict[int, str]:
 @pytest.mark.parametrize("size", [2, 7])
 @pytest.mark.parametrize("faults", [LATE, OUT_OF_ORDER, NEWEST_FIRST, BURST])
 def test_what_is_delayed_arrives_once(faults: dict[str, Any], size: int, tmp_path: Path) -> None:
-    """In the same order whatever the batches are: behind a reading of its time, or behind so many of its sensor."""
+    """In the same order whatever the batches are: behind a reading of its time, or behind a number of readings of its sensor."""
     target = RecordingTarget()
     deliver_all(faulty(target, tmp_path, faults), size)
     in_one_batch = RecordingTarget()

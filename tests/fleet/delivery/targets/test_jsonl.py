@@ -17,13 +17,13 @@ from fleet.delivery.target import TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.jsonl.target import JsonLinesTarget
 from fleet.delivery.targets.registry import TargetOptions, open_target
 from fleet.errors import UserError
-from tests.fleet.delivery import foreign_databases
 from tests.fleet.delivery.samples import batch, episodes, foreign_batch, with_values
+from tests.fleet.delivery.several_kinds import data
 from tests.fleet.delivery.swept import open_collector, sweep_into
 from tests.fleet.verify.damage import damage
-from tests.worker.further import attributes, write_kinds
+from tests.worker.further import attributes
 
-__all__ = ["attributes"]
+__all__ = ["attributes", "data"]
 
 
 def target(path: Path) -> JsonLinesTarget:
@@ -41,18 +41,6 @@ def ids(path: Path) -> list[int]:
 
 def verdict(data: Path, path: Path) -> DeliveryVerdict:
     return compare(data, ComparisonOptions(f"jsonl:{path}", complete=True))
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A database of several kinds, and one of another simulator."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    write_kinds(folder / "pack_0001.db", 120)
-    theirs = foreign_databases.SCHEMAS["with a column of its own"].replace("battery REAL", "battery REAL, co2 TEXT")
-    foreign_databases.write(folder / "theirs.db", theirs, 10)
-    damage(folder / "theirs.db", "UPDATE sensor_readings SET co2 = 'much'")
-    return folder
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])

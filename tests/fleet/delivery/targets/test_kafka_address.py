@@ -8,9 +8,9 @@ import pytest
 from confluent_kafka import KafkaError
 
 from fleet.delivery.targets.kafka.address import parse_address
-from fleet.delivery.targets.kafka.client import client_settings, describe_error, login_variables
+from fleet.delivery.targets.kafka.client import PASSWORD_VARIABLE, USERNAME_VARIABLE, client_settings, describe_error
 from fleet.errors import UserError
-from fleet.target_urls import Login
+from fleet.target_urls import Login, login_variables
 
 
 def test_what_is_left_out_has_a_default() -> None:
@@ -113,7 +113,9 @@ def test_an_error_is_one_line_that_says_what_to_do(code: int, text: str, expecte
 def test_a_user_in_the_url() -> None:
     """In place of that of the environment."""
     login = Login("plant", "s3cret")
-    variables = login_variables({"KAFKA_USERNAME": "other", "KAFKA_PASSWORD": "x", "HOME": "/"}, login)
+    variables = login_variables(
+        {"KAFKA_USERNAME": "other", "KAFKA_PASSWORD": "x", "HOME": "/"}, login, USERNAME_VARIABLE, PASSWORD_VARIABLE
+    )
     settings = client_settings(parse_address("kafka://broker/x"), variables)
 
     assert ("plant", "s3cret", "sasl_ssl") == (
@@ -121,4 +123,4 @@ def test_a_user_in_the_url() -> None:
         settings["sasl.password"],
         settings["security.protocol"],
     )
-    assert {"HOME": "/"} == login_variables({"HOME": "/"}, None)
+    assert {"HOME": "/"} == login_variables({"HOME": "/"}, None, USERNAME_VARIABLE, PASSWORD_VARIABLE)
