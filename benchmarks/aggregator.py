@@ -11,8 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.fleet.staged import StagedFleet  # noqa: E402
-from tests.fleet.web.test_app import client_of  # noqa: E402
+from tests.fleet.staged import StagedFleet, client_of  # noqa: E402
 from worker.scoreboard import STATE_INDEX  # noqa: E402
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from fleet.delivery.batch import Batch, Row, SourceDatabase
+from fleet.delivery.batch import Batch, Row, SourceDatabase, Value
 from fleet.delivery.columns import DELIVERED_COLUMNS
 from fleet.delivery.live import THREADS_PER_TARGET
 from fleet.delivery.targets.registry import TargetOptions, open_target
@@ -79,7 +79,7 @@ class Batches:
         return Batch(self._source, tuple(self._row(next(self._ids)) for _ in range(readings)))
 
     def _row(self, number: int) -> Row:
-        values = {
+        values: dict[str, Value] = {
             "id": number,
             "timestamp": "2026-01-01T00:00:00.000000+00:00",
             "sensor_id": self._sensor,

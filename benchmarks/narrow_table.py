@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from tests.worker.samples import ANOMALIES, IDENTITY, NEW_YEAR, settings  # noqa: E402
 from worker.readings.generator import SignalGenerator  # noqa: E402
 from worker.storage.connection import Transaction, connect  # noqa: E402
+from worker.storage.insertion import ReadingsTable  # noqa: E402
 from worker.storage.schema import IDENTITY_COLUMNS, READING_COLUMNS, identity_values  # noqa: E402
 from worker.storage.transactions import reading_rows, write_block  # noqa: E402
 
@@ -67,7 +68,8 @@ Writer = Callable[[apsw.Connection, SignalGenerator, int], None]
 
 
 def write_wide(connection: apsw.Connection, generator: SignalGenerator, first: int) -> None:
-    write_block(connection, IDENTITY, generator.settings, generator.block(first, READINGS_PER_COMMIT))
+    insertion = ReadingsTable(connection).insertion(IDENTITY, generator.settings)
+    write_block(connection, insertion, generator.settings, generator.block(first, READINGS_PER_COMMIT))
 
 
 def write_narrow(connection: apsw.Connection, generator: SignalGenerator, first: int) -> None:

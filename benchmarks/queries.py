@@ -24,7 +24,9 @@ from fleet.catalogue.catalogue import load_catalogue  # noqa: E402
 from fleet.catalogue.cities import CityFilters, filter_cities, read_cities  # noqa: E402
 from fleet.config.config import load_config  # noqa: E402
 from fleet.config.settings import settings_for  # noqa: E402
-from fleet.delivery.targets.sqlite.central_database import COPY_READINGS, open_central  # noqa: E402
+from fleet.delivery.columns import DELIVERED_COLUMNS  # noqa: E402
+from fleet.delivery.targets.sqlite.central_database import open_central  # noqa: E402
+from fleet.delivery.targets.sqlite.statements import copy_readings_sql  # noqa: E402
 from fleet.identities.generator import IdentityGenerator  # noqa: E402
 from tests.docs.page_queries import queries  # noqa: E402
 from tests.worker.samples import SECOND_US, run  # noqa: E402
@@ -89,7 +91,7 @@ def connected_central(path: Path, source: Path, readings: int) -> apsw.Connectio
     central.execute("ATTACH ? AS source", (str(source),))
     central.execute("INSERT INTO sources (source, generation, name) VALUES (1, 'G', 'sensor_data.db')")
     for first in range(1, readings + 1, 1_000):
-        central.execute(COPY_READINGS, (1, 1, first, first + 999))
+        central.execute(copy_readings_sql(DELIVERED_COLUMNS), (1, 1, first, first + 999))
     central.execute("INSERT INTO anomaly_episodes SELECT 1, * FROM source.anomaly_episodes")
     central.execute("DETACH source")
     return central

@@ -51,7 +51,7 @@ def main() -> None:
             cells = [cell(series[step][index], DAY_READINGS.get(step)) for step in STEPS]
             print(f"{channel.name:22}" + "".join(f"{text:>34}" for text in cells))
         print("\nbetween channels, every 5 min")
-        print(np.array2string(np.corrcoef(series["5 min"]), precision=2, suppress_small=True))
+        print(np.array2string(np.asarray(np.corrcoef(series["5 min"])), precision=2, suppress_small=True))
         print("\ntemperature of two sensors, every 5 min for a year, without the rhythm of the day")
         calm = replace(settings, channels=tuple(replace(each, daily_amplitude=0.0) for each in settings.channels))
         mine = readings(calm, chicago, *STEPS["5 min"])[0]
