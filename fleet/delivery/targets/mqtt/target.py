@@ -19,7 +19,7 @@ from fleet.delivery.json_documents import (
     unserializable,
     without_readings,
 )
-from fleet.delivery.records.record import Record
+from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.target import DeliveryFailed, Receipt, SourceFailed, TargetUnavailable
 from fleet.delivery.targets.mqtt.address import BrokerAddress, expressible, parse_address, topic_level
 from fleet.delivery.targets.mqtt.client import PASSWORD_VARIABLE, USERNAME_VARIABLE, reading_properties, tls_context
@@ -114,7 +114,8 @@ class MqttTarget:
         ]
 
     def _readings(self, batch: Batch) -> list[Message]:
-        rows, documents = batch.documents(), self._record.documents(batch)
+        documents = self._record.documents(batch)
+        rows = documents if self._record is ROW else batch.documents()
         return [
             self._reading(row, document, seq)
             for row, document, seq in zip(rows, documents, batch.key_numbers, strict=True)
