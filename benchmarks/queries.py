@@ -28,7 +28,7 @@ from fleet.delivery.columns import DELIVERED_COLUMNS  # noqa: E402
 from fleet.delivery.targets.sqlite.central_database import open_central  # noqa: E402
 from fleet.delivery.targets.sqlite.statements import copy_readings_sql  # noqa: E402
 from fleet.identities.generator import IdentityGenerator  # noqa: E402
-from tests.docs.page_queries import queries  # noqa: E402
+from tests.docs.page_queries import add_columns_of_all_kinds, queries  # noqa: E402
 from tests.worker.samples import SECOND_US, run  # noqa: E402
 from worker.sensor import Sensor  # noqa: E402
 from worker.spec import SensorSpec, StoreSpec  # noqa: E402
@@ -48,6 +48,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as folder:
         path = write(Path(folder, "sensor_data.db"))
         with closing(apsw.Connection(str(path))) as connection:
+            add_columns_of_all_kinds(connection)
             count = connection.execute("SELECT count(*) FROM sensor_readings").get
             episodes = connection.execute("SELECT count(*) FROM anomaly_episodes").get
             print(f"{count:,} readings, {episodes:,} episodes, {path.stat().st_size / 1e6:.0f} MB")

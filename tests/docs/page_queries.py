@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import apsw
+
+from fleet.catalogue.catalogue import load_catalogue
+
 ROOT = Path(__file__).resolve().parents[2]
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -60,3 +64,12 @@ def page_queries(page: Path) -> list[Query]:
 
 def leading_lines(sql: str) -> int:
     return len(sql) - len(sql.lstrip("\n"))
+
+
+def add_columns_of_all_kinds(connection: apsw.Connection) -> None:
+    """Add the further columns of all packaged kinds of sensor to `sensor_readings`, which some queries name."""
+    there = {str(row[1]) for row in connection.execute("PRAGMA table_info(sensor_readings)")}
+    kinds = load_catalogue().types.values()
+    for name, column_type in dict(column for kind in kinds for column in kind.entry.columns()).items():
+        if name not in there:
+            connection.execute(f'ALTER TABLE sensor_readings ADD COLUMN "{name}" {column_type}')

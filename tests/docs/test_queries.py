@@ -8,11 +8,10 @@ from contextlib import closing
 import apsw
 import pytest
 
-from fleet.catalogue.catalogue import load_catalogue
 from fleet.delivery.columns import DELIVERED_COLUMNS
 from fleet.delivery.targets.sqlite.central_database import open_central
 from fleet.delivery.targets.sqlite.statements import copy_readings_sql
-from tests.docs.page_queries import Query, queries
+from tests.docs.page_queries import Query, add_columns_of_all_kinds, queries
 from tests.fleet.verify.damage import make_identities, write_database
 from worker.storage.schema import READINGS_KEY
 
@@ -26,11 +25,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connec
     path = tmp_path_factory.mktemp("queries") / "sensor_data.db"
     write_database(path, 600, sensors=make_identities(3))
     with closing(apsw.Connection(str(path))) as opened:
-        there = {str(row[1]) for row in opened.execute("PRAGMA table_info(sensor_readings)")}
-        kinds = load_catalogue().types.values()
-        for name, column_type in dict(column for kind in kinds for column in kind.entry.columns()).items():
-            if name not in there:
-                opened.execute(f'ALTER TABLE sensor_readings ADD COLUMN "{name}" {column_type}')
+        add_columns_of_all_kinds(opened)
         yield opened
 
 
