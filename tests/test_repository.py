@@ -35,6 +35,7 @@ PACKAGES = (
     "verify",
     "delivery",
     "streaming",
+    "history",
     "commands",
     "cli",
 )

@@ -1,0 +1,1 @@
+"""Readings as columns, from a config or from a data directory, and the files that they are written to."""

@@ -1,0 +1,85 @@
+"""Readings as tables of Arrow, which needs the extra `parquet`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fleet.errors import UserError
+from fleet.history.table import ReadingColumnType, ReadingSchema, ReadingTable, TableColumn
+from worker.readings.attributes import AttributeColumn
+from worker.schedule import IntArray, format_times
+
+try:
+    import pyarrow as pa
+except ImportError as error:
+    raise UserError(f"this needs an extra: pip install 'sensor-fleet[parquet]' ({error})") from error
+
+TEXT_TYPE = pa.dictionary(pa.int32(), pa.string())
+ARROW_TYPES: dict[ReadingColumnType, Any] = {
+    "TIME": pa.timestamp("us", tz="UTC"),
+    "REAL": pa.float64(),
+    "INTEGER": pa.int64(),
+    "TEXT": TEXT_TYPE,
+}
+TIME_TEXT_BYTES, PLAIN_TIME_BYTES = 32, 26
+"""Of `2026-01-01T00:00:00.000000+00:00`, and of the text without the zone."""
+
+
+def arrow_schema(schema: ReadingSchema) -> Any:
+    """Return the types of columns as a schema of Arrow: texts are dictionaries."""
+    return pa.schema([(name, ARROW_TYPES[column_type]) for name, column_type in schema.items()])
+
+
+def arrow_batch(table: ReadingTable, schema: ReadingSchema) -> Any:
+    """Return the columns of a schema as a record batch."""
+    arrays = [arrow_array(table.columns.get(name), kind, len(table)) for name, kind in schema.items()]
+    return pa.record_batch(arrays, schema=arrow_schema(schema))
+
+
+def arrow_array(values: TableColumn | None, column_type: ReadingColumnType, count: int) -> Any:
+    """Return a column of `count` readings, None for one that is NULL, as an array of Arrow."""
+    target = ARROW_TYPES[column_type]
+    if values is None:
+        return pa.nulls(count, target)
+    if not isinstance(values, AttributeColumn):
+        numbers = pa.array(values, from_pandas=True)  # NaN is NULL
+        return numbers.cast(pa.string()).dictionary_encode() if column_type == "TEXT" else numbers.cast(target)
+    kept = [value for value in values.table if value is not None]
+    places = np.cumsum([value is not None for value in values.table]) - 1
+    places = places.astype(np.int32)
+    null_codes = [code for code, value in enumerate(values.table) if value is None]
+    if len(values.table) == 1:
+        return pa.nulls(count, target) if null_codes else constant_array(kept[0], column_type, count)
+    mask = np.isin(values.codes, null_codes) if null_codes else None
+    indices = pa.array(places[values.codes], mask=mask)
+    if column_type == "TEXT":
+        return pa.DictionaryArray.from_arrays(indices, pa.array(list(map(str, kept)), pa.string()))
+    return pa.array(kept, target).take(indices)
+
+
+def constant_array(value: Any, column_type: ReadingColumnType, count: int) -> Any:
+    if column_type == "TEXT":
+        zeros = pa.array(np.zeros(count, np.int32))
+        return pa.DictionaryArray.from_arrays(zeros, pa.array([str(value)], pa.string()))
+    return pa.array(np.full(count, value, dtype=np.float64 if column_type == "REAL" else np.int64))
+
+
+def time_text_array(times: IntArray) -> Any:
+    """Return times as texts as a database has them."""
+    plain = pa.array(times).cast(pa.timestamp("us")).cast(pa.string())  # with a space, and without a zone
+    data = plain.buffers()[2]
+    count = len(times)
+    if (
+        not count
+        or data.size < PLAIN_TIME_BYTES * count
+        or pa.compute.max(pa.compute.binary_length(plain)).as_py() > 26
+    ):
+        return pa.array(format_times(times), pa.string())
+    texts = np.empty((count, TIME_TEXT_BYTES), dtype=np.uint8)
+    texts[:, :PLAIN_TIME_BYTES] = np.frombuffer(data, np.uint8, PLAIN_TIME_BYTES * count).reshape(count, -1)
+    texts[:, 10] = ord("T")
+    texts[:, PLAIN_TIME_BYTES:] = np.frombuffer(b"+00:00", np.uint8)
+    offsets = np.arange(0, TIME_TEXT_BYTES * (count + 1), TIME_TEXT_BYTES, dtype=np.int32)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(texts))
