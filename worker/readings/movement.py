@@ -50,6 +50,10 @@ KNOT_US = 30 * SECOND_US
 KNOTS_PER_PAGE = 64
 CACHED_OCTAVES = 8
 """Octaves that are kept, 8 KB each: those that the sensors of one kind need at the same time."""
+CACHED_RANGES = 16
+"""Octaves of long ranges that are kept while many readings are computed at once: sensors that take turns share them."""
+NODE_MASK = NODES_PER_PAGE - 1
+NODE_BITS = NODE_MASK.bit_length()
 OCTAVES, OCTAVE_RATIO = 4, 4
 MIN_OCTAVE_US = 2 * KNOT_US
 RESPONSE_STEPS = 8
@@ -98,14 +102,14 @@ class Octaves:
         right = position * position * (3.0 - 2.0 * position)
         left = 1.0 - right
         norm = np.sqrt(left * left + right * right)
-        page, next_page = node // NODES_PER_PAGE, (node + 1) // NODES_PER_PAGE
+        page, next_page = node >> NODE_BITS, node + 1 >> NODE_BITS
         pages = np.concatenate((distinct(page), distinct(next_page)))
         pages.sort()
         pages = distinct(pages)
         return Octave(
             pages.tolist(),
-            pages.searchsorted(page) * NODES_PER_PAGE + node % NODES_PER_PAGE,
-            pages.searchsorted(next_page) * NODES_PER_PAGE + (node + 1) % NODES_PER_PAGE,
+            pages.searchsorted(page) * NODES_PER_PAGE + (node & NODE_MASK),
+            pages.searchsorted(next_page) * NODES_PER_PAGE + (node + 1 & NODE_MASK),
             left / norm,
             right / norm,
         )
@@ -126,13 +130,23 @@ OctavesAt = Callable[[int, int], Octaves]
 def page_times(page: int) -> IntArray:
     """Return the times of the knots of a page, with the first one of the next."""
     begin = page * KNOTS_PER_PAGE
-    return np.arange(begin, begin + KNOTS_PER_PAGE + 1, dtype=np.int64) * KNOT_US
+    return knot_times(begin, begin + KNOTS_PER_PAGE + 1)
 
 
 @lru_cache(maxsize=CACHED_OCTAVES)
 def page_octaves(page: int, correlation: int, delay: int) -> Octaves:
     """Return the octaves at the knots of a page: the sensors of a process share them."""
     return Octaves(correlation, page_times(page) - delay)
+
+
+@lru_cache(maxsize=CACHED_RANGES)
+def range_octaves(first: int, end: int, correlation: int, delay: int) -> Octaves:
+    """Return the octaves at knots `first` .. `end - 1`."""
+    return Octaves(correlation, knot_times(first, end) - delay)
+
+
+def knot_times(first: int, end: int) -> IntArray:
+    return np.arange(first, end, dtype=np.int64) * KNOT_US
 
 
 class Movement:
@@ -159,11 +173,12 @@ class Movement:
         page = first // KNOTS_PER_PAGE
         if last // KNOTS_PER_PAGE == page:
             if self._page[0] != page:
+                range_octaves.cache_clear()  # readings are computed as they become due
                 self._page = page, self._at_knots(page_times(page), partial(page_octaves, page))
             offset = first - page * KNOTS_PER_PAGE
             values = self._page[1][:, offset : offset + last - first + 2]
         else:
-            values = self._at_knots(np.arange(first, last + 2, dtype=np.int64) * KNOT_US)
+            values = self._at_knots(knot_times(first, last + 2), partial(range_octaves, first, last + 2))
         return Interpolation(values[:, :-1], values[:, 1:] - values[:, :-1], first)
 
     def _at_knots(self, times: IntArray, octaves: OctavesAt | None = None) -> FloatArray:
