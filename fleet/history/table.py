@@ -188,10 +188,11 @@ def joined_column(name: str, tables: Sequence[ReadingTable]) -> TableColumn:
         return np.concatenate(
             [np.full(count, np.nan) if part is None else part for part, count in zip(parts, counts, strict=True)]
         )
-    if len(columns) == len(parts) and all(part.table == columns[0].table for part in columns):
-        if len(columns[0].table) == 1:
-            return constant_column(columns[0].table[0], sum(map(len, columns)))
-        return AttributeColumn(columns[0].table, np.concatenate([part.codes for part in columns]))
+    longest = max((part.table for part in columns), key=len)
+    if len(columns) == len(parts) and all(part.table == longest[: len(part.table)] for part in columns):
+        if len(longest) == 1:
+            return constant_column(longest[0], sum(map(len, columns)))
+        return AttributeColumn(longest, np.concatenate([part.codes for part in columns]))
     return joined([as_table_column(part, len(table)) for part, table in zip(parts, tables, strict=True)])
 
 

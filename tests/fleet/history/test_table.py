@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from fleet.history.arrow_tables import arrow_batch, time_text_array
-from fleet.history.table import ReadingTable, TableColumn, concatenated, reading_schema, table_of_block
+from fleet.history.table import concatenated, reading_schema, table_of_block
+from tests.fleet.history.rows import plain, rows_of
 from tests.fleet.mixed import ATTRIBUTES, KINDS
-from worker.readings.attributes import AttributeColumn
 from worker.readings.generator import MISSING_DATA_INDEX, Block, SignalGenerator
-from worker.schedule import format_times
 from worker.spec import AnomalySpec, Identity, Settings
 from worker.storage.schema import (
     IDENTITY_COLUMNS,
@@ -36,13 +35,6 @@ def made(kind: str, first: int = 0, count: int = 500) -> tuple[Identity, Setting
     return identity, settings, generator, generator.block(first, count)
 
 
-def plain(values: TableColumn | None, count: int) -> list[Any]:
-    if values is None:
-        return [None] * count
-    listed = list(values) if isinstance(values, AttributeColumn) else values.tolist()
-    return [None if value != value else value for value in listed]  # noqa: PLR0124 - NaN
-
-
 def stored_rows(identity: Identity, settings: Settings, block: Block) -> list[dict[str, Any]]:
     """The rows that a worker writes."""
     names = (*READING_COLUMNS, *(column.name for column in further_reading_columns(settings)))
@@ -52,12 +44,6 @@ def stored_rows(identity: Identity, settings: Settings, block: Block) -> list[di
     )
     rows = (dict(zip(names, row, strict=True)) for row in reading_rows(settings, block))
     return [{**constants, **row} for row in rows]
-
-
-def rows_of(table: ReadingTable, names: list[str]) -> list[dict[str, Any]]:
-    columns = {name: plain(table.columns.get(name), len(table)) for name in names}
-    columns["timestamp"] = format_times(table.times)
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
