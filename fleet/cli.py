@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from fleet.commands.backfill import backfill
 from fleet.commands.collect import collect
 from fleet.commands.config import config
 from fleet.commands.console import program_version, run_command_line
@@ -32,6 +33,7 @@ from fleet.commands.up import up
 from fleet.commands.verify import verify
 
 COMMANDS = (
+    backfill,
     collect,
     config,
     docs,

@@ -7,6 +7,11 @@ from collections.abc import Iterable
 import click
 
 EXAMPLES = {
+    "backfill": (
+        "fleet backfill --from 2026-01-01 --to 2026-02-01 --rate 1/min --replicas 50 --out data/january",
+        "fleet backfill --from 30d --rate 1/min --seed 42 --out history --format parquet",
+        "fleet backfill --from 7d --rate 1/10s --to postgresql://db/metrics",
+    ),
     "collect": (
         "fleet collect --data data/demo --to sqlite:///data/central.db --once",
         "fleet collect --data data/demo --to http://127.0.0.1:8090 --interval 5s",

@@ -57,14 +57,15 @@ def add_options(*options: CommandDecorator) -> CommandDecorator:
 
 
 def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
-    """Return the config values that flags set, by dotted key. UserError for an invalid duration.
+    """Return the config values that flags set, by dotted key; `flags` are those of CONFIG_KEY_OPTIONS that the command has.
+    UserError for an invalid duration.
 
     Other values are checked together with the config, so that their errors look alike.
     """
     from fleet.config.config import SourcedValue
 
     overrides: dict[str, object] = {
-        key: SourcedValue(flags[name], flag) for name, (key, flag) in CONFIG_KEYS.items() if flags[name] is not None
+        key: SourcedValue(flags[name], flag) for name, (key, flag) in CONFIG_KEYS.items() if flags.get(name) is not None
     }
     if flags["kind"]:
         overrides |= kind_overrides(flags["kind"])
@@ -75,7 +76,7 @@ def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
         raise UserError("--record: goes with --to, whose targets it is for; in a config a target has `record`")
     if flags["shared_db"]:
         overrides["replicas.database"] = SourcedValue("shared", "--shared-db")
-    if flags["no_http"]:
+    if flags.get("no_http"):
         overrides["monitoring.enabled"] = SourcedValue(False, "--no-http")
     if flags["duration"] is not None:
         overrides["simulation.duration_seconds"] = SourcedValue(parse_duration(flags["duration"], "--for"), "--for")
@@ -282,7 +283,7 @@ KIND_OPTION = click.option(
     "Default: environmental.",
 )
 
-CONFIG_KEY_OPTIONS = (
+SENSOR_OPTIONS = (
     click.option("--replicas", metavar="N", help="How many sensors."),
     KIND_OPTION,
     click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
@@ -298,12 +299,17 @@ CONFIG_KEY_OPTIONS = (
     click.option(
         "--sensors-per-worker", metavar="N", help="How many sensors share a process and a database. Default: 1."
     ),
+    click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
+)
+"""The flags that say which sensors there are and how they read."""
+
+CONFIG_KEY_OPTIONS = (
+    *SENSOR_OPTIONS,
     click.option(
         "--store",
         metavar="HOW",
         help="sqlite (the default), or none: no reading is stored, and those that a target (--to) lacks are computed again.",
     ),
-    click.option("--shared-db", is_flag=True, help="One database for all sensors instead of one each."),
     click.option(
         "--for",
         "duration",

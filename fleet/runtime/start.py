@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fleet.config.config import Config, SourcedValue, located_error
 from fleet.config.effects import load_with_warnings
+from fleet.datadir.backfill_record import check_backfill_complete
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.roster import Roster
 from fleet.errors import UserError
@@ -38,6 +39,7 @@ def launch(
     """
     _, warnings = load_with_warnings(config, os.environ, overrides, directory.databases)
     directory.check_startable()
+    check_backfill_complete(directory.path)
     source = ConfigSource(config, dict(os.environ), overrides, values_of_last_run(directory))
     settings = source.load()
     if reason := store_error(settings):

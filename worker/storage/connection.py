@@ -138,8 +138,7 @@ def configure_connection(
         with Transaction(connection):
             create_tables(connection, readings=readings)
             if not connection.execute("SELECT 1 FROM database_info").fetchone():
-                values = ("live", str(uuid.uuid4()), SCHEMA_VERSION)
-                connection.execute("INSERT INTO database_info VALUES (?,?,?)", values)
+                write_database_info(connection, uuid.uuid4())
             connection.pragma("user_version", SCHEMA_VERSION)
     if not stores_readings(connection):
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES_WITHOUT_READINGS}")
@@ -147,6 +146,11 @@ def configure_connection(
         # A restored backup: from here on its content differs from that of the database it replaces.
         with Transaction(connection):
             connection.execute(UPDATE_RESTORED, (str(uuid.uuid4()),))
+
+
+def write_database_info(connection: apsw.Connection, generation: uuid.UUID) -> None:
+    """Give a new database its role and its generation."""
+    connection.execute("INSERT INTO database_info VALUES (?,?,?)", ("live", str(generation), SCHEMA_VERSION))
 
 
 def check_integrity(connection: apsw.Connection) -> None:

@@ -197,15 +197,16 @@ def further_reading_columns(settings: Settings) -> tuple[FurtherColumn, ...]:
     return (*channels, *(FurtherColumn(attribute.name, attribute.column_type) for attribute in settings.attributes))
 
 
-def create_tables(connection: apsw.Connection, *, readings: bool = True) -> None:
+def create_tables(connection: apsw.Connection, *, readings: bool = True, key: bool = True) -> None:
     """Create the missing tables. The index of readings is created together with their table, and never for an older one,
-    which may be large or have a reading twice. A new database without `readings` has a view in the table's place.
+    which may be large or have a reading twice; without `key` the caller creates it. A new database without `readings` has
+    a view in the table's place.
     """
     new = not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sensor_readings'").get
     if new and not readings:
         connection.execute(CREATE_EMPTY_READINGS)
     connection.execute(SCHEMA)
-    if new and readings:
+    if new and readings and key:
         connection.execute(CREATE_READINGS_KEY)
 
 
