@@ -139,26 +139,26 @@ def write(backfill: Backfill, jobs: int, on_progress: Callable[[int], None]) -> 
     with write_errors_as_user_error(directory.path):
         directory.write_manifest(plan.record)
         open_scoreboard(backfill)
-    write_groups(groups_of(backfill.missing, plan, jobs), jobs, on_progress)
+    write_groups(groups_of(backfill, jobs), jobs, on_progress)
     with write_errors_as_user_error(directory.path):
         publish(backfill)
         os.sync()  # not file by file, which would take several times as long
         write_backfill(directory.path, replace(backfill.record, complete=True))
 
 
-def groups_of(files: Sequence[HistoryFile], plan: Plan, jobs: int) -> list[FileGroup]:
-    """Return files in groups, the largest files first, each of about the same size."""
-    size = min(MAX_FILES_PER_GROUP, max(1, len(files) // (GROUPS_PER_JOB * jobs)))
-    ordered = sorted(files, key=lambda file: -file.readings)
-    run = plan.run
+def groups_of(backfill: Backfill, jobs: int) -> list[FileGroup]:
+    """Return the missing files in groups, the largest files first, each of about the same size.
+
+    The steps in time are those of all files together: a file must not depend on which others are missing.
+    """
+    files, run = sorted(backfill.missing, key=lambda file: -file.readings), backfill.plan.run
     assert run.end_us is not None
-    groups = []
-    for begin in range(0, len(ordered), size):
-        chosen = ordered[begin : begin + size]
-        rate = max(file.max_rate for file in chosen)
-        step_us = max(1, int(READINGS_PER_STEP * SECOND_US / rate))
-        groups.append(FileGroup(chosen, run.start_us, run.end_us, step_us))
-    return groups
+    size = min(MAX_FILES_PER_GROUP, max(1, len(files) // (GROUPS_PER_JOB * jobs)))
+    step_us = max(1, int(READINGS_PER_STEP * SECOND_US / max(file.max_rate for file in backfill.files)))
+    return [
+        FileGroup(files[begin : begin + size], run.start_us, run.end_us, step_us)
+        for begin in range(0, len(files), size)
+    ]
 
 
 def open_scoreboard(backfill: Backfill) -> None:
