@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fleet.errors import UserError
+from fleet.history.formats.file_format import TimeFormat, time_column
 from fleet.history.table import ReadingColumnType, ReadingSchema, ReadingTable, TableColumn
 from worker.readings.attributes import AttributeColumn
 from worker.schedule import IntArray, format_times
@@ -46,17 +47,21 @@ def arrow_array(values: TableColumn | None, column_type: ReadingColumnType, coun
     if not isinstance(values, AttributeColumn):
         numbers = pa.array(values, from_pandas=True)  # NaN is NULL
         return numbers.cast(pa.string()).dictionary_encode() if column_type == "TEXT" else numbers.cast(target)
-    kept = [value for value in values.table if value is not None]
-    places = np.cumsum([value is not None for value in values.table]) - 1
-    places = places.astype(np.int32)
-    null_codes = [code for code, value in enumerate(values.table) if value is None]
     if len(values.table) == 1:
-        return pa.nulls(count, target) if null_codes else constant_array(kept[0], column_type, count)
-    mask = np.isin(values.codes, null_codes) if null_codes else None
+        (value,) = values.table
+        return pa.nulls(count, target) if value is None else constant_array(value, column_type, count)
+    used = np.flatnonzero(np.bincount(values.codes, minlength=len(values.table))).tolist()
+    # In an order that only depends on the values, so that the bytes of a file do.
+    kept = sorted((code for code in used if values.table[code] is not None), key=lambda code: str(values.table[code]))
+    places = np.zeros(len(values.table), dtype=np.int32)
+    places[kept] = np.arange(len(kept))
+    nulls = [code for code in used if values.table[code] is None]
+    mask = np.isin(values.codes, nulls) if nulls else None
     indices = pa.array(places[values.codes], mask=mask)
+    dictionary = [values.table[code] for code in kept]
     if column_type == "TEXT":
-        return pa.DictionaryArray.from_arrays(indices, pa.array(list(map(str, kept)), pa.string()))
-    return pa.array(kept, target).take(indices)
+        return pa.DictionaryArray.from_arrays(indices, pa.array(list(map(str, dictionary)), pa.string()))
+    return pa.array(dictionary, target).take(indices)
 
 
 def constant_array(value: Any, column_type: ReadingColumnType, count: int) -> Any:
@@ -83,3 +88,27 @@ def time_text_array(times: IntArray) -> Any:
     texts[:, PLAIN_TIME_BYTES:] = np.frombuffer(b"+00:00", np.uint8)
     offsets = np.arange(0, TIME_TEXT_BYTES * (count + 1), TIME_TEXT_BYTES, dtype=np.int32)
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(texts))
+
+
+NUMBER_TIMES = {"s": pa.float64(), "ms": pa.int64(), "us": pa.int64()}
+
+
+def file_schema(schema: ReadingSchema, times: TimeFormat) -> Any:
+    """Return the types of columns in a file with times of that format."""
+    time_type = {"timestamp": ARROW_TYPES["TIME"], "text": pa.string(), **NUMBER_TIMES}[times]
+    return pa.schema([(name, time_type if kind == "TIME" else ARROW_TYPES[kind]) for name, kind in schema.items()])
+
+
+def file_batch(table: ReadingTable, schema: ReadingSchema, times: TimeFormat) -> Any:
+    """Return the columns of a schema as a record batch, with times of that format."""
+    arrays = [
+        time_array(table, times) if kind == "TIME" else arrow_array(table.columns.get(name), kind, len(table))
+        for name, kind in schema.items()
+    ]
+    return pa.record_batch(arrays, schema=file_schema(schema, times))
+
+
+def time_array(table: ReadingTable, times: TimeFormat) -> Any:
+    if times == "text":
+        return time_text_array(table.times)
+    return pa.array(time_column(table, times), file_schema({"time": "TIME"}, times).field(0).type)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.readings.anomalies import ANOMALY_TYPES
-from worker.readings.attributes import AttributeColumn, ValueTable, joined
+from worker.readings.attributes import AttributeColumn, ValueTable
 from worker.readings.generator import MISSING_DATA_INDEX, Block
 from worker.readings.random_streams import FloatArray
 from worker.schedule import IntArray, Schedule
@@ -66,7 +66,7 @@ class ReadingTable:
     missing: BoolArray | None = None
 
     def __len__(self) -> int:
-        return len(self.columns["seq"])
+        return len(self.columns["timestamp"])
 
     @property
     def times(self) -> IntArray:
@@ -193,7 +193,17 @@ def joined_column(name: str, tables: Sequence[ReadingTable]) -> TableColumn:
         if len(longest) == 1:
             return constant_column(longest[0], sum(map(len, columns)))
         return AttributeColumn(longest, np.concatenate([part.codes for part in columns]))
-    return joined([as_table_column(part, len(table)) for part, table in zip(parts, tables, strict=True)])
+    return merged([as_table_column(part, len(table)) for part, table in zip(parts, tables, strict=True)])
+
+
+def merged(columns: Sequence[AttributeColumn]) -> AttributeColumn:
+    """Return columns with different tables as one, whose table has each value once."""
+    numbers: dict[AttributeValue, int] = {}
+    codes = []
+    for column in columns:
+        places = [numbers.setdefault(value, len(numbers)) for value in column.table]
+        codes.append(np.array(places, dtype=np.int64)[column.codes])
+    return AttributeColumn(tuple(numbers), np.concatenate(codes))
 
 
 def as_table_column(values: TableColumn | None, count: int) -> AttributeColumn:
