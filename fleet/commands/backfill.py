@@ -40,7 +40,7 @@ SECOND_US = 1_000_000
 REFRESH_SECONDS = 0.1
 DELIVERY_BATCH_READINGS, DELIVERY_THREADS = 1000, 4
 SQLITE, NO_READINGS = "sqlite", "none"
-FORMATS = (SQLITE,)
+FORMATS = (SQLITE, "parquet", "jsonl", "csv", "arrow")
 
 
 @click.command()
@@ -66,7 +66,7 @@ FORMATS = (SQLITE,)
     "--format",
     "file_format",
     metavar="FORMAT",
-    help="sqlite (the default): a data directory as `fleet up` writes it.",
+    help="sqlite (the default): a data directory as `fleet up` writes it; or a file for each sensor: parquet, jsonl, csv, arrow.",
 )
 @click.option(
     "--jobs", type=IntegerParam(1, MAX_JOBS), metavar="N", help="How many processes. Default: one for each core."
@@ -277,12 +277,12 @@ def write_history(
         click.echo(f"warning: {warning}", err=True)
     missing = prepared.missing
     begun = len(missing) < len(prepared.files)
-    if missing or not prepared.record.complete:
-        if begun:
-            click.echo(f"{out}: {len(prepared.files) - len(missing)} of {len(prepared.files)} files are there already")
-        with interruption_explained(), progress_of(sum(file.readings for file in missing)) as on_progress:
-            write(prepared, jobs, on_progress)
-    print_summary(prepared, sum(file.readings for file in missing), time.monotonic() - started)
+    if begun and missing:
+        click.echo(f"{out}: {len(prepared.files) - len(missing)} of {len(prepared.files)} files are there already")
+    readings = sum(file.readings for file in missing)
+    with interruption_explained(), progress_of(readings) as on_progress:
+        write(prepared, jobs, on_progress)
+    print_summary(prepared, readings, time.monotonic() - started)
     return 0
 
 
@@ -340,4 +340,5 @@ def print_summary(backfill: Backfill, written: int, seconds: float) -> None:
         click.echo(f"{written:,} scheduled readings in {seconds:.1f} s, {written / max(seconds, 1e-3):,.0f}/s")
     else:
         click.echo("nothing was missing")
-    click.echo(f"`fleet up --data {out}` goes on from there, `fleet verify --data {out}` checks the readings")
+    if record.format == SQLITE:
+        click.echo(f"`fleet up --data {out}` goes on from there, `fleet verify --data {out}` checks the readings")

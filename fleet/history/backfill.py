@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from fleet.config.config import Config
 from fleet.datadir.backfill_record import BackfillRecord, read_backfill, write_backfill
@@ -31,6 +33,9 @@ from worker.schedule import SECOND_US
 from worker.scoreboard import Scoreboard
 from worker.storage.schema import identity_to_json, settings_text
 
+if TYPE_CHECKING:
+    from fleet.history.formats.registry import FormatName
+
 READINGS_PER_STEP = 4096
 """Readings of the fastest sensor of a group between two turns: many, as each turn costs something; not so many that their
 arrays leave the processor's cache."""
@@ -38,6 +43,9 @@ arrays leave the processor's cache."""
 MAX_FILES_PER_GROUP = 8
 GROUPS_PER_JOB = 3
 """Groups are smaller where there are few files, so that no core waits for the last group."""
+
+SQLITE, NO_READINGS = "sqlite", "none"
+"""The formats that make a data directory; the second has databases whose readings are computed when they are read."""
 
 EXPECTED_NAMES = frozenset(("identities", "run"))
 """What a directory may have before a backfill: given identities, and what an earlier command left that was refused."""
@@ -98,7 +106,7 @@ def prepare(
             "directory"
         )
     record = old or BackfillRecord(file_format, span.start_us, span.end_us, plan.record.seed, content, boot_id())
-    files = database_files(plan, directory, content)
+    files = files_of(plan, directory, content, file_format)
     with write_errors_as_user_error(directory.path):
         if not record.complete and record.boot_id != boot_id():  # some may have come apart when the machine went down
             for file in files:
@@ -122,6 +130,15 @@ def content_hash(plan: Plan, file_format: str) -> str:
     return digest.hexdigest()
 
 
+def files_of(plan: Plan, directory: DataDirectory, content: str, file_format: str) -> Sequence[HistoryFile]:
+    """Return the files of a backfill. UserError if the format needs an extra."""
+    if file_format in (SQLITE, NO_READINGS):
+        return database_files(plan, directory, content)
+    from fleet.history.reading_files import reading_files
+
+    return reading_files(plan, directory.path, cast("FormatName", file_format))
+
+
 def database_files(plan: Plan, directory: DataDirectory, content: str) -> list[HistoryFile]:
     """Return the databases of a plan: one for each worker, or one for all."""
     files: list[HistoryFile] = []
@@ -135,15 +152,19 @@ def database_files(plan: Plan, directory: DataDirectory, content: str) -> list[H
 def write(backfill: Backfill, jobs: int, on_progress: Callable[[int], None]) -> None:
     """Write the files that are missing, in processes. `on_progress` is called with numbers of readings that were written, or
     with a negative number of those that a killed process has written in vain. Raises UserError."""
-    directory, plan = backfill.directory, backfill.plan
+    directory, is_data = backfill.directory, backfill.record.format in (SQLITE, NO_READINGS)
     with write_errors_as_user_error(directory.path):
-        directory.write_manifest(plan.record)
-        open_scoreboard(backfill)
-    write_groups(groups_of(backfill, jobs), jobs, on_progress)
-    with write_errors_as_user_error(directory.path):
-        publish(backfill)
-        os.sync()  # not file by file, which would take several times as long
-        write_backfill(directory.path, replace(backfill.record, complete=True))
+        if is_data and backfill.missing:
+            directory.write_manifest(backfill.plan.record)
+            open_scoreboard(backfill)
+        write_groups(groups_of(backfill, jobs), jobs, on_progress)
+        if not backfill.record.complete:
+            if is_data:
+                publish(backfill)
+            os.sync()  # not file by file, which would take several times as long
+            write_backfill(directory.path, replace(backfill.record, complete=True))
+        if not is_data:  # only the lock of this command is there
+            shutil.rmtree(directory.run)
 
 
 def groups_of(backfill: Backfill, jobs: int) -> list[FileGroup]:

@@ -12,7 +12,7 @@ import numpy as np
 from fleet.config.config import Config
 from fleet.datadir.directory import DataDirectory
 from fleet.runtime.planner import Plan, Planner
-from worker.readings.generator import HEALTHY_INDEX, Block
+from worker.readings.generator import HEALTHY_INDEX, Block, Episode
 from worker.schedule import Schedule
 from worker.sensor import Sensor
 from worker.spec import RunSpec, SensorSpec
@@ -55,10 +55,12 @@ def plan_history(config: Config, directory: DataDirectory, identities: Path | No
     return replace(plan, record=record, run=run, workers=tuple(replace(each, run=run) for each in plan.workers))
 
 
-def portions_until(sensor: Sensor, until_us: int = END_OF_TIME_US) -> Iterator[Portion]:
-    """Yield the readings of a sensor that are due before a time, or all of a run that has an end."""
+def portions_until(sensor: Sensor, until_us: int = END_OF_TIME_US, end: int | None = None) -> Iterator[Portion]:
+    """Yield the readings of a sensor that are due before a time, or all of a run that has an end; at most up to the sequence
+    number `end`."""
     while True:
-        found = sensor.portions(until_us - 1, READINGS_PER_PORTION)
+        most = READINGS_PER_PORTION if end is None else min(READINGS_PER_PORTION, end - sensor.next_seq)
+        found = sensor.portions(until_us - 1, most)
         if not found:
             return
         for portion in found:
@@ -79,11 +81,11 @@ def scheduled_readings(spec: SensorSpec, run: RunSpec) -> int:
 
 
 class UncomputedSensor(Sensor):
-    """A sensor whose portions have epochs and episodes but no values: those of a year take milliseconds."""
+    """A sensor whose portions have epochs and episodes but no values."""
 
     def _readings_from(self, first: int, end: int) -> Block:
         count = end - first
-        begun = tuple(each for each in self.generator.episodes(first, end) if each.first_seq >= first)
+        begun = tuple(each for each in self.episodes(first, end) if each.first_seq >= first)
         return Block(
             first,
             np.broadcast_to(np.int64(0), count),
@@ -91,6 +93,16 @@ class UncomputedSensor(Sensor):
             np.empty((0, count)),
             begun,
         )
+
+    def episodes(self, first: int, end: int) -> Sequence[Episode]:
+        return self.generator.episodes(first, end)
+
+
+class EpochsOfSensor(UncomputedSensor):
+    """A sensor whose portions have epochs alone: those of a year take milliseconds."""
+
+    def episodes(self, first: int, end: int) -> Sequence[Episode]:
+        return ()
 
 
 class EpochOfSensor(NamedTuple):
@@ -103,7 +115,7 @@ class EpochOfSensor(NamedTuple):
 def epochs_of(spec: SensorSpec, run: RunSpec) -> Sequence[EpochOfSensor]:
     """Return the epochs of a sensor in a run that has an end. No reading is computed."""
     epochs: list[EpochOfSensor] = []
-    for portion in portions_until(UncomputedSensor(spec, run, Position(0, None))):
+    for portion in portions_until(EpochsOfSensor(spec, run, Position(0, None))):
         if portion.epoch is not None:
             epochs.append(EpochOfSensor(portion.epoch, portion.end))
         else:

@@ -24,7 +24,7 @@ def backfill(out: Path, *more: object) -> None:
 
 def kill_at_random(out: Path, kills: int, *more: object) -> None:
     """Run the command as often, and kill it, or one of its processes, after a part of a second."""
-    chance = random.Random(7)  # noqa: S311 - no secret
+    chance = random.Random(7)
     for number in range(kills):
         running = subprocess.Popen(
             command("backfill", *HISTORY, "--out", out, *more), env=ENVIRONMENT, stdout=subprocess.DEVNULL
@@ -54,5 +54,3 @@ def test_a_backfill_that_is_killed_again_and_again_has_the_same_bytes(tmp_path: 
     assert 8 == len(expected)
     verified = fleet("verify", "--complete", "--data", tmp_path / "killed")
     assert 0 == verified.returncode, verified.stdout
-
-

@@ -70,9 +70,7 @@ def test_a_history_is_what_a_worker_has_written(tmp_path: Path, spec: SensorSpec
     assert content(live(tmp_path / "b.db", spec, history_run)) == content(made)
 
 
-def test_the_bytes_of_a_database_are_the_same_each_time(
-    tmp_path: Path, spec: SensorSpec, history_run: RunSpec
-) -> None:
+def test_the_bytes_of_a_database_are_the_same_each_time(tmp_path: Path, spec: SensorSpec, history_run: RunSpec) -> None:
     first, second = (write(tmp_path / folder / "a.db", spec, history_run, PART_US // 4) for folder in folders(tmp_path))
 
     assert first.read_bytes() == second.read_bytes()
