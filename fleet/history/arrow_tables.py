@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,8 @@ def arrow_array(values: TableColumn | None, column_type: ReadingColumnType, coun
     if values is None:
         return pa.nulls(count, target)
     if not isinstance(values, AttributeColumn):
-        numbers = pa.array(values, from_pandas=True)  # NaN is NULL
+        nulls = np.isnan(values) if values.dtype == np.float64 else None
+        numbers = number_array(values, nulls)
         return numbers.cast(pa.string()).dictionary_encode() if column_type == "TEXT" else numbers.cast(target)
     if len(values.table) == 1:
         (value,) = values.table
@@ -57,23 +59,38 @@ def arrow_array(values: TableColumn | None, column_type: ReadingColumnType, coun
     places[kept] = np.arange(len(kept))
     nulls = [code for code in used if values.table[code] is None]
     mask = np.isin(values.codes, nulls) if nulls else None
-    indices = pa.array(places[values.codes], mask=mask)
+    indices = number_array(places[values.codes], mask)
     dictionary = [values.table[code] for code in kept]
     if column_type == "TEXT":
-        return pa.DictionaryArray.from_arrays(indices, pa.array(list(map(str, dictionary)), pa.string()))
-    return pa.array(dictionary, target).take(indices)
+        return pa.DictionaryArray.from_arrays(indices, text_array(list(map(str, dictionary))))
+    return number_array(np.array(dictionary, dtype=np.float64 if column_type == "REAL" else np.int64)).take(indices)
+
+
+def number_array(values: Any, nulls: Any = None) -> Any:
+    """Return an array of numpy as one of Arrow, NULL where `nulls` says so. `pyarrow.array` would import pandas, if that is
+    installed, which takes longer than most files."""
+    validity = pa.py_buffer(np.packbits(~nulls, bitorder="little")) if nulls is not None and nulls.any() else None
+    buffers = [validity, pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
+
+
+def text_array(texts: Sequence[str]) -> Any:
+    """Return texts as an array of Arrow, without `pyarrow.array` as well."""
+    encoded = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
 
 
 def constant_array(value: Any, column_type: ReadingColumnType, count: int) -> Any:
     if column_type == "TEXT":
-        zeros = pa.array(np.zeros(count, np.int32))
-        return pa.DictionaryArray.from_arrays(zeros, pa.array([str(value)], pa.string()))
-    return pa.array(np.full(count, value, dtype=np.float64 if column_type == "REAL" else np.int64))
+        zeros = number_array(np.zeros(count, np.int32))
+        return pa.DictionaryArray.from_arrays(zeros, text_array([str(value)]))
+    return number_array(np.full(count, value, dtype=np.float64 if column_type == "REAL" else np.int64))
 
 
 def time_text_array(times: IntArray) -> Any:
     """Return times as texts as a database has them."""
-    plain = pa.array(times).cast(pa.timestamp("us")).cast(pa.string())  # with a space, and without a zone
+    plain = number_array(times).cast(pa.timestamp("us")).cast(pa.string())  # with a space, and without a zone
     data = plain.buffers()[2]
     count = len(times)
     if (
@@ -81,7 +98,7 @@ def time_text_array(times: IntArray) -> Any:
         or data.size < PLAIN_TIME_BYTES * count
         or pa.compute.max(pa.compute.binary_length(plain)).as_py() > 26
     ):
-        return pa.array(format_times(times), pa.string())
+        return text_array(format_times(times))
     texts = np.empty((count, TIME_TEXT_BYTES), dtype=np.uint8)
     texts[:, :PLAIN_TIME_BYTES] = np.frombuffer(data, np.uint8, PLAIN_TIME_BYTES * count).reshape(count, -1)
     texts[:, 10] = ord("T")
@@ -111,4 +128,4 @@ def file_batch(table: ReadingTable, schema: ReadingSchema, times: TimeFormat) ->
 def time_array(table: ReadingTable, times: TimeFormat) -> Any:
     if times == "text":
         return time_text_array(table.times)
-    return pa.array(time_column(table, times), file_schema({"time": "TIME"}, times).field(0).type)
+    return number_array(time_column(table, times)).cast(file_schema({"time": "TIME"}, times).field(0).type)
