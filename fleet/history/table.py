@@ -56,7 +56,7 @@ ORIGINAL_SCHEMA: ReadingSchema = {
 
 @dataclass(frozen=True, slots=True)
 class ReadingTable:
-    """Readings of one sensor in the order of their sequence numbers. A column that is not among `columns` is NULL.
+    """Readings of one sensor in the order of their sequence numbers, or rows of another table. A column that is not among `columns` is NULL.
 
     `columns["timestamp"]` are the recorded times. `missing` marks readings that were not recorded, whose values are NULL;
     None if there are none in the table.
@@ -66,7 +66,7 @@ class ReadingTable:
     missing: BoolArray | None = None
 
     def __len__(self) -> int:
-        return len(self.columns["timestamp"])
+        return len(next(iter(self.columns.values())))
 
     @property
     def times(self) -> IntArray:
