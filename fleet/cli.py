@@ -16,6 +16,7 @@ from fleet.commands.console import program_version, run_command_line
 from fleet.commands.docs import docs
 from fleet.commands.down import down
 from fleet.commands.examples import add_examples
+from fleet.commands.export import export
 from fleet.commands.identities import identities
 from fleet.commands.inject import inject
 from fleet.commands.logs import logs
@@ -36,6 +37,7 @@ COMMANDS = (
     config,
     docs,
     down,
+    export,
     identities,
     inject,
     logs,
