@@ -17,6 +17,7 @@ from fleet.commands.console import program_version, run_command_line
 from fleet.commands.docs import docs
 from fleet.commands.down import down
 from fleet.commands.examples import add_examples
+from fleet.commands.export import export
 from fleet.commands.identities import identities
 from fleet.commands.inject import inject
 from fleet.commands.logs import logs
@@ -38,6 +39,7 @@ COMMANDS = (
     config,
     docs,
     down,
+    export,
     identities,
     inject,
     logs,

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fleet.errors import UserError
-from fleet.history.formats.file_format import TimeFormat, time_column
-from fleet.history.table import ReadingColumnType, ReadingSchema, ReadingTable, TableColumn
+from fleet.history.formats.file_format import TimeFormat, time_numbers
+from fleet.history.table import BoolArray, ReadingColumnType, ReadingSchema, ReadingTable, TableColumn, int_column
 from worker.readings.attributes import AttributeColumn
 from worker.schedule import IntArray, format_times
 
@@ -25,6 +26,7 @@ ARROW_TYPES: dict[ReadingColumnType, Any] = {
     "INTEGER": pa.int64(),
     "TEXT": TEXT_TYPE,
 }
+NUMPY_TYPES = {"REAL": np.float64, "INTEGER": np.int64}
 TIME_TEXT_BYTES, PLAIN_TIME_BYTES = 32, 26
 """Of `2026-01-01T00:00:00.000000+00:00`, and of the text without the zone."""
 
@@ -46,8 +48,7 @@ def arrow_array(values: TableColumn | None, column_type: ReadingColumnType, coun
     if values is None:
         return pa.nulls(count, target)
     if not isinstance(values, AttributeColumn):
-        nulls = np.isnan(values) if values.dtype == np.float64 else None
-        numbers = number_array(values, nulls)
+        numbers = number_array(values, np.isnan(values) if values.dtype == np.float64 else None)
         return numbers.cast(pa.string()).dictionary_encode() if column_type == "TEXT" else numbers.cast(target)
     if len(values.table) == 1:
         (value,) = values.table
@@ -63,29 +64,31 @@ def arrow_array(values: TableColumn | None, column_type: ReadingColumnType, coun
     dictionary = [values.table[code] for code in kept]
     if column_type == "TEXT":
         return pa.DictionaryArray.from_arrays(indices, text_array(list(map(str, dictionary))))
-    return number_array(np.array(dictionary, dtype=np.float64 if column_type == "REAL" else np.int64)).take(indices)
-
-
-def number_array(values: Any, nulls: Any = None) -> Any:
-    """Return an array of numpy as one of Arrow, NULL where `nulls` says so. `pyarrow.array` would import pandas, if that is
-    installed, which takes longer than most files."""
-    validity = pa.py_buffer(np.packbits(~nulls, bitorder="little")) if nulls is not None and nulls.any() else None
-    buffers = [validity, pa.py_buffer(np.ascontiguousarray(values))]
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
-
-
-def text_array(texts: Sequence[str]) -> Any:
-    """Return texts as an array of Arrow, without `pyarrow.array` as well."""
-    encoded = [text.encode() for text in texts]
-    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
+    return number_array(np.array(dictionary, NUMPY_TYPES[column_type])).take(indices)
 
 
 def constant_array(value: Any, column_type: ReadingColumnType, count: int) -> Any:
     if column_type == "TEXT":
-        zeros = number_array(np.zeros(count, np.int32))
-        return pa.DictionaryArray.from_arrays(zeros, text_array([str(value)]))
-    return number_array(np.full(count, value, dtype=np.float64 if column_type == "REAL" else np.int64))
+        return pa.DictionaryArray.from_arrays(number_array(np.zeros(count, np.int32)), text_array([str(value)]))
+    return number_array(np.full(count, value, NUMPY_TYPES[column_type]))
+
+
+# `pa.array` would import pandas where it is installed, which takes a second and 60 MB in each process.
+
+
+def number_array(values: npt.NDArray[Any], nulls: BoolArray | None = None) -> Any:
+    """Return numbers as an array of Arrow that shares their memory; those at `nulls` are NULL."""
+    values = np.ascontiguousarray(values)
+    valid = None
+    if nulls is not None and nulls.any():
+        valid = pa.py_buffer(np.packbits(~nulls, bitorder="little"))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [valid, pa.py_buffer(values)])
+
+
+def text_array(texts: Sequence[str]) -> Any:
+    encoded = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
 
 
 def time_text_array(times: IntArray) -> Any:
@@ -93,11 +96,8 @@ def time_text_array(times: IntArray) -> Any:
     plain = number_array(times).cast(pa.timestamp("us")).cast(pa.string())  # with a space, and without a zone
     data = plain.buffers()[2]
     count = len(times)
-    if (
-        not count
-        or data.size < PLAIN_TIME_BYTES * count
-        or pa.compute.max(pa.compute.binary_length(plain)).as_py() > 26
-    ):
+    ends = np.frombuffer(plain.buffers()[1], np.int32, count + 1)
+    if not count or (np.diff(ends) != PLAIN_TIME_BYTES).any():
         return text_array(format_times(times))
     texts = np.empty((count, TIME_TEXT_BYTES), dtype=np.uint8)
     texts[:, :PLAIN_TIME_BYTES] = np.frombuffer(data, np.uint8, PLAIN_TIME_BYTES * count).reshape(count, -1)
@@ -119,13 +119,15 @@ def file_schema(schema: ReadingSchema, times: TimeFormat) -> Any:
 def file_batch(table: ReadingTable, schema: ReadingSchema, times: TimeFormat) -> Any:
     """Return the columns of a schema as a record batch, with times of that format."""
     arrays = [
-        time_array(table, times) if kind == "TIME" else arrow_array(table.columns.get(name), kind, len(table))
+        time_array(int_column(table.columns[name]), times)
+        if kind == "TIME"
+        else arrow_array(table.columns.get(name), kind, len(table))
         for name, kind in schema.items()
     ]
     return pa.record_batch(arrays, schema=file_schema(schema, times))
 
 
-def time_array(table: ReadingTable, times: TimeFormat) -> Any:
+def time_array(values: IntArray, times: TimeFormat) -> Any:
     if times == "text":
-        return time_text_array(table.times)
-    return number_array(time_column(table, times)).cast(file_schema({"time": "TIME"}, times).field(0).type)
+        return time_text_array(values)
+    return number_array(time_numbers(values, times)).cast(file_schema({"time": "TIME"}, times).field(0).type)

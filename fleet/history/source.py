@@ -14,6 +14,7 @@ from fleet.datadir.computed_readings import MALFORMED_EPOCH_ERRORS
 from fleet.errors import UserError
 from fleet.history.table import ReadingTable, table_of_block
 from worker.readings.generator import SignalGenerator
+from worker.schedule import IntArray
 from worker.storage.sinks import Epoch
 
 BLOCK_READINGS = 1 << 14
@@ -46,6 +47,20 @@ class SensorHistory(Protocol):
     def tables(self, first: int, end: int, columns: Columns, *, keep_missing: bool) -> Iterator[ReadingTable]:
         """Yield the readings `first` .. `end - 1` in order, those of a table of one epoch. UserError if they cannot be read."""
 
+    def episodes(self, first: int, end: int) -> list[RecordedEpisode]:
+        """Return the episodes that have one of the readings `first` .. `end - 1`, in order. UserError as above."""
+
+
+class RecordedEpisode(NamedTuple):
+    """An anomaly on record. `channel` has the names joined by commas, None for whole readings; both numbers are inclusive;
+    `parameters` are JSON."""
+
+    kind: str
+    channel: str | None
+    first_seq: int
+    last_seq: int
+    parameters: str
+
 
 def epoch_parts(epochs: Sequence[Epoch], first: int, end: int) -> Iterator[EpochPart]:
     """Cut a range of readings at the beginnings of epochs."""
@@ -66,6 +81,16 @@ def readings_between(history: SensorHistory, start_us: int | None, end_us: int |
         if begin < until:
             first, end = min(first, begin), max(end, until)
     return first, max(first, end)
+
+
+def due_times(epochs: Sequence[Epoch], seqs: IntArray) -> IntArray:
+    """Return the times at which readings, in order, were due."""
+    times = np.zeros(len(seqs), dtype=np.int64)
+    if len(seqs):
+        for epoch, low, high in epoch_parts(epochs, int(seqs[0]), int(seqs[-1]) + 1):
+            part = slice(*np.searchsorted(seqs, (low, high)).tolist())
+            times[part] = epoch.schedule.times(low, high - low)[seqs[part] - low]
+    return times
 
 
 def computed_tables(

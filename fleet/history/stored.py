@@ -20,7 +20,7 @@ from fleet.datadir.computed_readings import MALFORMED_EPOCH_ERRORS
 from fleet.datadir.directory import database_folder
 from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
 from fleet.errors import UserError
-from fleet.history.source import Columns, computed_tables, epoch_parts
+from fleet.history.source import Columns, RecordedEpisode, computed_tables, epoch_parts
 from fleet.history.stored_values import WINDOW_READINGS, ForeignValue, RowReader
 from fleet.history.table import ReadingTable
 from fleet.verify.recorded_sensors import read_records
@@ -43,6 +43,10 @@ SELECT_CHECKPOINTS = "SELECT sensor_id, next_seq FROM checkpoints"
 SELECT_ORIGINS = "SELECT sensor_id, first_seq FROM origins"
 SELECT_EPOCHS = """
     SELECT sensor_id, first_seq, start_us, reason, run, seed, identity, settings FROM epochs ORDER BY sensor_id, first_seq
+"""
+SELECT_EPISODES = """
+    SELECT type, channel, first_seq, last_seq, parameters FROM anomaly_episodes
+    WHERE sensor_id = ?1 AND last_seq >= ?2 AND first_seq < ?3
 """
 SELECT_COLUMN_NAMES = "SELECT name FROM pragma_table_xinfo('sensor_readings')"
 
@@ -98,6 +102,16 @@ class StoredHistory:
                 for begin in range(epoch_part.first, epoch_part.end, step):
                     until = min(epoch_part.end, begin + step)
                     yield reader.table(begin, until, indexed=indexed, keep_missing=keep_missing)
+
+    def episodes(self, first: int, end: int) -> list[RecordedEpisode]:
+        found: dict[int, RecordedEpisode] = {}
+        for part in self.parts:
+            if part.first < end and first < part.end:
+                with opened(current_path(part)) as connection:
+                    rows: list[Any] = connection.execute(SELECT_EPISODES, (self.sensor_id, first, end)).fetchall()
+                # A rotated database has the episodes that ran at its end; its successor knows how they ended.
+                found |= {episode.first_seq: episode for episode in (RecordedEpisode(*row) for row in rows)}
+        return [found[first_seq] for first_seq in sorted(found)]
 
 
 @contextmanager

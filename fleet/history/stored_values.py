@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.history.source import Columns
-from fleet.history.table import TYPE_TABLE, ReadingTable, TableColumn, constant_columns, varying_names
+from fleet.history.table import TYPE_TABLE, Coder, ReadingTable, TableColumn, constant_columns, varying_names
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.attributes import AttributeColumn
 from worker.readings.generator import MISSING_DATA_INDEX
@@ -50,23 +50,6 @@ DAY = np.timedelta64(1, "D")
 
 class ForeignValue(Exception):
     """A value that no worker has stored. `str(error)` is one line."""
-
-
-class Coder:
-    """Numbers the different values of a column in the order in which they come."""
-
-    def __init__(self, known: Sequence[Any] = ()) -> None:
-        self._codes: dict[Any, int] = {value: code for code, value in enumerate(known)}
-
-    @property
-    def table(self) -> tuple[Any, ...]:
-        return tuple(self._codes)
-
-    def codes(self, values: Sequence[Any]) -> list[int]:
-        codes = self._codes
-        for value in dict.fromkeys(values):
-            codes.setdefault(value, len(codes))
-        return [codes[value] for value in values]
 
 
 class RowReader:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ ORIGINAL_SCHEMA: ReadingSchema = {
 
 @dataclass(frozen=True, slots=True)
 class ReadingTable:
-    """Readings of one sensor in the order of their sequence numbers. A column that is not among `columns` is NULL.
+    """Readings of one sensor in the order of their sequence numbers, or rows of another table. A column that is not among `columns` is NULL.
 
     `columns["timestamp"]` are the recorded times. `missing` marks readings that were not recorded, whose values are NULL;
     None if there are none in the table.
@@ -66,7 +66,7 @@ class ReadingTable:
     missing: BoolArray | None = None
 
     def __len__(self) -> int:
-        return len(self.columns["timestamp"])
+        return len(next(iter(self.columns.values())))
 
     @property
     def times(self) -> IntArray:
@@ -215,3 +215,27 @@ def as_table_column(values: TableColumn | None, count: int) -> AttributeColumn:
     different, codes = np.unique(values, return_inverse=True)
     table = tuple(None if value != value else value for value in different.tolist())  # noqa: PLR0124 - NaN
     return AttributeColumn(table, codes)
+
+
+class Coder:
+    """Numbers the different values of a column in the order in which they come."""
+
+    def __init__(self, known: Sequence[Any] = ()) -> None:
+        self._codes: dict[Any, int] = {value: code for code, value in enumerate(known)}
+
+    @property
+    def table(self) -> tuple[Any, ...]:
+        return tuple(self._codes)
+
+    def codes(self, values: Sequence[Any]) -> list[int]:
+        codes = self._codes
+        for value in dict.fromkeys(values):
+            codes.setdefault(value, len(codes))
+        return [codes[value] for value in values]
+
+
+def coded_values(values: Sequence[Any]) -> AttributeColumn:
+    """Return values as a table of those that differ, with codes."""
+    coder = Coder()
+    codes = np.array(coder.codes(values), dtype=np.int64)
+    return AttributeColumn(coder.table, codes)

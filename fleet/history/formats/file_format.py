@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal, get_args
 
-from fleet.history.table import ReadingSchema, ReadingTable, TableColumn, concatenated
+from fleet.history.table import ReadingSchema, ReadingTable, concatenated
+from worker.readings.random_streams import FloatArray
+from worker.schedule import IntArray
 
 TimeFormat = Literal["text", "timestamp", "s", "ms", "us"]
 """How times are written: as in a database, in the type that a format has for times, or as a number since 1970. Milliseconds and
@@ -72,11 +74,11 @@ class GroupWriter(TableWriter):
         self._tables, self._rows = [], 0
 
 
-def time_column(table: ReadingTable, times: TimeFormat) -> TableColumn:
-    """Return the times of a table as numbers: microseconds unless it is another unit that is asked for."""
+def time_numbers(values: IntArray, times: TimeFormat) -> IntArray | FloatArray:
+    """Return times as numbers: microseconds unless another unit is asked for."""
     if times == "s":
-        return table.times / 1_000_000
-    return table.times // 1000 if times == "ms" else table.times
+        return values / 1_000_000
+    return values // 1000 if times == "ms" else values
 
 
 @contextmanager

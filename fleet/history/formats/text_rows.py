@@ -7,8 +7,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from fleet.history.formats.file_format import TableWriter, TimeFormat, time_column
-from fleet.history.table import ReadingColumnType, ReadingSchema, ReadingTable, TableColumn
+from fleet.history.formats.file_format import TableWriter, TimeFormat, time_numbers
+from fleet.history.table import ReadingColumnType, ReadingSchema, ReadingTable, TableColumn, int_column
 from fleet.streaming.value_texts import (
     MAX_EXACT,
     MAX_TABLE_DECIMALS,
@@ -22,7 +22,7 @@ from worker.readings.attributes import AttributeColumn
 from worker.readings.random_streams import FloatArray
 from worker.schedule import IntArray
 
-MAX_ROWS = 1 << 13
+MAX_ROWS = 1 << 10
 """Rows that are put together at once, so that their texts stay in the cache of the processor."""
 
 MAX_TABLE_NUMBERS = 1 << 16
@@ -73,11 +73,12 @@ class TextWriter(TableWriter):
 
     def _texts(self, name: str, kind: ReadingColumnType, table: ReadingTable) -> list[str | ObjectArray]:
         values: TableColumn | None = table.columns.get(name)
-        if kind == "TIME":
+        if kind == "TIME" and values is not None:
+            times = int_column(values)
             if self.times in ("text", "timestamp"):
                 quote = self.time_quote()
-                return [quote, *time_texts(table.times), f"+00:00{quote}"]
-            values = time_column(table, self.times)
+                return [quote, *time_texts(times), f"+00:00{quote}"]
+            values = time_numbers(times, self.times)
         if values is None:
             return [self.null]
         if isinstance(values, AttributeColumn):
