@@ -75,7 +75,7 @@ def check_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
     listed = sorted(known)
     for name in names:
         if name not in listed:
-            near = get_close_matches(name, listed, n=1)
+            near = [*(each for each in listed if each.startswith(name)), *get_close_matches(name, listed, n=1)]
             shown = f"did you mean {near[0]}?" if near else f"known are {', '.join(listed[:MAX_NAMES_LISTED])}"
             raise UserError(f"there is no {what} {escape_short(name)}: {shown}"[:400])
 
