@@ -85,9 +85,7 @@ class RandomStreams:
         Pages begin at a phase that differs between sensors, so that a fleet does not draw all its pages at once.
         """
         purpose = stream_purpose(channel)
-        return self._by_reading(
-            lambda page, until: self.generator(purpose, page).standard_normal(until), first, count
-        )
+        return self._by_reading(lambda page, until: self.generator(purpose, page).standard_normal(until), first, count)
 
     def uniforms(self, stream: str, first: int, count: int) -> FloatArray:
         """Return the uniforms in [0, 1) number `first` .. `first + count - 1` of a stream, shape (count,). `first` is at least
