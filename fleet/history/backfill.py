@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from fleet.history.formats.registry import FormatName
 
 READINGS_PER_STEP = 4096
-"""Readings of the fastest sensor of a group between two turns: many, as each turn costs something; not so many that their
-arrays leave the processor's cache."""
+"""Readings of the fastest sensor between two turns: many, as each turn costs something, but few enough for the cache of the
+processor."""
 
 MAX_FILES_PER_GROUP = 8
 GROUPS_PER_JOB = 3

@@ -1,4 +1,4 @@
-"""The processes that make a history. Each takes the next group of files that nobody makes yet; the files of a group are
+"""The processes that make a history. Each takes the next group of files that no other makes; the files of a group are
 written side by side, because sensors that are computed together share what is slow in their signals.
 
 A process that dies is replaced, and its group is begun again.
@@ -79,7 +79,7 @@ class Failure(NamedTuple):
 
 
 class Job:
-    """A process that writes groups, one after the other, as it is told."""
+    """A process that writes groups, one after the other, in the order in which the parent names them."""
 
     def __init__(self, groups: Sequence[FileGroup], others: Sequence[Job]) -> None:
         self._groups = groups

@@ -21,7 +21,7 @@ from worker.readings.anomaly_type import (
     Parameters,
     excess_over_one,
     fraction_of_percent,
-    noise_deviation,
+    noise_deviations,
     proportional,
     unscaled,
     visible_unit,
@@ -197,14 +197,15 @@ class Noise(AnomalyType):
     def apply(
         self, segment: EpisodeSegment, channels: tuple[int, ...], parameters: Parameters, eligible: EligibleChannels
     ) -> None:
+        noise = segment.noise
         for index in channels:
             channel = eligible.channels[index]
             factor = parameters["noise_factor"]
             if channel.name == "vibration":
                 factor *= parameters.get("vibration_gain", 1.0)
-            if segment.noise is not None:
-                reference = max(abs(channel.mean), NOISE_REFERENCE * noise_deviation(channel))
-                segment.values[index] += segment.noise(index) * max(factor * reference, visible_unit(channel) / 2)
+            if noise is not None:
+                reference = max(abs(channel.mean), NOISE_REFERENCE * eligible.noise_deviations[index])
+                segment.values[index] += noise(index) * max(factor * reference, visible_unit(channel) / 2)
             elif channel.std_dev:  # version 1 amplifies the deviation as if noise had been added
                 ratio = max(factor * abs(channel.mean) / channel.std_dev, 0.5)
                 gain = sqrt(1 + ratio * ratio)
@@ -231,4 +232,5 @@ def build_anomaly(spec: AnomalySpec) -> AnomalyType:
 
 def eligible_channels(spec: AnomalySpec, channels: tuple[Channel, ...]) -> EligibleChannels:
     odds = dict(spec.channel_odds)
-    return EligibleChannels(channels, tuple(odds.get(channel.name, 1.0) for channel in channels))
+    each = tuple(odds.get(channel.name, 1.0) for channel in channels)
+    return EligibleChannels(channels, each, noise_deviations=noise_deviations(channels))

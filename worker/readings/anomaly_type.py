@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -43,11 +44,13 @@ class Draws(NamedTuple):
 
 class EligibleChannels(NamedTuple):
     """The channels that a type may change, and the odds with which a one-channel type picks among them. If `only` is not
-    None, it is the index of the one channel that any type is confined to."""
+    None, it is the index of the one channel that any type is confined to. `noise_deviations` are those of `noise_deviation`,
+    computed once for many episodes."""
 
     channels: tuple[Channel, ...]
     odds: tuple[float, ...]
     only: int | None = None
+    noise_deviations: tuple[float, ...] = ()
 
     def restrict(self, chosen: tuple[int, ...]) -> tuple[int, ...]:
         """The indices that a type has chosen, or the index it is confined to."""
@@ -94,6 +97,11 @@ def noise_deviation(channel: Channel) -> float:
     uniform = (dict(each.parameters) for each in channel.signals if each.name == Uniform.name)
     share = noise_share(channel) + sum_in_order(Uniform.variance_share(parameters) for parameters in uniform)
     return channel.std_dev * sqrt(share)
+
+
+@lru_cache(maxsize=64)
+def noise_deviations(channels: tuple[Channel, ...]) -> tuple[float, ...]:
+    return tuple(map(noise_deviation, channels))
 
 
 def unscaled(value: float, severity: float) -> float:  # noqa: ARG001 - one signature for all

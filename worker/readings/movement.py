@@ -140,13 +140,21 @@ def page_octaves(page: int, correlation: int, delay: int) -> Octaves:
 
 
 @lru_cache(maxsize=CACHED_RANGES)
-def range_octaves(first: int, end: int, correlation: int, delay: int) -> Octaves:
-    """Return the octaves at knots `first` .. `end - 1`."""
-    return Octaves(correlation, knot_times(first, end) - delay)
+def range_octaves(first: int, end: int, step: int, correlation: int, delay: int) -> Octaves:
+    """Return the octaves at each `step`-th of the knots `first` .. `end - 1`."""
+    return Octaves(correlation, knot_times(first, end, step) - delay)
 
 
-def knot_times(first: int, end: int) -> IntArray:
-    return np.arange(first, end, dtype=np.int64) * KNOT_US
+def knot_times(first: int, end: int, step: int = 1) -> IntArray:
+    return np.arange(first, end, step, dtype=np.int64) * KNOT_US
+
+
+def step_of_knots(times: IntArray) -> int:
+    """Return how many knots lie between two of the times if all are on knots at equal distances, else 0."""
+    if len(times) < 2 or times[0] % KNOT_US or (times[1] - times[0]) % KNOT_US:
+        return 0
+    distances = np.diff(times)
+    return int(distances[0]) // KNOT_US if (distances == distances[0]).all() else 0
 
 
 class Movement:
@@ -165,6 +173,10 @@ class Movement:
     def at(self, times: IntArray) -> Interpolation:
         """Prepare the values at increasing times."""
         first, last = int(times[0]) // KNOT_US, int(times[-1]) // KNOT_US
+        step = step_of_knots(times) if last // KNOTS_PER_PAGE != first // KNOTS_PER_PAGE else 0
+        if step:  # the knots between and behind would be multiplied by 0
+            left = self._at_knots(times, partial(range_octaves, first, last + 1, step))
+            return Interpolation(left + 0.0, np.zeros((1, len(times))), None)
         if last - first > 2 * len(times):  # sparse: most knots would not be used
             before = times // KNOT_US
             left = self._at_knots(before * KNOT_US)
@@ -178,7 +190,7 @@ class Movement:
             offset = first - page * KNOTS_PER_PAGE
             values = self._page[1][:, offset : offset + last - first + 2]
         else:
-            values = self._at_knots(knot_times(first, last + 2), partial(range_octaves, first, last + 2))
+            values = self._at_knots(knot_times(first, last + 2), partial(range_octaves, first, last + 2, 1))
         return Interpolation(values[:, :-1], values[:, 1:] - values[:, :-1], first)
 
     def _at_knots(self, times: IntArray, octaves: OctavesAt | None = None) -> FloatArray:

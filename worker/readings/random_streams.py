@@ -85,16 +85,14 @@ class RandomStreams:
         Pages begin at a phase that differs between sensors, so that a fleet does not draw all its pages at once.
         """
         purpose = stream_purpose(channel)
-        return self._by_reading(
-            lambda page: self.generator(purpose, page).standard_normal(NORMALS_PER_PAGE), first, count
-        )
+        return self._by_reading(lambda page, until: self.generator(purpose, page).standard_normal(until), first, count)
 
     def uniforms(self, stream: str, first: int, count: int) -> FloatArray:
         """Return the uniforms in [0, 1) number `first` .. `first + count - 1` of a stream, shape (count,). `first` is at least
         -2**40."""
         purpose = stream_purpose(stream)
         return self._by_reading(
-            lambda page: self.generator(purpose, page + PAGES_BEFORE_THE_FIRST).random(NORMALS_PER_PAGE), first, count
+            lambda page, until: self.generator(purpose, page + PAGES_BEFORE_THE_FIRST).random(until), first, count
         )
 
     def nodes(self, purpose: int, series: int, pages: list[int], key: UintArray | None = None) -> FloatArray:
@@ -103,13 +101,16 @@ class RandomStreams:
         draws = [self.generator(purpose, page, series, key).standard_normal(NODES_PER_PAGE) for page in pages]
         return draws[0] if len(draws) == 1 else np.concatenate(draws)
 
-    def _by_reading(self, draw: Callable[[int], FloatArray], first: int, count: int) -> FloatArray:
+    def _by_reading(self, draw: Callable[[int, int], FloatArray], first: int, count: int) -> FloatArray:
+        """Join pages; `draw` takes the number of a page, and how many of its numbers are needed from its beginning on."""
         begin, end = first + self.phase, first + self.phase + count
-        pages = range(begin // NORMALS_PER_PAGE, -(-end // NORMALS_PER_PAGE))
-        draws = [draw(page) for page in pages]
-        whole = draws[0] if len(draws) == 1 else np.concatenate(draws)
-        offset = begin - pages.start * NORMALS_PER_PAGE
-        return whole[offset : offset + count]
+        page, offset = divmod(begin, NORMALS_PER_PAGE)
+        if offset + count <= NORMALS_PER_PAGE:
+            return draw(page, offset + count)[offset:]
+        last = (end - 1) // NORMALS_PER_PAGE
+        draws = [draw(number, NORMALS_PER_PAGE) for number in range(page, last)]
+        draws.append(draw(last, end - last * NORMALS_PER_PAGE))
+        return np.concatenate(draws)[offset:]
 
 
 @lru_cache(maxsize=1024)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from typing import Any
 
 import apsw
+import numpy as np
 
 from worker.readings.anomalies import ANOMALY_TYPES
 from worker.readings.generator import MISSING_DATA_INDEX, Block, Episode
@@ -103,8 +104,7 @@ def write_portion(table: ReadingsTable, portion: Portion, incarnation: int) -> N
         connection.execute("INSERT OR REPLACE INTO epochs VALUES (?,?,?,?,?,?,?,?,?)", epoch_values(portion.epoch))
     episodes = (*portion.running, *(portion.block.episodes if portion.block else ()))
     if episodes:
-        rows = [episode_values(sensor_id, episode, portion.schedule) for episode in episodes]
-        connection.executemany(UPSERT_EPISODE, rows)
+        connection.executemany(UPSERT_EPISODE, episode_rows(sensor_id, episodes, portion.schedule))
     if portion.block and table.stored:
         insertion = table.insertion(portion.identity, portion.settings)
         write_block(connection, insertion, portion.settings, portion.block)
@@ -157,18 +157,21 @@ def reading_rows(settings: Settings, block: Block) -> Iterable[tuple[Any, ...]]:
     return rows
 
 
-def episode_values(sensor_id: str, episode: Episode, schedule: Schedule) -> tuple[Any, ...]:
-    """Return an episode as a row of `anomaly_episodes`, in the order of its columns."""
-    return (
-        sensor_id,
-        episode.kind,
-        ",".join(episode.channels) or None,
-        episode.first_seq,
-        episode.last_seq,
-        format_time(schedule.time(episode.first_seq)),
-        format_time(schedule.time(episode.last_seq)),
-        json.dumps(episode.parameters, separators=(",", ":")),
-    )
+def episode_rows(sensor_id: str, episodes: Sequence[Episode], schedule: Schedule) -> Iterable[tuple[Any, ...]]:
+    """Return episodes as rows of `anomaly_episodes`, in the order of its columns."""
+    ends = [schedule.time(seq) for episode in episodes for seq in (episode.first_seq, episode.last_seq)]
+    texts = format_times(np.array(ends, dtype=np.int64))
+    for number, episode in enumerate(episodes):
+        yield (
+            sensor_id,
+            episode.kind,
+            ",".join(episode.channels) or None,
+            episode.first_seq,
+            episode.last_seq,
+            texts[2 * number],
+            texts[2 * number + 1],
+            json.dumps(episode.parameters, separators=(",", ":")),
+        )
 
 
 def truncate_episode(connection: apsw.Connection, sensor_id: str, next_seq: int, schedule: Schedule) -> None:
