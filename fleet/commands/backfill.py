@@ -258,11 +258,12 @@ def write_history(
     from fleet.config.config import SourcedValue, load_config
     from fleet.config.effects import load_with_warnings
     from fleet.datadir.directory import DataDirectory
-    from fleet.history.backfill import check_directory, prepare, write
+    from fleet.history.backfill import check_directory, prepare, wait_for_ended_command, write
     from fleet.runtime.reload import ConfigSource
 
     old = check_directory(out, wanted.format)
     directory = DataDirectory(out)
+    wait_for_ended_command(directory)
     directory.check_startable()
     span = span_of(wanted, load_config(config, os.environ, overrides).simulation.start, old)
     overrides = {**overrides, "simulation.start": SourcedValue(iso(span.start_us), "--from")}

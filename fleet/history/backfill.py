@@ -17,6 +17,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import psutil
+
 from fleet.config.config import Config
 from fleet.datadir.backfill_record import BackfillRecord, read_backfill, write_backfill
 from fleet.datadir.directory import DataDirectory
@@ -46,6 +48,11 @@ GROUPS_PER_JOB = 3
 
 SQLITE, NO_READINGS = "sqlite", "none"
 """The formats that make a data directory; the second has databases whose readings are computed when they are read."""
+
+READINGS_FOLDER = "readings"
+"""The folder of files that are no databases: programs that read a whole folder find nothing else in it."""
+
+MAX_WAIT_SECONDS = 10.0
 
 EXPECTED_NAMES = frozenset(("identities", "run"))
 """What a directory may have before a backfill: given identities, and what an earlier command left that was refused."""
@@ -136,7 +143,7 @@ def files_of(plan: Plan, directory: DataDirectory, content: str, file_format: st
         return database_files(plan, directory, content)
     from fleet.history.reading_files import reading_files
 
-    return reading_files(plan, directory.path, cast("FormatName", file_format))
+    return reading_files(plan, directory.path / READINGS_FOLDER, cast("FormatName", file_format))
 
 
 def database_files(plan: Plan, directory: DataDirectory, content: str) -> list[HistoryFile]:
@@ -154,7 +161,10 @@ def write(backfill: Backfill, jobs: int, on_progress: Callable[[int], None]) -> 
     with a negative number of those that a killed process has written in vain. Raises UserError."""
     directory, is_data = backfill.directory, backfill.record.format in (SQLITE, NO_READINGS)
     with write_errors_as_user_error(directory.path):
-        if is_data and backfill.missing:
+        if not is_data:
+            (directory.path / READINGS_FOLDER).mkdir(exist_ok=True)
+        elif backfill.missing:
+            check_is_unfinished(backfill)
             directory.write_manifest(backfill.plan.record)
             open_scoreboard(backfill)
         write_groups(groups_of(backfill, jobs), jobs, on_progress)
@@ -165,6 +175,24 @@ def write(backfill: Backfill, jobs: int, on_progress: Callable[[int], None]) -> 
             write_backfill(directory.path, replace(backfill.record, complete=True))
         if not is_data:  # only the lock of this command is there
             shutil.rmtree(directory.run)
+
+
+def check_is_unfinished(backfill: Backfill) -> None:
+    """Raise UserError if databases are missing although they were all there: a fleet may have gone on from them."""
+    if backfill.record.complete:
+        gone = backfill.missing[0].path
+        raise UserError(
+            f"{gone}: is missing, although the history was complete: restore it, or take another --out directory"
+        )
+
+
+def wait_for_ended_command(directory: DataDirectory) -> None:
+    """Wait until the processes of a command have ended that was killed: they notice it when they next report."""
+    end = time.monotonic() + MAX_WAIT_SECONDS
+    while time.monotonic() < end and (holder := directory.holder()) is not None:
+        if holder and psutil.pid_exists(holder):
+            return
+        time.sleep(0.05)
 
 
 def groups_of(backfill: Backfill, jobs: int) -> list[FileGroup]:

@@ -75,6 +75,10 @@ def test_a_fleet_goes_on_from_a_history_without_a_seam(tmp_path: Path) -> None:
             assert [(0, "start")] == connection.execute("SELECT first_seq, reason FROM epochs").fetchall()
             assert 7200 < connection.execute("SELECT next_seq FROM checkpoints").get
     assert 0 == fleet("verify", "--complete", "--data", data).returncode
+    databases[0].unlink()
+    again = fleet("backfill", *history, "--out", data)
+    assert 1 == again.returncode
+    assert f"{databases[0]}: is missing, although the history was complete" in again.stderr
 
 
 def test_a_history_is_what_a_fleet_has_written_that_lived_it(tmp_path: Path) -> None:
