@@ -17,13 +17,17 @@ Resume = Literal["catch_up", "skip"]
 Synchronous = Literal["normal", "full"]
 Store = Literal["sqlite", "none"]
 Phase = Literal["aligned", "spread", "random"]
+Placement = Literal["even", "random"]
 
 CHANNEL_NAMES = ("temperature", "humidity", "pressure", "vibration", "voltage")
 """The channels that every readings table has columns for, in the order of its columns. Others have columns behind `seq`."""
 
-SETTINGS_VERSION = 2
-"""The version of the rules by which new settings are computed. Version 1 (0.1.0) has white noise only; its epochs are
-computed by its rules for ever."""
+SETTINGS_VERSION = 3
+"""The version of the rules by which new settings are computed. Version 1 (0.1.0) has white noise only, version 2 places
+episodes evenly; their epochs are computed by their rules for ever."""
+
+RANDOM_PLACEMENT_VERSION = 3
+WHITE_NOISE_VERSION = 1
 
 AttributeValue = str | float | int | None
 ColumnType = Literal["REAL", "INTEGER", "TEXT"]
@@ -200,8 +204,9 @@ class Settings:
     """The behaviour of a sensor during one epoch.
 
     `rate` is readings per second, an exact decimal or a fraction such as 1/60, as text. While there is an `injection`,
-    `anomalies` do not occur. With `overlap` "channels" two of them may affect different channels at a time. `attributes` are the further columns of its readings. `version` chooses the rules of computation. `jitter` is the part of
-    the interval, below 1, by which a reading is measured too early at most.
+    `anomalies` do not occur. With `overlap` "channels" two of them may affect different channels at a time. `attributes` are the
+    further columns of its readings. `version` chooses the rules of computation. `jitter` is the part of
+    the interval, below 1, by which a reading is measured too early at most. `placement` says how episodes are placed.
     """
 
     rate: str
@@ -214,6 +219,7 @@ class Settings:
     version: int = 1
     overlap: Literal["none", "channels"] = "none"
     jitter: float = 0.0
+    placement: Placement = "even"
 
     @property
     def exact_rate(self) -> Fraction:

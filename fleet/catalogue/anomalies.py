@@ -20,6 +20,7 @@ from fleet.validation.scalars import (
 )
 from worker.readings.anomalies import ANOMALY_CLASSES, ANOMALY_TYPES
 from worker.readings.anomaly_type import AnomalyType, DurationUnit, Parameter, Parameters
+from worker.spec import Placement
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000), AsReal]
 
@@ -121,12 +122,14 @@ AnomalyTypes = create_model("AnomalyTypes", __base__=AllTypes, __doc__=AllTypes.
 class Anomalies(Section):
     """Anomalies of all sensors. `probability` is the share of scheduled readings that are anomalous, before the
     multipliers of the catalogue; in mode `onset` the probability that an anomaly begins at a reading. With overlap `channels`
-    a sensor may have anomalies of different channels at the same time."""
+    a sensor may have anomalies of different channels at the same time. With placement `random` nothing in the past tells when
+    the next anomaly begins; `even` spreads them, so that the shares hold in small samples, too."""
 
     enabled: Flag = True
     probability: Share = 0.05
     mode: Annotated[Literal["share", "onset"], AsText] = "share"
     overlap: Annotated[Literal["none", "channels"], AsText] = "none"
+    placement: Annotated[Placement, AsText] = "random"
     types: AnomalyTypes = AnomalyTypes()
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """The anomalies of one sensor in one epoch: which episode affects which readings and channels.
 
-An injection excludes all others. Without one, episodes come from layouts of `worker.readings.episodes`. Usually a sensor has one
-layout, and episodes do not overlap. With `overlap` "channels" each channel has a layout of its own for the types that affect one
+An injection excludes all others. Without one, episodes come from `worker.readings.random_episodes`, or from the layouts of
+`worker.readings.episodes` if they are placed evenly. Usually a sensor has one layout, and episodes do not overlap. With `overlap` "channels" each channel has a layout of its own for the types that affect one
 channel, and a further layout has the types that affect several or none.
 """
 
@@ -32,6 +32,7 @@ from worker.readings.episodes import (
     PlacedEpisode,
     ShareLayout,
 )
+from worker.readings.random_episodes import OnsetProcess, RandomEpisodes
 from worker.readings.random_streams import RandomStreams, StreamPurpose
 from worker.readings.seasonality import utc_offsets
 from worker.schedule import SECOND_US, Schedule
@@ -39,6 +40,9 @@ from worker.spec import AnomalySpec, Injection, Settings
 
 LAYER_SHIFT = 40
 """The bits by which the purposes of streams differ between layers. Purposes of channels are larger than those."""
+
+MIN_HEALTHY_SHARE = 0.01
+"""The share of healthy readings by which placement at random computes at least; a config leaves a tenth."""
 
 
 class LayerStreams:
@@ -93,14 +97,9 @@ class AnomalyLayer:
         specs: tuple[AnomalySpec, ...],
         channel: int | None = None,
     ) -> None:
-        rate = float(settings.exact_rate)
-        lengths = tuple(episode_readings(spec, rate) for spec in specs)
-        shares = tuple(spec.share for spec in specs)
-        layout: EpisodeLayout = (
-            ShareLayout(shares, lengths) if settings.mode == "share" else OnsetLayout(shares, lengths)
-        )
-        layer = 0 if channel is None else channel + 1
-        self._episodes = NaturalEpisodes(LayerStreams(streams, layer), schedule.first_seq, layout, lengths)
+        own_streams = LayerStreams(streams, 0 if channel is None else channel + 1)
+        place = random_episodes if settings.placement == "random" else even_episodes
+        self._episodes = place(own_streams, schedule.first_seq, settings, specs)
         self._candidates = [candidate(spec, schedule, settings, timezone, channel) for spec in specs]
         self._first = schedule.first_seq
 
@@ -110,6 +109,33 @@ class AnomalyLayer:
             # The first reading of an epoch is never missing, so that the start of a sensor is visible.
             if not (isinstance(chosen.kind, MissingData) and episode.first_seq <= self._first):
                 yield chosen.placed(episode)
+
+
+def even_episodes(
+    streams: LayerStreams, epoch: int, settings: Settings, specs: tuple[AnomalySpec, ...]
+) -> NaturalEpisodes:
+    rate = float(settings.exact_rate)
+    lengths = tuple(episode_readings(spec, rate) for spec in specs)
+    shares = tuple(spec.share for spec in specs)
+    layout: EpisodeLayout = ShareLayout(shares, lengths) if settings.mode == "share" else OnsetLayout(shares, lengths)
+    return NaturalEpisodes(streams, epoch, layout, lengths)
+
+
+def random_episodes(
+    streams: LayerStreams, epoch: int, settings: Settings, specs: tuple[AnomalySpec, ...]
+) -> RandomEpisodes:
+    """In mode `share` a type with a share s of all readings, episodes of n readings, and a share h of healthy readings
+    begins s / (n h) episodes per healthy reading."""
+    lengths = [episode_readings(spec, float(settings.exact_rate)) for spec in specs]
+    rates = [spec.share for spec in specs]
+    if settings.mode == "share":
+        healthy = max(1.0 - sum_in_order(rates), MIN_HEALTHY_SHARE)
+        rates = [share / (length * healthy) for share, length in zip(rates, lengths, strict=True)]
+    processes = [
+        OnsetProcess(streams, spec.kind, epoch, rate, length)
+        for spec, rate, length in zip(specs, rates, lengths, strict=True)
+    ]
+    return RandomEpisodes(epoch, processes, sum_in_order(rates))
 
 
 class AnomalyPlacement:

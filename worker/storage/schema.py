@@ -326,6 +326,8 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
         del stored["overlap"]
     if not settings.jitter:
         del stored["jitter"]
+    if settings.placement == "even":
+        del stored["placement"]
     for channel, values in zip(settings.channels, stored["channels"], strict=True):
         for name in ADDED_CHANNEL_FIELDS:
             if getattr(channel, name) == CHANNEL_DEFAULTS[name]:
@@ -341,7 +343,7 @@ def settings_from_json(stored: dict[str, Any]) -> Settings:
     injection = injection_from_json(stored["injection"]) if stored.get("injection") is not None else None
     attributes = tuple(attribute_from_json(attribute) for attribute in stored.get("attributes", ()))
     version = stored.get("version", 1)
-    if version not in (1, SETTINGS_VERSION):
+    if version not in range(1, SETTINGS_VERSION + 1):
         raise ValueError(f"settings of version {version!r} are not known to this version of the program")
     return Settings(
         stored["rate"],
@@ -354,6 +356,7 @@ def settings_from_json(stored: dict[str, Any]) -> Settings:
         version,
         stored.get("overlap", "none"),
         stored.get("jitter", 0.0),
+        stored.get("placement", "even"),
     )
 
 
