@@ -18,6 +18,7 @@ Synchronous = Literal["normal", "full"]
 Store = Literal["sqlite", "none"]
 Phase = Literal["aligned", "spread", "random"]
 Placement = Literal["even", "random"]
+Lengths = Literal["fixed", "uniform", "exponential"]
 
 CHANNEL_NAMES = ("temperature", "humidity", "pressure", "vibration", "voltage")
 """The channels that every readings table has columns for, in the order of its columns. Others have columns behind `seq`."""
@@ -142,7 +143,8 @@ class AnomalySpec:
     """One kind of anomaly as it applies to one sensor, all multipliers already in it.
 
     `share` is the fraction of scheduled readings that this kind covers. `duration` is the length of an episode:
-    seconds if `unit` is "seconds", else a count of readings; an episode is at least one reading.
+    seconds if `unit` is "seconds", else a count of readings; an episode is at least one reading. With `lengths` "uniform" it is
+    between `duration` and `longest`, with "exponential" `duration` is the mean.
     `parameters` are those of the kind's class in `worker.readings.anomalies` (numbers only), `channel_odds` the relative
     odds with which a one-channel kind picks its channel; channels that are not listed have odds 1.
     """
@@ -153,6 +155,8 @@ class AnomalySpec:
     unit: Literal["seconds", "readings"]
     parameters: tuple[tuple[str, float], ...] = ()
     channel_odds: tuple[tuple[str, float], ...] = ()
+    lengths: Lengths = "fixed"
+    longest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,12 @@ OF_EVERY_ANOMALY = {
         ("weight", "Its share of the anomalous readings, relative to the other types."),
         ("duration_seconds", "How long an episode lasts; or:"),
         ("duration_readings", "How many readings an episode lasts."),
+        (
+            "longest_seconds",
+            "The longest of episodes that last between `duration_seconds` and this; short: `duration_seconds: 20s..5m`.",
+        ),
+        ("longest_readings", "The same in readings."),
+        ("lengths", "`exponential`: the duration is the mean of lengths that vary."),
     )
 }
 

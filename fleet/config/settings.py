@@ -169,6 +169,8 @@ def scaled_anomalies(anomalies: Anomalies, effects: Effects, channels: tuple[str
                 share=0.0,
                 duration=duration,
                 unit=unit,
+                lengths=section.law,
+                longest=section.longest,
                 parameters=tuple(worker_parameters(section, effects).items()),
                 channel_odds=effects.channel_odds(channels) if section.declaration.channels == "one" else (),
             )

@@ -1,11 +1,11 @@
 """Episodes at random places: nothing before an episode tells that it will begin, and it is found without history.
 
 Each type begins its episodes independently of the others, at random places of the healthy time, which stands still during
-an episode of any type. The healthy time of a type is divided into spans with the same number of onsets, ONSETS_PER_SPAN,
-each at a uniform place of its span. Over less than a span that is a Poisson process (Kingman, "Poisson Processes", 1993,
+an episode of any type. The healthy time of a type is divided into spans with the same number of onsets, each at a
+uniform place of its span. Over less than a span that is a Poisson process (Kingman, "Poisson Processes", 1993,
 section 2.4: the points of a Poisson process whose number is known are at independent uniform places), and over many spans
-the share of anomalous readings is exact. A span is halved LEVELS times into cells. How many onsets of a part lie in its first
-half is drawn for each half by itself, so the number of onsets before a cell follows from LEVELS draws.
+the share of anomalous readings is exact. A span is divided into cells, and each of its onsets has a random cell: the number of
+onsets before a cell follows from the span, and their places from the cell.
 
 An epoch begins in the healthy time: no episode runs before its first reading.
 """
@@ -14,31 +14,29 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numpy.random import Generator
 
 from worker.readings.anomaly_type import Draws
 from worker.readings.episodes import PlacedEpisode, Streams
 from worker.readings.random_streams import FloatArray, stream_purpose
 from worker.schedule import IntArray
 
-LEVELS = 7
 ONSETS_PER_CELL = 16
 """The onsets of a cell on average."""
 
-ONSETS_PER_SPAN = ONSETS_PER_CELL << LEVELS
-"""With fewer the past tells more of the future, with more the shares are less exact."""
+MIN_CELLS, MAX_CELLS = 8, 128
+"""The cells of a span, powers of two."""
 
 EPISODES_PER_WINDOW = 32
 """Episodes that are placed at once, on average."""
 
-ORIGIN_PAGE = 1 << 62
+PHASE_MASK = (1 << 32) - 1
 MAX_CELLS_KEPT, MAX_WINDOWS_KEPT = 3, 2
-WORD_BITS = 64
 
 
 class Onsets(NamedTuple):
@@ -53,23 +51,36 @@ class Onsets(NamedTuple):
     draws: FloatArray
 
 
+class OnsetRule(NamedTuple):
+    """The episodes of a type with that index that are `length` readings long: `rate` of them per healthy reading, with
+    `span_cells` cells to a span. Their streams are addressed by `name`."""
+
+    name: str
+    kind: int
+    rate: float
+    length: int
+    span_cells: int
+
+
 class OnsetProcess:
-    """The onsets of one type in one epoch: `rate` of them per healthy reading, episodes of `length` readings.
+    """The onsets by one rule in one epoch."""
 
-    The streams are addressed by `name`.
-    """
-
-    def __init__(self, streams: Streams, name: str, epoch: int, rate: float, length: int) -> None:
-        self._streams, self._epoch, self.length = streams, epoch, length
-        self._purpose = stream_purpose(f"{name}/onsets")
-        self._split_purpose = stream_purpose(f"{name}/numbers of onsets")
-        self._cell_size = ONSETS_PER_CELL / rate
+    def __init__(self, streams: Streams, epoch: int, rule: OnsetRule, origin: float) -> None:
+        """`origin`, in [0, 1), is common to the processes of an epoch: with the name it says where in a span it begins."""
+        self._streams, self._epoch = streams, epoch
+        self.kind, self.length, self._span_cells = rule.kind, rule.length, rule.span_cells
+        self._purpose = stream_purpose(f"{rule.name}/onsets")
+        self._span_purpose = stream_purpose(f"{rule.name}/cells of onsets")
+        self._cell_size = ONSETS_PER_CELL / rule.rate
         self._cells: OrderedDict[int, Onsets] = OrderedDict()
-        self._halves: list[tuple[int, int]] = [(-1, 0)] * LEVELS
-        """For each level the part that was halved last, and the onsets in its first half."""
-        span_size = self._cell_size * (1 << LEVELS)
-        self._origin = int(streams.generator(self._purpose, ORIGIN_PAGE, epoch).random() * span_size)
-        self._before_origin = self._count_before(self._origin)
+        self._span: tuple[int, list[int]] = (-1, [])
+        """A span, and the numbers of onsets before its cells, counted from its first; at the end, the number of all."""
+        phase = (origin + (self._purpose & PHASE_MASK) / (PHASE_MASK + 1)) % 1.0
+        self._origin = int(phase * self._cell_size * rule.span_cells)
+
+    @cached_property
+    def _before_origin(self) -> int:
+        return self._count_before(self._origin)
 
     def count_before(self, healthy: int) -> int:
         """Return the number of episodes that begin before the healthy reading of that number, counted from the epoch's
@@ -81,7 +92,7 @@ class OnsetProcess:
         low, high = self._origin + first, self._origin + end
         cells = [self._cell(number) for number in range(self._cell_number(low), self._cell_number(high) + 1)]
         places, positions, draws = cells[0] if len(cells) == 1 else map(np.concatenate, zip(*cells, strict=True))
-        chosen = slice(*np.searchsorted(positions, (low, high)).tolist())
+        chosen = slice(*positions.searchsorted((low, high)).tolist())
         return Onsets(places[chosen] - self._origin, positions[chosen] - self._origin, draws[chosen])
 
     def _cell_number(self, position: int) -> int:
@@ -96,26 +107,22 @@ class OnsetProcess:
     def _count_before(self, position: int) -> int:
         number = self._cell_number(position)
         before, _ = self._counts(number)
-        return before + int(np.searchsorted(self._cell(number).positions, position))
+        return before + int(self._cell(number).positions.searchsorted(position))
 
     def _counts(self, cell: int) -> tuple[int, int]:
         """Return the number of onsets before a cell, counted from position 0, and in it."""
-        span = cell >> LEVELS
-        before, count = span * ONSETS_PER_SPAN, ONSETS_PER_SPAN
-        for level in range(LEVELS):
-            part = (1 << level) + ((cell >> (LEVELS - level)) & ((1 << level) - 1))  # as in a binary heap
-            in_first_half = self._in_first_half(level, (span << LEVELS) + part, count)
-            if cell >> (LEVELS - 1 - level) & 1:
-                before, count = before + in_first_half, count - in_first_half
-            else:
-                count = in_first_half
-        return before, count
+        span, index = divmod(cell, self._span_cells)
+        if self._span[0] != span:
+            self._span = span, self._drawn_span(span)
+        before = self._span[1]
+        return span * before[-1] + before[index], before[index + 1] - before[index]
 
-    def _in_first_half(self, level: int, part: int, count: int) -> int:
-        if self._halves[level][0] != part:
-            stream = self._streams.generator(self._split_purpose, part, self._epoch)
-            self._halves[level] = part, heads(stream, count)
-        return self._halves[level][1]
+    def _drawn_span(self, number: int) -> list[int]:
+        count = ONSETS_PER_CELL * self._span_cells
+        stream = self._streams.generator(self._span_purpose, number, self._epoch)
+        words: npt.NDArray[np.uint64] = stream.bit_generator.random_raw(count // 8)
+        cells = words.astype("<u8").view(np.uint8) & (self._span_cells - 1)  # a byte for each onset
+        return [0, *np.bincount(cells, minlength=self._span_cells).cumsum().tolist()]
 
     def _cell(self, number: int) -> Onsets:
         if number not in self._cells:
@@ -127,24 +134,28 @@ class OnsetProcess:
     def _drawn_cell(self, number: int) -> Onsets:
         _, count = self._counts(number)
         uniforms = self._streams.generator(self._purpose, number, self._epoch).random((5, count))
-        places = number * self._cell_size + np.sort(uniforms[0]) * self._cell_size
+        uniforms[0].sort()
+        places = number * self._cell_size + uniforms[0] * self._cell_size
         # By rounding, the last place may be that of the next cell's first reading.
         positions = np.minimum(places.astype(np.int64), ceil((number + 1) * self._cell_size) - 1)
         return Onsets(places, positions, uniforms[1:].T)
 
 
-def heads(stream: Generator, count: int) -> int:
-    """Return the number of heads when a coin is tossed `count` times."""
-    if not count:
-        return 0
-    words: npt.NDArray[np.uint64] = stream.bit_generator.random_raw(-(-count // WORD_BITS))
-    words[-1] >>= np.uint64(-count % WORD_BITS)
-    return int(np.bitwise_count(words).sum())
+def cells_of_span(length: float, processes: int) -> int:
+    """Return the cells of a span of a type that has episodes of `length` readings on average, in some processes: with one
+    process 128 (2,048 onsets) if they are one reading long, 8 (128 onsets) from 256 readings on.
+
+    The more onsets there are to the spans of a type together, the less the past tells of the future: with 32 of them a
+    classifier has found the next spike with an area under its curve of 0.57, with 2,048 of 0.50. The fewer, the more exact is
+    the share of types whose episodes are few and long.
+    """
+    cells = max(MIN_CELLS, MAX_CELLS >> int(length).bit_length() // 2)
+    return max(1, cells >> (processes - 1).bit_length())
 
 
 class Window(NamedTuple):
     """The episodes that begin in a part of the healthy time, in order. `first` and `end` are the readings of that part,
-    `starts` and `lasts` of its episodes (inclusive), counted from the epoch's first; `kinds` index the processes."""
+    `starts` and `lasts` of its episodes (inclusive), counted from the epoch's first; `kinds` are the indexes of their types."""
 
     number: int
     first: int
@@ -168,27 +179,24 @@ class RandomEpisodes:
         """Return the episodes that have a reading in `first` .. `end - 1`, in order."""
         offset, until = max(first - self._epoch, 0), end - self._epoch
         result: list[PlacedEpisode] = []
-        if until <= offset:
-            return result
-        window = self._window_with(offset)
+        window = self.window_with(offset)
         while True:
-            low = int(np.searchsorted(window.lasts, offset))
-            high = int(np.searchsorted(window.starts, until))
+            low, high = int(window.lasts.searchsorted(offset)), int(window.starts.searchsorted(until))
             for index in range(low, high):
                 start, last = int(window.starts[index]), int(window.lasts[index])
                 draws = Draws(*window.draws[index].tolist())
                 result.append(PlacedEpisode(int(window.kinds[index]), start + self._epoch, last + self._epoch, draws))
             if until <= window.end:
                 return result
-            window = self._window(window.number + 1, window.end)
+            window = self.window_after(window)
 
-    def _window_with(self, offset: int) -> Window:
-        """Return the window in which a reading lies."""
+    def window_with(self, offset: int) -> Window:
+        """Return the window in which a reading lies, counted from the epoch's first."""
         for window in reversed(self._windows.values()):
             if window.first <= offset < window.end:
                 return window
             if offset == window.end:
-                return self._window(window.number + 1, window.end)
+                return self.window_after(window)
         # Healthy time is never ahead of the readings, so the window is none of the later ones.
         low, high = 0, offset // self._size
         while low < high:
@@ -198,6 +206,9 @@ class RandomEpisodes:
             else:
                 high = middle - 1
         return self._window(low, self._start(low))
+
+    def window_after(self, window: Window) -> Window:
+        return self._window(window.number + 1, window.end)
 
     def _start(self, number: int) -> int:
         healthy = number * self._size
@@ -215,9 +226,9 @@ class RandomEpisodes:
         found = [process.between(begin, begin + self._size) for process in self._processes]
         places, positions, draws = map(np.concatenate, zip(*found, strict=True))
         counts = [len(onsets.places) for onsets in found]
-        order = np.argsort(places, kind="stable")
-        kinds = np.repeat(np.arange(len(found)), counts)[order]
+        order = places.argsort(kind="stable")
+        kinds = np.repeat([process.kind for process in self._processes], counts)[order]
         lengths = np.repeat([process.length for process in self._processes], counts)[order]
-        ends = first + (positions[order] - begin) + np.cumsum(lengths)
+        ends = first + (positions[order] - begin) + lengths.cumsum()
         end = first + self._size + int(lengths.sum())
         return Window(number, first, end, ends - lengths, ends - 1, kinds, draws[order])
