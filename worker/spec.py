@@ -17,13 +17,18 @@ Resume = Literal["catch_up", "skip"]
 Synchronous = Literal["normal", "full"]
 Store = Literal["sqlite", "none"]
 Phase = Literal["aligned", "spread", "random"]
+Placement = Literal["even", "random"]
+Lengths = Literal["fixed", "uniform", "exponential"]
 
 CHANNEL_NAMES = ("temperature", "humidity", "pressure", "vibration", "voltage")
 """The channels that every readings table has columns for, in the order of its columns. Others have columns behind `seq`."""
 
-SETTINGS_VERSION = 2
-"""The version of the rules by which new settings are computed. Version 1 (0.1.0) has white noise only; its epochs are
-computed by its rules for ever."""
+SETTINGS_VERSION = 3
+"""The version of the rules by which new settings are computed. Version 1 (0.1.0) has white noise only, version 2 places
+episodes evenly; their epochs are computed by their rules for ever."""
+
+RANDOM_PLACEMENT_VERSION = 3
+WHITE_NOISE_VERSION = 1
 
 AttributeValue = str | float | int | None
 ColumnType = Literal["REAL", "INTEGER", "TEXT"]
@@ -138,7 +143,8 @@ class AnomalySpec:
     """One kind of anomaly as it applies to one sensor, all multipliers already in it.
 
     `share` is the fraction of scheduled readings that this kind covers. `duration` is the length of an episode:
-    seconds if `unit` is "seconds", else a count of readings; an episode is at least one reading.
+    seconds if `unit` is "seconds", else a count of readings; an episode is at least one reading. With `lengths` "uniform" it is
+    between `duration` and `longest`, with "exponential" `duration` is the mean.
     `parameters` are those of the kind's class in `worker.readings.anomalies` (numbers only), `channel_odds` the relative
     odds with which a one-channel kind picks its channel; channels that are not listed have odds 1.
     """
@@ -149,6 +155,8 @@ class AnomalySpec:
     unit: Literal["seconds", "readings"]
     parameters: tuple[tuple[str, float], ...] = ()
     channel_odds: tuple[tuple[str, float], ...] = ()
+    lengths: Lengths = "fixed"
+    longest: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +208,9 @@ class Settings:
     """The behaviour of a sensor during one epoch.
 
     `rate` is readings per second, an exact decimal or a fraction such as 1/60, as text. While there is an `injection`,
-    `anomalies` do not occur. With `overlap` "channels" two of them may affect different channels at a time. `attributes` are the further columns of its readings. `version` chooses the rules of computation. `jitter` is the part of
-    the interval, below 1, by which a reading is measured too early at most.
+    `anomalies` do not occur. With `overlap` "channels" two of them may affect different channels at a time. `attributes` are the
+    further columns of its readings. `version` chooses the rules of computation. `jitter` is the part of
+    the interval, below 1, by which a reading is measured too early at most. `placement` says how episodes are placed.
     """
 
     rate: str
@@ -214,6 +223,7 @@ class Settings:
     version: int = 1
     overlap: Literal["none", "channels"] = "none"
     jitter: float = 0.0
+    placement: Placement = "even"
 
     @property
     def exact_rate(self) -> Fraction:

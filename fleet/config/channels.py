@@ -24,7 +24,7 @@ from fleet.config.movement import (
 from fleet.config.sections import ChannelParameters
 from worker.spec import (
     IDEAL_INSTRUMENT,
-    SETTINGS_VERSION,
+    WHITE_NOISE_VERSION,
     Channel,
     Instrument,
     ReadingAttribute,
@@ -129,7 +129,7 @@ class ChannelBuilder:
         names = channel_names(self._config, profiles)
         effects = sensor_type.effects(key.manufacturer, key.model, key.firmware)
         surroundings = self._catalogue.surroundings.get(key.surroundings or "", Surroundings())
-        attributes = () if self._version < SETTINGS_VERSION else tuple(reading_attributes(sensor_type, names))
+        attributes = () if self._version == WHITE_NOISE_VERSION else tuple(reading_attributes(sensor_type, names))
         return Traits(
             sensor_type,
             profiles,
@@ -149,7 +149,7 @@ class ChannelBuilder:
             channel = build_channel(name, healthy_signal(self._config, profile, stated), factor, local)
             if key.climate is not None:
                 channel = channel_in_climate(channel, profile.climate, key.climate)
-            if self._version < SETTINGS_VERSION:
+            if self._version == WHITE_NOISE_VERSION:
                 channel = without_movement(channel)
             else:
                 channel = without_absent(channel, traits.names)

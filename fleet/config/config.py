@@ -226,8 +226,11 @@ def valid_part(draft: Draft) -> tuple[Config, list[ConfigIssue]]:
             return Config.model_validate(values), issues
         except ValidationError as error:
             issues += model_issues(error, draft.source_map, json_schema(), spellings=key_aliases)
+            before = copy_sections(values)
             for path in invalid_paths(error):
                 remove_value(values, path)
+            if values == before:
+                raise
 
 
 def copy_sections(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,12 @@ OF_EVERY_ANOMALY = {
         ("weight", "Its share of the anomalous readings, relative to the other types."),
         ("duration_seconds", "How long an episode lasts; or:"),
         ("duration_readings", "How many readings an episode lasts."),
+        (
+            "longest_seconds",
+            "The longest of episodes that last between `duration_seconds` and this; short: `duration_seconds: 20s..5m`.",
+        ),
+        ("longest_readings", "The same in readings."),
+        ("lengths", "`exponential`: the duration is the mean of lengths that vary."),
     )
 }
 
@@ -63,6 +69,7 @@ MEANINGS: Mapping[str, str] = {
     "anomalies.probability": "The share of scheduled readings that are anomalous, before the multipliers of the hardware.",
     "anomalies.mode": "`onset`: the probability is that of an anomaly beginning at a reading.",
     "anomalies.overlap": "`channels`: anomalies of different channels may happen at the same time, see [anomalies.md](anomalies.md#two-at-a-time).",
+    "anomalies.placement": "`random`: nothing in the past tells when the next anomaly begins. `even`: they are spread, so that shares hold in short runs, too. See [anomalies.md](anomalies.md#where-they-lie).",
     **OF_EVERY_ANOMALY,
     "anomalies.types.spike.multiplier_min": "The smallest factor by which a value is multiplied or divided.",
     "anomalies.types.spike.multiplier_max": "The largest factor.",

@@ -14,7 +14,7 @@ from fleet.config.channels import ChannelBuilder, SettingsKey, sensor_type_of_id
 from fleet.config.config import Config
 from fleet.config.scenario import with_anomalies_of
 from worker.readings.anomaly_type import Parameters
-from worker.spec import SETTINGS_VERSION, AnomalySpec, Identity, Settings
+from worker.spec import RANDOM_PLACEMENT_VERSION, SETTINGS_VERSION, AnomalySpec, Identity, Settings
 
 MIN_ANOMALY_SHARE = 1e-12
 """A type with a smaller share (one reading in 300 years at 100 a second) is left out: the pages in which a worker lays out
@@ -87,7 +87,7 @@ class SettingsParts:
         self._scaled: dict[tuple[SettingsKey, tuple[str, ...]], ScaledAnomalies] = {}
         self._distinct: dict[ScaledAnomalies, ScaledAnomalies] = {}
         self._anomalies: dict[tuple[int, float], tuple[AnomalySpec, ...]] = {}
-        self._settings: dict[tuple[str, int, int, str, str, float], Settings] = {}
+        self._settings: dict[tuple[str, int, int, str, str, str, float], Settings] = {}
 
     def use(self, config: Config) -> SettingsParts:
         self._config = config
@@ -111,6 +111,7 @@ class SettingsParts:
             id(anomalies),
             section.mode,
             section.overlap,
+            section.placement,
             self._config.simulation.jitter,
         )  # both live as long as this object
         if known not in self._settings:
@@ -124,6 +125,7 @@ class SettingsParts:
                 attributes=shared.attributes,
                 version=self._version,
                 jitter=self._config.simulation.jitter,
+                placement=section.placement if self._version >= RANDOM_PLACEMENT_VERSION else "even",
             )
         return self._settings[known]
 
@@ -167,6 +169,8 @@ def scaled_anomalies(anomalies: Anomalies, effects: Effects, channels: tuple[str
                 share=0.0,
                 duration=duration,
                 unit=unit,
+                lengths=section.law,
+                longest=section.longest,
                 parameters=tuple(worker_parameters(section, effects).items()),
                 channel_odds=effects.channel_odds(channels) if section.declaration.channels == "one" else (),
             )

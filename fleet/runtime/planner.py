@@ -34,7 +34,16 @@ from fleet.runtime.sensor_specs import SettingsCache, sensor_specs
 from fleet.runtime.simulation_clock import iso_to_microseconds, start_clock
 from worker.clock import boot_id
 from worker.schedule import SECOND_US, Schedule
-from worker.spec import SETTINGS_VERSION, Identity, Layout, RunSpec, SensorSpec, StoreSpec, WorkerSpec
+from worker.spec import (
+    SETTINGS_VERSION,
+    WHITE_NOISE_VERSION,
+    Identity,
+    Layout,
+    RunSpec,
+    SensorSpec,
+    StoreSpec,
+    WorkerSpec,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +167,7 @@ class Planner:
 
     def _older_rules_warning(self, record: FleetManifest, sensors: Sequence[StoredIdentity]) -> str | None:
         """Return a warning about sensors whose kind has attributes of a reading that the rules of the directory do not."""
-        if record.settings_version >= SETTINGS_VERSION:
+        if record.settings_version > WHITE_NOISE_VERSION:
             return None
         kinds = {self.kind_of(sensor)[0] for sensor in sensors}
         absent = {

@@ -1,7 +1,7 @@
 """The anomalies of one sensor in one epoch: which episode affects which readings and channels.
 
-An injection excludes all others. Without one, episodes come from layouts of `worker.readings.episodes`. Usually a sensor has one
-layout, and episodes do not overlap. With `overlap` "channels" each channel has a layout of its own for the types that affect one
+An injection excludes all others. Without one, episodes come from `worker.readings.random_episodes`, or from the layouts of
+`worker.readings.episodes` if they are placed evenly. Usually a sensor has one layout, and episodes do not overlap. With `overlap` "channels" each channel has a layout of its own for the types that affect one
 channel, and a further layout has the types that affect several or none.
 """
 
@@ -32,6 +32,7 @@ from worker.readings.episodes import (
     PlacedEpisode,
     ShareLayout,
 )
+from worker.readings.random_episodes import OnsetProcess, OnsetRule, RandomEpisodes, cells_of_span
 from worker.readings.random_streams import RandomStreams, StreamPurpose
 from worker.readings.seasonality import utc_offsets
 from worker.schedule import SECOND_US, Schedule
@@ -39,6 +40,33 @@ from worker.spec import AnomalySpec, Injection, Settings
 
 LAYER_SHIFT = 40
 """The bits by which the purposes of streams differ between layers. Purposes of channels are larger than those."""
+
+MIN_HEALTHY_SHARE = 0.01
+"""The share of healthy readings by which placement at random computes at least; a config leaves a tenth."""
+
+LENGTHS = 16
+"""The lengths of episodes that vary."""
+
+EXPONENTIAL_QUANTILES = (
+    0.032446,
+    0.100603,
+    0.173632,
+    0.252284,
+    0.337497,
+    0.430468,
+    0.532750,
+    0.646419,
+    0.774332,
+    0.920577,
+    1.091302,
+    1.296381,
+    1.553217,
+    1.897082,
+    2.419130,
+    3.541880,
+)
+"""The quantiles (2 i + 1) / 32 of the exponential distribution, divided by their mean: -ln(1 - q) / 0.97850, as numbers,
+because the last bit of a logarithm depends on the library."""
 
 
 class LayerStreams:
@@ -93,14 +121,9 @@ class AnomalyLayer:
         specs: tuple[AnomalySpec, ...],
         channel: int | None = None,
     ) -> None:
-        rate = float(settings.exact_rate)
-        lengths = tuple(episode_readings(spec, rate) for spec in specs)
-        shares = tuple(spec.share for spec in specs)
-        layout: EpisodeLayout = (
-            ShareLayout(shares, lengths) if settings.mode == "share" else OnsetLayout(shares, lengths)
-        )
-        layer = 0 if channel is None else channel + 1
-        self._episodes = NaturalEpisodes(LayerStreams(streams, layer), schedule.first_seq, layout, lengths)
+        own_streams = LayerStreams(streams, 0 if channel is None else channel + 1)
+        place = random_episodes if settings.placement == "random" else even_episodes
+        self._episodes = place(own_streams, schedule.first_seq, settings, specs)
         self._candidates = [candidate(spec, schedule, settings, timezone, channel) for spec in specs]
         self._first = schedule.first_seq
 
@@ -110,6 +133,39 @@ class AnomalyLayer:
             # The first reading of an epoch is never missing, so that the start of a sensor is visible.
             if not (isinstance(chosen.kind, MissingData) and episode.first_seq <= self._first):
                 yield chosen.placed(episode)
+
+
+def even_episodes(
+    streams: LayerStreams, epoch: int, settings: Settings, specs: tuple[AnomalySpec, ...]
+) -> NaturalEpisodes:
+    rate = float(settings.exact_rate)
+    lengths = tuple(episode_readings(spec, rate) for spec in specs)
+    shares = tuple(spec.share for spec in specs)
+    layout: EpisodeLayout = ShareLayout(shares, lengths) if settings.mode == "share" else OnsetLayout(shares, lengths)
+    return NaturalEpisodes(streams, epoch, layout, lengths)
+
+
+def random_episodes(
+    streams: LayerStreams, epoch: int, settings: Settings, specs: tuple[AnomalySpec, ...]
+) -> RandomEpisodes:
+    """Return the episodes of a sensor at random places, with a process for each length of the episodes of each type.
+
+    In mode `share` a type with a share s of all readings, episodes of n readings on average, and a share h of healthy readings
+    begins s / (n h) episodes per healthy reading.
+    """
+    healthy = max(1.0 - sum_in_order(spec.share for spec in specs), MIN_HEALTHY_SHARE)
+    rules = []
+    for kind, spec in enumerate(specs):
+        lengths = episode_lengths(spec, float(settings.exact_rate))
+        mean = sum(lengths) / len(lengths)
+        onsets = spec.share if settings.mode == "onset" else spec.share / (mean * healthy)
+        cells = cells_of_span(mean, len(lengths))
+        for number, length in enumerate(lengths):
+            name = spec.kind if len(lengths) == 1 else f"{spec.kind}/{number}"
+            rules.append(OnsetRule(name, kind, onsets / len(lengths), length, cells))
+    origin = streams.generator(StreamPurpose.LAYOUT, 0, epoch).random()
+    processes = [OnsetProcess(streams, epoch, rule, origin) for rule in rules]
+    return RandomEpisodes(epoch, processes, sum_in_order(rule.rate for rule in rules))
 
 
 class AnomalyPlacement:
@@ -225,5 +281,22 @@ def injected_channel(injection: Injection, settings: Settings) -> int | None:
 
 def episode_readings(spec: AnomalySpec, rate: float) -> int:
     """Return the number of readings of an episode of a kind."""
-    length = spec.duration * rate if spec.unit == "seconds" else spec.duration
+    return bounded_length(spec.duration, spec, rate)
+
+
+def episode_lengths(spec: AnomalySpec, rate: float) -> tuple[int, ...]:
+    """Return the lengths of episodes of a kind in readings, which are equally frequent: one, or LENGTHS quantiles."""
+    match spec.lengths:
+        case "fixed":
+            durations = [spec.duration]
+        case "uniform":
+            width = spec.longest - spec.duration
+            durations = [spec.duration + width * (2 * number + 1) / (2 * LENGTHS) for number in range(LENGTHS)]
+        case "exponential":
+            durations = [spec.duration * quantile for quantile in EXPONENTIAL_QUANTILES]
+    return tuple(bounded_length(duration, spec, rate) for duration in durations)
+
+
+def bounded_length(duration: float, spec: AnomalySpec, rate: float) -> int:
+    length = duration * rate if spec.unit == "seconds" else duration
     return max(1, min(round(length), MAX_EPISODE_READINGS))

@@ -309,29 +309,38 @@ def identity_from_json(stored: dict[str, Any]) -> Identity:
     return Identity(**{**stored, "attributes": attributes})
 
 
-CHANNEL_DEFAULTS = {field.name: field.default for field in fields(Channel)}
-ADDED_CHANNEL_FIELDS = ("daily_peak", "daily_trough", "signals", "instrument")
-"""Fields that version 1 did not have; they are left out where they have their default."""
+def defaults(data_class: type[Any]) -> dict[str, Any]:
+    return {field.name: field.default for field in fields(data_class)}
+
+
+ADDED_FIELDS: dict[str, dict[str, Any]] = {
+    name: {key: value for key, value in defaults(data_class).items() if key in added}
+    for name, data_class, added in (
+        ("settings", Settings, ("injection", "attributes", "version", "overlap", "jitter", "placement")),
+        ("channel", Channel, ("daily_peak", "daily_trough", "signals", "instrument")),
+        ("anomaly", AnomalySpec, ("lengths", "longest")),
+    )
+}
+"""Fields that version 0.1.0 did not have, with their defaults; they are left out where they have their default."""
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
-    """Return settings as `settings_from_json` reads them. What version 1 did not have is left out where it is empty."""
-    stored = asdict(settings)
-    if settings.injection is None:
-        del stored["injection"]
-    if not settings.attributes:
-        del stored["attributes"]
-    if settings.version == 1:
-        del stored["version"]
-    if settings.overlap == "none":
-        del stored["overlap"]
-    if not settings.jitter:
-        del stored["jitter"]
-    for channel, values in zip(settings.channels, stored["channels"], strict=True):
-        for name in ADDED_CHANNEL_FIELDS:
-            if getattr(channel, name) == CHANNEL_DEFAULTS[name]:
-                del values[name]
+    """Return settings as `settings_from_json` reads them. What version 0.1.0 did not have is left out where it has its
+    default."""
+    stored = without_defaults("settings", settings, asdict(settings))
+    pairs = zip(settings.channels, stored["channels"], strict=True)
+    stored["channels"] = [without_defaults("channel", channel, values) for channel, values in pairs]
+    anomalies = zip(settings.anomalies, stored["anomalies"], strict=True)
+    stored["anomalies"] = [without_defaults("anomaly", anomaly, values) for anomaly, values in anomalies]
+    if settings.injection is not None:
+        injection = stored["injection"]
+        injection["anomaly"] = without_defaults("anomaly", settings.injection.anomaly, injection["anomaly"])
     return stored
+
+
+def without_defaults(name: str, value: object, stored: dict[str, Any]) -> dict[str, Any]:
+    absent = [key for key, default in ADDED_FIELDS[name].items() if getattr(value, key) == default]
+    return {key: each for key, each in stored.items() if key not in absent}
 
 
 def settings_from_json(stored: dict[str, Any]) -> Settings:
@@ -342,7 +351,7 @@ def settings_from_json(stored: dict[str, Any]) -> Settings:
     injection = injection_from_json(stored["injection"]) if stored.get("injection") is not None else None
     attributes = tuple(attribute_from_json(attribute) for attribute in stored.get("attributes", ()))
     version = stored.get("version", 1)
-    if version not in (1, SETTINGS_VERSION):
+    if version not in range(1, SETTINGS_VERSION + 1):
         raise ValueError(f"settings of version {version!r} are not known to this version of the program")
     return Settings(
         stored["rate"],
@@ -355,6 +364,7 @@ def settings_from_json(stored: dict[str, Any]) -> Settings:
         version,
         stored.get("overlap", "none"),
         stored.get("jitter", 0.0),
+        stored.get("placement", "even"),
     )
 
 

@@ -48,6 +48,10 @@ LONG = (
     AnomalySpec("missing_data", 0.01, 30, "seconds"),
     AnomalySpec("noise", 0.02, 180, "seconds", (("factor", 0.15), ("vibration_gain", 1.5))),
 )
+VARIED = (
+    replace(LONG[1], duration=20.0, lengths="uniform", longest=300.0),
+    replace(LONG[4], duration=60.0, lengths="exponential"),
+)
 SHORT = (SPIKE, TREND, PATTERN, MISSING, NOISE)
 
 FAULTS = tuple(

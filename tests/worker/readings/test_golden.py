@@ -23,6 +23,7 @@ from tests.worker.readings.golden_settings import (
     RARE_EDGE,
     RULES,
     SHORT,
+    VARIED,
     composed,
     kind,
 )
@@ -256,6 +257,30 @@ CASES = {
         timezone="America/New_York",
         start_us=DST_BEGINS,
         identity=IDENTITY,
+    ),
+    "random, all kinds": Case(
+        replace(settings(*SHORT), version=3, placement="random"),
+        "46c10eaa4aaa1f8ada0d86e72aea4cbb2eb66e3a45d6a6604449312a3cafce9c",
+        first_seq=123_457,
+    ),
+    "random, long episodes that vary, 10/s": Case(
+        replace(settings(*VARIED, *LONG[:1], rate="10"), version=3, placement="random"),
+        "424744efe4bfca0254453d2972af0203d2c0548f4ffce296c22a10e46734ac76",
+        sensor_id="SÃO_000001",
+    ),
+    "random, composed, overlap": Case(
+        replace(composed(*SHORT, *FAULTS), version=3, placement="random", overlap="channels"),
+        "8bcae6e287cff723e632c5fd2f7b1d8e56ee300b5408bb19fd7ded8b1e905488",
+        identity=IDENTITY,
+    ),
+    "random, onset, 100000/s": Case(
+        replace(
+            with_onset_mode(settings(*(replace(spec, share=0.004) for spec in SHORT), rate="100000")),
+            version=3,
+            placement="random",
+        ),
+        "b0d2e46ab8a10018cafb405ad0405231b95db6cd848b57ae059649568d3455f6",
+        seed=2**63 + 11,
     ),
     "at the bounds": Case(
         settings(*SHORT, channels=RARE_EDGE), "a594c35be6a25515fd322d1bda0b36f15e379c5e7e7d949458166bd132603f50"
