@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -98,8 +98,9 @@ class MetricsWriter:
                 row["timestamp_us"] = portion.schedule.time(block.first + int(last))
                 row["values"][: len(block.values)] = block.values[:, last]
 
-    def count_commit(self, portions: Sequence[tuple[int, Portion]], took_us: int, now_us: int) -> None:
-        """Count a commit of (sensor number, portion) pairs that took `took_us`; `now_us` is simulated time."""
+    def count_commit(self, portions: Sequence[tuple[int, Portion]], took_us: int, age_us: Callable[[int], int]) -> None:
+        """Count a commit of (sensor number, portion) pairs that took `took_us`; `age_us` gives the lag of a reading from the
+        simulated time at which it was due."""
         rows, indices = self._rows, self._indices
         rows["commits"][indices] += 1
         rows["commit_total_us"][indices] += took_us
@@ -107,7 +108,7 @@ class MetricsWriter:
         rows["committed_at_us"][indices] = time.time_ns() // 1000
         for index, portion in reversed(portions):  # a sensor's first portion, its oldest, is written last
             if portion.block:
-                rows["lag_us"][indices[index]] = max(0, now_us - portion.schedule.time(portion.block.first))
+                rows["lag_us"][indices[index]] = age_us(portion.schedule.time(portion.block.first))
         late = indices[sorted({index for index, portion in portions if portion.block})]
         lags = rows["lag_us"][late]
         rows["lag_total_us"][late] += lags

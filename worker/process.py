@@ -48,8 +48,8 @@ WATCHDOG_FACTOR = 4.0
 
 
 class CommitTimes(NamedTuple):
-    """When a worker commits, in microseconds of the run: every `interval`, at `offset` within it. The commits of a fleet are
-    spread over the interval."""
+    """When a worker commits, in microseconds of wall-clock time since the origin of the run: every `interval`, at `offset`
+    within it. The commits of a fleet are spread over the interval. The speed of simulated time has no effect."""
 
     interval: int
     offset: int
@@ -171,7 +171,7 @@ class Worker:
             for index, portion in portions:
                 self._sensors[index].commit(portion)
                 self._metrics.count_portion(index, portion)
-            self._metrics.count_commit(portions, took, self._now())
+            self._metrics.count_commit(portions, took, self._age_us)
         else:
             self._metrics.set_ready()
         self._metrics.set_paused([sensor.paused for sensor in self._sensors])
@@ -224,7 +224,8 @@ class Worker:
         given_up = attempt.attempt_number == self._spec.store.retry_attempts
         self._metrics.count_retry(given_up=given_up)
         if self._sensors:
-            self._metrics.set_lags([sensor.lag(self._now()) for sensor in self._sensors])
+            wall_us = self._spec.run.clock.wall_us
+            self._metrics.set_lags([wall_us(sensor.lag(self._now())) for sensor in self._sensors])
         if given_up:
             self._metrics.set_state("unready", str(error))
             self._log.error("waiting for the database, nothing is dropped: %s", error)
@@ -241,9 +242,12 @@ class Worker:
 
     def _now(self) -> int:
         """Return the simulated time, at most the time at which the end was ordered."""
-        run = self._spec.run
-        now = run.start_us + (self._clock() - run.origin_ns) // 1000
+        now = self._spec.run.clock.now_us(self._clock())
         return now if self._until_us is None else min(now, self._until_us)
+
+    def _age_us(self, due_us: int) -> int:
+        """Return for how long a reading that was due at a simulated time is due, in microseconds of the wall clock."""
+        return self._spec.run.clock.wall_us(max(0, self._now() - due_us))
 
     def _finished(self, sensor: Sensor) -> bool:
         """Whether a sensor has nothing more to write in this run."""
@@ -251,15 +255,16 @@ class Worker:
         return sensor.done or (sensor.paused and end_us is not None and self._now() >= end_us)
 
     def _wait(self) -> int:
-        """Return the microseconds until the next commit, or until the next check if none is known."""
+        """Return the microseconds on the wall clock until the next commit, or until the next check if none is known."""
         now, run = self._now(), self._spec.run
         waiting = [sensor for sensor in self._sensors if not (sensor.done or sensor.paused)]
         if not waiting:
             return HEARTBEAT_INTERVAL_US
         next_due = max(now, min(sensor.schedule.time(sensor.next_seq) for sensor in waiting))
-        commit = run.start_us + self._commits.after(next_due - run.start_us)
+        commit_us = self._commits.after((run.clock.clock_ns(next_due) - run.origin_ns) // 1000)
         ends = [sensor.end_us for sensor in waiting if sensor.end_us is not None and now < sensor.end_us]
-        return min([commit, *ends]) - now
+        moments = [run.origin_ns + commit_us * 1000, *map(run.clock.clock_ns, ends)]
+        return max(0, -(-(min(moments) - self._clock()) // 1000))
 
     def _listen(self, microseconds: int) -> None:
         """Sleep with heartbeats, at most that long, until a message arrives or the supervisor dies."""

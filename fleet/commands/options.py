@@ -34,6 +34,7 @@ CONFIG_KEYS = {
     "prefix": ("replicas.prefix", "--prefix"),
     "sensors_per_worker": ("replicas.sensors_per_worker", "--sensors-per-worker"),
     "start": ("simulation.start", "--start"),
+    "speed": ("simulation.speed", "--speed"),
     "resume": ("simulation.resume", "--resume"),
     "store": ("database.store", "--store"),
     "host": ("monitoring.host", "--host"),
@@ -314,6 +315,11 @@ CONFIG_KEY_OPTIONS = (
         "--start",
         metavar="TIME",
         help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now; that time with --seed and --for.",
+    ),
+    click.option(
+        "--speed",
+        metavar="X",
+        help="How fast simulated time passes: at 60 a minute has an hour of readings. Default: 1.",
     ),
     click.option(
         "--resume",

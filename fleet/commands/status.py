@@ -94,7 +94,6 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     from fleet.monitoring.observation import FleetUnavailable, Observer
     from fleet.monitoring.paused import paused_sensors, total_paused
     from fleet.monitoring.stats import error_classes, fleet_stats
-    from fleet.runtime.planner import target_rate
     from fleet.runtime.simulation_clock import iso_to_microseconds
     from worker.clock import elapsed_ns
 
@@ -106,7 +105,7 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     roster, stats, states = observation.roster, fleet_stats(observation.rows), display_states(observation)
     sums = asdict(stats)
     del sums["failed"]  # it is in "states"
-    start_us, now_us = iso_to_microseconds(roster.start_time), interventions.now_us(elapsed_ns())
+    start_us, now_us = iso_to_microseconds(roster.start_time), interventions.clock.now_us(elapsed_ns())
     paused = paused_sensors(roster.members, observation.rows, interventions.pauses, start_us, now_us)
     return {
         "pid": answer["pid"],
@@ -115,7 +114,7 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "seed": roster.seed,
         "layout": roster.layout,
         "url": roster.url,
-        "asked_readings_per_second": target_rate(roster.members),
+        "asked_readings_per_second": sum(roster.target_rates),
         "sensors": sums.pop("sensors"),
         "states": count_by_state(states),
         **sums,

@@ -25,7 +25,6 @@ from fleet.runtime.command_handler import CommandHandler
 from fleet.runtime.control_server import ControlServer
 from fleet.runtime.fault_injection import FaultInjection
 from fleet.runtime.maintenance import maintenance_config, start_maintenance
-from fleet.runtime.planner import target_rate
 from fleet.runtime.preparation import Listener, PreparedRun
 from fleet.runtime.progress import ProgressMonitor, ignoring_closed_output, progress_for
 from fleet.runtime.reconciler import Reconciler
@@ -34,7 +33,9 @@ from fleet.runtime.rollout import Rollouts
 from fleet.runtime.simulation_clock import stated_start
 from fleet.runtime.summary import print_run_summary, success_rate, summarize
 from supervisor import Supervisor
+from worker.clock import elapsed_ns
 from worker.log import LogSpec, configure_logging
+from worker.schedule import SECOND_US
 from worker.storage.connection import finish_shared
 from worker.supervision.forkserver import ForkServer
 from worker.supervision.restart_policy import RestartPolicy
@@ -94,7 +95,7 @@ class Fleet:
         self._events.add(time.time(), "start", f"{len(plan.members)} sensors, seed {plan.record.seed}")
         supervisor.on_event = self._record_event
         self._reload = Reloader(prepared.source, self._reconciler, prepared.identities, directory.reload)
-        self._rollouts = Rollouts(self._reconciler, directory.rollout)
+        self._rollouts = Rollouts(self._reconciler, directory.rollout, self._simulated_seconds)
         self._fault_injection = FaultInjection(self._reconciler, prepared.scoreboard, directory.interventions)
         self._add_timers(ProgressMonitor(self._progress, self._observe, begun_ns))
         handler = CommandHandler(self._reconciler, self._reload, self._rollouts, self._fault_injection, self._events)
@@ -174,6 +175,8 @@ class Fleet:
         sensors = f"{count} sensors" if count != 1 else f"sensor {plan.members[0].sensor_id}"
         folder = self._prepared.directory.databases
         say(f"{sensors}, {self._target_rate():,g} readings/s, {layout} in {folder}, seed {plan.record.seed}")
+        if plan.run.speed != 1:
+            say(f"simulated time passes {float(plan.run.speed):g} times as fast as the wall clock")
         simulation = self._prepared.config.simulation
         first = plan.run.start_us == plan.record.start_us
         if first and simulation.seed is not None and stated_start(simulation) is None:
@@ -192,7 +195,11 @@ class Fleet:
     # Running
 
     def _target_rate(self) -> float:
-        return target_rate(self._reconciler.plan.members)
+        plan = self._reconciler.plan
+        return sum(member.rate for member in plan.members) * float(plan.run.speed)
+
+    def _simulated_seconds(self) -> float:
+        return self._reconciler.plan.run.clock.now_us(elapsed_ns()) / SECOND_US
 
     def _record_event(self, event: Event) -> None:
         """Show an event on the terminal and append it to the event log."""

@@ -125,25 +125,28 @@ class Planner:
             layout=self._layout,
             sensors_per_worker=config.replicas.sensors_per_worker,
             start_us=old.start_us if old else clock.start_us,
-            wall_us=old.wall_us if old else clock.wall_us,
+            wall_us=clock.wall_us,
             # Grows also when fleet.json was lost but not the databases.
             runs=max((old.runs if old else 0) + 1, clock.wall_us // SECOND_US),
             sensors=old.sensors if old else (),
             boot_id=boot_id(),
-            origin_ns=clock.origin_ns - (clock.start_us - (old or clock).start_us) * 1000,
+            origin_ns=clock.clock.origin_ns,
             settings_version=old.settings_version if old else SETTINGS_VERSION,
             store=config.database.store,
+            clock_us=clock.clock.time_us,
+            speed=f"{config.simulation.speed.normalize():f}",
         )
         duration = config.simulation.duration_seconds
         run = RunSpec(
             seed=seed,
             number=record.runs,
             start_us=clock.start_us,
-            origin_ns=clock.origin_ns,
+            origin_ns=clock.clock.clock_ns(clock.start_us),
             duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND_US),
             resume=config.simulation.resume,
-            longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND_US),
+            longest_pause_us=clock.clock.simulated_us(int(config.simulation.longest_pause_seconds * SECOND_US)),
             hang_seconds=config.supervision.hang_seconds,
+            speed=clock.clock.speed,
         )
         if config.database.max_size_mb is not None and self._layout == "shared":
             fleet.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
@@ -173,11 +176,10 @@ class Planner:
         rate = self.config.simulation.readings_per_second.exact
         run = plan.run
         grid = Schedule(0, run.start_us, rate)
-        now_us = run.start_us + (now_ns - run.origin_ns) // 1000
-        start_us = grid.time(max(0, grid.due(now_us)))
+        start_us = grid.time(max(0, grid.due(run.clock.now_us(now_ns))))
         later = start_us - run.start_us
         duration = None if run.duration_us is None else max(0, run.duration_us - later)
-        joining = replace(run, start_us=start_us, origin_ns=run.origin_ns + later * 1000, duration_us=duration)
+        joining = replace(run, start_us=start_us, origin_ns=run.clock.clock_ns(start_us), duration_us=duration)
         return self._keeping_workers(plan, self._plan(plan.record, joining, self._provision(plan.record.seed, count)))
 
     def replanned(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
@@ -349,8 +351,3 @@ def is_countable(old: FleetManifest | None, config: Config) -> bool:
         return True
     whole = (Fraction(str(seconds)) * rate.exact).denominator == 1
     return whole and config.simulation.resume == "skip" and old.rate == str(rate)
-
-
-def target_rate(members: Sequence[Member]) -> float:
-    """Return the target rate of all members together, in readings a second."""
-    return sum(member.rate for member in members)

@@ -51,15 +51,16 @@ def summarize(
     stats = fleet_stats(fleet.rows)
     due = None if stopped else readings_due(plan)
     seconds = (elapsed_ns() - prepared.start_ns) / 1e9
-    duration_us = plan.run.duration_us
-    if duration_us is not None and due == stats.scheduled and seconds < duration_us / SECOND_US + ON_TIME_SECONDS:
-        seconds = duration_us / SECOND_US  # a run ends when its last readings are due, not when the processes exit
+    if plan.run.duration_us is not None and due == stats.scheduled:
+        planned = plan.run.clock.wall_us(plan.run.duration_us) / SECOND_US
+        if seconds < planned + ON_TIME_SECONDS:
+            seconds = planned  # a run ends when its last readings are due, not when the processes exit
     errors = error_classes(stats, reload, read_backup_status(prepared.directory.run))
     states = display_states(fleet)
     incomplete = {*outcome.failed, *outcome.pending, *outcome.killed}
     # A worker that was killed while it drained counts as stopped, but has left readings unwritten.
     states[[member.worker in incomplete for member in fleet.members]] = STATE_INDEX["unready"]
-    end_us = plan.run.start_us + (elapsed_ns() - plan.run.origin_ns) // 1000 if stopped else plan.run.end_us
+    end_us = plan.run.clock.now_us(elapsed_ns()) if stopped else plan.run.end_us
     pauses = {sensor.identity.sensor_id: sensor.pauses for worker in plan.workers for sensor in worker.sensors}
     paused = paused_sensors(fleet.members, fleet.rows, pauses, plan.run.start_us, end_us)
     stored = plan.record.store != "none"
