@@ -33,3 +33,13 @@ def parse_duration(text: str, origin: str) -> float:
     if not MIN_DURATION_SECONDS <= total <= MAX_DURATION_SECONDS:
         raise UserError(f"{origin}: {text!r} is not between 1ms and 100 years")
     return float(total)
+
+
+def duration_text(seconds: float) -> str:
+    """Return the text of a duration as `parse_duration` reads it, such as 1h30m."""
+    rest, parts = Fraction(str(seconds)), []
+    for unit, size in UNIT_SECONDS.items():
+        count = int(rest / size)
+        rest -= count * size
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"

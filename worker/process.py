@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
@@ -33,6 +33,16 @@ EXIT_COMMITTED, EXIT_FENCED, EXIT_PENDING = 0, 3, 4
 
 MAX_READINGS_PER_COMMIT = 10_000
 """Readings in one transaction, all sensors together."""
+
+MIN_READINGS_PER_COMMIT = 1000
+"""Readings of the first transactions of a history, and of those of a machine that is too busy for more."""
+
+READINGS_PER_TURN = 2000
+"""Readings that a sensor of a pack writes of its history before it is the turn of another. Few at a time are slow."""
+
+LONG_STEP_SECONDS = 1.0
+"""A step of a history that takes longer is followed by a smaller one: the heartbeats of hundreds of busy workers must not
+be late."""
 
 SECOND_US = 1_000_000
 MIN_COMMIT_INTERVAL_US = 20_000
@@ -98,6 +108,7 @@ class Worker:
         )
         self._inbox = b""
         self._commits = CommitTimes.of(spec)
+        self._most_readings = MIN_READINGS_PER_COMMIT if spec.run.live_us else MAX_READINGS_PER_COMMIT
 
     def run(self) -> int:
         """Work until all is done, the end is ordered, or the supervisor dies. Returns the exit code."""
@@ -158,12 +169,16 @@ class Worker:
                 Sensor(sensor, spec.run, position) for sensor, position in zip(spec.sensors, positions, strict=True)
             ]
             self._claimed = True
+            if self._deadline is not None:
+                self._leave_history()
 
     def _deliver(self, now: int, *, final: bool) -> bool:
-        share = max(1, MAX_READINGS_PER_COMMIT // len(self._sensors))
+        begun_at = time.monotonic()
+        turn = self._turn(final=final)
+        share = max(1, self._most_readings // len(turn))
         portions: list[tuple[int, Portion]] = []
-        for index, sensor in enumerate(self._sensors):
-            portions.extend((index, portion) for portion in sensor.portions(now, share, final=final))
+        for index in turn:
+            portions.extend((index, portion) for portion in self._sensors[index].portions(now, share, final=final))
         if portions:
             begun = self._clock()
             self._sink.deliver([portion for _, portion in portions])
@@ -172,10 +187,19 @@ class Worker:
                 self._sensors[index].commit(portion)
                 self._metrics.count_portion(index, portion)
             self._metrics.count_commit(portions, took, self._age_us)
-        else:
-            self._metrics.set_ready()
-        self._metrics.set_paused([sensor.paused for sensor in self._sensors])
+        self._metrics.set_ready([activity(sensor) for sensor in self._sensors])
+        self._most_readings = next_step(self._most_readings, time.monotonic() - begun_at)
         return any(sensor.due(now) > sensor.next_seq for sensor in self._sensors)
+
+    def _turn(self, *, final: bool) -> Sequence[int]:
+        """Return the numbers of the sensors that write now: all, or, in a history, those that have come least far."""
+        if final or not any(sensor.backfilling for sensor in self._sensors):
+            return range(len(self._sensors))
+        by_progress = sorted(
+            range(len(self._sensors)),
+            key=lambda index: self._sensors[index].schedule.time(self._sensors[index].next_seq),
+        )
+        return by_progress[: max(1, self._most_readings // READINGS_PER_TURN)]
 
     def _persist(self, action: Callable[[], bool]) -> bool:
         """Retry `action` while the sink is unavailable. Raises Unavailable only after the deadline or the error limit."""
@@ -224,8 +248,7 @@ class Worker:
         given_up = attempt.attempt_number == self._spec.store.retry_attempts
         self._metrics.count_retry(given_up=given_up)
         if self._sensors:
-            wall_us = self._spec.run.clock.wall_us
-            self._metrics.set_lags([wall_us(sensor.lag(self._now())) for sensor in self._sensors])
+            self._metrics.set_lags([self._lag_us(sensor) for sensor in self._sensors])
         if given_up:
             self._metrics.set_state("unready", str(error))
             self._log.error("waiting for the database, nothing is dropped: %s", error)
@@ -246,8 +269,15 @@ class Worker:
         return now if self._until_us is None else min(now, self._until_us)
 
     def _age_us(self, due_us: int) -> int:
-        """Return for how long a reading that was due at a simulated time is due, in microseconds of the wall clock."""
-        return self._spec.run.clock.wall_us(max(0, self._now() - due_us))
+        """Return for how long a reading that was due at a simulated time is due, in microseconds of the wall clock. The
+        history becomes due when it ends."""
+        run = self._spec.run
+        return run.clock.wall_us(max(0, self._now() - max(due_us, run.live_us)))
+
+    def _lag_us(self, sensor: Sensor) -> int:
+        """Return for how long the oldest due reading that is not committed is due, in microseconds of the wall clock."""
+        is_due = sensor.due(self._now()) > sensor.next_seq
+        return self._age_us(sensor.schedule.time(sensor.next_seq)) if is_due else 0
 
     def _finished(self, sensor: Sensor) -> bool:
         """Whether a sensor has nothing more to write in this run."""
@@ -310,7 +340,26 @@ class Worker:
         self._log.info("%s", why)
         self._poll.unregister(self._lifeline)  # no later message matters
         self._until_us = self._now()
+        self._leave_history()
         self._deadline = time.monotonic() + seconds
+
+    def _leave_history(self) -> None:
+        """End the run where the history has come to: what is left of it is written by the next run."""
+        reached = [sensor.schedule.time(sensor.next_seq) - 1 for sensor in self._sensors if sensor.backfilling]
+        if reached:
+            self._until_us = min(reached)
+
+
+def next_step(readings: int, seconds: float) -> int:
+    """Return the most readings of the next transaction after one of at most `readings` took `seconds`."""
+    if seconds > LONG_STEP_SECONDS:
+        return max(readings // 2, MIN_READINGS_PER_COMMIT)
+    return min(2 * readings, MAX_READINGS_PER_COMMIT) if seconds < LONG_STEP_SECONDS / 4 else readings
+
+
+def activity(sensor: Sensor) -> str:
+    """Return the state of a sensor that has committed all it could."""
+    return "paused" if sensor.paused else "backfilling" if sensor.backfilling else "healthy"
 
 
 def main(spec: WorkerSpec, incarnation: int, scoreboard: Scoreboard, lifeline: socket.socket) -> int:

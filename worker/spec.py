@@ -308,7 +308,8 @@ class RunSpec:
     `speed` times as fast as the wall clock. `number` grows with each start on a data directory and fences
     workers of earlier runs. `duration_us` is the simulated time to run for, None for no limit. On a new data directory
     each sensor starts its first epoch at `start_us` and its phase; an existing one continues as `resume` says.
-    `hang_seconds` is how long a worker may be without a heartbeat before the supervisor kills it.
+    `hang_seconds` is how long a worker may be without a heartbeat before the supervisor kills it. With a history, `live_us`
+    is the simulated time at which it ends: readings before it are due at once, and a drain does not wait for them.
     """
 
     seed: int
@@ -320,6 +321,7 @@ class RunSpec:
     longest_pause_us: int = 900_000_000
     hang_seconds: float = 20.0
     speed: Fraction = Fraction(1)
+    live_us: int = 0
 
     @property
     def clock(self) -> SimulatedClock:

@@ -35,6 +35,7 @@ CONFIG_KEYS = {
     "sensors_per_worker": ("replicas.sensors_per_worker", "--sensors-per-worker"),
     "start": ("simulation.start", "--start"),
     "speed": ("simulation.speed", "--speed"),
+    "backfill": ("simulation.backfill", "--backfill"),
     "resume": ("simulation.resume", "--resume"),
     "store": ("database.store", "--store"),
     "host": ("monitoring.host", "--host"),
@@ -320,6 +321,11 @@ CONFIG_KEY_OPTIONS = (
         "--speed",
         metavar="X",
         help="How fast simulated time passes: at 60 a minute has an hour of readings. Default: 1.",
+    ),
+    click.option(
+        "--backfill",
+        metavar="DURATION",
+        help="Write a history of that length first, such as 30d, at full speed, then go on live in one timeline. --for counts from now.",
     ),
     click.option(
         "--resume",

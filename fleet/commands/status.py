@@ -119,6 +119,7 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "states": count_by_state(states),
         **sums,
         "healthy": count_healthy(states),
+        "backfill": backfill_document(observation),
         "unwell": [reason._asdict() for reason in unhealthy_sensors(observation)],
         "errors_by_class": error_classes(stats, observation.reload, observation.backups),
         "backups": state_document(observation.backups),
@@ -131,6 +132,17 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     }
 
 
+def backfill_document(observation: Observation) -> dict[str, Any] | None:
+    """Return the progress of the history, None if there is none or it is written."""
+    from fleet.monitoring.backfill import backfill_progress
+
+    progress = backfill_progress(observation)
+    if progress is None:
+        return None
+    rate = float(observation.measured_rates.sum())
+    return {**progress.document(rate), "text": progress.describe(rate)}
+
+
 def delivery_document(observation: Observation) -> dict[str, Any] | None:
     """Return the targets, and those that do not get their readings; None for a fleet that delivers nothing."""
     from fleet.monitoring.health import failing_targets
@@ -138,7 +150,7 @@ def delivery_document(observation: Observation) -> dict[str, Any] | None:
     status, now = observation.delivery, observation.now.timestamp()
     if status is None:
         return None
-    failing = failing_targets(status, now)
+    failing = failing_targets(status, now, observation.catch_up_rate)
     return {"targets": status.documents(now), "failing": [target._asdict() for target in failing]}
 
 
@@ -161,6 +173,8 @@ def print_status(report: dict[str, Any]) -> None:
             f"{report['commits']:,} commits of {report['commit_ms']:.1f} ms"
         ),
     ]
+    if report["backfill"]:
+        lines.insert(1, report["backfill"]["text"])
     if any(report["errors_by_class"].values()):
         lines.append(f"errors by class: {format_error_classes(report['errors_by_class'])}")
     if report["renewals"]:

@@ -38,6 +38,7 @@ MEANINGS: Mapping[str, str] = {
     "simulation.seed": "The same seed gives the same sensors and the same readings, byte for byte. Drawn if left out.",
     "simulation.start": "Simulated time at which the fleet begins, such as `2026-01-01T00:00:00Z`. Now if left out.",
     "simulation.speed": "How fast simulated time passes, relative to the wall clock, from 0.001 to 10000 with at most six decimals: at `60` a minute has an hour of readings. Commits stay `database.batch_interval` apart on the wall clock. See [concepts.md](concepts.md#speed).",
+    "simulation.backfill": "The length of a history that is written at full speed before the fleet is live, such as `30d`: simulated time begins that long before now. See [concepts.md](concepts.md#backfill).",
     "simulation.resume": "On existing data: `skip` continues with the current time, `catch_up` computes all readings since the data ends.",
     "simulation.longest_pause_seconds": "After a shorter pause (on the wall clock) a worker catches up; after a longer one it skips to the current time.",
     "simulation.checkpoint.enabled": "Export the checkpoints as JSON. The one that counts is in the database.",

@@ -50,6 +50,7 @@ PLACEHOLDER_LOCATIONS = frozenset(
     ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
 )
 MIN_START, MAX_START = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+MAX_BACKFILL_SECONDS = 10 * 365 * 86_400
 MIN_SPEED, MAX_SPEED = Decimal("0.001"), Decimal(10_000)
 NAME_DESCRIPTION = "a name: at most {} letters, digits, '_', '.' and '-', the first a letter or a digit"
 
@@ -134,9 +135,16 @@ class Simulation(Section):
         WithJsonSchema({"type": "number", "minimum": float(MIN_SPEED), "maximum": float(MAX_SPEED)}),
         AsExact,
     ] = Decimal(1)
+    backfill: Annotated[float, Field(ge=0.001, le=MAX_BACKFILL_SECONDS), AsSeconds] | None = None
     resume: Annotated[Literal["catch_up", "skip"], AsText] = "skip"
     longest_pause_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsSeconds] = 900.0
     checkpoint: Checkpoint = Checkpoint()
+
+    @model_validator(mode="after")
+    def one_start(self) -> Simulation:
+        if self.backfill is not None and self.start is not None:
+            raise FieldError("backfill", "contradicts start: the history ends now, and begins that long before")
+        return self
 
 
 class ChannelParameters(Section):

@@ -38,7 +38,8 @@ class FleetManifest:
     at present, at `rate` readings a second each; 0 and empty in manifests of version 0.1.0. `settings_version` is that of
     the rules by which the fleet was begun, and goes on. `kinds` are the kinds of sensor that its config mixes, with their
     weights, `kind_files` the files and folders that describe kinds. `phase` is that of the last run. With the `store` "none"
-    the databases have no readings.
+    the databases have no readings. A fleet that began with a history of `backfill_us`, up to the moment of its first start,
+    has all of it once it is `backfilled`.
     """
 
     ignores_unknown_keys: ClassVar[bool] = True
@@ -61,6 +62,18 @@ class FleetManifest:
     store: Store = "sqlite"
     clock_us: Timestamp = 0
     speed: Annotated[str, Pattern(SPEED_PATTERN, "a number such as 60 or 0.5")] = "1"
+    backfill_us: Annotated[int, Bounds(0, MAX_START_US)] = 0
+    backfilled: bool = False
+
+    @property
+    def live_us(self) -> int:
+        """The simulated time at which the history ends, that of the first reading if there is no history."""
+        return self.start_us + self.backfill_us
+
+    @property
+    def owes_history(self) -> bool:
+        """Whether a part of the history is not written yet."""
+        return self.backfill_us > 0 and not self.backfilled
 
     @property
     def real_time(self) -> bool:

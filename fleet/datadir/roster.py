@@ -43,7 +43,8 @@ class Roster:
     """The fleet since its last change. `started_ns` is on the monotonic clock, `started_at` ISO wall time, `start_time`
     the simulated time of the run's start, `duration` the simulated seconds to run or None. A worker without a heartbeat
     for `hang_seconds` hangs. With `resume` "skip" the readings before the run that are not written are left out. Simulated
-    time passes `speed` times as fast as the wall clock."""
+    time passes `speed` times as fast as the wall clock. With a history, it has the length `backfill_us` and ends at `live_us`
+    (simulated time)."""
 
     seed: int
     layout: Layout
@@ -59,6 +60,8 @@ class Roster:
     hang_seconds: float = DEFAULT_HANG_SECONDS
     resume: Resume = "catch_up"
     speed: Annotated[float, Bounds(0, 10_000)] = 1.0
+    live_us: Annotated[int, Bounds(least=0)] = 0
+    backfill_us: Annotated[int, Bounds(least=0)] = 0
 
     @property
     def target_rates(self) -> list[float]:

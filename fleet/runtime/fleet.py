@@ -21,6 +21,7 @@ from fleet.datadir.events import EventLog
 from fleet.datadir.logs import LogRotation
 from fleet.monitoring.health import FleetState
 from fleet.monitoring.health_events import HealthEvents
+from fleet.runtime.backfill import Backfill
 from fleet.runtime.command_handler import CommandHandler
 from fleet.runtime.control_server import ControlServer
 from fleet.runtime.fault_injection import FaultInjection
@@ -35,7 +36,7 @@ from fleet.runtime.summary import print_run_summary, success_rate, summarize
 from supervisor import Supervisor
 from worker.clock import elapsed_ns
 from worker.log import LogSpec, configure_logging
-from worker.schedule import SECOND_US
+from worker.schedule import SECOND_US, format_time
 from worker.storage.connection import finish_shared
 from worker.supervision.forkserver import ForkServer
 from worker.supervision.restart_policy import RestartPolicy
@@ -97,6 +98,7 @@ class Fleet:
         self._reload = Reloader(prepared.source, self._reconciler, prepared.identities, directory.reload)
         self._rollouts = Rollouts(self._reconciler, directory.rollout, self._simulated_seconds)
         self._fault_injection = FaultInjection(self._reconciler, prepared.scoreboard, directory.interventions)
+        self._backfill = Backfill(self._reconciler, self._observe)
         self._add_timers(ProgressMonitor(self._progress, self._observe, begun_ns))
         handler = CommandHandler(self._reconciler, self._reload, self._rollouts, self._fault_injection, self._events)
         self._control = ControlServer(directory.control, supervisor, handler.handle)
@@ -160,6 +162,7 @@ class Fleet:
         if config.dynamic_reload.enabled:
             every(config.dynamic_reload.check_interval_seconds / 2, self._reload)
         every(0.5, self._rollouts)
+        every(0.5, self._backfill)
         every(0.5, self._fault_injection)
 
     def _announce(self) -> None:
@@ -179,7 +182,9 @@ class Fleet:
             say(f"simulated time passes {float(plan.run.speed):g} times as fast as the wall clock")
         simulation = self._prepared.config.simulation
         first = plan.run.start_us == plan.record.start_us
-        if first and simulation.seed is not None and stated_start(simulation) is None:
+        if plan.run.live_us:
+            say(f"first the history since {format_time(plan.record.start_us)}, then live in the same timeline")
+        elif first and simulation.seed is not None and stated_start(simulation) is None:
             say(
                 "the readings also depend on the time: for the same bytes from this seed, add --start TIME or --for TIME"
             )
@@ -211,6 +216,7 @@ class Fleet:
 
     def _conclude(self, outcome: Outcome) -> int:
         """Print the summary and return the exit code."""
+        self._backfill()
         fleet = self._observe()
         plan, report, stopped = self._reconciler.plan, self._reload.report, self._supervisor.draining
         summary = summarize(self._prepared, plan, fleet, report, outcome, stopped=stopped)

@@ -18,6 +18,7 @@ from fleet.config.config import Config, config_catalogue
 from fleet.datadir.directory import DataDirectory, FleetManifest, LatestReading, check_is_sqlite
 from fleet.datadir.interventions import NO_INTERVENTIONS, Interventions
 from fleet.datadir.roster import Member
+from fleet.durations import duration_text
 from fleet.errors import UserError
 from fleet.identities.files import StoredIdentity
 from fleet.identities.provisioning import (
@@ -31,10 +32,13 @@ from fleet.identities.provisioning import (
 )
 from fleet.runtime.preflight import check_memory, raise_open_file_limit
 from fleet.runtime.sensor_specs import SettingsCache, sensor_specs
-from fleet.runtime.simulation_clock import iso_to_microseconds, start_clock
+from fleet.runtime.simulation_clock import backfill_us, iso_to_microseconds, start_clock
 from worker.clock import boot_id
 from worker.schedule import SECOND_US, Schedule
 from worker.spec import SETTINGS_VERSION, Identity, Layout, RunSpec, SensorSpec, StoreSpec, WorkerSpec
+
+NO_LIMIT_US = 1 << 62
+"""The longest pause of a run with a history, of which nothing is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,8 @@ class Planner:
             store=config.database.store,
             clock_us=clock.clock.time_us,
             speed=f"{config.simulation.speed.normalize():f}",
+            backfill_us=old.backfill_us if old else backfill_us(config.simulation),
+            backfilled=old.backfilled if old else False,
         )
         duration = config.simulation.duration_seconds
         run = RunSpec(
@@ -142,11 +148,16 @@ class Planner:
             number=record.runs,
             start_us=clock.start_us,
             origin_ns=clock.clock.clock_ns(clock.start_us),
-            duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND_US),
-            resume=config.simulation.resume,
-            longest_pause_us=clock.clock.simulated_us(int(config.simulation.longest_pause_seconds * SECOND_US)),
+            duration_us=None
+            if duration is None
+            else clock.counted_us - clock.start_us + round(Fraction(str(duration)) * SECOND_US),
+            resume="catch_up" if clock.live_us else config.simulation.resume,
+            longest_pause_us=NO_LIMIT_US
+            if clock.live_us
+            else clock.clock.simulated_us(int(config.simulation.longest_pause_seconds * SECOND_US)),
             hang_seconds=config.supervision.hang_seconds,
             speed=clock.clock.speed,
+            live_us=clock.live_us,
         )
         if config.database.max_size_mb is not None and self._layout == "shared":
             fleet.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
@@ -320,6 +331,14 @@ class Planner:
             raise UserError(
                 f"{where}: this fleet began at {began}, not at {config.simulation.start}: "
                 "leave --start out, or take another --data directory"
+            )
+
+        history_us = backfill_us(config.simulation)
+        if history_us not in (0, old.backfill_us):
+            raise UserError(
+                f"{where}: this fleet did not begin with a history of {duration_text(history_us / SECOND_US)}: "
+                f"{f'take --backfill {duration_text(old.backfill_us / SECOND_US)}' if old.backfill_us else 'leave --backfill out'}, "
+                "or take another --data directory"
             )
 
     def _choose_seed(self, old: FleetManifest | None) -> int:

@@ -167,6 +167,8 @@ def initial_roster(
         hang_seconds=config.supervision.hang_seconds,
         resume=run.resume,
         speed=float(run.speed),
+        live_us=run.live_us,
+        backfill_us=plan.record.backfill_us,
     )
 
 

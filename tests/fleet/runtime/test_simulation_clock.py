@@ -116,6 +116,24 @@ def test_at_another_speed_time_stands_still_between_runs() -> None:
     assert NEW_YEAR + 6 * HOUR == pytest.approx(back.start_us, abs=SECOND_US)
 
 
+def test_a_history_is_due_at_once_and_ends_now() -> None:
+    """Whatever the speed. A later start goes back to its beginning until all of it is written, and with the option, always."""
+    simulation = Simulation(backfill=3600, seed=1, duration_seconds=60, speed=Decimal(60))
+    beginning = start_clock(simulation, None, 0)
+
+    assert time.time() == pytest.approx(beginning.live_us / SECOND_US, abs=5)
+    assert (HOUR, beginning.live_us) == (beginning.live_us - beginning.start_us, beginning.counted_us)
+    assert beginning.live_us == beginning.clock.now_us(beginning.clock.origin_ns)
+    begun = replace(record(HOUR), clock_us=NEW_YEAR + HOUR, backfill_us=HOUR)
+    for options, counted_us in ((Simulation(), NEW_YEAR + 2 * HOUR), (Simulation(backfill=3600), NEW_YEAR + HOUR)):
+        later = start_clock(options, begun, NEW_YEAR + HOUR // 2)
+        assert (NEW_YEAR, True, NEW_YEAR + HOUR) == (later.start_us, later.continues, later.live_us)
+        assert counted_us == pytest.approx(later.counted_us, abs=SECOND_US)
+    written = replace(begun, backfilled=True)
+    assert NEW_YEAR + 2 * HOUR == pytest.approx(start_clock(Simulation(), written, 0).start_us, abs=SECOND_US)
+    assert NEW_YEAR == start_clock(Simulation(backfill=3600), written, 0).start_us
+
+
 def test_a_simulated_time_is_reached_when_the_clock_says_so() -> None:
     """Both conversions agree to the nanosecond, at any speed."""
     for speed in (Fraction(1), Fraction(60), Fraction(10_000), Fraction(1, 1000), Fraction(7, 3)):
