@@ -287,7 +287,9 @@ KIND_OPTION = click.option(
 CONFIG_KEY_OPTIONS = (
     click.option("--replicas", metavar="N", help="How many sensors."),
     KIND_OPTION,
-    click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
+    click.option(
+        "--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2; or 1/min, every 15m."
+    ),
     click.option(
         "--phase",
         metavar="HOW",

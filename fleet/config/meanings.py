@@ -30,7 +30,7 @@ MEANINGS: Mapping[str, str] = {
     "sensor.manufacturer": "Drawn if left out.",
     "sensor.model": "Drawn if left out, from those of the manufacturer.",
     "sensor.firmware_version": "Drawn if left out. Text: `1.10` is not `1.1`.",
-    "simulation.readings_per_second": "Rate of each sensor, exact: a number with at most six decimals, or a whole number per minute, hour or day (`1/min`, `4/h`, `5/d`).",
+    "simulation.readings_per_second": "Rate of each sensor, exact: a number with at most six decimals, a whole number per second, minute, hour or day or several of them (`10/s`, `1/min`, `1/5min`, `4/h`), or an interval (`every 15m`, `every 1h30m`, `every 500ms`).",
     "simulation.phase": "When the sensors of one rate read: `aligned` all at the same time, `spread` evenly over the interval between two readings, `random` each at its own time in it. See [concepts.md](concepts.md#phase).",
     "simulation.jitter": "The part of the interval between two readings by which a reading is measured early at most, such as `0.2` or `20%`, drawn for each. `timestamp` is the time of measuring; the reading is due, and written, as without jitter.",
     "simulation.duration_seconds": "Simulated time after which the fleet ends; left out, it runs until it is stopped.",
