@@ -21,6 +21,11 @@ MAX_DURATION_SECONDS = 100 * 365 * 86_400
 
 def parse_duration(text: str, origin: str) -> float:
     """Return the duration in seconds. UserError, naming `origin`, if it is invalid or out of range."""
+    return float(exact_duration(text, origin))
+
+
+def exact_duration(text: str, origin: str) -> Fraction:
+    """Return the duration in seconds without rounding. UserError as for `parse_duration`."""
     whole = text.strip().lower()
     if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", whole):
         total = Fraction(whole)
@@ -32,4 +37,14 @@ def parse_duration(text: str, origin: str) -> float:
         raise UserError(f"{origin}: {text[:60]!r} is not a duration such as 30s, 5m, 1h30m or 2d")
     if not MIN_DURATION_SECONDS <= total <= MAX_DURATION_SECONDS:
         raise UserError(f"{origin}: {text!r} is not between 1ms and 100 years")
-    return float(total)
+    return total
+
+
+def duration_text(seconds: float) -> str:
+    """Return the text of a duration as `parse_duration` reads it, such as 1h30m."""
+    rest, parts = Fraction(str(seconds)), []
+    for unit, size in UNIT_SECONDS.items():
+        count = int(rest / size)
+        rest -= count * size
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -27,7 +27,6 @@ class MetricsWriter:
         self._rows = scoreboard.rows
         self._indices = np.array(rows, dtype=np.intp)
         self._writers = [scoreboard.row(row) for row in rows]
-        self._paused = np.zeros(len(rows), dtype=bool)
 
     def heartbeat(self) -> None:
         """Record that the commit loop is alive."""
@@ -42,22 +41,16 @@ class MetricsWriter:
         """Set the state and the reason of all sensors."""
         self._set(name, range(len(self._writers)), reason)
 
-    def set_ready(self) -> None:
-        """Record that the worker has its database and that all that was due is committed, be it nothing so far."""
+    def set_ready(self, activities: Sequence[str]) -> None:
+        """Record that the worker has its database and that all that was due is committed, be it nothing so far.
+        `activities` are the sensors' states."""
         rows, indices = self._rows, self._indices
         first = rows["first_commit_ns"][indices]
         rows["first_commit_ns"][indices] = np.where(first == 0, time.monotonic_ns(), first)
-        self._set(
-            "healthy", np.flatnonzero(~self._paused & (rows["state"][indices] != STATE_INDEX["healthy"])).tolist()
-        )
+        for number, (name, state) in enumerate(zip(activities, rows["state"][indices].tolist(), strict=True)):
+            if STATE_INDEX[name] != state:
+                self._set(name, [number])
         self.heartbeat()
-
-    def set_paused(self, flags: Sequence[bool]) -> None:
-        """Set which sensors are paused."""
-        states = self._rows["state"][self._indices]
-        self._paused = now = np.array(flags)
-        self._set("healthy", np.flatnonzero(~now & (states == STATE_INDEX["paused"])).tolist())
-        self._set("paused", np.flatnonzero(now & (states != STATE_INDEX["paused"])).tolist())
 
     def _set(self, name: str, indices: Iterable[int], reason: str = "") -> None:
         for index in indices:
@@ -98,8 +91,9 @@ class MetricsWriter:
                 row["timestamp_us"] = portion.schedule.time(block.first + int(last))
                 row["values"][: len(block.values)] = block.values[:, last]
 
-    def count_commit(self, portions: Sequence[tuple[int, Portion]], took_us: int, now_us: int) -> None:
-        """Count a commit of (sensor number, portion) pairs that took `took_us`; `now_us` is simulated time."""
+    def count_commit(self, portions: Sequence[tuple[int, Portion]], took_us: int, age_us: Callable[[int], int]) -> None:
+        """Count a commit of (sensor number, portion) pairs that took `took_us`; `age_us` gives the lag of a reading from the
+        simulated time at which it was due."""
         rows, indices = self._rows, self._indices
         rows["commits"][indices] += 1
         rows["commit_total_us"][indices] += took_us
@@ -107,12 +101,11 @@ class MetricsWriter:
         rows["committed_at_us"][indices] = time.time_ns() // 1000
         for index, portion in reversed(portions):  # a sensor's first portion, its oldest, is written last
             if portion.block:
-                rows["lag_us"][indices[index]] = max(0, now_us - portion.schedule.time(portion.block.first))
+                rows["lag_us"][indices[index]] = age_us(portion.schedule.time(portion.block.first))
         late = indices[sorted({index for index, portion in portions if portion.block})]
         lags = rows["lag_us"][late]
         rows["lag_total_us"][late] += lags
         rows["lag_buckets"][late, np.searchsorted(LAG_BOUNDS_US, lags)] += 1
-        self.set_ready()
 
 
 def record_state(

@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
@@ -34,6 +34,16 @@ EXIT_COMMITTED, EXIT_FENCED, EXIT_PENDING = 0, 3, 4
 MAX_READINGS_PER_COMMIT = 10_000
 """Readings in one transaction, all sensors together."""
 
+MIN_READINGS_PER_COMMIT = 1000
+"""Readings of the first transactions of a history, and of those of a machine that is too busy for more."""
+
+READINGS_PER_TURN = 2000
+"""Readings that a sensor of a pack writes of its history before it is the turn of another. Few at a time are slow."""
+
+LONG_STEP_SECONDS = 1.0
+"""A step of a history that takes longer is followed by a smaller one: the heartbeats of hundreds of busy workers must not
+be late."""
+
 SECOND_US = 1_000_000
 MIN_COMMIT_INTERVAL_US = 20_000
 HEARTBEAT_INTERVAL_US = SECOND_US // 2
@@ -48,8 +58,8 @@ WATCHDOG_FACTOR = 4.0
 
 
 class CommitTimes(NamedTuple):
-    """When a worker commits, in microseconds of the run: every `interval`, at `offset` within it. The commits of a fleet are
-    spread over the interval."""
+    """When a worker commits, in microseconds of wall-clock time since the origin of the run: every `interval`, at `offset`
+    within it. The commits of a fleet are spread over the interval. The speed of simulated time has no effect."""
 
     interval: int
     offset: int
@@ -98,6 +108,7 @@ class Worker:
         )
         self._inbox = b""
         self._commits = CommitTimes.of(spec)
+        self._most_readings = MIN_READINGS_PER_COMMIT if spec.run.live_us else MAX_READINGS_PER_COMMIT
 
     def run(self) -> int:
         """Work until all is done, the end is ordered, or the supervisor dies. Returns the exit code."""
@@ -158,12 +169,16 @@ class Worker:
                 Sensor(sensor, spec.run, position) for sensor, position in zip(spec.sensors, positions, strict=True)
             ]
             self._claimed = True
+            if self._deadline is not None:
+                self._leave_history()
 
     def _deliver(self, now: int, *, final: bool) -> bool:
-        share = max(1, MAX_READINGS_PER_COMMIT // len(self._sensors))
+        begun_at = time.monotonic()
+        turn = self._turn(final=final)
+        share = max(1, self._most_readings // len(turn))
         portions: list[tuple[int, Portion]] = []
-        for index, sensor in enumerate(self._sensors):
-            portions.extend((index, portion) for portion in sensor.portions(now, share, final=final))
+        for index in turn:
+            portions.extend((index, portion) for portion in self._sensors[index].portions(now, share, final=final))
         if portions:
             begun = self._clock()
             self._sink.deliver([portion for _, portion in portions])
@@ -171,11 +186,20 @@ class Worker:
             for index, portion in portions:
                 self._sensors[index].commit(portion)
                 self._metrics.count_portion(index, portion)
-            self._metrics.count_commit(portions, took, self._now())
-        else:
-            self._metrics.set_ready()
-        self._metrics.set_paused([sensor.paused for sensor in self._sensors])
+            self._metrics.count_commit(portions, took, self._age_us)
+        self._metrics.set_ready([activity(sensor) for sensor in self._sensors])
+        self._most_readings = next_step(self._most_readings, time.monotonic() - begun_at)
         return any(sensor.due(now) > sensor.next_seq for sensor in self._sensors)
+
+    def _turn(self, *, final: bool) -> Sequence[int]:
+        """Return the numbers of the sensors that write now: all, or, in a history, those that have come least far."""
+        if final or not any(sensor.backfilling for sensor in self._sensors):
+            return range(len(self._sensors))
+        by_progress = sorted(
+            range(len(self._sensors)),
+            key=lambda index: self._sensors[index].schedule.time(self._sensors[index].next_seq),
+        )
+        return by_progress[: max(1, self._most_readings // READINGS_PER_TURN)]
 
     def _persist(self, action: Callable[[], bool]) -> bool:
         """Retry `action` while the sink is unavailable. Raises Unavailable only after the deadline or the error limit."""
@@ -224,7 +248,7 @@ class Worker:
         given_up = attempt.attempt_number == self._spec.store.retry_attempts
         self._metrics.count_retry(given_up=given_up)
         if self._sensors:
-            self._metrics.set_lags([sensor.lag(self._now()) for sensor in self._sensors])
+            self._metrics.set_lags([self._lag_us(sensor) for sensor in self._sensors])
         if given_up:
             self._metrics.set_state("unready", str(error))
             self._log.error("waiting for the database, nothing is dropped: %s", error)
@@ -241,9 +265,19 @@ class Worker:
 
     def _now(self) -> int:
         """Return the simulated time, at most the time at which the end was ordered."""
-        run = self._spec.run
-        now = run.start_us + (self._clock() - run.origin_ns) // 1000
+        now = self._spec.run.clock.now_us(self._clock())
         return now if self._until_us is None else min(now, self._until_us)
+
+    def _age_us(self, due_us: int) -> int:
+        """Return for how long a reading that was due at a simulated time is due, in microseconds of the wall clock. The
+        history becomes due when it ends."""
+        run = self._spec.run
+        return run.clock.wall_us(max(0, self._now() - max(due_us, run.live_us)))
+
+    def _lag_us(self, sensor: Sensor) -> int:
+        """Return for how long the oldest due reading that is not committed is due, in microseconds of the wall clock."""
+        is_due = sensor.due(self._now()) > sensor.next_seq
+        return self._age_us(sensor.schedule.time(sensor.next_seq)) if is_due else 0
 
     def _finished(self, sensor: Sensor) -> bool:
         """Whether a sensor has nothing more to write in this run."""
@@ -251,15 +285,16 @@ class Worker:
         return sensor.done or (sensor.paused and end_us is not None and self._now() >= end_us)
 
     def _wait(self) -> int:
-        """Return the microseconds until the next commit, or until the next check if none is known."""
+        """Return the microseconds on the wall clock until the next commit, or until the next check if none is known."""
         now, run = self._now(), self._spec.run
         waiting = [sensor for sensor in self._sensors if not (sensor.done or sensor.paused)]
         if not waiting:
             return HEARTBEAT_INTERVAL_US
         next_due = max(now, min(sensor.schedule.time(sensor.next_seq) for sensor in waiting))
-        commit = run.start_us + self._commits.after(next_due - run.start_us)
+        commit_us = self._commits.after((run.clock.clock_ns(next_due) - run.origin_ns) // 1000)
         ends = [sensor.end_us for sensor in waiting if sensor.end_us is not None and now < sensor.end_us]
-        return min([commit, *ends]) - now
+        moments = [run.origin_ns + commit_us * 1000, *map(run.clock.clock_ns, ends)]
+        return max(0, -(-(min(moments) - self._clock()) // 1000))
 
     def _listen(self, microseconds: int) -> None:
         """Sleep with heartbeats, at most that long, until a message arrives or the supervisor dies."""
@@ -305,7 +340,26 @@ class Worker:
         self._log.info("%s", why)
         self._poll.unregister(self._lifeline)  # no later message matters
         self._until_us = self._now()
+        self._leave_history()
         self._deadline = time.monotonic() + seconds
+
+    def _leave_history(self) -> None:
+        """End the run where the history has come to: what is left of it is written by the next run."""
+        reached = [sensor.schedule.time(sensor.next_seq) - 1 for sensor in self._sensors if sensor.backfilling]
+        if reached:
+            self._until_us = min(reached)
+
+
+def next_step(readings: int, seconds: float) -> int:
+    """Return the most readings of the next transaction after one of at most `readings` took `seconds`."""
+    if seconds > LONG_STEP_SECONDS:
+        return max(readings // 2, MIN_READINGS_PER_COMMIT)
+    return min(2 * readings, MAX_READINGS_PER_COMMIT) if seconds < LONG_STEP_SECONDS / 4 else readings
+
+
+def activity(sensor: Sensor) -> str:
+    """Return the state of a sensor that has committed all it could."""
+    return "paused" if sensor.paused else "backfilling" if sensor.backfilling else "healthy"
 
 
 def main(spec: WorkerSpec, incarnation: int, scoreboard: Scoreboard, lifeline: socket.socket) -> int:

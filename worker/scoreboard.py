@@ -35,6 +35,7 @@ STATES = (
     "stopped",  # drained on request
     "failed",  # its restart budget is used up; `reason` says why
     "paused",  # on request: no reading is due until it is resumed
+    "backfilling",  # writes the history before the start of the fleet
 )
 STATE_INDEX = {name: number for number, name in enumerate(STATES)}
 

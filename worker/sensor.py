@@ -112,6 +112,11 @@ class Sensor:
         return self._pause_seq is not None and self.next_seq >= self._pause_seq
 
     @property
+    def backfilling(self) -> bool:
+        """Whether the next reading belongs to the history that the run writes first."""
+        return self.schedule.time(self.next_seq) < self._run.live_us and not (self.done or self.paused)
+
+    @property
     def end_us(self) -> int | None:
         """When the last reading of the run is due."""
         return None if self.limit is None else self.schedule.time(self.limit - 1)

@@ -12,6 +12,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from worker.clock import SimulatedClock
+
 Layout = Literal["own", "shared", "packed"]
 Resume = Literal["catch_up", "skip"]
 Synchronous = Literal["normal", "full"]
@@ -312,11 +314,12 @@ class StoreSpec:
 class RunSpec:
     """One run of a fleet, the same for all its workers.
 
-    `start_us` is the simulated time (microseconds since 1970, UTC) at `origin_ns` of `worker.clock`;
-    simulated time runs at real speed from there. `number` grows with each start on a data directory and fences
+    `start_us` is the simulated time (microseconds since 1970, UTC) at `origin_ns` of `worker.clock`; simulated time passes
+    `speed` times as fast as the wall clock. `number` grows with each start on a data directory and fences
     workers of earlier runs. `duration_us` is the simulated time to run for, None for no limit. On a new data directory
     each sensor starts its first epoch at `start_us` and its phase; an existing one continues as `resume` says.
-    `hang_seconds` is how long a worker may be without a heartbeat before the supervisor kills it.
+    `hang_seconds` is how long a worker may be without a heartbeat before the supervisor kills it. With a history, `live_us`
+    is the simulated time at which it ends: readings before it are due at once, and a drain does not wait for them.
     """
 
     seed: int
@@ -327,6 +330,13 @@ class RunSpec:
     resume: Resume = "skip"
     longest_pause_us: int = 900_000_000
     hang_seconds: float = 20.0
+    speed: Fraction = Fraction(1)
+    live_us: int = 0
+
+    @property
+    def clock(self) -> SimulatedClock:
+        """The simulated clock of the run."""
+        return SimulatedClock(self.start_us, self.origin_ns, self.speed)
 
     @property
     def end_us(self) -> int | None:

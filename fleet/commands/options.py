@@ -34,6 +34,8 @@ CONFIG_KEYS = {
     "prefix": ("replicas.prefix", "--prefix"),
     "sensors_per_worker": ("replicas.sensors_per_worker", "--sensors-per-worker"),
     "start": ("simulation.start", "--start"),
+    "speed": ("simulation.speed", "--speed"),
+    "backfill": ("simulation.backfill", "--backfill"),
     "resume": ("simulation.resume", "--resume"),
     "store": ("database.store", "--store"),
     "host": ("monitoring.host", "--host"),
@@ -286,7 +288,9 @@ KIND_OPTION = click.option(
 SENSOR_OPTIONS = (
     click.option("--replicas", metavar="N", help="How many sensors."),
     KIND_OPTION,
-    click.option("--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2."),
+    click.option(
+        "--rate", metavar="R", help="Readings per second of each sensor, such as 10 or 0.2; or 1/min, every 15m."
+    ),
     click.option(
         "--phase",
         metavar="HOW",
@@ -320,6 +324,16 @@ CONFIG_KEY_OPTIONS = (
         "--start",
         metavar="TIME",
         help="Simulated time of the first reading, such as 2026-01-01T00:00:00Z. Default: now; that time with --seed and --for.",
+    ),
+    click.option(
+        "--speed",
+        metavar="X",
+        help="How fast simulated time passes: at 60 a minute has an hour of readings. Default: 1.",
+    ),
+    click.option(
+        "--backfill",
+        metavar="DURATION",
+        help="Write a history of that length first, such as 30d, at full speed, then go on live in one timeline. --for counts from now.",
     ),
     click.option(
         "--resume",

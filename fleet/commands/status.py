@@ -94,7 +94,6 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     from fleet.monitoring.observation import FleetUnavailable, Observer
     from fleet.monitoring.paused import paused_sensors, total_paused
     from fleet.monitoring.stats import error_classes, fleet_stats
-    from fleet.runtime.planner import target_rate
     from fleet.runtime.simulation_clock import iso_to_microseconds
     from worker.clock import elapsed_ns
 
@@ -106,7 +105,7 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     roster, stats, states = observation.roster, fleet_stats(observation.rows), display_states(observation)
     sums = asdict(stats)
     del sums["failed"]  # it is in "states"
-    start_us, now_us = iso_to_microseconds(roster.start_time), interventions.now_us(elapsed_ns())
+    start_us, now_us = iso_to_microseconds(roster.start_time), interventions.clock.now_us(elapsed_ns())
     paused = paused_sensors(roster.members, observation.rows, interventions.pauses, start_us, now_us)
     return {
         "pid": answer["pid"],
@@ -115,11 +114,12 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
         "seed": roster.seed,
         "layout": roster.layout,
         "url": roster.url,
-        "asked_readings_per_second": target_rate(roster.members),
+        "asked_readings_per_second": sum(roster.target_rates),
         "sensors": sums.pop("sensors"),
         "states": count_by_state(states),
         **sums,
         "healthy": count_healthy(states),
+        "backfill": backfill_document(observation),
         "unwell": [reason._asdict() for reason in unhealthy_sensors(observation)],
         "errors_by_class": error_classes(stats, observation.reload, observation.backups),
         "backups": state_document(observation.backups),
@@ -132,6 +132,17 @@ def build_report(directory: DataDirectory, answer: Answer) -> dict[str, Any]:
     }
 
 
+def backfill_document(observation: Observation) -> dict[str, Any] | None:
+    """Return the progress of the history, None if there is none or it is written."""
+    from fleet.monitoring.backfill import backfill_progress
+
+    progress = backfill_progress(observation)
+    if progress is None:
+        return None
+    rate = float(observation.measured_rates.sum())
+    return {**progress.document(rate), "text": progress.describe(rate)}
+
+
 def delivery_document(observation: Observation) -> dict[str, Any] | None:
     """Return the targets, and those that do not get their readings; None for a fleet that delivers nothing."""
     from fleet.monitoring.health import failing_targets
@@ -139,7 +150,7 @@ def delivery_document(observation: Observation) -> dict[str, Any] | None:
     status, now = observation.delivery, observation.now.timestamp()
     if status is None:
         return None
-    failing = failing_targets(status, now)
+    failing = failing_targets(status, now, observation.catch_up_rate)
     return {"targets": status.documents(now), "failing": [target._asdict() for target in failing]}
 
 
@@ -162,6 +173,8 @@ def print_status(report: dict[str, Any]) -> None:
             f"{report['commits']:,} commits of {report['commit_ms']:.1f} ms"
         ),
     ]
+    if report["backfill"]:
+        lines.insert(1, report["backfill"]["text"])
     if any(report["errors_by_class"].values()):
         lines.append(f"errors by class: {format_error_classes(report['errors_by_class'])}")
     if report["renewals"]:

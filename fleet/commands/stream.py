@@ -36,17 +36,23 @@ MAX_JOBS = 64
 
 
 class RateParam(click.ParamType[Fraction]):
-    """Records a second, such as 10000 or 0.5."""
+    """Records a second, such as 10000, 0.5, 1/min or every 15m."""
 
     name = "rate"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        from fleet.validation.rates import RATE_FORMS, rate_of_text
+
         text = str(value).strip()
-        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) and 0 < Fraction(text) <= MAX_RATE:
-            return Fraction(text)
+        try:
+            rate = Fraction(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) else rate_of_text(text)
+        except ValueError as error:
+            raise UserError(f"{parameter_name(param)}: {escape_short(text)} {error}") from None
+        if rate is not None and 0 < rate <= MAX_RATE:
+            return rate
         raise UserError(
             f"{parameter_name(param)}: {escape_short(text)!r} is not a number of records a second, above 0 and at most "
-            f"{MAX_RATE}; --unthrottled writes as fast as it can"
+            f"{MAX_RATE}, nor {RATE_FORMS}; --unthrottled writes as fast as it can"
         )
 
 
@@ -80,7 +86,7 @@ class RunTimeParam(click.ParamType[Fraction]):
     metavar="N",
     default="10000",
     show_default=True,
-    help="Records per second of all sensors together.",
+    help="Records per second of all sensors together; or 1/min, every 15m.",
 )
 @click.option(
     "-d",

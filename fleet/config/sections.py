@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from fleet.catalogue.attributes import Weight
 from fleet.catalogue.countries import country_code
@@ -16,6 +17,7 @@ from fleet.validation.names import not_derived_name
 from fleet.validation.rates import Rate, ReadingsPerSecond
 from fleet.validation.scalars import (
     MAX_CONFIG_SECONDS,
+    AsExact,
     AsReal,
     AsSeconds,
     AsShare,
@@ -48,6 +50,8 @@ PLACEHOLDER_LOCATIONS = frozenset(
     ("replace_with_location", "default location", "default_location", "unknown", "tbd", "todo", "placeholder", "none")
 )
 MIN_START, MAX_START = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+MAX_BACKFILL_SECONDS = 10 * 365 * 86_400
+MIN_SPEED, MAX_SPEED = Decimal("0.001"), Decimal(10_000)
 NAME_DESCRIPTION = "a name: at most {} letters, digits, '_', '.' and '-', the first a letter or a digit"
 
 
@@ -116,7 +120,7 @@ class Checkpoint(Section):
 
 
 class Simulation(Section):
-    """The rate, the start and the duration. `duration_seconds` is simulated time; None runs until stopped."""
+    """The rate, the start, the speed and the duration. `duration_seconds` is simulated time; None runs until stopped."""
 
     readings_per_second: ReadingsPerSecond = Rate(1)
     phase: Annotated[Phase, AsLower, AsText] = "aligned"
@@ -125,9 +129,22 @@ class Simulation(Section):
     start_delay_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsSeconds] = 0.0
     seed: Natural | None = None
     start: Annotated[Text, AfterValidator(valid_timestamp)] | None = None
+    speed: Annotated[
+        Decimal,
+        Field(ge=MIN_SPEED, le=MAX_SPEED, decimal_places=6),
+        WithJsonSchema({"type": "number", "minimum": float(MIN_SPEED), "maximum": float(MAX_SPEED)}),
+        AsExact,
+    ] = Decimal(1)
+    backfill: Annotated[float, Field(ge=0.001, le=MAX_BACKFILL_SECONDS), AsSeconds] | None = None
     resume: Annotated[Literal["catch_up", "skip"], AsText] = "skip"
     longest_pause_seconds: Annotated[float, Field(ge=0, le=MAX_CONFIG_SECONDS), AsSeconds] = 900.0
     checkpoint: Checkpoint = Checkpoint()
+
+    @model_validator(mode="after")
+    def one_start(self) -> Simulation:
+        if self.backfill is not None and self.start is not None:
+            raise FieldError("backfill", "contradicts start: the history ends now, and begins that long before")
+        return self
 
 
 class ChannelParameters(Section):

@@ -22,6 +22,8 @@ ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "SENSOR_MANUFACTURER": ("sensor.manufacturer", "identities.override.manufacturer"),
     "SENSOR_MODEL": ("sensor.model", "identities.override.model"),
     "SENSOR_FIRMWARE": ("sensor.firmware_version", "identities.override.firmware_version"),
+    "SIMULATION_SPEED": ("simulation.speed",),
+    "SIMULATION_BACKFILL": ("simulation.backfill",),
     "LOG_LEVEL": ("logging.level",),
     "PRESERVE_EXISTING_DB": ("database.preserve_existing",),
     "MONITORING_ENABLED": ("monitoring.enabled",),

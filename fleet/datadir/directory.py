@@ -173,8 +173,9 @@ class DataDirectory:
         clock is taken from the databases instead.
         """
         recorded = self.latest_us()
-        clock_us = record.start_us + max(0, time.time_ns() // 1000 - record.wall_us)
-        if recorded <= clock_us + PLAUSIBLE_LEAD_US:
+        if not recorded and not record.real_time:  # the clock goes on from there, and there is no scoreboard
+            return LatestReading(self._latest_in_databases())
+        if recorded <= record.time_at(time.time_ns() // 1000) + PLAUSIBLE_LEAD_US:
             return LatestReading(recorded)
         written = self._latest_in_databases()
         if recorded <= written + PLAUSIBLE_LEAD_US:

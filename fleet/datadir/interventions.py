@@ -8,14 +8,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from fleet.datadir.state_file import load_state, save_state
+from fleet.datadir.state_file import Bounds, load_state, save_state
 from fleet.errors import UserError
+from worker.clock import SimulatedClock
 from worker.spec import Pause
 
 log = logging.getLogger("interventions")
+
+NO_CLOCK = SimulatedClock(0, 0)
+"""The clock of interventions before a run has written them."""
 
 MAX_FINISHED_INJECTIONS = 200
 """Injections that are over and are still known by their ids."""
@@ -60,16 +65,12 @@ class InjectionRecord:
 @dataclass(frozen=True, slots=True)
 class Interventions:
     """All interventions: `injections` in the order of their commands, oldest first, `pauses` and `probabilities` by
-    sensor. `clock` is one moment of the run that wrote them, as simulated time and as `worker.clock`."""
+    sensor. `clock` is that of the run that wrote them."""
 
     injections: tuple[InjectionRecord, ...] = ()
     pauses: Mapping[str, tuple[Pause, ...]] = field(default_factory=dict)
     probabilities: Mapping[str, float] = field(default_factory=dict)
-    clock: tuple[int, int] = (0, 0)
-
-    def now_us(self, clock_ns: int) -> int:
-        """Return the simulated time at `clock_ns` of `worker.clock`."""
-        return self.clock[0] + (clock_ns - self.clock[1]) // 1000
+    clock: SimulatedClock = NO_CLOCK
 
     def injection(self, id_: str) -> InjectionRecord | None:
         return next((each for each in self.injections if each.id == id_), None)
@@ -105,7 +106,8 @@ class Interventions:
                 sensor: tuple((each.from_us, each.until_us) for each in some) for sensor, some in self.pauses.items()
             },
             probabilities=dict(self.probabilities),
-            clock=self.clock,
+            clock=(self.clock.time_us, self.clock.origin_ns),
+            speed=(self.clock.speed.numerator, self.clock.speed.denominator),
         )
         save_state(path, document)
 
@@ -113,9 +115,13 @@ class Interventions:
 NO_INTERVENTIONS = Interventions()
 
 
+Speed = Annotated[int, Bounds(1, 10**12)]
+
+
 @dataclass(frozen=True, slots=True)
 class InterventionsFile:
-    """The document in the file. A pause is a pair of its beginning and its end, or null."""
+    """The document in the file. A pause is a pair of its beginning and its end, or null. `clock` is a simulated time and the
+    same moment on `worker.clock`, `speed` a fraction."""
 
     ignores_unknown_keys: ClassVar[bool] = True
 
@@ -123,6 +129,7 @@ class InterventionsFile:
     pauses: Mapping[str, tuple[tuple[int, int | None], ...]]
     probabilities: Mapping[str, float]
     clock: tuple[int, int]
+    speed: tuple[Speed, Speed] = (1, 1)
 
 
 def read_interventions(path: Path) -> Interventions:
@@ -136,4 +143,5 @@ def read_interventions(path: Path) -> Interventions:
         log.warning("interventions that cannot be read are not continued: %s", error)
         return NO_INTERVENTIONS
     pauses = {sensor: tuple(Pause(*each) for each in some) for sensor, some in found.pauses.items()}
-    return Interventions(found.injections, pauses, found.probabilities, found.clock)
+    clock = SimulatedClock(*found.clock, Fraction(*found.speed))
+    return Interventions(found.injections, pauses, found.probabilities, clock)

@@ -42,7 +42,9 @@ class Member:
 class Roster:
     """The fleet since its last change. `started_ns` is on the monotonic clock, `started_at` ISO wall time, `start_time`
     the simulated time of the run's start, `duration` the simulated seconds to run or None. A worker without a heartbeat
-    for `hang_seconds` hangs. With `resume` "skip" the readings before the run that are not written are left out."""
+    for `hang_seconds` hangs. With `resume` "skip" the readings before the run that are not written are left out. Simulated
+    time passes `speed` times as fast as the wall clock. With a history, it has the length `backfill_us` and ends at `live_us`
+    (simulated time)."""
 
     seed: int
     layout: Layout
@@ -57,6 +59,14 @@ class Roster:
     members: tuple[Member, ...]
     hang_seconds: float = DEFAULT_HANG_SECONDS
     resume: Resume = "catch_up"
+    speed: Annotated[float, Bounds(0, 10_000)] = 1.0
+    live_us: Annotated[int, Bounds(least=0)] = 0
+    backfill_us: Annotated[int, Bounds(least=0)] = 0
+
+    @property
+    def target_rates(self) -> list[float]:
+        """The readings that each member is to write in a second of the wall clock."""
+        return [member.rate * self.speed for member in self.members]
 
     def write(self, path: Path) -> None:
         """Replace the file. Raises OSError, and UserError for what could not be read."""

@@ -7,6 +7,7 @@ sensors is degraded while a target does not get its readings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -36,9 +37,9 @@ HUNG_STATE = DISPLAY_STATES.index("hung")
 IDLE_STATES = [STATE_INDEX[name] for name in ("done", "stopped", "paused")]
 """No readings are due: the sensor has written all of them, or was stopped or paused by a command."""
 
-ALIVE_STATES = [STATE_INDEX[name] for name in ("starting", "healthy", "unready", "paused")]
+ALIVE_STATES = [STATE_INDEX[name] for name in ("starting", "healthy", "unready", "paused", "backfilling")]
 WAITING_STATES = [STATE_INDEX[name] for name in ("absent", "pending", "starting", "restarting")]
-HEALTHY_STATES = [STATE_INDEX["healthy"], *IDLE_STATES]
+HEALTHY_STATES = [STATE_INDEX["healthy"], STATE_INDEX["backfilling"], *IDLE_STATES]
 UNHEALTHY_STATES = [STATE_INDEX["unready"], STATE_INDEX["failed"], HUNG_STATE]
 
 Numbers = npt.NDArray[np.int64]
@@ -55,6 +56,11 @@ class FleetState:
     target_rates: npt.NDArray[np.float64]
     roster_changed_ns: int
     now_ns: int
+
+    @property
+    def catch_up_rate(self) -> float:
+        """The readings a second from which on a target catches up with the history; infinite if there is none."""
+        return float(self.target_rates.sum()) if self.roster.live_us else math.inf
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -143,21 +149,24 @@ class FailingTarget(NamedTuple):
     reason: str
 
 
-def failing_targets(delivery: DeliveryStatus | None, now: float) -> list[FailingTarget]:
-    """Return the targets that make the fleet degraded at `now`, in seconds since 1970, with their reasons."""
+def failing_targets(
+    delivery: DeliveryStatus | None, now: float, catch_up_rate: float = math.inf
+) -> list[FailingTarget]:
+    """Return the targets that make the fleet degraded at `now`, in seconds since 1970, with their reasons. One that takes more
+    than `catch_up_rate` readings a second may be late."""
     if delivery is None:
         return []
-    reasons = ((target.name, target_trouble(target, delivery, now)) for target in delivery.targets)
+    reasons = ((target.name, target_trouble(target, delivery, now, catch_up_rate)) for target in delivery.targets)
     return [FailingTarget(name, reason) for name, reason in reasons if reason]
 
 
-def target_trouble(target: TargetStatus, delivery: DeliveryStatus, now: float) -> str:
+def target_trouble(target: TargetStatus, delivery: DeliveryStatus, now: float, catch_up_rate: float) -> str:
     """Explain why a target makes the fleet degraded, empty if it does not."""
     if now - delivery.written_at > MAX_SILENCE_SECONDS:
         return f"the delivery process has reported nothing for {now - delivery.written_at:.0f} s"
     if target.failing_since is not None and now - target.failing_since > TARGET_GRACE_SECONDS:
         return target.error_text
     age = target.backlog_age(now)
-    if age > MAX_BACKLOG_AGE_SECONDS + 2 * delivery.interval:
+    if age > MAX_BACKLOG_AGE_SECONDS + 2 * delivery.interval and target.rate <= catch_up_rate:
         return f"it lacks {target.backlog:,} readings, the oldest for {age:.0f} s"
     return ""

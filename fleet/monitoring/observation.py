@@ -247,7 +247,7 @@ class Observer:
                 version=version,
                 roster=roster,
                 index={member.sensor_id: number for number, member in enumerate(roster.members)},
-                target_rates=np.array([member.rate for member in roster.members], dtype=np.float64),
+                target_rates=np.array(roster.target_rates, dtype=np.float64),
                 board_rows=np.array([member.row for member in roster.members], dtype=np.intp),
                 channels=index_channels(roster.members),
                 roster_changed_ns=now_ns - max(time.time_ns() - version[1], 0),

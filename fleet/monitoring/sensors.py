@@ -120,7 +120,7 @@ def sensor(observation: Observation, number: int) -> Document:
         **entry,
         "identity": {**asdict(member.identity), "attributes": dict(member.identity.attributes)},
         "channels": [{"name": name, "unit": unit} for name, unit in member.channels],
-        "readings_per_second_asked": member.rate,
+        "readings_per_second_asked": member.rate * observation.roster.speed,
         "database": str(member.database),
         "log": str(member.log),
     }

@@ -183,7 +183,7 @@ class FaultInjection:
     def _save(self, interventions: Interventions) -> None:
         run = self._reconciler.plan.run
         try:
-            replace(interventions, clock=(run.start_us, run.origin_ns)).write(self._file)
+            replace(interventions, clock=run.clock).write(self._file)
         except OSError as error:
             raise UserError(f"{self._file}: cannot be written: {error.strerror}") from error
 
@@ -207,8 +207,7 @@ class FaultInjection:
 
     def _now_us(self) -> int:
         """Return the simulated time."""
-        run = self._reconciler.plan.run
-        return run.start_us + (elapsed_ns() - run.origin_ns) // 1000
+        return self._reconciler.plan.run.clock.now_us(elapsed_ns())
 
     def _committed_until_us(self) -> dict[str, int]:
         """Return the simulated time of the last reading that each sensor has written."""

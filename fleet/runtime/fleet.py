@@ -21,11 +21,11 @@ from fleet.datadir.events import EventLog
 from fleet.datadir.logs import LogRotation
 from fleet.monitoring.health import FleetState
 from fleet.monitoring.health_events import HealthEvents
+from fleet.runtime.backfill import Backfill
 from fleet.runtime.command_handler import CommandHandler
 from fleet.runtime.control_server import ControlServer
 from fleet.runtime.fault_injection import FaultInjection
 from fleet.runtime.maintenance import maintenance_config, start_maintenance
-from fleet.runtime.planner import target_rate
 from fleet.runtime.preparation import Listener, PreparedRun
 from fleet.runtime.progress import ProgressMonitor, ignoring_closed_output, progress_for
 from fleet.runtime.reconciler import Reconciler
@@ -34,7 +34,9 @@ from fleet.runtime.rollout import Rollouts
 from fleet.runtime.simulation_clock import stated_start
 from fleet.runtime.summary import print_run_summary, success_rate, summarize
 from supervisor import Supervisor
+from worker.clock import elapsed_ns
 from worker.log import LogSpec, configure_logging
+from worker.schedule import SECOND_US, format_time
 from worker.storage.connection import finish_shared
 from worker.supervision.forkserver import ForkServer
 from worker.supervision.restart_policy import RestartPolicy
@@ -94,8 +96,9 @@ class Fleet:
         self._events.add(time.time(), "start", f"{len(plan.members)} sensors, seed {plan.record.seed}")
         supervisor.on_event = self._record_event
         self._reload = Reloader(prepared.source, self._reconciler, prepared.identities, directory.reload)
-        self._rollouts = Rollouts(self._reconciler, directory.rollout)
+        self._rollouts = Rollouts(self._reconciler, directory.rollout, self._simulated_seconds)
         self._fault_injection = FaultInjection(self._reconciler, prepared.scoreboard, directory.interventions)
+        self._backfill = Backfill(self._reconciler, self._observe)
         self._add_timers(ProgressMonitor(self._progress, self._observe, begun_ns))
         handler = CommandHandler(self._reconciler, self._reload, self._rollouts, self._fault_injection, self._events)
         self._control = ControlServer(directory.control, supervisor, handler.handle)
@@ -159,6 +162,7 @@ class Fleet:
         if config.dynamic_reload.enabled:
             every(config.dynamic_reload.check_interval_seconds / 2, self._reload)
         every(0.5, self._rollouts)
+        every(0.5, self._backfill)
         every(0.5, self._fault_injection)
 
     def _announce(self) -> None:
@@ -174,9 +178,13 @@ class Fleet:
         sensors = f"{count} sensors" if count != 1 else f"sensor {plan.members[0].sensor_id}"
         folder = self._prepared.directory.databases
         say(f"{sensors}, {self._target_rate():,g} readings/s, {layout} in {folder}, seed {plan.record.seed}")
+        if plan.run.speed != 1:
+            say(f"simulated time passes {float(plan.run.speed):g} times as fast as the wall clock")
         simulation = self._prepared.config.simulation
         first = plan.run.start_us == plan.record.start_us
-        if first and simulation.seed is not None and stated_start(simulation) is None:
+        if plan.run.live_us:
+            say(f"first the history since {format_time(plan.record.start_us)}, then live in the same timeline")
+        elif first and simulation.seed is not None and stated_start(simulation) is None:
             say(
                 "the readings also depend on the time: for the same bytes from this seed, add --start TIME or --for TIME"
             )
@@ -192,7 +200,11 @@ class Fleet:
     # Running
 
     def _target_rate(self) -> float:
-        return target_rate(self._reconciler.plan.members)
+        plan = self._reconciler.plan
+        return sum(member.rate for member in plan.members) * float(plan.run.speed)
+
+    def _simulated_seconds(self) -> float:
+        return self._reconciler.plan.run.clock.now_us(elapsed_ns()) / SECOND_US
 
     def _record_event(self, event: Event) -> None:
         """Show an event on the terminal and append it to the event log."""
@@ -204,6 +216,7 @@ class Fleet:
 
     def _conclude(self, outcome: Outcome) -> int:
         """Print the summary and return the exit code."""
+        self._backfill()
         fleet = self._observe()
         plan, report, stopped = self._reconciler.plan, self._reload.report, self._supervisor.draining
         summary = summarize(self._prepared, plan, fleet, report, outcome, stopped=stopped)

@@ -18,6 +18,7 @@ from fleet.config.config import Config, config_catalogue
 from fleet.datadir.directory import DataDirectory, FleetManifest, LatestReading, check_is_sqlite
 from fleet.datadir.interventions import NO_INTERVENTIONS, Interventions
 from fleet.datadir.roster import Member
+from fleet.durations import duration_text
 from fleet.errors import UserError
 from fleet.identities.files import StoredIdentity
 from fleet.identities.provisioning import (
@@ -31,7 +32,7 @@ from fleet.identities.provisioning import (
 )
 from fleet.runtime.preflight import check_memory, raise_open_file_limit
 from fleet.runtime.sensor_specs import SettingsCache, sensor_specs
-from fleet.runtime.simulation_clock import iso_to_microseconds, start_clock
+from fleet.runtime.simulation_clock import backfill_us, iso_to_microseconds, start_clock
 from worker.clock import boot_id
 from worker.schedule import SECOND_US, Schedule
 from worker.spec import (
@@ -44,6 +45,9 @@ from worker.spec import (
     StoreSpec,
     WorkerSpec,
 )
+
+NO_LIMIT_US = 1 << 62
+"""The longest pause of a run with a history, of which nothing is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,25 +138,35 @@ class Planner:
             layout=self._layout,
             sensors_per_worker=config.replicas.sensors_per_worker,
             start_us=old.start_us if old else clock.start_us,
-            wall_us=old.wall_us if old else clock.wall_us,
+            wall_us=clock.wall_us,
             # Grows also when fleet.json was lost but not the databases.
             runs=max((old.runs if old else 0) + 1, clock.wall_us // SECOND_US),
             sensors=old.sensors if old else (),
             boot_id=boot_id(),
-            origin_ns=clock.origin_ns - (clock.start_us - (old or clock).start_us) * 1000,
+            origin_ns=clock.clock.origin_ns,
             settings_version=old.settings_version if old else SETTINGS_VERSION,
             store=config.database.store,
+            clock_us=clock.clock.time_us,
+            speed=f"{config.simulation.speed.normalize():f}",
+            backfill_us=old.backfill_us if old else backfill_us(config.simulation),
+            backfilled=old.backfilled if old else False,
         )
         duration = config.simulation.duration_seconds
         run = RunSpec(
             seed=seed,
             number=record.runs,
             start_us=clock.start_us,
-            origin_ns=clock.origin_ns,
-            duration_us=None if duration is None else round(Fraction(str(duration)) * SECOND_US),
-            resume=config.simulation.resume,
-            longest_pause_us=int(config.simulation.longest_pause_seconds * SECOND_US),
+            origin_ns=clock.clock.clock_ns(clock.start_us),
+            duration_us=None
+            if duration is None
+            else clock.counted_us - clock.start_us + round(Fraction(str(duration)) * SECOND_US),
+            resume="catch_up" if clock.live_us else config.simulation.resume,
+            longest_pause_us=NO_LIMIT_US
+            if clock.live_us
+            else clock.clock.simulated_us(int(config.simulation.longest_pause_seconds * SECOND_US)),
             hang_seconds=config.supervision.hang_seconds,
+            speed=clock.clock.speed,
+            live_us=clock.live_us,
         )
         if config.database.max_size_mb is not None and self._layout == "shared":
             fleet.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
@@ -182,11 +196,10 @@ class Planner:
         rate = self.config.simulation.readings_per_second.exact
         run = plan.run
         grid = Schedule(0, run.start_us, rate)
-        now_us = run.start_us + (now_ns - run.origin_ns) // 1000
-        start_us = grid.time(max(0, grid.due(now_us)))
+        start_us = grid.time(max(0, grid.due(run.clock.now_us(now_ns))))
         later = start_us - run.start_us
         duration = None if run.duration_us is None else max(0, run.duration_us - later)
-        joining = replace(run, start_us=start_us, origin_ns=run.origin_ns + later * 1000, duration_us=duration)
+        joining = replace(run, start_us=start_us, origin_ns=run.clock.clock_ns(start_us), duration_us=duration)
         return self._keeping_workers(plan, self._plan(plan.record, joining, self._provision(plan.record.seed, count)))
 
     def replanned(self, plan: Plan, edited: Mapping[str, StoredIdentity] = MappingProxyType({})) -> Plan:
@@ -329,6 +342,14 @@ class Planner:
                 "leave --start out, or take another --data directory"
             )
 
+        history_us = backfill_us(config.simulation)
+        if history_us not in (0, old.backfill_us):
+            raise UserError(
+                f"{where}: this fleet did not begin with a history of {duration_text(history_us / SECOND_US)}: "
+                f"{f'take --backfill {duration_text(old.backfill_us / SECOND_US)}' if old.backfill_us else 'leave --backfill out'}, "
+                "or take another --data directory"
+            )
+
     def _choose_seed(self, old: FleetManifest | None) -> int:
         if old:
             return old.seed
@@ -358,8 +379,3 @@ def is_countable(old: FleetManifest | None, config: Config) -> bool:
         return True
     whole = (Fraction(str(seconds)) * rate.exact).denominator == 1
     return whole and config.simulation.resume == "skip" and old.rate == str(rate)
-
-
-def target_rate(members: Sequence[Member]) -> float:
-    """Return the target rate of all members together, in readings a second."""
-    return sum(member.rate for member in members)

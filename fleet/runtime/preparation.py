@@ -87,7 +87,7 @@ class PublishedFleet:
         return FleetState(
             roster=self._roster,
             rows=self._scoreboard.rows[[member.row for member in members]],
-            target_rates=np.array([member.rate for member in members], dtype=np.float64),
+            target_rates=np.array(self._roster.target_rates, dtype=np.float64),
             roster_changed_ns=self._roster_changed_ns,
             now_ns=time.monotonic_ns(),
         )
@@ -166,6 +166,9 @@ def initial_roster(
         members=plan.members,
         hang_seconds=config.supervision.hang_seconds,
         resume=run.resume,
+        speed=float(run.speed),
+        live_us=run.live_us,
+        backfill_us=plan.record.backfill_us,
     )
 
 

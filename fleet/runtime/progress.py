@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 import numpy as np
 
+from fleet.monitoring.backfill import BackfillProgress, backfill_progress
 from fleet.monitoring.health import FleetState, count_healthy, display_states
 from fleet.monitoring.stats import FleetStats, compact_number, fleet_stats
 
@@ -38,7 +39,7 @@ class ProgressReporter(Protocol):
 
     def starting(self, committed: int, failed: int) -> None: ...
     def started(self, seconds: float) -> None: ...
-    def running(self, stats: FleetStats, healthy: int, rate: float) -> None: ...
+    def running(self, stats: FleetStats, healthy: int, rate: float, backfill: BackfillProgress | None) -> None: ...
     def event(self, text: str) -> None: ...
     def close(self) -> None: ...
 
@@ -55,8 +56,8 @@ class LineProgress:
     def started(self, seconds: float) -> None:
         self.event(f"all workers have committed, {seconds:.1f} s after the first was started")
 
-    def running(self, stats: FleetStats, healthy: int, rate: float) -> None:
-        self.event(summary_line(stats, healthy, rate, self._target_rate()))
+    def running(self, stats: FleetStats, healthy: int, rate: float, backfill: BackfillProgress | None) -> None:
+        self.event(summary_line(stats, healthy, rate, self._target_rate(), backfill))
 
     def event(self, text: str) -> None:
         with ignoring_closed_output():
@@ -103,8 +104,19 @@ class TerminalProgress(LineProgress):
                 bar.stop()
 
 
-def summary_line(stats: FleetStats, healthy: int, rate: float, target_rate: float) -> str:
+def summary_line(
+    stats: FleetStats, healthy: int, rate: float, target_rate: float, backfill: BackfillProgress | None = None
+) -> str:
     """Return the state of the fleet in one line that fits 80 columns together with the time."""
+    if backfill:
+        return "  ".join(
+            (
+                f"{healthy}/{stats.sensors} healthy",
+                f"{compact_number(rate)}/s",
+                f"{compact_number(stats.errors)} errors" if stats.errors else f"{compact_number(stats.readings)} rows",
+                backfill.describe(rate),
+            )
+        )
     parts = [
         f"{healthy}/{stats.sensors} healthy",
         f"{compact_number(rate)} of {compact_number(target_rate)} readings/s"
@@ -138,7 +150,7 @@ class ProgressMonitor:
             self._last_line = (now, stats.scheduled)
         elif now - self._last_line[0] >= SECONDS_BETWEEN_LINES and not self._starting:
             rate = (stats.scheduled - self._last_line[1]) / (now - self._last_line[0])
-            self._progress.running(stats, count_healthy(display_states(fleet)), rate)
+            self._progress.running(stats, count_healthy(display_states(fleet)), rate, backfill_progress(fleet))
             self._last_line = (now, stats.scheduled)
 
 
@@ -147,7 +159,7 @@ class NoProgress:
 
     def starting(self, committed: int, failed: int) -> None: ...
     def started(self, seconds: float) -> None: ...
-    def running(self, stats: FleetStats, healthy: int, rate: float) -> None: ...
+    def running(self, stats: FleetStats, healthy: int, rate: float, backfill: BackfillProgress | None) -> None: ...
     def event(self, text: str) -> None: ...
     def close(self) -> None: ...
 

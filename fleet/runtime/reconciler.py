@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from fleet.datadir.interventions import Interventions
+from fleet.datadir.manifest import FleetManifest
 from fleet.errors import UserError
 from fleet.identities.files import StoredIdentity
 from fleet.runtime.planner import Plan, Planner
@@ -63,6 +65,12 @@ class Reconciler:
         planner = self.planner.with_interventions(interventions)
         self._reconcile(planner.replanned(self.plan))
         self.planner = planner
+
+    def change_record(self, record: FleetManifest) -> None:
+        """Change the manifest. Raises UserError if it cannot be written, and then nothing has changed."""
+        plan = replace(self.plan, record=record)
+        self._publish_plan(plan)
+        self.plan = plan
 
     def _scaled_plan(self, planner: Planner, count: int) -> Plan:
         self.check_not_draining()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ log = logging.getLogger("rollout")
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """A rollout of `firmware` to the sensors whose type has it: to the share `step` of them at first, to the same share
-    again after each `every` seconds, until the `share` is reached. `steps` have been taken so far."""
+    again after each `every` seconds of simulated time, until the `share` is reached. `steps` have been taken so far."""
 
     firmware: str
     share: Annotated[float, Bounds(0, 1)]
@@ -48,9 +47,9 @@ class Rollout:
 
 class Rollouts:
     """The rollouts of a running fleet, one at a time. The file keeps the present one, so that the next start of the fleet
-    continues it. The supervisor's loop calls the object to take the steps that are due."""
+    continues it. `clock` gives simulated seconds. The supervisor's loop calls the object to take the steps that are due."""
 
-    def __init__(self, reconciler: Reconciler, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reconciler: Reconciler, file: Path, clock: Callable[[], float]) -> None:
         self._reconciler, self._file, self._clock = reconciler, file, clock
         self._rollout = read_rollout(file)
         self._next = clock() + self._rollout.every if self._rollout else 0.0

@@ -74,8 +74,8 @@ def store_error(settings: Config) -> str:
 
 
 def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
-    """Return the config values with which the last run on a directory ended, by dotted key: count, rate, phase, layout and
-    kinds of sensor.
+    """Return the config values with which the last run on a directory ended, by dotted key: count, rate, phase, speed,
+    layout and kinds of sensor.
 
     Raises UserError if the manifest is damaged.
     """
@@ -88,6 +88,7 @@ def values_of_last_run(directory: DataDirectory) -> Mapping[str, object]:
     values: dict[str, object] = {"replicas.count": count or len(manifest.sensors) or None}
     values["simulation.readings_per_second"] = rate or None
     values["simulation.phase"] = manifest.phase
+    values["simulation.speed"] = manifest.speed
     if manifest.store == "none":
         values["database.store"] = manifest.store
     if manifest.layout == "shared":

@@ -12,6 +12,7 @@ from fleet.datadir.backups import read_backup_status
 from fleet.datadir.delivery_status import read_delivery_status
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.reload_report import ReloadReport
+from fleet.monitoring.backfill import backfill_progress
 from fleet.monitoring.health import FleetState, count_healthy, display_states, unhealthy_sensors
 from fleet.monitoring.paused import PausedSensor, paused_sensors, total_paused
 from fleet.monitoring.stats import FleetStats, error_classes, fleet_stats, types_to_show
@@ -33,7 +34,8 @@ MAX_UNHEALTHY_LISTED = 10
 class RunSummary:
     """The result of a run. `due` is the number of scheduled readings that it should have, None if its end was open or it
     was stopped before its end; `healthy` counts the sensors that wrote all that was due, `paused` are those
-    that ended paused; `errors` are counted by class. `stored` is False for databases without readings."""
+    that ended paused; `errors` are counted by class. `stored` is False for databases without readings. `history` is the
+    share of the history that is written, None if that is all or there is none."""
 
     stats: FleetStats
     healthy: int
@@ -42,6 +44,7 @@ class RunSummary:
     seconds: float
     errors: Mapping[str, int]
     stored: bool = True
+    history: float | None = None
 
 
 def summarize(
@@ -51,19 +54,22 @@ def summarize(
     stats = fleet_stats(fleet.rows)
     due = None if stopped else readings_due(plan)
     seconds = (elapsed_ns() - prepared.start_ns) / 1e9
-    duration_us = plan.run.duration_us
-    if duration_us is not None and due == stats.scheduled and seconds < duration_us / SECOND_US + ON_TIME_SECONDS:
-        seconds = duration_us / SECOND_US  # a run ends when its last readings are due, not when the processes exit
+    if plan.run.duration_us is not None and due == stats.scheduled and not plan.run.live_us:
+        planned = plan.run.clock.wall_us(plan.run.duration_us) / SECOND_US
+        if seconds < planned + ON_TIME_SECONDS:
+            seconds = planned  # a run ends when its last readings are due, not when the processes exit
     errors = error_classes(stats, reload, read_backup_status(prepared.directory.run))
     states = display_states(fleet)
     incomplete = {*outcome.failed, *outcome.pending, *outcome.killed}
     # A worker that was killed while it drained counts as stopped, but has left readings unwritten.
     states[[member.worker in incomplete for member in fleet.members]] = STATE_INDEX["unready"]
-    end_us = plan.run.start_us + (elapsed_ns() - plan.run.origin_ns) // 1000 if stopped else plan.run.end_us
+    end_us = plan.run.clock.now_us(elapsed_ns()) if stopped else plan.run.end_us
     pauses = {sensor.identity.sensor_id: sensor.pauses for worker in plan.workers for sensor in worker.sensors}
     paused = paused_sensors(fleet.members, fleet.rows, pauses, plan.run.start_us, end_us)
     stored = plan.record.store != "none"
-    return RunSummary(stats, count_healthy(states), paused, due, max(0.0, seconds), errors, stored)
+    progress = backfill_progress(fleet) if plan.record.owes_history else None
+    history = progress and progress.share
+    return RunSummary(stats, count_healthy(states), paused, due, max(0.0, seconds), errors, stored, history)
 
 
 def readings_due(plan: Plan) -> int | None:
@@ -125,6 +131,8 @@ def success_rate(summary: RunSummary) -> str:
     """Describe the share of due readings that are committed. It is known if the end of the run was, or if all sensors
     ended healthy; not after a database was renewed, because its readings were written again or are gone."""
     stats, due = summary.stats, summary.due
+    if summary.history is not None:
+        return f"{int(1000 * summary.history) / 10:g}% of the history is written, the next start goes on with it"
     if stats.renewals:
         renewed = f"{stats.renewals:,} database{'s were' if stats.renewals != 1 else ' was'} renewed"
         return f"not known: {renewed}; `fleet verify` says what they hold"

@@ -1,4 +1,4 @@
-"""Rates of readings: exact fractions, written as a number per second or as a whole number per time."""
+"""Rates of readings: exact fractions, written as a number per second, as a whole number per time, or as an interval."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from pydantic import (
     WrapValidator,
 )
 
-from fleet.validation.scalars import AsExact
+from fleet.durations import exact_duration
+from fleet.errors import UserError
+from fleet.validation.scalars import NUMBER, AsExact
 
 MIN_RATE, MAX_RATE = Decimal("0.000001"), 100_000
 EXACT_MIN_RATE = Fraction(MIN_RATE)
 MAX_DECIMALS = 6
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+RATE_FORMS = "a rate such as 10, 0.5, 1/min, 1/5min or every 15m"
+EVERY = "every "
 RATE_TEXT = re.compile(rf"([0-9]{{1,12}})\s*/\s*([0-9]{{0,12}})\s*({'|'.join(SECONDS)})")
 
 
@@ -66,17 +70,38 @@ class Rate:
 
 
 def as_rate(value: object, check: ValidatorFunctionWrapHandler) -> Rate:
-    """Convert a number, or a text such as 1/min or 1/7s."""
+    """Convert a number, or a text such as 1/min, 1/7s or every 15m."""
     if isinstance(value, Rate):
         return value
-    found = RATE_TEXT.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
+    rate = rate_of_text(value) if isinstance(value, str) else None
+    if rate is None:
+        if isinstance(value, str) and not NUMBER.match(value.strip()):
+            raise ValueError(f"is not {RATE_FORMS}")
         return Rate(Fraction(check(value)))
-    seconds = int(found[2] or 1) * SECONDS[found[3]]
-    rate = Fraction(int(found[1]), seconds) if seconds else Fraction(0)
     if not EXACT_MIN_RATE <= rate <= MAX_RATE:
         raise ValueError(f"is not between {MIN_RATE} and {MAX_RATE} a second")
     return Rate(rate)
+
+
+def rate_of_text(text: str) -> Fraction | None:
+    """Return the exact rate of a text such as 1/min, 1/7s or every 1h30m, None for any other text, such as a number.
+
+    ValueError for an interval that is not a whole number of microseconds.
+    """
+    text = text.strip()
+    if text.startswith(EVERY):
+        try:
+            interval_us = exact_duration(text.removeprefix(EVERY), "") * 1_000_000
+        except UserError:
+            return None
+        if interval_us.denominator != 1:
+            raise ValueError("is not a whole number of microseconds")
+        return 1_000_000 / interval_us
+    found = RATE_TEXT.fullmatch(text)
+    if found is None:
+        return None
+    seconds = int(found[2] or 1) * SECONDS[found[3]]
+    return Fraction(int(found[1]), seconds) if seconds else Fraction(0)
 
 
 def plain_rate(value: Rate, info: SerializationInfo) -> Rate | float:

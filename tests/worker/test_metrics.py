@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,10 @@ def spec(tmp_path: Path) -> WorkerSpec:
     return replace(live_worker(tmp_path / "pack.db", sensor_settings), sensors=sensors)
 
 
+def since(now_us: int) -> Callable[[int], int]:
+    return lambda due_us: now_us - due_us
+
+
 def portions(first: int, count: int) -> list[Portion]:
     subject = sensor(settings(), run(start_us=NEW_YEAR + first * SECOND_US))
     return subject.portions(NEW_YEAR + (first + count) * SECOND_US - 1, 10, final=False)
@@ -39,7 +44,7 @@ def portions(first: int, count: int) -> list[Portion]:
 )
 def test_a_transaction_is_counted_once_by_its_duration(scoreboard: Scoreboard, took_us: int, bucket: int) -> None:
     """A bound belongs to the bucket below it, as Prometheus has it."""
-    MetricsWriter(scoreboard, [1]).count_commit([(0, portions(0, 1)[0])], took_us, NEW_YEAR)
+    MetricsWriter(scoreboard, [1]).count_commit([(0, portions(0, 1)[0])], took_us, since(NEW_YEAR))
 
     expected = [0] * (len(COMMIT_BOUNDS_US) + 1)
     expected[bucket] = 1
@@ -51,8 +56,8 @@ def test_every_commit_is_counted_by_the_lag_of_its_oldest_reading(scoreboard: Sc
     """For those sensors of a worker that had something to write; the sum is what the counted lags add up to."""
     report = MetricsWriter(scoreboard, [1, 2])
     (three,) = portions(0, 3)
-    report.count_commit([(0, three)], 700, NEW_YEAR + 2 * SECOND_US)
-    report.count_commit([(0, portions(3, 1)[0])], 700, NEW_YEAR + 3 * SECOND_US)
+    report.count_commit([(0, three)], 700, since(NEW_YEAR + 2 * SECOND_US))
+    report.count_commit([(0, portions(3, 1)[0])], 700, since(NEW_YEAR + 3 * SECOND_US))
 
     buckets = dict(zip((*LAG_BOUNDS_US, None), scoreboard.rows[1]["lag_buckets"].tolist(), strict=True))
     assert {100_000: 1, 2_500_000: 1} == {bound: count for bound, count in buckets.items() if count}
@@ -69,7 +74,7 @@ def test_lag_and_progress_are_those_of_the_schedule(scoreboard: Scoreboard) -> N
     report = MetricsWriter(scoreboard, [1])
     for portion in portions:
         report.count_portion(0, portion)
-    report.count_commit([(0, portions[0])], 700, NEW_YEAR + 99 * SECOND_US)
+    report.count_commit([(0, portions[0])], 700, since(NEW_YEAR + 99 * SECOND_US))
 
     recorded = [time - NEW_YEAR for portion in portions if portion.block for time in portion.block.times.tolist()]
     assert not 0 <= recorded[0] < 99 * SECOND_US
@@ -81,7 +86,7 @@ def test_lag_and_progress_are_those_of_the_schedule(scoreboard: Scoreboard) -> N
 def test_a_sensor_in_several_portions_is_counted_once(scoreboard: Scoreboard) -> None:
     """A change of settings makes two portions of one commit."""
     MetricsWriter(scoreboard, [1]).count_commit(
-        [(0, portions(0, 1)[0]), (0, portions(1, 1)[0])], 700, NEW_YEAR + SECOND_US
+        [(0, portions(0, 1)[0]), (0, portions(1, 1)[0])], 700, since(NEW_YEAR + SECOND_US)
     )
 
     assert 1 == scoreboard.rows[1]["lag_buckets"].sum()
@@ -114,7 +119,7 @@ def test_waiting_lasts_from_the_first_attempt_on(scoreboard: Scoreboard, spec: W
 
 def test_counts_outlast_the_process(scoreboard: Scoreboard, spec: WorkerSpec) -> None:
     """Neither a death nor leaving the fleet takes anything back."""
-    MetricsWriter(scoreboard, [1, 2]).count_commit([(0, portions(0, 1)[0])], 700, NEW_YEAR)
+    MetricsWriter(scoreboard, [1, 2]).count_commit([(0, portions(0, 1)[0])], 700, since(NEW_YEAR))
     before = scoreboard.snapshot()
     for state in ("restarting", "starting", "failed", "absent"):
         record_state(scoreboard, spec, 2, state)

@@ -263,7 +263,7 @@ def header_lines(observation: Observation, table: SensorTable, view: ViewState, 
     kind = f", only {escape(view.kind)}" if view.kind else ""
     beyond = columns_beyond(table.columns, width, view.first_column)
     more = f"  {beyond} more columns →" if beyond else ""
-    degraded = len(failing_targets(observation.delivery, observation.now.timestamp()))
+    degraded = len(failing_targets(observation.delivery, observation.now.timestamp(), observation.catch_up_rate))
     targets = (
         f"  {degraded} of {len(observation.delivery.targets)} targets fail" if degraded and observation.delivery else ""
     )

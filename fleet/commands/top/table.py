@@ -15,6 +15,7 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 
 from fleet.escaping import escape
+from fleet.monitoring.backfill import backfill_progress
 from fleet.monitoring.health import DISPLAY_STATES, IDLE_STATES, display_states
 from fleet.monitoring.observation import FleetChannel, Observation
 from fleet.monitoring.sensors import channel_column, current_anomalies, sensors_by_kind
@@ -255,6 +256,10 @@ def fleet_summary(observation: Observation, healthy: int) -> str:
     max_lag = int(observation.rows["lag_us"].max(initial=0)) / 1e6
     target_rate = float(observation.target_rates[~np.isin(display_states(observation), IDLE_STATES)].sum())
     anomalous = int(np.count_nonzero(current_anomalies(observation) >= 0))
+    if progress := backfill_progress(observation):
+        rate = float(observation.measured_rates.sum())
+        counts = f"{healthy:,}/{len(observation.members):,} healthy  {compact_number(rate)} readings/s"
+        return f"{counts}  {progress.describe(rate)}"
     return (
         f"{healthy:,}/{len(observation.members):,} healthy  {compact_number(float(observation.measured_rates.sum()))} of "
         f"{compact_number(target_rate)} readings/s  {anomalous:,} in an anomaly  lag {max_lag:.1f} s"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.datadir.directory import DataDirectory
+from fleet.datadir.manifest import FleetManifest
 from fleet.delivery.compare.comparison import Comparison, ProgressCallback
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.compare.fault_outcomes import read_faults
@@ -74,7 +75,7 @@ def compare(
         closing(GeneratedReadings(data, options.sensor, sqlite_path(url))) as generated,
         closing(open_delivered(data, options, damaged=faults.truncated)) as delivered,
     ):
-        shift = manifest.wall_us - manifest.start_us if manifest else 0
+        shift = wall_shift(manifest)
         comparison = Comparison(
             generated,
             delivered,
@@ -84,3 +85,10 @@ def compare(
             selection=options.selection,
         )
         return comparison.run(on_progress)
+
+
+def wall_shift(manifest: FleetManifest | None) -> int | None:
+    """Return wall time minus simulated time, in microseconds. None if it was another one at another time."""
+    if manifest is None:
+        return 0
+    return manifest.wall_us - (manifest.clock_us or manifest.start_us) if manifest.real_time else None

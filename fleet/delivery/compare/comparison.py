@@ -68,7 +68,7 @@ class Comparison:
         delivered: DeliveredReadings,
         *,
         complete: bool = False,
-        shift_us: int = 0,
+        shift_us: int | None = 0,
         faults: FaultOutcomes | None = None,
         selection: Selection | None = None,
     ) -> None:

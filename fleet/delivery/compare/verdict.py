@@ -66,16 +66,18 @@ class Latency:
 
 
 class LatencyHistogram:
-    """Counts latencies. `shift_us` is wall time minus simulated time."""
+    """Counts latencies. `shift_us` is wall time minus simulated time, None if that is not known: then it counts nothing."""
 
-    def __init__(self, shift_us: int = 0) -> None:
-        self._shift = np.timedelta64(shift_us, "us")
+    def __init__(self, shift_us: int | None = 0) -> None:
+        self._shift = None if shift_us is None else np.timedelta64(shift_us, "us")
         self._bins = np.zeros(BIN_COUNT + 1, dtype=np.int64)
         self._count = self._early = 0
         self._max = 0.0
 
     def add(self, timestamps: Sequence[str], received_us: Sequence[int]) -> None:
         """Add readings by their timestamps, as the fleet writes them, and times of arrival in microseconds since 1970."""
+        if self._shift is None:
+            return
         sent = np.array([text[:26] for text in timestamps], dtype="datetime64[us]") + self._shift
         seconds = (np.array(received_us, dtype=np.int64) - sent.astype(np.int64)) / 1e6
         self._count += len(seconds)

@@ -73,6 +73,7 @@ def snapshot(observation: Observation) -> Document:
             "layout": observation.roster.layout,
             "started_at": observation.roster.started_at,
         },
+        "backfill": health.get("backfill"),
         "total_readings": sums.readings,
         "scheduled_readings": sums.scheduled,
         "total_anomalies": sum(sums.anomalies.values()),

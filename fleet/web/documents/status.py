@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.datadir.state_file import state_document
+from fleet.monitoring.backfill import backfill_progress
 from fleet.monitoring.health import (
     DISPLAY_STATES,
     IDLE_STATES,
@@ -36,7 +37,7 @@ MAX_REASONS = 20
 MAX_ANOMALOUS_SENSORS = 100
 
 # The states that say something about the database of a sensor; in the others there is no connection.
-CONNECTED_STATES = [STATE_INDEX["healthy"]]
+CONNECTED_STATES = [STATE_INDEX["healthy"], STATE_INDEX["backfilling"]]
 UNAVAILABLE_STATES = [STATE_INDEX["unready"]]
 
 Numbers = npt.NDArray[np.intp]
@@ -81,7 +82,11 @@ def healthz(observation: Observation, sensor_id: str | None = None) -> Document:
         ]
         document["reason"] = summarize_reasons(reasons[0], len(unhealthy) - 1)
         document["reasons"] = [reason._asdict() for reason in reasons]
-    targets = failing_targets(observation.delivery, observation.now.timestamp()) if sensor_id is None else []
+    targets = []
+    if sensor_id is None:
+        targets = failing_targets(observation.delivery, observation.now.timestamp(), observation.catch_up_rate)
+        if progress := backfill_progress(observation):
+            document["backfill"] = progress.document(float(observation.measured_rates.sum()))
     if targets:
         document["targets"] = [target._asdict() for target in targets]
         if not len(unhealthy):
@@ -96,7 +101,7 @@ def delivery_targets(observation: Observation) -> list[Document]:
     if observation.delivery is None:
         return []
     now = observation.now.timestamp()
-    failing = {target.target for target in failing_targets(observation.delivery, now)}
+    failing = {target.target for target in failing_targets(observation.delivery, now, observation.catch_up_rate)}
     return [{**each, "healthy": each["name"] not in failing} for each in observation.delivery.documents(now)]
 
 

@@ -6,7 +6,7 @@ import { Feed } from "./feed.js";
 const MAX_SHOWN = 200;
 const MAX_SENSORS_PER_EVENT = 20; // as in fleet/datadir/events.py: an event with this many may concern further sensors
 const TONES = {
-  inject: "injected", cancel: "injected", pause: "paused", resume: "healthy", restart: "restarting", scale: "starting", rollout: "pattern",
+  inject: "injected", cancel: "injected", pause: "paused", resume: "healthy", restart: "restarting", scale: "starting", rollout: "pattern", backfill: "healthy",
   probability: "pattern", reload: "starting", start: "healthy", stop: "paused", death: "failed", failure: "failed", hang: "hung", trouble: "caution", note: "paused",
 };
 

@@ -4,7 +4,7 @@ import { element, formatInteger, withSpaces } from "./format.js";
 import { measure } from "./measures.js";
 import { ramp } from "./palette.js";
 
-const ORDER = ["healthy", "in-anomaly", "pending", "starting", "restarting", "unready", "hung", "failed", "paused", "done", "stopped", "absent"];
+const ORDER = ["healthy", "in-anomaly", "backfilling", "pending", "starting", "restarting", "unready", "hung", "failed", "paused", "done", "stopped", "absent"];
 
 export class Legend {
   constructor(node) {

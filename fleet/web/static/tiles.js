@@ -31,7 +31,7 @@ export class Tiles {
     const sensors = points.sensors[now];
     const unwell = sensors - points.healthy[now];
     const paused = fleet.displayStateCounts().get("paused");
-    const rest = paused ? `${formatInteger(paused)} of them paused` : "all of them";
+    const rest = backfilling(snapshot.backfill) ?? (paused ? `${formatInteger(paused)} of them paused` : "all of them");
     this.set("healthy", formatInteger(points.healthy[now]), `of ${formatInteger(sensors)}`, unwell ? `${formatInteger(unwell)} not` : rest, points.healthy);
     this.set("pace", formatCompact(points.pace[now]), "readings/s", `of ${formatCompact(points.asked[now])} asked for`, points.pace);
     this.set("lag", points.lag[now].toFixed(2), "s", "worst sensor", points.lag);
@@ -44,6 +44,14 @@ export class Tiles {
     const [each, eachUnit] = memory === null ? ["–", ""] : formatBytes(memory / Math.max(sensors, 1));
     this.set("memory", figure, unit, `${each} ${eachUnit} a sensor`, points.memory);
   }
+}
+
+/** The progress of the history that is written first, null if there is none. */
+function backfilling(backfill) {
+  if (!backfill) return null;
+  const left = backfill.seconds_left;
+  const time = left === null ? "" : left < 100 ? `, ${Math.round(left)} s left` : `, ${formatInteger(Math.round(left / 60))} min left`;
+  return `backfilling ${Math.floor(backfill.share * 100)}%${time}`;
 }
 
 /** Means over five points: sensors commit once a second, and a point may miss or repeat a commit. */

@@ -79,7 +79,7 @@ def injections() -> Response:
     """Injections that run or are planned, and the last ones that are over, newest first; ?sensor= (its id)."""
     sensor_id = request.args.get("sensor")
     interventions = read_interventions(fleet_context().run_directory / "interventions.json")
-    now_us = interventions.now_us(elapsed_ns())
+    now_us = interventions.clock.now_us(elapsed_ns())
     entries = [
         injection_entry(injection, now_us)
         for injection in reversed(interventions.injections)

@@ -278,6 +278,12 @@ def test_a_plain_error_is_a_user_error(tmp_path: Path) -> None:
         ("90/min", Fraction(3, 2), "1.5"),
         ("2/s", Fraction(2), "2"),
         ("0.25", Fraction(1, 4), "0.25"),
+        ("1/5min", Fraction(1, 300), "12/h"),
+        ("every 15m", Fraction(1, 900), "4/h"),
+        ("every 1h30m", Fraction(1, 5400), "16/d"),
+        ("every 500ms", Fraction(2), "2"),
+        ("every 7m", Fraction(1, 420), "1/420s"),
+        ("every 0.3s", Fraction(10, 3), "200/min"),
     ],
 )
 def test_a_rate_per_minute_is_exact(text: str, exact: Fraction, shown: str, tmp_path: Path) -> None:
@@ -295,7 +301,7 @@ def test_a_rate_per_minute_is_exact(text: str, exact: Fraction, shown: str, tmp_
 def test_a_rate_out_of_range_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"readings_per_second: 0/min is not between 0.000001 and 100000 a second"):
         config(tmp_path, "simulation: {readings_per_second: 0/min}")
-    with pytest.raises(UserError, match=r"readings_per_second: 1.5/min is not a number"):
+    with pytest.raises(UserError, match=r"readings_per_second: 1.5/min is not a rate such as 10, 0.5, 1/min,"):
         config(tmp_path, "simulation: {readings_per_second: 1.5/min}")
 
 

@@ -42,7 +42,7 @@ WRONG = {
         "1:35: simulation.readings_per_second: 0.1234567 has more than 6 decimal places"
     ),
     "simulation: {readings_per_second: fast}": (
-        "1:35: simulation.readings_per_second: fast is not a number between 0.000001 and 100000"
+        "1:35: simulation.readings_per_second: fast is not a rate such as 10, 0.5, 1/min, 1/5min or every 15m"
     ),
     "simulation: {duration_seconds: .inf}": "1:32: simulation.duration_seconds: .inf is not a number between 0.001 and 3153600000",
     "simulation: {duration_seconds: 1e999}": "1:32: simulation.duration_seconds: 1e999 is not between 0.001 and 3153600000",

@@ -31,6 +31,8 @@ OTHERS = {
     "SENSOR_MANUFACTURER": "DataSense",
     "SENSOR_MODEL": "TempVibe-2000",
     "SENSOR_FIRMWARE": "1.3",
+    "SIMULATION_SPEED": "60",
+    "SIMULATION_BACKFILL": "90.0",
     "LOG_LEVEL": "ERROR",
     "PRESERVE_EXISTING_DB": "false",
     "MONITORING_ENABLED": "false",

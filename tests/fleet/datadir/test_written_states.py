@@ -6,6 +6,7 @@ import collections.abc
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -22,6 +23,7 @@ from fleet.datadir.roster import Roster
 from fleet.errors import UserError
 from fleet.runtime.rollout import Rollout, read_rollout, write_rollout
 from tests.fleet.datadir.test_directory import RECORD
+from worker.clock import SimulatedClock
 
 NUMBERS = st.integers(-(1 << 70), 1 << 70) | st.integers(-3, 300)
 SCALARS: Mapping[Any, st.SearchStrategy[Any]] = {
@@ -31,6 +33,7 @@ SCALARS: Mapping[Any, st.SearchStrategy[Any]] = {
     float: st.floats() | NUMBERS | st.floats(0, 1),
     Path: st.text(st.characters(exclude_characters="\0"), max_size=8).map(Path),
     NoneType: st.none(),
+    SimulatedClock: st.builds(SimulatedClock, NUMBERS, NUMBERS, st.fractions(Fraction(1, 1000), 10_000)),
 }
 
 

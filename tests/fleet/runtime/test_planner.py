@@ -16,7 +16,7 @@ from fleet.config.scenario import scenario_stages
 from fleet.datadir.directory import DataDirectory
 from fleet.datadir.interventions import Interventions
 from fleet.errors import UserError
-from fleet.runtime.planner import Plan, Planner, assign_workers, target_rate
+from fleet.runtime.planner import Plan, Planner, assign_workers
 from fleet.runtime.reload import ConfigSource
 from fleet.runtime.simulation_clock import iso_to_microseconds
 from fleet.runtime.start import values_of_last_run
@@ -175,7 +175,7 @@ def test_scaling_up_joins_the_grid(tmp_path: Path) -> None:
     assert NEW_YEAR + 1_333_333 == newcomer.start_us
     assert plan.run.origin_ns + 1_333_333_000 == newcomer.origin_ns
     assert plan.run == wider.run
-    assert target_rate(wider.members) == 12
+    assert sum(member.rate for member in wider.members) == 12
 
 
 def test_scaling_down_and_up_again(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fleet.monitoring.backfill import BackfillProgress
 from fleet.monitoring.paused import PausedSensor
 from fleet.monitoring.stats import fleet_stats
 from fleet.runtime.progress import summary_line
@@ -51,6 +52,12 @@ def test_the_success_rate_after_a_database_was_renewed(summary: RunSummary) -> N
     assert "not known: 2 databases were renewed; `fleet verify` says what they hold" == success_rate(renewed)
 
 
+def test_a_history_that_is_not_written_is_no_failure(summary: RunSummary) -> None:
+    text = success_rate(replace(summary, due=None, history=0.9999))
+
+    assert "99.9% of the history is written, the next start goes on with it" == text
+
+
 def test_errors_are_mentioned_only_if_there_are_any(summary: RunSummary, capsys: pytest.CaptureFixture[str]) -> None:
     print_summary(replace(summary, errors={"database": 0, "backup": 0}))
 
@@ -64,4 +71,7 @@ def test_the_progress_line_fits_80_columns(summary: RunSummary, errors: int) -> 
     line = summary_line(stats, 10_000, 99_900, 99_900)
 
     assert len(f"23:59:59 {line}") <= 80
+    backfilling = summary_line(stats, 10_000, 99_900, 99_900, BackfillProgress(0.999, 10**9))
+    assert len(f"23:59:59 {backfilling}") <= 80
+    assert "backfilling 99%, 2.8 h left" in backfilling
     assert (errors > 0) == ("errors" in line)
