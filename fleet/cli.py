@@ -20,6 +20,7 @@ from fleet.commands.identities import identities
 from fleet.commands.inject import inject
 from fleet.commands.logs import logs
 from fleet.commands.pause import pause, resume
+from fleet.commands.plot import plot
 from fleet.commands.ps import ps
 from fleet.commands.receive import receive
 from fleet.commands.restart import restart
@@ -40,6 +41,7 @@ COMMANDS = (
     inject,
     logs,
     pause,
+    plot,
     ps,
     receive,
     restart,

@@ -36,6 +36,7 @@ PACKAGES = (
     "delivery",
     "streaming",
     "history",
+    "plots",
     "commands",
     "cli",
 )
