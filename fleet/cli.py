@@ -23,6 +23,7 @@ from fleet.commands.pause import pause, resume
 from fleet.commands.plot import plot
 from fleet.commands.ps import ps
 from fleet.commands.receive import receive
+from fleet.commands.report import report
 from fleet.commands.restart import restart
 from fleet.commands.rollout import rollout
 from fleet.commands.scale import scale
@@ -44,6 +45,7 @@ COMMANDS = (
     plot,
     ps,
     receive,
+    report,
     restart,
     resume,
     rollout,

@@ -37,6 +37,7 @@ PACKAGES = (
     "streaming",
     "history",
     "plots",
+    "report",
     "commands",
     "cli",
 )

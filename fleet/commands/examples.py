@@ -33,6 +33,7 @@ EXAMPLES = {
     ),
     "ps": ("fleet ps", "fleet ps --json"),
     "receive": ("fleet receive --port 9000 --to data/central.db",),
+    "report": ("fleet report data/demo -o report.html",),
     "restart": ("fleet restart SENSOR_000001",),
     "resume": ("fleet resume", "fleet resume --city Shanghai"),
     "rollout": (

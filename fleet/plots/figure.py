@@ -74,15 +74,17 @@ class Layout:
         return (self.limits[1] - self.limits[0]) / (self.panel_width * 110)
 
 
-def draw_figure(sensors: Sequence[SensorPoints], layout: Layout, *, titles: bool = True) -> Figure:
-    """Draw the sensors. The colours are those of the light theme, so that a page can put those of a theme in their place."""
+def draw_figure(sensors: Sequence[SensorPoints], layout: Layout, *, titles: bool = True, legend: bool = True) -> Figure:
+    """Draw the sensors, with or without their names and what the colours mean. The colours are those of the light theme; a
+    page can put those of its own theme in their place."""
     with rc_context(STYLE):
         counts = Counter(episode.type for points in sensors for episode in points.episodes)
-        legend_rows = -(-(len(counts) + 2) // legend_columns(layout))
+        legend_rows = -(-(len(counts) + 2) // legend_columns(layout)) if legend else 0
         heights = [group_height(points, titles=titles) for points in sensors]
         height = TOP + legend_rows * LEGEND_ROW + sum(heights) + BOTTOM
         figure = Figure(figsize=(layout.width, height), dpi=110, facecolor=light("panel"))
-        draw_legend(figure, counts, legend_columns(layout), 1 - TOP / height)
+        if legend:
+            draw_legend(figure, counts, legend_columns(layout), 1 - TOP / height)
         top = height - TOP - legend_rows * LEGEND_ROW
         for points, group in zip(sensors, heights, strict=True):
             draw_sensor(figure, points, layout, top, titles=titles)

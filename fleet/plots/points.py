@@ -3,9 +3,10 @@ a spike of one reading is in it; beside them the values without anomalies, compu
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -143,19 +144,32 @@ def interval_us(schedule: Schedule) -> int:
     return round(SECOND_US / schedule.rate)
 
 
-def read_episodes(history: StoredHistory, first: int, end: int) -> Iterator[PlottedEpisode]:
-    """Yield the recorded episodes with a reading in `first` .. `end - 1`, in order. UserError if they cannot be read."""
-    found: dict[int, tuple[Any, ...]] = {}
+class EpisodeRow(NamedTuple):
+    """A recorded episode: its first and last reading, its type, and its channels joined by commas, None for whole readings."""
+
+    first_seq: int
+    last_seq: int
+    type: str
+    channel: str | None
+
+
+def read_episode_rows(history: StoredHistory, first: int, end: int) -> list[EpisodeRow]:
+    """Return the recorded episodes with a reading in `first` .. `end - 1`, in order. UserError if they cannot be read."""
+    found: dict[int, EpisodeRow] = {}
     for part in history.parts:
         if part.first < end and part.end > first:
             with opened(current_path(part)) as connection:
                 rows: list[Any] = connection.execute(SELECT_EPISODES, (history.sensor_id, first, end)).fetchall()
-            found |= {
-                row[0]: row for row in rows
-            }  # one that runs on is in the next database as well, where it may be cut
+            # One that runs on is in the next database as well, where it may be cut.
+            found |= {row[0]: EpisodeRow(*row) for row in rows}
+    return [found[number] for number in sorted(found)]
+
+
+def read_episodes(history: StoredHistory, first: int, end: int) -> Iterator[PlottedEpisode]:
+    """Yield the episodes of `read_episode_rows` as they are plotted."""
     firsts = [epoch.schedule.first_seq for epoch in history.epochs]
-    for begin, last, kind, channel in found.values():
-        schedule = history.epochs[max(np.searchsorted(firsts, begin, side="right") - 1, 0)].schedule
+    for begin, last, kind, channel in read_episode_rows(history, first, end):
+        schedule = history.epochs[max(bisect_right(firsts, begin) - 1, 0)].schedule
         half = interval_us(schedule) // 2
-        channels = tuple(str(channel).split(",")) if channel else ()
-        yield PlottedEpisode(str(kind), channels, schedule.time(begin) - half, schedule.time(last) + half)
+        channels = tuple(channel.split(",")) if channel else ()
+        yield PlottedEpisode(kind, channels, schedule.time(begin) - half, schedule.time(last) + half)
