@@ -22,8 +22,10 @@ from fleet.commands.identities import identities
 from fleet.commands.inject import inject
 from fleet.commands.logs import logs
 from fleet.commands.pause import pause, resume
+from fleet.commands.plot import plot
 from fleet.commands.ps import ps
 from fleet.commands.receive import receive
+from fleet.commands.report import report
 from fleet.commands.restart import restart
 from fleet.commands.rollout import rollout
 from fleet.commands.scale import scale
@@ -44,8 +46,10 @@ COMMANDS = (
     inject,
     logs,
     pause,
+    plot,
     ps,
     receive,
+    report,
     restart,
     resume,
     rollout,

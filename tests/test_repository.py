@@ -36,6 +36,8 @@ PACKAGES = (
     "delivery",
     "streaming",
     "history",
+    "plots",
+    "report",
     "commands",
     "cli",
 )

@@ -32,8 +32,13 @@ EXAMPLES = {
     ),
     "logs": ("fleet logs --data data/demo", "fleet logs -f SENSOR_000001"),
     "pause": ("fleet pause --share 10%", "fleet pause --all"),
+    "plot": (
+        "fleet plot SENSOR_000001 --last 1h -o plot.png",
+        "fleet plot --channel temperature --data data/demo",
+    ),
     "ps": ("fleet ps", "fleet ps --json"),
     "receive": ("fleet receive --port 9000 --to data/central.db",),
+    "report": ("fleet report data/demo -o report.html",),
     "restart": ("fleet restart SENSOR_000001",),
     "resume": ("fleet resume", "fleet resume --city Shanghai"),
     "rollout": (

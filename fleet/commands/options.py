@@ -9,6 +9,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fleet.datadir.roster import Member
 
 MAX_SENSORS = 100_000
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CONFIG_KEYS = {
     "replicas": ("replicas.count", "--replicas"),
@@ -214,6 +216,22 @@ class DurationParam(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         return value if isinstance(value, float) else parse_duration(str(value), parameter_name(param))
+
+
+class TimeParam(click.ParamType[int]):
+    """A time such as 2026-01-01T12:00:00Z, converted to microseconds since 1970; without an offset it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip()
+        try:
+            time = datetime.fromisoformat(text)
+        except ValueError:
+            raise UserError(
+                f"{parameter_name(param)}: {escape_short(text)!r} is not a time such as 2026-01-01 or 2026-01-01T12:00:00Z"
+            ) from None
+        return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - UNIX_EPOCH) // timedelta.resolution
 
 
 DATA_OPTION_DEFAULT = Path("data")

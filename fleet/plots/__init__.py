@@ -1,0 +1,1 @@
+"""Plots of readings: in a file by matplotlib, or as characters in a terminal."""
