@@ -54,6 +54,11 @@ SELECT_EPISODES_FROM = f"""
     ORDER BY first_seq DESC LIMIT ?2
 """
 
+SELECT_EPISODES_BETWEEN = """
+    SELECT * FROM anomaly_episodes WHERE sensor_id = ?1 AND first_seq >= ?3 AND first_seq < ?4
+    ORDER BY first_seq DESC LIMIT ?2
+"""
+
 SELECT_TABLES_INFO = """
     SELECT name, wr FROM pragma_table_list
     WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name
@@ -204,6 +209,12 @@ def episodes_from(path: Path, sensor_id: str, seq: int, limit: int) -> list[Json
     """Return the anomaly episodes of a sensor that reach past the reading `seq`, newest first, at most `limit`."""
     with read_only_connection(path) as opened:
         return with_parameters(select_rows(opened, SELECT_EPISODES_FROM, (sensor_id, limit, seq)))
+
+
+def episodes_between(path: Path, sensor_id: str, first: int, end: int, limit: int) -> list[JsonRow]:
+    """Return the anomaly episodes of a sensor that begin with a reading of `first` .. `end - 1`, newest first."""
+    with read_only_connection(path) as opened:
+        return with_parameters(select_rows(opened, SELECT_EPISODES_BETWEEN, (sensor_id, limit, first, end)))
 
 
 def with_parameters(episodes: list[JsonRow]) -> list[JsonRow]:

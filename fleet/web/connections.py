@@ -40,6 +40,9 @@ MIN_CONNECTIONS = 16
 MAX_UNSENT_BYTES = 32 * 1024 * 1024
 """Bytes of all answers that wait for their clients to accept them."""
 
+MAX_WAITING_BYTES = 256 * 1024
+"""Bytes of an answer in many parts, such as a download, that wait for their client until no further part is made."""
+
 MAX_BUFFERS_PER_SEND = 64
 """Parts of an answer that one system call sends; the kernel takes 1024."""
 
@@ -74,27 +77,49 @@ class RequestReader(StreamReader):  # type: ignore[misc]
 
 
 class ResponseBuffer:
-    """An answer that is not sent yet. Writing never blocks. The parts are not copied, because many clients may receive the
-    same one."""
+    """An answer that is not sent yet. The parts are not copied, because many clients may receive the same one.
+
+    Writing blocks only while more than MAX_WAITING_BYTES of earlier parts wait. The answers of documents, which have a head
+    and one part, never do.
+    """
 
     bytes_written = 0
 
-    def __init__(self) -> None:
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
         self.unsent: deque[memoryview] = deque()
 
     def write(self, val: bytes) -> int:
+        if sum(map(len, self.unsent)) > MAX_WAITING_BYTES:
+            self._send_waiting()
         self.unsent.append(memoryview(val))
         return len(val)
+
+    def _send_waiting(self) -> None:
+        """Send what waits. Raises an OSError if the client is gone, or has not accepted it within TIMEOUT_SECONDS."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while self.unsent:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")  # as a socket says it, which cheroot knows
+            self._socket.settimeout(left)
+            try:
+                self._send_some(self._socket)
+            finally:
+                self._socket.settimeout(TIMEOUT_SECONDS)
 
     def send(self, sock: socket.socket) -> None:
         """Send as much as the client accepts. Raises BlockingIOError if that is not all, another OSError if the client is
         gone."""
         while self.unsent:
-            sent = sock.sendmsg(islice(self.unsent, MAX_BUFFERS_PER_SEND))
-            while self.unsent and sent >= len(self.unsent[0]):
-                sent -= len(self.unsent.popleft())
-            if self.unsent:
-                self.unsent[0] = self.unsent[0][sent:]
+            self._send_some(sock)
+
+    def _send_some(self, sock: socket.socket) -> None:
+        sent = sock.sendmsg(islice(self.unsent, MAX_BUFFERS_PER_SEND))
+        while self.unsent and sent >= len(self.unsent[0]):
+            sent -= len(self.unsent.popleft())
+        if self.unsent:
+            self.unsent[0] = self.unsent[0][sent:]
 
 
 class BufferedConnection(HTTPConnection):  # type: ignore[misc]
@@ -164,7 +189,7 @@ class BufferedConnection(HTTPConnection):  # type: ignore[misc]
 
 
 def make_stream(sock: socket.socket, mode: str, _size: int) -> RequestReader | ResponseBuffer:
-    return RequestReader(sock) if "r" in mode else ResponseBuffer()
+    return RequestReader(sock) if "r" in mode else ResponseBuffer(sock)
 
 
 class BufferedConnectionManager(ConnectionManager):  # type: ignore[misc]

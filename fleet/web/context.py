@@ -9,6 +9,7 @@ from typing import Any
 from flask import current_app
 
 from fleet.datadir.events import read_events
+from fleet.datadir.points import PointCache
 from fleet.monitoring.memory import MemoryGauge
 from fleet.monitoring.observation import FileVersion, Observation, Observer, file_version
 
@@ -16,6 +17,9 @@ EXTENSION_NAME = "fleet"
 
 MAX_WAITING_COMMANDS = 2
 """Commands that may wait for an answer at the same time: each holds a thread, and other requests need some."""
+
+MAX_DOWNLOADS = 2
+"""Downloads at the same time: each holds a thread for as long as its client takes."""
 
 
 class SensorNotFound(Exception):
@@ -42,7 +46,8 @@ class EventReader:
 
 
 class FleetContext:
-    """One fleet, as the views see it. `command_slots` bounds the commands that wait for an answer."""
+    """One fleet, as the views see it. `command_slots` bounds the commands that wait for an answer, `download_slots`
+    the files that are sent."""
 
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
@@ -50,6 +55,8 @@ class FleetContext:
         self.data_directory = observer.run_directory.parent
         self.memory = MemoryGauge()
         self.events = EventReader(observer.run_directory / "events.jsonl")
+        self.points = PointCache()
+        self.download_slots = threading.BoundedSemaphore(MAX_DOWNLOADS)
         self.command_slots = threading.BoundedSemaphore(MAX_WAITING_COMMANDS)
 
 

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from flask import Response, request
 from werkzeug.exceptions import BadRequest
 
+from fleet.errors import UserError
 from fleet.monitoring.observation import Observation
 from fleet.monitoring.sensors import Document
+from fleet.web.documents.ranges import TimeRange, parse_range
 
 MIN_GZIP_BYTES = 500
 """Size in bytes from which compression is worth its time."""
@@ -89,6 +91,14 @@ def optional_integer_argument(name: str, minimum: int, maximum: int) -> int | No
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(maximum)) and minimum <= int(text) <= maximum):
         raise BadRequest(f"{name}={text[:40]!r}: allowed is a whole number from {minimum} to {maximum}")
     return int(text)
+
+
+def range_arguments() -> TimeRange:
+    """Return the range of `from` and `to` in the query string. Raises BadRequest."""
+    try:
+        return parse_range(request.args.get("from"), request.args.get("to"))
+    except UserError as error:
+        raise BadRequest(str(error)) from None
 
 
 def choice_argument(name: str, allowed: tuple[str, ...]) -> str | None:

@@ -79,7 +79,7 @@ class UploadConnection(BufferedConnection):
 
     def __init__(self, server: UploadServer, sock: socket.socket, _makefile: object = None) -> None:
         HTTPConnection.__init__(
-            self, server, sock, lambda *file: (RequestBuffer if "r" in file[1] else ResponseBuffer)()
+            self, server, sock, lambda *file: RequestBuffer() if "r" in file[1] else ResponseBuffer(sock)
         )
         self._request_bytes: int | None = None
 

@@ -3,7 +3,17 @@
 import { formatTime, ticks } from "./format.js";
 import { colour } from "./palette.js";
 
-const STEPS_MS = [5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800].map((seconds) => seconds * 1000);
+const MINUTE_MS = 60_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 86_400_000;
+const STEPS_MS = [100, 200, 500, ...[1, 2, 5, 10, 15, 30].map((seconds) => seconds * 1000), ...[1, 2, 3, 5, 10, 15, 30].map((minutes) => minutes * MINUTE_MS), ...[1, 2, 3, 6, 12].map((hours) => hours * HOUR_MS), ...[1, 2, 7, 14, 28, 56, 112, 224].map((days) => days * DAY_MS)];
+const LABEL_PIXELS = 86;
+
+/** The label of a time on an axis with steps of that size; at midnight, the day. */
+function label(time, step) {
+  if (step >= HOUR_MS && time % DAY_MS === 0) return new Date(time).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+  return step >= MINUTE_MS * 30 ? formatTime(time).slice(0, 5) : formatTime(time);
+}
 
 export class Axes {
   /** `box` is {left, top, right, bottom} of the drawing area, `time` [from, to] in milliseconds, `range` [low, high]. */
@@ -39,14 +49,14 @@ export class Axes {
       context.fillText(text, left - 8, y);
     }
     const [from, to] = this.time;
-    const step = STEPS_MS.find((size) => ((right - left) * size) / (to - from || 1) >= 86) ?? 3600000;
+    const step = STEPS_MS.find((size) => ((right - left) * size) / (to - from || 1) >= LABEL_PIXELS) ?? STEPS_MS.at(-1);
     context.textAlign = "center";
     for (let time = Math.ceil(from / step) * step; time <= to; time += step) {
       const x = Math.round(this.x(time)) + 0.5;
       line(context, x, top, x, bottom, colour("grid-line"));
       if (!times || x < left + 22 || x > right - 22) continue;
       context.fillStyle = colour("quiet");
-      context.fillText(formatTime(time), x, bottom + 12);
+      context.fillText(label(time, step), x, bottom + 12);
     }
   }
 }

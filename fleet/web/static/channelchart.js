@@ -1,8 +1,9 @@
 // One channel over time: the measured values, the signal without anomalies behind them, and the episodes, shaded and named.
 
 import { Axes, drawTooltip, line } from "./axes.js";
-import { formatTime, formatValue, setClass, setText, withSpaces } from "./format.js";
+import { formatInteger, formatMoment, formatValue, setClass, setText, withSpaces } from "./format.js";
 import { nearest } from "./fleetcharts.js";
+import { Navigation } from "./navigation.js";
 import { colour } from "./palette.js";
 import { Surface } from "./surface.js";
 
@@ -17,15 +18,18 @@ const CHARTS_PER_AXIS = 5;
 export const hasTimes = (index, count) => index % CHARTS_PER_AXIS === CHARTS_PER_AXIS - 1 || index === count - 1;
 
 export class ChannelChart {
-  /** `withTimes` draws the times below the chart; `point(time)` is called with the time at the pointer, null when it leaves.
-   * `all` is set by the page: the axis covers all values, rather than the usual ones. */
-  constructor(figure, series, { tone, withTimes, point }) {
-    Object.assign(this, { series, tone, withTimes, name: figure.dataset.channel, value: figure.querySelector(".value"), struck: figure.querySelector(".struck"), unit: figure.querySelector(".unit").textContent, at: null, hasPointer: false, all: false });
+  /** `withTimes` draws the times below the chart; `point(time)` is called with the time at the pointer, null when it leaves,
+   * `select(span)` with the time that is being chosen; `ranges` is moved. `all` is set by the page: the axis covers all values,
+   * rather than the usual ones. So are `at` and `selected`, the times that are marked. */
+  constructor(figure, series, { tone, withTimes, point, select, ranges }) {
+    Object.assign(this, { series, tone, withTimes, selected: null, name: figure.dataset.channel, value: figure.querySelector(".value"), struck: figure.querySelector(".struck"), unit: figure.querySelector(".unit").textContent, at: null, hasPointer: false, all: false });
     const canvas = figure.querySelector("canvas");
     this.surface = new Surface(canvas, (...size) => this.draw(...size));
+    const timeAt = (event) => this.axes?.timeAt(this.surface.position(event)[0]) ?? null;
+    new Navigation(canvas, { timeAt, ranges, select });
     canvas.addEventListener("pointermove", (event) => {
       this.hasPointer = true;
-      point(this.axes?.timeAt(this.surface.position(event)[0]) ?? null);
+      point(timeAt(event));
     });
     canvas.addEventListener("pointerleave", () => {
       this.hasPointer = false;
@@ -38,7 +42,7 @@ export class ChannelChart {
   key(event, point) {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const { times } = this.series;
-    if (!step || !times.length) return;
+    if (!step || !times.length || event.shiftKey) return;
     event.preventDefault();
     this.hasPointer = true;
     const index = this.at === null ? times.length - 1 : nearest(times, this.at) + step;
@@ -51,9 +55,9 @@ export class ChannelChart {
     setText(this.value, text);
     const canvas = this.surface.canvas;
     const shown = this.series.on(this.name);
-    canvas.dataset.episodes = shown.map(({ type }) => type).join(" ");
+    canvas.dataset.episodes = [...new Set(shown.map(({ type }) => type))].join(" ");
     canvas.dataset.points = this.series.times.length;
-    canvas.setAttribute("aria-label", `${withSpaces(this.name)}: ${text} ${this.unit}; ${shown.length} anomalies in view`);
+    canvas.setAttribute("aria-label", `${withSpaces(this.name)}: ${text} ${this.unit}; ${shown.reduce((sum, { episodes = 1 }) => sum + episodes, 0)} anomalies in view`);
     const episode = this.series.current(this.name);
     this.struck.hidden = !episode;
     setText(this.struck, episode ? withSpaces(episode.type) : "");
@@ -71,6 +75,7 @@ export class ChannelChart {
     const box = { left: 62, top: 20, right: width - 4, bottom: height - (this.withTimes ? 24 : 6) };
     this.axes = new Axes(box, series.span, this.range());
     this.axes.draw(context, { times: this.withTimes, levels: 4 });
+    if (this.selected) this.markSelected(context, box);
     if (!series.times.length) return;
     context.save();
     context.beginPath();
@@ -78,7 +83,15 @@ export class ChannelChart {
     context.clip();
     this.paint(context, box);
     context.restore();
-    if (this.at !== null) this.tooltip(context, box, width);
+    if (this.at !== null && !this.selected) this.tooltip(context, box, width);
+  }
+
+  /** The part of the time that is being chosen. */
+  markSelected(context, { left, right, top, bottom }) {
+    const [from, to] = this.selected.map((time) => Math.min(Math.max(this.axes.x(time), left), right));
+    context.fillStyle = colour("accent", 0.22);
+    context.fillRect(from, top, to - from, bottom - top);
+    for (const x of [from, to]) line(context, x, top, x, bottom, colour("accent"));
   }
 
   paint(context, box) {
@@ -106,7 +119,7 @@ export class ChannelChart {
       context.fillRect(left, box.top - 2, wide, box.bottom - box.top + 2);
       context.fillStyle = colour(episode.type);
       context.fillRect(left, box.top - 3, wide, 2.5);
-      const label = withSpaces(episode.type);
+      const label = episode.episodes > 1 ? `${formatInteger(episode.episodes)} × ${withSpaces(episode.type)}` : withSpaces(episode.type);
       const long = context.measureText(label).width;
       const seen = (Math.max(left, box.left) + Math.min(left + wide, box.right)) / 2; // the middle of the part in view
       const from = Math.min(Math.max(seen - long / 2, box.left), box.right - long);
@@ -187,7 +200,7 @@ export class ChannelChart {
     const text = low === high ? formatValue(low) : `${formatValue(low)} to ${formatValue(high)}`;
     const lines = [{ text: low === null ? "no reading" : `${text} ${this.unit}`, tone: this.tone }];
     if (low !== clean || high !== clean) lines.push({ text: `${formatValue(clean)} ${this.series.step > 1 ? "on average without anomalies" : "without the anomaly"}`, tone: "faint" });
-    if (this.hasPointer) lines.unshift({ text: formatTime(times[index]) });
+    if (this.hasPointer) lines.unshift({ text: formatMoment(times[index]) });
     drawTooltip(context, x, box.top, lines, width);
   }
 }

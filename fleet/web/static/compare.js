@@ -10,17 +10,20 @@ import { Ranges } from "./ranges.js";
 import { Series } from "./series.js";
 
 const INTERVAL_MS = 2000;
+const VIEW_PAUSE_MS = 60;
 
 const byId = (id) => document.getElementById(id);
 const address = new AddressState();
-const ranges = new Ranges(address, { onPeriod: setPeriod, onScale: setScale });
+const ranges = new Ranges(address, { shown: () => group, onView: setView, onScale: (all) => redraw({ all }) });
 const nodes = [...document.querySelectorAll("#compared [data-sensor]")];
-const sensors = nodes.map((node, index) => ({ id: node.dataset.sensor, node, tone: `line-${index + 1}`, series: new Series(node.dataset.sensor, ranges.seconds), link: "" }));
+const sensors = nodes.map((node, index) => ({ id: node.dataset.sensor, node, tone: `line-${index + 1}`, series: new Series(node.dataset.sensor, ranges.view), link: "" }));
 const ids = sensors.map(({ id }) => id);
 const group = new SeriesGroup(sensors.map(({ series }) => series));
+const options = { ranges, point: (at) => redraw({ at }), select: (selected) => redraw({ selected }) };
 const figures = [...document.querySelectorAll("figure.channel")];
-const charts = figures.map((figure, index) => new CompareChart(figure, sensors, group, { withTimes: hasTimes(index, figures.length), point }));
-setScale(ranges.all);
+const charts = figures.map((figure, index) => new CompareChart(figure, sensors, group, { ...options, withTimes: hasTimes(index, figures.length) }));
+let timer = 0;
+redraw({ all: ranges.all });
 
 function redraw(change) {
   for (const chart of charts) {
@@ -29,23 +32,24 @@ function redraw(change) {
   }
 }
 
-function point(time) {
-  redraw({ at: time });
+/** Shows what there is at once, and fetches the rest when no other view has been chosen for a moment. */
+function setView(view) {
+  for (const { series } of sensors) series.setView(view);
+  redraw({ at: null });
+  if (sensors.length) ranges.say(group);
+  showSoon(VIEW_PAUSE_MS);
 }
 
-function setScale(all) {
-  redraw({ all });
-}
-
-function setPeriod(seconds) {
-  for (const { series } of sensors) series.setPeriod(seconds);
-  for (const sensor of sensors) show(sensor).catch(() => {}); // the next update says what is wrong
+function showSoon(pause) {
+  clearTimeout(timer);
+  timer = setTimeout(() => sensors.forEach((sensor) => show(sensor).catch(() => {})), pause); // the next update says what is wrong
 }
 
 async function show(sensor) {
   await sensor.series.update();
   for (const chart of charts) chart.show();
   ranges.say(group);
+  if (sensor.series.read < 1) showSoon(0);
 }
 
 async function update(sensor, entry) {

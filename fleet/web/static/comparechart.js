@@ -3,7 +3,7 @@
 import { drawTooltip, line } from "./axes.js";
 import { axisRange, ChannelChart } from "./channelchart.js";
 import { nearest } from "./fleetcharts.js";
-import { formatTime, formatValue } from "./format.js";
+import { formatMoment, formatValue } from "./format.js";
 import { colour } from "./palette.js";
 
 const MAX_GAP = 3.5; // in intervals between points: a sensor without a point that close has no value at a time
@@ -21,10 +21,21 @@ export class SeriesGroup {
   }
 
   get span() {
+    if (this.all[0]?.isFixed) return this.all[0].span;
     const spans = this.all.filter(({ times }) => times.length).map(({ span }) => span);
-    if (!spans.length) return this.all[0].span;
+    if (!spans.length) return this.all[0]?.span ?? [Date.now() - 1000, Date.now()];
     const to = Math.max(...spans.map(([, end]) => end));
     return [Math.max(Math.min(...spans.map(([begin]) => begin)), to - this.all[0].seconds * 1000), to];
+  }
+
+  /** From the first to the last reading on record of any, null where nothing is known of it. */
+  get bounds() {
+    const known = this.all.map(({ bounds }) => bounds).filter(Boolean);
+    return known.length ? [Math.min(...known.map(([first]) => first)), Math.max(...known.map(([, last]) => last))] : null;
+  }
+
+  get read() {
+    return Math.min(...this.all.map(({ read }) => read));
   }
 
   get step() {
@@ -75,7 +86,7 @@ export class CompareChart extends ChannelChart {
     const x = this.axes.x(this.at);
     line(context, x, box.top, x, box.bottom, colour("faint"));
     const lines = this.lines.map(({ id, series, tone }) => ({ text: `${id}: ${this.valueAt(series)}`, tone }));
-    if (this.hasPointer) drawTooltip(context, x, box.top, [{ text: formatTime(this.at) }, ...lines], width);
+    if (this.hasPointer) drawTooltip(context, x, box.top, [{ text: formatMoment(this.at) }, ...lines], width);
   }
 
   valueAt(series) {

@@ -37,10 +37,19 @@ export const formatTime = (milliseconds) => new Date(milliseconds).toISOString()
 /** A time with its date, unless it is within a day of now. */
 export const formatMoment = (milliseconds) => (Math.abs(milliseconds - Date.now()) < 86_400_000 ? "" : `${new Date(milliseconds).toISOString().slice(0, 10)} `) + formatTime(milliseconds);
 
-/** A number of seconds as "5 min" or "1 min 40 s". */
+const UNITS = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+
+/** A number of seconds as "5 min" or "1 min 40 s", in its two largest units. */
 export function formatDuration(seconds) {
-  const [minutes, rest] = [Math.floor(seconds / 60), seconds % 60];
-  return [minutes ? `${minutes} min` : "", rest || !minutes ? `${rest} s` : ""].filter(Boolean).join(" ");
+  let rest = seconds;
+  const parts = [];
+  for (const [size, unit] of UNITS) {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    if (count) parts.push(`${count} ${unit}`);
+    else if (parts.length) break;
+  }
+  return parts.slice(0, 2).join(" ") || "0 s";
 }
 
 export const withSpaces = (name) => name.replaceAll("_", " ");

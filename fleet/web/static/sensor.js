@@ -5,42 +5,46 @@ import { ChannelChart, hasTimes } from "./channelchart.js";
 import { Control } from "./control.js";
 import { Events } from "./events.js";
 import { Feed, showLink } from "./feed.js";
-import { element, formatBytes, formatInteger, formatTime, formatValue, readable, setClass, setText, withSpaces } from "./format.js";
+import { element, formatBytes, formatInteger, formatMoment, formatTime, formatValue, readable, setClass, setText, withSpaces } from "./format.js";
 import { Ranges } from "./ranges.js";
 import { Series } from "./series.js";
 import { Token } from "./token.js";
 
 const CHANNEL_COLOURS = 8; // in tokens.css
 const MAX_READINGS = 20;
+const VIEW_PAUSE_MS = 60;
 const token = new Token(); // first: it removes the token from the address
 const main = document.getElementById("main");
 const { sensor } = main.dataset;
 const path = `/workers/${encodeURIComponent(sensor)}`;
-const ranges = new Ranges(new AddressState(), { onPeriod: setPeriod, onScale: setScale });
-const series = new Series(sensor, ranges.seconds);
+const ranges = new Ranges(new AddressState(), { shown: () => series, onView: setView, onScale: (all) => redraw({ all }) });
+const series = new Series(sensor, ranges.view);
 
 const figures = [...main.querySelectorAll("figure.channel")];
-const charts = figures.map((figure, index) => new ChannelChart(figure, series, { tone: `channel-${(index % CHANNEL_COLOURS) + 1}`, withTimes: hasTimes(index, figures.length), point }));
+const options = { ranges, point: (at) => redraw({ at }), select: (selected) => redraw({ selected }) };
+const charts = figures.map((figure, index) => new ChannelChart(figure, series, { ...options, tone: `channel-${(index % CHANNEL_COLOURS) + 1}`, withTimes: hasTimes(index, figures.length) }));
 let latest = {}; // the values of the last reading
-setScale(ranges.all);
+let timer = 0;
+redraw({ all: ranges.all });
 
-function point(time) {
+function redraw(change) {
   for (const chart of charts) {
-    chart.at = time;
+    Object.assign(chart, change);
     chart.surface.request();
   }
 }
 
-function setScale(all) {
-  for (const chart of charts) {
-    chart.all = all;
-    chart.surface.request();
-  }
+/** Shows what there is at once, and fetches the rest when no other view has been chosen for a moment. */
+function setView(view) {
+  series.setView(view);
+  redraw({ at: null });
+  ranges.say(series);
+  showSoon(VIEW_PAUSE_MS);
 }
 
-function setPeriod(seconds) {
-  series.setPeriod(seconds);
-  show().catch(() => {}); // the next update says what is wrong
+function showSoon(pause) {
+  clearTimeout(timer);
+  timer = setTimeout(() => show().catch(() => {}), pause); // the next update says what is wrong
 }
 
 async function show() {
@@ -48,6 +52,7 @@ async function show() {
   charts.forEach((chart) => chart.show(latest[chart.name] ?? null));
   ranges.say(series);
   showEpisodes();
+  if (series.read < 1) showSoon(0);
 }
 
 function tableRow(...cells) {
@@ -70,9 +75,9 @@ function showEpisodes() {
     const kind = element("td");
     kind.append(element("span", `pill ${type}`, withSpaces(type)));
     const texts = Object.entries(parameters ?? {}).map(([name, value]) => `${withSpaces(name)} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`);
-    return tableRow(kind, channelText(channel), formatTime(from), element("td", "number", formatInteger(last - first + 1)), element("td", "wide", texts.join(", ")));
+    return tableRow(kind, channelText(channel), formatMoment(from), element("td", "number", formatInteger(last - first + 1)), element("td", "wide", texts.join(", ")));
   });
-  fill("episodes", rows.length ? rows : [none("No anomaly so far.", 5)], JSON.stringify(shown));
+  fill("episodes", rows.length ? rows : [none(series.isFixed ? "No anomaly in this time." : "No anomaly so far.", 5)], JSON.stringify(shown));
 }
 
 /** The names of up to two channels, the number of more. */
@@ -92,7 +97,7 @@ function showEpochs({ epochs }) {
   const rows = epochs.map((epoch) => {
     const reason = element("td", "reason", epoch.reason);
     if (epoch.injection) reason.append(" ", element("span", `pill ${epoch.injection.type}`, withSpaces(epoch.injection.type)));
-    return tableRow(element("td", "number", formatInteger(epoch.first_seq)), formatTime(Date.parse(epoch.start_time)), reason, epoch.firmware_version ?? "–", element("td", "number", epoch.injection ? "all" : `${(epoch.anomaly_share * 100).toFixed(1)}%`));
+    return tableRow(element("td", "number", formatInteger(epoch.first_seq)), formatMoment(Date.parse(epoch.start_time)), reason, epoch.firmware_version ?? "–", element("td", "number", epoch.injection ? "all" : `${(epoch.anomaly_share * 100).toFixed(1)}%`));
   });
   fill("epochs", rows, JSON.stringify(epochs));
 }

@@ -7,22 +7,26 @@ To add a document: a function in `fleet.web.documents.snapshot` (scoreboard) or 
 from __future__ import annotations
 
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import BadRequest
 
+from fleet.datadir.readings import DatabaseUnreadable
 from fleet.errors import UserError
 from fleet.monitoring.observation import FleetUnavailable
 from fleet.monitoring.sensors import Document
 from fleet.web.context import fleet_context, observe
-from fleet.web.documents import databases, pages, snapshot
+from fleet.web.documents import databases, pages, ranges, snapshot
 from fleet.web.responses import (
     compressed_json,
     conditional_json,
     integer_argument,
     json_response,
     optional_integer_argument,
+    range_arguments,
 )
 
 MAX_SERIES_SECONDS = 3600
 MIN_SERIES_POINTS, MAX_SERIES_POINTS = 10, 5000
+DEFAULT_RANGE_POINTS = 1200
 MAX_SEQ = 1_000_000_000
 MAX_LOG_LINES = 200
 MAX_WANTED_SENSORS = 100
@@ -95,15 +99,42 @@ def history() -> Response:
 
 @blueprint.get("/workers/<sensor_id>/series")
 def series(sensor_id: str) -> Response:
-    """The last readings of a sensor, and the same without anomalies; ?seconds= (60), ?after= (a sequence number), ?points=
-    (at most this many; several readings become one point with their lowest and highest value)."""
+    """Readings of a sensor, and the same without anomalies; ?points= (at most this many; several readings become one point
+    with their lowest and highest value). The last ones: ?seconds= (60), ?after= (a sequence number). Those of a range:
+    ?from= ?to=."""
     observation = observe(sensor_id)
+    points = optional_integer_argument("points", MIN_SERIES_POINTS, MAX_SERIES_POINTS)
     seconds = integer_argument("seconds", 60, 1, MAX_SERIES_SECONDS)
     after = optional_integer_argument("after", 0, MAX_SEQ)
-    points = optional_integer_argument("points", MIN_SERIES_POINTS, MAX_SERIES_POINTS)
+    if "from" in request.args or "to" in request.args:
+        if "seconds" in request.args or "after" in request.args:
+            raise BadRequest("from and to: not together with seconds or after")
+        wanted, cache = range_arguments(), fleet_context().points
+        return compressed_json(
+            ranges.range_document(observation, sensor_id, wanted, points or DEFAULT_RANGE_POINTS, cache)
+        )
     return compressed_json(
         databases.sensor_series(observation, sensor_id, seconds, -1 if after is None else after, points)
     )
+
+
+@blueprint.get("/workers/<sensor_id>/readings.csv")
+def readings_csv(sensor_id: str) -> Response:
+    """The readings of a sensor in a range as CSV; ?from= ?to=, by default all."""
+    observation, wanted, slots = observe(sensor_id), range_arguments(), fleet_context().download_slots
+    if not slots.acquire(blocking=False):
+        return json_response({"error": "other downloads are running: try again when one of them has ended"}, 503)
+    response = Response(mimetype="text/csv")
+    response.call_on_close(slots.release)
+    try:
+        response.response = ranges.csv_parts(
+            observation.members[observation.index[sensor_id]].database, sensor_id, wanted
+        )
+    except DatabaseUnreadable:
+        response.close()
+        raise
+    response.headers["Content-Disposition"] = f'attachment; filename="{sensor_id}.csv"'
+    return response
 
 
 @blueprint.get("/workers/<sensor_id>/epochs")
