@@ -151,8 +151,11 @@ class TargetDelivery:
         )
         # Readings that an earlier process has held back are sent also without faults.
         faulty = faults.any or (target.to.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
-        self._faulty = open_faulty_target(target.to, options, faults, delivery.seed, folder) if faulty else None
-        self._target = self._faulty or open_target(target.to, options)
+        self._target = (
+            open_faulty_target(target.to, options, faults, delivery.seed, folder)
+            if faulty
+            else open_target(target.to, options)
+        )
         self._before = self._earlier.get(self._target.name) or TargetStatus(self._target.name)
         self._backlog = Backlog(self._before.backlog_since)
         self.context = SweepContext(
@@ -181,7 +184,6 @@ class TargetDelivery:
                 self._collector.sweep()
             except OSError as error:  # the data directory is gone
                 log.error("%s: %s", self._target.name, error)
-            self._send_held(everything=last and not self._stats.failing())
             self._log_errors()
             if last and not self._stats.failing() and not self._stop.is_set():
                 self._collector.finish()
@@ -192,16 +194,6 @@ class TargetDelivery:
             if self._released.is_set() and self._stats.failing():
                 self._stop.wait(self._interval)
         self._target.close()
-
-    def _send_held(self, *, everything: bool) -> None:
-        """Send what faults have held back. A failure is one of the target, as in a sweep."""
-        if self._faulty is not None:
-            error = None
-            try:
-                self._faulty.send_held(everything=everything)
-            except DeliveryFailed as failure:
-                error = str(failure)
-            self._stats.record_outcome("readings held by faults", error=error, kind="target")
 
     @property
     def delivered(self) -> int:

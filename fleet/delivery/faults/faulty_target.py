@@ -1,7 +1,7 @@
 """A target on whose way readings get faults: they are dropped, damaged, doubled, delayed, or have a wrong time.
 
 Each fault is on record before its reading is sent. A reading that is sent later waits in the record; one that waits is sent
-with the first batch of its source that has a reading of its time, the copy of a doubled one by `send_held`.
+with the first batch of its source that has a reading of its time, the copy of a doubled one by `write_held`.
 """
 
 from __future__ import annotations
@@ -87,15 +87,13 @@ class FaultyTarget:
             self._record.set_settled_id(batch.source.key, batch.ids[-1])
         return replace(receipt, accepted=accepted, rejected=refused)
 
-    def send_held(self, *, everything: bool) -> None:
-        """Send the copies that are due, and with `everything` all that waits for later readings. Raises DeliveryFailed."""
+    def write_held(self, *, everything: bool) -> None:
+        """Send the copies that are due, and with `everything` all that waits for later readings; then have the target write what
+        it holds itself, such as a file that is due to be rotated. Raises DeliveryFailed."""
         for key in list(self._held):
             self._send_copies(key)
             if everything:
                 self._send(key, SendOrder(self._delayed(key)).rest())
-
-    def write_held(self, *, everything: bool) -> None:
-        """Have the target write what it holds itself, such as a file that is due to be rotated. Raises DeliveryFailed."""
         if isinstance(self._target, HoldingTarget):
             self._target.write_held(everything=everything)
 

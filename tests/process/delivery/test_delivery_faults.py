@@ -14,6 +14,7 @@ import psutil
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.fleet.delivery.collecting import CollectProcess, collect
 from tests.fleet.verify.damage import select
 from tests.process.conftest import Up
 from tests.process.delivery.receiver_process import BATCH, receiving
@@ -75,7 +76,6 @@ def assert_all_is_there(data: Path, path: Path) -> None:
         key for key, kind in kinds.items() if kind == "duplicate"
     }
     assert [(0,)] == on_record(data, "SELECT count(*) FROM faults WHERE held")
-    assert set() == readings_of(data, "synced = 0")
 
 
 def test_nothing_is_lost_when_the_delivery_is_killed(up: Up, tmp_path: Path) -> None:
@@ -99,12 +99,34 @@ def test_nothing_is_lost_when_the_delivery_is_killed(up: Up, tmp_path: Path) -> 
     again = up(*arguments, "--for", "3s")
     assert 0 == again.wait(), again.output
     assert_all_is_there(data, path)
+    assert set() == readings_of(data, "synced = 0")
     verdict = fleet("verify", "--data", data, "--against", f"jsonl:{path}", "--complete")
     assert 1 == verdict.returncode
     for words in ("are there twice: kept", "are there: taken", "dropped on purpose, not counted as lost"):
         assert words in verdict.stdout
     assert "did not arrive" not in verdict.stdout
     assert "arrived after later ones" not in verdict.stdout
+
+
+def test_a_collector_puts_faults_on_the_way(up: Up, tmp_path: Path) -> None:
+    """Beside a fleet that delivers nothing itself, also if it is killed: what it holds back is sent by the next one."""
+    config, data, path = tmp_path / "faults.yaml", tmp_path / "data", tmp_path / "out.jsonl"
+    config.write_text(CONFIG)
+    running = up("--replicas", 3, "--rate", 20, "--for", "3s")
+    wait_for(lambda: list(data.glob("*.db")), "the fleet writes")
+    collector = CollectProcess(data, f"jsonl:{path}", "--cursor", "--faults", config, "--interval", "100ms")
+    wait_for(
+        lambda: path.exists() and on_record(data, "SELECT 1 FROM faults WHERE held AND kind != 'duplicate'"), "it holds"
+    )
+    collector.kill()
+    assert 0 == running.wait(), running.output
+    code, _, said = collect(data, f"jsonl:{path}", "--cursor", "--faults", config)
+
+    assert (0, "") == (code, said)
+    assert_all_is_there(data, path)
+    verdict = fleet("verify", "--data", data, "--against", f"jsonl:{path}", "--complete").stdout
+    assert "are there twice: kept" in verdict
+    assert "did not arrive" not in verdict
 
 
 def test_a_server_that_handles_them(up: Up, tmp_path: Path) -> None:
