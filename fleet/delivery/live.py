@@ -23,12 +23,13 @@ import numpy.typing as npt
 from fleet.config.delivery import Delivery, DeliveryTarget
 from fleet.config.delivery_faults import FAULTY_SCHEMES
 from fleet.datadir.delivery_status import DeliveryStatus, TargetStatus, read_delivery_status
+from fleet.datadir.interventions import INTERVENTIONS_FILE
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.datadir.shared_connection import shared_connection
 from fleet.delivery.backlog import Backlog, SourceIds, StoredIds
 from fleet.delivery.collector import Collector
-from fleet.delivery.faults.fault_record import FAULT_FILE
 from fleet.delivery.faults.faulty_target import FaultyTarget, open_faulty_target
+from fleet.delivery.faults.injected import InjectedFaults
 from fleet.delivery.leases import Leases
 from fleet.delivery.records.registry import record_for
 from fleet.delivery.selection import Selection
@@ -94,6 +95,10 @@ class LiveDelivery:
         report.write()
         return 0
 
+    def injected_faults(self) -> InjectedFaults:
+        """The faults that an operator injects, in the file beside that of the status."""
+        return InjectedFaults(self.status_file.with_name(INTERVENTIONS_FILE), self.seed)
+
     def _earlier_status(self) -> Mapping[str, TargetStatus]:
         """The targets by name, as an earlier process of this run has left them; its counts go on."""
         status = read_delivery_status(self.status_file.parent)
@@ -149,11 +154,10 @@ class TargetDelivery:
             folder=folder,
             on_retry=self._stats.add_retry,
         )
-        # Readings that an earlier process has held back are sent also without faults.
-        faulty = faults.any or (target.to.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
+        # Faults may be injected at any time, and readings that an earlier process has held back are sent.
         self._target = (
-            open_faulty_target(target.to, options, faults, delivery.seed, folder)
-            if faulty
+            open_faulty_target(target.to, options, faults, delivery.seed, folder, delivery.injected_faults())
+            if target.to.startswith(FAULTY_SCHEMES)
             else open_target(target.to, options)
         )
         self._before = self._earlier.get(self._target.name) or TargetStatus(self._target.name)

@@ -95,7 +95,12 @@ class Fleet:
         supervisor.on_event = self._record_event
         self._reload = Reloader(prepared.source, self._reconciler, prepared.identities, directory.reload)
         self._rollouts = Rollouts(self._reconciler, directory.rollout)
-        self._fault_injection = FaultInjection(self._reconciler, prepared.scoreboard, directory.interventions)
+        self._fault_injection = FaultInjection(
+            self._reconciler,
+            prepared.scoreboard,
+            directory.interventions,
+            tuple(target.to for target in config.delivery.to),
+        )
         self._add_timers(ProgressMonitor(self._progress, self._observe, begun_ns))
         handler = CommandHandler(self._reconciler, self._reload, self._rollouts, self._fault_injection, self._events)
         self._control = ControlServer(directory.control, supervisor, handler.handle)

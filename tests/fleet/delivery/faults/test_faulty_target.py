@@ -47,7 +47,7 @@ COUNT = 120
 
 def faulty(target: RecordingTarget, folder: Path, faults: dict[str, Any]) -> FaultyTarget:
     plan = FaultPlan(DeliveryFaults.model_validate(faults), 1)
-    return FaultyTarget(target, plan, DamagedRecord(ROW, plan, whole=True), FaultRecord(folder, target.name))
+    return FaultyTarget(target, plan, DamagedRecord(ROW, whole=True), FaultRecord(folder, target.name))
 
 
 def deliver_all(target: FaultyTarget, size: int = 7) -> None:
@@ -298,7 +298,7 @@ def test_a_wrong_clock_changes_the_time_only(tmp_path: Path) -> None:
 def test_a_file_is_rotated_also_while_no_reading_arrives(tmp_path: Path) -> None:
     clock, plan = Clock(), FaultPlan(DeliveryFaults.model_validate(DUPLICATE), 1)
     file = JsonLinesTarget(tmp_path / "out.jsonl", rotation=Rotation(age=60.0), now=clock)
-    with closing(FaultyTarget(file, plan, DamagedRecord(ROW, plan, whole=False), FaultRecord(tmp_path, "t"))) as target:
+    with closing(FaultyTarget(file, plan, DamagedRecord(ROW, whole=False), FaultRecord(tmp_path, "t"))) as target:
         target.deliver(batch(1, 3))
         assert isinstance(target, HoldingTarget)
         clock.time += timedelta(minutes=1)
