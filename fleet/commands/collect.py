@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleet.commands.options import RECORD_OPTION, DurationParam, IntegerParam, PathParam
+from fleet.commands.options import RECORD_OPTION, ConfigParam, DurationParam, IntegerParam, PathParam
 from fleet.errors import UserError
 from fleet.standard_output import kept_for_readings
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fleet.delivery.bisecting_delivery import BisectingDelivery
     from fleet.delivery.collector import Collector
     from fleet.delivery.stats import CollectorStats
+    from fleet.delivery.target import Target
+    from fleet.delivery.targets.registry import TargetOptions
 
 TARGET_FORMS = "http(s)://..., sqlite:///FILE, postgresql://..., mqtt(s)://..., kafka://..., influx(s)://..., influx:FILE, jsonl:FILE, csv:FILE, batches:DIR, s3://BUCKET/PREFIX or parquet:DIR"
 
@@ -46,6 +48,7 @@ class CollectOptions:
     health_port: int | None
     as_json: bool
     show_readings: bool
+    faults: Path | None = None
 
 
 @click.command()
@@ -76,6 +79,12 @@ class CollectOptions:
 @click.option("--workers", type=IntegerParam(1, 64), default=4, show_default=True, help="Databases at the same time.")
 @click.option(
     "--cursor", is_flag=True, help="Do not write to `synced`; keep the progress in each database in --state instead."
+)
+@click.option(
+    "--faults",
+    type=ConfigParam(),
+    metavar="CONFIG",
+    help="Put `delivery.faults` of this config on the way; see docs/delivery-faults.md. Goes with --cursor.",
 )
 @click.option(
     "--state", type=PathParam(), metavar="DIR", help="The collector's own records. Default: .collector in --data-dir."
@@ -110,14 +119,14 @@ def collect_readings(options: CollectOptions) -> int:
     from fleet.delivery.state import STATE_FOLDER, CollectorState
     from fleet.delivery.stats import CollectorStats
     from fleet.delivery.sweep_database import SweepContext
-    from fleet.delivery.targets.registry import TargetOptions, open_target, utc_now
+    from fleet.delivery.targets.registry import TargetOptions, utc_now
 
     if not options.directory.is_dir():
         raise UserError(f"--data-dir: {options.directory} is not a directory")
     stop = threading.Event()
     record = record_for(options.target, options.record, options.directory)
     folder = options.state or options.directory / STATE_FOLDER
-    target = open_target(options.target, TargetOptions(gzip=options.gzip, record=record, stop=stop, folder=folder))
+    target = open_collected(options, TargetOptions(gzip=options.gzip, record=record, stop=stop, folder=folder))
     logged = LoggedTarget(target, click.echo, utc_now) if options.show_readings else None
     target = logged or target
     with closing(target), closing(CollectorState(folder, target.name)) as state, stopped_by_signals(stop):
@@ -151,6 +160,36 @@ def collect_readings(options: CollectOptions) -> int:
         sys.stdout.flush()
         os._exit(code)
     return code
+
+
+def open_collected(options: CollectOptions, target_options: TargetOptions) -> Target:
+    """Open the target, with faults on the way there if the command line has such, or if an earlier process holds readings back
+    because of them. UserError if it cannot work."""
+    from fleet.config.config import load_config
+    from fleet.config.delivery_faults import FAULTY_SCHEMES, DeliveryFaults, unreachable_target
+    from fleet.datadir.directory import DataDirectory
+    from fleet.delivery.faults.fault_record import FAULT_FILE
+    from fleet.delivery.faults.faulty_target import open_faulty_target
+    from fleet.delivery.targets.registry import open_target
+
+    url, folder, faults = options.target, target_options.folder, DeliveryFaults()
+    if options.faults is not None:
+        if not options.cursor or options.state is not None:
+            raise UserError(
+                "--faults: goes with --cursor and without --state: the record of the faults is in the data directory"
+            )
+        faults = load_config(options.faults, os.environ).delivery.faults
+        if not faults.any:
+            raise UserError(f"--faults: {options.faults} has no delivery.faults with a probability above 0")
+        if reason := unreachable_target(faults, (url,)):
+            raise UserError(f"--faults: {reason}")
+    held = options.cursor and url.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists()
+    if not (faults.any or held):
+        return open_target(url, target_options)
+    manifest = DataDirectory(options.directory).read_manifest()
+    if manifest is None:
+        raise UserError(f"--faults: {options.directory} has no fleet.json with the seed that the faults follow from")
+    return open_faulty_target(url, target_options, faults, manifest.seed, folder)
 
 
 def print_summary(stats: CollectorStats, target: str, seconds: float, *, as_json: bool) -> None:

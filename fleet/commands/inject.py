@@ -1,4 +1,4 @@
-"""`fleet inject`: put an anomaly into sensors of the running fleet."""
+"""`fleet inject`: put an anomaly into sensors of the running fleet, or a fault on the way of their readings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from fleet.commands.options import DATA_OPTION, DurationParam, NumberParam, complete_channel
+from fleet.commands.options import DATA_OPTION, DurationParam, NumberParam, ShareParam, complete_channel
 from fleet.commands.running_fleet import ask_fleet
 from fleet.commands.selection import describe_selection, selection_arguments, selection_options
+from fleet.config.delivery_faults import FAULT_KINDS
 from fleet.errors import UserError
 from fleet.escaping import escape_short
 from worker.readings.anomalies import ANOMALY_TYPES
@@ -18,7 +19,8 @@ from worker.readings.anomalies import ANOMALY_TYPES
 @click.command(
     help=f"""Put an anomaly into sensors of the running fleet: {", ".join(ANOMALY_TYPES[:-1])} or {ANOMALY_TYPES[-1]}.
 
-    It is labelled and recorded like any other anomaly.
+    It is labelled and recorded like any other anomaly. With --delivery it is a fault on the way to the targets of `fleet up --to`:
+    {", ".join(FAULT_KINDS[:-1])} or {FAULT_KINDS[-1]}.
     """
 )
 @click.argument(
@@ -26,6 +28,19 @@ from worker.readings.anomalies import ANOMALY_TYPES
     required=False,
     metavar="TYPE",
     shell_complete=lambda _context, _parameter, begun: [name for name in ANOMALY_TYPES if name.startswith(begun)],
+)
+@click.option(
+    "--delivery",
+    "fault",
+    metavar="FAULT",
+    shell_complete=lambda _context, _parameter, begun: [name for name in FAULT_KINDS if name.startswith(begun)],
+    help="A fault on the way to the targets instead of an anomaly; see docs/delivery-faults.md.",
+)
+@click.option(
+    "--probability",
+    type=ShareParam(),
+    metavar="P",
+    help="With --delivery: the share of the readings, such as 5%. Default: all.",
 )
 @selection_options
 @click.option("--channel", metavar="C", shell_complete=complete_channel, help="Only this channel.")
@@ -35,14 +50,28 @@ from worker.readings.anomalies import ANOMALY_TYPES
 @click.option("--id", metavar="KEY", help="A name for the injection; repeating it changes nothing.")
 @click.option("--cancel", metavar="KEY", help="End the injection of this name now, or drop it if it has not begun.")
 @DATA_OPTION
-def inject(type_: str | None, cancel: str | None, data: Path, **options: Any) -> int:
-    if (type_ is None) == (cancel is None):
-        raise click.UsageError("either TYPE or --cancel KEY")
+def inject(
+    type_: str | None,
+    fault: str | None,
+    cancel: str | None,
+    channel: str | None,
+    probability: float | None,
+    **options: Any,
+) -> int:
+    data: Path = options.pop("data")
+    if sum(each is not None for each in (type_, fault, cancel)) != 1:
+        raise click.UsageError("either TYPE, or --delivery FAULT, or --cancel KEY")
+    if channel is not None and type_ is None:
+        raise click.UsageError("--channel goes with TYPE: a fault on the way has no channel")
+    if probability is not None and fault is None:
+        raise click.UsageError("--probability goes with --delivery: an injected anomaly has all readings")
     if cancel is not None:
         return cancel_injection(data, cancel)
-    if type_ not in ANOMALY_TYPES:
-        raise UserError(f"TYPE: {escape_short(str(type_))!r} is not one of {', '.join(ANOMALY_TYPES)}")
-    answer = ask_fleet(data, command="inject", type=type_, **selection_arguments(**options))
+    what, name, allowed = ("TYPE", type_, ANOMALY_TYPES) if fault is None else ("--delivery", fault, FAULT_KINDS)
+    if name not in allowed:
+        raise UserError(f"{what}: {escape_short(str(name))!r} is not one of {', '.join(allowed)}")
+    arguments = selection_arguments(channel=channel, probability=probability, **options)
+    answer = ask_fleet(data, command="inject" if fault is None else "inject_fault", type=name, **arguments)
     repeated = "" if answer["new"] else " exists already, nothing was changed"
     click.echo(f"injection {answer['id']}{repeated}: {answer['type']}, {describe_selection(answer)}")
     click.echo(f"from {answer['from']} until {answer['until']}")

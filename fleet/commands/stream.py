@@ -9,12 +9,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
+from click.core import ParameterSource
 
 from fleet.commands.collect import stopped_by_signals
 from fleet.commands.console import discard_output
@@ -22,6 +25,7 @@ from fleet.commands.options import MAX_SENSORS, IntegerParam, PathParam, kind_ov
 from fleet.durations import parse_duration
 from fleet.errors import UserError
 from fleet.escaping import escape_short
+from fleet.standard_output import kept_for_readings
 
 if TYPE_CHECKING:
     from fleet.config.config import Config
@@ -33,6 +37,20 @@ MAX_RATE = 1_000_000
 """Times have microseconds."""
 MAX_SENSOR_RATE = 100_000
 MAX_JOBS = 64
+RETRY_SECONDS = 2.0
+"""Seconds for which a delivery is tried again before the stream is said to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """What determines a stream, beside its sensors: `total` readings, None for no end, and how it is run."""
+
+    seed: int
+    rate: Fraction
+    start_us: int
+    total: int | None
+    throttled: bool
+    report_seconds: float
 
 
 class RateParam(click.ParamType[Fraction]):
@@ -79,6 +97,17 @@ class RunTimeParam(click.ParamType[Fraction]):
     help="Where to write; - is standard output.",
 )
 @click.option(
+    "--to",
+    "target",
+    metavar="TARGET",
+    help="Deliver the records there instead, as `fleet collect --to` does; a target that is away holds up the stream.",
+)
+@click.option(
+    "--record",
+    metavar="NAME",
+    help="With --to: the shape of the records, as for `fleet collect`. Default: pipeline for that kind, else row.",
+)
+@click.option(
     "-rate",
     "--rate",
     "rate",
@@ -110,43 +139,97 @@ class RunTimeParam(click.ParamType[Fraction]):
 @click.option(
     "--jobs", type=IntegerParam(1, MAX_JOBS), default=1, show_default=True, help="How many processes make the records."
 )
-def stream(
-    output: Path,
-    rate: Fraction,
-    duration: Fraction | None,
-    verbose: bool,
-    append: bool,
-    unthrottled: bool,
-    jobs: int,
-    **flags: Any,
-) -> int:
-    """Write records of simulated sensors as lines of JSON, without a data directory.
+def stream(output: Path, rate: Fraction, target: str | None, record: str | None, **flags: Any) -> int:
+    """Write records of simulated sensors as lines of JSON, or deliver them to a target, without a data directory.
 
     A sensor of the kind pipeline has records for pipeline monitors, any other the columns of its database.
     """
+    if target is not None:
+        check_to(flags)
+    elif record is not None:
+        raise click.UsageError("--record goes with --to, whose records it is for")
+    config, duration = stream_config(rate, flags), flags["duration"]
+    plan = StreamPlan(
+        seed=secrets.randbelow(1 << 32) if config.simulation.seed is None else config.simulation.seed,
+        rate=rate,
+        start_us=start_time(config),
+        total=-(-duration * rate // 1) if duration else None,
+        throttled=not flags["unthrottled"],
+        report_seconds=REPORT_SECONDS if flags["verbose"] else float("inf"),
+    )
+    if target is not None:
+        return send_stream(config, plan, target, record)
+    return write_stream(config, plan, output, append=flags["append"], jobs=flags["jobs"])
+
+
+def write_stream(config: Config, plan: StreamPlan, output: Path, *, append: bool, jobs: int) -> int:
+    """Write the stream to a file."""
     from fleet.streaming.jobs import run_jobs
     from fleet.streaming.sensors import stream_sensors
     from fleet.streaming.stream import StreamReadings, StreamWriter
 
-    config = stream_config(rate, flags)
-    seed = secrets.randbelow(1 << 32) if config.simulation.seed is None else config.simulation.seed
-    sensors = stream_sensors(config, seed)
-    total = -(-duration * rate // 1) if duration else None
-    report_seconds = REPORT_SECONDS if verbose else float("inf")
+    sensors = stream_sensors(config, plan.seed)
     stop = threading.Event()
     try:
         with opened(output, append=append) as file, stopped_by_signals(stop):
-            readings = StreamReadings(sensors, seed, rate, start_time(config), throttled=not unthrottled)
-            writer = StreamWriter(readings, file, total, stop, print_progress, report_seconds)
+            readings = StreamReadings(sensors, plan.seed, plan.rate, plan.start_us, throttled=plan.throttled)
+            writer = StreamWriter(readings, file, plan.total, stop, print_progress, plan.report_seconds)
             if jobs == 1:
-                stats = writer.run(rate, throttled=not unthrottled)
+                stats = writer.run(plan.rate, throttled=plan.throttled)
             else:
-                stats = run_jobs(jobs, writer, rate, throttled=not unthrottled)
+                stats = run_jobs(jobs, writer, plan.rate, throttled=plan.throttled)
     except BrokenPipeError:  # `| head`: click would make it the exit code 1
         discard_output()
         return 0
-    print_final_block(stats, seed)
+    print_final_block(stats, plan.seed)
     return 0
+
+
+def check_to(flags: Mapping[str, Any]) -> None:
+    """UsageError if options contradict --to."""
+    context = click.get_current_context()
+    if context.get_parameter_source("output") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("-o and --to both say where the records go: leave one of them out", context)
+    if flags["append"]:
+        raise click.UsageError("--append goes with -o: a target of --to is continued in any case", context)
+    if flags["jobs"] > 1:
+        raise click.UsageError("--jobs goes with -o: one process delivers to a target", context)
+
+
+def send_stream(config: Config, plan: StreamPlan, to: str, record_name: str | None) -> int:
+    """Deliver the stream to a target. Returns 1 if some of its records were refused, or could not be delivered at the end."""
+    from fleet.delivery.records.registry import TABLE_SCHEMES, record_for
+    from fleet.delivery.targets.registry import TargetOptions, open_target
+    from fleet.streaming.rows import StreamRows
+    from fleet.streaming.sender import Destination, StreamSender
+    from fleet.streaming.sensors import stream_sensors
+    from fleet.target_urls import resolve_target
+    from worker.schedule import format_time
+
+    url, stop = resolve_target(to, os.environ).url, threading.Event()
+    if record_name is None and config.sensor_types == ("pipeline",) and not url.startswith(TABLE_SCHEMES):
+        record_name = "pipeline"
+    record = record_for(url, record_name)
+
+    def warn(text: str) -> None:
+        click.echo(f"fleet stream: {text}", err=True)
+
+    with TemporaryDirectory() as folder, kept_for_readings([url]), stopped_by_signals(stop):
+        options = TargetOptions(record=record, stop=stop, retry_seconds=RETRY_SECONDS, folder=Path(folder))
+        sensors = stream_sensors(config, plan.seed)
+        rows = StreamRows(sensors, plan.seed, plan.rate, plan.start_us, throttled=plan.throttled)
+        with closing(open_target(to, options)) as target:
+            destination = Destination(target, record, warn)
+            sender = StreamSender(rows, destination, plan.total, stop, print_progress, plan.report_seconds)
+            sender.run(plan.rate, throttled=plan.throttled)
+            sender.finish()
+    print_final_block(sender.stats, plan.seed)
+    if not sender.complete:
+        warn(
+            f"not everything was delivered: the same command with --seed {plan.seed} --start {format_time(plan.start_us)} "
+            "begins again, with the same keys"
+        )
+    return 1 if not sender.complete or sender.stats.refused else 0
 
 
 def stream_config(rate: Fraction, flags: Mapping[str, Any]) -> Config:
@@ -208,7 +291,8 @@ def ends_with_line(path: Path) -> bool:
 def print_progress(stats: StreamStats) -> None:
     click.echo(
         f"{stats.seconds:.0f} s: {stats.records:,} records, {stats.records_per_second:,.0f}/s, "
-        f"{stats.written_bytes / 1e6:,.1f} MB, {stats.anomalies:,} anomalies",
+        + (f"{stats.written_bytes / 1e6:,.1f} MB, " if stats.written_bytes else "")
+        + f"{stats.anomalies:,} anomalies",
         err=True,
     )
 
@@ -219,7 +303,8 @@ def print_final_block(stats: StreamStats, seed: int) -> None:
         "records": f"{stats.records:,}",
         "seconds": f"{stats.seconds:,.1f}",
         "records/s": f"{stats.records_per_second:,.0f}",
-        "bytes": f"{stats.written_bytes:,}",
+        **({"bytes": f"{stats.written_bytes:,}"} if stats.written_bytes else {}),
+        **({"refused": f"{stats.refused:,}"} if stats.refused else {}),
         "anomalies": f"{stats.anomalies:,}{share}",
         "seed": str(seed),
     }.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from fleet.validation.scalars import AsSeconds, AsWhole, FieldError, Section, Share
 
@@ -85,6 +85,32 @@ class DeliveryFaults(Section):
                 "drop", f"the probabilities of {', '.join(ONE_OF_A_READING)} add up to {total:g}: at most 1 is allowed"
             )
         return self
+
+
+FAULT_KINDS = tuple(DeliveryFaults.model_fields)
+
+SIZE_KEYS = {
+    "duplicate": "copies",
+    "late": "mean",
+    "out_of_order": "window",
+    "newest_first": "duration",
+    "burst": "duration",
+    "clock_skew": "size",
+}
+"""The key of the size of a fault, for the kinds that have one."""
+
+
+def single_fault(kind: str, probability: float, size: float | None) -> DeliveryFaults:
+    """Return the faults that are of one kind, with a size of its own or the usual one. ValueError if the kind has no such size."""
+    if size is None:
+        return DeliveryFaults.model_validate({kind: {"probability": probability}})
+    if kind not in SIZE_KEYS:
+        raise ValueError(f"{kind} has none")
+    number = int(size) if size.is_integer() else size
+    try:
+        return DeliveryFaults.model_validate({kind: {"probability": probability, SIZE_KEYS[kind]: number}})
+    except ValidationError as error:
+        raise ValueError(f"{size:g} as {SIZE_KEYS[kind]} of {kind}: {error.errors()[0]['msg'].lower()}") from None
 
 
 def unreachable_target(faults: DeliveryFaults, targets: tuple[str, ...]) -> str | None:

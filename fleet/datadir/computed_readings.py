@@ -7,7 +7,7 @@ row has the columns and values that its worker would have stored; its id is the 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache
 from operator import itemgetter
@@ -17,6 +17,7 @@ import apsw
 import numpy as np
 
 from worker.readings.generator import SignalGenerator
+from worker.spec import Settings
 from worker.storage.schema import (
     IDENTITY_COLUMNS,
     READING_COLUMNS,
@@ -90,9 +91,31 @@ class ComputedReadingsModule:
 class CompiledEpoch(NamedTuple):
     """What computes the rows of an epoch. `arrange` takes a row of `reading_rows` followed by `constants`."""
 
+    settings: Settings
     generator: SignalGenerator
     constants: Row
     arrange: Callable[[Row], Row]
+
+    def rows(self, first: int, count: int) -> list[Row]:
+        """Compute the readings from `first` on: their id, which is the sequence number plus one, and their other columns."""
+        with np.errstate(all="ignore"):
+            block = self.generator.block(first, count)
+        constants, arrange = self.constants, self.arrange
+        return [(row[SEQ_INDEX] + 1, *arrange(row + constants)) for row in reading_rows(self.settings, block)]
+
+
+def compile_epoch(epoch: Epoch, columns: Mapping[str, str]) -> CompiledEpoch:
+    """Return what computes the rows of an epoch, with these columns by their types."""
+    identity, settings, schedule = epoch.identity, epoch.settings, epoch.schedule
+    varying = (*READING_COLUMNS, *(column.name for column in further_reading_columns(settings)))
+    constant = dict(zip(IDENTITY_COLUMNS, identity_values(identity), strict=True))
+    further = (column.name for column in further_identity_columns(identity))
+    constant |= zip(further, further_identity_values(identity), strict=True)
+    values = {name: with_affinity(value, columns.get(name, "")) for name, value in constant.items()}
+    names = [*varying, *values, "synced", None]  # None: a column of another kind of sensor
+    chosen = [names.index(name if name in names else None) for name in columns if name != "id"]
+    generator = SignalGenerator(epoch.seed, identity, settings, schedule.first_seq, schedule.start_us)
+    return CompiledEpoch(settings, generator, (*values.values(), 0, None), itemgetter(*chosen))
 
 
 class ComputedReadings:
@@ -208,26 +231,11 @@ class ComputedReadings:
         until = min([end, *later[:1]])
         try:
             if self._compiled is None or self._compiled[0] is not epoch:
-                self._compiled = epoch, self._compile(epoch)
-            generator, constants, arrange = self._compiled[1]
-            with np.errstate(all="ignore"):
-                block = generator.block(first, until - first)
-            rows = [(row[SEQ_INDEX] + 1, *arrange(row + constants)) for row in reading_rows(epoch.settings, block)]
+                self._compiled = epoch, compile_epoch(epoch, self._columns)
+            rows = self._compiled[1].rows(first, until - first)
         except MALFORMED_EPOCH_ERRORS as error:
             raise apsw.CorruptError(f"its epochs cannot be computed: {type(error).__name__}: {error}") from error
         return rows, until
-
-    def _compile(self, epoch: Epoch) -> CompiledEpoch:
-        identity, settings, schedule = epoch.identity, epoch.settings, epoch.schedule
-        varying = (*READING_COLUMNS, *(column.name for column in further_reading_columns(settings)))
-        constant = dict(zip(IDENTITY_COLUMNS, identity_values(identity), strict=True))
-        further = (column.name for column in further_identity_columns(identity))
-        constant |= zip(further, further_identity_values(identity), strict=True)
-        values = {name: with_affinity(value, self._columns.get(name, "")) for name, value in constant.items()}
-        names = [*varying, *values, "synced", None]  # None: a column of another kind of sensor
-        chosen = [names.index(name if name in names else None) for name in self._columns if name != "id"]
-        generator = SignalGenerator(epoch.seed, identity, settings, schedule.first_seq, schedule.start_us)
-        return CompiledEpoch(generator, (*values.values(), 0, None), itemgetter(*chosen))
 
 
 class ComputedCursor:

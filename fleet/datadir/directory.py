@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from fleet.datadir import manifest
+from fleet.datadir.interventions import INTERVENTIONS_FILE
 from fleet.datadir.manifest import MAX_START_US, FleetManifest
 from fleet.datadir.ownership import secure_run_folder
 from fleet.datadir.readings import SQLITE_MAGIC, DatabaseUnreadable, latest_due_us
@@ -58,7 +59,7 @@ class DataDirectory:
         self.log = self.run / "fleet.log"
         self.identities = path / "identities"
         self.rollout = self.run / "rollout.json"
-        self.interventions = self.run / "interventions.json"
+        self.interventions = self.run / INTERVENTIONS_FILE
         self.events = self.run / "events.jsonl"
         self.token = self.run / "token"
         self._manifest = path / "fleet.json"

@@ -19,6 +19,7 @@ from worker.spec import Pause
 
 log = logging.getLogger("interventions")
 
+INTERVENTIONS_FILE = "interventions.json"
 NO_CLOCK = SimulatedClock(0, 0)
 """The clock of interventions before a run has written them."""
 
@@ -33,7 +34,10 @@ MAX_SENSORS_LISTED = 20
 class InjectionRecord:
     """An injection into `count` sensors, from `from_us` until `until_us` or, if that came first, `cancelled_us`
     (simulated time). `asked` is the command as JSON, by which a repeated command is recognized. An injection is
-    `settled` when all its readings are written; `sensors` are then only the first ones."""
+    `settled` when all its readings are written; `sensors` are then only the first ones.
+
+    With a `probability` it is a fault of the way to the targets, in that share of the readings of the sensors, or of all sensors
+    with `everyone`; otherwise an anomaly."""
 
     id: str
     type: str
@@ -46,6 +50,12 @@ class InjectionRecord:
     asked: str
     cancelled_us: int | None = None
     settled: bool = False
+    probability: float | None = None
+    everyone: bool = False
+
+    @property
+    def of_delivery(self) -> bool:
+        return self.probability is not None
 
     @property
     def end_us(self) -> int:
@@ -59,6 +69,8 @@ class InjectionRecord:
         return "running" if now_us < self.until_us else "over"
 
     def mark_settled(self) -> InjectionRecord:
+        if self.of_delivery and not self.everyone:  # its readings may be delivered later
+            return replace(self, settled=True)
         return replace(self, settled=True, sensors=self.sensors[:MAX_SENSORS_LISTED])
 
 
@@ -76,10 +88,10 @@ class Interventions:
         return next((each for each in self.injections if each.id == id_), None)
 
     def open_by_sensor(self) -> dict[str, list[InjectionRecord]]:
-        """Return the injections that are not settled, by sensor."""
+        """Return the injected anomalies that are not settled, by sensor."""
         found: dict[str, list[InjectionRecord]] = {}
         for injection in self.injections:
-            if not injection.settled:
+            if not injection.settled and not injection.of_delivery:
                 for sensor in injection.sensors:
                     found.setdefault(sensor, []).append(injection)
         return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import overload
 
+from fleet.delivery.faults.plan import Fault
 from worker.storage.schema import FurtherColumn
 
 Value = str | int | float | bytes | None
@@ -121,6 +122,9 @@ class Batch:
 
     again: bool = False
     """The readings are copies on purpose: a target that knows them stores them again."""
+
+    damages: Mapping[int, Fault] = field(default_factory=dict)
+    """Readings whose record is damaged on purpose, by their ids."""
 
     @cached_property
     def ids(self) -> tuple[int, ...]:

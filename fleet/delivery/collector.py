@@ -75,9 +75,9 @@ class Collector:
         try:
             target.write_held(everything=everything)
         except DeliveryFailed as error:
-            for database in list(stats.databases.values()):
-                if not database.skipped:
-                    stats.record_outcome(database.name, error=self._record_failure(error), kind="target")
+            names = [database.name for database in stats.databases.values() if not database.skipped]
+            for name in names or [target.name]:  # what is held may be all that is left of the databases
+                stats.record_outcome(name, error=self._record_failure(error), kind="target")
 
     def _sweep_all(self, executor: ThreadPoolExecutor, names: dict[Path, str]) -> None:
         waiting = list(reversed(names))

@@ -23,12 +23,13 @@ import numpy.typing as npt
 from fleet.config.delivery import Delivery, DeliveryTarget
 from fleet.config.delivery_faults import FAULTY_SCHEMES
 from fleet.datadir.delivery_status import DeliveryStatus, TargetStatus, read_delivery_status
+from fleet.datadir.interventions import INTERVENTIONS_FILE
 from fleet.datadir.readings import DatabaseUnreadable
 from fleet.datadir.shared_connection import shared_connection
 from fleet.delivery.backlog import Backlog, SourceIds, StoredIds
 from fleet.delivery.collector import Collector
-from fleet.delivery.faults.fault_record import FAULT_FILE
 from fleet.delivery.faults.faulty_target import FaultyTarget, open_faulty_target
+from fleet.delivery.faults.injected import InjectedFaults
 from fleet.delivery.leases import Leases
 from fleet.delivery.records.registry import record_for
 from fleet.delivery.selection import Selection
@@ -94,6 +95,10 @@ class LiveDelivery:
         report.write()
         return 0
 
+    def injected_faults(self) -> InjectedFaults:
+        """The faults that an operator injects, in the file beside that of the status."""
+        return InjectedFaults(self.status_file.with_name(INTERVENTIONS_FILE), self.seed)
+
     def _earlier_status(self) -> Mapping[str, TargetStatus]:
         """The targets by name, as an earlier process of this run has left them; its counts go on."""
         status = read_delivery_status(self.status_file.parent)
@@ -149,10 +154,12 @@ class TargetDelivery:
             folder=folder,
             on_retry=self._stats.add_retry,
         )
-        # Readings that an earlier process has held back are sent also without faults.
-        faulty = faults.any or (target.to.startswith(FAULTY_SCHEMES) and (folder / FAULT_FILE).exists())
-        self._faulty = open_faulty_target(target.to, options, faults, delivery.seed, folder) if faulty else None
-        self._target = self._faulty or open_target(target.to, options)
+        # Faults may be injected at any time, and readings that an earlier process has held back are sent.
+        self._target = (
+            open_faulty_target(target.to, options, faults, delivery.seed, folder, delivery.injected_faults())
+            if target.to.startswith(FAULTY_SCHEMES)
+            else open_target(target.to, options)
+        )
         self._before = self._earlier.get(self._target.name) or TargetStatus(self._target.name)
         self._backlog = Backlog(self._before.backlog_since)
         self.context = SweepContext(
@@ -181,7 +188,6 @@ class TargetDelivery:
                 self._collector.sweep()
             except OSError as error:  # the data directory is gone
                 log.error("%s: %s", self._target.name, error)
-            self._send_held(everything=last and not self._stats.failing())
             self._log_errors()
             if last and not self._stats.failing() and not self._stop.is_set():
                 self._collector.finish()
@@ -192,16 +198,6 @@ class TargetDelivery:
             if self._released.is_set() and self._stats.failing():
                 self._stop.wait(self._interval)
         self._target.close()
-
-    def _send_held(self, *, everything: bool) -> None:
-        """Send what faults have held back. A failure is one of the target, as in a sweep."""
-        if self._faulty is not None:
-            error = None
-            try:
-                self._faulty.send_held(everything=everything)
-            except DeliveryFailed as failure:
-                error = str(failure)
-            self._stats.record_outcome("readings held by faults", error=error, kind="target")
 
     @property
     def delivered(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from fleet.delivery.batch import Batch, Value
-from fleet.delivery.target import BatchRejected, DeliveryFailed, Receipt, Target
+from fleet.delivery.target import BatchRejected, DeliveryFailed, HoldingTarget, Receipt, Target
 
 STATISTICS_INTERVAL = 100
 """Readings between two lines of statistics."""
@@ -61,6 +61,10 @@ class LoggedTarget:
 
     def cursor(self, source: str) -> int | None:
         return self._target.cursor(source)
+
+    def write_held(self, *, everything: bool) -> None:
+        if isinstance(self._target, HoldingTarget):
+            self._target.write_held(everything=everything)
 
     def close(self) -> None:
         self._target.close()

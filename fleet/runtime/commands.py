@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from fleet.config.delivery_faults import FAULT_KINDS
 from fleet.escaping import escape_short
 from fleet.validation.issues import schema_violation, subschema
 from worker.readings.anomalies import ANOMALY_TYPES
 
 if TYPE_CHECKING:
     AnomalyTypeName = str
+    FaultKindName = str
 else:
-    AnomalyTypeName = Literal[ANOMALY_TYPES]
+    AnomalyTypeName, FaultKindName = Literal[ANOMALY_TYPES], Literal[FAULT_KINDS]
 
 MAX_SENSORS_NAMED = 1000
 """Sensors that one command can name; more are selected by a property that they share."""
@@ -89,16 +91,29 @@ class StartRollout(Command):
         return self
 
 
-class Inject(SelectorCommand):
+class InjectionCommand(SelectorCommand):
     """An injection. `at` is simulated time as ISO 8601, None for now. Without `id` it gets a random one."""
 
-    command: Literal["inject"]
-    type: AnomalyTypeName
-    channel: Name | None = None
     size: Annotated[float, Field(allow_inf_nan=False)] | None = None
     seconds: Seconds = 30.0
     at: Name | None = None
     id: InjectionId | None = None
+
+
+class Inject(InjectionCommand):
+    """An anomaly."""
+
+    command: Literal["inject"]
+    type: AnomalyTypeName
+    channel: Name | None = None
+
+
+class InjectFault(InjectionCommand):
+    """A fault of the way to the targets, in a share of the readings of the sensors."""
+
+    command: Literal["inject_fault"]
+    type: FaultKindName
+    probability: Share = 1.0
 
 
 class Cancel(Command):
@@ -124,9 +139,11 @@ class Probability(SelectorCommand):
 
 
 COMMAND_MODELS: tuple[type[Command], ...] = (
-    *(Status, Down, Scale, Restart, StartRollout, Inject, Cancel, Pause, Resume, Probability),
+    *(Status, Down, Scale, Restart, StartRollout, Inject, InjectFault, Cancel, Pause, Resume, Probability),
 )
-AnyCommand = Status | Down | Scale | Restart | StartRollout | Inject | Cancel | Pause | Resume | Probability
+AnyCommand = (
+    Status | Down | Scale | Restart | StartRollout | Inject | InjectFault | Cancel | Pause | Resume | Probability
+)
 Answer = dict[str, Any]
 COMMAND_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="command")])
 

@@ -7,18 +7,20 @@ is dead or stopped takes it up later.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fleet.config.delivery_faults import single_fault, unreachable_target
 from fleet.config.sections import valid_timestamp
 from fleet.datadir.interventions import MAX_SENSORS_LISTED, NO_INTERVENTIONS, InjectionRecord, Interventions
 from fleet.datadir.roster import Member
 from fleet.errors import UserError
 from fleet.escaping import escape_short
-from fleet.runtime.commands import Answer, Cancel, Inject, Pause, Probability, Resume
+from fleet.runtime.commands import Answer, Cancel, Inject, InjectFault, Pause, Probability, Resume
 from fleet.runtime.reconciler import Reconciler
 from fleet.runtime.selectors import format_choices, select_sensors
 from fleet.runtime.simulation_clock import iso_to_microseconds
@@ -38,8 +40,11 @@ class FaultInjection:
     """The interventions of a running fleet, saved in `file`. The supervisor's loop calls the object to settle those that
     are over."""
 
-    def __init__(self, reconciler: Reconciler, scoreboard: Scoreboard, file: Path) -> None:
-        self._reconciler, self._board, self._file = reconciler, scoreboard, file
+    def __init__(
+        self, reconciler: Reconciler, scoreboard: Scoreboard, file: Path, targets: tuple[str, ...] = ()
+    ) -> None:
+        """`targets` are those that the fleet delivers to."""
+        self._reconciler, self._board, self._file, self._targets = reconciler, scoreboard, file, targets
         if reconciler.planner.interventions != NO_INTERVENTIONS:  # of an earlier run, whose clock was another
             with suppress(UserError):
                 self._save(self.interventions)
@@ -49,7 +54,21 @@ class FaultInjection:
         return self._reconciler.planner.interventions
 
     def inject(self, command: Inject) -> Answer:
-        """Add an injection; the same command with the same id again changes nothing. Raises UserError."""
+        """Add an anomaly; the same command with the same id again changes nothing. Raises UserError."""
+        return self._inject(command, partial(check_channel_and_size, command), channel=command.channel)
+
+    def inject_fault(self, command: InjectFault) -> Answer:
+        """Add a fault of the way to the targets, from which the delivery process learns by the file. Raises UserError."""
+        return self._inject(command, lambda _: check_fault(command, self._targets), probability=command.probability)
+
+    def _inject(
+        self,
+        command: Inject | InjectFault,
+        check: Callable[[Sequence[Member]], None],
+        *,
+        channel: str | None = None,
+        probability: float | None = None,
+    ) -> Answer:
         self._reconciler.check_not_draining()
         command_text = command.model_dump_json(exclude={"id", "by"})
         existing = self.interventions.injection(command.id) if command.id is not None else None
@@ -62,20 +81,22 @@ class FaultInjection:
         if sum(not each.settled for each in self.interventions.injections) >= MAX_OPEN_INJECTIONS:
             raise UserError(f"{MAX_OPEN_INJECTIONS} injections are under way; wait until one is over, or cancel it")
         chosen = select_sensors(self._reconciler.plan.members, command)
-        check_channel_and_size(command, chosen)
+        check(chosen)
         begin = self._start_us(command.at)
         slowest = min(member.rate for member in chosen)  # each must have a reading in it
         length = max(round(command.seconds * SECOND_US), -(-SECOND_US // slowest))
         injection = InjectionRecord(
             id=command.id or secrets.token_hex(4),
             type=command.type,
-            channel=command.channel,
+            channel=channel,
             size=command.size,
             sensors=tuple(member.sensor_id for member in chosen),
             count=len(chosen),
             from_us=begin,
             until_us=begin + int(length),
             asked=command_text,
+            probability=probability,
+            everyone=len(chosen) == len(self._reconciler.plan.members),
         )
         self._apply(replace(self.interventions, injections=(*self.interventions.injections, injection)))
         self._note("inject", f"injection {injection.id}: {describe_injection(injection)}", injection.sensors)
@@ -240,6 +261,18 @@ def check_channel_and_size(command: Inject, chosen: Sequence[Member]) -> None:
                 raise UserError(f"channel: {member.sensor_id} has no {channel}, but {', '.join(names)}")
 
 
+def check_fault(command: InjectFault, targets: tuple[str, ...]) -> None:
+    """Raise UserError unless the fault has that size, and the fleet delivers to targets that it can reach."""
+    try:
+        fault = single_fault(command.type, command.probability, command.size)
+    except ValueError as error:
+        raise UserError(f"size: {error}") from None
+    if not targets:
+        raise UserError("this fleet delivers to no target: faults are put on the way of `fleet up --to`")
+    if reason := unreachable_target(fault, targets):
+        raise UserError(reason)
+
+
 def end_open_pauses(pauses: Sequence[spec.Pause], now_us: int) -> tuple[spec.Pause, ...]:
     return tuple(
         replace(pause, until_us=max(now_us, pause.from_us)) if pause.until_us is None else pause for pause in pauses
@@ -249,6 +282,8 @@ def end_open_pauses(pauses: Sequence[spec.Pause], now_us: int) -> tuple[spec.Pau
 def describe_injection(injection: InjectionRecord) -> str:
     where = f" in {injection.channel}" if injection.channel else ""
     size = f" of size {injection.size:g}" if injection.size is not None else ""
+    if injection.probability is not None:
+        where = f" on the way of {100 * injection.probability:.4g}% of the readings"
     return f"{injection.type}{size}{where}, {format_time(injection.from_us)} to {format_time(injection.until_us)}"
 
 

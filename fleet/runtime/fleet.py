@@ -97,7 +97,12 @@ class Fleet:
         supervisor.on_event = self._record_event
         self._reload = Reloader(prepared.source, self._reconciler, prepared.identities, directory.reload)
         self._rollouts = Rollouts(self._reconciler, directory.rollout, self._simulated_seconds)
-        self._fault_injection = FaultInjection(self._reconciler, prepared.scoreboard, directory.interventions)
+        self._fault_injection = FaultInjection(
+            self._reconciler,
+            prepared.scoreboard,
+            directory.interventions,
+            tuple(target.to for target in config.delivery.to),
+        )
         self._backfill = Backfill(self._reconciler, self._observe)
         self._add_timers(ProgressMonitor(self._progress, self._observe, begun_ns))
         handler = CommandHandler(self._reconciler, self._reload, self._rollouts, self._fault_injection, self._events)

@@ -85,10 +85,11 @@ class StreamReadings:
 
 @dataclass
 class StreamStats:
-    """What a stream has written so far. `seconds` are those that have passed, `reports` the statistics that were due."""
+    """What a stream has written so far. `refused` records are those that a target does not take. `seconds` are those that have passed, `reports` the statistics that were due."""
 
     records: int = 0
     anomalies: int = 0
+    refused: int = 0
     written_bytes: int = 0
     seconds: float = 0.0
     reports: int = 0
@@ -113,11 +114,65 @@ class Pace:
         return self._origin + position / self._per_second - now
 
 
-class StreamWriter:
-    """Writes a stream of `total` readings to a file, None for no end, until `stop` is set.
+class PacedStream:
+    """A stream of `total` readings, None for no end, that goes on until `stop` is set.
 
     `report` is called with the statistics every `report_seconds`.
     """
+
+    write_interval = WRITE_INTERVAL_SECONDS
+
+    def __init__(
+        self,
+        total: int | None,
+        stop: threading.Event,
+        report: Callable[[StreamStats], None],
+        report_seconds: float,
+    ) -> None:
+        self.total, self.stop = total, stop
+        self.report, self._report_seconds = report, report_seconds
+        self.position = 0
+        self._started = time.monotonic()
+        self.stats = StreamStats()
+
+    def run(self, rate: Fraction, *, throttled: bool) -> StreamStats:
+        """Run the stream. A throttled one ends when the reading after its last would be due."""
+        pace = Pace(rate, self._started)
+        while not self.stop.is_set() and self.position != self.total:
+            due = pace.due(time.monotonic()) if throttled else self.position + READINGS_PER_FORMAT
+            self.write(due if self.total is None else min(due, self.total))
+            if throttled:
+                left = pace.seconds_until(self.position, time.monotonic())
+                self.wait(max(left, self.write_interval) if self.position != self.total else left)
+        self._update()
+        return self.stats
+
+    def write(self, end: int) -> None:
+        """Write the readings up to before the position `end`, or until `stop` is set."""
+        raise NotImplementedError
+
+    def wait(self, seconds: float) -> None:
+        """Wait, or until `stop` is set."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self.stop.wait(min(left, self._report_left())):
+            self.report_when_due()
+
+    def _report_left(self) -> float:
+        due = self._started + (self.stats.reports + 1) * self._report_seconds
+        return max(due - time.monotonic(), 0.0)
+
+    def report_when_due(self) -> None:
+        if not self._report_left():
+            self._update()
+            self.stats.reports += 1
+            self.report(self.stats)
+
+    def _update(self) -> None:
+        self.stats.seconds = time.monotonic() - self._started
+
+
+class StreamWriter(PacedStream):
+    """A stream that is written to a file."""
 
     def __init__(
         self,
@@ -128,25 +183,10 @@ class StreamWriter:
         report: Callable[[StreamStats], None],
         report_seconds: float,
     ) -> None:
-        self.readings, self.output, self.total, self.stop = readings, output, total, stop
-        self.report, self._report_seconds = report, report_seconds
-        self.position = 0
-        self._started = time.monotonic()
-        self.stats = StreamStats()
+        super().__init__(total, stop, report, report_seconds)
+        self.readings, self.output = readings, output
 
-    def run(self, rate: Fraction, *, throttled: bool) -> StreamStats:
-        """Write the stream. A throttled one ends when the reading after its last would be due."""
-        pace = Pace(rate, self._started)
-        while not self.stop.is_set() and self.position != self.total:
-            due = pace.due(time.monotonic()) if throttled else self.position + READINGS_PER_FORMAT
-            self._write(due if self.total is None else min(due, self.total))
-            if throttled:
-                left = pace.seconds_until(self.position, time.monotonic())
-                self._wait(max(left, WRITE_INTERVAL_SECONDS) if self.position != self.total else left)
-        self._update()
-        return self.stats
-
-    def _write(self, end: int) -> None:
+    def write(self, end: int) -> None:
         while self.position < end and not self.stop.is_set():
             lines = self.readings.take(end - self.position)
             self.output.write(lines.text.encode("ascii"))
@@ -154,23 +194,5 @@ class StreamWriter:
             self.stats.records += lines.records
             self.stats.anomalies += lines.anomalies
             self.stats.written_bytes += len(lines.text)
-            self._report_when_due()
+            self.report_when_due()
         self.output.flush()
-
-    def _wait(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not self.stop.wait(min(left, self._report_left())):
-            self._report_when_due()
-
-    def _report_left(self) -> float:
-        due = self._started + (self.stats.reports + 1) * self._report_seconds
-        return max(due - time.monotonic(), 0.0)
-
-    def _report_when_due(self) -> None:
-        if not self._report_left():
-            self._update()
-            self.stats.reports += 1
-            self.report(self.stats)
-
-    def _update(self) -> None:
-        self.stats.seconds = time.monotonic() - self._started

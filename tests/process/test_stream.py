@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.process.running_fleet import ENVIRONMENT
+from tests.servers.single_readings import reading_server
 
 pytestmark = pytest.mark.process
 COMMAND = [sys.executable, "-m", "fleet", "stream"]
@@ -142,3 +143,29 @@ def test_a_job_that_is_killed_ends_the_stream(tmp_path: Path) -> None:
         running.returncode,
         printed,
     )
+
+
+def test_a_server_that_goes_away_gets_everything(tmp_path: Path) -> None:
+    """Each record once, by a stream that waits; one that is stopped meanwhile says that something is left."""
+    arguments = ("--kind", "bme280", "--record", "bme280", "--sensors", "2", "-rate", "100", "-d", "3s", "--seed", "3")
+    with reading_server(schema=None) as server:
+        with stream(tmp_path, *arguments, "--to", f"{server.url}#each") as running:
+            wait_for(lambda: len(server.stored) > 50)
+            server.stop()
+            assert running.stderr is not None
+            assert "the stream waits" in running.stderr.readline()
+            server.start()
+            printed = running.stderr.read()
+            assert 0 == running.wait(60), printed
+        times = [each["timestamp"] for each in server.stored]
+        assert "well again" in printed
+        assert f"records    {len(times)}\n" in printed
+        assert len(times) == len({(each["device_id"], each["timestamp"]) for each in server.stored}) > 290
+
+        server.stop()
+        with stream(tmp_path, *arguments, "--to", f"{server.url}#each") as running:
+            assert running.stderr is not None
+            assert "the stream waits" in running.stderr.readline()
+            running.send_signal(signal.SIGINT)
+            assert "not everything was delivered: the same command with --seed 3 --start 20" in running.stderr.read()
+            assert 1 == running.wait(60)

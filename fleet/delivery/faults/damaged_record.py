@@ -1,15 +1,15 @@
-"""A record whose readings are damaged where the plan says so: one number is a text, or the record ends too early."""
+"""A record in which some readings are damaged: one number is a text, or the record ends too early."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
 
 from fleet.delivery.batch import Batch
 from fleet.delivery.compare.delivered import UNKNOWN_TIME_US, unix_microseconds
-from fleet.delivery.faults.plan import DAMAGES, Fault, FaultPlan
+from fleet.delivery.faults.plan import Fault, FaultPlan
 from fleet.delivery.json_documents import dump_json
 from fleet.delivery.records.record import Document, Record
 
@@ -18,10 +18,9 @@ REPLACEMENT = "�"
 
 
 def planned_faults(plan: FaultPlan, batch: Batch) -> list[Fault | None]:
-    """Return the fault of each reading of a batch. Those of other simulators, which have no numbers, have none."""
-    if batch.source.foreign or not batch.rows or not plan.faults.any:
-        return [None] * len(batch.rows)
-    sensor, time = (batch.source.columns.index(name) for name in ("sensor_id", "timestamp"))
+    """Return the fault of each reading of a batch."""
+    columns = batch.source.columns
+    sensor, time = columns.index("sensor_id"), columns.index("timestamp")
     faults = []
     for row, seq in zip(batch.rows, batch.key_numbers, strict=True):
         time_us = unix_microseconds(row[time])
@@ -31,20 +30,20 @@ def planned_faults(plan: FaultPlan, batch: Batch) -> list[Fault | None]:
 
 
 class DamagedRecord:
-    """A record in which some readings are damaged. With `whole`, a truncated one lacks its last fields and is JSON still: for
-    targets that send several readings as one document."""
+    """A record in which the readings are damaged that a batch names. With `whole`, a truncated one lacks its last fields and is
+    JSON still: for targets that send several readings as one document."""
 
-    def __init__(self, record: Record, plan: FaultPlan, *, whole: bool) -> None:
+    def __init__(self, record: Record, *, whole: bool) -> None:
         self.name, self.columns = record.name, record.columns
-        self._record, self._plan, self._whole = record, plan, whole
-        self._damages = any(getattr(plan.faults, kind).probability for kind in DAMAGES)
+        self._record, self._whole = record, whole
 
     def documents(self, batch: Batch) -> list[Any]:
         """Return the readings; a truncated one is a part of the text of its JSON, which `dump_json` takes as it is."""
         documents: list[Any] = self._record.documents(batch)
-        if not self._damages:
+        if not batch.damages:
             return documents
-        for index, fault in enumerate(planned_faults(self._plan, batch)):
+        for index, number in enumerate(batch.ids):
+            fault = batch.damages.get(number)
             if fault and fault.kind == "corrupt":
                 corrupt(documents[index], fault.size)
             elif fault and fault.kind == "truncate":
@@ -57,11 +56,10 @@ class DamagedRecord:
     def reading(self, document: Document) -> Document:
         return self._record.reading(document)
 
-    def damaged_fields(self, batch: Batch) -> list[str | None]:
+    def damaged_fields(self, batch: Batch, faults: Sequence[Fault | None]) -> list[str | None]:
         """Return the name of the field that is damaged in each reading."""
-        if not self._plan.faults.corrupt.probability:
+        if not any(fault and fault.kind == "corrupt" for fault in faults):
             return [None] * len(batch.rows)
-        faults = planned_faults(self._plan, batch)
         return [
             damaged_field(document, fault.size) if fault and fault.kind == "corrupt" else None
             for document, fault in zip(self._record.documents(batch), faults, strict=True)

@@ -74,27 +74,26 @@ class FaultRecord:
     All methods raise DeliveryFailed if the record cannot be read or written.
     """
 
-    def __init__(self, folder: Path, target: str) -> None:
-        """UserError if the folder cannot have a record."""
+    def __init__(self, folder: Path, target: str, *, create: bool = True) -> None:
+        """Without `create`, a record that does not exist is created with the first fault. UserError if the folder cannot have one."""
         self.path, self._target = folder / FAULT_FILE, target
         self._lock = threading.Lock()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._connection = apsw.Connection(str(self.path))
-            self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            self._connection.pragma("journal_mode", "WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute(SCHEMA)
-        except (OSError, apsw.Error) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UserError(f"delivery.faults: {self.path} cannot hold the record of the faults: {reason}") from error
+        self._connection: apsw.Connection | None = None
+        if create or self.path.exists():
+            try:
+                self._connection = open_record(self.path)
+            except (OSError, apsw.Error) as error:
+                raise UserError(f"delivery.faults: {unusable_record(self.path, error)}") from error
 
     @contextmanager
     def _opened(self) -> Iterator[apsw.Connection]:
         with self._lock:
             try:
+                self._connection = self._connection or open_record(self.path)
                 with self._connection:
                     yield self._connection
+            except OSError as error:
+                raise DeliveryFailed(unusable_record(self.path, error)) from error
             except apsw.Error as error:
                 raise DeliveryFailed(f"{self.path}: {describe_sqlite_error(error)}") from error
 
@@ -117,6 +116,8 @@ class FaultRecord:
 
     def forget(self, source: str, first_id: int) -> None:
         """Remove what is on record of readings from this id on: it was planned by a process that has not delivered them."""
+        if self._connection is None:
+            return
         with self._opened() as opened:
             opened.execute(
                 "DELETE FROM faults WHERE target = ? AND source = ? AND id >= ?", (self._target, source, first_id)
@@ -126,6 +127,8 @@ class FaultRecord:
         """Return the readings that are still to be sent, by source and id."""
         query = "SELECT source, id, sensor_id, seq, timestamp, kind, size, due, row, field FROM faults WHERE held AND target = ?"
         found: dict[str, dict[int, FaultyReading]] = {}
+        if self._connection is None:
+            return found
         with self._opened() as opened:
             rows: list[Any] = opened.execute(query, (self._target,)).fetchall()
         for source, number, sensor, seq, timestamp, kind, size, due, row, field in rows:
@@ -145,6 +148,8 @@ class FaultRecord:
 
     def sources(self) -> dict[str, SourceDatabase]:
         """Return the sources by their key."""
+        if self._connection is None:
+            return {}
         query = "SELECT source, description FROM sources WHERE target = ?"
         with self._opened() as opened:
             rows: list[Any] = opened.execute(query, (self._target,)).fetchall()
@@ -152,6 +157,8 @@ class FaultRecord:
 
     def settled_id(self, source: str) -> int:
         """Return the id up to which the readings of a source are on record as settled, 0 if none are."""
+        if self._connection is None:
+            return 0
         query = "SELECT settled FROM sources WHERE target = ? AND source = ?"
         with self._opened() as opened:
             settled = opened.execute(query, (self._target, source)).get
@@ -165,7 +172,24 @@ class FaultRecord:
 
     def close(self) -> None:
         with self._lock:
-            self._connection.close()
+            if self._connection is not None:
+                self._connection.close()
+
+
+def open_record(path: Path) -> apsw.Connection:
+    """Open a record, which is created if there is none. Raises OSError or apsw.Error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    connection.pragma("journal_mode", "WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(SCHEMA)
+    return connection
+
+
+def unusable_record(path: Path, error: OSError | apsw.Error) -> str:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return f"{path} cannot hold the record of the faults: {reason}"
 
 
 def describe_source(source: SourceDatabase) -> bytes:

@@ -1,7 +1,7 @@
 """A target on whose way readings get faults: they are dropped, damaged, doubled, delayed, or have a wrong time.
 
 Each fault is on record before its reading is sent. A reading that is sent later waits in the record; one that waits is sent
-with the first batch of its source that has a reading of its time, the copy of a doubled one by `send_held`.
+with the first batch of its source that has a reading of its time, the copy of a doubled one by `write_held`.
 """
 
 from __future__ import annotations
@@ -17,41 +17,57 @@ from fleet.delivery.bisecting_delivery import NO_RECEIPT, BisectingDelivery
 from fleet.delivery.compare.delivered import unix_microseconds
 from fleet.delivery.faults.damaged_record import DamagedRecord, planned_faults
 from fleet.delivery.faults.fault_record import FaultRecord, FaultyReading
-from fleet.delivery.faults.plan import DAMAGES, DELAYS, FaultPlan
+from fleet.delivery.faults.injected import InjectedFaults
+from fleet.delivery.faults.plan import DAMAGES, DELAYS, Fault, FaultPlan
 from fleet.delivery.faults.send_order import SendOrder, row_values
 from fleet.delivery.json_documents import unserializable
 from fleet.delivery.target import BatchRejected, DeliveryFailed, HoldingTarget, Receipt, Target
 from fleet.delivery.targets.registry import TargetOptions, open_target
 
+NO_FAULTS = FaultPlan(DeliveryFaults(), 0)
 READINGS_PER_BATCH = 1000
 """Readings in a batch of those that were held."""
 
 
 @dataclass(slots=True)
 class SentBatch:
-    """What is sent of a batch: rows in their order, with the ids of those from earlier batches, and of those with damage."""
+    """What is sent of a batch: rows in their order, with the ids of those from earlier batches, of those that need not be accepted,
+    and of those whose record is damaged."""
 
     rows: list[Row] = field(default_factory=list)
     faulty: list[FaultyReading] = field(default_factory=list)
     released: dict[int, FaultyReading] = field(default_factory=dict)
-    damaged: set[int] = field(default_factory=set)
+    wrong: set[int] = field(default_factory=set)
+    damages: dict[int, Fault] = field(default_factory=dict)
 
 
 def open_faulty_target(
-    url: str, options: TargetOptions, faults: DeliveryFaults, seed: int, folder: Path
+    url: str,
+    options: TargetOptions,
+    faults: DeliveryFaults,
+    seed: int,
+    folder: Path,
+    injected: InjectedFaults | None = None,
 ) -> FaultyTarget:
     """Open the target of a URL, with faults on the way there and their record in `folder`. UserError if it cannot work."""
     plan = FaultPlan(faults, seed)
-    record = DamagedRecord(options.record, plan, whole=url.startswith("http"))
+    record = DamagedRecord(options.record, whole=url.startswith("http"))
     target = open_target(url, replace(options, record=record))
-    return FaultyTarget(target, plan, record, FaultRecord(folder, target.name))
+    return FaultyTarget(target, plan, record, FaultRecord(folder, target.name, create=faults.any), injected)
 
 
 class FaultyTarget:
     """A target with faults on the way there."""
 
-    def __init__(self, target: Target, plan: FaultPlan, damaged: DamagedRecord, record: FaultRecord) -> None:
-        self.name = target.name
+    def __init__(
+        self,
+        target: Target,
+        plan: FaultPlan,
+        damaged: DamagedRecord,
+        record: FaultRecord,
+        injected: InjectedFaults | None = None,
+    ) -> None:
+        self.name, self._injected = target.name, injected
         self._target, self._plan, self._damaged, self._record = target, plan, damaged, record
         self._delivery = BisectingDelivery(target)
         self._held = record.held()
@@ -62,11 +78,12 @@ class FaultyTarget:
         """Deliver a batch, and what is due with it. Readings that are dropped or held count as accepted."""
         source = batch.source
         self._forget_plans(batch)
-        if not self._plan.faults.any and not self._held_of(source.key):
+        plan = self._plan_of(batch)
+        if not plan.any and not self._held_of(source.key):
             return self._target.deliver(batch)
         self._send_copies(source.key)
         order = SendOrder(self._delayed(source.key))
-        sent = self._arrange(batch, order)
+        sent = self._arrange(batch, plan, order)
         waiting = {each.id for each in sent.faulty if each.id in order.waiting or each.fault.kind == "duplicate"}
         faulty = [replace(each, held=each.id in waiting) for each in sent.faulty]
         if faulty:
@@ -77,25 +94,35 @@ class FaultyTarget:
         self._settle(source.key, sent.released, receipt)
         return self._own_receipt(batch, sent, receipt)
 
+    def _plan_of(self, batch: Batch) -> FaultPlan:
+        """Return the plan for a batch, with what is injected by now. Readings of other simulators have no faults."""
+        if batch.source.foreign or not batch.rows:
+            return NO_FAULTS
+        if self._injected is None or not (injected := self._injected.current()):
+            return self._plan
+        time = batch.source.columns.index("timestamp")
+        times = [str(row[time]) for row in batch.rows]  # the order of the texts is that of the times
+        return replace(self._plan, injected=injected).within(
+            unix_microseconds(min(times)), unix_microseconds(max(times))
+        )
+
     def _own_receipt(self, batch: Batch, sent: SentBatch, receipt: Receipt) -> Receipt:
         """Return the receipt for the readings of the batch itself."""
         own, index = frozenset(batch.ids), batch.source.columns.index("id")
         unsent = own - {row[index] for row in sent.rows}
-        refused = {number: why for number, why in receipt.rejected.items() if number in own - sent.damaged}
-        accepted = (receipt.accepted & own) | unsent | (receipt.rejected.keys() & sent.damaged)
+        refused = {number: why for number, why in receipt.rejected.items() if number in own - sent.wrong}
+        accepted = (receipt.accepted & own) | unsent | (receipt.rejected.keys() & sent.wrong)
         if batch.ids and batch.ids[-1] in unsent and len(accepted) + len(refused) == len(own):
             self._record.set_settled_id(batch.source.key, batch.ids[-1])
         return replace(receipt, accepted=accepted, rejected=refused)
 
-    def send_held(self, *, everything: bool) -> None:
-        """Send the copies that are due, and with `everything` all that waits for later readings. Raises DeliveryFailed."""
+    def write_held(self, *, everything: bool) -> None:
+        """Send the copies that are due, and with `everything` all that waits for later readings; then have the target write what
+        it holds itself, such as a file that is due to be rotated. Raises DeliveryFailed."""
         for key in list(self._held):
             self._send_copies(key)
             if everything:
                 self._send(key, SendOrder(self._delayed(key)).rest())
-
-    def write_held(self, *, everything: bool) -> None:
-        """Have the target write what it holds itself, such as a file that is due to be rotated. Raises DeliveryFailed."""
         if isinstance(self._target, HoldingTarget):
             self._target.write_held(everything=everything)
 
@@ -127,14 +154,14 @@ class FaultyTarget:
         """Return the readings of a source that wait for later ones."""
         return [each for each in self._held_of(source).copy().values() if each.fault.kind in DELAYS]
 
-    def _arrange(self, batch: Batch, order: SendOrder) -> SentBatch:
+    def _arrange(self, batch: Batch, plan: FaultPlan, order: SendOrder) -> SentBatch:
         """Arrange the readings of a batch; what is not due by its end waits in `order`."""
         sent, columns = SentBatch(), batch.source.columns
         if not batch.rows:
             return sent
         sensor, time = columns.index("sensor_id"), columns.index("timestamp")
-        faults = planned_faults(self._plan, batch)
-        fields = self._damaged.damaged_fields(batch)
+        faults = planned_faults(plan, batch)
+        fields = self._damaged.damaged_fields(batch, faults)
         intact, own = unserializable(batch), set(batch.ids)
         for row, number, seq, fault, name in zip(batch.rows, batch.ids, batch.key_numbers, faults, fields, strict=True):
             if fault is None or number in intact:
@@ -159,17 +186,18 @@ class FaultyTarget:
             order.hold(reading)
         elif kind == "clock_skew":
             sent.rows.append((*row[:time], shifted(reading.timestamp, reading.fault.size), *row[time + 1 :]))
-            sent.damaged.add(reading.id)
+            sent.wrong.add(reading.id)
         elif kind != "drop":
             sent.rows.append(row)
             if kind in DAMAGES:
-                sent.damaged.add(reading.id)
+                sent.wrong.add(reading.id)
+                sent.damages[reading.id] = reading.fault
 
     def _deliver_rows(self, batch: Batch, sent: SentBatch, held: frozenset[int]) -> Receipt:
         """Deliver what is sent of a batch. Raises DeliveryFailed."""
         if not sent.rows and not held and not batch.episodes.rows and not batch.epochs.rows:
             return NO_RECEIPT
-        whole = Batch(batch.source, tuple(sent.rows), batch.episodes, batch.epochs, held=held)
+        whole = Batch(batch.source, tuple(sent.rows), batch.episodes, batch.epochs, held=held, damages=sent.damages)
         try:
             return self._target.deliver(whole)
         except BatchRejected as error:
@@ -178,7 +206,7 @@ class FaultyTarget:
                 index = batch.source.columns.index("id")
                 sent.rows = [row for row in sent.rows if row[index] not in late]
                 return self._deliver_rows(batch, sent, held)
-            if len(batch.rows) == 1 and sent.damaged:
+            if len(batch.rows) == 1 and sent.wrong:
                 return Receipt(frozenset(), rejected={batch.ids[0]: str(error)})
             raise
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fleet.config.delivery_faults import ONE_OF_A_READING, DeliveryFaults
@@ -43,15 +43,32 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """The faults of all readings of a fleet."""
+    """The faults of all readings of a fleet: those of its config, and those that are injected."""
 
     faults: DeliveryFaults
-    seed: int
+    seed: int | str
+    injected: tuple[InjectedFault, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        return self.faults.any or bool(self.injected)
+
+    def within(self, first_us: int, last_us: int) -> FaultPlan:
+        """Return the plan without the injected faults that no reading of these times has."""
+        return replace(
+            self,
+            injected=tuple(each for each in self.injected if each.from_us <= last_us and first_us < each.until_us),
+        )
 
     def fault(self, sensor: str, seq: int, time_us: int) -> Fault | None:
-        """Return the fault of a reading, None if it has none. A wrong clock comes before an outage, and that before a fault
-        of the single reading."""
-        return self._skew(sensor) or self._outage(sensor, time_us) or self._single(sensor, seq, time_us)
+        """Return the fault of a reading, None if it has none. A wrong clock comes before an outage, that before a fault of the
+        single reading, and all of the config before those that are injected."""
+        fault = self._skew(sensor) or self._outage(sensor, time_us) or self._single(sensor, seq, time_us)
+        injected = iter(self.injected)
+        while fault is None and (one := next(injected, None)) is not None:
+            if one.reaches(sensor, time_us):
+                fault = one.plan.fault(sensor, seq, time_us)
+        return fault
 
     def _skew(self, sensor: str) -> Fault | None:
         skew = self.faults.clock_skew
@@ -108,7 +125,20 @@ class FaultPlan:
                 return late.mean * min(-math.log1p(-where), MAX_DELAY_OF_MEAN)
 
 
-def uniforms(seed: int, purpose: str, sensor: str, number: int) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class InjectedFault:
+    """A fault of the readings of some sensors, None for all, with a time from `from_us` to before `until_us`."""
+
+    plan: FaultPlan
+    sensors: frozenset[str] | None
+    from_us: int
+    until_us: int
+
+    def reaches(self, sensor: str, time_us: int) -> bool:
+        return self.from_us <= time_us < self.until_us and (self.sensors is None or sensor in self.sensors)
+
+
+def uniforms(seed: int | str, purpose: str, sensor: str, number: int) -> tuple[float, float]:
     """Return two numbers in [0, 1)."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{sensor}/{number}".encode(), digest_size=12).digest()
     return int.from_bytes(digest[:6]) / (1 << 48), int.from_bytes(digest[6:]) / (1 << 48)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from fleet.delivery.batch import Value
 from fleet.delivery.reading_log import LoggedTarget, reading_line
-from fleet.delivery.target import TargetUnavailable
+from fleet.delivery.target import HoldingTarget, TargetUnavailable
+from fleet.delivery.targets.registry import TargetOptions, open_target
 from tests.fleet.delivery.samples import batch
 from tests.fleet.delivery.targets.test_http_each import BME280, target
 from tests.servers.single_readings import reading_server
@@ -52,3 +54,14 @@ def test_statistics() -> None:
     assert ["Final stats: 101 sent, 1 failed", "Last success: 2025-11-14T10:30:01+00:00", f"Last error: {error}"] == (
         logged.statistics("Final stats")
     )
+
+
+def test_what_the_target_holds_is_written(tmp_path: Path) -> None:
+    """By the collector, which sees the target only through its log."""
+    folder = tmp_path / "batches"
+    with closing(LoggedTarget(open_target(f"batches:{folder}", TargetOptions()), print, lambda: NOW)) as logged:
+        logged.deliver(batch(1, 3))
+        assert isinstance(logged, HoldingTarget)
+        logged.write_held(everything=True)
+
+    assert 1 == len(list(folder.glob("batch_*.json")))

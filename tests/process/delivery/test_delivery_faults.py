@@ -14,6 +14,8 @@ import psutil
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from fleet.runtime.control_client import send_command
+from tests.fleet.delivery.collecting import CollectProcess, collect
 from tests.fleet.verify.damage import select
 from tests.process.conftest import Up
 from tests.process.delivery.receiver_process import BATCH, receiving
@@ -75,7 +77,6 @@ def assert_all_is_there(data: Path, path: Path) -> None:
         key for key, kind in kinds.items() if kind == "duplicate"
     }
     assert [(0,)] == on_record(data, "SELECT count(*) FROM faults WHERE held")
-    assert set() == readings_of(data, "synced = 0")
 
 
 def test_nothing_is_lost_when_the_delivery_is_killed(up: Up, tmp_path: Path) -> None:
@@ -99,12 +100,68 @@ def test_nothing_is_lost_when_the_delivery_is_killed(up: Up, tmp_path: Path) -> 
     again = up(*arguments, "--for", "3s")
     assert 0 == again.wait(), again.output
     assert_all_is_there(data, path)
+    assert set() == readings_of(data, "synced = 0")
     verdict = fleet("verify", "--data", data, "--against", f"jsonl:{path}", "--complete")
     assert 1 == verdict.returncode
     for words in ("are there twice: kept", "are there: taken", "dropped on purpose, not counted as lost"):
         assert words in verdict.stdout
     assert "did not arrive" not in verdict.stdout
     assert "arrived after later ones" not in verdict.stdout
+
+
+def test_a_collector_puts_faults_on_the_way(up: Up, tmp_path: Path) -> None:
+    """Beside a fleet that delivers nothing itself, also if it is killed: what it holds back is sent by the next one."""
+    config, data, path = tmp_path / "faults.yaml", tmp_path / "data", tmp_path / "out.jsonl"
+    config.write_text(CONFIG)
+    running = up("--replicas", 3, "--rate", 20, "--for", "3s")
+    wait_for(lambda: list(data.glob("*.db")), "the fleet writes")
+    collector = CollectProcess(data, f"jsonl:{path}", "--cursor", "--faults", config, "--interval", "100ms")
+    wait_for(
+        lambda: path.exists() and on_record(data, "SELECT 1 FROM faults WHERE held AND kind != 'duplicate'"), "it holds"
+    )
+    collector.kill()
+    assert 0 == running.wait(), running.output
+    code, _, said = collect(data, f"jsonl:{path}", "--cursor", "--faults", config)
+
+    assert (0, "") == (code, said)
+    assert_all_is_there(data, path)
+    verdict = fleet("verify", "--data", data, "--against", f"jsonl:{path}", "--complete").stdout
+    assert "are there twice: kept" in verdict
+    assert "did not arrive" not in verdict
+
+
+def test_faults_are_injected_while_a_fleet_runs(up: Up, tmp_path: Path) -> None:
+    """The readings of that time have them, also if the delivery is killed in between; a cancelled one ends at once."""
+    data, path = tmp_path / "data", tmp_path / "out.jsonl"
+    running = up("--replicas", 3, "--rate", 20, "--to", f"jsonl:{path}").ready()
+
+    def inject(**command: Any) -> dict[str, Any]:
+        return send_command(data / "run" / "control.sock", 30, **{"command": "inject_fault", **command})
+
+    doubled = inject(type="duplicate", seconds=1, size=2, id="twice")
+    wait_for(lambda: max(Counter(path.read_bytes().splitlines()).values(), default=0) > 1, "the first copy")
+    kill_delivery(running)
+    inject(type="drop", sensors=running.sensors[:1], probability=0.5, seconds=3600, id="lost")
+    wait_for(lambda: on_record(data, "SELECT 1 FROM faults WHERE kind = 'drop' LIMIT 5, 1"), "some are dropped")
+    dropped = inject(command="cancel", id="lost")
+    assert 0 == fleet("down", "--data", data).returncode
+    assert 0 == running.wait(), running.output
+
+    spans = {"duplicate": doubled, "drop": dropped}
+    kinds = {(source, number): kind for source, number, kind in on_record(data, "SELECT source, id, kind FROM faults")}
+    times = Counter((line["generation"], line["id"]) for line in lines_of(path))
+    within = {
+        kind: readings_of(data, f"timestamp >= '{span['from']}' AND timestamp < '{span['until']}'")
+        for kind, span in spans.items()
+    }
+    assert within["duplicate"] == {key for key, kind in kinds.items() if kind == "duplicate"}
+    assert within["duplicate"] == {key for key, count in times.items() if count > 2}
+    lost = readings_of(data) - times.keys()
+    assert lost == {key for key, kind in kinds.items() if kind == "drop"}
+    assert lost <= within["drop"] & readings_of(data, f"sensor_id = '{running.sensors[0]}'")
+    verdict = fleet("verify", "--data", data, "--against", f"jsonl:{path}")
+    assert f"duplicate: {len(within['duplicate'])} sent twice" in verdict.stdout, verdict.stderr
+    assert "did not arrive" not in verdict.stdout
 
 
 def test_a_server_that_handles_them(up: Up, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ class AppendedFile:
             content = gzip.compress(content, GZIP_LEVEL, mtime=0)
         length = self.length + len(content)
         try:
+            if not self.length and not self._record.exists():  # what a process killed from here on leaves is cut
+                replace_file(self._record, json.dumps({"length": 0}), sync=True)
             self._write(content)
             replace_file(self._record, json.dumps({"length": length, **memory}), sync=True)
         except OSError:

@@ -47,14 +47,14 @@ COUNT = 120
 
 def faulty(target: RecordingTarget, folder: Path, faults: dict[str, Any]) -> FaultyTarget:
     plan = FaultPlan(DeliveryFaults.model_validate(faults), 1)
-    return FaultyTarget(target, plan, DamagedRecord(ROW, plan, whole=True), FaultRecord(folder, target.name))
+    return FaultyTarget(target, plan, DamagedRecord(ROW, whole=True), FaultRecord(folder, target.name))
 
 
 def deliver_all(target: FaultyTarget, size: int = 7) -> None:
     for first in range(1, COUNT + 1, size):
         some = batch(first, min(first + size, COUNT + 1))
         assert set(some.ids) == target.deliver(some).accepted
-    target.send_held(everything=True)
+    target.write_held(everything=True)
 
 
 def on_record(folder: Path, columns: str = "id", condition: str = "1") -> Sequence[Any]:
@@ -143,7 +143,7 @@ def test_nothing_is_lost_by_a_process_that_dies(broken_call: int, tmp_path: Path
         except TargetUnavailable:
             running.close()
             running = faulty(target, tmp_path, ALL)
-    running.send_held(everything=True)
+    running.write_held(everything=True)
 
     kinds, times = kinds_on_record(tmp_path), Counter(target.ids)
     assert {number for number, kind in kinds.items() if kind == "drop"} == set(range(1, COUNT + 1)) - times.keys()
@@ -170,7 +170,7 @@ def test_what_waits_is_not_settled(tmp_path: Path) -> None:
 
     ((first,),) = on_record(tmp_path, "min(id)", "held")
     assert first == running.first_held_id("generation-1")
-    running.send_held(everything=True)
+    running.write_held(everything=True)
     assert running.first_held_id("generation-1") is None
 
 
@@ -188,9 +188,9 @@ def test_what_was_planned_and_not_delivered_is_forgotten(tmp_path: Path) -> None
         faulty(target, tmp_path, faults).deliver(batch(1, 30))
     assert {"late", "duplicate", "drop"} == set(kinds_on_record(tmp_path).values())
     with closing(open_faulty_target(url, TargetOptions(), DeliveryFaults(), 1, tmp_path)) as opened:
-        opened.send_held(everything=False)  # by a sweep that fails
+        opened.write_held(everything=False)  # by a sweep that fails
         opened.deliver(batch(1, 30))
-        opened.send_held(everything=True)
+        opened.write_held(everything=True)
 
     assert {} == kinds_on_record(tmp_path)
     assert set(range(1, 30)) == {json.loads(line)["id"] for line in path.read_text().splitlines()}
@@ -203,7 +203,7 @@ def test_what_waits_is_sent_also_when_there_are_no_faults_any_more(tmp_path: Pat
     running = faulty(target, tmp_path, {})
     before = len(target.ids)
     running.deliver(batch(30, 34))
-    running.send_held(everything=True)
+    running.write_held(everything=True)
 
     assert sorted([*waiting, 30, 31, 32, 33]) == sorted(target.ids[before:])
     assert set(range(1, 34)) == set(target.ids)
@@ -234,7 +234,7 @@ def test_a_file_has_each_reading_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert died > 3
     monkeypatch.undo()
     with closing(open_faulty_target(url, TargetOptions(), faults, 1, tmp_path)) as opened:
-        opened.send_held(everything=True)
+        opened.write_held(everything=True)
 
     times = Counter(json.loads(line)["id"] for line in path.read_text().splitlines())
     dropped = {number for number, kind in kinds_on_record(tmp_path).items() if kind == "drop"}
@@ -276,7 +276,7 @@ def test_a_late_reading_that_is_refused_is_no_other(tmp_path: Path) -> None:
     for first in range(1, COUNT + 1, 7):
         receipt = BisectingDelivery(running).deliver(batch(first, min(first + 7, COUNT + 1)))
         assert {} == receipt.rejected
-    running.send_held(everything=True)
+    running.write_held(everything=True)
 
     assert set(range(1, COUNT + 1)) - {bad} == set(target.ids)
     ((number, reason),) = on_record(tmp_path / "second", "id, refused", "refused NOT NULL")
@@ -298,7 +298,7 @@ def test_a_wrong_clock_changes_the_time_only(tmp_path: Path) -> None:
 def test_a_file_is_rotated_also_while_no_reading_arrives(tmp_path: Path) -> None:
     clock, plan = Clock(), FaultPlan(DeliveryFaults.model_validate(DUPLICATE), 1)
     file = JsonLinesTarget(tmp_path / "out.jsonl", rotation=Rotation(age=60.0), now=clock)
-    with closing(FaultyTarget(file, plan, DamagedRecord(ROW, plan, whole=False), FaultRecord(tmp_path, "t"))) as target:
+    with closing(FaultyTarget(file, plan, DamagedRecord(ROW, whole=False), FaultRecord(tmp_path, "t"))) as target:
         target.deliver(batch(1, 3))
         assert isinstance(target, HoldingTarget)
         clock.time += timedelta(minutes=1)

@@ -69,7 +69,7 @@ def deliver(data: Path, kind: str, record: str = "row") -> Path:
     )
     with open_collector(target, data, marking=False, batch_size=50) as (collector, context):
         collector.sweep()
-        target.send_held(everything=True)
+        target.write_held(everything=True)
         assert not context.stats.failing()
     return lines
 

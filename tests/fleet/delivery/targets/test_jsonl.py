@@ -89,6 +89,19 @@ def test_what_a_crash_left_is_cut_off(tmp_path: Path) -> None:
     assert [1, 2, 3, 4, 5] == ids(path)
 
 
+def test_what_a_crash_left_of_the_first_append_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.jsonl"
+    with closing(target(path)) as first, monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", die)
+        with pytest.raises(KeyboardInterrupt):
+            first.deliver(batch(1, 4))
+    assert path.stat().st_size
+    with closing(target(path)) as second:
+        second.deliver(batch(1, 6))
+
+    assert [1, 2, 3, 4, 5] == ids(path)
+
+
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "out.jsonl"
     with closing(target(path)) as opened:
@@ -100,6 +113,10 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
         assert [1, 2] == ids(path)
         opened.deliver(batch(3, 5))
     assert [1, 2, 3, 4] == ids(path)
+
+
+def die(_: int) -> None:
+    raise KeyboardInterrupt
 
 
 def refuse(_: int) -> None:
