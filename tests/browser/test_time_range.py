@@ -152,7 +152,7 @@ def test_a_range_is_chosen_by_mouse_and_keys(address: str, window: Window) -> No
     page.keyboard.press("Escape")
     page.click("#live")
     window.until("!location.search.includes('from=')")
-    window.until("/: 5 min/.test(document.querySelector('#range').textContent)")
+    window.until("/: 4 min of 5 min/.test(document.querySelector('#range').textContent)")
     assert page.url.endswith(SENSORS[0])
 
 

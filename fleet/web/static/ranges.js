@@ -112,7 +112,7 @@ export class Ranges {
   }
 
   /** Says which time is shown, which may be less than what was chosen, and where it begins and ends. */
-  say({ times, span, step, read = 1 }) {
+  say({ times, span, step, bounds, read = 1 }) {
     const [from, to] = span;
     if (!this.inputs.includes(document.activeElement)) {
       [this.inputs[0].value, this.inputs[1].value] = [dated(from), dated(to)];
@@ -120,7 +120,7 @@ export class Ranges {
     }
     const format = to - from > DATED_MS ? dated : this.fixed ? formatMoment : formatTime;
     const text = `${format(from)} to ${format(to)} UTC: `;
-    setText(byId("range"), text + (times.length ? this.extent(times, span, step) : "no reading") + (read < 1 ? `, ${Math.floor(read * 100)}% read` : ""));
+    setText(byId("range"), text + (times.length ? this.extent(times, span, step) : `no reading${bounds ? `; there are some from ${dated(bounds[0])} to ${dated(bounds[1])}` : ""}`) + (read < 1 ? `, ${Math.floor(read * 100)}% read` : ""));
   }
 
   extent(times, [from, to], step) {
