@@ -4,8 +4,7 @@ generator.
     uv run --with matplotlib==3.11.2 scripts/anomaly_pictures.py
 
 Each picture shows readings of a sensor with one episode (coloured), and the readings that the same sensor would have had
-without it (grey): an `environmental` sensor for each type, and a sheet with all types for each kind of sensor. Matplotlib is
-needed by nothing else in the project and is therefore no dependency of it. To add a type: an entry in `PICTURES`, or in
+without it (grey): an `environmental` sensor for each type, and a sheet with all types for each kind of sensor. To add a type: an entry in `PICTURES`, or in
 `CLOCK_PICTURES` if it changes times and no values; a kind: an entry in `SHEETS`.
 """
 

@@ -10,7 +10,9 @@ URL_QUERY = re.compile(r"(\w[\w+.-]*://[^\s\"'?]*\?)[^\s\"']+")
 SECRET_NAME = (
     r"[\w.-]*(?:password|passwd|secret|token|credential|api[_-]?key|access[_-]?key|authorization|cookie)[\w.-]*"
 )
-SECRET_VALUE = re.compile(rf"^(\s*(?:- )?[\"']?{SECRET_NAME}[\"']?\s*[:=]\s*)(?!\s*$).+$", re.IGNORECASE | re.MULTILINE)
+SECRET_VALUE = re.compile(
+    rf"^(\s*(?:- )?[\"']?{SECRET_NAME}[\"']?[ \t]*[:=][ \t]*)(?=\S).+$", re.IGNORECASE | re.MULTILINE
+)
 
 
 def without_secrets(text: str) -> str:
