@@ -23,6 +23,10 @@ EXAMPLES = {
     "config show": ("fleet config show fleet.yaml --origins", "fleet config show --replicas 5"),
     "docs": ("fleet docs --llm",),
     "down": ("fleet down --data data/demo",),
+    "export": (
+        "fleet export data/demo -o demo --format parquet",
+        "fleet export data/demo -o minutes --every 1m --layout wide --columns temperature,humidity",
+    ),
     "identities mint": ("fleet identities mint 20 --out sensors --seed 42",),
     "inject": (
         "fleet inject spike --share 10% --for 30s",
