@@ -122,6 +122,8 @@ def test_a_fleet_computes_what_its_workers_would_store(tmp_path: Path) -> None:
     stored = read(tmp_path, sensors=list(dict.fromkeys(computed["sensor_id"].tolist())))
 
     assert len({*computed["sensor_type"].tolist()}) == 2
+    environmental = fleet.read(end=end, kinds="environmental")
+    assert {*environmental["sensor_type"].tolist()} == {"environmental_monitoring"}
     order = np.argsort(computed["sensor_id"].astype(str), kind="stable")
     for name in stored.columns:
         np.testing.assert_array_equal(stored[name], computed[name][order], name)
