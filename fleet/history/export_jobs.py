@@ -102,15 +102,16 @@ def processes(task: Task, jobs: int) -> Iterator[tuple[ProcessPoolExecutor, Task
     """Start the processes of a task; they are ended at the end of the block. UserError if one dies."""
     gc.freeze()  # a collection in a child would copy the memory that it shares with this process
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), begin, (task,))
+    done = False
     try:
         yield pool, task
+        done = True
     except BrokenProcessPool:
         raise UserError("a process of the export has died: is there enough memory? --jobs 1 needs the least") from None
-    except BaseException:
-        for process in [*(pool._processes or {}).values()]:  # nothing public ends a process at once before Python 3.14
-            process.kill()
-        raise
     finally:
+        if not done:
+            for process in [*(pool._processes or {}).values()]:  # nothing public ends one at once before Python 3.14
+                process.kill()
         pool.shutdown(cancel_futures=True)
 
 
