@@ -92,3 +92,24 @@ def test_several_processes_make_the_same_files(split: Any, tmp_path: Path, monke
             assert content(1, name, rows) == content(2, name, rows)
     assert done
     assert {total for _, total in done} == {4503}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("split", ["all", "sensor"])
+def test_an_interrupted_export_ends_and_leaves_nothing(
+    split: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_jobs, "READINGS_PER_PIECE", 100)
+    (tmp_path / "data").mkdir()
+    writer = kinds_writer(tmp_path / "data" / "pack.db")
+    writer.deliver(3000)
+    writer.sink.close()
+    options = ExportOptions("csv", split=split, jobs=2)
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(read_histories(tmp_path / "data"), Selection(), options, tmp_path / "out", "data", interrupt)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
