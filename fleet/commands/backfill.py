@@ -31,6 +31,7 @@ from fleet.errors import UserError
 from fleet.escaping import escape_short
 
 if TYPE_CHECKING:
+    from fleet.config.sections import Simulation
     from fleet.datadir.backfill_record import BackfillRecord
     from fleet.history.backfill import Backfill
     from fleet.history.computed import Span
@@ -50,7 +51,7 @@ FORMATS = (SQLITE, "parquet", "jsonl", "csv", "arrow")
     "from_",
     metavar="TIME",
     help="Time of the first reading, such as 2026-01-01, 2026-01-01T12:00:00Z, or 30d for that long before the end. "
-    "Default: simulation.start of the config.",
+    "Default: simulation.start of the config, for its duration if it has one.",
 )
 @click.option(
     "--to",
@@ -212,20 +213,20 @@ def parse_given_time(text: str, option: str) -> int:
     return moment
 
 
-def span_of(wanted: Wanted, configured: str | None, old: BackfillRecord | None) -> Span:
-    """Return the span of a history. `configured` is the start in the config, `old` the record of a backfill that goes on.
-    Raises UserError."""
+def span_of(wanted: Wanted, configured: Simulation, old: BackfillRecord | None) -> Span:
+    """Return the span of a history. `configured` has the start and the duration in the config, `old` is the record of a
+    backfill that goes on. Raises UserError."""
     from fleet.history.computed import Span
 
     end = parse_given_time(wanted.end or "now", "--until")
     if old is not None and (wanted.end or "now").strip().lower() == "now":
         end = old.end_us
     if wanted.start is None:
-        if configured is None:
+        if configured.start is None:
             raise UserError(
                 "--from: say when the history begins, such as --from 2026-01-01, or --from 30d before its end"
             )
-        start = parse_given_time(configured, "simulation.start")
+        start = parse_given_time(configured.start, "simulation.start")
     elif re.fullmatch(f"(?:{DURATION_PART.pattern})+", wanted.start.strip().lower()):
         if wanted.duration is not None:
             raise UserError(
@@ -236,6 +237,8 @@ def span_of(wanted: Wanted, configured: str | None, old: BackfillRecord | None) 
         start = parse_given_time(wanted.start, "--from")
     if wanted.duration is not None:
         end = start + round(parse_duration(wanted.duration, "--for") * SECOND_US)
+    elif wanted.end is None and wanted.start is None and configured.duration_seconds is not None:
+        end = start + round(configured.duration_seconds * SECOND_US)
     if end <= start:
         raise UserError(f"--until: the history ends at {iso(end)}, which is not after its beginning at {iso(start)}")
     return Span(start, end)
@@ -265,7 +268,7 @@ def write_history(
     directory = DataDirectory(out)
     wait_for_ended_command(directory)
     directory.check_startable()
-    span = span_of(wanted, load_config(config, os.environ, overrides).simulation.start, old)
+    span = span_of(wanted, load_config(config, os.environ, overrides).simulation, old)
     overrides = {**overrides, "simulation.start": SourcedValue(iso(span.start_us), "--from")}
     if old is not None and "simulation.seed" not in overrides:
         overrides |= {"simulation.seed": SourcedValue(old.seed, str(out))}

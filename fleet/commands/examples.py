@@ -8,8 +8,8 @@ import click
 
 EXAMPLES = {
     "backfill": (
-        "fleet backfill --from 2026-01-01 --to 2026-02-01 --rate 1/min --replicas 50 --out data/january",
-        "fleet backfill --from 30d --rate 1/min --seed 42 --out history --format parquet",
+        "fleet backfill --from 2026-01-01 --to 2026-02-01 --rate 1/min --out january",
+        "fleet backfill --from 30d --rate 1/min --out history --format parquet",
         "fleet backfill --from 7d --rate 1/10s --to postgresql://db/metrics",
     ),
     "collect": (
@@ -23,6 +23,10 @@ EXAMPLES = {
     "config show": ("fleet config show fleet.yaml --origins", "fleet config show --replicas 5"),
     "docs": ("fleet docs --llm",),
     "down": ("fleet down --data data/demo",),
+    "export": (
+        "fleet export data/demo -o demo --format parquet",
+        "fleet export data/demo -o minutes --every 1m --layout wide",
+    ),
     "identities mint": ("fleet identities mint 20 --out sensors --seed 42",),
     "inject": (
         "fleet inject spike --share 10% --for 30s",

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
+from multiprocessing.synchronize import Event
 from typing import NamedTuple
 
 from fleet.errors import UserError
@@ -26,6 +27,8 @@ READINGS_PER_PIECE = 1 << 17
 """Readings that a process hands over at once."""
 
 POLL_SECONDS = 0.2
+
+FORK = multiprocessing.get_context("fork")
 
 
 class OutputFile(NamedTuple):
@@ -65,6 +68,7 @@ class Task(NamedTuple):
     files: Sequence[OutputFile]
     pieces: Sequence[HistoryPart]
     counts: SynchronizedArray[int]
+    stop: Event
 
 
 _task: list[Task] = []
@@ -86,31 +90,31 @@ def run_jobs(
     if jobs == 1 or total < READINGS_PER_PIECE:
         return [write.write(each, None, report) for each in files]
     if len(files) >= jobs or not write.divisible:
-        with processes(Task(write, files, (), shared_counts(len(files))), min(jobs, len(files))) as (pool, task):
+        with processes(Task(write, files, (), shared_counts(len(files)), FORK.Event()), min(jobs, len(files))) as (
+            pool,
+            task,
+        ):
             return finished([pool.submit(write_nth, number) for number in range(len(files))], task, total, on_progress)
-    with processes(Task(write, files, pieces, shared_counts(1)), jobs) as (pool, _):
+    with processes(Task(write, files, pieces, shared_counts(1), FORK.Event()), jobs) as (pool, _):
         source = iter(in_order(pool, len(pieces), 2 * jobs))
         return [write.write(each, partial(tables_of, source), report) for each in files]
 
 
 def shared_counts(length: int) -> SynchronizedArray[int]:
-    return multiprocessing.get_context("fork").Array("q", length)
+    return FORK.Array("q", length)
 
 
 @contextmanager
 def processes(task: Task, jobs: int) -> Iterator[tuple[ProcessPoolExecutor, Task]]:
     """Start the processes of a task; they are ended at the end of the block. UserError if one dies."""
     gc.freeze()  # a collection in a child would copy the memory that it shares with this process
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), begin, (task,))
+    pool = ProcessPoolExecutor(jobs, FORK, begin, (task,))
     try:
         yield pool, task
     except BrokenProcessPool:
         raise UserError("a process of the export has died: is there enough memory? --jobs 1 needs the least") from None
-    except BaseException:
-        for process in [*(pool._processes or {}).values()]:  # nothing public ends a process at once before Python 3.14
-            process.kill()
-        raise
     finally:
+        task.stop.set()  # they end after a table: one that is killed may have a lock of the pool
         pool.shutdown(cancel_futures=True)
 
 
@@ -120,11 +124,21 @@ def begin(task: Task) -> None:
     _task[:] = [task]
 
 
+class Stopped(Exception):
+    """The export was ended before its time."""
+
+
+def check_stop(task: Task) -> None:
+    if task.stop.is_set():
+        raise Stopped
+
+
 def write_nth(number: int) -> int:
     task = _task[0]
 
     def done(rows: int) -> None:
         task.counts[number] += rows
+        check_stop(task)
 
     return task.write.write(task.files[number], None, done)
 
@@ -152,7 +166,11 @@ PackedTable = tuple[dict[str, PackedColumn], BoolArray | None]
 def read_nth(number: int) -> list[PackedTable]:
     """Read a piece, in a process."""
     task = _task[0]
-    return [packed(table) for table in task.write.read(task.pieces[number])]
+    tables = []
+    for table in task.write.read(task.pieces[number]):
+        check_stop(task)
+        tables.append(packed(table))
+    return tables
 
 
 def in_order(pool: ProcessPoolExecutor, count: int, most: int) -> Iterator[list[PackedTable]]:

@@ -11,6 +11,7 @@ from fleet.errors import UserError
 from fleet.escaping import escape_short
 from fleet.history.source import SensorHistory, readings_between
 from fleet.history.table import ReadingSchema, reading_schema
+from fleet.runtime.selectors import kind_names
 from worker.schedule import format_time
 
 KEY_COLUMNS = ("timestamp", "sensor_id")
@@ -46,12 +47,12 @@ class Selection:
 def selected_parts(histories: Sequence[SensorHistory], selection: Selection) -> list[HistoryPart]:
     """Return the selected readings of each sensor that has some. UserError if there are none, or for an unknown name."""
     check_known("sensor", selection.sensors, [history.sensor_id for history in histories])
-    check_known("kind", selection.kinds, dict.fromkeys(map(kind_of, histories)))
+    check_known("kind", selection.kinds, {name for history in histories for name in kinds_of(history)})
     chosen = [
         history
         for history in histories
         if (not selection.sensors or history.sensor_id in selection.sensors)
-        and (not selection.kinds or kind_of(history) in selection.kinds)
+        and (not selection.kinds or not {*kinds_of(history)}.isdisjoint(selection.kinds))
     ]
     parts = [*parts_between(whole_parts(chosen), selection.start_us, selection.end_us)]
     if not parts:
@@ -80,8 +81,9 @@ def check_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
             raise UserError(f"there is no {what} {escape_short(name)}: {shown}"[:400])
 
 
-def kind_of(history: SensorHistory) -> str:
-    return history.epochs[-1].identity.sensor_type or ""
+def kinds_of(history: SensorHistory) -> tuple[str, ...]:
+    """Return the names of the kind of a sensor."""
+    return kind_names(history.epochs[-1].identity.sensor_type)
 
 
 def due_time(history: SensorHistory, seq: int) -> int:

@@ -89,7 +89,6 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with temporary.open("wb") as file:
             yield file
         os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
+    finally:
+        with suppress(OSError):  # it has its name by now, or could not be opened
             temporary.unlink()
-        raise

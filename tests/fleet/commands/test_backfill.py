@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from fleet.cli import cli
 from fleet.commands.backfill import Wanted, parse_time, span_of, split_times_and_targets
+from fleet.config.sections import Simulation
 from fleet.datadir.backfill_record import BackfillRecord, check_backfill_complete, write_backfill
 from fleet.errors import UserError
 
@@ -53,13 +54,20 @@ def test_a_time_is_in_utc_unless_it_says_so(text: str, expected: int | None) -> 
     ],
 )
 def test_the_span_follows_from_what_is_given(wanted: Wanted, expected: tuple[int, int]) -> None:
-    assert expected == span_of(wanted, "2026-01-01T00:00:00Z", None)
+    assert expected == span_of(wanted, Simulation(start="2026-01-01T00:00:00Z"), None)
+
+
+def test_a_config_with_a_start_and_a_duration_has_a_history() -> None:
+    configured = Simulation(start="2026-01-01T00:00:00Z", duration_seconds=86_400.0)
+
+    assert (JANUARY, JANUARY + DAY_US) == span_of(Wanted(None, None, None, "sqlite"), configured, None)
+    assert (JANUARY, FEBRUARY) == span_of(Wanted("2026-01-01", "2026-02-01", None, "sqlite"), configured, None)
 
 
 def test_a_backfill_that_goes_on_keeps_the_end_that_now_was() -> None:
     old = BackfillRecord("sqlite", JANUARY, FEBRUARY, 1, "", "")
 
-    assert (FEBRUARY - DAY_US, FEBRUARY) == span_of(Wanted("1d", None, None, "sqlite"), None, old)
+    assert (FEBRUARY - DAY_US, FEBRUARY) == span_of(Wanted("1d", None, None, "sqlite"), Simulation(), old)
 
 
 @pytest.mark.parametrize(

@@ -133,18 +133,47 @@ def test_numbers_are_written_exactly(value: float) -> None:
         assert found == [22.5, None if np.isnan(value) else value, -1.25], name
 
 
-def test_pandas_reads_times_and_texts_without_an_option(tables: Any, tmp_path: Path) -> None:
+def test_other_programs_read_the_same_without_an_option(tables: Any, tmp_path: Path) -> None:
     schema, parts, rows = tables
-    pd: Any = pytest.importorskip("pandas")  # untyped
+    path = str(tmp_path / "x.parquet")
     (tmp_path / "x.parquet").write_bytes(content("parquet", schema, parts))
-    (tmp_path / "x.csv").write_bytes(content("csv", schema, parts))
 
-    frame = pd.read_parquet(tmp_path / "x.parquet")
+    arrow = parquet.read_table(path)
+    pandas, polars, duckdb = (pytest.importorskip(name) for name in ("pandas", "polars", "duckdb"))
+    frame, other = pandas.read_parquet(path), polars.read_parquet(path)
+    database = duckdb.connect()
+    database.execute("SET TimeZone = 'UTC'")
 
     assert str(frame["timestamp"].dtype) == "datetime64[us, UTC]"
-    assert frame["model"].tolist() == [row["model"] for row in rows]
-    assert frame["temperature"].isna().tolist() == [row["temperature"] is None for row in rows]
-    assert pd.read_csv(tmp_path / "x.csv")["flow_rate"].sum() == frame["flow_rate"].sum()
+    assert other["timestamp"].dtype == polars.Datetime("us", "UTC")
+    expected = [{**row, "timestamp": datetime.fromisoformat(row["timestamp"])} for row in rows]
+    assert arrow.to_pylist() == expected
+    assert other.to_dicts() == expected
+    found = frame.astype(object).where(frame.notna(), None)
+    assert found.to_dict("records") == expected
+    times = database.sql(f"SELECT epoch_us(timestamp) FROM '{path}'").fetchall()
+    assert [time for (time,) in times] == [(row["timestamp"] - EPOCH) // timedelta.resolution for row in expected]
+    names = ", ".join(f'"{name}"' for name in schema if name != "timestamp")
+    listed = database.sql(f"SELECT {names} FROM '{path}'").fetchall()
+    assert [*map(list, listed)] == [[row[name] for name in schema if name != "timestamp"] for row in expected]
+    database.close()
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl", "arrow"])
+def test_polars_reads_the_other_formats(name: FormatName, tables: Any) -> None:
+    polars = pytest.importorskip("polars")
+    schema, parts, rows = tables
+    source = io.BytesIO(content(name, schema, parts))
+
+    if name == "arrow":
+        frame = polars.read_ipc(source)
+    else:
+        read_text = polars.read_csv if name == "csv" else polars.read_ndjson
+        frame = read_text(source, infer_schema_length=None)
+
+    assert {*frame.columns} == {*schema}  # polars sorts the keys of JSON
+    for column in ("flow_rate", "temperature", "seq", "anomaly_type", "pipeline_id"):
+        assert frame[column].to_list() == [row[column] for row in rows]
 
 
 def test_a_file_that_is_not_finished_has_no_name(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -122,6 +122,8 @@ def test_a_fleet_computes_what_its_workers_would_store(tmp_path: Path) -> None:
     stored = read(tmp_path, sensors=list(dict.fromkeys(computed["sensor_id"].tolist())))
 
     assert len({*computed["sensor_type"].tolist()}) == 2
+    environmental = fleet.read(end=end, kinds="environmental")
+    assert {*environmental["sensor_type"].tolist()} == {"environmental_monitoring"}
     order = np.argsort(computed["sensor_id"].astype(str), kind="stable")
     for name in stored.columns:
         np.testing.assert_array_equal(stored[name], computed[name][order], name)
@@ -151,7 +153,7 @@ def test_a_fleet_writes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (lambda data: read(data.parent), "there is no database of a fleet in it"),
         (lambda data: read(data, start="soon"), "start: 'soon' is not a time such as"),
         (lambda data: read(data, sensors="X"), "there is no sensor X"),
-        (lambda data: read(data, missing="zero"), "missing: 'zero' is not one of omit, null, held"),
+        (lambda data: read(data, missing=cast("Any", "zero")), "missing: 'zero' is not one of omit, null, held"),
         (lambda _: Fleet("nosuch"), "nosuch: cannot be read"),
         (lambda _: Fleet(replicas=0), "replicas: 0 is not between 1 and 100000"),
         (lambda _: Fleet(seed=1).read(end="2025-01-01"), "end: is not after start"),
