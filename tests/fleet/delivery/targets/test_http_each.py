@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.delivery.batch import Batch
+from fleet.delivery.batch import Batch, Value
 from fleet.delivery.records.record import ROW, Document, Record
 from fleet.delivery.target import BatchRejected, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.http.credentials import Credentials
@@ -37,6 +37,9 @@ class Bme280Record:
 
     def reading(self, document: Document) -> Document:
         return document
+
+    def read_back(self, column: str, value: Value) -> Value:
+        return value
 
     def documents(self, batch: Batch) -> list[Document]:
         return [
