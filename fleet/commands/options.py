@@ -74,7 +74,7 @@ def config_overrides(flags: Mapping[str, Any]) -> dict[str, object]:
     if flags["kind"]:
         overrides |= kind_overrides(flags["kind"])
     if flags.get("to"):
-        record = {"record": flags["record"]} if flags.get("record") else {}
+        record = {"record": SourcedValue(flags["record"], "--record")} if flags.get("record") else {}
         overrides["delivery.to"] = SourcedValue([{"to": target, **record} for target in flags["to"]], "--to")
     elif flags.get("record"):
         raise UserError("--record: goes with --to, whose targets it is for; in a config a target has `record`")

@@ -97,7 +97,10 @@ def apply_overrides(draft: Draft, overrides: Mapping[str, object]) -> None:
 
 
 def make_node(value: object, origin: str) -> Node:
-    """Make a node whose mark is an origin instead of a line and column; text is read as the type of its field."""
+    """Make a node whose mark is an origin instead of a line and column; text is read as the type of its field. A value inside may
+    have an origin of its own."""
+    if isinstance(value, SourcedValue):
+        return make_node(value.value, value.origin)
     mark = SourceMark(origin)
     if isinstance(value, list | tuple):
         return Node([make_node(item, origin) for item in value], mark, mark, "")

@@ -127,6 +127,8 @@ class TargetDelivery:
         self._errors: frozenset[str] = frozenset()
         self._error = LastError(TargetStatus(target.to))
         self._complete = False
+        self._backlog = Backlog()
+        self._records: CollectorState | None = None
         self.is_open = False
 
     def run(self) -> None:
@@ -210,9 +212,12 @@ class TargetDelivery:
         if not self.is_open:
             error = self._error
             before = self._earlier.get(self._options.to) or TargetStatus(self._options.to)
+            self._backlog.update(sources, self._recorded_id, now)
             return replace(
                 before,
                 rate=0.0,
+                backlog=self._backlog.readings,
+                backlog_since=self._backlog.since,
                 error=error.error,
                 failing_since=error.since,
                 last_error=error.last,
@@ -243,6 +248,14 @@ class TargetDelivery:
             with suppress(DeliveryFailed):
                 return self.context.state.cursor(source)
         return self.context.settled_ids.get(source, 0)
+
+    def _recorded_id(self, source: str) -> int:
+        """The id up to which a target that is not open yet has the readings of a source, as far as the records know it by its URL."""
+        with suppress(DeliveryFailed, UserError):
+            if self._records is None:
+                self._records = CollectorState(self._delivery.databases / STATE_FOLDER, self._options.to)
+            return self._records.cursor(source)
+        return 0
 
     def _log_errors(self) -> None:
         """Log errors when they begin, and when all is well again."""

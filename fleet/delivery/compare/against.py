@@ -15,6 +15,7 @@ from fleet.delivery.compare.fault_outcomes import read_faults
 from fleet.delivery.compare.generated import GeneratedReadings
 from fleet.delivery.compare.verdict import DeliveryVerdict
 from fleet.delivery.faults.fault_record import FAULT_FILE
+from fleet.delivery.records.record import Record
 from fleet.delivery.records.registry import record_for, record_named
 from fleet.delivery.selection import Selection
 from fleet.delivery.state import STATE_FOLDER
@@ -55,11 +56,17 @@ def comparison_options(
     return None if target is None else ComparisonOptions(target, table, sensor, record, complete, selection)
 
 
+def record_of(data: Path, options: ComparisonOptions) -> Record:
+    """Return the record in which the target has the readings. UserError if there is none."""
+    own_table = options.table is not None
+    return record_named(options.record, data) if own_table else record_for(options.target, options.record, data)
+
+
 def open_delivered(data: Path, options: ComparisonOptions, *, damaged: bool = False) -> DeliveredReadings:
     """Open the readings in the target, as they are now. UserError if there is no such target or it cannot be read."""
-    own_table = options.table is not None
-    record = record_named(options.record, data) if own_table else record_for(options.target, options.record, data)
-    read = ReadBackOptions(options.table, options.sensor, record, damaged=damaged, folder=data / STATE_FOLDER)
+    read = ReadBackOptions(
+        options.table, options.sensor, record_of(data, options), damaged=damaged, folder=data / STATE_FOLDER
+    )
     return read_back(options.target, read)
 
 
@@ -83,6 +90,7 @@ def compare(
             shift_us=shift,
             faults=faults,
             selection=options.selection,
+            record=record_of(data, options),
         )
         return comparison.run(on_progress)
 

@@ -33,6 +33,7 @@ from fleet.delivery.compare.keyless import KeylessMatcher, reading_key
 from fleet.delivery.compare.matching import to_time
 from fleet.delivery.compare.source_progress import GapMerger, SourceProgress
 from fleet.delivery.compare.verdict import DeliveryVerdict, LatencyHistogram
+from fleet.delivery.records.record import ROW, Record
 from fleet.delivery.selection import Selection
 from fleet.verify.findings import Finding, FindingLog
 from fleet.verify.row_checker import describe_difference
@@ -60,7 +61,8 @@ class ComparisonTotals:
 
 class Comparison:
     """A comparison. With `complete`, pending readings count as missing. `shift_us` is as for a LatencyHistogram. `faults` are
-    those that readings got on their way on purpose. Readings that are not of the `selection` need not arrive."""
+    those that readings got on their way on purpose. Readings that are not of the `selection` need not arrive. Values of the target
+    are as `record` reads them."""
 
     def __init__(
         self,
@@ -71,8 +73,9 @@ class Comparison:
         shift_us: int | None = 0,
         faults: FaultOutcomes | None = None,
         selection: Selection | None = None,
+        record: Record = ROW,
     ) -> None:
-        self._faults, self._selection = faults or FaultOutcomes({}), selection
+        self._faults, self._selection, self._record = faults or FaultOutcomes({}), selection, record
         self._generated, self._delivered, self._complete = generated, delivered, complete
         self._finding_log, self._latencies, self._totals = FindingLog(), LatencyHistogram(shift_us), ComparisonTotals()
         self._progress_by_source: dict[str, SourceProgress] = {}
@@ -188,6 +191,7 @@ class Comparison:
             )
             return None
         pairs = column_differences(self._names[self._first :], row[self._first : self._width], right[self._first :])
+        pairs = [each for each in pairs if each[1] != self._record.read_back(each[0], each[2])]  # type: ignore[arg-type]
         if pairs:
             detail = "; ".join(describe_difference(name, value, expected) for name, value, expected in pairs)
             self._note("delivered altered", database.source.name, right, detail)

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from fleet.delivery.batch import Batch
+from fleet.delivery.batch import Batch, Value
 from fleet.delivery.compare.delivered import UNKNOWN_TIME_US, unix_microseconds
 from fleet.delivery.faults.plan import Fault, FaultPlan
 from fleet.delivery.json_documents import dump_json
@@ -55,6 +55,9 @@ class DamagedRecord:
 
     def reading(self, document: Document) -> Document:
         return self._record.reading(document)
+
+    def read_back(self, column: str, value: Value) -> Value:
+        return self._record.read_back(column, value)
 
     def damaged_fields(self, batch: Batch, faults: Sequence[Fault | None]) -> list[str | None]:
         """Return the name of the field that is damaged in each reading."""

@@ -72,6 +72,14 @@ class MappedRecord:
                 reading[name] = backward(field, value)
         return reading
 
+    def read_back(self, column: str, value: Value) -> Value:
+        fields = self._by_column.get(column) or (self._named if column in self._channels else [])
+        try:
+            found: Value = backward(fields[0], forward(fields[0], value)) if fields else value
+        except ValueError:  # one that the record cannot have
+            return value
+        return found
+
 
 def resolution(field: RecordField) -> tuple[int, bool]:
     return (field.conversion.resolution, True) if field.conversion else (0, False)

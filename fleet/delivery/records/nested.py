@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet.delivery.batch import Batch
+from fleet.delivery.batch import Batch, Value
 from fleet.delivery.records.record import ROW, Document, as_object
 from worker.storage.schema import IDENTITY_COLUMNS
 
@@ -42,6 +42,10 @@ class NestedRecord:
             if found is not None:
                 row |= {column: found[inner] for column, inner in columns.items() if inner in found}
         return row
+
+    def read_back(self, column: str, value: Value) -> Value:
+        """The value itself."""
+        return value
 
 
 def nest(row: Document) -> Document:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from fleet.delivery.batch import Batch
+from fleet.delivery.batch import Batch, Value
 
 Document = dict[str, Any]
 """A reading as an object of JSON."""
@@ -41,6 +41,11 @@ class Record(Protocol):
         """Return the reading of a document of this shape in the shape of `row`; columns that are not in it are left out."""
         ...
 
+    def read_back(self, column: str, value: Value) -> Value:
+        """Return the value that `reading` finds in the document of a reading with this value: another one if the document is less
+        exact."""
+        ...
+
 
 class RowRecord:
     """The columns of a reading under their names, with its `generation` and `key`; `synced`, a mark of the database, is left
@@ -60,6 +65,10 @@ class RowRecord:
 
     def reading(self, document: Document) -> Document:
         return document
+
+    def read_back(self, column: str, value: Value) -> Value:
+        """The value itself."""
+        return value
 
 
 ROW: Record = RowRecord()

@@ -162,6 +162,7 @@ def hiding(target: TargetUrl, option: str) -> Iterator[None]:
         text = str(error).removeprefix(f"{option}: ")
         for spelling in (target.url, escape_short(target.url)):
             text = text.replace(spelling, target.given)
+        text = text.removeprefix(f"{target.given}: ")
         raise UserError(f"{option}: {escape_short(target.given)}: {text}") from None
 
 

@@ -6,7 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from fleet.cli import cli
 from fleet.config.config import load_config, to_yaml
 from fleet.config.record_conversions import TIME_FORMS, UNIT_ALIASES, UNITS, Conversion, UnitConversion
 from fleet.errors import UserError
@@ -137,10 +139,11 @@ def test_an_error_in_a_file_has_its_place_there(tmp_path: Path) -> None:
 
     with pytest.raises(UserError) as found:
         load_config(write(tmp_path, "delivery: [{to: jsonl:a, record: rows}]"))
-    message = (
-        "delivery[0].record: rows is no record: allowed is bme280, nested, pipeline, row, or a file that ends in .yaml"
-    )
-    assert message in str(found.value)
+    message = "record: rows is no record: allowed is bme280, nested, pipeline, row, or a file that ends in .yaml"
+    assert f"delivery[0].{message}" in str(found.value)
+
+    result = CliRunner().invoke(cli, ("up", "--to", "jsonl:a", "--record", "rows", "--data", str(tmp_path)))
+    assert str(result.exception) == f"--{message}"
 
 
 def test_the_unit_that_the_config_states_counts(tmp_path: Path) -> None:

@@ -99,8 +99,20 @@ def test_a_target_that_cannot_be_opened_holds_up_no_other(data: Path, tmp_path: 
     assert before[1] == earlier  # of a target whose URL is not read yet
     assert (f"jsonl:{tmp_path}/gone/out.jsonl", 1000, False) == (gone.name, gone.delivered, gone.complete)
     assert f"{tmp_path}/gone is no folder" in str(gone.error)
+    assert (stored(data), True) == (gone.backlog, gone.backlog_since is not None)
     assert (stored(data), True, None) == (well.delivered, well.complete, well.error)
     assert 0 == marked(data)
+
+
+def test_a_target_that_can_no_longer_be_opened_lacks_what_is_new(data: Path, tmp_path: Path) -> None:
+    """As long as it is known by the URL that is given."""
+    (tmp_path / "out").mkdir()
+    name = f"jsonl:{tmp_path}/out/readings.jsonl"
+    deliver(data, name, drain_seconds=30)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    (gone,) = deliver(data, name)
+
+    assert (0, None) == (gone.backlog, gone.backlog_since)
 
 
 def test_a_target_that_can_be_opened_later_has_everything(data: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from fleet.errors import UserError
 from fleet.streaming.records import pipeline_record
 from tests.fleet.delivery.samples import SAMPLE_COLUMNS, batch, with_values
 from tests.fleet.delivery.swept import open_collector, sweep_into
+from tests.fleet.verify.damage import damage
 from tests.worker.further import attributes, write_kinds
 from tests.worker.samples import IDENTITY
 
@@ -163,6 +164,24 @@ def test_what_a_record_of_the_users_own_has_is_compared(seq: str, time: str, dat
     path.write_text("\n".join(lines) + "\n")
 
     assert {"delivered altered": 1, "not delivered": 1} == compare(data, options).counts
+
+
+def test_a_value_that_the_record_has_less_exactly_is_not_altered(data: Path, tmp_path: Path) -> None:
+    """Of another program, with more digits than a number in the other unit tells apart."""
+    for database in data.glob("*.db"):
+        damage(database, "UPDATE sensor_readings SET temperature = temperature / 3 + 1.0000000000000002")
+    path, description = tmp_path / "out.jsonl", tmp_path / "own.yaml"
+    description.write_text("device: sensor_id\nn: seq\nf: temperature from C to F\n")
+    record = record_named(str(description))
+    sweep_into(open_target(f"jsonl:{path}", TargetOptions(record=record)), data)
+    options = ComparisonOptions(f"jsonl:{path}", record=str(description), complete=True)
+    assert {} == compare(data, options).counts
+
+    documents = [json.loads(line) for line in path.read_text().splitlines()]
+    warm = next(document for document in documents if document["f"] is not None)
+    warm["f"] += 1e-9
+    path.write_text("".join(json.dumps(document) + "\n" for document in documents))
+    assert {"delivered altered": 1} == compare(data, options).counts
 
 
 def test_an_altered_time_is_found_by_its_seq(data: Path, tmp_path: Path) -> None:

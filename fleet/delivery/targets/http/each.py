@@ -51,11 +51,11 @@ def parse_each(url: str, record: Record) -> EachAddress | None:
     name, _, count = fragment.partition("=")
     if fragment and name != FRAGMENT:
         raise UserError(
-            f"--to: #{escape_short(fragment)} means nothing: #each posts each reading on its own, #each=1 in order"
+            f"--to: {escape_short(url)}: #{escape_short(fragment)} means nothing: #each posts each reading on its own, #each=1 in order"
         )
     if count and not (count.isdecimal() and 1 <= int(count) <= MAX_CONNECTIONS):
         raise UserError(
-            f"--to: #each={escape_short(count)}: wanted a number of connections from 1 to {MAX_CONNECTIONS}"
+            f"--to: {escape_short(url)}: #each={escape_short(count)}: wanted a number of connections from 1 to {MAX_CONNECTIONS}"
         )
     if not fragment and record.name != BME280_RECORD:
         return None

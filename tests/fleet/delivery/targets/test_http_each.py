@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.delivery.batch import Batch
+from fleet.delivery.batch import Batch, Value
 from fleet.delivery.records.record import ROW, Document, Record
 from fleet.delivery.target import BatchRejected, TargetMisconfigured, TargetUnavailable
 from fleet.delivery.targets.http.credentials import Credentials
@@ -37,6 +37,9 @@ class Bme280Record:
 
     def reading(self, document: Document) -> Document:
         return document
+
+    def read_back(self, column: str, value: Value) -> Value:
+        return value
 
     def documents(self, batch: Batch) -> list[Document]:
         return [
@@ -192,8 +195,8 @@ def test_the_fragment_of_a_url() -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("http://host/x#one", "#one means nothing: #each posts each reading on its own"),
-        ("http://host/x#each=0", "#each=0: wanted a number of connections from 1 to 64"),
+        ("http://host/x#one", "http://host/x#one: #one means nothing: #each posts each reading on its own"),
+        ("http://host/x#each=0", "http://host/x#each=0: #each=0: wanted a number of connections from 1 to 64"),
         ("http://host/x#each=many", "#each=many: wanted a number"),
         ("http://host#each", "#each needs the path"),
         ("http://user:secret@host/x#each", "env:NAME or file:PATH"),
@@ -204,3 +207,8 @@ def test_what_cannot_be_posted_to(url: str, reason: str) -> None:
         open_target(url, TargetOptions())
     assert reason in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_a_secret_url_is_named_as_it_was_given() -> None:
+    with pytest.raises(UserError, match=r"^--to: env:T: #one means nothing: [^:]+$"):
+        open_target("env:T", TargetOptions(environment={"T": "http://user:secret@host/x#one"}))
