@@ -33,3 +33,13 @@ def parse_duration(text: str, origin: str) -> float:
     if not MIN_DURATION_SECONDS <= total <= MAX_DURATION_SECONDS:
         raise UserError(f"{origin}: {text!r} is not between 1ms and 100 years")
     return float(total)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as `parse_duration` reads it, such as 1h30m: in whole units, the rest below a millisecond left out."""
+    parts, rest = [], Fraction(seconds).limit_denominator(1_000_000)
+    for unit, size in UNIT_SECONDS.items():
+        if count := rest // size:
+            parts.append(f"{count}{unit}")
+            rest -= count * size
+    return "".join(parts) or "0s"
