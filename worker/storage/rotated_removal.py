@@ -32,8 +32,8 @@ from worker.storage.rotation import ROTATED_SUFFIX
 
 log = logging.getLogger("database")
 
-LOOK_INTERVAL_SECONDS = 10.0
-"""Seconds between two looks for rotated databases that are old."""
+MAX_LOOK_INTERVAL_SECONDS = 10.0
+"""The longest time between two looks for rotated databases that are old; it is shorter where readings are kept briefly."""
 
 SELECT_ORIGIN = "SELECT min(file), max(file) FROM origins"
 SELECT_ORIGIN_SEQS = "SELECT sensor_id, first_seq FROM origins"
@@ -63,6 +63,7 @@ class RotatedRemoval:
     def __init__(self, path: Path, retention: Retention) -> None:
         self._path, self._retention = path, retention
         self._known: dict[str, RotatedDatabase] = {}
+        self._interval = min(MAX_LOOK_INTERVAL_SECONDS, retention.keep_us / SECOND_US / 4)
         self._look_at = 0.0
 
     def remove(self, connection: apsw.Connection, incarnation: int) -> None:
@@ -70,7 +71,7 @@ class RotatedRemoval:
         now = time.monotonic()
         if now < self._look_at or self._retention.cutoff_us is None:
             return
-        self._look_at = now + LOOK_INTERVAL_SECONDS
+        self._look_at = now + self._interval
         oldest = self._oldest(connection)
         if oldest is None:
             return
