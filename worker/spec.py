@@ -276,6 +276,10 @@ class SensorSpec:
         return max(self.settings.exact_rate, *(stage.settings.exact_rate for stage in self.stages), Fraction(0))
 
 
+MIN_KEEP_SECONDS = 1.0
+"""The shortest time for which readings can be kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
     """The database of a worker, when to commit to it and how often to retry. Intervals and delays are seconds.

@@ -33,8 +33,7 @@ from fleet.validation.scalars import (
     Text,
 )
 from worker.log import format_sample_line
-from worker.spec import Phase, Store
-from worker.storage.retention import MIN_KEEP_SECONDS
+from worker.spec import MIN_KEEP_SECONDS, Phase, Store
 
 
 def log_format(value: str) -> str:

@@ -15,7 +15,8 @@ import apsw
 from fleet.verify.expected import EPISODE_SEARCH_READINGS, ExpectedSensorData, SeqRange
 from fleet.verify.findings import NoteFinding
 from worker.schedule import SECOND_US
-from worker.storage.retention import MIN_KEEP_SECONDS, has_removals
+from worker.spec import MIN_KEEP_SECONDS
+from worker.storage.retention import has_removals
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -28,9 +28,6 @@ from worker.storage.sinks import Portion
 
 log = logging.getLogger("database")
 
-MIN_KEEP_SECONDS = 1.0
-"""The shortest time for which readings can be kept."""
-
 SURPLUS_READINGS_PER_COMMIT = 500
 """Readings that a commit removes beyond the number that it adds, all sensors together; they take some milliseconds."""
 

@@ -129,7 +129,7 @@ def test_a_file_that_is_gone_without_a_right_record_is_noticed(statement: str, p
     assert not verify(path.parent).ok
 
 
-def test_a_file_that_somebody_deletes_is_missing(path: Path) -> None:
+def test_a_file_that_is_deleted_by_hand_is_missing(path: Path) -> None:
     write(path, 0, 3_000)
     path.with_name(f"{path.stem}.rotated-{rotated(path)[0]}").unlink()
     assert {"hole"} == {finding.kind for finding in verify(path.parent).findings}
