@@ -89,7 +89,7 @@ class Database:
             raise Unavailable(f"{self._path.name}: {error}", outcome_unknown=False) from error
         except apsw.Error as error:
             if self._retention:
-                self._retention.forget()  # what it has removed is there again
+                self._retention.postpone()
             raise self._translate_error(error) from error
         self._check_still_in_place()
         self._remove_rotated()

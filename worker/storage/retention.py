@@ -35,7 +35,7 @@ RESCAN_SECONDS = 60.0
 """Seconds until readings that were old but not delivered are looked at again."""
 
 FRUITLESS_SECONDS = 5.0
-"""Seconds until the next look at a sensor of which a look has found nothing to remove."""
+"""Seconds until the next look at a sensor of which a look has found nothing to remove, and after a failed commit."""
 
 CREATE_REMOVALS = """
 CREATE TABLE IF NOT EXISTS removals (
@@ -128,6 +128,7 @@ class Retention:
         self.now_us: int | None = None
         self._progress: dict[str, SensorProgress] = {}
         self._possible: bool | None = None
+        self._not_before = 0.0
 
     @property
     def cutoff_us(self) -> int | None:
@@ -139,13 +140,18 @@ class Retention:
         self._progress.clear()
         self._possible = None
 
+    def postpone(self) -> None:
+        """Remove nothing for FRUITLESS_SECONDS after a commit has failed: on a full disk one that only adds may succeed."""
+        self.forget()  # what the commit had removed is there again
+        self._not_before = time.monotonic() + FRUITLESS_SECONDS
+
     def remove(self, connection: apsw.Connection, portions: Sequence[Portion]) -> None:
         """Remove old readings of the sensors of the portions, in the transaction that has written these."""
         written = [portion for portion in portions if portion.block]
         if not written:
             return
         self.now_us = max(portion.schedule.time(portion.end - 1) for portion in written)
-        if not self._is_possible(connection):
+        if time.monotonic() < self._not_before or not self._is_possible(connection):
             return
         delivered = read_delivered(connection, self.targets) if self.targets else None
         if self.targets and delivered is None:

@@ -183,6 +183,21 @@ def test_a_failed_commit_removes_nothing(path: Path, monkeypatch: pytest.MonkeyP
     verified(path)
 
 
+def test_a_removal_that_fails_holds_up_no_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed commit the next ones only add."""
+    monkeypatch.setattr(retention, "FRUITLESS_SECONDS", 60.0)
+    writer = keeping(path)
+    writer.deliver(290)
+    mark(path)
+    change(path, "CREATE TABLE removals (of_another_program)")
+    with pytest.raises(Unavailable):
+        writer.deliver(400)
+    writer.claim_again()
+    writer.deliver(400)
+    writer.sink.close()
+    assert expected_seqs(SETTINGS, 401) == stored_seqs(path)
+
+
 @pytest.mark.parametrize("final", [False, True])
 def test_epochs_and_restarts(final: bool, path: Path) -> None:
     """A removed range reaches over epochs; later workers go on with it."""
