@@ -288,13 +288,19 @@ class SensorSpec:
         return max(self.settings.exact_rate, *(stage.settings.exact_rate for stage in self.stages), Fraction(0))
 
 
+MIN_KEEP_SECONDS = 1.0
+"""The shortest time for which readings can be kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSpec:
     """The database of a worker, when to commit to it and how often to retry. Intervals and delays are seconds.
 
     `shared` is true if other workers write to it too. With `synchronous` "normal" a power failure may take the last
     commits, with "full" none. After `error_limit` failures in a row the worker exits instead of retrying. A database of
-    more than `max_bytes` is rotated. A new one without `readings` has checkpoints, epochs and episodes only.
+    more than `max_bytes` is rotated. A new one without `readings` has checkpoints, epochs and episodes only. Readings are
+    removed `keep_us` microseconds of simulated time after they were due, once they are delivered; `targets` is a digest of the
+    names of the fleet's own targets, "" if it has none.
     """
 
     path: Path
@@ -308,6 +314,8 @@ class StoreSpec:
     error_limit: int | None = None
     max_bytes: int | None = None
     readings: bool = True
+    keep_us: int | None = None
+    targets: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
@@ -53,3 +54,9 @@ class Delivery(Section):
         if reason := unreachable_target(self.faults, tuple(each.to for each in self.to)):
             raise FieldError("faults", reason)
         return self
+
+    @property
+    def digest(self) -> str:
+        """A text that identifies the set of targets, "" if there is none."""
+        names = "\n".join(sorted(each.to for each in self.to))
+        return hashlib.blake2b(names.encode(), digest_size=8).hexdigest() if names else ""

@@ -101,6 +101,7 @@ MEANINGS: Mapping[str, str] = {
     "database.synchronous": "`full`: a power failure loses no commit, see [durability.md](durability.md).",
     "database.preserve_existing": "False: existing databases are moved aside, never deleted.",
     "database.max_size_mb": "Size at which a database is rotated; left out, there is no limit.",
+    "database.keep": "Age at which delivered readings and rotated databases are removed, on record, such as `7d`; `none`: never. See [files.md](files.md#old-readings).",
     "database.error_limit": "Consecutive errors after which the worker ends; left out, it never does.",
     "database.backup.enabled": "Make backups while the fleet runs.",
     "database.backup.interval": "Seconds between two backups.",

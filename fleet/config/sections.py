@@ -35,7 +35,7 @@ from fleet.validation.scalars import (
     Text,
 )
 from worker.log import format_sample_line
-from worker.spec import Phase, Store
+from worker.spec import MIN_KEEP_SECONDS, Phase, Store
 
 
 def log_format(value: str) -> str:
@@ -195,6 +195,15 @@ class Backup(Section):
     keep: Annotated[int, Field(ge=1, le=100_000), AsWhole] = 7
 
 
+def as_none(value: object) -> object:
+    """Convert the word none: nothing is stated."""
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+AsNone = BeforeValidator(as_none)
+KeepSeconds = Annotated[float, Field(ge=MIN_KEEP_SECONDS, le=MAX_CONFIG_SECONDS), AsSeconds]
+
+
 class Database(Section):
     """The databases of the readings. With `store: none` they keep what determines the readings, and not the readings, which
     `delivery` takes elsewhere. In a fleet `path` names the shared database; delays and intervals are seconds.
@@ -211,6 +220,7 @@ class Database(Section):
     synchronous: Annotated[Literal["normal", "full"], AsLower, AsText] = "normal"
     preserve_existing: Flag = True
     max_size_mb: Annotated[float, Field(ge=0.1, le=1e9), AsReal] | None = None
+    keep: Annotated[KeepSeconds | None, AsNone] = None
     error_limit: Count | None = None
     backup: Backup = Backup()
 

@@ -22,6 +22,7 @@ from fleet.datadir.computed_readings import add_computed_readings
 from fleet.datadir.ownership import foreign_link
 from worker.readings.anomaly_type import MAX_EPISODE_READINGS
 from worker.schedule import Schedule
+from worker.storage.retention import has_removals
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 WAL_FORMAT_VERSIONS = b"\2\2"
@@ -66,8 +67,9 @@ SELECT_TABLES_INFO = """
 
 SELECT_TABLE_COLUMNS = "SELECT name, type FROM pragma_table_info(?1)"
 
-# With AUTOINCREMENT and rows that are never deleted, the ids give the count without a scan of the table. In a database
-# that continues a rotated one they do not begin with 1.
+# With AUTOINCREMENT and rows that are deleted on record only, the ids give the count without a scan of the table. In a
+# database that continues a rotated one they do not begin with 1.
+SELECT_REMOVED = "SELECT min(first_id), total(readings) FROM removals WHERE file IS NULL"
 SELECT_ID_RANGE = "SELECT (SELECT min(id) FROM sensor_readings), (SELECT max(id) FROM sensor_readings)"
 
 JsonValue = str | int | float | None | list[object] | dict[str, object]
@@ -237,11 +239,12 @@ def record_count(path: Path) -> int:
     with read_only_connection(path) as opened:
         add_computed_readings(opened)
         first, last = opened.execute(SELECT_ID_RANGE).fetchone() or (None, None)
+        removed: Any = opened.execute(SELECT_REMOVED).fetchone() if has_removals(opened) else (None, 0)
     if first is None and last is None:
         return 0
     if not isinstance(first, int) or not isinstance(last, int):
         raise DatabaseUnreadable(path, "the ids of its readings are not whole numbers")
-    return last - first + 1
+    return last - min(first, removed[0] or first) + 1 - int(removed[1])
 
 
 def tables(path: Path) -> list[TableInfo]:

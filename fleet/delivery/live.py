@@ -41,6 +41,9 @@ from fleet.delivery.target import DeliveryFailed
 from fleet.delivery.targets.registry import TargetOptions, open_target, utc_now
 from fleet.errors import UserError
 from fleet.monitoring.observation import RateMeter
+from worker.storage.connection import Transaction
+from worker.storage.retention import HAS_TABLE, Delivered, write_delivered
+from worker.storage.schema import stores_readings
 
 log = logging.getLogger("delivery")
 
@@ -73,7 +76,7 @@ class LiveDelivery:
         before = self._earlier_status()
         deliveries = [TargetDelivery(target, self, released, stop, before) for target in self.config.to]
         report = StatusReport(self, deliveries, before)
-        marks = Marks(deliveries)
+        marks = Marks(deliveries, self.config.digest)
         threads = [threading.Thread(target=delivery.run, daemon=True) for delivery in deliveries]
         for thread in threads:
             thread.start()
@@ -315,10 +318,12 @@ class StatusReport:
 
 
 class Marks:
-    """The marks in the databases: readings up to the lowest cursor of all targets, without those that one has refused."""
+    """The marks in the databases: readings up to the lowest cursor of all targets, without those that one has refused. Each
+    database also notes that cursor: its worker may remove readings up to it."""
 
-    def __init__(self, deliveries: Sequence[TargetDelivery]) -> None:
-        self._deliveries = deliveries
+    def __init__(self, deliveries: Sequence[TargetDelivery], targets: str) -> None:
+        """`targets` is the digest of the targets."""
+        self._deliveries, self._targets = deliveries, targets
         self._marked: dict[str, int] = {}
 
     def update(self) -> None:
@@ -336,11 +341,18 @@ class Marks:
     def _mark(self, source: str, path: Path, settled: int) -> None:
         refused = {number for each in self._deliveries for number in each.context.state.dead_letter_ids(source)}
         with shared_connection(path) as shared:
-            after = self._marked.get(source, 0)
-            while ids := next_ids(shared.connection, after, settled, IDS_PER_MARKING, unsynced=True):
+            connection, after = shared.connection, self._marked.get(source, 0)
+            own = stores_readings(connection) and bool(connection.execute(HAS_TABLE, ("database_info",)).get)
+            if own and connection.execute("SELECT generation FROM database_info").get != source:
+                raise DatabaseUnreadable(path, "it was rotated")  # it is swept under its new name next
+            while ids := next_ids(connection, after, settled, IDS_PER_MARKING, unsynced=True):
                 with shared.hold_in_place():
-                    mark_synced(shared.connection, [number for number in ids if number not in refused])
+                    mark_synced(connection, [number for number in ids if number not in refused])
                 after = ids[-1]
+            if not own:  # of another program, or without readings
+                return
+            with shared.hold_in_place(), Transaction(connection):
+                write_delivered(connection, self._targets, Delivered(settled, len(refused)))
 
 
 def settled_id(context: SweepContext, source: str) -> int:

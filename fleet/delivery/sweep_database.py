@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from fleet.datadir.computed_readings import add_computed_readings
-from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
+from fleet.datadir.readings import DatabaseUnreadable, path_exists, read_only_connection
 from fleet.datadir.shared_connection import SharedConnection, shared_connection
 from fleet.delivery.batch import NO_ROWS, Batch, Row, SourceDatabase
 from fleet.delivery.bisecting_delivery import BisectingDelivery
@@ -36,6 +36,7 @@ from fleet.delivery.state import CollectorState
 from fleet.delivery.stats import CollectorStats, DatabaseStats
 from fleet.delivery.target import SourceFailed, Target
 from fleet.verify.row_scan import MIN_ROW_ID
+from worker.storage.rotation import ROTATED_SUFFIX
 from worker.storage.schema import stores_readings
 
 NO_NEW_HISTORY = NewHistory(NO_ROWS, NO_ROWS, {}, more=False)
@@ -134,7 +135,9 @@ def sweep_database(path: Path, name: str, context: SweepContext) -> bool:
         context.stats.add_retry()
         context.stats.record_outcome(name, error=str(error), kind="target")
     except DatabaseUnreadable as error:
-        context.stats.record_outcome(name, error=str(error).removeprefix(f"{path}: "))
+        # A rotated database that is old is removed once all targets have it.
+        removed = ROTATED_SUFFIX.search(path.stem) and not path_exists(path)
+        context.stats.record_outcome(name, error=None if removed else str(error).removeprefix(f"{path}: "))
     except OSError as error:
         context.stats.record_outcome(name, error=f"{error.strerror or error}: {error.filename or path}")
     return more

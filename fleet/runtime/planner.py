@@ -172,12 +172,25 @@ class Planner:
             fleet.warnings.append("database.max_size_mb: a shared database is not rotated, it has many writers")
         if config.database.max_size_mb is not None and config.database.store == "none":
             fleet.warnings.append("database.max_size_mb: a database without readings is not rotated")
+        if reason := self._retention_warning():
+            fleet.warnings.append(f"database.keep: {reason}")
         older = self._older_rules_warning(record, fleet.stored)
         fleet.warnings.extend(filter(None, (latest.warning, clock.warning, older)))
         continues = (
             clock.continues or bool(config.scenario or self.interventions.pauses) or not is_countable(old, config)
         )
         return replace(self._plan(record, run, fleet), continues=continues)
+
+    def _retention_warning(self) -> str:
+        """Return the reason why nothing may ever be removed, "" if it is."""
+        database = self.config.database
+        if database.keep is None:
+            return ""
+        if database.store == "none":
+            return "a database without readings has nothing to remove"
+        if self.config.delivery.to or (database.max_size_mb is not None and self._layout != "shared"):
+            return ""
+        return "only readings that `fleet collect` has marked are removed; delivery.to or database.max_size_mb would do more"
 
     def _older_rules_warning(self, record: FleetManifest, sensors: Sequence[StoredIdentity]) -> str | None:
         """Return a warning about sensors whose kind has attributes of a reading that the rules of the directory do not."""
@@ -299,6 +312,8 @@ class Planner:
             error_limit=database.error_limit,
             max_bytes=None if database.max_size_mb is None or not readings else int(database.max_size_mb * 1e6),
             readings=readings,
+            keep_us=None if database.keep is None or not readings else round(database.keep * SECOND_US),
+            targets=self.config.delivery.digest,
         )
 
     def _members(self, workers: Sequence[WorkerSpec]) -> tuple[Member, ...]:

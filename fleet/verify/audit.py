@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
 from fleet.datadir.backups import is_backup
 from fleet.datadir.readings import DatabaseChanged, DatabaseUnreadable, read_only_connection
-from fleet.verify.database_info import info_errors
+from fleet.verify.database_info import PreviousDatabase, info_errors, previous_databases
 from fleet.verify.episode_check import ExpectedSpan, compare_episodes, unknown_sensors
 from fleet.verify.expected import EPISODE_SEARCH_READINGS, EpochRange, ExpectedSensorData, Row, further_column_names
 from fleet.verify.findings import Finding, FindingLog
 from fleet.verify.recorded_state import RecordedState
+from fleet.verify.removals import Removals, check_removals, own_ranges, read_removals
 from fleet.verify.row_checker import RowChecker, describe_difference
 from fleet.verify.row_scan import MIN_ROW_ID, RowScanner
 from worker.schedule import Schedule
@@ -75,17 +76,11 @@ class SensorPosition:
     epoch_run: int = 0
 
 
-class PreviousDatabase(NamedTuple):
-    """The rotated database `file` that has a sensor's readings before `first_seq`."""
-
-    first_seq: int
-    file: str
-
-
 @dataclass(slots=True)
 class AuditResult:
     """The contents of one database. `skipped` is the reason if it was not checked. `computed` counts the scheduled readings of
-    a database that stores none: nothing in it can be compared with them."""
+    a database that stores none: nothing in it can be compared with them. `removals` are the removed readings on record, by
+    sensor."""
 
     readings: int = 0
     computed: int = 0
@@ -93,6 +88,7 @@ class AuditResult:
     sensors: dict[str, SensorPosition] = field(default_factory=dict)
     previous_databases: dict[str, PreviousDatabase] = field(default_factory=dict)
     skipped: str | None = None
+    removals: Removals = field(default_factory=dict)
 
 
 def audit_database(
@@ -237,6 +233,7 @@ class DatabaseAuditor:
     def _read_recorded_state(self) -> None:
         recorded = self._recorded
         changed = recorded.read(self._connection)
+        self._result.removals = read_removals(self._connection, recorded.sensor, self._report_removal)
         for sensor_id in recorded.checkpoints:
             checker = self._checkers.get(sensor_id)
             if checker is None:
@@ -246,8 +243,12 @@ class DatabaseAuditor:
                 )
             elif changed:
                 checker.expected = self._expected_data(sensor_id, recorded.epoch_ranges[sensor_id])
+            self._checkers[sensor_id].set_removed(own_ranges(self._result.removals.get(sensor_id, ())))
         if changed and self._stored:
             self._find_further_columns()
+
+    def _report_removal(self, sensor_id: str, detail: str) -> None:
+        self._recorded.report_once("record", sensor_id, None, detail)
 
     def _find_further_columns(self) -> None:
         """Find the columns behind `seq` that the epochs name; foreign ones are left alone."""
@@ -327,6 +328,18 @@ class DatabaseAuditor:
     def _finish_rows(self) -> None:
         for sensor_id, checker in self._checkers.items():
             checker.finish(self._recorded.checkpoints[sensor_id])
+        self._check_removals()
+
+    def _check_removals(self) -> None:
+        generation = self._connection.execute("SELECT generation FROM database_info").get
+        newest_us = self._recorded.newest_us() if self._all else None
+        for sensor_id, removals in self._result.removals.items():
+            checker = self._checkers.get(sensor_id)
+            if checker is None:
+                self._note(sensor_id, "record", None, None, "removals: it has no checkpoint")
+                continue
+            span = self._first_seq(sensor_id), self._recorded.checkpoints[sensor_id]
+            check_removals(removals, checker.expected, span, newest_us, generation, partial(self._note, sensor_id))
 
     # Episodes
 
@@ -361,18 +374,6 @@ class DatabaseAuditor:
 
     def _note(self, sensor_id: str, kind: str, first: int | None, last: int | None, detail: str) -> None:
         self._finding_log.add(Finding(kind, sensor_id, self._name, first, last, detail))
-
-
-def previous_databases(opened: apsw.Connection) -> dict[str, PreviousDatabase]:
-    """Return the rotated database that precedes this one, by sensor. Only a successor of a rotated one has such records."""
-    if not opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'origins'").get:
-        return {}
-    rows = opened.execute("SELECT sensor_id, first_seq, file FROM origins").fetchall()
-    return {
-        str(sensor): PreviousDatabase(first, str(file))
-        for sensor, first, file in rows
-        if isinstance(first, int) and first > 0
-    }
 
 
 def group_by_number(rows: list[Row]) -> dict[int | None, list[Row]]:

@@ -1,10 +1,13 @@
-"""The check of the row of `database_info`, which says what a database is."""
+"""What a database says about itself: the row of `database_info`, and the rotated database that precedes it."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+import apsw
 
 from worker.storage.rotation import ROTATED_SUFFIX
 from worker.storage.schema import SCHEMA_VERSION
@@ -26,3 +29,22 @@ def info_errors(name: str, role: object, generation: object, version: object) ->
         yield f"its generation is {generation!r}, must be a UUID"
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         yield f"its schema_version is {version!r}, must be {SCHEMA_VERSION}"
+
+
+class PreviousDatabase(NamedTuple):
+    """The rotated database `file` that has a sensor's readings before `first_seq`."""
+
+    first_seq: int
+    file: str
+
+
+def previous_databases(opened: apsw.Connection) -> dict[str, PreviousDatabase]:
+    """Return the rotated database that precedes this one, by sensor. Only a successor of a rotated one has such records."""
+    if not opened.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'origins'").get:
+        return {}
+    rows = opened.execute("SELECT sensor_id, first_seq, file FROM origins").fetchall()
+    return {
+        str(sensor): PreviousDatabase(first, str(file))
+        for sensor, first, file in rows
+        if isinstance(first, int) and first > 0
+    }

@@ -83,6 +83,11 @@ class RecordedState:
         self._check_consistency()
         return True
 
+    def newest_us(self) -> int | None:
+        """Return when the last committed reading of any sensor was due, None if it is unknown."""
+        last_epochs = ((self.checkpoints[name] - 1, ranges[-1].epoch) for name, ranges in self.epoch_ranges.items())
+        return max((epoch.schedule.time(last) for last, epoch in last_epochs if epoch and last >= 0), default=None)
+
     def report_once(self, kind: str, sensor_id: str, first_seq: int | None, detail: str) -> None:
         """Note a finding unless it was noted before."""
         finding = (kind, sensor_id, first_seq, detail)

@@ -5,11 +5,20 @@ Whole windows are compared at once; a window that differs is compared row by row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
-from fleet.verify.expected import WINDOW_READINGS, ExpectedSensorData, Row, SeqRange, expected_rows, row_count
+from fleet.verify.expected import (
+    END_OF_SEQS,
+    WINDOW_READINGS,
+    ExpectedSensorData,
+    Row,
+    SeqRange,
+    expected_rows,
+    row_count,
+)
 from fleet.verify.findings import NoteFinding
 from worker.storage.schema import READING_COLUMNS, identity_values
 
@@ -54,6 +63,7 @@ class RowChecker:
         self._further: tuple[str, ...] = ()
         self._describe_identity: DescribeIdentity = lambda _row_id, _identity: ""
         self.next_seq = self.rows_end = begin
+        self._removed: Sequence[SeqRange] = ()
         self._holes: list[SeqRange] = []
         self._early: set[int] = set()
         self._cache: dict[int, CachedRows] = {}
@@ -93,6 +103,7 @@ class RowChecker:
 
     def finish(self, end: int) -> None:
         """Note the readings up to the checkpoint `end` that have no row, after the last row."""
+        self._pass_removed()
         self._end, self.rows_end = end, self.next_seq
         if self.next_seq < end:
             self._gap(self.next_seq, end)
@@ -104,7 +115,8 @@ class RowChecker:
     def _take_window(self, rows: list[Row], position: int, constants: tuple[int, ...]) -> int | None:
         """Compare the rows of the next window. Returns their number and moves on, or None if they differ."""
         last = rows[-1][ROW_SEQ_INDEX]
-        until = min(last + 1, self._end) if isinstance(last, int) else 0
+        self._pass_removed()
+        until = min(last + 1, self._end, self._next_removed()) if isinstance(last, int) else 0
         if until <= self.next_seq:
             return None
         window = self.expected.window(self.next_seq, until)
@@ -120,6 +132,40 @@ class RowChecker:
         self.next_seq = window.end
         return size
 
+    # Readings that were removed
+
+    def set_removed(self, removed: Sequence[SeqRange]) -> None:
+        """Set the ranges of readings that were removed on record, in order. To be called before each chunk."""
+        self._removed = removed
+        self._pass_removed()
+
+    def _next_removed(self) -> int:
+        """Return the first removed reading from `next_seq` on, a number beyond all if there is none."""
+        index = bisect_left(self._removed, (self.next_seq,))
+        return self._removed[index][0] if index < len(self._removed) else END_OF_SEQS
+
+    def _pass_removed(self) -> None:
+        """Move on behind the removed readings at `next_seq`."""
+        while (last := self._removed_with(self.next_seq)) is not None:
+            self.next_seq = last + 1
+
+    def _removed_with(self, seq: int) -> int | None:
+        """Return the last reading of the removed range that a reading is in, None if it was not removed."""
+        index = bisect_right(self._removed, (seq, END_OF_SEQS)) - 1
+        last = self._removed[index][1] if index >= 0 else -1
+        return last if last >= seq else None
+
+    def _without_removed(self, first: int, end: int) -> Iterator[SeqRange]:
+        """Yield the parts of the readings from `first` up to `end` that were not removed, as first and end."""
+        for low, high in self._removed[max(0, bisect_right(self._removed, (first,)) - 1) :]:
+            if low >= end:
+                break
+            if first < low:
+                yield first, low
+            first = max(first, high + 1)
+        if first < end:
+            yield first, end
+
     # Row by row
 
     def _check_row(self, rows: Sequence[Row], number: int) -> None:
@@ -129,6 +175,8 @@ class RowChecker:
             self._note("stray", None, None, f"row {row[0]} has the seq {seq!r}")
         elif seq >= self._end:
             self._note("beyond", seq, seq, f"the checkpoint is at {self._end}")
+        elif self._removed_with(seq) is not None:
+            self._note("stray", seq, seq, f"row {row[0]} is of a reading that is on record as removed")
         elif seq > self.next_seq and self._is_early(
             seq, rows[number + 1][ROW_SEQ_INDEX] if number + 1 < len(rows) else None
         ):
@@ -164,7 +212,8 @@ class RowChecker:
         )
 
     def _gap(self, first: int, end: int) -> None:
-        for low, high in self.expected.expected_ranges(first, end):
+        kept = self._without_removed(first, end)
+        for low, high in chain.from_iterable(self.expected.expected_ranges(*part) for part in kept):
             early = sorted(seq for seq in self._early if low <= seq <= high)
             self._early.difference_update(early)
             for before, after in pairwise((low - 1, *early, high + 1)):

@@ -17,10 +17,10 @@ from fleet.datadir.interventions import read_interventions
 from fleet.datadir.manifest import FleetManifest
 from fleet.datadir.readings import file_size, path_exists
 from fleet.datadir.roster import Member, Roster
+from fleet.durations import duration_text
 from fleet.errors import UserError
-from fleet.escaping import repr_short
 from fleet.monitoring.paused import PausedSensor, open_pause, readings_in_pauses, total_paused
-from fleet.verify.audit import AuditResult, AuditScope, PreviousDatabase, SensorPosition, audit_database
+from fleet.verify.audit import AuditResult, AuditScope, SensorPosition, audit_database
 from fleet.verify.findings import Finding, FindingLog, Verdict
 from fleet.verify.recorded_sensors import (
     SensorRecords,
@@ -31,6 +31,7 @@ from fleet.verify.recorded_sensors import (
     read_records,
     sensors_not_named,
 )
+from fleet.verify.rotation_links import check_rotation_links, is_rotated
 from worker.schedule import SECOND_US, Schedule
 from worker.spec import Pause, Resume
 from worker.storage.database_files import inode
@@ -40,6 +41,7 @@ MOVED_ASIDE_SUFFIX = re.compile(r"\.before-\d+$")
 QUARANTINED_SUFFIX = re.compile(r"\.quarantined-\d+$")
 
 MAX_PAUSED_LISTED = 20
+MAX_KEEPS_LISTED = 3
 
 ProgressCallback = Callable[[int, int], None]
 """Takes the bytes of databases that are done, and the bytes of all."""
@@ -87,8 +89,13 @@ def verify(
     with gc_paused():
         for path, progress in with_progress(paths, on_progress):
             of_path = {} if is_moved_aside(path) or is_rotated(path) else seeds
-            scoped = FindingLog() if sensor and not may_hold_sensor(path, sensor, manifest) else finding_log
-            results[path] = audit_database(path, AuditScope(sensor, of_path), scoped, progress)
+            found = FindingLog()
+            result = audit_database(path, AuditScope(sensor, of_path), found, progress)
+            if is_rotated(path) and not path_exists(path):
+                continue  # removed meanwhile, which must be on record
+            results[path] = result
+            if not sensor or may_hold_sensor(path, sensor, manifest):
+                finding_log.extend(found)
         check_rotation_links(
             results, lambda path: audit_database(path, AuditScope(sensor), finding_log, lambda _: None), finding_log
         )
@@ -97,6 +104,7 @@ def verify(
     for finding in check_positions(records, read_records(data), positions, sensor):
         finding_log.add(finding)
     notes += describe_computed(results)
+    notes += describe_removed(results)
     notes += describe_shorter(records, {name: position.next_seq for name, position in positions.items()})
     paused = check_complete(run, positions, sensor, finding_log) if run else []
     verdict = build_verdict(data, sensor, results, finding_log, time.monotonic() - started_at)
@@ -125,6 +133,26 @@ def describe_computed(results: Mapping[Path, AuditResult]) -> Iterator[str]:
         yield (
             f"{sum(counts):,} scheduled readings of {databases} none (--store none): only checkpoints, epochs and episodes "
             "are verified; --against compares the readings that a target has"
+        )
+
+
+def describe_removed(results: Mapping[Path, AuditResult]) -> Iterator[str]:
+    """Yield a note about the readings that were removed on record, and are gone."""
+    present = {path.name for path in results}
+    gone = {
+        (sensor, removal.generation, removal.first): removal
+        for result in results.values()
+        for sensor, removals in result.removals.items()
+        for removal in removals
+        if removal.file not in present
+    }
+    if gone:
+        keeps = sorted({removal.keep_us for removal in gone.values()})
+        kept = ", ".join(duration_text(keep_us / SECOND_US) for keep_us in keeps[:MAX_KEEPS_LISTED])
+        count = sum(removal.readings for removal in gone.values())
+        yield (
+            f"{count:,} readings were removed on record (keep: {kept}{', ...' if keeps[MAX_KEEPS_LISTED:] else ''}); "
+            "the epochs that are kept determine them"
         )
 
 
@@ -169,16 +197,6 @@ def find_databases(data: Path, folder: Path, names: set[str]) -> list[Path]:
 def is_moved_aside(path: Path) -> bool:
     """True if the database was moved aside for a new one. It is complete, but no longer a part of the fleet."""
     return MOVED_ASIDE_SUFFIX.search(path.stem) is not None
-
-
-def is_rotated(path: Path) -> bool:
-    """True if the database was rotated: another one continues where it ends."""
-    return ROTATED_SUFFIX.search(path.stem) is not None
-
-
-def is_rotated_name(name: str) -> bool:
-    """True if a name on record is that of a rotated database. Any other, such as a path, is not looked for."""
-    return Path(name).name == name and is_rotated(Path(name))
 
 
 def may_hold_sensor(path: Path, sensor: str, manifest: FleetManifest | None) -> bool:
@@ -233,49 +251,6 @@ def gc_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-# Links between rotated databases
-
-
-def check_rotation_links(
-    results: dict[Path, AuditResult], audit: Callable[[Path], AuditResult], finding_log: FindingLog
-) -> None:
-    """Check that each rotated database ends where its successor begins.
-
-    `audit` checks a database that did not exist when the others were listed, since a running fleet may rotate one at any
-    time; its result is added to `results`.
-    """
-    waiting = list(results)
-    while waiting:
-        path = waiting.pop()
-        for sensor, previous in results[path].previous_databases.items():
-            if sensor not in results[path].sensors:  # not the sensor to check
-                continue
-            if not is_rotated_name(previous.file):
-                detail = f"origins: {repr_short(previous.file)} is no name of a rotated database"
-                finding_log.add(Finding("record", sensor, path.name, None, None, detail))
-                continue
-            before = path.with_name(previous.file)
-            if before not in results and path_exists(before):
-                results[before] = audit(before)
-                waiting.append(before)
-            if finding := link_finding(path, sensor, previous, results.get(before)):
-                finding_log.add(finding)
-
-
-def link_finding(path: Path, sensor: str, previous: PreviousDatabase, before: AuditResult | None) -> Finding | None:
-    """Return the finding about one link, None if it is right."""
-    if before is None:
-        detail = f"they are in {previous.file}, which does not exist"
-        return Finding("hole", sensor, path.name, 0, previous.first_seq - 1, detail)
-    position = before.sensors.get(sensor)
-    if position is None:
-        return Finding("checkpoint", sensor, path.name, None, None, f"{previous.file} does not have this sensor")
-    if position.next_seq != previous.first_seq:
-        detail = f"{previous.file} ends at {position.next_seq}, and its successor begins at {previous.first_seq}"
-        return Finding("checkpoint", sensor, path.name, None, None, detail)
-    return None
 
 
 # Completeness

@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from fleet.delivery.targets.registry import TargetOptions, open_target
+from worker.storage.retention import CREATE_DELIVERIES, CREATE_REMOVALS
 from worker.storage.rotation import CREATE_ORIGINS
 from worker.storage.schema import SCHEMA
 
@@ -49,7 +50,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Column]]:
     for kind in ("sensor", "central"):
         connection = apsw.Connection(str(folder / f"{kind}.db"))
         if kind == "sensor":
-            connection.execute(SCHEMA + CREATE_ORIGINS)
+            connection.execute(f"{SCHEMA}{CREATE_ORIGINS};{CREATE_REMOVALS};{CREATE_DELIVERIES};")
         tables = connection.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         ).fetchall()

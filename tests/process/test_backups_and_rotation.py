@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
+from fleet.datadir.readings import DatabaseUnreadable, read_only_connection
+from fleet.verify.removals import read_removals
 from tests.process.conftest import Up
 from tests.process.running_fleet import fleet, wait_for
 
@@ -141,3 +144,31 @@ def more_than(count: int, data: Path) -> bool:
 def killed(process: psutil.Process) -> psutil.Process:
     process.kill()
     return process
+
+
+def test_old_databases_and_readings_are_removed_while_workers_are_killed(up: Up, tmp_path: Path) -> None:
+    """On record: verification and the comparison with the target find nothing wrong, beside the fleet and after it."""
+    config, central = tmp_path / "keeping.yaml", f"sqlite:///{tmp_path / 'central.db'}"
+    keep = "max_size_mb: 0.1, keep: 1s}\ndelivery: {interval: 0.2}"
+    config.write_text(ROTATING.replace("max_size_mb: 0.1}", keep))
+    data = tmp_path / "data"
+    running = up("-c", config, "--to", central)
+    for number in range(3):
+        sensor = f"S_{number + 1:06d}"
+        wait_for(lambda: has_removals(data, "S_000001"), "some are removed")
+        running.wait_for_replacement(sensor, killed(running.worker(sensor)))
+    beside = fleet("verify", "--data", data)
+    assert (0, "") == (beside.returncode, beside.stderr), beside.stdout
+    assert 0 == fleet("down", "--data", data).returncode
+    assert 0 == running.wait(60)
+
+    after = fleet("verify", "--data", data, "--against", central)
+    assert 0 == after.returncode, after.stdout
+    assert "removed on record (keep: 1s)" in after.stdout
+    assert " 0 pending" in after.stdout
+
+
+def has_removals(data: Path, sensor: str) -> bool:
+    with suppress(DatabaseUnreadable), read_only_connection(data / f"{sensor}.db") as opened:
+        return bool(read_removals(opened, sensor))
+    return False

@@ -1,1 +1,1 @@
-"""The store of readings: SQLite databases, transactions, rotation."""
+"""The store of readings: SQLite databases, transactions, rotation, retention."""

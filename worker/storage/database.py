@@ -28,6 +28,8 @@ from worker.storage.database_files import (
 )
 from worker.storage.insertion import ColumnConflict, ReadingsTable
 from worker.storage.live_files import LiveFiles
+from worker.storage.retention import Retention
+from worker.storage.rotated_removal import RotatedRemoval
 from worker.storage.rotation import NO_RETRY, RotationLimit, finish_rotation, is_marked_rotated, mark_rotated
 from worker.storage.sinks import Portion, Position, Unavailable
 from worker.storage.transactions import claim_sensor, write_portion
@@ -54,6 +56,8 @@ class Database:
         self._incarnation = 0
         self._suspect = False
         self._limit = RotationLimit(None if store.shared else store.max_bytes)
+        self._retention = None if store.keep_us is None else Retention(store.keep_us, store.targets)
+        self._removal = RotatedRemoval(self._path, self._retention) if self._retention and not store.shared else None
 
     def claim(self, sensors: Sequence[Identity], incarnation: int) -> list[Position]:
         self._incarnation = incarnation
@@ -77,13 +81,18 @@ class Database:
                 self._check_files()
                 for portion in portions:
                     write_portion(table, portion, self._incarnation)
+                if self._retention:
+                    self._retention.remove(self._connection, portions)
             self._table = table
             self._check_files()  # the log may have been cut while it was written
         except ColumnConflict as error:
             raise Unavailable(f"{self._path.name}: {error}", outcome_unknown=False) from error
         except apsw.Error as error:
+            if self._retention:
+                self._retention.postpone()
             raise self._translate_error(error) from error
         self._check_still_in_place()
+        self._remove_rotated()
         self._rotate()
 
     def check(self) -> None:
@@ -161,6 +170,8 @@ class Database:
             for line in debug_lines(self._path, self._connection, os.environ):
                 log.debug("%s: %s", self._path.stem, line)
         self._suspect = False
+        if self._retention:
+            self._retention.forget()
         return self._connection
 
     def _connect(self, *, check: bool) -> apsw.Connection:
@@ -220,6 +231,15 @@ class Database:
             log.warning("%s: not rotated yet: %s", self._path.stem, error)
             self._limit.postpone()
             self._disconnect()
+
+    def _remove_rotated(self) -> None:
+        """Remove a rotated database that is old. Errors are logged: the readings are committed already."""
+        if self._removal is None or self._connection is None:
+            return
+        try:
+            self._removal.remove(self._connection, self._incarnation)
+        except (apsw.Error, OSError) as error:
+            log.warning("%s: no rotated database is removed: %s", self._path.stem, error)
 
     def _check_still_in_place(self) -> None:
         """Raise Unavailable if the last transaction was written to a file that no longer has the database's name."""

@@ -21,6 +21,7 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -28,6 +29,7 @@ import apsw
 
 from worker.storage.database_files import fsync_directory, inode
 from worker.storage.insertion import add_column_sql
+from worker.storage.retention import CREATE_REMOVALS, has_removals
 from worker.storage.schema import COLUMN_TYPES, SCHEMA_VERSION, create_tables
 
 ROTATED_SUFFIX = re.compile(r"\.rotated-(\d{4,})$")
@@ -61,7 +63,7 @@ CREATE TABLE origins (
 
 
 class RotationLimit:
-    """The condition for a rotation: more than `max_bytes` bytes, and some time since the last attempt."""
+    """The condition for a rotation: more than `max_bytes` bytes in use, and some time since the last attempt."""
 
     def __init__(self, max_bytes: int | None) -> None:
         self._max_bytes, self._not_before = max_bytes, 0.0
@@ -70,7 +72,8 @@ class RotationLimit:
         """Return whether to try a rotation now."""
         if self._max_bytes is None or time.monotonic() < self._not_before:
             return False
-        if connection.pragma("page_count") * connection.pragma("page_size") <= self._max_bytes:
+        used_pages = connection.pragma("page_count") - connection.pragma("freelist_count")
+        if used_pages * connection.pragma("page_size") <= self._max_bytes:
             return False
         return (connection.execute(SELECT_ROW_COUNT).get or 0) >= MIN_ROWS_TO_ROTATE
 
@@ -111,7 +114,7 @@ def finish_rotation(connection: apsw.Connection, path: Path) -> Path | None:
     connection.pragma("journal_mode", "DELETE")
     # Nothing is written, so there is no journal; its name would be that of the new database's journal at the end.
     connection.execute("BEGIN EXCLUSIVE")
-    aside = rotated_path(path)
+    aside = rotated_path(path, removed_files(connection))
     following = path.with_name(path.name + NEXT_SUFFIX)
     for ending in ("", "-journal"):
         following.with_name(following.name + ending).unlink(missing_ok=True)
@@ -156,6 +159,9 @@ def copy_carried_state(new: apsw.Connection, old: apsw.Connection, file: str) ->
     copy_rows(new, old, "anomaly_episodes", running)
     # Row ids continue, for readers that page by them.
     copy_rows(new, old, "sqlite_sequence", "SELECT name, seq FROM sqlite_sequence")
+    if has_removals(old):
+        new.execute(CREATE_REMOVALS)
+        copy_rows(new, old, "removals", "SELECT * FROM removals WHERE file IS NOT NULL")
     begun = "SELECT sensor_id, next_seq, ? FROM checkpoints WHERE next_seq > 0"
     new.executemany("INSERT INTO origins VALUES (?,?,?)", old.execute(begun, (file,)).fetchall())
     new.pragma("user_version", SCHEMA_VERSION)
@@ -168,9 +174,17 @@ def copy_rows(new: apsw.Connection, old: apsw.Connection, table: str, query: str
         new.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows)
 
 
-def rotated_path(path: Path) -> Path:
-    """Return the name of a database after its rotation: an existing second name, else one with the next number."""
-    numbers = [0]
+def removed_files(connection: apsw.Connection) -> list[str]:
+    """Return the names of the rotated databases whose removal is on record."""
+    if not has_removals(connection):
+        return []
+    return [str(name) for (name,) in connection.execute("SELECT DISTINCT file FROM removals WHERE file IS NOT NULL")]
+
+
+def rotated_path(path: Path, removed: Sequence[str] = ()) -> Path:
+    """Return the name of a database after its rotation: an existing second name, else one with the next number. No name of a
+    `removed` one is used again."""
+    numbers = [0, *(int(match[1]) for name in removed if (match := ROTATED_SUFFIX.search(Path(name).stem)))]
     for other in path.parent.glob(f"{glob.escape(path.stem)}.rotated-*{glob.escape(path.suffix)}"):
         match = ROTATED_SUFFIX.search(other.stem)
         if match and ROTATED_SUFFIX.sub("", other.stem) == path.stem:

@@ -16,6 +16,7 @@ from worker.readings.generator import MISSING_DATA_INDEX, Block, Episode
 from worker.schedule import Schedule, format_time, format_times
 from worker.spec import Settings
 from worker.storage.insertion import Insertion, ReadingsTable
+from worker.storage.retention import has_removals
 from worker.storage.schema import (
     CHANNEL_COLUMNS,
     READING_COLUMNS,
@@ -43,6 +44,7 @@ WHERE sensor_id = ? AND first_seq <= ? ORDER BY first_seq DESC LIMIT 1
 SELECT_LAST_SEQ = "SELECT max(seq) FROM sensor_readings WHERE sensor_id = ? AND typeof(seq) = 'integer'"
 SEQ_INDEX = READING_COLUMNS.index("seq")
 SELECT_STORED_SEQS = "SELECT seq FROM sensor_readings WHERE sensor_id = ? AND seq >= ? AND seq < ?"
+SELECT_LAST_REMOVED = "SELECT max(last_seq) + 1 FROM removals WHERE sensor_id = ?"
 UPDATE_CHECKPOINT = "UPDATE checkpoints SET next_seq = ? WHERE sensor_id = ? AND incarnation = ? AND next_seq = ?"
 
 
@@ -78,13 +80,16 @@ def last_stored_seq(connection: apsw.Connection, sensor_id: str) -> int | None:
 def repaired_checkpoint(connection: apsw.Connection, sensor_id: str, state: str) -> int:
     """Return the sequence number after the last stored reading of a sensor without a valid checkpoint, 0 for a new sensor.
 
-    A sensor that has readings has an epoch. No reading before the epoch's first, or in a rotated database, is due.
+    A sensor that has readings has an epoch. No reading before the epoch's first, in a rotated database, or on record as
+    removed, is due.
     """
     first = connection.execute("SELECT max(first_seq) FROM epochs WHERE sensor_id = ?", (sensor_id,)).get
     if state == "missing" and first is None:
         return 0
     last = last_stored_seq(connection, sensor_id)
     known = [first, None if last is None else last + 1]
+    if has_removals(connection):
+        known.append(connection.execute(SELECT_LAST_REMOVED, (sensor_id,)).get)
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'origins'").get:
         known.append(connection.execute("SELECT first_seq FROM origins WHERE sensor_id = ?", (sensor_id,)).get)
     next_seq = max((number for number in known if isinstance(number, int)), default=0)

@@ -7,7 +7,7 @@ the missing readings are those outside it. Both sides are read once, in storage 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -57,6 +57,7 @@ class ComparisonTotals:
     episodes: int = 0
     epochs: int = 0
     strangers: int = 0
+    removed: int = 0
 
 
 class Comparison:
@@ -123,7 +124,7 @@ class Comparison:
             counts=dict(self._finding_log.counts),
             findings=self._finding_log.findings,
             seconds=seconds,
-            notes=tuple(self._keyless.notes(self._keyed)),
+            notes=(*self._keyless.notes(self._keyed), *describe_removed(totals.removed)),
         )
 
     # Delivered rows
@@ -182,6 +183,8 @@ class Comparison:
         if self._delivered.has_reading_keys and (right is None or reading_key(row) != reading_key(right)):
             taken = taken or right is None or self._has_arrived(database, right)
             right = self._generated.search(database, row[SENSOR_INDEX], row[SEQ_INDEX]) or (None if taken else right)
+        if right is None and self._is_removed(database.source.key, row):
+            return None
         if right is None:
             self._note(
                 "delivered, never generated",
@@ -197,6 +200,13 @@ class Comparison:
             self._note("delivered altered", database.source.name, right, detail)
             self._faults.note_wrong(database.source.key, right[ID_INDEX])  # type: ignore[arg-type]
         return right
+
+    def _is_removed(self, source: str | None, row: Row) -> bool:
+        """Count a delivered reading that the databases have on record as removed; it is not compared."""
+        time_us = to_time(row[TIMESTAMP_INDEX])
+        removed = self._generated.is_removed(source, row[SENSOR_INDEX], row[SEQ_INDEX], time_us)
+        self._totals.removed += removed
+        return removed
 
     def _has_arrived(self, database: GeneratedDatabase, row: Any) -> bool:
         return row[ID_INDEX] in self._progress(database).ids
@@ -229,6 +239,8 @@ class Comparison:
         for row in chunk.rows:
             if reason := self._faults.explain(row[SENSOR_INDEX], to_time(row[TIMESTAMP_INDEX])):
                 self._note("delivered altered", chunk.name, row, reason)
+            elif self._is_removed(chunk.source, row):
+                continue
             elif chunk.source is None or row[SENSOR_INDEX] in sensors:
                 self._note(
                     "delivered, never generated", chunk.name, row, f"no database has one of {row[TIMESTAMP_INDEX]!r}"
@@ -299,3 +311,9 @@ class Comparison:
             self._broken.add(source.key)
             reason = str(error).removeprefix(f"{source.path}: ")
             self._finding_log.add(Finding("unreadable", None, source.name, None, None, reason))
+
+
+def describe_removed(count: int) -> Iterator[str]:
+    """Yield a note about the readings that have arrived, and were removed from the databases since."""
+    if count:
+        yield f"{count:,} readings that have arrived are removed here on record (database.keep): they are not compared"

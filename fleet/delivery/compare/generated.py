@@ -21,6 +21,7 @@ from fleet.delivery.compare.id_set import IdSet, consecutive
 from fleet.delivery.selection import SELECTION_COLUMNS
 from fleet.delivery.source_database import id_bounds
 from fleet.delivery.sources import Skipped, database_name, find_databases, identify_source
+from fleet.verify.removals import Removal, read_removals
 from worker.readings.clock_errors import CLOCK_ERRORS
 from worker.storage.schema import quote_identifier
 
@@ -77,6 +78,7 @@ class GeneratedReadings:
         self._columns: Sequence[str] = ()
         self._queries: dict[tuple[str, ...], tuple[str, list[tuple[str, int]]]] = {}
         self.databases: dict[str, GeneratedDatabase] = {}
+        self._removals: dict[str, dict[tuple[str, int], Removal]] = {}
         self.unreadable: dict[str, str] = {}
         self.refresh(new=False)
 
@@ -117,6 +119,21 @@ class GeneratedReadings:
             source = identify_source(opened, path, name)
             if isinstance(source, SourceDatabase):
                 self._add(opened, source, new=new)
+                for sensor, removals in read_removals(opened, self.sensor).items():
+                    known = self._removals.setdefault(sensor, {})
+                    known |= {(removal.generation, removal.first): removal for removal in removals}
+
+    def is_removed(self, source: str | None, sensor: object, seq: object, time_us: object) -> bool:
+        """Return whether a delivered reading, by its number or else by its time, is on record as removed from a database."""
+        for (generation, _), removal in self._removals.get(str(sensor), {}).items():
+            if source not in (None, generation):
+                continue
+            if isinstance(seq, int):
+                if removal.first <= seq <= removal.last:
+                    return True
+            elif isinstance(time_us, int) and time_us <= removal.removed_us - removal.keep_us:
+                return True
+        return False
 
     def _add(self, opened: apsw.Connection, source: SourceDatabase, *, new: bool) -> None:
         if source.key in self.databases:
