@@ -187,12 +187,12 @@ def pluralize(count: int, noun: str) -> str:
 def format_latency(latency: Latency) -> str:
     """Return the percentiles of the delivery times."""
     return (
-        f"50 % {duration_text(latency.p50)}, 95 % {duration_text(latency.p95)}, "
-        f"99 % {duration_text(latency.p99)}, all {duration_text(latency.max)}"
+        f"50 % {format_duration(latency.p50)}, 95 % {format_duration(latency.p95)}, "
+        f"99 % {format_duration(latency.p99)}, all {format_duration(latency.max)}"
     )
 
 
-def duration_text(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration in the largest unit of which it has at least two."""
     for size, unit in DURATION_UNITS:
         if seconds >= 2 * size:
