@@ -231,8 +231,6 @@ def new_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(folder)
         unfinished.rename(folder)
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise UserError(f"-o: {folder} cannot be written: {error.strerror or error}") from error
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)  # not there if all went well
