@@ -233,4 +233,4 @@ def new_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"-o: {folder} cannot be written: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)  # not there if all went well

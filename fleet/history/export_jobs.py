@@ -114,7 +114,7 @@ def processes(task: Task, jobs: int) -> Iterator[tuple[ProcessPoolExecutor, Task
     except BrokenProcessPool:
         raise UserError("a process of the export has died: is there enough memory? --jobs 1 needs the least") from None
     finally:
-        task.stop.set()  # they end after a table: one that is killed may have a lock of the pool
+        task.stop.set()  # those at work end after a table: one that is killed may have a lock of the pool
         pool.shutdown(cancel_futures=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal, get_args
 
@@ -90,5 +90,4 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
         os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # it has its name by now, or could not be opened
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)  # not there if all went well

@@ -19,6 +19,7 @@ from worker.spec import RunSpec, SensorSpec, StoreSpec
 from worker.storage.database import Database
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+WRONG: Any = "zero"
 START_US = int(START.timestamp()) * 1_000_000
 
 
@@ -153,7 +154,7 @@ def test_a_fleet_writes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (lambda data: read(data.parent), "there is no database of a fleet in it"),
         (lambda data: read(data, start="soon"), "start: 'soon' is not a time such as"),
         (lambda data: read(data, sensors="X"), "there is no sensor X"),
-        (lambda data: read(data, missing=cast("Any", "zero")), "missing: 'zero' is not one of omit, null, held"),
+        (lambda data: read(data, missing=WRONG), "missing: 'zero' is not one of omit, null, held"),
         (lambda _: Fleet("nosuch"), "nosuch: cannot be read"),
         (lambda _: Fleet(replicas=0), "replicas: 0 is not between 1 and 100000"),
         (lambda _: Fleet(seed=1).read(end="2025-01-01"), "end: is not after start"),
