@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import overload
 
@@ -68,16 +69,50 @@ class TableRows:
 NO_ROWS = TableRows()
 
 
+class Repeated(Sequence[Value]):
+    """A column in which `count` rows have the same value."""
+
+    def __init__(self, value: Value, count: int) -> None:
+        self.value, self._count = value, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Value: ...
+    @overload
+    def __getitem__(self, index: slice) -> Repeated: ...
+    def __getitem__(self, index: int | slice) -> Value | Repeated:
+        numbers = range(self._count)[index]
+        return self.value if isinstance(numbers, int) else Repeated(self.value, len(numbers))
+
+    def __iter__(self) -> Iterator[Value]:
+        return repeat(self.value, self._count)
+
+
+Columns = Mapping[str, Sequence[Value]]
+"""Values by the name of their column, one for each row."""
+
+
 class StoredRows(Sequence[Row]):
     """Rows of a database that are known by their ids and read on first use.
 
     A target that is a SQLite database itself copies them by id, so they are never read into memory.
     """
 
-    def __init__(self, ids: tuple[int, ...], fetch: Callable[[tuple[int, ...]], list[Row]]) -> None:
-        """`fetch` returns one row for each id."""
-        self.ids, self._fetch = ids, fetch
+    def __init__(
+        self,
+        ids: tuple[int, ...],
+        fetch: Callable[[tuple[int, ...]], list[Row]],
+        fetch_columns: Callable[[tuple[int, ...]], Columns | None],
+    ) -> None:
+        """`fetch` returns one row for each id, `fetch_columns` the same by column, or None if only `fetch` can read them."""
+        self.ids, self._fetch, self._fetch_columns = ids, fetch, fetch_columns
         self._rows: list[Row] | None = None
+
+    def columns(self) -> Columns | None:
+        """Read the values by column, without a row for each reading. None if the rows are needed or are read already."""
+        return self._fetch_columns(self.ids) if self._rows is None else None
 
     def _read(self) -> list[Row]:
         if self._rows is None:
@@ -93,7 +128,7 @@ class StoredRows(Sequence[Row]):
     def __getitem__(self, index: slice) -> StoredRows: ...
     def __getitem__(self, index: int | slice) -> Row | StoredRows:
         if isinstance(index, slice):
-            return StoredRows(self.ids[index], self._fetch)
+            return StoredRows(self.ids[index], self._fetch, self._fetch_columns)
         return self._read()[index]
 
     def __iter__(self) -> Iterator[Row]:
@@ -143,6 +178,15 @@ class Batch:
         sensor = self._column_index("sensor_id")
         for row, number in zip(self.rows, self.key_numbers, strict=True):
             yield f"{self.source.key}/{row[sensor]!s}/{number}"
+
+    def columns(self) -> Columns:
+        """The values by the columns of the source. Where rows can be read by column, none is made."""
+        columns = self.rows.columns() if isinstance(self.rows, StoredRows) else None
+        if columns is None:
+            names = self.source.columns
+            values = zip(*self.rows, strict=True) if self.rows else repeat((), len(names))
+            columns = dict(zip(names, values, strict=True))
+        return columns
 
     @property
     def token(self) -> str:

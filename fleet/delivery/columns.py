@@ -17,7 +17,7 @@ from functools import partial
 from itertools import compress
 from typing import Any
 
-from fleet.delivery.batch import Batch, Row, SourceDatabase, Value
+from fleet.delivery.batch import Batch, Columns, Repeated, Row, SourceDatabase, Value
 from fleet.escaping import repr_short
 from worker.storage.schema import CHANNEL_COLUMNS, IDENTITY_COLUMNS, READING_COLUMNS, RESERVED_COLUMN_NAMES
 
@@ -70,6 +70,9 @@ def convert_column(
 
     `missing` are the values that count as missing in a required column. Stops after more than `max_errors` errors.
     """
+    if isinstance(values, Repeated) and len(values):
+        (value,), errors = convert_column((values.value,), column_type, missing=missing)
+        return Repeated(value, len(values)), dict.fromkeys(range(len(values)), errors[0]) if errors else {}
     if column_type.accepts(values) and not any(value in values for value in missing):
         return values, {}
     result, errors = list(values), dict[int, str]()
@@ -142,14 +145,15 @@ def typed_readings(batch: Batch, *, nul: bool) -> TypedReadings:
 
 def values_by_column(batch: Batch) -> dict[str, Sequence[Value]]:
     """The unconverted values of a batch, by column of a central table."""
-    names = batch.source.columns
-    source_values = dict(zip(names, zip(*batch.rows, strict=True), strict=True)) if batch.rows else {}
-    extra = [(name, names.index(name)) for name in extra_columns(batch.source)]
-    absent = (None,) * len(batch.rows)
+    source_values, count = batch.columns(), len(batch.rows)
+    absent = Repeated(None, count)
     named = (*DELIVERED_COLUMNS, *batch.source.further_names)
     columns: dict[str, Sequence[Value]] = {name: source_values.get(name, absent) for name in named}
-    columns["seq"], columns["source_id"] = batch.key_numbers, batch.ids
-    columns["extra"] = [extra_json(row, extra) for row in batch.rows] if extra else absent
+    columns["source_id"] = batch.ids
+    if batch.source.foreign:
+        columns["seq"] = batch.ids
+    extra = extra_columns(batch.source)
+    columns["extra"] = extra_documents(source_values, extra) if extra else absent
     return columns
 
 
@@ -158,6 +162,12 @@ def extra_columns(source: SourceDatabase) -> list[str]:
     # Where the row id stands for seq, a column named seq is something else.
     known = {name for name in DELIVERED_COLUMNS if name != "seq" or not source.foreign}.union(source.further_names)
     return [name for name in source.columns if name not in known and name not in SOURCE_ONLY_COLUMNS]
+
+
+def extra_documents(values: Columns, names: Sequence[str]) -> list[Value]:
+    """The JSON of each reading for the column `extra`."""
+    columns = [(name, index) for index, name in enumerate(names)]
+    return [extra_json(row, columns) for row in zip(*(values[name] for name in names), strict=True)]
 
 
 def extra_json(row: Row, columns: list[tuple[str, int]]) -> str | None:

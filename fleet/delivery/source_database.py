@@ -14,9 +14,9 @@ from pathlib import Path
 import apsw
 
 from fleet.datadir.readings import DatabaseUnreadable
-from fleet.delivery.batch import Row, SourceDatabase, StoredRows, Value
+from fleet.delivery.batch import Columns, Repeated, Row, SourceDatabase, StoredRows, Value
 from worker.storage.database_files import WAL_SUFFIX, side_file
-from worker.storage.schema import quote_identifier
+from worker.storage.schema import IDENTITY_COLUMNS, quote_identifier
 
 MAX_ROWS_PER_MARKING = 1_000
 """Rows that are marked in one transaction."""
@@ -78,7 +78,44 @@ def stored_rows(connection: apsw.Connection, source: SourceDatabase, ids: tuple[
             )
         return found
 
-    return StoredRows(ids, fetch)
+    return StoredRows(ids, fetch, lambda ids: stored_columns(connection, source, ids))
+
+
+def stored_columns(connection: apsw.Connection, source: SourceDatabase, ids: tuple[int, ...]) -> Columns | None:
+    """The values of readings with ascending ids, by column, the identity once. None if they have several identities, are
+    not all that lie between the ids, or have a text that is not UTF-8.
+
+    (1000 readings take 1.1 ms; as rows 2.4 ms, since most values are those of the identity.)
+    """
+    if not ids:
+        return None
+    identity = [name for name in source.columns if name in IDENTITY_COLUMNS]
+    others = [name for name in source.columns if name not in IDENTITY_COLUMNS]
+    try:
+        values = identity_values(connection, identity, ids)
+        if values is None:
+            return None
+        # The plus sign keeps SQLite from using an index, and from converting what it compares.
+        same = "".join(f" AND +{quote_identifier(name)} COLLATE BINARY IS ?" for name in identity)
+        names = ",".join(map(quote_identifier, others))
+        query = f"SELECT {names} FROM sensor_readings WHERE id BETWEEN ? AND ?{same} ORDER BY id"
+        rows = connection.execute(query, (ids[0], ids[-1], *values)).fetchall()
+    except UnicodeDecodeError:
+        return None
+    except apsw.Error as error:
+        raise DatabaseUnreadable(source.path, f"{type(error).__name__}: {error}") from error
+    columns: dict[str, Sequence[Value]] = dict(zip(others, zip(*rows, strict=True), strict=True)) if rows else {}
+    if columns.get("id") != ids:
+        return None
+    return columns | {name: Repeated(value, len(ids)) for name, value in zip(identity, values, strict=True)}
+
+
+def identity_values(connection: apsw.Connection, names: Sequence[str], ids: tuple[int, ...]) -> Row | None:
+    """The identity of the first reading, None if it is not that of the second and the last too."""
+    columns = ",".join(map(quote_identifier, names))
+    query = f"SELECT {columns} FROM sensor_readings WHERE id IN (?, ?, ?)"
+    found = set(connection.execute(query, (ids[0], ids[:2][-1], ids[-1])))
+    return found.pop() if len(found) == 1 else None
 
 
 def rows_between(connection: apsw.Connection, source: SourceDatabase, first: int, last: int) -> list[Row]:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import repeat
 from typing import Self, TypeVar
 
-from fleet.delivery.batch import Batch, TableRows
-from fleet.delivery.columns import TypedReadings, central_columns, content_columns, parse_timestamp, typed_readings
+from fleet.delivery.batch import Batch, Repeated, TableRows
+from fleet.delivery.columns import TypedReadings, central_columns, content_columns, typed_readings
 from fleet.delivery.compare.delivered import DeliveredReadings
 from fleet.delivery.history import EPISODE_COLUMNS, EPOCH_COLUMNS
 from fleet.delivery.target import Receipt
+from fleet.delivery.targets.postgres.copy_data import copy_data
 from fleet.delivery.targets.postgres.session import (
     POSTGRES_TYPES,
     TIME_COLUMN,
@@ -232,19 +232,19 @@ class PostgresDelivery:
         return source, number, cursor
 
     def _copy(self, table: str, source: int, number: int) -> None:
-        types = self._session.column_types
-        names = self._inserted_columns()
-        values: dict[str, Iterable[object]] = {
-            **self._readings.columns,
-            "source": repeat(source),
-            "batch": repeat(number),
+        types, names = self._session.column_types, self._inserted_columns()
+        columns = self._readings.columns
+        count = len(self._readings)
+        arrival = {
+            "source": Repeated(source, count),
+            "batch": Repeated(number, count),
+            TIME_COLUMN: columns["timestamp"],
         }
-        values[TIME_COLUMN] = (parse_timestamp(str(text)) for text in self._readings.columns["timestamp"])
-        statement = COPY_INTO.format(table, ", ".join(map(quote_identifier, names)))
+        wanted = {name: POSTGRES_TYPES.get(name) or types[name] for name in names}
+        present, data = copy_data({**columns, **arrival}, wanted)
+        statement = COPY_INTO.format(table, ", ".join(map(quote_identifier, present)))
         with self._session.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-            copy.set_types([POSTGRES_TYPES.get(name) or types[name] for name in names])
-            for row in zip(*(values[name] for name in names)):  # noqa: B905 - some repeat for ever
-                copy.write_row(row)
+            copy.write(data)
 
     def _inserted_columns(self) -> tuple[str, ...]:
         return (*self._session.inserted_columns, *self._batch.source.further_names)
