@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +124,9 @@ def test_another_file_of_that_name_is_not_deleted(path: Path) -> None:
 )
 def test_a_file_that_is_gone_without_a_right_record_is_noticed(statement: str, path: Path) -> None:
     write(path, 0, 2_000)
-    with closing(apsw.Connection(str(path))) as connection:
-        connection.execute(statement)
+    for file in path.parent.glob("*.db"):  # later databases have the records of earlier ones
+        with closing(apsw.Connection(str(file))) as connection, suppress(apsw.SQLError):
+            connection.execute(statement)
     assert not verify(path.parent).ok
 
 
