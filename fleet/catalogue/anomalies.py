@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
@@ -26,6 +27,9 @@ RANGE = ".."
 """What is between the two ends of a range of durations."""
 
 EpisodeSeconds = Annotated[float, Field(gt=0, le=MAX_CONFIG_SECONDS), AsSeconds]
+OrRangeOfSeconds, OrRangeOfReadings = "or a range of seconds", "or a range of readings"
+"""Marks of a key whose value may be a range, which `with_range` divides."""
+
 RANGE_ENDS: Mapping[str, TypeAdapter[Any]] = {"seconds": TypeAdapter(EpisodeSeconds), "readings": TypeAdapter(Count)}
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000), AsReal]
@@ -36,14 +40,17 @@ class AnomalyTypeSection(Section):
     enabled by `enabled: true`, or by stating its weight. A duration may be a range, such as 20s..5m."""
 
     declaration: ClassVar[type[AnomalyType]]
+    requires: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {f"longest_{unit}": f"duration_{unit}" for unit in ("seconds", "readings")}
+    )
 
     enabled: Flag
     weight: Weight
-    duration_seconds: EpisodeSeconds | None = None
-    duration_readings: Count | None = None
+    duration_seconds: Annotated[EpisodeSeconds, OrRangeOfSeconds] | None = None
+    duration_readings: Annotated[Count, OrRangeOfReadings] | None = None
     longest_seconds: EpisodeSeconds | None = None
     longest_readings: Count | None = None
-    lengths: Annotated[Literal["exponential"], AsText] | None = None
+    lengths: Annotated[Literal["fixed", "exponential"], AsText] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -76,14 +83,12 @@ class AnomalyTypeSection(Section):
             shortest, longest = getattr(self, f"duration_{unit}"), getattr(self, f"longest_{unit}")
             if longest is None:
                 continue
-            if shortest is None:
+            if shortest is None or f"duration_{unit}" not in self.model_fields_set:
                 raise FieldError(f"longest_{unit}", f"needs duration_{unit}, the shortest duration, beside it")
             if longest < shortest:
                 raise FieldError(f"longest_{unit}", f"{longest:g} is less than duration_{unit} {shortest:g}")
             if self.lengths is not None:
-                raise FieldError(
-                    f"longest_{unit}", f"contradicts lengths: exponential, of which duration_{unit} is the mean"
-                )
+                raise FieldError(f"longest_{unit}", f"contradicts lengths: {self.lengths}")
         return self
 
     @property

@@ -29,6 +29,7 @@ from fleet.config.catalogue_checks import (
     sensor_issues,
     surroundings_issues,
 )
+from fleet.config.database_section import Database
 from fleet.config.delivery import Delivery
 from fleet.config.dialects import Draft, canonical_draft, key_aliases
 from fleet.config.kind_environment import apply_kind_environment
@@ -46,7 +47,6 @@ from fleet.config.scenario import (
 )
 from fleet.config.sections import (
     ChannelParameters,
-    Database,
     DynamicReload,
     Identities,
     Logging,

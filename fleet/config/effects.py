@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from fleet.catalogue.cities import cities_named, read_cities
 from fleet.config.config import Config, load_draft, validate_config
+from fleet.config.database_section import Database
 from fleet.config.dialects import Draft
-from fleet.config.sections import Database
 from fleet.validation.issues import ConfigIssue, KeyPath, format_value, in_file_order
 
 USUAL_FOLDERS = frozenset(map(Path, ("", "data", "logs")))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
+from fleet.catalogue.anomalies import OrRangeOfReadings, OrRangeOfSeconds
 from fleet.config.config import Config, json_schema
 from fleet.config.dialects import (
     KEY_ALIASES,
@@ -39,8 +40,12 @@ STEP = ("scenario", "0")
 RECORDS = ("delivery", "records")
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-DURATION = r"^\s*([0-9]+(\.[0-9]+)?([dD]|[hH]|[mM]|[sS]|[mM][sS]))+\s*$"
+ONE_DURATION = r"\s*([0-9]+(\.[0-9]+)?([dD]|[hH]|[mM]|[sS]|[mM][sS]))+\s*"
+DURATION = f"^{ONE_DURATION}$"
+END_OF_RANGE = rf"({ONE_DURATION}|\s*[0-9]+(\.[0-9]+)?\s*)"
 TEXT_FORMS: tuple[tuple[object, str], ...] = (
+    (OrRangeOfSeconds, rf"^{ONE_DURATION}$|^{END_OF_RANGE}\.\.{END_OF_RANGE}$"),
+    (OrRangeOfReadings, r"^\s*[0-9]+\s*\.\.\s*[0-9]+\s*$"),
     (AsSeconds, DURATION),
     (MomentSeconds, DURATION),
     (AsShare, r"^[0-9]+(\.[0-9]*)?\s*%$"),
@@ -77,7 +82,11 @@ def section_schema(section: type[Section], path: Keys) -> Schema:
             properties[name] = {"description": f"Has no effect: {reason}."}
     result: Schema = {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
     twice = [{"not": {"type": "object", "required": pair}} for pair in contradictions(spellings, path, section)]
-    return {**result, "allOf": twice} if twice else result
+    needs = [
+        {"if": {"required": [key], "properties": {key: {"not": {"type": "null"}}}}, "then": {"required": [needed]}}
+        for key, needed in section.requires.items()
+    ]
+    return {**result, "allOf": [*twice, *needs]} if twice or needs else result
 
 
 def field_schema(section: type[Section], name: str, path: Keys) -> Schema:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -32,6 +33,8 @@ class Section(BaseModel):
     instead of the section is the value of its `short_key`, if it has one."""
 
     short_key: ClassVar[str] = ""
+    requires: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The keys that need another one beside them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

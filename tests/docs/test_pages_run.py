@@ -16,6 +16,7 @@ REASONS = {
     "needs Docker": 12,
     "needs a remote host": 9,
     "needs another program": 4,
+    "needs a running fleet": 1,
 }
 """Why a block is left out, with the number of blocks that may be."""
 IN_A_CLONE = {"extending.md"}

@@ -94,7 +94,7 @@ def test_the_final_block_counts() -> None:
 
 def test_missing_readings_have_no_record() -> None:
     """The records of a kind other than pipeline are rows, and those that are missing are not counted."""
-    result = stream(*QUICK, "--kind", "environmental", "--sensors", "3", "-d", "20m", "-rate", "30")
+    result = stream(*QUICK, "--seed", "5", "--kind", "environmental", "--sensors", "3", "-d", "20m", "-rate", "30")
 
     seqs = Counter(json.loads(line)["seq"] for line in Path("output.jsonl").read_text().splitlines())
     said = dict(line.split(maxsplit=1) for line in result.stderr.splitlines())
