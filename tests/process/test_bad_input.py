@@ -131,9 +131,9 @@ def test_a_bad_config_is_refused(text: str | bytes, complaint: str, tmp_path: Pa
 
 
 FLAGS = {
-    ("--rate", "abc"): "--rate: abc is not a number between 0.000001 and 100000",
+    ("--rate", "abc"): "--rate: abc is not a rate such as 10, 0.5, 1/min",
     ("--rate", "-1"): "--rate: -1 is not between 0.000001 and 100000",
-    ("--rate", "nan"): "--rate: nan is not a number between 0.000001 and 100000",
+    ("--rate", "nan"): "--rate: nan is not a rate such as 10, 0.5, 1/min",
     ("--replicas", "0"): "--replicas: 0 is not between 1 and 100000",
     ("--replicas", "10000000"): "--replicas: 10000000 is not between 1 and 100000",
     ("--replicas", ""): "--replicas: '' is not a whole number between 1 and 100000",

@@ -89,7 +89,7 @@ def told(folder: Path, anomalies: str, identities: Sequence[Identity], more: str
 
 
 def with_types(durations: str) -> str:
-    return f"  probability: {PROBABILITY}\n  types:{DURATIONS[durations]}"
+    return f"  placement: even\n  probability: {PROBABILITY}\n  types:{DURATIONS[durations]}"
 
 
 def identity(hardware: Hardware, number: int) -> Identity:
