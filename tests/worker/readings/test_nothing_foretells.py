@@ -21,7 +21,7 @@ from worker.readings.random_streams import RandomStreams
 from worker.schedule import IntArray
 from worker.spec import AnomalySpec, Identity, Placement, Settings
 
-READINGS, SAMPLES = 10_000_000, 160_000
+READINGS, SAMPLES = 10_000_000, 100_000
 EVEN_READINGS, EVEN_SAMPLES = 2_000_000, 40_000
 WINDOWS = (10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 28_800)
 AHEAD = (30, 600)
@@ -80,7 +80,7 @@ def foresight(episodes: Episodes, readings: int, samples: int) -> dict[tuple[int
             if not 0.002 < outcome.mean() < 0.99:  # too few of one of the two for a figure
                 continue
             model = HistGradientBoostingClassifier(
-                max_iter=60, learning_rate=0.05, max_leaf_nodes=15, min_samples_leaf=500
+                max_iter=40, learning_rate=0.05, max_leaf_nodes=15, min_samples_leaf=500
             )
             with threadpool_limits(1):  # its threads wait by turning the processor, which other tests need
                 model.fit(inputs[:half], outcome[:half])
@@ -91,12 +91,17 @@ def foresight(episodes: Episodes, readings: int, samples: int) -> dict[tuple[int
 
 @pytest.mark.thorough
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("case", [packaged(), replace(MIXED, version=3)], ids=["packaged", "varied"])
-@pytest.mark.parametrize(("placement", "low", "high"), [("random", 0.45, 0.52), ("even", 0.7, 1.0)])
+@pytest.mark.parametrize(
+    ("case", "placement", "low", "high"),
+    [
+        (packaged(), "random", 0.45, 0.52),
+        (replace(MIXED, version=3), "random", 0.45, 0.52),
+        (packaged(), "even", 0.7, 1.0),
+    ],
+    ids=["packaged", "varied", "even"],
+)
 def test_the_past_does_not_tell_the_next_episode(case: Settings, placement: Placement, low: float, high: float) -> None:
     """Over ten million readings, in the next half minute and in the next ten minutes. Of even placement it tells a lot."""
-    if placement == "even":
-        case = replace(case, anomalies=tuple(replace(each, lengths="fixed") for each in case.anomalies))
     size = (EVEN_READINGS, EVEN_SAMPLES) if placement == "even" else (READINGS, SAMPLES)
     found = foresight(episodes_of(replace(case, placement=placement), 5), *size)
 
