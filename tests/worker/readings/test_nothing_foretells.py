@@ -111,7 +111,7 @@ def test_the_past_does_not_tell_the_next_episode(case: Settings, placement: Plac
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("multiplier", [0.5, 1.0, 3.0, 10.0, 18.0])
+@pytest.mark.parametrize("multiplier", [0.5, 1.0, 3.0, 10.0])
 def test_shares_over_ten_million_readings(multiplier: float) -> None:
     """Within 2 % of what was asked for."""
     case = packaged()
