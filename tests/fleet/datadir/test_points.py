@@ -220,4 +220,4 @@ def test_sensors_of_one_database(tmp_path: Path, small: None) -> None:
         assert two is not None
         cache = PointCache()
         assert (found(one, 0, 999, 50, cache).points.highest != found(two, 0, 999, 50, cache).points.highest).any()
-    assert read_timeline(tmp_path / "pack.db", "NOBODY") is None
+    assert read_timeline(tmp_path / "pack.db", "UNKNOWN") is None

@@ -88,7 +88,7 @@ def test_a_plot_without_names_has_a_sensor_of_each_kind(data: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("NOBODY",), "SENSOR: there is no reading of NOBODY in "),
+        (("UNKNOWN",), "SENSOR: there is no reading of UNKNOWN in "),
         (("--channel", "warmth"), "--channel: warmth is none of "),
         (("--from", "2027-01-01"), "there is no reading in that range: those of "),
         (("--from", "2026-01-02", "--to", "2026-01-01"), "--to: is not after --from"),
